@@ -1,0 +1,280 @@
+//! Days, time zones and the clock.
+//!
+//! The only place that turns instants into local days and back, and the only one that knows `jiff`, whose compiled-in
+//! zone rules make the same input give the same output on every machine. Everything else works with whole unix
+//! seconds and [`Day`]s. It reads no settings.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+use time::format_description::StaticFormatDescription;
+use time::macros::format_description;
+use time::{Date, OffsetDateTime};
+
+/// Unix time in whole seconds, the resolution of WeChat's records.
+pub type UnixSeconds = i64;
+
+const ISO: StaticFormatDescription = format_description!("[year]-[month]-[day]");
+
+/// A calendar day, without a zone. Written `2016-06-01`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Day(Date);
+
+impl Day {
+    /// Days since 1970-01-01, the number that stands for a day inside the metrics stage.
+    pub fn number(self) -> i32 {
+        self.0.to_julian_day() - EPOCH.to_julian_day()
+    }
+
+    /// The day with this [`number`](Self::number), if the calendar (years −9999 to 9999) has it.
+    pub fn from_number(number: i32) -> Option<Self> {
+        number.checked_add(EPOCH.to_julian_day()).and_then(|julian| Date::from_julian_day(julian).ok()).map(Self)
+    }
+
+    /// The day `days` later (earlier when negative), held at the ends of the calendar.
+    pub fn plus(self, days: i64) -> Self {
+        Self(self.0.saturating_add(time::Duration::days(days)))
+    }
+
+    fn civil(self) -> civil::Date {
+        // `Day` only holds years that `FromStr` or `jiff` produced; the clamp makes the conversion total.
+        i16::try_from(self.0.year())
+            .ok()
+            .and_then(|year| civil::Date::new(year, i8::try_from(u8::from(self.0.month())).ok()?, i8::try_from(self.0.day()).ok()?).ok())
+            .unwrap_or(civil::Date::MAX)
+    }
+
+    fn from_civil(date: civil::Date) -> Self {
+        let month = u8::try_from(date.month()).ok().and_then(|month| time::Month::try_from(month).ok());
+        let day = u8::try_from(date.day()).ok();
+        let date = month.zip(day).and_then(|(month, day)| Date::from_calendar_date(i32::from(date.year()), month, day).ok());
+        Self(date.unwrap_or(Date::MAX))
+    }
+}
+
+const EPOCH: Date = time::macros::date!(1970 - 01 - 01);
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.format(ISO).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl FromStr for Day {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let day = Date::parse(text, ISO).map_err(|_| format!("`{text}` is not a day like 2016-06-01"))?;
+        if (1970..=9000).contains(&day.year()) { Ok(Self(day)) } else { Err(format!("`{text}` is outside the years 1970 to 9000")) }
+    }
+}
+
+impl serde::Serialize for Day {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Day {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Days from `first` to `last`, both included; empty when `last` is before `first`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DayRange {
+    pub first: Day,
+    pub last: Day,
+}
+
+impl DayRange {
+    pub fn contains(self, day: Day) -> bool {
+        self.first <= day && day <= self.last
+    }
+
+    pub fn days(self) -> impl Iterator<Item = Day> {
+        (self.first.number()..=self.last.number()).filter_map(Day::from_number)
+    }
+}
+
+impl fmt::Display for DayRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last { write!(f, "{}", self.first) } else { write!(f, "{} to {}", self.first, self.last) }
+    }
+}
+
+/// A half-open stretch of time, `[start, end)` in unix seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub start: UnixSeconds,
+    pub end: UnixSeconds,
+}
+
+impl Span {
+    pub fn contains(self, instant: UnixSeconds) -> bool {
+        self.start <= instant && instant < self.end
+    }
+
+    pub fn seconds(self) -> i64 {
+        self.end - self.start
+    }
+}
+
+/// A stretch of time with one offset from UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffsetSpan {
+    /// First second, unix time, at which the offset holds.
+    pub from: UnixSeconds,
+    /// Local time minus UTC.
+    pub offset_seconds: i32,
+}
+
+/// A named IANA time zone: where local days and hours are cut.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    name: String,
+    rules: TimeZone,
+}
+
+static RULES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
+
+impl Zone {
+    /// Looks the zone up in the compiled-in IANA database.
+    ///
+    /// # Errors
+    /// When no zone has that name.
+    pub fn named(name: &str) -> Result<Self, String> {
+        let rules = RULES.get(name).map_err(|_| format!("`{name}` is not an IANA time zone like Asia/Shanghai"))?;
+        Ok(Self { name: rules.iana_name().unwrap_or(name).to_owned(), rules })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The instants of a local day: from its first second to that of the next one. 86,400 s long but for days on which
+    /// clocks change (82,800 or 90,000 s as a rule), and empty for a day that the zone skipped (Pacific/Apia 2011-12-30).
+    pub fn bounds(&self, day: Day) -> Span {
+        Span { start: self.start_of(day), end: self.start_of(day.plus(1)) }
+    }
+
+    fn start_of(&self, day: Day) -> UnixSeconds {
+        match day.civil().to_zoned(self.rules.clone()) {
+            Ok(start) => start.start_of_day().unwrap_or(start).timestamp().as_second(),
+            // Only the last hours of year 9999 have no instant.
+            Err(_) => Timestamp::MAX.as_second(),
+        }
+    }
+
+    /// The local day of an instant.
+    pub fn day_of(&self, instant: UnixSeconds) -> Day {
+        let instant = Timestamp::from_second(instant).unwrap_or(Timestamp::MAX);
+        Day::from_civil(self.rules.to_datetime(instant).date())
+    }
+
+    /// The offsets in force during a span, in order; the first one holds at its start.
+    pub fn offsets(&self, span: Span) -> Vec<OffsetSpan> {
+        let start = Timestamp::from_second(span.start).unwrap_or(Timestamp::MIN);
+        let first = OffsetSpan { from: span.start, offset_seconds: self.rules.to_offset(start).seconds() };
+        let later = self
+            .rules
+            .following(start)
+            .take_while(|transition| transition.timestamp().as_second() < span.end)
+            .map(|transition| OffsetSpan { from: transition.timestamp().as_second(), offset_seconds: transition.offset().seconds() });
+        std::iter::once(first).chain(later).collect()
+    }
+}
+
+/// What time it is, and how to wait: the machine's clock, or one that tests move by hand.
+#[derive(Clone, Debug, Default)]
+pub enum Clock {
+    #[default]
+    System,
+    /// Unix microseconds. Waiting moves it and takes no time.
+    Virtual(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// A clock that starts at `instant` and moves only when somebody waits.
+    pub fn starting_at(instant: UnixSeconds) -> Self {
+        Self::Virtual(Arc::new(AtomicI64::new(instant * 1_000_000)))
+    }
+
+    pub fn now(&self) -> OffsetDateTime {
+        match self {
+            Self::System => OffsetDateTime::now_utc(),
+            Self::Virtual(micros) => {
+                let nanos = i128::from(micros.load(Ordering::SeqCst)) * 1_000;
+                OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+            }
+        }
+    }
+
+    pub async fn wait(&self, duration: Duration) {
+        match self {
+            Self::System => tokio::time::sleep(duration).await,
+            Self::Virtual(micros) => {
+                micros.fetch_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX), Ordering::SeqCst);
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(text: &str) -> Day {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_official_example_is_a_calendar_day_in_beijing() {
+        let bounds = Zone::named("Asia/Shanghai").unwrap().bounds(day("2016-06-01"));
+        assert_eq!(bounds, Span { start: 1_464_710_400, end: 1_464_796_800 });
+    }
+
+    #[test]
+    fn days_on_which_clocks_change_are_23_and_25_hours_long() {
+        let zone = Zone::named("America/New_York").unwrap();
+        assert_eq!(zone.bounds(day("2024-03-10")).seconds(), 23 * 3600);
+        assert_eq!(zone.bounds(day("2024-11-03")).seconds(), 25 * 3600);
+        assert_eq!(zone.offsets(zone.bounds(day("2024-11-03"))).len(), 2);
+    }
+
+    #[test]
+    fn a_day_that_the_zone_skipped_is_empty() {
+        let zone = Zone::named("Pacific/Apia").unwrap();
+        assert_eq!(zone.bounds(day("2011-12-30")).seconds(), 0);
+        assert_eq!(zone.bounds(day("2011-12-29")).seconds(), 86_400);
+    }
+
+    #[test]
+    fn a_local_day_contains_exactly_the_instants_between_its_bounds() {
+        for name in ["Asia/Shanghai", "America/New_York", "America/Sao_Paulo", "Africa/Cairo", "UTC"] {
+            let zone = Zone::named(name).unwrap();
+            for day in (DayRange { first: day("2018-01-01"), last: day("2018-12-31") }).days() {
+                let bounds = zone.bounds(day);
+                assert_eq!(zone.day_of(bounds.start), day, "{name}");
+                assert_eq!(zone.day_of(bounds.end - 1), day, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_day_and_its_number_are_the_same_thing() {
+        assert_eq!(day("1970-01-01").number(), 0);
+        assert_eq!(Day::from_number(day("2024-05-13").number()), Some(day("2024-05-13")));
+        assert!("2024-5-13".parse::<Day>().is_err());
+        assert!("2024-02-30".parse::<Day>().is_err());
+    }
+}

@@ -1,0 +1,178 @@
+//! The command line. What each field's comment says is what `--help` shows.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::calendar::Day;
+use crate::settings::Flags;
+use crate::simulator::Fault;
+use crate::telemetry::{LogFormat, LogLevel};
+
+/// Pulls the customer-service chat records of a WeChat Official Account, night by night, and turns them into Parquet.
+#[derive(Debug, Parser)]
+#[command(name = "kefu", version, propagate_version = true, max_term_width = 110, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub global: GlobalArgs,
+}
+
+const EXIT_CODES: &str = "\
+Settings come from a flag, else the environment (KEFU_APPID, KEFU_SECRET, KEFU_ACCESS_TOKEN, KEFU_ACCOUNT, KEFU_BASE_URL, KEFU_LAKE, \
+KEFU_TIMEZONE, KEFU_LOOKBACK, KEFU_CONCURRENCY, KEFU_CONFIG), else kefu.toml, else the default. Secrets have no flag: \
+flags are visible to other users of the machine.
+
+Exit codes:
+   0  done, or nothing to do
+   1  a bug
+   2  wrong usage
+   3  some days failed, the others are committed
+  65  the API's data breaks the contract
+  69  the API was unreachable or busy through every retry
+  73  cannot write the lake
+  75  another run holds the lake, or a quota is used up
+  77  refused: credentials, IP whitelist, permission, frozen account
+  78  settings are wrong or missing";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The nightly job: fetch what is missing, then bring every metric partition up to date
+    Run(FetchArgs),
+    /// Only the first half: fetch what is missing
+    Fetch(FetchArgs),
+    /// Only the second half: bring metric partitions up to date
+    ///
+    /// Recomputes a partition when an input or a parameter differs from what its footer records. Without days, looks at every fetched
+    /// day.
+    Metrics(MetricsArgs),
+    /// The whole job against the built-in simulator, on a week of generated conversations
+    ///
+    /// Needs no account and no network. The lake is data/demo unless --lake says otherwise.
+    Demo,
+    /// Serve the WeChat API on a loopback port, from recorded or generated records
+    ///
+    /// The first line on stdout is a JSON object: base_url, appid, secret. Runs until it is stopped.
+    Simulate(SimulateArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct GlobalArgs {
+    /// Folder of the lake [default: data/lake]
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub lake: Option<PathBuf>,
+    /// Where local days are cut, as an IANA name [default: Asia/Shanghai]
+    #[arg(long, global = true, value_name = "ZONE")]
+    pub timezone: Option<String>,
+    /// The API's address; https, or http towards a loopback address [default: https://api.weixin.qq.com]
+    #[arg(long, global = true, value_name = "URL")]
+    pub base_url: Option<String>,
+    /// Settings file [default: kefu.toml in the current folder, if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Form of the result on stdout; with json, one object on the last line
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub output: OutputFormat,
+    /// Form of the log on stderr
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub log_format: LogFormat,
+    /// How much is logged
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub log_level: LogLevel,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    #[default]
+    Table,
+    Json,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct DaysArgs {
+    /// A single day, for instance 2016-06-01
+    #[arg(long, value_name = "DAY", conflicts_with_all = ["from", "to"])]
+    pub date: Option<Day>,
+    /// First day of a range
+    #[arg(long, value_name = "DAY", requires = "to")]
+    pub from: Option<Day>,
+    /// Last day of a range, included
+    #[arg(long, value_name = "DAY", requires = "from")]
+    pub to: Option<Day>,
+}
+
+#[derive(Debug, Args)]
+pub struct FetchArgs {
+    #[command(flatten)]
+    pub days: DaysArgs,
+    /// Without days: how many days up to yesterday to look at [default: 3]
+    #[arg(long, value_name = "DAYS", conflicts_with_all = ["date", "from", "to"])]
+    pub lookback: Option<u16>,
+    /// Fetch days again that are already there, and replace them
+    #[arg(long)]
+    pub force: bool,
+    /// Days that are fetched side by side [default: 4]
+    #[arg(long, value_name = "DAYS")]
+    pub concurrency: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub struct MetricsArgs {
+    #[command(flatten)]
+    pub days: DaysArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// Records to serve, one JSON object a line, as the API gives them; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub records: Vec<PathBuf>,
+    /// First generated day, in Beijing time
+    #[arg(long, value_name = "DAY", default_value = "2024-05-13", conflicts_with = "records")]
+    pub first_day: Day,
+    /// Generated days
+    #[arg(long, default_value_t = 7, conflicts_with = "records")]
+    pub days: u32,
+    /// Generated messages on each day
+    #[arg(long, default_value_t = 1_500, conflicts_with = "records")]
+    pub messages_per_day: u32,
+    /// The same seed generates the same records
+    #[arg(long, default_value_t = 1, conflicts_with = "records")]
+    pub seed: u64,
+    /// Port on 127.0.0.1; 0 picks a free one
+    #[arg(long, default_value_t = 0)]
+    pub port: u16,
+    /// Wait before each answer of getmsglist
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub latency_ms: u64,
+    /// How long a token lives
+    #[arg(long, value_name = "SECONDS", default_value_t = 7_200)]
+    pub token_lifetime: u64,
+    /// Calls of getmsglist before the quota is used up
+    #[arg(long, value_name = "CALLS", default_value_t = 5_000_000)]
+    pub daily_limit: u64,
+    /// A record at exactly endtime belongs to the window (WeChat does not say whether it does)
+    #[arg(long)]
+    pub end_inclusive: bool,
+    /// Misbehave: [token/]KIND[@CALL[xTIMES]]; may be given several times
+    ///
+    /// KIND is errcode:N, status:N[:retry-after=S], reset, cut, html, stuck-cursor, wrong-number or expire-token. It meets the calls of
+    /// getmsglist (with token/, those for a token) from number CALL on, TIMES in a row; all of them without @CALL.
+    #[arg(long, value_name = "FAULT")]
+    pub fault: Vec<Fault>,
+}
+
+impl GlobalArgs {
+    /// The settings given by flags.
+    pub fn flags(&self) -> Flags {
+        Flags {
+            config: self.config.clone(),
+            lake: self.lake.clone(),
+            timezone: self.timezone.clone(),
+            base_url: self.base_url.clone(),
+            lookback: None,
+            concurrency: None,
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Which days a command is about.
+
+use crate::calendar::{Clock, Day, DayRange, Zone};
+use crate::cli::DaysArgs;
+use crate::failure::UsageError;
+
+/// The days that were named, if any were.
+pub(super) fn named(args: &DaysArgs) -> Result<Option<DayRange>, UsageError> {
+    let range = match (args.date, args.from, args.to) {
+        (Some(date), _, _) => DayRange { first: date, last: date },
+        (None, Some(first), Some(last)) => DayRange { first, last },
+        _ => return Ok(None),
+    };
+    if range.last < range.first {
+        let message = format!("--from {} is after --to {}", range.first, range.last);
+        return Err(UsageError { message, advice: Some("swap them".into()) });
+    }
+    Ok(Some(range))
+}
+
+/// The days to fetch: those named, all of them over; else the last `lookback` ones up to yesterday.
+pub(super) fn to_fetch(args: &DaysArgs, lookback: u16, zone: &Zone, clock: &Clock) -> Result<DayRange, UsageError> {
+    let today = zone.day_of(clock.now().unix_timestamp());
+    let yesterday = today.plus(-1);
+    match named(args)? {
+        Some(range) if range.last >= today => Err(UsageError {
+            message: format!("{} is not over yet in {}", range.last.min(today).max(range.first), zone.name()),
+            advice: Some(format!("the last day that can be fetched is {yesterday}")),
+        }),
+        Some(range) => Ok(range),
+        None => Ok(DayRange { first: yesterday.plus(1 - i64::from(lookback)), last: yesterday }),
+    }
+}
+
+/// Days as people write them: runs of days as `first to last`.
+pub(super) fn in_words(days: &[Day]) -> String {
+    let mut runs: Vec<DayRange> = Vec::new();
+    for day in days.iter().copied() {
+        match runs.last_mut() {
+            Some(run) if run.last.plus(1) == day => run.last = day,
+            _ => runs.push(DayRange { first: day, last: day }),
+        }
+    }
+    runs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(text: &str) -> Day {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn without_days_it_is_the_lookback_up_to_yesterday() {
+        let zone = Zone::named("Asia/Shanghai").unwrap();
+        // 2024-05-13 01:00 in Shanghai, still the 12th in Greenwich.
+        let clock = Clock::starting_at(1_715_533_200);
+        let none = DaysArgs { date: None, from: None, to: None };
+        assert_eq!(to_fetch(&none, 3, &zone, &clock).unwrap(), DayRange { first: day("2024-05-10"), last: day("2024-05-12") });
+        let today = DaysArgs { date: Some(day("2024-05-13")), ..none };
+        assert!(to_fetch(&today, 3, &zone, &clock).unwrap_err().message.contains("not over yet"));
+    }
+
+    #[test]
+    fn days_in_a_row_are_written_as_one() {
+        assert_eq!(in_words(&["2024-05-01", "2024-05-02", "2024-05-03", "2024-05-07"].map(day)), "2024-05-01 to 2024-05-03, 2024-05-07");
+    }
+}

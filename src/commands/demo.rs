@@ -1,0 +1,145 @@
+//! `kefu demo`
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Float64Type, Int64Type};
+use comfy_table::{CellAlignment, Table as TextTable, presets};
+
+use super::wait_for;
+use crate::calendar::{Clock, Day, DayRange, Zone};
+use crate::cli::{GlobalArgs, OutputFormat};
+use crate::failure::{BugError, Class, Failure};
+use crate::fetch::Source;
+use crate::lake::{Account, Lake, Table};
+use crate::metrics::{self, Parameters};
+use crate::pipeline::{FetchJob, MetricsJob, fetch_days, read_history, refresh_metrics, targets};
+use crate::simulator::{Generated, GeneratorOptions, Options, Simulator};
+use crate::telemetry::{self, Progress};
+use crate::wechat::{Client, Tokens};
+
+const LAKE: &str = "data/demo";
+const ACCOUNT: &str = "demo";
+const TIMEZONE: &str = "Asia/Shanghai";
+const FIRST_DAY: &str = "2024-05-13";
+const LAST_DAY: &str = "2024-05-19";
+const MESSAGES_PER_DAY: u32 = 1_500;
+const SEED: u64 = 1;
+
+pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
+    let constant = |error: String| BugError(format!("the demo's own settings: {error}"));
+    let range = DayRange { first: FIRST_DAY.parse().map_err(constant)?, last: LAST_DAY.parse().map_err(constant)? };
+    let days: Vec<Day> = range.days().collect();
+    let zone = Zone::named(TIMEZONE).map_err(constant)?;
+    let account = Account::new(ACCOUNT.into()).map_err(constant)?;
+    let lake = Lake::at(global.lake.clone().unwrap_or_else(|| LAKE.into()));
+    let _lock = lake.hold()?;
+    lake.require_zone(&account, zone.name())?;
+
+    let generator = GeneratorOptions { first_day: range.first, days: days.len() as u32, messages_per_day: MESSAGES_PER_DAY, seed: SEED };
+    let report = wait_for(async {
+        let started = Simulator::start(Generated::new(generator), Options::default()).await;
+        let simulator = started.map_err(|error| BugError(format!("the simulator cannot start: {error}")))?;
+        let client = Client::new(&simulator.client_url().map_err(constant)?)?;
+        let source = Source::new(client.clone(), Tokens::new(Simulator::credential(), client, Clock::System), Clock::System);
+        let job = FetchJob { source: Arc::new(source), lake: lake.clone(), account: account.clone(), zone: zone.clone(), concurrency: 4 };
+        Ok(fetch_days(&job, &days, &Progress::begin("fetch", days.len())).await)
+    })?;
+    if let Some(failed) = report.failed.into_iter().next() {
+        return Err(failed.failure.during(format!("{} was not fetched", failed.day)));
+    }
+
+    let parameters = Parameters::in_zone(zone.name());
+    let job = MetricsJob { lake: lake.clone(), account: account.clone(), zone: zone.clone(), parameters };
+    refresh_metrics(&job, None, &Progress::begin("metrics", 0))?;
+    let targets = targets(&zone, &days.iter().copied().collect(), &days);
+    let workers = metrics::period(&read_history(&lake, &account, range)?, account.as_str(), &targets, &job.parameters)?;
+    match global.output {
+        OutputFormat::Table => show(&lake, &account, range, &workers)?,
+        OutputFormat::Json => telemetry::print_result(&as_json(&workers).to_string()),
+    }
+    Ok(None)
+}
+
+/// The columns shown: their name in `worker_daily`, and on the screen.
+const SHOWN: [(&str, &str); 9] = [
+    ("messages_received", "received"),
+    ("messages_sent", "sent"),
+    ("customers", "customers"),
+    ("answered", "answered"),
+    ("unanswered_first", "unanswered (first)"),
+    ("unanswered_later", "(later)"),
+    ("response_seconds_p50", "p50 s"),
+    ("response_seconds_p90", "p90 s"),
+    ("answered_within_180s", "within 3 min"),
+];
+
+fn show(lake: &Lake, account: &Account, range: DayRange, workers: &RecordBatch) -> Result<(), Failure> {
+    let mut table = TextTable::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    table.set_header(std::iter::once("worker").chain(SHOWN.map(|(_, shown)| shown)));
+    for row in 0..workers.num_rows() {
+        let worker = workers.column_by_name("worker").map(|workers| workers.as_string::<i32>().value(row).to_owned());
+        let cells = SHOWN.iter().map(|(column, _)| match (*column, value(workers, column, row), value(workers, "answered", row)) {
+            ("answered_within_180s", Some(within), Some(answered)) if answered > 0.0 => format!("{:.1} %", 100.0 * within / answered),
+            ("answered_within_180s", ..) | (_, None, _) => "–".to_owned(),
+            (_, Some(value), _) => format!("{value:.0}"),
+        });
+        table.add_row(worker.into_iter().chain(cells));
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    telemetry::print_result(&format!("Workers, {range} ({TIMEZONE}), generated conversations\n{table}\n"));
+    telemetry::print_result(&tree(lake, account, range)?);
+    let root = lake.root().display();
+    telemetry::print_result(&format!(
+        "Read it with DuckDB:\n\n  duckdb -c \"SELECT date, worker, answered, response_seconds_p50 FROM '{root}/worker_daily/*/*.parquet' ORDER BY ALL\"\n"
+    ));
+    Ok(())
+}
+
+/// A number of a column of counts, seconds or percentiles; null is none.
+fn value(workers: &RecordBatch, column: &str, row: usize) -> Option<f64> {
+    let column = workers.column_by_name(column)?;
+    if column.is_null(row) {
+        return None;
+    }
+    match column.as_primitive_opt::<Int64Type>() {
+        Some(counts) => Some(counts.value(row) as f64),
+        None => column.as_primitive_opt::<Float64Type>().map(|numbers| numbers.value(row)),
+    }
+}
+
+fn as_json(workers: &RecordBatch) -> serde_json::Value {
+    let rows = (0..workers.num_rows()).map(|row| {
+        let worker = workers.column_by_name("worker").map(|workers| workers.as_string::<i32>().value(row).to_owned());
+        let mut object = serde_json::Map::from_iter([("worker".to_owned(), worker.into())]);
+        object.extend(SHOWN.iter().map(|(column, _)| ((*column).to_owned(), value(workers, column, row).into())));
+        serde_json::Value::Object(object)
+    });
+    serde_json::json!({ "command": "demo", "workers": rows.collect::<Vec<_>>() })
+}
+
+/// The files, a line for each table and for the first and last day in it.
+fn tree(lake: &Lake, account: &Account, range: DayRange) -> Result<String, Failure> {
+    let mut lines = vec![format!("{}/", lake.root().display())];
+    for table in Table::ALL {
+        let days = lake.days(table, account)?;
+        if days.is_empty() {
+            continue;
+        }
+        lines.push(format!("├── {table}/"));
+        for (day, branch) in [(range.first, "├──"), (range.last, "└──")] {
+            let path = lake.path(table, account, day);
+            let bytes = fs_err::metadata(&path).map_err(crate::lake::LakeError::from)?.len();
+            let rows = lake.footer(table, account, day)?.get("rows").unwrap_or_default().to_owned();
+            lines.push(format!("│   {branch} date={day}/{account}.parquet   {rows} rows, {} KiB", bytes.div_ceil(1024)));
+            if branch == "├──" && days.len() > 2 {
+                lines.push(format!("│   ├── … {} more days", days.len() - 2));
+            }
+        }
+    }
+    lines.push("└── _kefu/   (locks and staging; not for queries)\n".to_owned());
+    Ok(lines.join("\n"))
+}

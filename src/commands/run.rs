@@ -1,0 +1,69 @@
+//! `kefu run` and `kefu fetch`
+
+use std::sync::Arc;
+
+use super::summary::Summary;
+use super::{days, wait_for};
+use crate::calendar::{Clock, Day};
+use crate::cli::{FetchArgs, GlobalArgs};
+use crate::failure::{Class, Failure};
+use crate::fetch::Source;
+use crate::lake::{Lake, Table};
+use crate::metrics::Parameters;
+use crate::pipeline::{FetchJob, MetricsJob, fetch_days, refresh_metrics};
+use crate::settings::{self, Flags, Settings};
+use crate::telemetry::Progress;
+use crate::wechat::{Client, Tokens};
+
+/// How much of the nightly job to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Half {
+    FetchOnly,
+    Both,
+}
+
+pub(super) fn execute(global: &GlobalArgs, args: &FetchArgs, half: Half) -> Result<Option<Class>, Failure> {
+    let flags = Flags { lookback: args.lookback, concurrency: args.concurrency, ..global.flags() };
+    let settings = Settings::resolve(&flags, &settings::environment)?;
+    let clock = Clock::System;
+    let zone = settings.zone.value.clone();
+    let range = days::to_fetch(&args.days, settings.lookback.value, &zone, &clock)?;
+    let account = settings.account()?;
+    let credential = settings.credential()?;
+    let client = Client::new(&settings.base_url.value)?;
+    let lake = Lake::at(&settings.lake.value);
+    let _lock = lake.hold()?;
+    lake.require_zone(&account, zone.name())?;
+
+    let there = if args.force { Default::default() } else { lake.days(Table::Messages, &account)? };
+    let (skipped, wanted): (Vec<Day>, Vec<Day>) = range.days().partition(|day| there.contains(day));
+    let source = Source::new(client.clone(), Tokens::new(credential, client, clock.clone()), clock);
+    let job = FetchJob {
+        source: Arc::new(source),
+        lake: lake.clone(),
+        account: account.clone(),
+        zone: zone.clone(),
+        concurrency: settings.concurrency.value,
+    };
+    let report = wait_for(async { Ok(fetch_days(&job, &wanted, &Progress::begin("fetch", wanted.len())).await) })?;
+    let class = report.class();
+    let name = if half == Half::Both { "run" } else { "fetch" };
+    let mut summary = Summary::new(name, &account, &zone, &lake).with_fetch(&report, &skipped);
+    if half == Half::Both {
+        let parameters = Parameters::in_zone(zone.name());
+        // What was committed is worth computing even if some days failed.
+        match refresh_metrics(
+            &MetricsJob { lake: lake.clone(), account: account.clone(), zone: zone.clone(), parameters },
+            None,
+            &Progress::begin("metrics", 0),
+        ) {
+            Ok(metrics) => summary = summary.with_metrics(&metrics),
+            Err(failure) => {
+                summary.show(global.output);
+                return Err(failure.during("the metrics could not be computed"));
+            }
+        }
+    }
+    summary.show(global.output);
+    Ok(class)
+}

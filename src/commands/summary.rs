@@ -1,0 +1,163 @@
+//! What a run did, for people and for machines.
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::days::in_words;
+use crate::calendar::{Day, Zone};
+use crate::cli::OutputFormat;
+use crate::failure::Class;
+use crate::lake::{Account, Lake};
+use crate::pipeline::{DayFailure, FetchReport, FetchedDay, MetricsReport};
+use crate::telemetry;
+
+/// What a run did. As JSON, its fields are part of kefu's contract.
+#[derive(Debug, Serialize)]
+pub(super) struct Summary {
+    command: &'static str,
+    account: String,
+    timezone: String,
+    lake: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fetch: Option<FetchSummary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics: Option<MetricsReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct FetchSummary {
+    fetched: Vec<FetchedDay>,
+    skipped: Vec<Day>,
+    failed: Vec<FailedDay>,
+    given_up: Vec<Day>,
+    /// The class that decides the exit code; null when nothing failed.
+    worst: Option<Class>,
+}
+
+#[derive(Debug, Serialize)]
+struct FailedDay {
+    date: Day,
+    class: Class,
+    reason: String,
+    hint: Option<String>,
+}
+
+impl From<&DayFailure> for FailedDay {
+    fn from(failed: &DayFailure) -> Self {
+        let failure = &failed.failure;
+        Self { date: failed.day, class: failure.class, reason: failure.to_string(), hint: failure.hint.clone() }
+    }
+}
+
+impl Summary {
+    pub(super) fn new(command: &'static str, account: &Account, zone: &Zone, lake: &Lake) -> Self {
+        Self {
+            command,
+            account: account.to_string(),
+            timezone: zone.name().to_owned(),
+            lake: lake.root().display().to_string(),
+            fetch: None,
+            metrics: None,
+        }
+    }
+
+    #[must_use]
+    pub(super) fn with_fetch(self, report: &FetchReport, skipped: &[Day]) -> Self {
+        let fetch = FetchSummary {
+            fetched: report.fetched.clone(),
+            skipped: skipped.to_vec(),
+            failed: report.failed.iter().map(FailedDay::from).collect(),
+            given_up: report.given_up.clone(),
+            worst: report.class(),
+        };
+        Self { fetch: Some(fetch), ..self }
+    }
+
+    #[must_use]
+    pub(super) fn with_metrics(self, report: &MetricsReport) -> Self {
+        Self { metrics: Some(report.clone()), ..self }
+    }
+
+    /// Results to stdout; what went wrong to stderr as well.
+    pub(super) fn show(&self, format: OutputFormat) {
+        self.show_failures();
+        match format {
+            OutputFormat::Json => telemetry::print_result(
+                &serde_json::to_value(self).unwrap_or_else(|error| json!({ "error": error.to_string() })).to_string(),
+            ),
+            OutputFormat::Table => telemetry::print_result(&self.in_words()),
+        }
+    }
+
+    fn show_failures(&self) {
+        let Some(fetch) = &self.fetch else { return };
+        for failed in &fetch.failed {
+            telemetry::print_note(&format!("error: {} was not fetched: {}", failed.date, failed.reason));
+        }
+        if !fetch.given_up.is_empty() {
+            telemetry::print_note(&format!("  not tried to the end, because the same would happen: {}", in_words(&fetch.given_up)));
+        }
+        let mut hints: Vec<&String> = fetch.failed.iter().filter_map(|failed| failed.hint.as_ref()).collect();
+        hints.dedup();
+        for hint in hints {
+            telemetry::print_note(&format!("\nhint: {hint}"));
+        }
+    }
+
+    fn in_words(&self) -> String {
+        let mut lines = vec![format!("{} · {} · {}", self.account, self.timezone, self.lake)];
+        if let Some(fetch) = &self.fetch {
+            lines.extend(fetch.in_words());
+        }
+        if let Some(metrics) = &self.metrics {
+            lines.push(match metrics.computed.as_slice() {
+                [] => format!("metrics   up to date ({} {})", metrics.fresh, days(metrics.fresh)),
+                computed => format!(
+                    "metrics   computed {} {}: {}; {} up to date",
+                    computed.len(),
+                    days(computed.len()),
+                    in_words(computed),
+                    metrics.fresh
+                ),
+            });
+        }
+        lines.join("\n")
+    }
+}
+
+impl FetchSummary {
+    fn in_words(&self) -> Vec<String> {
+        let dates: Vec<Day> = self.fetched.iter().map(|fetched| fetched.date).collect();
+        let total = |count: fn(&FetchedDay) -> u64| self.fetched.iter().map(count).sum::<u64>();
+        let mut lines = Vec::new();
+        if !dates.is_empty() {
+            lines.push(format!("fetched   {} {}: {}", dates.len(), days(dates.len()), in_words(&dates)));
+            lines.push(format!(
+                "messages  {} received, {} sent, {} with other codes, in {} requests",
+                total(|day| day.messages.received),
+                total(|day| day.messages.sent),
+                total(|day| day.messages.other),
+                total(|day| day.calls.requests),
+            ));
+        }
+        let remarks: [(u64, &str); 4] = [
+            (total(|day| day.rejects), "records could not be read; they are in the table `rejects`"),
+            (total(|day| day.repaired_pages), "pages were not JSON and have been repaired"),
+            (total(|day| day.outside_window), "records lay outside their window and were left to the day they belong to"),
+            (total(|day| day.calls.retries), "calls were repeated"),
+        ];
+        lines.extend(remarks.iter().filter(|(count, _)| *count > 0).map(|(count, remark)| format!("          {count} {remark}")));
+        if !self.skipped.is_empty() {
+            lines.push(format!("skipped   {} {} already there: {}", self.skipped.len(), days(self.skipped.len()), in_words(&self.skipped)));
+        }
+        if !self.failed.is_empty() {
+            let failed: Vec<Day> = self.failed.iter().map(|failed| failed.date).chain(self.given_up.iter().copied()).collect();
+            lines.push(format!("missing   {} {}: {}", failed.len(), days(failed.len()), in_words(&failed)));
+        }
+        lines
+    }
+}
+
+fn days(count: usize) -> &'static str {
+    if count == 1 { "day" } else { "days" }
+}

@@ -1,0 +1,134 @@
+//! What a failure means to whoever started kefu: the exit code, whether trying again helps, and what to do.
+//!
+//! Each module has its own error type and says of each of its errors to which class it belongs ([`Classified`]); a
+//! [`Failure`] is such an error on its way to the user. It is shown once, by `main`, and never logged on the way.
+
+use std::fmt;
+
+/// The class of a failure. One class, one exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// A bug of kefu's.
+    Bug,
+    /// The command line makes no sense.
+    Usage,
+    /// Some days of the range failed, the others are committed.
+    Partial,
+    /// The API's data breaks the contract.
+    Contract,
+    /// The API was unreachable or busy through every retry.
+    Unavailable,
+    /// The lake cannot be written or read.
+    Lake,
+    /// Another run holds the lake, or a quota is used up.
+    Occupied,
+    /// WeChat refused: credentials, IP whitelist, permission, frozen account.
+    Refused,
+    /// Settings are wrong or missing.
+    Settings,
+}
+
+impl Class {
+    /// The exit code of the process, from `sysexits.h` where that has a fitting one.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Bug => 1,
+            Self::Usage => 2,
+            Self::Partial => 3,
+            Self::Contract => 65,
+            Self::Unavailable => 69,
+            Self::Lake => 73,
+            Self::Occupied => 75,
+            Self::Refused => 77,
+            Self::Settings => 78,
+        }
+    }
+
+    /// Whether every other day of the range would meet the same failure, so that the run had better stop.
+    pub fn ends_the_run(self) -> bool {
+        matches!(self, Self::Bug | Self::Lake | Self::Occupied | Self::Refused | Self::Settings)
+    }
+}
+
+/// An error that knows its class and what the user can do about it.
+pub trait Classified: std::error::Error + Send + Sync + 'static {
+    fn class(&self) -> Class;
+
+    /// One sentence on what to do, if there is anything to do.
+    fn hint(&self) -> Option<String> {
+        None
+    }
+}
+
+/// An error on its way to the user.
+pub struct Failure {
+    pub class: Class,
+    pub hint: Option<String>,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    /// Says what was being done when it happened.
+    #[must_use]
+    pub fn during(self, what: impl fmt::Display + Send + Sync + 'static) -> Self {
+        Self { error: self.error.context(what), ..self }
+    }
+
+    /// What happened and, from the outside in, why. Never empty.
+    pub fn causes(&self) -> Vec<String> {
+        self.error.chain().map(ToString::to_string).collect()
+    }
+}
+
+impl<E: Classified> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { class: error.class(), hint: error.hint(), error: error.into() }
+    }
+}
+
+/// One line: `what: why: why`.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.causes().join(": "))
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self}", self.class)
+    }
+}
+
+/// A command line that makes no sense although each of its words does.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct UsageError {
+    pub message: String,
+    pub advice: Option<String>,
+}
+
+impl Classified for UsageError {
+    fn class(&self) -> Class {
+        Class::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.advice.clone()
+    }
+}
+
+/// Something that cannot happen unless kefu is wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BugError(pub String);
+
+impl Classified for BugError {
+    fn class(&self) -> Class {
+        Class::Bug
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("this is a bug in kefu; please report it with the message above".into())
+    }
+}

@@ -1,0 +1,238 @@
+//! A page's body → Arrow.
+//!
+//! Strict first. What the strict parser refuses is repaired (see [`super::repair`]) and read record by record, so that one
+//! record that cannot be read becomes a reject and the others are kept.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{Int32Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde_json::value::RawValue;
+
+use super::pager::PageFacts;
+use super::repair::repair;
+use crate::calendar::Span;
+use crate::wechat::{ApiError, CallError};
+
+/// A page, decoded.
+#[derive(Debug)]
+pub struct Page {
+    pub facts: PageFacts,
+    /// The records of the window, in the API's order: `openid`, `worker`, `opercode`, `text`, `sent_at`.
+    pub records: RecordBatch,
+    /// Records whose time is not in the window; they belong to another one, which has them too.
+    pub outside_window: u64,
+    pub rejects: Vec<Reject>,
+    /// Whether the body had to be mended to be read at all.
+    pub is_repaired: bool,
+}
+
+/// A record that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reject {
+    /// Index in the page, from 0.
+    pub position: i64,
+    pub reason: String,
+    /// The record as it came (as repaired, when the page had to be).
+    pub raw: String,
+}
+
+/// Decodes the body of a `getmsglist` answer.
+///
+/// # Errors
+/// [`CallError::Api`] when WeChat answered with an error, [`CallError::Unreadable`] when it did not answer in its own form.
+pub fn decode(body: &[u8], window: Span) -> Result<Page, CallError> {
+    if let Ok(answer) = serde_json::from_slice::<Answer<WireRecord<'_>>>(body) {
+        match answer.into_page(window, |record, builder, _| builder.take(&record).map(|()| None)) {
+            // A record that parses and is none: the slow path finds it and says which.
+            Err(CallError::Unreadable(_)) => {}
+            page_or_error => return page_or_error,
+        }
+    }
+    let strict = std::str::from_utf8(body).ok().and_then(|text| serde_json::from_str::<Answer<&RawValue>>(text).ok());
+    if let Some(answer) = strict {
+        return answer.into_page(window, take_or_reject);
+    }
+    let repaired = repair(body);
+    // The parser's message would be about the repaired text; what counts is that this is no JSON.
+    let answer: Answer<&RawValue> =
+        serde_json::from_str(&repaired).map_err(|error| CallError::Unreadable(format!("no JSON ({})", without_content(&error))))?;
+    let page = answer.into_page(window, take_or_reject)?;
+    Ok(Page { is_repaired: true, ..page })
+}
+
+fn without_content(error: &serde_json::Error) -> String {
+    format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column()).to_lowercase()
+}
+
+fn take_or_reject(raw: &RawValue, builder: &mut RecordBuilder, position: i64) -> Result<Option<Reject>, String> {
+    let taken =
+        serde_json::from_str::<WireRecord<'_>>(raw.get()).map_err(|error| error.to_string()).and_then(|record| builder.take(&record));
+    Ok(taken.err().map(|reason| Reject { position, reason, raw: raw.get().to_owned() }))
+}
+
+/// An answer of `getmsglist`: a page, or an error inside HTTP 200.
+#[derive(serde::Deserialize)]
+#[serde(bound(deserialize = "R: Deserialize<'de>"))]
+struct Answer<R> {
+    recordlist: Option<Vec<R>>,
+    number: Option<Integer>,
+    msgid: Option<Integer>,
+    errcode: Option<Integer>,
+    errmsg: Option<String>,
+}
+
+impl<R> Answer<R> {
+    fn into_page(
+        self,
+        window: Span,
+        mut take: impl FnMut(R, &mut RecordBuilder, i64) -> Result<Option<Reject>, String>,
+    ) -> Result<Page, CallError> {
+        if let Some(Integer(code)) = self.errcode
+            && code != 0
+        {
+            return Err(ApiError { code, message: self.errmsg.unwrap_or_default(), on_token_endpoint: false }.into());
+        }
+        let (Some(records), Some(Integer(number)), Some(Integer(msgid))) = (self.recordlist, self.number, self.msgid) else {
+            return Err(CallError::Unreadable("it has neither an errcode nor a recordlist with number and msgid".into()));
+        };
+        let facts = PageFacts { number, msgid, records: records.len() };
+        let mut builder = RecordBuilder::new(window, records.len());
+        let mut rejects = Vec::new();
+        for (record, position) in records.into_iter().zip(0i64..) {
+            rejects.extend(take(record, &mut builder, position).map_err(CallError::Unreadable)?);
+        }
+        let outside_window = builder.outside_window;
+        Ok(Page { facts, records: builder.finish()?, outside_window, rejects, is_repaired: false })
+    }
+}
+
+/// One record on the wire. Unknown fields are passed over; a field that comes twice makes the record unreadable.
+#[derive(serde::Deserialize)]
+struct WireRecord<'a> {
+    #[serde(borrow)]
+    openid: Text<'a>,
+    #[serde(borrow)]
+    worker: Text<'a>,
+    opercode: Integer,
+    #[serde(borrow)]
+    text: Option<Text<'a>>,
+    time: Integer,
+}
+
+/// A string, borrowed from the body unless it has escapes.
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+/// A whole number, written as one or as a string: SDKs disagree on which it is.
+#[derive(Clone, Copy)]
+struct Integer(i64);
+
+impl<'de> Deserialize<'de> for Integer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct IntegerVisitor;
+        impl Visitor<'_> for IntegerVisitor {
+            type Value = Integer;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number")
+            }
+            fn visit_i64<E>(self, number: i64) -> Result<Integer, E> {
+                Ok(Integer(number))
+            }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Integer, E> {
+                i64::try_from(number).map(Integer).map_err(|_| E::custom("a number beyond 64 bits"))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Integer, E> {
+                text.trim().parse().map(Integer).map_err(|_| E::custom("a string that is not a whole number"))
+            }
+        }
+        deserializer.deserialize_any(IntegerVisitor)
+    }
+}
+
+static RECORDS: LazyLock<SchemaRef> = LazyLock::new(|| {
+    Arc::new(Schema::new(vec![
+        Field::new("openid", DataType::Utf8, false),
+        Field::new("worker", DataType::Utf8, false),
+        Field::new("opercode", DataType::Int32, false),
+        Field::new("text", DataType::Utf8, true),
+        Field::new("sent_at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false),
+    ]))
+});
+
+/// Gathers the records of a window into Arrow columns.
+struct RecordBuilder {
+    window: Span,
+    outside_window: u64,
+    openid: StringBuilder,
+    worker: StringBuilder,
+    opercode: Int32Builder,
+    text: StringBuilder,
+    sent_at: TimestampMicrosecondBuilder,
+}
+
+impl RecordBuilder {
+    fn new(window: Span, records: usize) -> Self {
+        Self {
+            window,
+            outside_window: 0,
+            openid: StringBuilder::with_capacity(records, records * 28),
+            worker: StringBuilder::with_capacity(records, records * 16),
+            opercode: Int32Builder::with_capacity(records),
+            text: StringBuilder::with_capacity(records, records * 32),
+            sent_at: TimestampMicrosecondBuilder::with_capacity(records),
+        }
+    }
+
+    /// Takes a record, or says why it cannot be one; then nothing of it was taken.
+    fn take(&mut self, record: &WireRecord<'_>) -> Result<(), String> {
+        let openid = record.openid.0.as_ref();
+        if openid.is_empty() {
+            return Err("empty openid".to_owned());
+        }
+        let opercode = i32::try_from(record.opercode.0).map_err(|_| "opercode beyond 32 bits".to_owned())?;
+        if !self.window.contains(record.time.0) {
+            self.outside_window += 1;
+            return Ok(());
+        }
+        self.openid.append_value(openid);
+        // Older samples of WeChat's have a space in front.
+        self.worker.append_value(record.worker.0.trim());
+        self.opercode.append_value(opercode);
+        self.text.append_option(record.text.as_ref().map(|text| text.0.as_ref()));
+        self.sent_at.append_value(record.time.0 * 1_000_000);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<RecordBatch, CallError> {
+        let columns = vec![
+            Arc::new(self.openid.finish()) as _,
+            Arc::new(self.worker.finish()) as _,
+            Arc::new(self.opercode.finish()) as _,
+            Arc::new(self.text.finish()) as _,
+            Arc::new(self.sent_at.finish().with_timezone("UTC")) as _,
+        ];
+        RecordBatch::try_new(RECORDS.clone(), columns).map_err(|error| CallError::Unreadable(error.to_string()))
+    }
+}

@@ -1,0 +1,130 @@
+//! The cursor: which page to ask for next, and when a window is complete. Pure; it makes no call.
+//!
+//! The rule, from WeChat's documentation of `getmsglist`: a window begins with msgid 1; while the number returned equals the number
+//! asked for, the same window is asked again with the returned msgid, unchanged. The invariant kept here: a window ends only with a page
+//! that is not full, and every page moves the cursor forward, so the loop neither ends early nor runs forever.
+
+use crate::calendar::Span;
+use crate::failure::{Class, Classified};
+use crate::wechat::{FIRST_MSGID, PageRequest};
+
+/// How a page contradicts itself or the one before. Going on would mean data that is silently short.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ContractError {
+    #[error("the cursor is stuck: a full page asked with msgid {asked} returned msgid {returned}")]
+    StuckCursor { asked: i64, returned: i64 },
+    #[error("a page says that it holds {number} records, and holds {records}")]
+    NumberDiffers { number: i64, records: usize },
+    #[error("a page holds {records} records although {asked} were asked for")]
+    TooManyRecords { asked: usize, records: usize },
+    #[error("{rejects} of {records} records of the day cannot be read")]
+    TooManyRejects { rejects: u64, records: u64 },
+}
+
+impl Classified for ContractError {
+    fn class(&self) -> Class {
+        Class::Contract
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("nothing of this day was committed; run again, and if it stays, ask WeChat's support with the day and the msgid".into())
+    }
+}
+
+/// What the API said about a page beside its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageFacts {
+    /// `number` as returned.
+    pub number: i64,
+    /// `msgid` as returned.
+    pub msgid: i64,
+    /// Records that were in the page.
+    pub records: usize,
+}
+
+/// Walks one window.
+#[derive(Debug)]
+pub struct Pager {
+    window: Span,
+    page_records: usize,
+    msgid: i64,
+    is_complete: bool,
+}
+
+impl Pager {
+    pub fn new(window: Span, page_records: usize) -> Self {
+        Self { window, page_records, msgid: FIRST_MSGID, is_complete: false }
+    }
+
+    /// The page to ask for, until the window is complete.
+    pub fn next_request(&self) -> Option<PageRequest> {
+        (!self.is_complete).then_some(PageRequest {
+            starttime: self.window.start,
+            endtime: self.window.end,
+            msgid: self.msgid,
+            number: self.page_records,
+        })
+    }
+
+    /// Takes note of the page that was asked for.
+    ///
+    /// # Errors
+    /// [`ContractError`] when the page cannot be right.
+    pub fn accept(&mut self, page: PageFacts) -> Result<(), ContractError> {
+        if usize::try_from(page.number) != Ok(page.records) {
+            return Err(ContractError::NumberDiffers { number: page.number, records: page.records });
+        }
+        if page.records > self.page_records {
+            return Err(ContractError::TooManyRecords { asked: self.page_records, records: page.records });
+        }
+        if page.records < self.page_records {
+            self.is_complete = true;
+        } else if page.msgid <= self.msgid {
+            return Err(ContractError::StuckCursor { asked: self.msgid, returned: page.msgid });
+        } else {
+            self.msgid = page.msgid;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const DAY: Span = Span { start: 0, end: 86_400 };
+
+    proptest! {
+        #[test]
+        fn every_record_is_walked_once_and_the_loop_ends(gaps in prop::collection::vec(1i64..1_000_000_000_000, 0..200), size in 1usize..20) {
+            let ids: Vec<i64> = gaps.iter().scan(1, |id, gap| { *id += gap; Some(*id) }).collect();
+            let mut pager = Pager::new(DAY, size);
+            let mut walked = Vec::new();
+            let mut pages = 0;
+            while let Some(request) = pager.next_request() {
+                let page: Vec<i64> = ids.iter().copied().filter(|id| *id > request.msgid).take(request.number).collect();
+                pager.accept(PageFacts { number: page.len() as i64, msgid: page.last().copied().unwrap_or(0), records: page.len() }).unwrap();
+                walked.extend(page);
+                pages += 1;
+            }
+            prop_assert_eq!(walked, ids.clone());
+            prop_assert_eq!(pages, ids.len() / size + 1);
+        }
+    }
+
+    #[test]
+    fn a_cursor_that_does_not_advance_is_an_error_and_never_an_end() {
+        let mut pager = Pager::new(DAY, 2);
+        pager.accept(PageFacts { number: 2, msgid: 7, records: 2 }).unwrap();
+        let error = pager.accept(PageFacts { number: 2, msgid: 7, records: 2 }).unwrap_err();
+        assert_eq!(error, ContractError::StuckCursor { asked: 7, returned: 7 });
+    }
+
+    #[test]
+    fn a_number_that_differs_from_the_records_is_an_error() {
+        for (number, records) in [(1, 2), (2, 1), (-1, 0), (3, 3)] {
+            assert!(Pager::new(DAY, 2).accept(PageFacts { number, msgid: 9, records }).is_err(), "{number} {records}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! When to try again, and how long to wait before. Pure; it neither waits nor calls.
+
+use std::time::Duration;
+
+use crate::wechat::{Action, CallError, Renewal};
+
+/// Bounds of the attempts at one call.
+#[derive(Clone, Copy, Debug)]
+pub struct RetryPolicy {
+    /// Attempts in all while WeChat or the network is busy.
+    pub attempts_max: u32,
+    /// Longest wait before the second attempt; it doubles with each one.
+    pub first_wait: Duration,
+    /// No wait of our own choosing is longer.
+    pub wait_max: Duration,
+    /// A `Retry-After` longer than this is not worth waiting for.
+    pub retry_after_max: Duration,
+    /// Waits for the next minute, when the limit of calls per minute is reached.
+    pub minutes_max: u32,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            attempts_max: 6,
+            first_wait: Duration::from_secs(1),
+            wait_max: Duration::from_secs(30),
+            retry_after_max: Duration::from_secs(120),
+            minutes_max: 5,
+        }
+    }
+}
+
+/// What to do after a call failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Wait, then repeat the call.
+    Wait(Duration),
+    /// Fetch another token, then repeat the call.
+    Renew(Renewal),
+    /// Report the error.
+    GiveUp,
+}
+
+/// The attempts at one call so far.
+#[derive(Debug)]
+pub struct Attempts {
+    policy: RetryPolicy,
+    busy: u32,
+    minutes: u32,
+    renewals: u32,
+}
+
+impl Attempts {
+    pub fn new(policy: RetryPolicy) -> Self {
+        Self { policy, busy: 0, minutes: 0, renewals: 0 }
+    }
+
+    /// Decides after a failure.
+    ///
+    /// `jitter` in `0.0..1.0` spreads the waits of several callers between half of the wait and all of it. `second` is the
+    /// current second of the minute.
+    pub fn after(&mut self, error: &CallError, jitter: f64, second: u8) -> Step {
+        match error {
+            CallError::Api(error) if error.action() == Action::RenewToken => {
+                self.renewals += 1;
+                match self.renewals {
+                    1 => Step::Renew(Renewal::Ask),
+                    2 => Step::Renew(Renewal::Force),
+                    _ => Step::GiveUp,
+                }
+            }
+            CallError::Api(error) if error.action() == Action::AwaitNextMinute => {
+                self.minutes += 1;
+                if self.minutes > self.policy.minutes_max {
+                    return Step::GiveUp;
+                }
+                // Callers that wake in the same second would meet the same limit.
+                Step::Wait(Duration::from_secs(60 - u64::from(second.min(59))) + Duration::from_secs(2).mul_f64(jitter))
+            }
+            error if error.is_transient() => {
+                self.busy += 1;
+                if self.busy >= self.policy.attempts_max {
+                    return Step::GiveUp;
+                }
+                let own = self
+                    .policy
+                    .first_wait
+                    .saturating_mul(1 << (self.busy - 1).min(16))
+                    .min(self.policy.wait_max)
+                    .mul_f64(0.5 + jitter / 2.0);
+                match error {
+                    CallError::Status { retry_after: Some(asked), .. } if *asked > self.policy.retry_after_max => Step::GiveUp,
+                    CallError::Status { retry_after: Some(asked), .. } => Step::Wait(own.max(*asked)),
+                    _ => Step::Wait(own),
+                }
+            }
+            _ => Step::GiveUp,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wechat::ApiError;
+    use proptest::prelude::*;
+
+    fn api(code: i64) -> CallError {
+        ApiError { code, message: String::new(), on_token_endpoint: false }.into()
+    }
+
+    fn errors() -> impl Strategy<Value = CallError> {
+        prop_oneof![
+            Just(()).prop_map(|()| CallError::Transport("reset".into())),
+            prop::sample::select(vec![-1i64, 40001, 40014, 42001, 45009, 45011, 65416, 48001, 12345]).prop_map(api),
+            (prop::sample::select(vec![408u16, 429, 500, 502, 503, 404]), prop::option::of(0u64..400))
+                .prop_map(|(status, seconds)| CallError::Status { status, retry_after: seconds.map(Duration::from_secs) }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_the_attempts_end_and_so_do_the_waits(errors in prop::collection::vec(errors(), 40), jitter in 0.0..1.0f64, second in 0u8..60) {
+            let mut attempts = Attempts::new(RetryPolicy::default());
+            let mut waited = Duration::ZERO;
+            let mut calls = 0;
+            for error in &errors {
+                calls += 1;
+                match attempts.after(error, jitter, second) {
+                    Step::Wait(wait) => waited += wait,
+                    Step::Renew(_) => {}
+                    Step::GiveUp => break,
+                }
+            }
+            prop_assert!(calls <= 6 + 5 + 3);
+            prop_assert!(waited <= Duration::from_secs(5 * 120 + 5 * 62));
+        }
+    }
+
+    #[test]
+    fn retry_after_is_honoured_unless_it_is_too_long() {
+        let busy = |seconds| CallError::Status { status: 503, retry_after: Some(Duration::from_secs(seconds)) };
+        let after = |seconds| Attempts::new(RetryPolicy::default()).after(&busy(seconds), 0.0, 0);
+        assert_eq!(after(7), Step::Wait(Duration::from_secs(7)));
+        assert_eq!(after(3600), Step::GiveUp);
+    }
+
+    #[test]
+    fn a_refused_token_is_asked_for_again_then_forced_once() {
+        let mut attempts = Attempts::new(RetryPolicy::default());
+        let steps: Vec<_> = (0..3).map(|_| attempts.after(&api(42001), 0.0, 0)).collect();
+        assert_eq!(steps, [Step::Renew(Renewal::Ask), Step::Renew(Renewal::Force), Step::GiveUp]);
+    }
+}

@@ -1,0 +1,61 @@
+//! What a file says about itself: the `kefu.` key-values of its Parquet footer.
+
+use std::collections::BTreeMap;
+
+use parquet::file::metadata::{KeyValue, ParquetMetaData};
+
+use super::{Account, ContentHash, SCHEMA_VERSION, Table};
+use crate::calendar::{Day, Span};
+
+const PREFIX: &str = "kefu.";
+
+/// Key-values in the order of their keys, without the prefix. It holds facts that follow from the records and parameters alone,
+/// never a time or a duration of the run: equal inputs must give equal files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Footer(BTreeMap<String, String>);
+
+impl Footer {
+    /// The entries that every file has.
+    pub(super) fn new(table: Table, account: &Account, day: Day, zone: &str, window: Span) -> Self {
+        let mut footer = Self::default();
+        footer.set("schema_version", SCHEMA_VERSION);
+        footer.set("table", table);
+        footer.set("account", account);
+        footer.set("date", day);
+        footer.set("timezone", zone);
+        footer.set("window_start", window.start);
+        footer.set("window_end", window.end);
+        footer
+    }
+
+    pub fn set(&mut self, key: &str, value: impl ToString) {
+        self.0.insert(key.to_owned(), value.to_string());
+    }
+
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    /// Whether this footer says everything that `other` says.
+    pub fn includes(&self, other: &Self) -> bool {
+        other.0.iter().all(|(key, value)| self.get(key) == Some(value))
+    }
+
+    pub fn zone(&self) -> &str {
+        self.get("timezone").unwrap_or_default()
+    }
+
+    /// Hash of the file's rows.
+    pub fn content_hash(&self) -> Option<ContentHash> {
+        self.get("content_hash").map(ContentHash::from)
+    }
+
+    pub(super) fn key_values(&self) -> impl Iterator<Item = KeyValue> {
+        self.0.iter().map(|(key, value)| KeyValue::new(format!("{PREFIX}{key}"), value.clone()))
+    }
+
+    pub(super) fn of(metadata: &ParquetMetaData) -> Self {
+        let entries = metadata.file_metadata().key_value_metadata().into_iter().flatten();
+        Self(entries.filter_map(|entry| Some((entry.key.strip_prefix(PREFIX)?.to_owned(), entry.value.clone()?))).collect())
+    }
+}

@@ -1,0 +1,44 @@
+//! One run at a time.
+
+use std::io::{Read, Seek, Write};
+
+use fs_err::{File, OpenOptions};
+
+use super::{Lake, LakeError};
+
+/// Holds the lake until dropped, or until the process ends in whatever way: the lock is the operating system's.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lake {
+    /// Takes the lake for this process, making its folder if need be, and clears what a run that was killed left in staging.
+    ///
+    /// # Errors
+    /// [`LakeError::Occupied`], naming the holder, when another process has it.
+    pub fn hold(&self) -> Result<Lock, LakeError> {
+        fs_err::create_dir_all(self.own_folder())?;
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(self.own_folder().join("lock"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // Only for the message: an unreadable note must not hide that the lake is held.
+                let _ = file.read_to_string(&mut holder);
+                let holder = holder.lines().next().filter(|line| !line.is_empty()).unwrap_or("an unknown process").to_owned();
+                return Err(LakeError::Occupied { holder });
+            }
+            Err(std::fs::TryLockError::Error(error)) => return Err(error.into()),
+        }
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "process {}", std::process::id())?;
+        match fs_err::remove_dir_all(self.staging_folder()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        fs_err::create_dir_all(self.staging_folder())?;
+        Ok(Lock { _file: file })
+    }
+}

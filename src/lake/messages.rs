@@ -1,0 +1,218 @@
+//! The `messages` partition: puts records in order of time and numbers them, in bounded memory.
+//!
+//! WeChat gives records by ascending id and, as far as anyone has seen, by ascending time; nobody promises the latter. So a
+//! batch that follows the one before goes straight into the file, and one that does not begins a new sorted run beside it.
+//! Several runs are merged at the end, equal times in the order in which the API gave them.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array};
+use arrow::compute::{interleave_record_batch, take_record_batch};
+use arrow::datatypes::{Int32Type, TimestampMicrosecondType};
+use fs_err::File;
+
+use super::commit::StagedFile;
+use super::read::read_file;
+use super::{Account, Lake, LakeError, PartitionFacts, StagedPartition, Table, opercode};
+use crate::calendar::{Day, Span};
+
+/// Rows that a merge holds of each run.
+const MERGE_ROWS: usize = 1_024;
+
+/// Runs that are open at once. With as many, they are merged into one.
+const RUNS_MAX: usize = 64;
+
+/// How many messages of each kind a partition holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct MessageCounts {
+    /// The worker received a customer's message (2003).
+    pub received: u64,
+    /// The worker sent a message (2002).
+    pub sent: u64,
+    /// Any other `opercode`: kept, and invisible to every metric.
+    pub other: u64,
+}
+
+/// A `messages` partition being written.
+#[derive(Debug)]
+pub struct StagedMessages {
+    lake: Lake,
+    account: Account,
+    day: Day,
+    zone: String,
+    window: Span,
+    current: StagedPartition,
+    /// `sent_at` of the last row of `current`.
+    last: i64,
+    runs: Vec<StagedFile>,
+    counts: MessageCounts,
+}
+
+impl Lake {
+    /// Begins a day's messages in staging.
+    ///
+    /// # Errors
+    /// When staging cannot be written.
+    pub fn stage_messages(&self, account: &Account, day: Day, zone: &str, window: Span) -> Result<StagedMessages, LakeError> {
+        Ok(StagedMessages {
+            lake: self.clone(),
+            account: account.clone(),
+            day,
+            zone: zone.to_owned(),
+            window,
+            current: self.stage(Table::Messages, account, day, zone, window)?,
+            last: i64::MIN,
+            runs: Vec::new(),
+            counts: MessageCounts::default(),
+        })
+    }
+}
+
+impl StagedMessages {
+    /// Adds records in the order in which the API gave them: columns `openid`, `worker`, `opercode`, `text`, `sent_at` of the table's types.
+    ///
+    /// # Errors
+    /// When the disk refuses them.
+    pub fn append(&mut self, records: &RecordBatch) -> Result<(), LakeError> {
+        let records = in_order_of_time(records)?;
+        let sent_at = records.column(4).as_primitive::<TimestampMicrosecondType>().values();
+        let (Some(first), Some(last)) = (sent_at.first().copied(), sent_at.last().copied()) else { return Ok(()) };
+        for opercode in records.column(2).as_primitive::<Int32Type>().values() {
+            match *opercode {
+                opercode::WORKER_RECEIVED => self.counts.received += 1,
+                opercode::WORKER_SENT => self.counts.sent += 1,
+                _ => self.counts.other += 1,
+            }
+        }
+        if first < self.last {
+            self.begin_run()?;
+        }
+        self.last = last;
+        let batch = numbered(&self.account, &records, self.current.rows())?;
+        self.current.append(batch)
+    }
+
+    pub fn counts(&self) -> MessageCounts {
+        self.counts
+    }
+
+    /// Puts the partition in its place.
+    ///
+    /// # Errors
+    /// When the disk refuses it; the partition that was there before is then still there.
+    pub fn commit(mut self, rejects: u64) -> Result<PartitionFacts, LakeError> {
+        if !self.runs.is_empty() {
+            self.close_run()?;
+            self.merge_runs()?;
+        }
+        let counts = self.counts;
+        let footer = self.current.footer();
+        footer.set("messages_received", counts.received);
+        footer.set("messages_sent", counts.sent);
+        footer.set("messages_other", counts.other);
+        footer.set("rejects", rejects);
+        self.current.commit()
+    }
+
+    /// Closes the current run and opens another.
+    fn begin_run(&mut self) -> Result<(), LakeError> {
+        self.close_run()?;
+        if self.runs.len() == RUNS_MAX {
+            self.merge_runs()?;
+            self.close_run()?;
+        }
+        Ok(())
+    }
+
+    fn close_run(&mut self) -> Result<(), LakeError> {
+        let fresh = self.lake.stage(Table::Messages, &self.account, self.day, &self.zone, self.window)?;
+        self.runs.push(std::mem::replace(&mut self.current, fresh).into_run()?);
+        Ok(())
+    }
+
+    /// Merges all runs into `current`, which is empty.
+    fn merge_runs(&mut self) -> Result<(), LakeError> {
+        let schema = Table::Messages.schema();
+        let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let mut readers = Vec::new();
+        // The next row of each run: by time, then by run, which is the order in which the API gave them.
+        let mut heads = BinaryHeap::new();
+        for run in &self.runs {
+            let mut batches = read_file(File::open(run.path())?, &schema, &columns, MERGE_ROWS)?;
+            let Some(batch) = batches.next().transpose()? else { continue };
+            let instants = sent_at(&batch);
+            if let Some(first) = instants.values().first() {
+                heads.push(Reverse((*first, readers.len())));
+            }
+            readers.push(RunReader { batches, batch, instants, row: 0 });
+        }
+        while !heads.is_empty() {
+            let mut rows = Vec::with_capacity(MERGE_ROWS);
+            // Ends early where a run's batch is used up, because the rows refer to the batches as they are now.
+            while rows.len() < MERGE_ROWS {
+                let Some(Reverse((_, run))) = heads.pop() else { break };
+                let Some(reader) = readers.get_mut(run) else { break };
+                rows.push((run, reader.row));
+                reader.row += 1;
+                match reader.instants.values().get(reader.row) {
+                    Some(next) => heads.push(Reverse((*next, run))),
+                    None => break,
+                }
+            }
+            let batches: Vec<&RecordBatch> = readers.iter().map(|reader| &reader.batch).collect();
+            let merged = interleave_record_batch(&batches, &rows)?;
+            let records = merged.project(&[1, 2, 3, 4, 5])?;
+            let batch = numbered(&self.account, &records, self.current.rows())?;
+            self.current.append(batch)?;
+            if let Some((run, _)) = rows.last()
+                && let Some(reader) = readers.get_mut(*run)
+                && reader.row == reader.batch.num_rows()
+                && let Some(batch) = reader.batches.next().transpose()?
+            {
+                reader.instants = sent_at(&batch);
+                reader.batch = batch;
+                reader.row = 0;
+                if let Some(first) = reader.instants.values().first() {
+                    heads.push(Reverse((*first, *run)));
+                }
+            }
+        }
+        self.runs.clear();
+        Ok(())
+    }
+}
+
+struct RunReader<I> {
+    batches: I,
+    batch: RecordBatch,
+    instants: TimestampMicrosecondArray,
+    row: usize,
+}
+
+fn sent_at(batch: &RecordBatch) -> TimestampMicrosecondArray {
+    batch.column(5).as_primitive::<TimestampMicrosecondType>().clone()
+}
+
+/// The same records by ascending time, equal times as they were.
+fn in_order_of_time(records: &RecordBatch) -> Result<RecordBatch, LakeError> {
+    let sent_at = records.column(4).as_primitive::<TimestampMicrosecondType>().values();
+    if sent_at.is_sorted() {
+        return Ok(records.clone());
+    }
+    let mut rows: Vec<u32> = (0..records.num_rows() as u32).collect();
+    rows.sort_by_key(|row| sent_at.get(*row as usize));
+    Ok(take_record_batch(records, &UInt32Array::from(rows))?)
+}
+
+/// Records with the columns that the lake adds: the account, and the row's number in the file.
+fn numbered(account: &Account, records: &RecordBatch, from: usize) -> Result<RecordBatch, LakeError> {
+    let rows = records.num_rows();
+    let account = StringArray::from_iter_values(std::iter::repeat_n(account.as_str(), rows));
+    let seq = Int64Array::from_iter_values((from as i64..).take(rows));
+    let mut columns: Vec<ArrayRef> = vec![Arc::new(account)];
+    columns.extend(records.columns().iter().cloned());
+    columns.push(Arc::new(seq));
+    Ok(RecordBatch::try_new(Table::Messages.schema(), columns)?)
+}

@@ -1,0 +1,156 @@
+//! The lake: where things are on disk, in which shape, and how they get there.
+//!
+//! It owns every Parquet file and every path, and sees no HTTP and no metric. The invariant it keeps: a file below a table's
+//! folder is complete and was put there by one rename, whatever happened on the way.
+
+mod account;
+mod commit;
+mod footer;
+mod hash;
+mod lock;
+mod messages;
+mod read;
+mod schema;
+mod table;
+mod write;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+pub use account::Account;
+pub use footer::Footer;
+pub use hash::ContentHash;
+pub use lock::Lock;
+pub use messages::{MessageCounts, StagedMessages};
+pub use schema::SCHEMA_VERSION;
+pub use table::Table;
+pub use write::{PartitionFacts, StagedPartition};
+
+use crate::calendar::Day;
+use crate::failure::{Class, Classified};
+
+/// The values of `messages.opercode` that metrics are made of; any other is kept as it came.
+pub mod opercode {
+    /// The worker sent a message (OUT).
+    pub const WORKER_SENT: i32 = 2002;
+    /// The worker received a customer's message (IN).
+    pub const WORKER_RECEIVED: i32 = 2003;
+}
+
+/// Folder of kefu's own, below the lake, that no query reads.
+const OWN: &str = "_kefu";
+
+#[derive(Debug, thiserror::Error)]
+pub enum LakeError {
+    // fs-err's errors name the operation and the path.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("{path}: {source}")]
+    Parquet { path: PathBuf, source: parquet::errors::ParquetError },
+    #[error("the rows do not have the shape of the table: {0}")]
+    Shape(#[from] arrow::error::ArrowError),
+    #[error("{path} is not as kefu wrote it: {reason}")]
+    Damaged { path: PathBuf, reason: String },
+    #[error("the lake is held by another run: {holder}")]
+    Occupied { holder: String },
+    #[error("the lake was begun in the time zone {lake}, and its days cannot be continued in {asked}")]
+    OtherZone { lake: String, asked: String },
+}
+
+impl Classified for LakeError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Occupied { .. } => Class::Occupied,
+            Self::OtherZone { .. } => Class::Settings,
+            Self::Shape(_) => Class::Bug,
+            Self::Io(_) | Self::Parquet { .. } | Self::Damaged { .. } => Class::Lake,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Occupied { .. } => Some("run again when it has finished".into()),
+            Self::OtherZone { lake, .. } => Some(format!("keep --timezone {lake}, or begin another lake with --lake")),
+            Self::Damaged { .. } => {
+                Some("fetch that day again with --force, or delete the file of a metric: the next run writes it anew".into())
+            }
+            Self::Io(error) => match error.kind() {
+                std::io::ErrorKind::StorageFull => Some("free some space, then run again; nothing half-written was left".into()),
+                std::io::ErrorKind::PermissionDenied => {
+                    Some("give this user write access to the lake, or choose another one with --lake".into())
+                }
+                _ => None,
+            },
+            Self::Parquet { .. } => Some("check that the disk has space and is healthy, then run again".into()),
+            Self::Shape(_) => None,
+        }
+    }
+}
+
+/// A folder with the tables of one or more accounts.
+#[derive(Clone, Debug)]
+pub struct Lake {
+    root: PathBuf,
+}
+
+impl Lake {
+    /// Names the lake; touches nothing.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where a partition is, or would be.
+    pub fn path(&self, table: Table, account: &Account, day: Day) -> PathBuf {
+        self.partition_folder(table, day).join(format!("{account}.parquet"))
+    }
+
+    fn partition_folder(&self, table: Table, day: Day) -> PathBuf {
+        self.root.join(table.name()).join(format!("date={day}"))
+    }
+
+    fn own_folder(&self) -> PathBuf {
+        self.root.join(OWN)
+    }
+
+    fn staging_folder(&self) -> PathBuf {
+        self.own_folder().join("staging")
+    }
+
+    /// The days for which an account has a partition, in order.
+    ///
+    /// # Errors
+    /// When the folder is there but cannot be listed.
+    pub fn days(&self, table: Table, account: &Account) -> Result<BTreeSet<Day>, LakeError> {
+        let folders = match fs_err::read_dir(self.root.join(table.name())) {
+            Ok(folders) => folders,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            Err(error) => return Err(error.into()),
+        };
+        let mut days = BTreeSet::new();
+        for folder in folders {
+            let name = folder?.file_name();
+            let day = name.to_str().and_then(|name| name.strip_prefix("date=")).and_then(|day| day.parse().ok());
+            if let Some(day) = day
+                && self.path(table, account, day).is_file()
+            {
+                days.insert(day);
+            }
+        }
+        Ok(days)
+    }
+
+    /// Checks that the lake's days are cut in this time zone.
+    ///
+    /// # Errors
+    /// [`LakeError::OtherZone`] when the account has days of another zone.
+    pub fn require_zone(&self, account: &Account, zone: &str) -> Result<(), LakeError> {
+        let Some(day) = self.days(Table::Messages, account)?.pop_first() else { return Ok(()) };
+        let footer = self.footer(Table::Messages, account, day)?;
+        let lake = footer.zone();
+        if lake == zone { Ok(()) } else { Err(LakeError::OtherZone { lake: lake.to_owned(), asked: zone.to_owned() }) }
+    }
+}

@@ -1,0 +1,79 @@
+//! Reading partitions back.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use fs_err::File;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaDataReader;
+
+use super::{Account, Footer, Lake, LakeError, Table};
+use crate::calendar::Day;
+
+/// Rows of a batch that is read, where the reader does not say otherwise.
+const BATCH_ROWS: usize = 122_880;
+
+impl Lake {
+    /// What a partition says about itself. Reads the footer only.
+    ///
+    /// # Errors
+    /// When the partition is missing or not Parquet.
+    pub fn footer(&self, table: Table, account: &Account, day: Day) -> Result<Footer, LakeError> {
+        let path = self.path(table, account, day);
+        let metadata = ParquetMetaDataReader::new().parse_and_finish(File::open(&path)?.file());
+        Ok(Footer::of(&metadata.map_err(|source| LakeError::Parquet { path, source })?))
+    }
+
+    /// The named columns of a partition, in the table's order of columns. Text columns come as dictionaries: their distinct
+    /// values once per row group, and an int32 key per row.
+    ///
+    /// # Errors
+    /// When the partition is missing, or differs from its table's schema; from the iterator, when it cannot be decoded.
+    pub fn read(
+        &self,
+        table: Table,
+        account: &Account,
+        day: Day,
+        columns: &[&str],
+    ) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>> + use<>, LakeError> {
+        let path = self.path(table, account, day);
+        read_file(File::open(&path)?, &dictionaries(&table.schema(), columns), columns, BATCH_ROWS)
+    }
+}
+
+/// The table's schema with the named text columns as dictionaries.
+fn dictionaries(schema: &Schema, columns: &[&str]) -> SchemaRef {
+    let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let fields = schema.fields().iter().map(|field| match field.data_type() {
+        DataType::Utf8 if columns.contains(&field.name().as_str()) => {
+            Arc::new(Field::new(field.name(), dictionary.clone(), field.is_nullable()))
+        }
+        _ => field.clone(),
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// Batches of the named columns of an open file, which must have the given schema.
+pub(super) fn read_file(
+    file: File,
+    schema: &SchemaRef,
+    columns: &[&str],
+    batch_rows: usize,
+) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>> + use<>, LakeError> {
+    let path = file.path().to_owned();
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_schema(schema.clone());
+    let metadata = ArrowReaderMetadata::load(file.file(), options).map_err(|source| match source {
+        ParquetError::ArrowError(reason) => LakeError::Damaged { path: path.clone(), reason },
+        source => LakeError::Parquet { path: path.clone(), source },
+    })?;
+    let mask = ProjectionMask::columns(metadata.parquet_schema(), columns.iter().copied());
+    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file.into_parts().0, metadata)
+        .with_projection(mask)
+        .with_batch_size(batch_rows)
+        .build()
+        .map_err(|source| LakeError::Parquet { path: path.clone(), source })?;
+    Ok(reader.map(move |batch| batch.map_err(|error| LakeError::Damaged { path: path.clone(), reason: error.to_string() })))
+}

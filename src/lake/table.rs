@@ -1,0 +1,43 @@
+//! The tables of the lake.
+
+/// A table: one folder of the lake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Table {
+    Messages,
+    ResponsePairs,
+    WorkerDaily,
+    Rejects,
+}
+
+impl Table {
+    pub const ALL: [Self; 4] = [Self::Messages, Self::ResponsePairs, Self::WorkerDaily, Self::Rejects];
+
+    /// The tables that are computed from [`Table::Messages`].
+    pub const METRICS: [Self; 2] = [Self::ResponsePairs, Self::WorkerDaily];
+
+    /// Name of the table and of its folder.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Messages => "messages",
+            Self::ResponsePairs => "response_pairs",
+            Self::WorkerDaily => "worker_daily",
+            Self::Rejects => "rejects",
+        }
+    }
+
+    /// The columns by which a file's rows ascend.
+    pub fn sorted_by(self) -> &'static [&'static str] {
+        match self {
+            Self::Messages => &["sent_at", "seq"],
+            Self::ResponsePairs => &["asked_at", "openid"],
+            Self::WorkerDaily => &["worker"],
+            Self::Rejects => &["page_msgid", "position"],
+        }
+    }
+}
+
+impl std::fmt::Display for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,26 @@
+//! kefu pulls the customer-service (客服) chat records of a WeChat Official Account and turns them into Parquet.
+//!
+//! ```text
+//!            wechat            fetch                lake                metrics               lake
+//!  WeChat ── calls ── pages of records ── messages/date=…  ── polars frames ── response_pairs/date=…
+//!            tokens   windows, cursor,    rejects/date=…      a sort, a few     worker_daily/date=…
+//!            codes    retries, decoding                       shifts
+//! ```
+//!
+//! Dependencies point down only: [`commands`] → [`pipeline`] → [`fetch`], [`metrics`], [`lake`] → [`calendar`], [`failure`]. `fetch` never
+//! sees Parquet, `lake` never sees HTTP, `metrics` sees neither.
+//!
+//! The command line is the product; the library is for embedding the stages and for tests.
+
+pub mod calendar;
+pub mod cli;
+pub mod commands;
+pub mod failure;
+pub mod fetch;
+pub mod lake;
+pub mod metrics;
+pub mod pipeline;
+pub mod settings;
+pub mod simulator;
+pub mod telemetry;
+pub mod wechat;

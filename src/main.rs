@@ -1,0 +1,20 @@
+//! Parse, run, show the error, exit.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use kefu::cli::Cli;
+use kefu::{commands, telemetry};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    telemetry::begin_logging(cli.global.log_format, cli.global.log_level);
+    match commands::execute(&cli) {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(class)) => ExitCode::from(class.exit_code()),
+        Err(failure) => {
+            telemetry::print_failure(&failure);
+            ExitCode::from(failure.class.exit_code())
+        }
+    }
+}

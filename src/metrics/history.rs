@@ -1,0 +1,149 @@
+//! The input of the stage: the messages of an unbroken run of days as one polars frame.
+//!
+//! Openids and workers become numbers here, once, in the order of their names: sorting, grouping and comparing numbers is what makes the
+//! stage quick, and sorting by the number is sorting by the name. Texts are not read.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray, UInt32Array};
+use arrow::datatypes::{Int32Type, TimestampMicrosecondType};
+use hashbrown::HashTable;
+use polars::prelude::{Column, DataFrame};
+
+use super::{MetricsError, bridge};
+use crate::calendar::Day;
+use crate::lake::opercode;
+
+/// The columns of `messages` that the stage needs.
+pub const COLUMNS: [&str; 4] = ["openid", "worker", "opercode", "sent_at"];
+
+/// The messages of an unbroken run of days, ready for the stage.
+#[derive(Debug)]
+pub struct History {
+    frame: DataFrame,
+    customers: StringArray,
+    workers: StringArray,
+}
+
+impl History {
+    /// One row per message with code 2002 or 2003, in order of (`sent_at`, `seq`): `customer` u32 and `worker` u32, indexes into
+    /// [`customers`](Self::customers) and [`workers`](Self::workers); `inbound` bool; `sent_at` i64, unix seconds; `day` i32, the local day.
+    pub fn frame(&self) -> DataFrame {
+        self.frame.clone()
+    }
+
+    /// Openids in ascending order.
+    pub fn customers(&self) -> &StringArray {
+        &self.customers
+    }
+
+    /// Workers in ascending order.
+    pub fn workers(&self) -> &StringArray {
+        &self.workers
+    }
+}
+
+/// Takes in partitions of `messages`, day after day.
+#[derive(Debug, Default)]
+pub struct HistoryBuilder {
+    customers: Names,
+    workers: Names,
+    customer: Vec<u32>,
+    worker: Vec<u32>,
+    inbound: Vec<bool>,
+    sent_at: Vec<i64>,
+    day: Vec<i32>,
+}
+
+impl HistoryBuilder {
+    /// Adds rows of a day, which follow those added before. `batch` has [`COLUMNS`], text as dictionaries of int32 keys.
+    ///
+    /// # Errors
+    /// When the batch has other columns.
+    pub fn append(&mut self, day: Day, batch: &RecordBatch) -> Result<(), MetricsError> {
+        let column = |name: &str| batch.column_by_name(name).ok_or_else(|| MetricsError::Unexpected(format!("no column {name}")));
+        let opercodes = column("opercode")?.as_primitive::<Int32Type>().values();
+        let is_visible = |opercode: i32| matches!(opercode, opercode::WORKER_RECEIVED | opercode::WORKER_SENT);
+        let rows: Vec<usize> = opercodes.iter().enumerate().filter(|(_, opercode)| is_visible(**opercode)).map(|(row, _)| row).collect();
+        self.customers.encode(column("openid")?, &rows, &mut self.customer)?;
+        self.workers.encode(column("worker")?, &rows, &mut self.worker)?;
+        self.inbound.extend(rows.iter().filter_map(|row| opercodes.get(*row)).map(|opercode| *opercode == opercode::WORKER_RECEIVED));
+        let sent_at = column("sent_at")?.as_primitive::<TimestampMicrosecondType>().values();
+        self.sent_at.extend(rows.iter().filter_map(|row| sent_at.get(*row)).map(|micros| micros.div_euclid(1_000_000)));
+        self.day.resize(self.sent_at.len(), day.number());
+        Ok(())
+    }
+
+    /// # Errors
+    /// None that a user could cause.
+    pub fn finish(self) -> Result<History, MetricsError> {
+        let (customers, customer) = self.customers.in_order(self.customer);
+        let (workers, worker) = self.workers.in_order(self.worker);
+        let columns: [(&str, ArrayRef); 5] = [
+            ("customer", Arc::new(UInt32Array::from(customer))),
+            ("worker", Arc::new(UInt32Array::from(worker))),
+            ("inbound", Arc::new(BooleanArray::from(self.inbound))),
+            ("sent_at", Arc::new(Int64Array::from(self.sent_at))),
+            ("day", Arc::new(Int32Array::from(self.day))),
+        ];
+        let columns =
+            columns.iter().map(|(name, array)| Ok(Column::from(bridge::to_series(name, array)?))).collect::<Result<_, MetricsError>>()?;
+        Ok(History { frame: DataFrame::new_infer_height(columns)?, customers, workers })
+    }
+}
+
+/// Distinct names, numbered in the order in which they came.
+#[derive(Debug, Default)]
+struct Names {
+    names: Vec<Box<str>>,
+    numbers: HashTable<u32>,
+    hasher: foldhash::fast::FixedState,
+}
+
+impl Names {
+    /// Appends the number of each named row. Each distinct value of the batch is looked up once.
+    fn encode(&mut self, column: &ArrayRef, rows: &[usize], numbers: &mut Vec<u32>) -> Result<(), MetricsError> {
+        let dictionary =
+            column.as_dictionary_opt::<Int32Type>().ok_or_else(|| MetricsError::Unexpected(format!("names as {}", column.data_type())))?;
+        let values = dictionary.values().as_string::<i32>();
+        let mut number_of_key: Vec<Option<u32>> = vec![None; values.len()];
+        for row in rows {
+            let key = dictionary.key(*row).ok_or_else(|| MetricsError::Unexpected("a null name".into()))?;
+            let known = number_of_key.get_mut(key).ok_or_else(|| MetricsError::Unexpected("a key without a name".into()))?;
+            numbers.push(match known {
+                Some(number) => *number,
+                None => *known.insert(self.number(values.value(key))),
+            });
+        }
+        Ok(())
+    }
+
+    fn number(&mut self, name: &str) -> u32 {
+        use std::hash::BuildHasher;
+        let Self { names, numbers, hasher } = self;
+        let name_of = |number: &u32| names.get(*number as usize).map_or("", AsRef::as_ref);
+        let entry = numbers.entry(hasher.hash_one(name), |number| name_of(number) == name, |number| hasher.hash_one(name_of(number)));
+        let number = *entry.or_insert_with(|| names.len() as u32).get();
+        if number as usize == names.len() {
+            names.push(name.into());
+        }
+        number
+    }
+
+    /// The names in ascending order, and the given numbers changed to match.
+    fn in_order(self, mut numbers: Vec<u32>) -> (StringArray, Vec<u32>) {
+        let mut order: Vec<u32> = (0..self.names.len() as u32).collect();
+        order.sort_unstable_by_key(|number| self.names.get(*number as usize));
+        let mut ranks = vec![0u32; order.len()];
+        for (number, rank) in order.iter().zip(0u32..) {
+            if let Some(slot) = ranks.get_mut(*number as usize) {
+                *slot = rank;
+            }
+        }
+        for number in &mut numbers {
+            *number = ranks.get(*number as usize).copied().unwrap_or_default();
+        }
+        let names = order.iter().filter_map(|number| self.names.get(*number as usize));
+        (StringArray::from_iter_values(names), numbers)
+    }
+}

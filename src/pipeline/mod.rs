@@ -1,0 +1,14 @@
+//! The glue between the stages: fetch a day, refresh a metric partition.
+//!
+//! ```text
+//! wechat ── fetch ──(pages)── lake: messages, rejects
+//!                             lake: messages ── metrics ── lake: response_pairs, worker_daily
+//! ```
+//!
+//! Only this module knows both ends of either arrow.
+
+mod fetch_days;
+mod refresh;
+
+pub use fetch_days::{DayFailure, FetchJob, FetchReport, FetchedDay, fetch_days};
+pub use refresh::{MetricsJob, MetricsReport, read_history, refresh_metrics, targets};

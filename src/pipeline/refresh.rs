@@ -1,0 +1,223 @@
+//! `messages` → the metric partitions that are missing or out of date.
+//!
+//! A metric partition's footer says what it was made of: the content hash of each day of messages, the parameters, the version of the
+//! definitions. It is fresh while all of that is still so; nothing else is remembered anywhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow::array::RecordBatch;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::calendar::{Day, DayRange, Zone};
+use crate::failure::Failure;
+use crate::lake::{Account, ContentHash, Footer, Lake, LakeError, SCHEMA_VERSION, Table};
+use crate::metrics::{
+    self, COLUMNS, DAYS_AFTER, DAYS_BEFORE, DEFINITIONS_VERSION, History, HistoryBuilder, Parameters, Partitions, Target,
+};
+use crate::telemetry::Progress;
+
+/// Messages that are in memory at once, unless a single day needs more.
+const ROWS_AT_ONCE: usize = 4_000_000;
+
+/// What to compute, and from which lake.
+#[derive(Clone, Debug)]
+pub struct MetricsJob {
+    pub lake: Lake,
+    pub account: Account,
+    pub zone: Zone,
+    pub parameters: Parameters,
+}
+
+/// What became of the partitions.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct MetricsReport {
+    /// Days whose partitions were written, in order.
+    pub computed: Vec<Day>,
+    /// Days whose partitions were up to date.
+    pub fresh: usize,
+}
+
+/// The fetched days of an account.
+#[derive(Debug)]
+struct Inputs {
+    days: BTreeMap<Day, Input>,
+    fetched: BTreeSet<Day>,
+}
+
+/// A fetched day.
+#[derive(Clone, Debug)]
+struct Input {
+    content_hash: ContentHash,
+    rows: usize,
+}
+
+/// Brings the metric partitions of the fetched days up to date: of all of them, or of those `among` the given.
+///
+/// # Errors
+/// When a partition cannot be read or written. Those written until then stay.
+pub fn refresh_metrics(job: &MetricsJob, among: Option<DayRange>, progress: &Progress) -> Result<MetricsReport, Failure> {
+    let inputs = read_inputs(job)?;
+    let wanted: Vec<Day> = inputs.fetched.iter().copied().filter(|day| among.is_none_or(|range| range.contains(*day))).collect();
+    let stale = wanted.par_iter().map(|day| Ok((*day, is_stale(job, &inputs, *day)?))).collect::<Result<Vec<_>, LakeError>>()?;
+    let stale: Vec<Day> = stale.into_iter().filter(|(_, is_stale)| *is_stale).map(|(day, _)| day).collect();
+    progress.expect(stale.len());
+    for chunk in chunks(&inputs, &stale) {
+        let days = DayRange { first: view(&inputs.fetched, chunk.first).first, last: view(&inputs.fetched, chunk.last).last };
+        let history = read_history(&job.lake, &job.account, days)?;
+        let targets = targets(&job.zone, &inputs.fetched, &chunk.stale);
+        let partitions = metrics::compute(&history, job.account.as_str(), &targets, &job.parameters)?;
+        for (target, (day, partitions)) in targets.iter().zip(partitions) {
+            write_partitions(job, &inputs, target, partitions)?;
+            progress.advance(&format!("{day}"));
+        }
+    }
+    Ok(MetricsReport { fresh: wanted.len() - stale.len(), computed: stale })
+}
+
+fn read_inputs(job: &MetricsJob) -> Result<Inputs, LakeError> {
+    let fetched = job.lake.days(Table::Messages, &job.account)?;
+    let days = fetched
+        .par_iter()
+        .map(|day| {
+            let footer = job.lake.footer(Table::Messages, &job.account, *day)?;
+            let damaged = || LakeError::Damaged {
+                path: job.lake.path(Table::Messages, &job.account, *day),
+                reason: "its footer lacks the counts".into(),
+            };
+            let rows = footer.get("rows").and_then(|rows| rows.parse().ok()).ok_or_else(damaged)?;
+            Ok((*day, Input { content_hash: footer.content_hash().ok_or_else(damaged)?, rows }))
+        })
+        .collect::<Result<_, LakeError>>()?;
+    Ok(Inputs { days, fetched })
+}
+
+/// The days on which partition `day` depends: those of the unbroken run around it, from D−2 to D+3.
+fn view(fetched: &BTreeSet<Day>, day: Day) -> DayRange {
+    let reach =
+        |step: i64, most: i64| (1..=most).map(|days| day.plus(step * days)).take_while(|day| fetched.contains(day)).last().unwrap_or(day);
+    DayRange { first: reach(-1, DAYS_BEFORE), last: reach(1, DAYS_AFTER) }
+}
+
+/// The given days as targets, with what is known about their horizons from the days that were fetched.
+pub fn targets(zone: &Zone, fetched: &BTreeSet<Day>, days: &[Day]) -> Vec<Target> {
+    let target = |day: &Day| {
+        let last = view(fetched, *day).last;
+        Target { day: *day, horizon: zone.bounds(last).end, is_final: last == day.plus(DAYS_AFTER) }
+    };
+    days.iter().map(target).collect()
+}
+
+/// What the footers of a day's metric partitions say beside what every file's footer says.
+fn record_inputs(footer: &mut Footer, job: &MetricsJob, inputs: &Inputs, day: Day) {
+    let range = view(&inputs.fetched, day);
+    let hashes: BTreeMap<String, &ContentHash> =
+        inputs.days.range(range.first..=range.last).map(|(day, input)| (day.to_string(), &input.content_hash)).collect();
+    footer.set("definitions_version", DEFINITIONS_VERSION);
+    footer.set("parameters", serde_json::json!(job.parameters));
+    footer.set("inputs", serde_json::json!(hashes));
+}
+
+fn is_stale(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<bool, LakeError> {
+    let mut expected = Footer::default();
+    record_inputs(&mut expected, job, inputs, day);
+    expected.set("schema_version", SCHEMA_VERSION);
+    for table in Table::METRICS {
+        if !job.lake.path(table, &job.account, day).is_file() {
+            return Ok(true);
+        }
+        match job.lake.footer(table, &job.account, day) {
+            Ok(footer) if footer.includes(&expected) => {}
+            // One that is damaged is written anew, like one that is out of date.
+            Ok(_) | Err(LakeError::Parquet { .. }) => return Ok(true),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
+/// Stale days that are computed together.
+#[derive(Debug, PartialEq, Eq)]
+struct Chunk {
+    first: Day,
+    last: Day,
+    stale: Vec<Day>,
+}
+
+/// Groups stale days, in order, so that a day is read once for several of them: within an unbroken run of fetched days, close together, and
+/// with no more than [`ROWS_AT_ONCE`] messages in view.
+fn chunks(inputs: &Inputs, stale: &[Day]) -> Vec<Chunk> {
+    let rows = |first: Day, last: Day| -> usize {
+        inputs.days.range(first.plus(-DAYS_BEFORE)..=last.plus(DAYS_AFTER)).map(|(_, input)| input.rows).sum()
+    };
+    let is_unbroken = |first: Day, last: Day| DayRange { first, last }.days().all(|day| inputs.fetched.contains(&day));
+    let mut chunks: Vec<Chunk> = Vec::new();
+    for day in stale.iter().copied() {
+        match chunks.last_mut() {
+            Some(chunk)
+                if day <= chunk.last.plus(DAYS_BEFORE + DAYS_AFTER)
+                    && is_unbroken(chunk.last, day)
+                    && rows(chunk.first, day) <= ROWS_AT_ONCE =>
+            {
+                chunk.last = day;
+                chunk.stale.push(day);
+            }
+            _ => chunks.push(Chunk { first: day, last: day, stale: vec![day] }),
+        }
+    }
+    chunks
+}
+
+/// The messages of the days, none of which is missing, as input of the metrics stage.
+///
+/// # Errors
+/// When a partition cannot be read.
+pub fn read_history(lake: &Lake, account: &Account, days: DayRange) -> Result<History, Failure> {
+    let days: Vec<Day> = days.days().collect();
+    let read = |day: &Day| -> Result<Vec<RecordBatch>, LakeError> { lake.read(Table::Messages, account, *day, &COLUMNS)?.collect() };
+    let mut history = HistoryBuilder::default();
+    for (day, batches) in days.iter().zip(days.par_iter().map(read).collect::<Vec<_>>()) {
+        for batch in batches? {
+            history.append(*day, &batch)?;
+        }
+    }
+    Ok(history.finish()?)
+}
+
+fn write_partitions(job: &MetricsJob, inputs: &Inputs, target: &Target, partitions: Partitions) -> Result<(), LakeError> {
+    for (table, batch) in partitions {
+        let mut staged = job.lake.stage(table, &job.account, target.day, job.zone.name(), job.zone.bounds(target.day))?;
+        record_inputs(staged.footer(), job, inputs, target.day);
+        staged.footer().set("horizon", target.horizon);
+        staged.footer().set("final", target.is_final);
+        staged.append(batch)?;
+        staged.commit()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(text: &str) -> Day {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_missing_day_ends_the_view_on_its_side() {
+        let fetched: BTreeSet<Day> = ["2024-05-10", "2024-05-12", "2024-05-13", "2024-05-14", "2024-05-16"].map(day).into();
+        let view = view(&fetched, day("2024-05-13"));
+        assert_eq!(view, DayRange { first: day("2024-05-12"), last: day("2024-05-14") });
+    }
+
+    #[test]
+    fn chunks_never_reach_over_a_missing_day() {
+        let input = |rows| Input { content_hash: ContentHash::from(""), rows };
+        let days = ["2024-05-10", "2024-05-11", "2024-05-13", "2024-05-14"].map(day);
+        let inputs = |rows| Inputs { days: days.map(|day| (day, input(rows))).into(), fetched: days.into() };
+        let chunked = chunks(&inputs(10), &days);
+        assert_eq!(chunked.iter().map(|chunk| chunk.stale.len()).collect::<Vec<_>>(), [2, 2]);
+        assert_eq!(chunks(&inputs(ROWS_AT_ONCE), &days).len(), 4);
+    }
+}

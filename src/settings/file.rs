@@ -1,0 +1,46 @@
+//! `kefu.toml`.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::wechat::Secret;
+
+/// The keys of `kefu.toml`. A key that is not among them is refused: a misspelt one would be ignored for years.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub appid: Option<String>,
+    pub secret: Option<Secret>,
+    pub secret_file: Option<PathBuf>,
+    pub access_token: Option<Secret>,
+    pub access_token_file: Option<PathBuf>,
+    pub account: Option<String>,
+    pub base_url: Option<String>,
+    pub lake: Option<String>,
+    pub timezone: Option<String>,
+    pub lookback: Option<u16>,
+    pub concurrency: Option<usize>,
+}
+
+impl File {
+    /// The parser's own display quotes the line, which may hold a secret; its message and the line's number do not.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| 1 + text.get(..span.start).unwrap_or_default().matches('\n').count());
+            format!("line {line}: {}", error.message())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_the_line_and_shows_no_value() {
+        let error = File::parse("appid = \"wx1\"\nsecret = \"hunter2\"\nsecrt = \"hunter3\"\n").err().unwrap();
+        assert!(error.starts_with("line 3: unknown field `secrt`"), "{error}");
+        assert!(!error.contains("hunter"), "{error}");
+    }
+}

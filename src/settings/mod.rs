@@ -1,0 +1,339 @@
+//! What the user decided: the only readers of the environment and of `kefu.toml`.
+//!
+//! A value comes from a flag, else from the environment, else from the file, else from its default, and remembers where it came from
+//! so that an error can name the place to mend. Secrets come from the environment or a file, never from a flag.
+
+mod file;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::calendar::Zone;
+use crate::failure::{Class, Classified};
+use crate::lake::Account;
+use crate::wechat::{BaseUrl, Credential, Secret};
+use file::File;
+
+const CONFIG: &str = "kefu.toml";
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Flag(&'static str),
+    Environment(&'static str),
+    File { path: PathBuf, key: &'static str },
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => write!(f, "{flag}"),
+            Self::Environment(name) => write!(f, "the environment's {name}"),
+            Self::File { path, key } => write!(f, "`{key}` in {}", path.display()),
+            Self::Default => write!(f, "the default"),
+        }
+    }
+}
+
+/// A value and where it came from.
+#[derive(Clone, Debug)]
+pub struct Setting<T> {
+    pub value: T,
+    pub origin: Origin,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    #[error("{origin} is wrong: {reason}")]
+    Wrong { origin: Origin, reason: String },
+    #[error("{what} is missing")]
+    Missing { what: &'static str, remedy: &'static str },
+    #[error("cannot read the settings")]
+    Unreadable(#[source] std::io::Error),
+    #[error("{path} is not a settings file: {reason}")]
+    Malformed { path: PathBuf, reason: String },
+}
+
+impl Classified for SettingsError {
+    fn class(&self) -> Class {
+        Class::Settings
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing { remedy, .. } => Some((*remedy).to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// Values given by flags; absent ones fall through to the environment.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    pub config: Option<PathBuf>,
+    pub lake: Option<PathBuf>,
+    pub timezone: Option<String>,
+    pub base_url: Option<String>,
+    pub lookback: Option<u16>,
+    pub concurrency: Option<usize>,
+}
+
+/// Reads one variable; tests pass a map.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The process's own environment. A variable that is set to nothing counts as not set.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Everything that was decided, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Folder of the lake.
+    pub lake: Setting<PathBuf>,
+    /// Where local days and hours are cut.
+    pub zone: Setting<Zone>,
+    pub base_url: Setting<BaseUrl>,
+    /// How many days up to yesterday a run without days looks at.
+    pub lookback: Setting<u16>,
+    /// How many days are fetched side by side.
+    pub concurrency: Setting<usize>,
+    account: Option<Setting<Account>>,
+    appid: Option<Setting<String>>,
+    secret: Option<Setting<Secret>>,
+    access_token: Option<Setting<Secret>>,
+}
+
+impl Settings {
+    /// Gathers the settings from flags, environment and file.
+    ///
+    /// # Errors
+    /// [`SettingsError`], naming the place of the first value that is wrong.
+    pub fn resolve(flags: &Flags, environment: Environment<'_>) -> Result<Self, SettingsError> {
+        let file = read_file(flags, environment)?;
+        let sources = Sources { environment, file: &file };
+        Ok(Self {
+            lake: sources
+                .text(("--lake", flags.lake.as_ref().map(|path| path.display().to_string())), "KEFU_LAKE", ("lake", &file.values.lake))
+                .map_or_else(|| Setting { value: PathBuf::from("data/lake"), origin: Origin::Default }, |text| text.map(PathBuf::from)),
+            zone: sources
+                .text(("--timezone", flags.timezone.clone()), "KEFU_TIMEZONE", ("timezone", &file.values.timezone))
+                .unwrap_or_else(|| Setting { value: "Asia/Shanghai".into(), origin: Origin::Default })
+                .try_map(|name| Zone::named(&name))?,
+            base_url: sources
+                .text(("--base-url", flags.base_url.clone()), "KEFU_BASE_URL", ("base_url", &file.values.base_url))
+                .unwrap_or_else(|| Setting { value: BaseUrl::WECHAT.into(), origin: Origin::Default })
+                .try_map(|text| text.parse())?,
+            lookback: sources.number("--lookback", flags.lookback, "KEFU_LOOKBACK", ("lookback", file.values.lookback), 3, 1..=3650)?,
+            concurrency: sources.number(
+                "--concurrency",
+                flags.concurrency,
+                "KEFU_CONCURRENCY",
+                ("concurrency", file.values.concurrency),
+                4,
+                1..=64,
+            )?,
+            account: sources
+                .text(("", None), "KEFU_ACCOUNT", ("account", &file.values.account))
+                .map(|text| text.try_map(Account::new))
+                .transpose()?,
+            appid: sources.text(("", None), "KEFU_APPID", ("appid", &file.values.appid)),
+            secret: sources.secret("KEFU_SECRET", ("secret", &file.values.secret), ("secret_file", &file.values.secret_file))?,
+            access_token: sources.secret(
+                "KEFU_ACCESS_TOKEN",
+                ("access_token", &file.values.access_token),
+                ("access_token_file", &file.values.access_token_file),
+            )?,
+        })
+    }
+
+    /// The name used for files and in the `account` column: the configured one, else the app id.
+    ///
+    /// # Errors
+    /// When neither is there.
+    pub fn account(&self) -> Result<Account, SettingsError> {
+        if let Some(account) = &self.account {
+            return Ok(account.value.clone());
+        }
+        let appid = self.appid.clone().ok_or(SettingsError::Missing {
+            what: "the account",
+            remedy: "set KEFU_APPID (the developer id of the Official Account), or KEFU_ACCOUNT to name its files otherwise",
+        })?;
+        Ok(appid.try_map(Account::new)?.value)
+    }
+
+    /// How to prove to WeChat who is asking.
+    ///
+    /// # Errors
+    /// When there is neither a token nor an id with its secret.
+    pub fn credential(&self) -> Result<Credential, SettingsError> {
+        match (&self.access_token, &self.appid, &self.secret) {
+            (Some(token), _, _) => Ok(Credential::AccessToken(token.value.clone())),
+            (None, Some(appid), Some(secret)) => Ok(Credential::AppSecret { appid: appid.value.clone(), secret: secret.value.clone() }),
+            (None, None, _) => Err(SettingsError::Missing {
+                what: "the app id",
+                remedy: "set KEFU_APPID and KEFU_SECRET, or KEFU_ACCESS_TOKEN if another service manages the token; `kefu demo` needs neither",
+            }),
+            (None, Some(_), None) => Err(SettingsError::Missing {
+                what: "the secret",
+                remedy: "set KEFU_SECRET in the environment, or `secret_file` in kefu.toml; there is no flag for it, because flags are visible to other users",
+            }),
+        }
+    }
+}
+
+impl<T> Setting<T> {
+    fn map<U>(self, change: impl FnOnce(T) -> U) -> Setting<U> {
+        Setting { value: change(self.value), origin: self.origin }
+    }
+
+    fn try_map<U>(self, change: impl FnOnce(T) -> Result<U, String>) -> Result<Setting<U>, SettingsError> {
+        match change(self.value) {
+            Ok(value) => Ok(Setting { value, origin: self.origin }),
+            Err(reason) => Err(SettingsError::Wrong { origin: self.origin, reason }),
+        }
+    }
+}
+
+struct LoadedFile {
+    path: PathBuf,
+    values: File,
+}
+
+/// The file named by flag or environment must exist; the one in the current folder may.
+fn read_file(flags: &Flags, environment: Environment<'_>) -> Result<LoadedFile, SettingsError> {
+    let named = flags.config.clone().or_else(|| environment("KEFU_CONFIG").map(PathBuf::from));
+    let path = named.clone().unwrap_or_else(|| PathBuf::from(CONFIG));
+    match fs_err::read_to_string(&path) {
+        Ok(text) => {
+            Ok(LoadedFile { values: File::parse(&text).map_err(|reason| SettingsError::Malformed { path: path.clone(), reason })?, path })
+        }
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => Ok(LoadedFile { path, values: File::default() }),
+        Err(error) => Err(SettingsError::Unreadable(error)),
+    }
+}
+
+struct Sources<'a> {
+    environment: Environment<'a>,
+    file: &'a LoadedFile,
+}
+
+impl Sources<'_> {
+    fn text(
+        &self,
+        (flag, given): (&'static str, Option<String>),
+        variable: &'static str,
+        (key, filed): (&'static str, &Option<String>),
+    ) -> Option<Setting<String>> {
+        given
+            .map(|value| Setting { value, origin: Origin::Flag(flag) })
+            .or_else(|| (self.environment)(variable).map(|value| Setting { value, origin: Origin::Environment(variable) }))
+            .or_else(|| filed.clone().map(|value| Setting { value, origin: self.in_file(key) }))
+    }
+
+    fn number<T>(
+        &self,
+        flag: &'static str,
+        given: Option<T>,
+        variable: &'static str,
+        (key, filed): (&'static str, Option<T>),
+        default: T,
+        allowed: std::ops::RangeInclusive<T>,
+    ) -> Result<Setting<T>, SettingsError>
+    where
+        T: Copy + PartialOrd + fmt::Display + FromStr,
+    {
+        let in_environment = match (self.environment)(variable) {
+            Some(text) => {
+                let origin = Origin::Environment(variable);
+                let value = text
+                    .parse()
+                    .map_err(|_| SettingsError::Wrong { origin: origin.clone(), reason: format!("`{text}` is not a number in range") })?;
+                Some(Setting { value, origin })
+            }
+            None => None,
+        };
+        let setting = given
+            .map(|value| Setting { value, origin: Origin::Flag(flag) })
+            .or(in_environment)
+            .or_else(|| filed.map(|value| Setting { value, origin: self.in_file(key) }))
+            .unwrap_or(Setting { value: default, origin: Origin::Default });
+        if allowed.contains(&setting.value) {
+            return Ok(setting);
+        }
+        let reason = format!("{} is not between {} and {}", setting.value, allowed.start(), allowed.end());
+        Err(SettingsError::Wrong { origin: setting.origin, reason })
+    }
+
+    fn secret(
+        &self,
+        variable: &'static str,
+        (key, filed): (&'static str, &Option<Secret>),
+        (path_key, path): (&'static str, &Option<PathBuf>),
+    ) -> Result<Option<Setting<Secret>>, SettingsError> {
+        if let Some(value) = (self.environment)(variable) {
+            return Ok(Some(Setting { value: Secret::new(value), origin: Origin::Environment(variable) }));
+        }
+        if let Some(value) = filed {
+            return Ok(Some(Setting { value: value.clone(), origin: self.in_file(key) }));
+        }
+        let Some(path) = path else { return Ok(None) };
+        // A relative path is relative to the settings file, not to wherever kefu was started.
+        let path = self.file.path.parent().unwrap_or(Path::new("")).join(path);
+        let text = fs_err::read_to_string(path).map_err(SettingsError::Unreadable)?;
+        let origin = self.in_file(path_key);
+        match text.trim() {
+            "" => Err(SettingsError::Wrong { origin, reason: "the file it names is empty".into() }),
+            secret => Ok(Some(Setting { value: Secret::new(secret.to_owned()), origin })),
+        }
+    }
+
+    fn in_file(&self, key: &'static str) -> Origin {
+        Origin::File { path: self.file.path.clone(), key }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(flags: Flags, variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        let environment = |name: &str| variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned());
+        Settings::resolve(&flags, &environment)
+    }
+
+    #[test]
+    fn a_flag_goes_before_the_environment_and_that_before_the_default() {
+        let variables = [("KEFU_TIMEZONE", "America/New_York"), ("KEFU_LAKE", "/elsewhere")];
+        let settings = resolve(Flags { timezone: Some("UTC".into()), ..Flags::default() }, &variables).unwrap();
+        assert_eq!(settings.zone.value.name(), "UTC");
+        assert_eq!(settings.zone.origin, Origin::Flag("--timezone"));
+        assert_eq!(settings.lake.origin, Origin::Environment("KEFU_LAKE"));
+        assert_eq!((settings.lookback.value, settings.lookback.origin), (3, Origin::Default));
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_its_place() {
+        let error = resolve(Flags::default(), &[("KEFU_TIMEZONE", "Mars/Olympus")]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the environment's KEFU_TIMEZONE is wrong: `Mars/Olympus` is not an IANA time zone like Asia/Shanghai"
+        );
+    }
+
+    #[test]
+    fn an_account_that_could_leave_the_lake_is_refused() {
+        for name in ["../../x", "a/b", "..", "a\nb", "", ".hidden", "a b"] {
+            assert!(resolve(Flags::default(), &[("KEFU_ACCOUNT", name)]).is_err(), "{name:?}");
+        }
+        assert!(resolve(Flags::default(), &[("KEFU_ACCOUNT", "旗舰店-1")]).is_ok());
+    }
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let settings = resolve(Flags::default(), &[("KEFU_APPID", "wx1"), ("KEFU_SECRET", "hunter2")]).unwrap();
+        assert!(!format!("{settings:?} {:?}", settings.credential()).contains("hunter2"));
+    }
+}

@@ -1,0 +1,110 @@
+//! Ways in which the simulator misbehaves.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A misbehaviour and the calls that meet it. Written `[token/]KIND[@CALL[xTIMES]]`, for instance `status:503:retry-after=2@3x2`:
+/// calls 3 and 4 of `getmsglist` are answered with HTTP 503. Without `@` every call meets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub kind: FaultKind,
+    /// Whether it meets calls for a token, not of `getmsglist`.
+    pub on_token: bool,
+    /// First call, counted from 1.
+    pub first_call: u64,
+    pub calls: u64,
+}
+
+/// What goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// `errcode:-1`: an error of WeChat's inside HTTP 200.
+    ErrorCode(i64),
+    /// `status:503` or `status:503:retry-after=2`.
+    Status { status: u16, retry_after: Option<Duration> },
+    /// `reset`: the connection is closed without an answer.
+    Reset,
+    /// `cut`: the connection is closed halfway through the body.
+    Cut,
+    /// `html`: a page of a proxy's, with status 200.
+    Html,
+    /// `stuck-cursor`: the page returns the msgid that it was asked with.
+    StuckCursor,
+    /// `wrong-number`: `number` is one more than there are records.
+    WrongNumber,
+    /// `expire-token`: the token ends just before the call.
+    ExpireToken,
+}
+
+impl Fault {
+    pub(super) fn meets(&self, on_token: bool, call: u64) -> bool {
+        self.on_token == on_token && call >= self.first_call && call - self.first_call < self.calls
+    }
+}
+
+impl FromStr for Fault {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (on_token, rest) = text.strip_prefix("token/").map_or((false, text), |rest| (true, rest));
+        let (kind, calls) = rest.split_once('@').map_or((rest, None), |(kind, calls)| (kind, Some(calls)));
+        let number = |text: &str| text.parse::<u64>().map_err(|_| format!("`{text}` is not a number"));
+        let (first_call, calls) = match calls {
+            None => (1, u64::MAX),
+            Some(calls) => match calls.split_once('x') {
+                None => (number(calls)?, 1),
+                Some((first, times)) => (number(first)?, number(times)?),
+            },
+        };
+        Ok(Self { kind: kind.parse()?, on_token, first_call, calls })
+    }
+}
+
+impl FromStr for FaultKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut words = text.split(':');
+        let kind = match (words.next().unwrap_or_default(), words.next(), words.next()) {
+            ("errcode", Some(code), None) => Self::ErrorCode(code.parse().map_err(|_| format!("`{code}` is not an error code"))?),
+            ("status", Some(status), retry_after) => Self::Status {
+                status: status.parse().map_err(|_| format!("`{status}` is not an HTTP status"))?,
+                retry_after: match retry_after {
+                    None => None,
+                    Some(word) => Some(
+                        word.strip_prefix("retry-after=")
+                            .and_then(|seconds| seconds.parse().ok())
+                            .map(Duration::from_secs)
+                            .ok_or_else(|| format!("`{word}` is not like retry-after=2"))?,
+                    ),
+                },
+            },
+            ("reset", None, None) => Self::Reset,
+            ("cut", None, None) => Self::Cut,
+            ("html", None, None) => Self::Html,
+            ("stuck-cursor", None, None) => Self::StuckCursor,
+            ("wrong-number", None, None) => Self::WrongNumber,
+            ("expire-token", None, None) => Self::ExpireToken,
+            _ => {
+                return Err(format!(
+                    "`{text}` is none of errcode:N, status:N[:retry-after=S], reset, cut, html, stuck-cursor, wrong-number, expire-token"
+                ));
+            }
+        };
+        if words.next().is_some() { Err(format!("`{text}` has a word too many")) } else { Ok(kind) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_written_in_one_word() {
+        let fault: Fault = "status:503:retry-after=2@3x2".parse().unwrap();
+        assert_eq!(fault.kind, FaultKind::Status { status: 503, retry_after: Some(Duration::from_secs(2)) });
+        assert_eq!((2..7).filter(|call| fault.meets(false, *call)).collect::<Vec<_>>(), [3, 4]);
+        assert!("token/errcode:40164".parse::<Fault>().unwrap().meets(true, 99));
+        assert!("sleepy".parse::<Fault>().is_err());
+    }
+}

@@ -1,0 +1,135 @@
+//! Where the simulator's records come from.
+
+use std::path::PathBuf;
+
+/// A page of records as the API writes them.
+#[derive(Debug, Default)]
+pub struct RenderedPage {
+    /// JSON objects separated by commas.
+    pub records: Vec<u8>,
+    pub number: usize,
+    /// Id of the last record, 0 without one.
+    pub msgid: i64,
+}
+
+/// A source of records.
+pub trait Records: Send + Sync + 'static {
+    /// The first `limit` records, by ascending id, with `start <= time < end` and an id above `after`.
+    fn page(&self, start: i64, end: i64, after: i64, limit: usize) -> RenderedPage;
+
+    /// The workers that occur, as `kf_account`.
+    fn workers(&self) -> Vec<String>;
+}
+
+/// Records from files: one JSON object a line, as the API gives them, which the simulator passes on byte by byte. They come in the
+/// order of the lines; those of several files, by time.
+#[derive(Debug)]
+pub struct Recorded {
+    lines: Vec<Line>,
+    workers: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Line {
+    bytes: Vec<u8>,
+    /// Time of the record; of the one before, where it cannot be read.
+    time: i64,
+    msgid: i64,
+}
+
+#[derive(serde::Deserialize)]
+struct Glimpse {
+    #[serde(default)]
+    time: serde_json::Value,
+    #[serde(default)]
+    worker: serde_json::Value,
+}
+
+impl Recorded {
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn read(paths: &[PathBuf]) -> std::io::Result<Self> {
+        let files = paths.iter().map(fs_err::read).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self::from_lines(files.iter().flat_map(|file| file.split(|byte| *byte == b'\n')).map(<[u8]>::to_vec), paths.len() > 1))
+    }
+
+    /// Records given one by one, each a JSON object, or what should have been one.
+    pub fn from_lines(lines: impl IntoIterator<Item = Vec<u8>>, by_time: bool) -> Self {
+        let mut time = 0;
+        let mut workers = std::collections::BTreeSet::new();
+        let mut lines: Vec<Line> = lines
+            .into_iter()
+            .filter(|bytes| !bytes.trim_ascii().is_empty())
+            .map(|bytes| {
+                if let Ok(glimpse) = serde_json::from_slice::<Glimpse>(&bytes) {
+                    time = glimpse.time.as_i64().or_else(|| glimpse.time.as_str()?.trim().parse().ok()).unwrap_or(time);
+                    workers.extend(glimpse.worker.as_str().map(|worker| worker.trim().to_owned()));
+                }
+                Line { bytes, time, msgid: 0 }
+            })
+            .collect();
+        if by_time {
+            lines.sort_by_key(|line| line.time);
+        }
+        for (line, ordinal) in lines.iter_mut().zip(0..) {
+            line.msgid = sparse_id(ordinal);
+        }
+        Self { lines, workers: workers.into_iter().collect() }
+    }
+}
+
+impl Records for Recorded {
+    fn page(&self, start: i64, end: i64, after: i64, limit: usize) -> RenderedPage {
+        let first = self.lines.partition_point(|line| line.msgid <= after);
+        let mut page = RenderedPage::default();
+        let lines = self.lines.get(first..).unwrap_or_default();
+        for line in lines.iter().filter(|line| (start..end).contains(&line.time)).take(limit) {
+            page.push(line.msgid, |records| records.extend_from_slice(line.bytes.trim_ascii()));
+        }
+        page
+    }
+
+    fn workers(&self) -> Vec<String> {
+        self.workers.clone()
+    }
+}
+
+impl RenderedPage {
+    pub(super) fn push(&mut self, msgid: i64, render: impl FnOnce(&mut Vec<u8>)) {
+        if self.number > 0 {
+            self.records.push(b',');
+        }
+        render(&mut self.records);
+        self.number += 1;
+        self.msgid = msgid;
+    }
+}
+
+/// Ids are global, sparse, and beyond 32 bits.
+const FIRST_ID: i64 = 20_165_258_000;
+
+/// The id of the record with this ordinal: ascending, with gaps.
+pub(super) fn sparse_id(ordinal: i64) -> i64 {
+    FIRST_ID + ordinal * 16 + (ordinal.wrapping_mul(0x9E37_79B9) >> 7 & 15)
+}
+
+/// The first ordinal whose id is above `after`.
+pub(super) fn ordinal_after(after: i64) -> i64 {
+    let guess = ((after - FIRST_ID).div_euclid(16)).max(0);
+    if sparse_id(guess) > after { guess } else { guess + 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ordinal_after_an_id_is_the_next_one() {
+        for ordinal in 0..10_000 {
+            assert!(sparse_id(ordinal) < sparse_id(ordinal + 1));
+            assert_eq!(ordinal_after(sparse_id(ordinal)), ordinal + 1);
+            assert_eq!(ordinal_after(sparse_id(ordinal) - 1), ordinal);
+        }
+        assert_eq!(ordinal_after(1), 0);
+    }
+}

@@ -1,0 +1,58 @@
+//! The simulator's tokens.
+
+use time::{Duration, OffsetDateTime};
+
+/// `stable_token` gives the same token until this long before its end.
+const STABLE_UNTIL: Duration = Duration::minutes(5);
+
+/// Why a token is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Unknown,
+    Expired,
+}
+
+/// Every token of the account, of which only the last one counts.
+#[derive(Debug, Default)]
+pub(super) struct TokenBook {
+    issued: Vec<String>,
+    ends_at: Option<OffsetDateTime>,
+}
+
+impl TokenBook {
+    /// The current token and how long it lives; a new one when forced, when there is none, or shortly before its end.
+    pub(super) fn stable(&mut self, now: OffsetDateTime, lifetime: std::time::Duration, force: bool) -> (String, i64) {
+        if let (false, Some(token), Some(ends_at)) = (force, self.issued.last(), self.ends_at)
+            && now + STABLE_UNTIL.min(lifetime.try_into().unwrap_or(STABLE_UNTIL) / 2) < ends_at
+        {
+            return (token.clone(), (ends_at - now).whole_seconds());
+        }
+        self.replace(now, lifetime)
+    }
+
+    /// A new token; the one before is refused from now on.
+    pub(super) fn replace(&mut self, now: OffsetDateTime, lifetime: std::time::Duration) -> (String, i64) {
+        // Real ones can be over 512 characters long.
+        let digest = blake3::hash(&self.issued.len().to_le_bytes()).to_hex().to_string();
+        let token = format!("SIMULATED_{}_{}", self.issued.len(), digest.repeat(9));
+        let ends_at = now + lifetime;
+        self.issued.push(token.clone());
+        self.ends_at = Some(ends_at);
+        (token, (ends_at - now).whole_seconds())
+    }
+
+    pub(super) fn expire(&mut self) {
+        self.ends_at = None;
+    }
+
+    pub(super) fn check(&self, token: &str, now: OffsetDateTime) -> Result<(), Refusal> {
+        if self.issued.last().is_none_or(|current| current != token) {
+            return Err(if self.issued.iter().any(|issued| issued == token) { Refusal::Expired } else { Refusal::Unknown });
+        }
+        if self.ends_at.is_some_and(|ends_at| now < ends_at) { Ok(()) } else { Err(Refusal::Expired) }
+    }
+
+    pub(super) fn issued(&self) -> Vec<String> {
+        self.issued.clone()
+    }
+}

@@ -1,0 +1,139 @@
+//! The only door to the terminal: results on stdout, everything else on stderr.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::LazyLock;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::failure::Failure;
+
+/// All bars of the process. They appear on a terminal only, and make way for log lines.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line, with stable names of events.
+    Json,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+}
+
+/// Begins logging, on stderr. Only kefu's own events are logged: those of the HTTP client could carry URLs.
+pub fn begin_logging(format: LogFormat, level: LogLevel) {
+    use tracing_subscriber::prelude::*;
+    let level = match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+    };
+    let own = tracing_subscriber::filter::Targets::new().with_target("kefu", level);
+    let lines = tracing_subscriber::fmt::layer().with_writer(Stderr).with_ansi(io::stderr().is_terminal());
+    let registry = tracing_subscriber::registry();
+    // Fails when logging has begun before, as it has in the second test of a process.
+    let _ = match format {
+        LogFormat::Text => registry.with(lines.with_target(false).with_filter(own)).try_init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true).with_filter(own)).try_init(),
+    };
+}
+
+/// Writes log lines above the progress bars.
+struct Stderr;
+
+impl<'a> MakeWriter<'a> for Stderr {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        Self
+    }
+}
+
+impl Write for Stderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        BARS.suspend(|| io::stderr().write_all(line))?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// Writes a result to stdout. A reader that has gone away (`kefu … | head`) is not an error.
+pub fn print_result(text: &str) {
+    let mut stdout = io::stdout().lock();
+    let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+}
+
+/// Writes a note for people to stderr.
+pub fn print_note(text: &str) {
+    BARS.suspend(|| {
+        let _ = writeln!(io::stderr(), "{text}");
+    });
+}
+
+/// Shows a failure: what happened, why, and what to do.
+pub fn print_failure(failure: &Failure) {
+    let mut causes = failure.causes().into_iter();
+    let mut text = format!("error: {}", causes.next().unwrap_or_default());
+    for cause in causes {
+        text.push_str(&format!("\n  caused by: {cause}"));
+    }
+    if let Some(hint) = &failure.hint {
+        text.push_str(&format!("\n\nhint: {hint}"));
+    }
+    print_note(&text);
+}
+
+/// How far a stage has come.
+#[derive(Debug)]
+pub struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    pub fn begin(stage: &'static str, days: usize) -> Self {
+        let bar = BARS.add(ProgressBar::new(days as u64));
+        // The template is a constant; if it were wrong, the plain bar would do.
+        if let Ok(style) = ProgressStyle::with_template("{prefix:>8} {bar:40} {pos}/{len} days {msg}") {
+            bar.set_style(style);
+        }
+        bar.set_prefix(stage);
+        Self { bar }
+    }
+
+    /// Nothing to show.
+    pub fn hidden() -> Self {
+        Self { bar: ProgressBar::hidden() }
+    }
+
+    /// Says how many days there are, when that becomes known.
+    pub fn expect(&self, days: usize) {
+        self.bar.set_length(days as u64);
+    }
+
+    pub fn advance(&self, what: &str) {
+        self.bar.set_message(what.to_owned());
+        self.bar.inc(1);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

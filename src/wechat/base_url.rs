@@ -1,0 +1,68 @@
+//! Where the API is.
+
+use std::str::FromStr;
+
+use reqwest::Url;
+
+/// `https://…`, or `http://…` towards this machine only: the token is part of every URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUrl(Url);
+
+impl BaseUrl {
+    /// WeChat's own.
+    pub const WECHAT: &str = "https://api.weixin.qq.com";
+
+    pub fn url(&self) -> &Url {
+        &self.0
+    }
+
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(&self.0)
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+impl FromStr for BaseUrl {
+    type Err = String;
+
+    /// The text itself is not repeated in the error: somebody may have pasted a URL with a token.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let url = Url::parse(text).map_err(|error| format!("it is not a URL ({error})"))?;
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+            return Err("it may hold a scheme, a host, a port and a path, and nothing else".into());
+        }
+        match url.scheme() {
+            "https" => Ok(Self(url)),
+            "http" if is_loopback(&url) => Ok(Self(url)),
+            "http" => Err("plain http would show the token to everyone on the way; use https (http is for loopback addresses only)".into()),
+            _ => Err("it must begin with https://".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_is_for_loopback_only() {
+        for text in ["https://api.weixin.qq.com", "http://127.0.0.1:8080", "http://[::1]:1", "http://localhost:9"] {
+            assert!(text.parse::<BaseUrl>().is_ok(), "{text}");
+        }
+        for text in [
+            "http://api.weixin.qq.com",
+            "http://10.0.0.1",
+            "http://localhost.example.com",
+            "ftp://127.0.0.1",
+            "https://a:b@c",
+            "https://c/?access_token=t",
+        ] {
+            assert!(text.parse::<BaseUrl>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! WeChat's error codes, and what each asks for.
+
+use crate::failure::{Class, Classified};
+
+/// An error that WeChat itself reported, inside an HTTP 200.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("WeChat answered {code}: {}", self.shown_message())]
+pub struct ApiError {
+    pub code: i64,
+    /// `errmsg` as it came, with its `rid:` or `hint:` that WeChat's support asks for.
+    pub message: String,
+    /// Whether the call was one for a token.
+    pub on_token_endpoint: bool,
+}
+
+/// What an error code asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Fetch another token, then repeat the call.
+    RenewToken,
+    /// Wait a little longer each time, then repeat the call.
+    BackOff,
+    /// Wait for the next minute, then repeat the call.
+    AwaitNextMinute,
+    /// Stop until tomorrow.
+    StopForToday,
+    /// Stop: WeChat will go on refusing until somebody changes something.
+    StopRefused,
+    /// Stop: the request was wrong.
+    StopOurBug,
+}
+
+impl ApiError {
+    pub fn action(&self) -> Action {
+        match self.code {
+            // The same code means "wrong secret" where a token is asked for.
+            40001 if self.on_token_endpoint => Action::StopRefused,
+            40001 | 40014 | 42001 => Action::RenewToken,
+            -1 => Action::BackOff,
+            45011 => Action::AwaitNextMinute,
+            45009 => Action::StopForToday,
+            65416 | 65417 | 41001 | 40066 | 43002 | 44002 | 47001 => Action::StopOurBug,
+            // The known refusals, and whatever code is not known: going on would be a guess.
+            _ => Action::StopRefused,
+        }
+    }
+
+    /// The address that WeChat saw, in `invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist`.
+    fn ip_seen(&self) -> Option<&str> {
+        let (_, rest) = self.message.split_once("invalid ip ")?;
+        rest.split([' ', ',']).find(|word| word.parse::<std::net::IpAddr>().is_ok())
+    }
+
+    fn shown_message(&self) -> String {
+        let message: String = self.message.chars().filter(|character| !character.is_control()).take(300).collect();
+        if message.is_empty() { "(no message)".into() } else { message }
+    }
+}
+
+impl Classified for ApiError {
+    fn class(&self) -> Class {
+        match self.action() {
+            Action::RenewToken | Action::StopRefused => Class::Refused,
+            Action::BackOff | Action::AwaitNextMinute => Class::Unavailable,
+            Action::StopForToday => Class::Occupied,
+            Action::StopOurBug => Class::Bug,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self.code {
+            40164 | 61004 | 89503 => match self.ip_seen() {
+                Some(ip) => format!("add {ip}, the address that WeChat saw, to the IP whitelist of the account (Settings and development > Basic configuration)"),
+                None => "add this machine's public address to the IP whitelist of the account (Settings and development > Basic configuration)".into(),
+            },
+            40001 | 40014 | 42001 if !self.on_token_endpoint => {
+                "WeChat refused fresh tokens too: is another service replacing them through /cgi-bin/token? Let one service manage the token, or give it to kefu as KEFU_ACCESS_TOKEN".into()
+            }
+            40001 | 40125 => "check KEFU_SECRET: it is not the secret of this app id (a secret that was reset stops working at once)".into(),
+            40013 | 40002 | 41002 => "check KEFU_APPID: WeChat knows no such account".into(),
+            41004 => "the secret is missing: set KEFU_SECRET".into(),
+            40243 => "the secret is frozen: unfreeze it under Basic configuration in the WeChat console".into(),
+            48001 | 48004 | 50001 | 50002 | 61007 => "the account may not call this API: check its verification, its permissions and whether it is frozen".into(),
+            65400 => "enable customer service for the account in the WeChat console".into(),
+            45009 => "the day's quota of calls is used up: run again tomorrow; what was fetched stays".into(),
+            -1 | 45011 => "WeChat is busy: run again later; what was fetched stays".into(),
+            _ => match self.action() {
+                Action::StopOurBug => "this is a bug in kefu; please report it with the message above".into(),
+                _ => "look the code up under \"global return codes\" in WeChat's documentation".into(),
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_that_wechat_saw_is_named() {
+        let message = "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist, hint: [abc]".to_owned();
+        let error = ApiError { code: 40164, message, on_token_endpoint: true };
+        assert!(error.hint().unwrap().contains("add 203.0.113.9,"), "{:?}", error.hint());
+        assert_eq!(error.class(), Class::Refused);
+    }
+
+    #[test]
+    fn a_refused_token_is_renewed_but_a_refused_secret_is_not() {
+        let error = |on_token_endpoint| ApiError { code: 40001, message: String::new(), on_token_endpoint };
+        assert_eq!(error(false).action(), Action::RenewToken);
+        assert_eq!(error(true).action(), Action::StopRefused);
+    }
+}

@@ -1,0 +1,36 @@
+//! The WeChat API as it is: requests, tokens, error codes and what each asks for.
+//!
+//! It makes single calls and says what went wrong; whether and when to try again is [`crate::fetch`]'s business. No error of
+//! this module contains a URL, because the access token is part of every URL.
+
+mod base_url;
+mod client;
+mod code;
+mod secret;
+mod token;
+
+pub use base_url::BaseUrl;
+pub use client::{CallError, Client};
+pub use code::{Action, ApiError};
+pub use secret::Secret;
+pub use token::{Credential, Renewal, Tokens};
+
+/// The cursor of a window's first page.
+pub const FIRST_MSGID: i64 = 1;
+
+/// The most records that one page may hold.
+pub const PAGE_RECORDS_MAX: usize = 10_000;
+
+/// The longest span of one query, in seconds; exactly this long is legal.
+pub const WINDOW_SECONDS_MAX: i64 = 86_400;
+
+/// Body of a `getmsglist` call: one page of one window.
+///
+/// `{"starttime":987654321,"endtime":987654321,"msgid":1,"number":10000}`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PageRequest {
+    pub starttime: i64,
+    pub endtime: i64,
+    pub msgid: i64,
+    pub number: usize,
+}
