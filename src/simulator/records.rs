@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::fetch::repair;
+
 /// A page of records as the API writes them.
 #[derive(Debug, Default)]
 pub struct RenderedPage {
@@ -61,7 +63,7 @@ impl Recorded {
             .into_iter()
             .filter(|bytes| !bytes.trim_ascii().is_empty())
             .map(|bytes| {
-                if let Ok(glimpse) = serde_json::from_slice::<Glimpse>(&bytes) {
+                if let Ok(glimpse) = serde_json::from_str::<Glimpse>(&repair(&bytes)) {
                     time = glimpse.time.as_i64().or_else(|| glimpse.time.as_str()?.trim().parse().ok()).unwrap_or(time);
                     workers.extend(glimpse.worker.as_str().map(|worker| worker.trim().to_owned()));
                 }

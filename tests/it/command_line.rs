@@ -1,0 +1,228 @@
+//! kefu as a user runs it.
+
+use std::process::Output;
+
+use kefu::simulator::{Generated, GeneratorOptions, SECRET, Simulator};
+use serde_json::Value;
+
+use crate::world::{World, files, records};
+
+const RANGE: [&str; 4] = ["--from", "2024-05-13", "--to", "2024-05-15"];
+
+fn generated(seed: u64) -> Generated {
+    Generated::new(GeneratorOptions { first_day: "2024-05-13".parse().unwrap(), days: 3, messages_per_day: 400, seed })
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn with<'a>(arguments: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+    arguments.iter().chain(more).copied().collect()
+}
+
+fn json(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", stderr(output));
+    serde_json::from_str(stdout(output).lines().last().unwrap()).unwrap()
+}
+
+/// Every file of the tables with its content and the time of its last change.
+fn state(world: &World) -> Vec<(std::path::PathBuf, Vec<u8>, std::time::SystemTime)> {
+    let file = |path: std::path::PathBuf| {
+        let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+        (path.clone(), std::fs::read(path).unwrap(), modified)
+    };
+    world.table_files().into_iter().map(file).collect()
+}
+
+fn run(world: &World, simulator: &Simulator, more: &[&str]) -> Value {
+    json(&world.kefu(simulator, &with(&with(&["run", "--output", "json"], &RANGE), more)))
+}
+
+#[test]
+fn a_second_run_fetches_nothing_and_touches_nothing_and_force_replaces() {
+    let world = World::new();
+    let simulator = world.simulate(generated(1), world.options(&[]));
+    let first = run(&world, &simulator, &[]);
+    assert_eq!(first["fetch"]["fetched"].as_array().unwrap().len(), 3);
+    assert_eq!(first["metrics"]["computed"].as_array().unwrap().len(), 3);
+    let before = state(&world);
+    assert_eq!(before.len(), 9);
+
+    let calls = simulator.requests().len();
+    let second = run(&world, &simulator, &[]);
+    assert_eq!(second["fetch"]["skipped"].as_array().unwrap().len(), 3);
+    assert_eq!((second["metrics"]["fresh"].as_u64(), second["metrics"]["computed"].as_array().unwrap().len()), (Some(3), 0));
+    assert_eq!(simulator.requests().len(), calls);
+    assert!(state(&world) == before);
+
+    // The same records again: the files are written anew, with the same bytes.
+    let forced = run(&world, &simulator, &["--force"]);
+    assert_eq!(forced["fetch"]["fetched"].as_array().unwrap().len(), 3);
+    let after = state(&world);
+    assert!(before.iter().map(|(path, bytes, _)| (path, bytes)).eq(after.iter().map(|(path, bytes, _)| (path, bytes))));
+
+    // Other records: they replace the old ones, and the numbers follow.
+    let changed = world.simulate(generated(2), world.options(&[]));
+    let forced = run(&world, &changed, &["--force"]);
+    assert_eq!(forced["metrics"]["computed"].as_array().unwrap().len(), 3);
+    assert!(after.iter().zip(state(&world)).all(|(old, new)| old.0 == new.0 && old.1 != new.1));
+}
+
+#[test]
+fn the_metrics_alone_recompute_what_is_missing_or_damaged_and_nothing_else() {
+    let world = World::new();
+    let simulator = world.simulate(generated(1), world.options(&[]));
+    run(&world, &simulator, &[]);
+    let before = state(&world);
+    std::fs::remove_file(world.path("response_pairs", "2024-05-14")).unwrap();
+    std::fs::write(world.path("worker_daily", "2024-05-15"), "not parquet").unwrap();
+    let report = json(&world.kefu(&simulator, &["metrics", "--output", "json"]));
+    assert_eq!(report["metrics"]["computed"], serde_json::json!(["2024-05-14", "2024-05-15"]));
+    let after = state(&world);
+    assert!(before.iter().zip(&after).all(|(old, new)| old.1 == new.1));
+    let untouched = |path: &std::path::Path| path.to_string_lossy().contains("2024-05-13") || path.to_string_lossy().contains("messages");
+    assert!(before.iter().zip(&after).filter(|(old, _)| untouched(&old.0)).all(|(old, new)| old.2 == new.2));
+}
+
+#[test]
+fn no_token_and_no_secret_is_in_any_output_or_file_at_any_level() {
+    for trouble in ["html@1", "status:502@1", "reset@1", "cut@1", "errcode:-1@1", "expire-token@2", "errcode:48001@1", "wrong-number@1"] {
+        for format in ["text", "json"] {
+            let world = World::new();
+            let simulator = world.simulate(generated(1), world.options(&[trouble]));
+            let output = world.kefu(&simulator, &with(&["run", "--log-level", "debug", "--log-format", format], &RANGE));
+            let mut seen = [output.stdout, output.stderr].concat();
+            assert!(!seen.is_empty());
+            files(world.folder.path()).iter().for_each(|path| seen.extend(std::fs::read(path).unwrap()));
+            let hides = |secret: &str| !seen.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(hides(SECRET) && hides("access_token="), "{trouble}");
+            let tokens = simulator.tokens();
+            assert!(!tokens.is_empty() && tokens.iter().all(|token| hides(token)), "{trouble}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_secret_ends_with_77_and_does_not_show_it() {
+    let world = World::new();
+    let simulator = world.simulate(records(1), world.options(&[]));
+    let mut command = world.command(&["run", "--date", "2016-06-01"]);
+    command.env("KEFU_BASE_URL", simulator.base_url()).env("KEFU_APPID", kefu::simulator::APPID).env("KEFU_SECRET", "hunter2");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(77));
+    let message = stderr(&output);
+    assert!(message.contains("40125") && message.contains("check KEFU_SECRET") && !message.contains("hunter2"), "{message}");
+}
+
+#[test]
+fn a_lake_that_cannot_be_written_ends_with_73() {
+    let world = World::new();
+    let simulator = world.simulate(records(1), world.options(&[]));
+    std::fs::write(world.lake_folder(), "a file where the lake should be").unwrap();
+    let output = world.kefu(&simulator, &["run", "--date", "2016-06-01"]);
+    assert_eq!(output.status.code(), Some(73), "{}", stderr(&output));
+}
+
+#[test]
+fn a_lake_that_is_held_ends_with_75_and_names_the_holder() {
+    let world = World::new();
+    let simulator = world.simulate(records(1), world.options(&[]));
+    let _lock = world.lake().hold().unwrap();
+    let output = world.kefu(&simulator, &["run", "--date", "2016-06-01"]);
+    assert_eq!(output.status.code(), Some(75));
+    assert!(stderr(&output).contains(&format!("process {}", std::process::id())), "{}", stderr(&output));
+}
+
+#[test]
+fn a_lake_is_not_continued_in_another_time_zone() {
+    let world = World::new();
+    let simulator = world.simulate(records(1), world.options(&[]));
+    assert!(world.kefu(&simulator, &["run", "--date", "2016-06-01"]).status.success());
+    let output = world.kefu(&simulator, &["run", "--date", "2016-06-02", "--timezone", "UTC"]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(stderr(&output).contains("keep --timezone Asia/Shanghai"), "{}", stderr(&output));
+}
+
+#[test]
+fn what_makes_no_sense_is_said_before_anything_is_done() {
+    let world = World::new();
+    let cases: [(&[&str], i32, &str); 9] = [
+        (&["run", "--date", "2024-02-30"], 2, "is not a day"),
+        (&["run", "--from", "2024-02-01"], 2, "--to"),
+        (&["run", "--from", "2024-02-02", "--to", "2024-02-01"], 2, "is after"),
+        (&["run", "--date", "2999-01-01"], 2, "is not over yet"),
+        (&["run", "--frobnicate"], 2, "--frobnicate"),
+        (&["run", "--secret", "hunter2"], 2, "--secret"),
+        (&["run"], 78, "set KEFU_APPID"),
+        (&["run", "--timezone", "Mars/Olympus"], 78, "is not an IANA time zone"),
+        (&["run", "--base-url", "http://example.com"], 78, "plain http"),
+    ];
+    for (arguments, code, message) in cases {
+        let output = world.command(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(message), "{arguments:?}: {}", stderr(&output));
+        assert!(output.stdout.is_empty() && !world.lake_folder().exists(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_secret_can_come_from_a_file() {
+    let world = World::new();
+    let simulator = world.simulate(records(3), world.options(&[]));
+    std::fs::write(world.folder.path().join("secret"), format!("{SECRET}\n")).unwrap();
+    let settings = format!("appid = \"{}\"\nsecret_file = \"secret\"\nbase_url = \"{}\"\n", kefu::simulator::APPID, simulator.base_url());
+    std::fs::write(world.folder.path().join("kefu.toml"), settings).unwrap();
+    let output = world.command(&["fetch", "--date", "2016-06-01", "--output", "json"]).output().unwrap();
+    let report = json(&output);
+    assert_eq!(report["fetch"]["fetched"][0]["received"], 3);
+    assert_eq!(report["account"], kefu::simulator::APPID);
+    assert!(report.get("metrics").is_none());
+}
+
+#[test]
+fn a_token_of_another_service_is_used_and_never_replaced() {
+    let world = World::new();
+    let simulator = world.simulate(records(3), world.options(&[]));
+    let mut command = world.command(&["fetch", "--date", "2016-06-01"]);
+    command.env("KEFU_BASE_URL", simulator.base_url()).env("KEFU_ACCOUNT", "acme").env("KEFU_ACCESS_TOKEN", "stale");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(77), "{}", stderr(&output));
+    assert!(simulator.tokens().is_empty());
+}
+
+#[test]
+fn a_summary_of_a_partial_failure_names_the_day_and_the_reason() {
+    let world = World::new();
+    let simulator = world.simulate(generated(1), world.options(&["wrong-number@2"]));
+    let output = world.kefu(&simulator, &with(&["run", "--concurrency", "1"], &RANGE));
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr(&output).contains("2024-05-14 was not fetched: a page says that it holds"), "{}", stderr(&output));
+    assert!(stdout(&output).contains("missing   1 day: 2024-05-14"), "{}", stdout(&output));
+}
+
+#[test]
+fn the_demo_is_the_same_for_everyone() {
+    let world = World::new();
+    let first = world.command(&["demo"]).output().unwrap();
+    assert!(first.status.success(), "{}", stderr(&first));
+    let files = state(&world);
+    let second = world.command(&["demo"]).output().unwrap();
+    assert_eq!(stdout(&first), stdout(&second));
+    assert!(files.iter().map(|file| (&file.0, &file.1)).eq(state(&world).iter().map(|file| (&file.0, &file.1))));
+    insta::assert_snapshot!(stdout(&first).replace(&world.lake_folder().display().to_string(), "data/demo"));
+}
+
+#[test]
+fn the_help_says_what_there_is() {
+    let world = World::new();
+    for command in ["", "run", "fetch", "metrics", "demo", "simulate"] {
+        let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
+        let output = world.command(&arguments).output().unwrap();
+        insta::assert_snapshot!(format!("help_{command}"), stdout(&output));
+    }
+}

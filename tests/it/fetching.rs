@@ -1,0 +1,297 @@
+//! The first stage against the API's rules, its errors, and everything on the way.
+
+use kefu::failure::Class;
+use kefu::lake::Table;
+use kefu::simulator::{Options, Records, RenderedPage};
+use serde_json::json;
+
+use crate::world::{DAY, MIDNIGHT, World, record, recorded, records};
+
+/// The example of WeChat's documentation: page 1 ends with msgid 20165258, page 2 holds 4 records and ends with 20165267.
+struct OfficialExample;
+
+impl Records for OfficialExample {
+    fn page(&self, start: i64, end: i64, after: i64, limit: usize) -> RenderedPage {
+        assert_eq!((start, end), (1_464_710_400, 1_464_796_800));
+        let (first, count, msgid) = match after {
+            1 => (0, limit, 20_165_258),
+            20_165_258 => (10_000, 4, 20_165_267),
+            other => panic!("asked with msgid {other}"),
+        };
+        let records: Vec<String> = (first..first + count).map(|number| record(start + number as i64, &number.to_string())).collect();
+        RenderedPage { records: records.join(",").into_bytes(), number: count, msgid }
+    }
+
+    fn workers(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+#[test]
+fn the_official_example_is_two_pages() {
+    let world = World::new();
+    let night = world.fetch(OfficialExample, &[], &[DAY]);
+    let bodies: Vec<_> = night.page_requests().iter().map(|request| request.body.clone()).collect();
+    assert_eq!(
+        bodies,
+        [
+            json!({ "starttime": 1_464_710_400, "endtime": 1_464_796_800, "msgid": 1, "number": 10_000 }),
+            json!({ "starttime": 1_464_710_400, "endtime": 1_464_796_800, "msgid": 20_165_258, "number": 10_000 }),
+        ]
+    );
+    assert_eq!(night.report.fetched[0].messages.received, 10_004);
+    assert_eq!(world.texts(DAY), (0..10_004).map(|number| number.to_string()).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_exact_multiple_of_the_page_takes_one_page_more_which_is_empty() {
+    let world = World::new();
+    let night = world.fetch(records(20_000), &[], &[DAY]);
+    assert_eq!(night.page_requests().len(), 3);
+    assert_eq!(world.texts(DAY).len(), 20_000);
+}
+
+#[test]
+fn a_day_without_messages_is_a_file_without_rows() {
+    let world = World::new();
+    let night = world.fetch(records(0), &[], &[DAY]);
+    assert_eq!(night.page_requests().len(), 1);
+    assert!(world.rows("messages", DAY).is_empty());
+}
+
+#[test]
+fn a_cursor_that_does_not_advance_breaks_the_contract() {
+    let world = World::new();
+    let night = world.fetch(records(25_000), &["stuck-cursor@2"], &[DAY]);
+    assert_eq!(night.failure(), Class::Contract);
+    assert_eq!(night.page_requests().len(), 2);
+    assert!(world.table_files().is_empty() && world.staged_files().is_empty());
+}
+
+#[test]
+fn a_number_that_lies_breaks_the_contract() {
+    let world = World::new();
+    let night = world.fetch(records(5), &["wrong-number@1"], &[DAY]);
+    assert_eq!(night.failure(), Class::Contract);
+    assert!(world.table_files().is_empty() && world.staged_files().is_empty());
+}
+
+#[test]
+fn a_token_that_expires_between_pages_is_renewed_once_and_nothing_is_lost_or_doubled() {
+    let world = World::new();
+    let night = world.fetch(records(25_000), &["expire-token@2"], &[DAY]);
+    assert_eq!(night.report.fetched[0].calls.token_renewals, 1);
+    assert_eq!(night.tokens.len(), 2);
+    assert_eq!(world.texts(DAY), (0..25_000).map(|number| format!("text {number}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn days_that_meet_an_expired_token_together_renew_it_once() {
+    let world = World { concurrency: 4, ..World::new() };
+    let days: Vec<String> = (1..=20).map(|day| format!("2016-06-{day:02}")).collect();
+    let days: Vec<&str> = days.iter().map(String::as_str).collect();
+    let night = world.fetch(records(3), &["expire-token@5"], &days);
+    assert_eq!(night.report.fetched.len(), 20);
+    assert_eq!(night.tokens.len(), 2);
+}
+
+const PASSING_TROUBLE: [&str; 8] =
+    ["errcode:-1", "status:500", "status:502", "status:503:retry-after=7", "status:429", "reset", "cut", "html"];
+
+#[test]
+fn passing_trouble_is_waited_out_and_leaves_no_trace() {
+    let undisturbed = World::new();
+    undisturbed.fetch(records(12_000), &[], &[DAY]);
+    for trouble in PASSING_TROUBLE {
+        for calls in ["1", "2", "1x3", "2x5"] {
+            let world = World::new();
+            let night = world.fetch(records(12_000), &[&format!("{trouble}@{calls}")], &[DAY]);
+            assert!(night.report.failed.is_empty(), "{trouble}@{calls}: {:?}", night.report.failed);
+            assert!(night.report.fetched[0].calls.retries >= 1);
+            assert!(world.bytes(DAY) == undisturbed.bytes(DAY), "{trouble}@{calls}");
+        }
+    }
+}
+
+#[test]
+fn lasting_trouble_ends_after_a_bounded_number_of_calls() {
+    for trouble in PASSING_TROUBLE {
+        let world = World::new();
+        let night = world.fetch(records(12_000), &[trouble], &[DAY]);
+        assert_eq!(night.failure(), Class::Unavailable, "{trouble}");
+        assert_eq!(night.page_requests().len(), 6, "{trouble}");
+        assert!(world.table_files().is_empty() && world.staged_files().is_empty());
+    }
+}
+
+#[test]
+fn retry_after_is_waited_for() {
+    let world = World::new();
+    let before = world.clock.now();
+    world.fetch(records(1), &["status:503:retry-after=50@1"], &[DAY]);
+    assert!((world.clock.now() - before).whole_seconds() >= 50);
+}
+
+#[test]
+fn the_limit_of_a_minute_is_waited_for_and_that_of_a_day_ends_the_run() {
+    let world = World::new();
+    let night = world.fetch(records(1), &["errcode:45011@1"], &[DAY]);
+    assert_eq!(night.report.fetched.len(), 1);
+
+    let world = World::new();
+    let night = world.fetch_with(
+        records(1),
+        Options { daily_limit: 2, ..world.options(&[]) },
+        &["2016-06-01", "2016-06-02", "2016-06-03", "2016-06-04"],
+    );
+    assert_eq!(night.report.class(), Some(Class::Occupied));
+    assert_eq!((night.report.fetched.len(), night.report.failed.len(), night.report.given_up.len()), (2, 1, 1));
+    assert!(world.has(Table::Messages, "2016-06-02"));
+}
+
+#[test]
+fn a_wrong_secret_is_refused_and_the_hint_says_what_to_check() {
+    let world = World::new().with_secret("wrong");
+    let night = world.fetch(records(1), &[], &[DAY]);
+    assert_eq!(night.failure(), Class::Refused);
+    assert!(night.report.failed[0].failure.hint.as_ref().unwrap().contains("KEFU_SECRET"));
+    assert_eq!(night.requests.len(), 1);
+}
+
+#[test]
+fn an_address_outside_the_whitelist_is_named() {
+    let world = World::new();
+    let night = world.fetch(records(1), &["token/errcode:40164"], &[DAY]);
+    assert_eq!(night.failure(), Class::Refused);
+    assert!(night.report.failed[0].failure.hint.as_ref().unwrap().contains("203.0.113.9"));
+}
+
+#[test]
+fn a_refusal_ends_the_run_at_once() {
+    let world = World::new();
+    let night = world.fetch(records(1), &["errcode:48001"], &["2016-06-01", "2016-06-02", "2016-06-03"]);
+    assert_eq!(night.failure(), Class::Refused);
+    assert_eq!((night.page_requests().len(), night.report.given_up.len()), (1, 2));
+}
+
+#[test]
+fn a_failed_day_does_not_keep_the_others_from_being_committed() {
+    let world = World::new();
+    let night = world.fetch(records(3), &["wrong-number@2"], &["2016-06-01", "2016-06-02", "2016-06-03"]);
+    assert_eq!(night.report.class(), Some(Class::Partial));
+    assert_eq!(night.report.failed[0].failure.class, Class::Contract);
+    assert!(
+        world.has(Table::Messages, "2016-06-01") && !world.has(Table::Messages, "2016-06-02") && world.has(Table::Messages, "2016-06-03")
+    );
+}
+
+#[test]
+fn both_readings_of_endtime_give_the_same_files() {
+    let lines = [MIDNIGHT - 1, MIDNIGHT, MIDNIGHT + 86_399, MIDNIGHT + 86_400].map(|time| record(time, &time.to_string()));
+    let files: Vec<Vec<u8>> = [false, true]
+        .map(|end_inclusive| {
+            let world = World::new();
+            let night = world.fetch_with(recorded(lines.clone()), Options { end_inclusive, ..world.options(&[]) }, &[DAY]);
+            assert_eq!(night.report.fetched[0].outside_window, u64::from(end_inclusive));
+            assert_eq!(world.texts(DAY), [MIDNIGHT, MIDNIGHT + 86_399].map(|time| time.to_string()));
+            world.bytes(DAY)
+        })
+        .into();
+    assert!(files[0] == files[1]);
+}
+
+#[test]
+fn a_day_of_25_hours_is_asked_for_in_two_windows() {
+    let world = World::in_zone("America/New_York");
+    let start = 1_730_606_400;
+    let night = world.fetch(recorded((0..26).map(|hour| record(start + hour * 3_600, &hour.to_string()))), &[], &["2024-11-03"]);
+    let windows: Vec<_> =
+        night.page_requests().iter().map(|request| (request.body["starttime"].clone(), request.body["endtime"].clone())).collect();
+    assert_eq!(windows, [(json!(start), json!(start + 86_400)), (json!(start + 86_400), json!(start + 90_000))]);
+    assert_eq!(world.texts("2024-11-03"), (0..25).map(|hour| hour.to_string()).collect::<Vec<_>>());
+}
+
+#[test]
+fn control_characters_and_bad_utf8_in_a_text_are_repaired_and_counted() {
+    let world = World::new();
+    let mut bad_utf8 = record(MIDNIGHT + 1, "x").into_bytes();
+    let at = bad_utf8.iter().position(|byte| *byte == b'x').unwrap();
+    bad_utf8.splice(at..=at, [b'a', 0xff, b'b']);
+    let night = world.fetch(recorded([record(MIDNIGHT, "tab\tand bell\u{7}").into_bytes(), bad_utf8]), &[], &[DAY]);
+    assert_eq!(world.texts(DAY), ["tab\tand bell\u{7}", "a\u{fffd}b"]);
+    assert_eq!((night.report.fetched[0].repaired_pages, night.report.fetched[0].rejects), (1, 0));
+}
+
+#[test]
+fn a_record_that_cannot_be_read_goes_to_rejects_and_the_rest_is_committed() {
+    let world = World::new();
+    let lines = [
+        record(MIDNIGHT, "good"),
+        r#"{"openid":"oC1","opercode":2003,"text":"no time","worker":"A@acme"}"#.into(),
+        record(MIDNIGHT + 2, "lone surrogate \\ud83d"),
+        r#"{"openid":"oC1","opercode":2003,"opercode":2002,"text":"twice","time":1464710403,"worker":"A@acme"}"#.into(),
+        record(MIDNIGHT + 4, "also good"),
+    ];
+    let night = world.fetch(recorded(lines), &[], &[DAY]);
+    assert_eq!(night.report.fetched[0].rejects, 3);
+    assert_eq!(world.texts(DAY), ["good", "also good"]);
+    let rejects = world.rows("rejects", DAY);
+    assert_eq!(rejects.iter().map(|row| row[2].as_str()).collect::<Vec<_>>(), ["1", "2", "3"]);
+    assert!(rejects[0][3].contains("missing field `time`"), "{rejects:?}");
+    assert!(rejects[0][4].contains("no time"));
+
+    // Fetched again without them, the day has no rejects any more.
+    world.fetch(records(2), &[], &[DAY]);
+    assert!(!world.has(Table::Rejects, DAY));
+}
+
+#[test]
+fn too_many_rejects_break_the_contract() {
+    let world = World::new();
+    let night = world.fetch(recorded((0..101).map(|_| r#"{"unlike":"a record"}"#)), &[], &["1970-01-01"]);
+    assert_eq!(night.failure(), Class::Contract);
+    assert!(world.table_files().is_empty());
+}
+
+#[test]
+fn numbers_may_come_as_strings_and_workers_with_a_space() {
+    let world = World::new();
+    let line = format!(r#"{{"openid":"oC1","opercode":"2002","time":"{MIDNIGHT}","worker":" A@acme","new_field":[1,2]}}"#);
+    world.fetch(recorded([line]), &[], &[DAY]);
+    assert_eq!(world.rows("messages", DAY), [["acme", "oC1", "A@acme", "2002", "null", &MIDNIGHT.to_string(), "0"].map(str::to_owned)]);
+}
+
+#[test]
+fn records_out_of_order_are_put_in_order_of_time_and_ties_stay_as_they_came() {
+    // Pages of 3, so that nearly each one begins before the one before ended.
+    let world = World::new().with_page_records(3);
+    let times: Vec<i64> = (0..1_000).map(|number| (number * 7_919) % 400).collect();
+    let lines: Vec<String> = times.iter().enumerate().map(|(number, time)| record(MIDNIGHT + time, &number.to_string())).collect();
+    world.fetch(recorded(lines.clone()), &[], &[DAY]);
+    let mut expected: Vec<usize> = (0..1_000).collect();
+    expected.sort_by_key(|number| times[*number]);
+    assert_eq!(world.texts(DAY), expected.iter().map(ToString::to_string).collect::<Vec<_>>());
+    let seq: Vec<String> = world.rows("messages", DAY).into_iter().map(|row| row[6].clone()).collect();
+    assert_eq!(seq, (0..1_000).map(|number| number.to_string()).collect::<Vec<_>>());
+    assert!(world.staged_files().is_empty());
+
+    // However they came, the file is the same.
+    let other = World::new();
+    other.fetch(recorded(lines), &[], &[DAY]);
+    assert!(world.bytes(DAY) == other.bytes(DAY));
+}
+
+#[test]
+fn the_size_of_a_page_and_the_number_of_days_at_once_do_not_change_a_byte() {
+    let days = ["2016-06-01", "2016-06-02", "2016-06-03"];
+    let lines: Vec<String> = (0..3_000).map(|number| record(MIDNIGHT + number * 80, &number.to_string())).collect();
+    let first = World::new();
+    first.fetch(recorded(lines.clone()), &[], &days);
+    for (page_records, concurrency) in [(1_000, 1), (7, 3), (10_000, 8)] {
+        let other = World { concurrency, ..World::new().with_page_records(page_records) };
+        other.fetch(recorded(lines.clone()), &[], &days);
+        for day in days {
+            assert!(first.bytes(day) == other.bytes(day), "{day}, pages of {page_records}");
+        }
+    }
+}

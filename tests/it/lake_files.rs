@@ -1,0 +1,38 @@
+//! The files as others see them.
+
+use parquet::basic::{Compression, Encoding};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+
+use crate::world::{DAY, MIDNIGHT, World, record, recorded};
+
+#[test]
+fn a_large_day_has_row_groups_of_the_agreed_size_compressed_sorted_and_with_statistics() {
+    let world = World::new();
+    world.fetch(recorded((0..130_000).map(|number| record(MIDNIGHT + number / 2, &format!("text {number}")))), &[], &[DAY]);
+    let reader = SerializedFileReader::new(std::fs::File::open(world.path("messages", DAY)).unwrap()).unwrap();
+    let groups = reader.metadata().row_groups();
+    assert_eq!(groups.iter().map(|group| group.num_rows()).collect::<Vec<_>>(), [122_880, 130_000 - 122_880]);
+    for group in groups {
+        assert_eq!(group.sorting_columns().unwrap().iter().map(|sorting| sorting.column_idx).collect::<Vec<_>>(), [5, 6]);
+        for column in group.columns() {
+            assert!(matches!(column.compression(), Compression::ZSTD(_)));
+            assert!(column.statistics().is_some_and(|statistics| statistics.min_bytes_opt().is_some()), "{}", column.column_path());
+            assert!(column.column_index_offset().is_some() && column.offset_index_offset().is_some());
+            assert_eq!(column.bloom_filter_offset().is_some(), column.column_path().string() == "openid");
+        }
+        assert!(group.column(5).encodings().any(|encoding| encoding == Encoding::DELTA_BINARY_PACKED));
+    }
+    let entries = reader.metadata().file_metadata().key_value_metadata().unwrap();
+    let value = |key: &str| entries.iter().find(|entry| entry.key == key).and_then(|entry| entry.value.clone()).unwrap_or_default();
+    assert_eq!(value("kefu.rows"), "130000");
+    assert_eq!(value("kefu.timezone"), "Asia/Shanghai");
+    assert_eq!(value("kefu.window_start"), MIDNIGHT.to_string());
+    assert_eq!(value("kefu.content_hash").len(), 64);
+}
+
+#[test]
+fn nothing_but_parquet_stands_below_a_table() {
+    let world = World::new();
+    world.fetch(recorded([record(MIDNIGHT, "x")]), &[], &[DAY]);
+    assert_eq!(world.table_files(), [world.path("messages", DAY)]);
+}

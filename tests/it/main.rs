@@ -1,0 +1,14 @@
+//! kefu from the outside: the API's behaviour, the lake's files, the numbers, the command line.
+//!
+//! One binary, loopback only, no sleeping. `chat` writes conversations as the definitions do, `oracle` computes them slowly and obviously,
+//! `world` is a simulator with a lake beside it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod chat;
+mod command_line;
+mod fetching;
+mod lake_files;
+mod oracle;
+mod properties;
+mod worked_cases;
+mod world;

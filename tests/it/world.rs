@@ -1,0 +1,207 @@
+//! A simulator with a lake beside it, and readers that are not kefu's own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use kefu::calendar::{Clock, Day, Zone};
+use kefu::failure::Class;
+use kefu::fetch::Source;
+use kefu::lake::{Account, Lake, Table};
+use kefu::pipeline::{FetchJob, FetchReport, fetch_days};
+use kefu::simulator::{APPID, Fault, LoggedRequest, Options, Recorded, Records, SECRET, Simulator};
+use kefu::telemetry::Progress;
+use kefu::wechat::{Client, Credential, Secret, Tokens};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::Field;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// The day of the official example, in Beijing: 1464710400..1464796800.
+pub const DAY: &str = "2016-06-01";
+pub const MIDNIGHT: i64 = 1_464_710_400;
+
+/// A record as the API gives it.
+pub fn record(time: i64, text: &str) -> String {
+    format!(r#"{{"openid":"oC1","opercode":2003,"text":"{text}","time":{time},"worker":"A@acme"}}"#)
+}
+
+/// Records in the given order.
+pub fn recorded(lines: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Recorded {
+    Recorded::from_lines(lines.into_iter().map(Into::into), false)
+}
+
+/// `count` records, a second apart.
+pub fn records(count: i64) -> Recorded {
+    recorded((0..count).map(|number| record(MIDNIGHT + number, &format!("text {number}"))))
+}
+
+/// A folder with a lake, a runtime for the simulator, and a clock that costs no time.
+pub struct World {
+    pub folder: TempDir,
+    pub zone: Zone,
+    pub clock: Clock,
+    pub concurrency: usize,
+    pub page_records: usize,
+    pub credential: Credential,
+    pub runtime: Runtime,
+}
+
+/// What came of a fetch.
+pub struct Night {
+    pub report: FetchReport,
+    pub requests: Vec<LoggedRequest>,
+    pub tokens: Vec<String>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            zone: Zone::named("Asia/Shanghai").unwrap(),
+            clock: Clock::starting_at(1_700_000_000),
+            concurrency: 1,
+            page_records: 10_000,
+            credential: Simulator::credential(),
+            runtime: Runtime::new().unwrap(),
+        }
+    }
+
+    pub fn in_zone(zone: &str) -> Self {
+        Self { zone: Zone::named(zone).unwrap(), ..Self::new() }
+    }
+
+    pub fn with_page_records(self, page_records: usize) -> Self {
+        Self { page_records, ..self }
+    }
+
+    pub fn with_secret(self, secret: &str) -> Self {
+        Self { credential: Credential::AppSecret { appid: APPID.into(), secret: Secret::new(secret.into()) }, ..self }
+    }
+
+    pub fn lake_folder(&self) -> PathBuf {
+        self.folder.path().join("lake")
+    }
+
+    pub fn lake(&self) -> Lake {
+        Lake::at(self.lake_folder())
+    }
+
+    pub fn account(&self) -> Account {
+        Account::new("acme".into()).unwrap()
+    }
+
+    /// Options with faults, written as for `--fault`.
+    pub fn options(&self, faults: &[&str]) -> Options {
+        let faults = faults.iter().map(|fault| fault.parse::<Fault>().unwrap()).collect();
+        Options { faults, clock: self.clock.clone(), ..Options::default() }
+    }
+
+    pub fn simulate(&self, records: impl Records, options: Options) -> Simulator {
+        self.runtime.block_on(Simulator::start(records, options)).unwrap()
+    }
+
+    /// Fetches the days from a simulator that serves `records` and misbehaves as told.
+    pub fn fetch(&self, records: impl Records, faults: &[&str], days: &[&str]) -> Night {
+        self.fetch_with(records, self.options(faults), days)
+    }
+
+    pub fn fetch_with(&self, records: impl Records, options: Options, days: &[&str]) -> Night {
+        let simulator = self.simulate(records, options);
+        let client = Client::new(&simulator.client_url().unwrap()).unwrap();
+        let tokens = Tokens::new(self.credential.clone(), client.clone(), self.clock.clone());
+        let job = FetchJob {
+            source: Arc::new(Source::new(client, tokens, self.clock.clone()).with_page_records(self.page_records)),
+            lake: self.lake(),
+            account: self.account(),
+            zone: self.zone.clone(),
+            concurrency: self.concurrency,
+        };
+        let days: Vec<Day> = days.iter().map(|day| day.parse().unwrap()).collect();
+        let _lock = self.lake().hold().unwrap();
+        let report = self.runtime.block_on(fetch_days(&job, &days, &Progress::hidden()));
+        Night { report, requests: simulator.requests(), tokens: simulator.tokens() }
+    }
+
+    /// Runs the command line against a simulator.
+    pub fn kefu(&self, simulator: &Simulator, arguments: &[&str]) -> Output {
+        let mut command = self.command(arguments);
+        command.env("KEFU_BASE_URL", simulator.base_url()).env("KEFU_APPID", APPID).env("KEFU_SECRET", SECRET).env("KEFU_ACCOUNT", "acme");
+        command.output().unwrap()
+    }
+
+    /// The command line, with no settings but the lake.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kefu"));
+        command.args(arguments).current_dir(self.folder.path()).env_clear().env("KEFU_LAKE", self.lake_folder());
+        command
+    }
+
+    pub fn path(&self, table: &str, day: &str) -> PathBuf {
+        self.lake_folder().join(table).join(format!("date={day}")).join("acme.parquet")
+    }
+
+    /// The file of a day's messages as it is on disk.
+    pub fn bytes(&self, day: &str) -> Vec<u8> {
+        std::fs::read(self.path("messages", day)).unwrap()
+    }
+
+    /// The rows of a partition by Parquet's own row reader, each as its columns' values in words.
+    pub fn rows(&self, table: &str, day: &str) -> Vec<Vec<String>> {
+        read_rows(&self.path(table, day))
+    }
+
+    /// The texts of a day's messages, in the order of the file.
+    pub fn texts(&self, day: &str) -> Vec<String> {
+        self.rows("messages", day).into_iter().map(|row| row[4].clone()).collect()
+    }
+
+    /// Every file below the lake but those of kefu's own.
+    pub fn table_files(&self) -> Vec<PathBuf> {
+        files(&self.lake_folder()).into_iter().filter(|path| !path.starts_with(self.lake_folder().join("_kefu"))).collect()
+    }
+
+    pub fn staged_files(&self) -> Vec<PathBuf> {
+        files(&self.lake_folder().join("_kefu/staging"))
+    }
+
+    pub fn has(&self, table: Table, day: &str) -> bool {
+        self.path(table.name(), day).is_file()
+    }
+}
+
+impl Night {
+    /// The class of the one day's failure.
+    #[track_caller]
+    pub fn failure(&self) -> Class {
+        assert!(self.report.fetched.is_empty(), "{:?}", self.report);
+        self.report.failed[0].failure.class
+    }
+
+    /// Calls of `getmsglist`.
+    pub fn page_requests(&self) -> Vec<&LoggedRequest> {
+        self.requests.iter().filter(|request| request.call == "getmsglist").collect()
+    }
+}
+
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut files: Vec<PathBuf> = entries
+        .flat_map(|entry| {
+            let path = entry.unwrap().path();
+            if path.is_dir() { self::files(&path) } else { vec![path] }
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+fn read_rows(path: &Path) -> Vec<Vec<String>> {
+    let reader = SerializedFileReader::new(std::fs::File::open(path).unwrap()).unwrap();
+    let words = |field: &Field| match field {
+        Field::Str(text) => text.clone(),
+        Field::TimestampMicros(micros) => (micros / 1_000_000).to_string(),
+        other => other.to_string(),
+    };
+    reader.get_row_iter(None).unwrap().map(|row| row.unwrap().get_column_iter().map(|(_, field)| words(field)).collect()).collect()
+}
