@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use kefu::simulator::{Generated, GeneratorOptions, SECRET, Simulator};
+use kefu::simulator::{Generated, GeneratorOptions, Recorded, SECRET, Simulator};
 use serde_json::Value;
 
 use crate::world::{World, files, records};
@@ -225,4 +225,14 @@ fn the_help_says_what_there_is() {
         let output = world.command(&arguments).output().unwrap();
         insta::assert_snapshot!(format!("help_{command}"), stdout(&output));
     }
+}
+
+#[test]
+fn the_sample_that_is_shipped_can_be_served_and_fetched() {
+    let world = World::new();
+    let sample = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("data/sample.jsonl");
+    let simulator = world.simulate(Recorded::read(&[sample]).unwrap(), world.options(&[]));
+    let report = json(&world.kefu(&simulator, &["run", "--from", "2024-05-13", "--to", "2024-05-14", "--output", "json"]));
+    let messages = |day: &Value| day["received"].as_u64().unwrap() + day["sent"].as_u64().unwrap();
+    assert_eq!(report["fetch"]["fetched"].as_array().unwrap().iter().map(messages).collect::<Vec<_>>(), [120, 120]);
 }

@@ -214,8 +214,8 @@ fn a_day_of_25_hours_is_asked_for_in_two_windows() {
 #[test]
 fn control_characters_and_bad_utf8_in_a_text_are_repaired_and_counted() {
     let world = World::new();
-    let mut bad_utf8 = record(MIDNIGHT + 1, "x").into_bytes();
-    let at = bad_utf8.iter().position(|byte| *byte == b'x').unwrap();
+    let mut bad_utf8 = record(MIDNIGHT + 1, "~").into_bytes();
+    let at = bad_utf8.iter().position(|byte| *byte == b'~').unwrap();
     bad_utf8.splice(at..=at, [b'a', 0xff, b'b']);
     let night = world.fetch(recorded([record(MIDNIGHT, "tab\tand bell\u{7}").into_bytes(), bad_utf8]), &[], &[DAY]);
     assert_eq!(world.texts(DAY), ["tab\tand bell\u{7}", "a\u{fffd}b"]);
