@@ -33,8 +33,8 @@ fn json(output: &Output) -> Value {
 /// Every file of the tables with its content and the time of its last change.
 fn state(world: &World) -> Vec<(std::path::PathBuf, Vec<u8>, std::time::SystemTime)> {
     let file = |path: std::path::PathBuf| {
-        let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
-        (path.clone(), std::fs::read(path).unwrap(), modified)
+        let modified = fs_err::metadata(&path).unwrap().modified().unwrap();
+        (path.clone(), fs_err::read(path).unwrap(), modified)
     };
     world.table_files().into_iter().map(file).collect()
 }
@@ -79,8 +79,8 @@ fn the_metrics_alone_recompute_what_is_missing_or_damaged_and_nothing_else() {
     let simulator = world.simulate(generated(1), world.options(&[]));
     run(&world, &simulator, &[]);
     let before = state(&world);
-    std::fs::remove_file(world.path("response_pairs", "2024-05-14")).unwrap();
-    std::fs::write(world.path("worker_daily", "2024-05-15"), "not parquet").unwrap();
+    fs_err::remove_file(world.path("response_pairs", "2024-05-14")).unwrap();
+    fs_err::write(world.path("worker_daily", "2024-05-15"), "not parquet").unwrap();
     let report = json(&world.kefu(&simulator, &["metrics", "--output", "json"]));
     assert_eq!(report["metrics"]["computed"], serde_json::json!(["2024-05-14", "2024-05-15"]));
     let after = state(&world);
@@ -98,7 +98,7 @@ fn no_token_and_no_secret_is_in_any_output_or_file_at_any_level() {
             let output = world.kefu(&simulator, &with(&["run", "--log-level", "debug", "--log-format", format], &RANGE));
             let mut seen = [output.stdout, output.stderr].concat();
             assert!(!seen.is_empty());
-            files(world.folder.path()).iter().for_each(|path| seen.extend(std::fs::read(path).unwrap()));
+            files(world.folder.path()).iter().for_each(|path| seen.extend(fs_err::read(path).unwrap()));
             let hides = |secret: &str| !seen.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(hides(SECRET) && hides("access_token="), "{trouble}");
             let tokens = simulator.tokens();
@@ -123,7 +123,7 @@ fn a_wrong_secret_ends_with_77_and_does_not_show_it() {
 fn a_lake_that_cannot_be_written_ends_with_73() {
     let world = World::new();
     let simulator = world.simulate(records(1), world.options(&[]));
-    std::fs::write(world.lake_folder(), "a file where the lake should be").unwrap();
+    fs_err::write(world.lake_folder(), "a file where the lake should be").unwrap();
     let output = world.kefu(&simulator, &["run", "--date", "2016-06-01"]);
     assert_eq!(output.status.code(), Some(73), "{}", stderr(&output));
 }
@@ -174,9 +174,9 @@ fn what_makes_no_sense_is_said_before_anything_is_done() {
 fn a_secret_can_come_from_a_file() {
     let world = World::new();
     let simulator = world.simulate(records(3), world.options(&[]));
-    std::fs::write(world.folder.path().join("secret"), format!("{SECRET}\n")).unwrap();
+    fs_err::write(world.folder.path().join("secret"), format!("{SECRET}\n")).unwrap();
     let settings = format!("appid = \"{}\"\nsecret_file = \"secret\"\nbase_url = \"{}\"\n", kefu::simulator::APPID, simulator.base_url());
-    std::fs::write(world.folder.path().join("kefu.toml"), settings).unwrap();
+    fs_err::write(world.folder.path().join("kefu.toml"), settings).unwrap();
     let output = world.command(&["fetch", "--date", "2016-06-01", "--output", "json"]).output().unwrap();
     let report = json(&output);
     assert_eq!(report["fetch"]["fetched"][0]["received"], 3);

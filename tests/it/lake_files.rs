@@ -9,7 +9,7 @@ use crate::world::{DAY, MIDNIGHT, World, record, recorded};
 fn a_large_day_has_row_groups_of_the_agreed_size_compressed_sorted_and_with_statistics() {
     let world = World::new();
     world.fetch(recorded((0..130_000).map(|number| record(MIDNIGHT + number / 2, &format!("text {number}")))), &[], &[DAY]);
-    let reader = SerializedFileReader::new(std::fs::File::open(world.path("messages", DAY)).unwrap()).unwrap();
+    let reader = SerializedFileReader::new(fs_err::File::open(world.path("messages", DAY)).unwrap().into_parts().0).unwrap();
     let groups = reader.metadata().row_groups();
     assert_eq!(groups.iter().map(|group| group.num_rows()).collect::<Vec<_>>(), [122_880, 130_000 - 122_880]);
     for group in groups {

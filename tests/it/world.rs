@@ -143,7 +143,7 @@ impl World {
 
     /// The file of a day's messages as it is on disk.
     pub fn bytes(&self, day: &str) -> Vec<u8> {
-        std::fs::read(self.path("messages", day)).unwrap()
+        fs_err::read(self.path("messages", day)).unwrap()
     }
 
     /// The rows of a partition by Parquet's own row reader, each as its columns' values in words.
@@ -185,7 +185,7 @@ impl Night {
 }
 
 pub fn files(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let Ok(entries) = fs_err::read_dir(folder) else { return Vec::new() };
     let mut files: Vec<PathBuf> = entries
         .flat_map(|entry| {
             let path = entry.unwrap().path();
@@ -197,7 +197,7 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn read_rows(path: &Path) -> Vec<Vec<String>> {
-    let reader = SerializedFileReader::new(std::fs::File::open(path).unwrap()).unwrap();
+    let reader = SerializedFileReader::new(fs_err::File::open(path).unwrap().into_parts().0).unwrap();
     let words = |field: &Field| match field {
         Field::Str(text) => text.clone(),
         Field::TimestampMicros(micros) => (micros / 1_000_000).to_string(),
