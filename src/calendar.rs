@@ -42,6 +42,10 @@ impl Day {
         Self(self.0.saturating_add(time::Duration::days(days)))
     }
 
+    pub fn weekday(self) -> time::Weekday {
+        self.0.weekday()
+    }
+
     fn civil(self) -> civil::Date {
         // `Day` only holds years that `FromStr` or `jiff` produced; the clamp makes the conversion total.
         i16::try_from(self.0.year())
@@ -171,6 +175,20 @@ impl Zone {
             Ok(start) => start.start_of_day().unwrap_or(start).timestamp().as_second(),
             // Only the last hours of year 9999 have no instant.
             Err(_) => Timestamp::MAX.as_second(),
+        }
+    }
+
+    /// The instant at which the clocks of a day show a time, in minutes since midnight; beyond 24 hours, those of the next day. A time that
+    /// clocks skip counts from before the skip; one that they show twice is the first.
+    pub fn instant(&self, day: Day, minute: u32) -> UnixSeconds {
+        let (days, minute) = (i64::from(minute / 1_440), minute % 1_440);
+        let civil = day.plus(days).civil();
+        let time = i8::try_from(minute / 60).ok().zip(i8::try_from(minute % 60).ok());
+        let zoned = time.and_then(|(hour, minute)| civil.at(hour, minute, 0, 0).to_zoned(self.rules.clone()).ok());
+        match zoned {
+            // Midnight is where the day begins, also on a day that begins later.
+            Some(zoned) if minute > 0 => zoned.timestamp().as_second(),
+            _ => self.start_of(day.plus(days)),
         }
     }
 

@@ -51,6 +51,15 @@ pub enum Command {
     ///
     /// Needs no account and no network. The lake is data/demo unless --lake says otherwise.
     Demo,
+    /// Which days are there, missing, stale or final; messages and rejects
+    ///
+    /// Without days, everything from the first fetched day to the last.
+    Status(StatusArgs),
+    /// DuckDB views over the lake, ready to pipe into duckdb
+    ///
+    /// `kefu sql | duckdb`, or `duckdb -init <(kefu sql)`: a view for each table, a macro service_level(T), roll-ups by week and month, and the load by
+    /// weekday and hour.
+    Sql,
     /// Serve the WeChat API on a loopback port, from recorded or generated records
     ///
     /// The first line on stdout is a JSON object: base_url, appid, secret. Runs until it is stopped.
@@ -71,6 +80,9 @@ pub struct GlobalArgs {
     /// Settings file [default: kefu.toml in the current folder, if it is there]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Threads that compute [default: one for each core]
+    #[arg(long, global = true, value_name = "THREADS", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
     /// Form of the result on stdout; with json, one object on the last line
     #[arg(long, global = true, value_enum, default_value_t)]
     pub output: OutputFormat,
@@ -119,6 +131,12 @@ pub struct FetchArgs {
 
 #[derive(Debug, Args)]
 pub struct MetricsArgs {
+    #[command(flatten)]
+    pub days: DaysArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
     #[command(flatten)]
     pub days: DaysArgs,
 }

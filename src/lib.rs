@@ -23,4 +23,5 @@ pub mod pipeline;
 pub mod settings;
 pub mod simulator;
 pub mod telemetry;
+pub mod threads;
 pub mod wechat;

@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use kefu::cli::Cli;
-use kefu::{commands, telemetry};
+use kefu::{commands, telemetry, threads};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    threads::limit(cli.global.threads);
     telemetry::begin_logging(cli.global.log_format, cli.global.log_level);
     match commands::execute(&cli) {
         Ok(None) => ExitCode::SUCCESS,

@@ -53,7 +53,7 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
     let job = MetricsJob { lake: lake.clone(), account: account.clone(), zone: zone.clone(), parameters };
     refresh_metrics(&job, None, &Progress::begin("metrics", 0))?;
     let targets = targets(&zone, &days.iter().copied().collect(), &days);
-    let workers = metrics::period(&read_history(&lake, &account, range)?, account.as_str(), &targets, &job.parameters)?;
+    let workers = metrics::period(&read_history(&job, range)?, account.as_str(), &zone, &targets, &job.parameters)?;
     match global.output {
         OutputFormat::Table => show(&lake, &account, range, &workers)?,
         OutputFormat::Json => telemetry::print_result(&as_json(&workers).to_string()),

@@ -5,7 +5,6 @@ use super::summary::Summary;
 use crate::cli::{GlobalArgs, MetricsArgs};
 use crate::failure::{Class, Failure};
 use crate::lake::Lake;
-use crate::metrics::Parameters;
 use crate::pipeline::{MetricsJob, refresh_metrics};
 use crate::settings::{self, Settings};
 use crate::telemetry::Progress;
@@ -17,7 +16,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &MetricsArgs) -> Result<Option<
     let account = settings.account()?;
     let _lock = lake.hold()?;
     lake.require_zone(&account, settings.zone.value.name())?;
-    let job = MetricsJob { lake, account, parameters: Parameters::in_zone(settings.zone.value.name()), zone: settings.zone.value };
+    let job = MetricsJob { lake, account, parameters: settings.parameters, zone: settings.zone.value };
     let report = refresh_metrics(&job, among, &Progress::begin("metrics", 0))?;
     Summary::new("metrics", &job.account, &job.zone, &job.lake).with_metrics(&report).show(global.output);
     Ok(None)

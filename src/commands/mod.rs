@@ -5,6 +5,8 @@ mod demo;
 mod metrics;
 mod run;
 mod simulate;
+mod sql;
+mod status;
 mod summary;
 
 use crate::cli::{Cli, Command};
@@ -20,6 +22,8 @@ pub fn execute(cli: &Cli) -> Result<Option<Class>, Failure> {
         Command::Fetch(args) => run::execute(&cli.global, args, run::Half::FetchOnly),
         Command::Metrics(args) => metrics::execute(&cli.global, args),
         Command::Demo => demo::execute(&cli.global),
+        Command::Status(args) => status::execute(&cli.global, args),
+        Command::Sql => sql::execute(&cli.global),
         Command::Simulate(args) => simulate::execute(args),
     }
 }

@@ -9,7 +9,6 @@ use crate::cli::{FetchArgs, GlobalArgs};
 use crate::failure::{Class, Failure};
 use crate::fetch::Source;
 use crate::lake::{Lake, Table};
-use crate::metrics::Parameters;
 use crate::pipeline::{FetchJob, MetricsJob, fetch_days, refresh_metrics};
 use crate::settings::{self, Flags, Settings};
 use crate::telemetry::Progress;
@@ -50,7 +49,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &FetchArgs, half: Half) -> Resu
     let name = if half == Half::Both { "run" } else { "fetch" };
     let mut summary = Summary::new(name, &account, &zone, &lake).with_fetch(&report, &skipped);
     if half == Half::Both {
-        let parameters = Parameters::in_zone(zone.name());
+        let parameters = settings.parameters.clone();
         // What was committed is worth computing even if some days failed.
         match refresh_metrics(
             &MetricsJob { lake: lake.clone(), account: account.clone(), zone: zone.clone(), parameters },

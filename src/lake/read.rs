@@ -10,7 +10,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, Parq
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaDataReader;
 
-use super::{Account, Footer, Lake, LakeError, Table};
+use super::{Account, Footer, Lake, LakeError, Table, schema};
 use crate::calendar::Day;
 
 /// Rows of a batch that is read, where the reader does not say otherwise.
@@ -27,8 +27,8 @@ impl Lake {
         Ok(Footer::of(&metadata.map_err(|source| LakeError::Parquet { path, source })?))
     }
 
-    /// The named columns of a partition, in the table's order of columns. Text columns come as dictionaries: their distinct
-    /// values once per row group, and an int32 key per row.
+    /// The named columns of a partition, in the table's order of columns. Names come as dictionaries: their distinct
+    /// values once per row group, and an int32 key per row. Free text comes as strings.
     ///
     /// # Errors
     /// When the partition is missing, or differs from its table's schema; from the iterator, when it cannot be decoded.
@@ -44,11 +44,11 @@ impl Lake {
     }
 }
 
-/// The table's schema with the named text columns as dictionaries.
-fn dictionaries(schema: &Schema, columns: &[&str]) -> SchemaRef {
+/// The table's schema with the named columns of names as dictionaries.
+fn dictionaries(full: &Schema, columns: &[&str]) -> SchemaRef {
     let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
-    let fields = schema.fields().iter().map(|field| match field.data_type() {
-        DataType::Utf8 if columns.contains(&field.name().as_str()) => {
+    let fields = full.fields().iter().map(|field| match field.data_type() {
+        DataType::Utf8 if columns.contains(&field.name().as_str()) && schema::repeats(field.name()) => {
             Arc::new(Field::new(field.name(), dictionary.clone(), field.is_nullable()))
         }
         _ => field.clone(),

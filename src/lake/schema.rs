@@ -16,7 +16,10 @@ impl Table {
         let schema: &SchemaRef = match self {
             Self::Messages => &MESSAGES,
             Self::ResponsePairs => &RESPONSE_PAIRS,
+            Self::Sessions => &SESSIONS,
             Self::WorkerDaily => &WORKER_DAILY,
+            Self::WorkerHourly => &WORKER_HOURLY,
+            Self::AccountDaily => &ACCOUNT_DAILY,
             Self::Rejects => &REJECTS,
         };
         schema.clone()
@@ -36,6 +39,7 @@ enum Kind {
     /// Whole seconds.
     NullableSeconds,
     NullableNumber,
+    /// An opercode or an hour.
     Code,
     Flag,
     NullableFlag,
@@ -100,64 +104,123 @@ static RESPONSE_PAIRS: LazyLock<SchemaRef> = LazyLock::new(|| {
     ])
 });
 
-static WORKER_DAILY: LazyLock<SchemaRef> = LazyLock::new(|| {
+static SESSIONS: LazyLock<SchemaRef> = LazyLock::new(|| {
+    schema(&[
+        ("account", Text),
+        ("openid", Text),
+        ("started_at", Instant),
+        ("ended_at", Instant),
+        ("initiated_by", Text),
+        ("outcome", Text),
+        ("first_response_seconds", NullableSeconds),
+        ("customer_messages", Count),
+        ("worker_messages", Count),
+        ("turns", Count),
+        ("answered", Count),
+        ("workers", Count),
+    ])
+});
+
+/// What is counted for a worker and, over all workers together, for the account.
+const ACTIVITY: &[(&str, Kind)] = &[
+    ("messages_received", Count),
+    ("messages_sent", Count),
+    ("replies", Count),
+    ("follow_ups", Count),
+    ("outreach", Count),
+    ("auto_messages_sent", Count),
+    ("customers", Count),
+    ("customers_served", Count),
+    ("first_sent_at", NullableInstant),
+    ("last_sent_at", NullableInstant),
+    ("max_concurrent", Count),
+    ("mean_concurrent", NullableNumber),
+    ("answered", Count),
+    ("pending", Count),
+    ("unanswered_first", Count),
+    ("unanswered_later", Count),
+    ("takeovers", Count),
+    ("handed_off", Count),
+    ("response_seconds_sum", NullableSeconds),
+    ("response_seconds_mean", NullableNumber),
+    ("response_seconds_p50", NullableNumber),
+    ("response_seconds_p90", NullableNumber),
+    ("response_seconds_p95", NullableNumber),
+    ("response_seconds_max", NullableSeconds),
+    ("answered_within_30s", Count),
+    ("answered_within_60s", Count),
+    ("answered_within_180s", Count),
+    ("answered_within_300s", Count),
+    ("first_responses", Count),
+    ("first_response_seconds_sum", NullableSeconds),
+    ("first_response_seconds_mean", NullableNumber),
+    ("first_response_seconds_p50", NullableNumber),
+    ("first_response_seconds_p90", NullableNumber),
+    ("first_response_seconds_p95", NullableNumber),
+    ("first_response_seconds_max", NullableSeconds),
+    ("own_response_seconds_mean", NullableNumber),
+    ("own_response_seconds_p50", NullableNumber),
+    ("own_response_seconds_p90", NullableNumber),
+    ("answered_in_hours", NullableCount),
+    ("business_seconds_mean", NullableNumber),
+    ("business_seconds_p50", NullableNumber),
+    ("business_seconds_p90", NullableNumber),
+    ("asked_out_of_hours", NullableCount),
+];
+
+static WORKER_DAILY: LazyLock<SchemaRef> = LazyLock::new(|| schema(&[&[("account", Text), ("worker", Text)], ACTIVITY].concat()));
+
+static ACCOUNT_DAILY: LazyLock<SchemaRef> = LazyLock::new(|| {
+    let of_account: &[(&str, Kind)] = &[
+        ("workers", Count),
+        ("sessions_completed", Count),
+        ("sessions_missed", Count),
+        ("sessions_dropped", Count),
+        ("sessions_open", Count),
+        ("sessions_outreach", Count),
+    ];
+    schema(&[&[("account", Text)], ACTIVITY, of_account].concat())
+});
+
+static WORKER_HOURLY: LazyLock<SchemaRef> = LazyLock::new(|| {
     schema(&[
         ("account", Text),
         ("worker", Text),
+        ("hour", Code),
         ("messages_received", Count),
         ("messages_sent", Count),
-        ("replies", Count),
-        ("follow_ups", Count),
-        ("outreach", Count),
-        ("auto_messages_sent", Count),
-        ("customers", Count),
-        ("customers_served", Count),
-        ("first_sent_at", NullableInstant),
-        ("last_sent_at", NullableInstant),
-        ("max_concurrent", Count),
-        ("mean_concurrent", NullableNumber),
         ("answered", Count),
         ("pending", Count),
         ("unanswered_first", Count),
         ("unanswered_later", Count),
-        ("takeovers", Count),
-        ("handed_off", Count),
         ("response_seconds_sum", NullableSeconds),
         ("response_seconds_mean", NullableNumber),
         ("response_seconds_p50", NullableNumber),
         ("response_seconds_p90", NullableNumber),
-        ("response_seconds_p95", NullableNumber),
-        ("response_seconds_max", NullableSeconds),
-        ("answered_within_30s", Count),
-        ("answered_within_60s", Count),
-        ("answered_within_180s", Count),
-        ("answered_within_300s", Count),
-        ("first_responses", Count),
-        ("first_response_seconds_sum", NullableSeconds),
-        ("first_response_seconds_mean", NullableNumber),
-        ("first_response_seconds_p50", NullableNumber),
-        ("first_response_seconds_p90", NullableNumber),
-        ("first_response_seconds_p95", NullableNumber),
-        ("first_response_seconds_max", NullableSeconds),
-        ("own_response_seconds_mean", NullableNumber),
-        ("own_response_seconds_p50", NullableNumber),
-        ("own_response_seconds_p90", NullableNumber),
-        ("answered_in_hours", NullableCount),
-        ("business_seconds_mean", NullableNumber),
-        ("business_seconds_p50", NullableNumber),
-        ("business_seconds_p90", NullableNumber),
-        ("asked_out_of_hours", NullableCount),
     ])
 });
 
 /// Whether a column's values repeat often enough for a dictionary to pay.
 pub(super) fn repeats(column: &str) -> bool {
-    !matches!(column, "text" | "raw" | "sent_at" | "asked_at" | "last_asked_at" | "replied_at" | "seq" | "page_msgid" | "position")
+    !matches!(
+        column,
+        "text"
+            | "raw"
+            | "sent_at"
+            | "asked_at"
+            | "last_asked_at"
+            | "replied_at"
+            | "started_at"
+            | "ended_at"
+            | "seq"
+            | "page_msgid"
+            | "position"
+    )
 }
 
 /// Whether a column ascends through a file, so that small differences are what there is to store.
 pub(super) fn ascends(column: &str) -> bool {
-    matches!(column, "sent_at" | "seq" | "asked_at" | "last_asked_at" | "replied_at")
+    matches!(column, "sent_at" | "seq" | "asked_at" | "last_asked_at" | "replied_at" | "started_at" | "ended_at")
 }
 
 /// Whether users look for single values of the column, so that a bloom filter saves them reading.

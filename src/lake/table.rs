@@ -5,22 +5,29 @@
 pub enum Table {
     Messages,
     ResponsePairs,
+    Sessions,
     WorkerDaily,
+    WorkerHourly,
+    AccountDaily,
     Rejects,
 }
 
 impl Table {
-    pub const ALL: [Self; 4] = [Self::Messages, Self::ResponsePairs, Self::WorkerDaily, Self::Rejects];
+    pub const ALL: [Self; 7] =
+        [Self::Messages, Self::ResponsePairs, Self::Sessions, Self::WorkerDaily, Self::WorkerHourly, Self::AccountDaily, Self::Rejects];
 
     /// The tables that are computed from [`Table::Messages`].
-    pub const METRICS: [Self; 2] = [Self::ResponsePairs, Self::WorkerDaily];
+    pub const METRICS: [Self; 5] = [Self::ResponsePairs, Self::Sessions, Self::WorkerDaily, Self::WorkerHourly, Self::AccountDaily];
 
     /// Name of the table and of its folder.
     pub fn name(self) -> &'static str {
         match self {
             Self::Messages => "messages",
             Self::ResponsePairs => "response_pairs",
+            Self::Sessions => "sessions",
             Self::WorkerDaily => "worker_daily",
+            Self::WorkerHourly => "worker_hourly",
+            Self::AccountDaily => "account_daily",
             Self::Rejects => "rejects",
         }
     }
@@ -30,7 +37,11 @@ impl Table {
         match self {
             Self::Messages => &["sent_at", "seq"],
             Self::ResponsePairs => &["asked_at", "openid"],
+            Self::Sessions => &["started_at", "openid"],
             Self::WorkerDaily => &["worker"],
+            Self::WorkerHourly => &["worker", "hour"],
+            // One row.
+            Self::AccountDaily => &[],
             Self::Rejects => &["page_msgid", "position"],
         }
     }

@@ -1,8 +1,9 @@
-//! Stage two: messages → response pairs and per-worker numbers, in polars.
+//! Stage two: messages → response pairs, sessions and the numbers made of them, in polars.
 //!
 //! ```text
-//! messages ─ History ─ timeline ─┬─ response_pairs ─┬─ worker_daily
-//!                                └──────────────────┘
+//! messages ─ History ─ timeline ─┬─ turns ─ response_pairs ─┬─ worker_daily
+//!                                ├─ sessions ───────────────┼─ account_daily
+//!                                └─ segments ───────────────┴─ worker_hourly
 //! ```
 //!
 //! One file per table, each a function from lazy frame to lazy frame without I/O. Everything follows from a message and its
@@ -12,32 +13,42 @@
 //! The definitions are in the README of kefu, under "Definitions".
 
 mod bridge;
+mod business_hours;
+mod concurrency;
+mod daily;
 mod history;
+mod parameters;
 mod publish;
 mod response_pairs;
+mod sessions;
+mod statistics;
 mod timeline;
-mod worker_daily;
+mod worker_hourly;
 
 use std::collections::BTreeMap;
 
 use arrow::array::RecordBatch;
 use polars::prelude::{DataFrame, IntoLazy, JoinArgs, JoinType, LazyFrame, col, lit};
-use serde::Serialize;
 
-pub use history::{COLUMNS, History, HistoryBuilder};
+pub use business_hours::{BusinessHours, Shift};
+pub use history::{History, HistoryBuilder, columns};
+pub use parameters::{AutoReply, Parameters, Pattern};
 
-use crate::calendar::{Day, UnixSeconds};
+use crate::calendar::{Day, DayRange, Span, UnixSeconds, Zone};
 use crate::failure::{Class, Classified};
 use crate::lake::Table;
 
 /// Grows when a definition changes, so that partitions computed with the old one are computed again.
-pub const DEFINITIONS_VERSION: &str = "1";
+pub const DEFINITIONS_VERSION: &str = "2";
 
 /// A partition D depends on the days from this many before D …
 pub const DAYS_BEFORE: i64 = 2;
 
 /// … to this many after.
 pub const DAYS_AFTER: i64 = 3;
+
+/// The longest session gap, in seconds: half a day, so that no gap within a session's chain of messages skips a whole day.
+pub const SESSION_GAP_MAX: i64 = 43_200;
 
 #[derive(Debug, thiserror::Error)]
 pub enum MetricsError {
@@ -59,28 +70,11 @@ impl Classified for MetricsError {
     }
 }
 
-/// What the numbers depend on beside the messages. Recorded in every metric file's footer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Parameters {
-    /// Where local days are cut.
-    pub timezone: String,
-    /// Silence, in seconds, after which a customer's message opens a new session.
-    pub session_gap: i64,
-    /// Seconds within which WeChat lets a worker answer.
-    pub reply_window: i64,
-}
-
-impl Parameters {
-    /// WeChat's own rules: it stops forwarding to a worker after 30 minutes of silence, and lets a worker write within 48 hours.
-    pub fn in_zone(timezone: &str) -> Self {
-        Self { timezone: timezone.to_owned(), session_gap: 1_800, reply_window: 172_800 }
-    }
-}
-
 /// A day whose partitions are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     pub day: Day,
+    pub bounds: Span,
     /// End of what is known: of the last day up to D+3 of the unbroken run of fetched days.
     pub horizon: UnixSeconds,
     /// Whether D+3 has been fetched, so that nothing about D can change any more.
@@ -99,22 +93,31 @@ pub type Partitions = BTreeMap<Table, RecordBatch>;
 pub fn compute(
     history: &History,
     account: &str,
+    zone: &Zone,
     targets: &[Target],
     parameters: &Parameters,
 ) -> Result<BTreeMap<Day, Partitions>, MetricsError> {
-    let targets_frame = targets_frame(targets)?;
-    let timeline = timeline::timeline(history.frame().lazy(), parameters).collect()?;
-    let pairs =
-        response_pairs::response_pairs(response_pairs::turns(timeline.clone().lazy()), targets_frame.clone(), parameters).collect()?;
-    let messages = of_targets(timeline.clone().lazy(), targets_frame);
-    let workers = worker_daily::worker_daily(messages, response_pairs::members(timeline.lazy()), pairs.clone().lazy())?.collect()?;
+    let stage = Stage::new(history, zone, targets, parameters)?;
+    let has_schedule = parameters.business_hours.is_some();
+    let sessions = sessions::sessions(stage.timeline(), stage.targets(), parameters).collect()?;
+    let activity = stage.activity();
+    let workers = daily::worker_daily(activity.clone(), has_schedule)?.collect()?;
+    let hours = worker_hourly::worker_hourly(activity.messages.clone(), stage.pairs())?.collect()?;
+    let accounts = daily::account_daily(activity, sessions.clone().lazy(), stage.targets(), has_schedule)?.collect()?;
 
     let publish_day = |target: &Target| {
-        let of_day = |frame: &DataFrame| frame.clone().lazy().filter(col("day").eq(lit(target.day.number()))).collect();
-        let publish = |table: Table, frame: &DataFrame| -> Result<_, MetricsError> {
-            Ok((table, publish::publish(&of_day(frame)?, &table.schema(), history, account)?))
+        let publish = |(table, frame): (Table, &DataFrame)| -> Result<_, MetricsError> {
+            let of_day = frame.clone().lazy().filter(col("day").eq(lit(target.day.number()))).collect()?;
+            Ok((table, publish::publish(&of_day, &table.schema(), history, account)?))
         };
-        Ok((target.day, [publish(Table::ResponsePairs, &pairs)?, publish(Table::WorkerDaily, &workers)?].into()))
+        let tables = [
+            (Table::ResponsePairs, &stage.pairs),
+            (Table::Sessions, &sessions),
+            (Table::WorkerDaily, &workers),
+            (Table::WorkerHourly, &hours),
+            (Table::AccountDaily, &accounts),
+        ];
+        Ok((target.day, tables.into_iter().map(publish).collect::<Result<_, _>>()?))
     };
     targets.iter().map(publish_day).collect()
 }
@@ -123,26 +126,80 @@ pub fn compute(
 ///
 /// # Errors
 /// None that a user could cause.
-pub fn period(history: &History, account: &str, targets: &[Target], parameters: &Parameters) -> Result<RecordBatch, MetricsError> {
-    let targets_frame = targets_frame(targets)?;
-    let as_one_day = |frame: LazyFrame| frame.with_column(lit(0i32).alias("day"));
-    let timeline = timeline::timeline(history.frame().lazy(), parameters);
-    let pairs = response_pairs::response_pairs(response_pairs::turns(timeline.clone()), targets_frame.clone(), parameters);
-    let messages = as_one_day(of_targets(timeline.clone(), targets_frame));
-    let workers = worker_daily::worker_daily(messages, response_pairs::members(timeline), as_one_day(pairs))?.collect()?;
+pub fn period(
+    history: &History,
+    account: &str,
+    zone: &Zone,
+    targets: &[Target],
+    parameters: &Parameters,
+) -> Result<RecordBatch, MetricsError> {
+    let stage = Stage::new(history, zone, targets, parameters)?;
+    let as_one_day = stage.activity().relabelled(&lit(0i32).alias("day"));
+    let workers = daily::worker_daily(as_one_day, parameters.business_hours.is_some())?.collect()?;
     publish::publish(&workers, &Table::WorkerDaily.schema(), history, account)
 }
 
-fn of_targets(frame: LazyFrame, targets: LazyFrame) -> LazyFrame {
-    frame.join(targets.select([col("day")]), [col("day")], [col("day")], JoinArgs::new(JoinType::Semi))
+/// What every table is made from, computed once.
+struct Stage<'a> {
+    history: &'a History,
+    parameters: &'a Parameters,
+    /// See [`targets_frame`].
+    targets: DataFrame,
+    /// See [`timeline::timeline`].
+    timeline: DataFrame,
+    /// See [`response_pairs::response_pairs`].
+    pairs: DataFrame,
 }
 
-/// Columns `day`, `horizon`, `is_final`.
-fn targets_frame(targets: &[Target]) -> Result<LazyFrame, MetricsError> {
-    let frame = polars::df! {
+impl<'a> Stage<'a> {
+    fn new(history: &'a History, zone: &Zone, targets: &[Target], parameters: &'a Parameters) -> Result<Self, MetricsError> {
+        let open_hours = match (&parameters.business_hours, targets.first(), targets.last()) {
+            // A turn of the last target may be answered until three days later.
+            (Some(hours), Some(first), Some(last)) => {
+                Some(hours.open_hours(zone, DayRange { first: first.day, last: last.day.plus(DAYS_AFTER) }))
+            }
+            _ => None,
+        };
+        let targets = targets_frame(targets)?;
+        let timeline = timeline::timeline(history.frame().lazy(), parameters).collect()?;
+        let turns = response_pairs::turns(timeline.clone().lazy());
+        let pairs = response_pairs::response_pairs(turns, targets.clone().lazy(), parameters, open_hours).collect()?;
+        Ok(Self { history, parameters, targets, timeline, pairs })
+    }
+
+    fn targets(&self) -> LazyFrame {
+        self.targets.clone().lazy()
+    }
+
+    fn timeline(&self) -> LazyFrame {
+        self.timeline.clone().lazy()
+    }
+
+    fn pairs(&self) -> LazyFrame {
+        self.pairs.clone().lazy()
+    }
+
+    /// What the workers did on the targets' days.
+    fn activity(&self) -> daily::Activity {
+        let of_targets =
+            |frame: LazyFrame| frame.join(self.targets().select([col("day")]), [col("day")], [col("day")], JoinArgs::new(JoinType::Semi));
+        daily::Activity {
+            messages: of_targets(self.timeline()),
+            automatic: of_targets(self.history.frame().lazy().filter(col("automatic"))),
+            pairs: self.pairs(),
+            hand_offs: daily::hand_offs(response_pairs::members(self.timeline()), self.pairs()),
+            segments: concurrency::segments(self.timeline(), self.targets(), self.parameters),
+        }
+    }
+}
+
+/// Columns `day`, `day_start`, `day_end`, `horizon`, `is_final`.
+fn targets_frame(targets: &[Target]) -> Result<DataFrame, MetricsError> {
+    Ok(polars::df! {
         "day" => targets.iter().map(|target| target.day.number()).collect::<Vec<_>>(),
+        "day_start" => targets.iter().map(|target| target.bounds.start).collect::<Vec<_>>(),
+        "day_end" => targets.iter().map(|target| target.bounds.end).collect::<Vec<_>>(),
         "horizon" => targets.iter().map(|target| target.horizon).collect::<Vec<_>>(),
         "is_final" => targets.iter().map(|target| target.is_final).collect::<Vec<_>>(),
-    }?;
-    Ok(frame.lazy())
+    }?)
 }

@@ -2,13 +2,15 @@
 
 use polars::prelude::*;
 
-use super::{DAYS_BEFORE, Parameters};
+use super::{DAYS_AFTER, DAYS_BEFORE, Parameters};
 
-/// From the messages of [`super::History`], one row per message in order of (`customer`, `sent_at`, `seq`), with the columns added:
+/// From the messages of [`super::History`], one row per visible message in order of (`customer`, `sent_at`, `seq`), with the columns added:
 ///
 /// - `starts_turn`, `starts_session`, `is_reply`, `is_follow_up`, `is_outreach`: bool, what the message is;
-/// - `turn`, `session`: u32, ascending numbers; `turn` is meaningful for an IN and for a reply only;
-/// - `turn_day`: i32, the local day on which that turn was asked.
+/// - `turn`, `turn_day`, `is_first`: of the turn that the message belongs to, its number, the local day on which it was asked, and whether it opens its session.
+///   They are meaningful for an IN and for a reply only;
+/// - `session`, `session_day`: of the session that the message belongs to, its number and the local day of its first message;
+/// - `next_day`: local day of the customer's next message, null without one; `next_starts_turn`: whether that message starts another turn.
 pub(super) fn timeline(messages: LazyFrame, parameters: &Parameters) -> LazyFrame {
     let inbound = || col("inbound");
     let outbound = || col("inbound").not();
@@ -32,27 +34,44 @@ pub(super) fn timeline(messages: LazyFrame, parameters: &Parameters) -> LazyFram
     let is_reply = outbound().and(col("after_inbound")).and(col("gap").lt_eq(lit(parameters.reply_window))).fill_null(lit(false));
     // OUT after OUT, in the same session.
     let is_follow_up = outbound().and(after_outbound()).and(after_silence().not());
+    // Any other OUT: the worker opens a session.
+    let is_outreach = outbound().and(col("is_reply").or(col("is_follow_up")).not());
+    // IN after silence, or outreach.
+    let starts_session = inbound().and(after_silence()).or(col("is_outreach"));
+    let next_is_own = || col("customer").shift(lit(-1)).eq(col("customer"));
+    let next = |column: &str| when(next_is_own()).then(col(column).shift(lit(-1))).otherwise(lit(NULL));
 
     messages
+        .filter(col("automatic").not())
         .sort(["customer"], SortMultipleOptions::default().with_maintain_order(true))
         .with_columns([gap.alias("gap"), after_inbound.alias("after_inbound")])
-        .with_columns([
-            starts_turn.alias("starts_turn"),
-            is_reply.alias("is_reply"),
-            is_follow_up.alias("is_follow_up"),
-            // IN after silence.
-            inbound().and(after_silence()).alias("customer_starts_session"),
-        ])
-        // Any other OUT: the worker opens a session.
-        .with_column(outbound().and(col("is_reply").or(col("is_follow_up")).not()).alias("is_outreach"))
-        .with_column(col("customer_starts_session").or(col("is_outreach")).alias("starts_session"))
+        .with_columns([starts_turn.alias("starts_turn"), is_reply.alias("is_reply"), is_follow_up.alias("is_follow_up")])
+        .with_column(is_outreach.alias("is_outreach"))
+        .with_column(starts_session.alias("starts_session"))
         .with_columns([
             col("starts_turn").cum_sum(false).alias("turn"),
+            since_start("starts_turn", "day").alias("turn_day"),
+            since_start("starts_turn", "starts_session").alias("is_first"),
             col("starts_session").cum_sum(false).alias("session"),
-            when(col("starts_turn"))
-                .then(col("day"))
-                .otherwise(lit(NULL).cast(DataType::Int32))
-                .fill_null_with_strategy(FillNullStrategy::Forward(None))
-                .alias("turn_day"),
+            since_start("starts_session", "day").alias("session_day"),
+            next("day").alias("next_day"),
+            next("starts_turn").fill_null(lit(false)).alias("next_starts_turn"),
         ])
+}
+
+/// The value of a column in the latest row that starts something.
+fn since_start(starts: &str, column: &str) -> Expr {
+    when(col(starts)).then(col(column)).otherwise(lit(NULL)).fill_null_with_strategy(FillNullStrategy::Forward(None))
+}
+
+/// Whether a day may be looked at by the partition of the day in column `of`: it is at most the third one after.
+pub(super) fn is_in_view(day: &str, of: &str) -> Expr {
+    (col(day) - col(of)).lt_eq(lit(DAYS_AFTER as i32))
+}
+
+/// Whether an answer may still come to a last message at `last_asked_at`: not every day that counts is known, and the window was still
+/// open where the known ones end.
+pub(super) fn may_be_answered(parameters: &Parameters) -> Expr {
+    let is_open = (col("horizon") - col("last_asked_at")).lt_eq(lit(parameters.reply_window));
+    col("is_final").not().and(is_open)
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! wechat ── fetch ──(pages)── lake: messages, rejects
-//!                             lake: messages ── metrics ── lake: response_pairs, worker_daily
+//!                             lake: messages ── metrics ── lake: response_pairs, sessions, worker_daily, …
 //! ```
 //!
 //! Only this module knows both ends of either arrow.
@@ -11,4 +11,4 @@ mod fetch_days;
 mod refresh;
 
 pub use fetch_days::{DayFailure, FetchJob, FetchReport, FetchedDay, fetch_days};
-pub use refresh::{MetricsJob, MetricsReport, read_history, refresh_metrics, targets};
+pub use refresh::{DayStatus, Freshness, MetricsJob, MetricsReport, read_history, refresh_metrics, status, targets};

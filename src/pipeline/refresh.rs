@@ -12,9 +12,7 @@ use serde::Serialize;
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::Failure;
 use crate::lake::{Account, ContentHash, Footer, Lake, LakeError, SCHEMA_VERSION, Table};
-use crate::metrics::{
-    self, COLUMNS, DAYS_AFTER, DAYS_BEFORE, DEFINITIONS_VERSION, History, HistoryBuilder, Parameters, Partitions, Target,
-};
+use crate::metrics::{self, DAYS_AFTER, DAYS_BEFORE, DEFINITIONS_VERSION, History, HistoryBuilder, Parameters, Partitions, Target};
 use crate::telemetry::Progress;
 
 /// Messages that are in memory at once, unless a single day needs more.
@@ -50,6 +48,7 @@ struct Inputs {
 struct Input {
     content_hash: ContentHash,
     rows: usize,
+    rejects: u64,
 }
 
 /// Brings the metric partitions of the fetched days up to date: of all of them, or of those `among` the given.
@@ -64,15 +63,56 @@ pub fn refresh_metrics(job: &MetricsJob, among: Option<DayRange>, progress: &Pro
     progress.expect(stale.len());
     for chunk in chunks(&inputs, &stale) {
         let days = DayRange { first: view(&inputs.fetched, chunk.first).first, last: view(&inputs.fetched, chunk.last).last };
-        let history = read_history(&job.lake, &job.account, days)?;
+        let history = read_history(job, days)?;
         let targets = targets(&job.zone, &inputs.fetched, &chunk.stale);
-        let partitions = metrics::compute(&history, job.account.as_str(), &targets, &job.parameters)?;
+        let partitions = metrics::compute(&history, job.account.as_str(), &job.zone, &targets, &job.parameters)?;
         for (target, (day, partitions)) in targets.iter().zip(partitions) {
             write_partitions(job, &inputs, target, partitions)?;
             progress.advance(&format!("{day}"));
         }
     }
     Ok(MetricsReport { fresh: wanted.len() - stale.len(), computed: stale })
+}
+
+/// What is known about a day, from the footers alone.
+#[derive(Clone, Debug, Serialize)]
+pub struct DayStatus {
+    pub date: Day,
+    pub fetched: bool,
+    pub messages: u64,
+    pub rejects: u64,
+    /// None when the day was not fetched.
+    pub metrics: Option<Freshness>,
+    /// Whether the three days after it are fetched too, so that nothing about it can change any more.
+    pub is_final: bool,
+}
+
+/// Whether a day's metric partitions are made of what is there now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Freshness {
+    Fresh,
+    Stale,
+}
+
+/// Every day from the first fetched one to the last, or those `among` the given, with the missing ones in between.
+///
+/// # Errors
+/// When a partition cannot be read.
+pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus>, Failure> {
+    let inputs = read_inputs(job)?;
+    let there = inputs.fetched.first().zip(inputs.fetched.last()).map(|(first, last)| DayRange { first: *first, last: *last });
+    let Some(range) = among.or(there) else { return Ok(Vec::new()) };
+    let days: Vec<Day> = range.days().collect();
+    let of_day = |day: &Day| -> Result<DayStatus, LakeError> {
+        let Some(input) = inputs.days.get(day) else {
+            return Ok(DayStatus { date: *day, fetched: false, messages: 0, rejects: 0, metrics: None, is_final: false });
+        };
+        let metrics = if is_stale(job, &inputs, *day)? { Freshness::Stale } else { Freshness::Fresh };
+        let is_final = view(&inputs.fetched, *day).last == day.plus(DAYS_AFTER);
+        Ok(DayStatus { date: *day, fetched: true, messages: input.rows as u64, rejects: input.rejects, metrics: Some(metrics), is_final })
+    };
+    Ok(days.par_iter().map(of_day).collect::<Result<_, _>>()?)
 }
 
 fn read_inputs(job: &MetricsJob) -> Result<Inputs, LakeError> {
@@ -85,8 +125,9 @@ fn read_inputs(job: &MetricsJob) -> Result<Inputs, LakeError> {
                 path: job.lake.path(Table::Messages, &job.account, *day),
                 reason: "its footer lacks the counts".into(),
             };
-            let rows = footer.get("rows").and_then(|rows| rows.parse().ok()).ok_or_else(damaged)?;
-            Ok((*day, Input { content_hash: footer.content_hash().ok_or_else(damaged)?, rows }))
+            let count = |key: &str| footer.get(key).and_then(|count| count.parse().ok()).ok_or_else(damaged);
+            let (rows, rejects) = (count("rows")? as usize, count("rejects")?);
+            Ok((*day, Input { content_hash: footer.content_hash().ok_or_else(damaged)?, rows, rejects }))
         })
         .collect::<Result<_, LakeError>>()?;
     Ok(Inputs { days, fetched })
@@ -103,7 +144,7 @@ fn view(fetched: &BTreeSet<Day>, day: Day) -> DayRange {
 pub fn targets(zone: &Zone, fetched: &BTreeSet<Day>, days: &[Day]) -> Vec<Target> {
     let target = |day: &Day| {
         let last = view(fetched, *day).last;
-        Target { day: *day, horizon: zone.bounds(last).end, is_final: last == day.plus(DAYS_AFTER) }
+        Target { day: *day, bounds: zone.bounds(*day), horizon: zone.bounds(last).end, is_final: last == day.plus(DAYS_AFTER) }
     };
     days.iter().map(target).collect()
 }
@@ -172,10 +213,12 @@ fn chunks(inputs: &Inputs, stale: &[Day]) -> Vec<Chunk> {
 ///
 /// # Errors
 /// When a partition cannot be read.
-pub fn read_history(lake: &Lake, account: &Account, days: DayRange) -> Result<History, Failure> {
+pub fn read_history(job: &MetricsJob, days: DayRange) -> Result<History, Failure> {
     let days: Vec<Day> = days.days().collect();
-    let read = |day: &Day| -> Result<Vec<RecordBatch>, LakeError> { lake.read(Table::Messages, account, *day, &COLUMNS)?.collect() };
-    let mut history = HistoryBuilder::default();
+    let columns = metrics::columns(&job.parameters);
+    let read =
+        |day: &Day| -> Result<Vec<RecordBatch>, LakeError> { job.lake.read(Table::Messages, &job.account, *day, &columns)?.collect() };
+    let mut history = HistoryBuilder::new(&job.zone, &job.parameters);
     for (day, batches) in days.iter().zip(days.par_iter().map(read).collect::<Vec<_>>()) {
         for batch in batches? {
             history.append(*day, &batch)?;
@@ -213,7 +256,7 @@ mod tests {
 
     #[test]
     fn chunks_never_reach_over_a_missing_day() {
-        let input = |rows| Input { content_hash: ContentHash::from(""), rows };
+        let input = |rows| Input { content_hash: ContentHash::from(""), rows, rejects: 0 };
         let days = ["2024-05-10", "2024-05-11", "2024-05-13", "2024-05-14"].map(day);
         let inputs = |rows| Inputs { days: days.map(|day| (day, input(rows))).into(), fetched: days.into() };
         let chunked = chunks(&inputs(10), &days);

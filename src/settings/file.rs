@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::metrics::{AutoReply, BusinessHours};
 use crate::wechat::Secret;
 
 /// The keys of `kefu.toml`. A key that is not among them is refused: a misspelt one would be ignored for years.
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct File {
     pub appid: Option<String>,
     pub secret: Option<Secret>,
@@ -21,6 +22,17 @@ pub(super) struct File {
     pub timezone: Option<String>,
     pub lookback: Option<u16>,
     pub concurrency: Option<usize>,
+    pub metrics: Metrics,
+}
+
+/// `[metrics]`
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Metrics {
+    pub session_gap: Option<i64>,
+    pub reply_window: Option<i64>,
+    pub auto_reply: Vec<AutoReply>,
+    pub business_hours: Option<BusinessHours>,
 }
 
 impl File {

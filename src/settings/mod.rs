@@ -12,6 +12,7 @@ use std::str::FromStr;
 use crate::calendar::Zone;
 use crate::failure::{Class, Classified};
 use crate::lake::Account;
+use crate::metrics::{AutoReply, Parameters, SESSION_GAP_MAX};
 use crate::wechat::{BaseUrl, Credential, Secret};
 use file::File;
 
@@ -100,6 +101,8 @@ pub struct Settings {
     pub lookback: Setting<u16>,
     /// How many days are fetched side by side.
     pub concurrency: Setting<usize>,
+    /// What the metrics depend on.
+    pub parameters: Parameters,
     account: Option<Setting<Account>>,
     appid: Option<Setting<String>>,
     secret: Option<Setting<Secret>>,
@@ -114,14 +117,16 @@ impl Settings {
     pub fn resolve(flags: &Flags, environment: Environment<'_>) -> Result<Self, SettingsError> {
         let file = read_file(flags, environment)?;
         let sources = Sources { environment, file: &file };
+        let zone = sources
+            .text(("--timezone", flags.timezone.clone()), "KEFU_TIMEZONE", ("timezone", &file.values.timezone))
+            .unwrap_or_else(|| Setting { value: "Asia/Shanghai".into(), origin: Origin::Default })
+            .try_map(|name| Zone::named(&name))?;
         Ok(Self {
+            parameters: sources.parameters(zone.value.name())?,
+            zone,
             lake: sources
                 .text(("--lake", flags.lake.as_ref().map(|path| path.display().to_string())), "KEFU_LAKE", ("lake", &file.values.lake))
                 .map_or_else(|| Setting { value: PathBuf::from("data/lake"), origin: Origin::Default }, |text| text.map(PathBuf::from)),
-            zone: sources
-                .text(("--timezone", flags.timezone.clone()), "KEFU_TIMEZONE", ("timezone", &file.values.timezone))
-                .unwrap_or_else(|| Setting { value: "Asia/Shanghai".into(), origin: Origin::Default })
-                .try_map(|name| Zone::named(&name))?,
             base_url: sources
                 .text(("--base-url", flags.base_url.clone()), "KEFU_BASE_URL", ("base_url", &file.values.base_url))
                 .unwrap_or_else(|| Setting { value: BaseUrl::WECHAT.into(), origin: Origin::Default })
@@ -288,6 +293,29 @@ impl Sources<'_> {
             "" => Err(SettingsError::Wrong { origin, reason: "the file it names is empty".into() }),
             secret => Ok(Some(Setting { value: Secret::new(secret.to_owned()), origin })),
         }
+    }
+
+    fn parameters(&self, zone: &str) -> Result<Parameters, SettingsError> {
+        let metrics = &self.file.values.metrics;
+        let within = |key: &'static str, given: Option<i64>, default: i64, max: i64| match given {
+            None => Ok(default),
+            Some(seconds) if (1..=max).contains(&seconds) => Ok(seconds),
+            Some(seconds) => {
+                Err(SettingsError::Wrong { origin: self.in_file(key), reason: format!("{seconds} is not between 1 and {max} seconds") })
+            }
+        };
+        if metrics.auto_reply.iter().any(AutoReply::is_empty) {
+            let reason = "a rule needs a worker, a text, a prefix or a regex; without any it would match every message".to_owned();
+            return Err(SettingsError::Wrong { origin: self.in_file("metrics.auto_reply"), reason });
+        }
+        let defaults = Parameters::in_zone(zone);
+        Ok(Parameters {
+            session_gap: within("metrics.session_gap", metrics.session_gap, defaults.session_gap, SESSION_GAP_MAX)?,
+            reply_window: within("metrics.reply_window", metrics.reply_window, defaults.reply_window, defaults.reply_window)?,
+            auto_reply: metrics.auto_reply.clone(),
+            business_hours: metrics.business_hours.clone(),
+            ..defaults
+        })
     }
 
     fn in_file(&self, key: &'static str) -> Origin {

@@ -26,6 +26,7 @@ pub struct Chat {
     pub zone: Zone,
     pub messages: Vec<Message>,
     pub fetched: BTreeSet<Day>,
+    pub parameters: Parameters,
 }
 
 /// A value of a row, null being none.
@@ -70,16 +71,12 @@ impl Chat {
         messages.sort_by_key(|message| message.sent_at);
         let days: Vec<Day> = messages.iter().map(|message| zone.day_of(message.sent_at)).collect();
         let fetched = DayRange { first: days[0].plus(-3), last: days[days.len() - 1].plus(5) }.days().collect();
-        Self { zone, messages, fetched }
+        Self { parameters: Parameters::in_zone(zone.name()), zone, messages, fetched }
     }
 
     /// Only these days were fetched.
     pub fn fetched(self, first: &str, last: &str) -> Self {
         Self { fetched: DayRange { first: day(first), last: day(last) }.days().collect(), ..self }
-    }
-
-    pub fn parameters(&self) -> Parameters {
-        Parameters::in_zone(self.zone.name())
     }
 
     /// Messages of the fetched days, in order.
@@ -106,14 +103,14 @@ impl Chat {
 
     /// The partitions of the `wanted` days, computed from the messages of the days `read`.
     pub fn compute_from(&self, read: DayRange, wanted: DayRange) -> BTreeMap<Day, Partitions> {
-        let mut history = HistoryBuilder::default();
+        let mut history = HistoryBuilder::new(&self.zone, &self.parameters);
         for day in read.days() {
             let of_day: Vec<&Message> = self.messages.iter().filter(|message| self.zone.day_of(message.sent_at) == day).collect();
             history.append(day, &batch(&of_day)).unwrap();
         }
         let wanted: Vec<Day> = wanted.days().collect();
         let targets = pipeline::targets(&self.zone, &self.fetched, &wanted);
-        metrics::compute(&history.finish().unwrap(), "acme", &targets, &self.parameters()).unwrap()
+        metrics::compute(&history.finish().unwrap(), "acme", &self.zone, &targets, &self.parameters).unwrap()
     }
 
     /// The rows of a table for every fetched day.

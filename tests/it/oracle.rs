@@ -97,7 +97,7 @@ impl<'a> Oracle<'a> {
         let last_asked_at = turn.asked[turn.asked.len() - 1].sent_at;
         if turn.reply.is_some() {
             "answered"
-        } else if !turn.is_superseded && !self.is_final && self.horizon - last_asked_at <= self.chat.parameters().reply_window {
+        } else if !turn.is_superseded && !self.is_final && self.horizon - last_asked_at <= self.chat.parameters.reply_window {
             "pending"
         } else {
             "unanswered"
@@ -205,7 +205,7 @@ impl<'a> Oracle<'a> {
 }
 
 fn kind(chat: &Chat, previous: Option<&Message>, message: &Message) -> Kind {
-    let parameters = chat.parameters();
+    let parameters = &chat.parameters;
     let gap = |previous: &Message| message.sent_at - previous.sent_at;
     let is_in = |message: &Message| message.opercode == opercode::WORKER_RECEIVED;
     match previous {

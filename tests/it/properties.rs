@@ -2,6 +2,7 @@
 
 use kefu::calendar::{Day, DayRange, Zone};
 use kefu::lake::{Table, opercode};
+use kefu::metrics::Parameters;
 use proptest::prelude::*;
 
 use crate::chat::{Chat, Message, Row, Value, rows};
@@ -58,7 +59,7 @@ fn chat(zone: &str, customers: &[(i64, Vec<Step>)], missing: &[i64]) -> Chat {
     messages.sort_by_key(|message| message.sent_at);
     messages.iter_mut().enumerate().for_each(|(seq, message)| message.seq = seq);
     let fetched = days.days().filter(|day| !missing.contains(&i64::from(day.number() - first.number()))).collect();
-    Chat { zone, messages, fetched }
+    Chat { parameters: Parameters::in_zone(zone.name()), zone, messages, fetched }
 }
 
 /// Equal, means and percentiles to 1e-9.

@@ -1,0 +1,51 @@
+//! `kefu sql`
+
+use crate::cli::GlobalArgs;
+use crate::failure::{Class, Failure};
+use crate::lake::Table;
+use crate::settings::{self, Settings};
+use crate::telemetry;
+
+/// Views and macros that build on the tables' own views.
+const VIEWS: &str = include_str!("views.sql");
+
+pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
+    let settings = Settings::resolve(&global.flags(), &settings::environment)?;
+    let lake = &settings.lake.value;
+    // DuckDB looks for the files when the view is used, from wherever it was started then.
+    let lake = std::path::absolute(lake).unwrap_or_else(|_| lake.clone());
+    let zone = literal(settings.zone.value.name());
+    let mut script = format!("-- Views over a kefu lake, for DuckDB.\nSET TimeZone = {zone};\n\n");
+    for table in Table::ALL {
+        let files = literal(&lake.join(table.name()).join("*").join("*.parquet").display().to_string());
+        let schema = table.schema();
+        if lake.join(table.name()).is_dir() {
+            script.push_str(&format!("CREATE OR REPLACE VIEW {table} AS SELECT * FROM read_parquet({files}, hive_partitioning = true);\n"));
+        } else {
+            // A table without a file yet, as `rejects` is on a good lake, is empty rather than an error.
+            let columns = schema.fields().iter().map(|field| format!("NULL::{} AS {}", duckdb_type(field.data_type()), field.name()));
+            let columns: Vec<String> = columns.chain(["NULL::DATE AS date".to_owned()]).collect();
+            script.push_str(&format!("CREATE OR REPLACE VIEW {table} AS SELECT {} WHERE false;\n", columns.join(", ")));
+        }
+    }
+    script.push('\n');
+    script.push_str(VIEWS);
+    telemetry::print_result(script.trim_end());
+    Ok(None)
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+fn duckdb_type(data_type: &arrow::datatypes::DataType) -> &'static str {
+    use arrow::datatypes::DataType;
+    match data_type {
+        DataType::Utf8 => "VARCHAR",
+        DataType::Boolean => "BOOLEAN",
+        DataType::Int32 => "INTEGER",
+        DataType::Float64 => "DOUBLE",
+        DataType::Timestamp(..) => "TIMESTAMPTZ",
+        _ => "BIGINT",
+    }
+}

@@ -1,0 +1,97 @@
+//! `kefu status`
+
+use serde::Serialize;
+
+use super::days;
+use crate::calendar::{Day, DayRange};
+use crate::cli::{GlobalArgs, OutputFormat, StatusArgs};
+use crate::failure::{Class, Failure};
+use crate::lake::Lake;
+use crate::pipeline::{DayStatus, Freshness, MetricsJob, status};
+use crate::settings::{self, Settings};
+use crate::telemetry;
+
+/// As JSON, part of kefu's contract.
+#[derive(Debug, Serialize)]
+struct Status {
+    command: &'static str,
+    account: String,
+    timezone: String,
+    lake: String,
+    days: Vec<DayStatus>,
+}
+
+pub(super) fn execute(global: &GlobalArgs, args: &StatusArgs) -> Result<Option<Class>, Failure> {
+    let settings = Settings::resolve(&global.flags(), &settings::environment)?;
+    let among = days::named(&args.days)?;
+    let lake = Lake::at(&settings.lake.value);
+    let account = settings.account()?;
+    lake.require_zone(&account, settings.zone.value.name())?;
+    let job = MetricsJob { lake, account, zone: settings.zone.value, parameters: settings.parameters };
+    let status = Status {
+        command: "status",
+        account: job.account.to_string(),
+        timezone: job.zone.name().to_owned(),
+        lake: job.lake.root().display().to_string(),
+        days: status(&job, among)?,
+    };
+    match global.output {
+        OutputFormat::Json => telemetry::print_result(&serde_json::json!(status).to_string()),
+        OutputFormat::Table => telemetry::print_result(&status.in_words()),
+    }
+    Ok(None)
+}
+
+impl Status {
+    fn in_words(&self) -> String {
+        let mut lines = vec![format!("{} · {} · {}", self.account, self.timezone, self.lake)];
+        let (Some(first), Some(last)) = (self.days.first(), self.days.last()) else {
+            lines.push("nothing was fetched yet: `kefu run` fetches the last days".to_owned());
+            return lines.join("\n");
+        };
+        lines.extend(calendar(&self.days, DayRange { first: first.date, last: last.date }));
+        let named =
+            |wanted: &dyn Fn(&DayStatus) -> bool| -> Vec<Day> { self.days.iter().filter(|day| wanted(day)).map(|day| day.date).collect() };
+        let fetched = named(&|day| day.fetched);
+        let messages: u64 = self.days.iter().map(|day| day.messages).sum();
+        let rejects: u64 = self.days.iter().map(|day| day.rejects).sum();
+        lines.push(format!("\nfetched   {} of {} days, {messages} messages, {rejects} rejects", fetched.len(), self.days.len()));
+        for (what, days, advice) in [
+            ("missing", named(&|day| !day.fetched), "kefu run --from A --to B fetches them"),
+            ("stale", named(&|day| day.fetched && day.metrics != Some(Freshness::Fresh)), "kefu metrics computes them"),
+            ("not final", named(&|day| day.fetched && !day.is_final), "three later days are needed"),
+        ] {
+            if !days.is_empty() {
+                lines.push(format!("{what:<9} {} ({advice})", days::in_words(&days)));
+            }
+        }
+        lines.join("\n")
+    }
+}
+
+/// A line for each week, a mark for each day.
+fn calendar(days: &[DayStatus], range: DayRange) -> Vec<String> {
+    let monday = range.first.plus(-i64::from(range.first.weekday().number_days_from_monday()));
+    let mut lines = vec!["\n           Mo Tu We Th Fr Sa Su".to_owned()];
+    let mut days = days.iter().peekable();
+    let weeks = (range.last.number() - monday.number()) / 7;
+    for week in 0..=weeks {
+        let start = monday.plus(i64::from(week) * 7);
+        let mut line = format!("{start}");
+        for weekday in 0..7 {
+            let mark = match days.next_if(|day| day.date == start.plus(weekday)) {
+                None => ' ',
+                Some(day) if !day.fetched => '·',
+                Some(day) if day.metrics != Some(Freshness::Fresh) => '!',
+                Some(day) if day.rejects > 0 => 'r',
+                Some(day) if day.messages == 0 => '0',
+                Some(day) if !day.is_final => '~',
+                Some(_) => '■',
+            };
+            line.push_str(&format!(" {mark} "));
+        }
+        lines.push(line.trim_end().to_owned());
+    }
+    lines.push("\n■ final  ~ not final yet  0 no messages  r with rejects  ! metrics stale  · missing".to_owned());
+    lines
+}

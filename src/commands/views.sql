@@ -1,0 +1,71 @@
+-- Service level within `seconds`, by account, worker and day: of the turns that were answered or opened a session in vain, the share answered
+-- in time. `strict` counts as unanswered also what came later in a session, which is mostly a closing "thanks".
+--   FROM service_level(180);
+CREATE OR REPLACE MACRO service_level(seconds) AS TABLE
+SELECT
+    account, worker, date,
+    count(*) FILTER (outcome = 'answered') AS answered,
+    count(*) FILTER (outcome = 'answered' AND response_seconds <= seconds) AS in_time,
+    count(*) FILTER (outcome = 'unanswered' AND is_first) AS unanswered_first,
+    count(*) FILTER (outcome = 'unanswered' AND NOT is_first) AS unanswered_later,
+    in_time / nullif(answered + unanswered_first, 0) AS service_level,
+    in_time / nullif(answered + unanswered_first + unanswered_later, 0) AS service_level_strict
+FROM response_pairs
+GROUP BY ALL;
+
+-- Per worker and period ('week' or 'month'): sums from `worker_daily`, distinct customers from `messages`, percentiles from `response_pairs`.
+CREATE OR REPLACE MACRO worker_period(unit) AS TABLE
+WITH
+activity AS (
+    SELECT
+        account, worker, date_trunc(unit, date)::DATE AS period,
+        sum(messages_received)::BIGINT AS messages_received, sum(messages_sent)::BIGINT AS messages_sent,
+        sum(replies)::BIGINT AS replies, sum(follow_ups)::BIGINT AS follow_ups, sum(outreach)::BIGINT AS outreach,
+        sum(auto_messages_sent)::BIGINT AS auto_messages_sent, max(max_concurrent) AS max_concurrent,
+        sum(answered)::BIGINT AS answered, sum(pending)::BIGINT AS pending,
+        sum(unanswered_first)::BIGINT AS unanswered_first, sum(unanswered_later)::BIGINT AS unanswered_later,
+        sum(takeovers)::BIGINT AS takeovers, sum(handed_off)::BIGINT AS handed_off,
+        sum(answered_within_30s)::BIGINT AS answered_within_30s, sum(answered_within_60s)::BIGINT AS answered_within_60s,
+        sum(answered_within_180s)::BIGINT AS answered_within_180s, sum(answered_within_300s)::BIGINT AS answered_within_300s
+    FROM worker_daily GROUP BY ALL
+),
+served AS (
+    SELECT account, worker, date_trunc(unit, date)::DATE AS period, count(DISTINCT openid) AS customers
+    FROM messages WHERE opercode = 2003 GROUP BY ALL
+),
+waits AS (
+    SELECT
+        account, worker, date_trunc(unit, date)::DATE AS period,
+        avg(response_seconds) AS response_seconds_mean,
+        quantile_cont(response_seconds, 0.5) AS response_seconds_p50,
+        quantile_cont(response_seconds, 0.9) AS response_seconds_p90,
+        quantile_cont(response_seconds, 0.95) AS response_seconds_p95,
+        max(response_seconds) AS response_seconds_max,
+        quantile_cont(response_seconds, 0.5) FILTER (is_first) AS first_response_seconds_p50,
+        quantile_cont(response_seconds, 0.9) FILTER (is_first) AS first_response_seconds_p90
+    FROM response_pairs WHERE outcome = 'answered' GROUP BY ALL
+)
+SELECT activity.*, coalesce(customers, 0) AS customers, waits.* EXCLUDE (account, worker, period)
+FROM activity
+LEFT JOIN served USING (account, worker, period)
+LEFT JOIN waits USING (account, worker, period);
+
+CREATE OR REPLACE VIEW worker_weekly AS FROM worker_period('week');
+CREATE OR REPLACE VIEW worker_monthly AS FROM worker_period('month');
+
+-- Load by weekday (1 = Monday) and local hour: messages on an average such weekday. Every fetched day counts, also those and their hours in which nothing came.
+CREATE OR REPLACE VIEW load_by_weekday_and_hour AS
+WITH
+weekdays AS (SELECT account, isodow(date) AS weekday, count(*) AS days FROM account_daily GROUP BY ALL),
+hours AS (SELECT unnest(range(24)) AS hour),
+load AS (
+    SELECT account, isodow(date) AS weekday, hour, sum(messages_received) AS received, sum(messages_sent) AS sent
+    FROM worker_hourly GROUP BY ALL
+)
+SELECT
+    account, weekday, hour::INTEGER AS hour, days,
+    coalesce(received, 0) / days AS messages_received_mean,
+    coalesce(sent, 0) / days AS messages_sent_mean
+FROM weekdays CROSS JOIN hours
+LEFT JOIN load USING (account, weekday, hour)
+ORDER BY ALL;

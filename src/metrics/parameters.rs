@@ -1,0 +1,92 @@
+//! What the numbers depend on beside the messages.
+
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+
+use super::BusinessHours;
+
+/// Recorded in every metric file's footer, so that a partition is computed again when one of them changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Parameters {
+    /// Where local days and hours are cut.
+    pub timezone: String,
+    /// Silence, in seconds, after which a customer's message opens a new session.
+    pub session_gap: i64,
+    /// Seconds within which a worker's message can be a reply.
+    pub reply_window: i64,
+    /// What marks a worker's message as automatic.
+    pub auto_reply: Vec<AutoReply>,
+    pub business_hours: Option<BusinessHours>,
+}
+
+impl Parameters {
+    /// WeChat's own rules: it stops forwarding to a worker after 30 minutes of silence, and lets a worker write within 48 hours.
+    pub fn in_zone(timezone: &str) -> Self {
+        Self { timezone: timezone.to_owned(), session_gap: 1_800, reply_window: 172_800, auto_reply: Vec::new(), business_hours: None }
+    }
+}
+
+/// A rule that marks a worker's message (OUT) as automatic. What the rule says must all hold; a message is automatic when any rule does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AutoReply {
+    /// The message is by this worker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+    /// Its text is exactly this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Its text begins with this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// This regular expression is found in its text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub regex: Option<Pattern>,
+}
+
+impl AutoReply {
+    /// Whether the rule says anything; one that does not would make every message automatic.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(super) fn needs_text(&self) -> bool {
+        self.text.is_some() || self.prefix.is_some() || self.regex.is_some()
+    }
+
+    /// A message without a text matches no rule that asks for one.
+    pub(super) fn matches(&self, worker: &str, text: Option<&str>) -> bool {
+        let asks = |condition: bool, holds: &dyn Fn(&str) -> bool| !condition || text.is_some_and(holds);
+        self.worker.as_ref().is_none_or(|wanted| wanted == worker)
+            && asks(self.text.is_some(), &|text| self.text.as_deref() == Some(text))
+            && asks(self.prefix.is_some(), &|text| self.prefix.as_ref().is_some_and(|prefix| text.starts_with(prefix)))
+            && asks(self.regex.is_some(), &|text| self.regex.as_ref().is_some_and(|pattern| pattern.0.is_match(text)))
+    }
+}
+
+/// A regular expression, in the syntax of the `regex` crate.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Pattern(Regex);
+
+impl TryFrom<String> for Pattern {
+    type Error = String;
+
+    fn try_from(pattern: String) -> Result<Self, String> {
+        Regex::new(&pattern).map(Self).map_err(|error| format!("`{pattern}` is not a regular expression: {error}"))
+    }
+}
+
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> Self {
+        pattern.0.as_str().to_owned()
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+impl Eq for Pattern {}
