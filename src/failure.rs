@@ -45,6 +45,21 @@ impl Class {
         }
     }
 
+    /// Which of several failures is the one to report.
+    pub fn severity(self) -> u8 {
+        match self {
+            Self::Partial => 0,
+            Self::Unavailable => 1,
+            Self::Contract => 2,
+            Self::Occupied => 3,
+            Self::Lake => 4,
+            Self::Refused => 5,
+            Self::Settings => 6,
+            Self::Usage => 7,
+            Self::Bug => 8,
+        }
+    }
+
     /// Whether every other day of the range would meet the same failure, so that the run had better stop.
     pub fn ends_the_run(self) -> bool {
         matches!(self, Self::Bug | Self::Lake | Self::Occupied | Self::Refused | Self::Settings)
@@ -130,5 +145,17 @@ impl Classified for BugError {
 
     fn hint(&self) -> Option<String> {
         Some("this is a bug in kefu; please report it with the message above".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Class;
+
+    #[test]
+    fn exit_codes_are_those_of_the_contract() {
+        use Class::*;
+        let codes = [Bug, Usage, Partial, Contract, Unavailable, Lake, Occupied, Refused, Settings].map(Class::exit_code);
+        assert_eq!(codes, [1, 2, 3, 65, 69, 73, 75, 77, 78]);
     }
 }

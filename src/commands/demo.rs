@@ -16,7 +16,6 @@ use crate::metrics::{self, Parameters};
 use crate::pipeline::{FetchJob, MetricsJob, fetch_days, read_history, refresh_metrics, targets};
 use crate::simulator::{Generated, GeneratorOptions, Options, Simulator};
 use crate::telemetry::{self, Progress};
-use crate::wechat::{Client, Tokens};
 
 const LAKE: &str = "data/demo";
 const ACCOUNT: &str = "demo";
@@ -40,8 +39,7 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
     let report = wait_for(async {
         let started = Simulator::start(Generated::new(generator), Options::default()).await;
         let simulator = started.map_err(|error| BugError(format!("the simulator cannot start: {error}")))?;
-        let client = Client::new(&simulator.client_url().map_err(constant)?)?;
-        let source = Source::new(client.clone(), Tokens::new(Simulator::credential(), client, Clock::System), Clock::System);
+        let source = Source::connect(&simulator.client_url().map_err(constant)?, Simulator::credential(), Clock::System)?;
         let job = FetchJob { source: Arc::new(source), lake: lake.clone(), account: account.clone(), zone: zone.clone(), concurrency: 4 };
         Ok(fetch_days(&job, &days, &Progress::begin("fetch", days.len())).await)
     })?;

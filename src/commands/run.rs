@@ -12,7 +12,6 @@ use crate::lake::{Lake, Table};
 use crate::pipeline::{FetchJob, MetricsJob, fetch_days, refresh_metrics};
 use crate::settings::{self, Flags, Settings};
 use crate::telemetry::Progress;
-use crate::wechat::{Client, Tokens};
 
 /// How much of the nightly job to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,14 +28,13 @@ pub(super) fn execute(global: &GlobalArgs, args: &FetchArgs, half: Half) -> Resu
     let range = days::to_fetch(&args.days, settings.lookback.value, &zone, &clock)?;
     let account = settings.account()?;
     let credential = settings.credential()?;
-    let client = Client::new(&settings.base_url.value)?;
+    let source = Source::connect(&settings.base_url.value, credential, clock)?;
     let lake = Lake::at(&settings.lake.value);
     let _lock = lake.hold()?;
     lake.require_zone(&account, zone.name())?;
 
     let there = if args.force { Default::default() } else { lake.days(Table::Messages, &account)? };
     let (skipped, wanted): (Vec<Day>, Vec<Day>) = range.days().partition(|day| there.contains(day));
-    let source = Source::new(client.clone(), Tokens::new(credential, client, clock.clone()), clock);
     let job = FetchJob {
         source: Arc::new(source),
         lake: lake.clone(),
@@ -44,18 +42,16 @@ pub(super) fn execute(global: &GlobalArgs, args: &FetchArgs, half: Half) -> Resu
         zone: zone.clone(),
         concurrency: settings.concurrency.value,
     };
-    let report = wait_for(async { Ok(fetch_days(&job, &wanted, &Progress::begin("fetch", wanted.len())).await) })?;
+    let mut report = wait_for(async { Ok(fetch_days(&job, &wanted, &Progress::begin("fetch", wanted.len())).await) })?;
+    report.skipped = skipped;
     let class = report.class();
     let name = if half == Half::Both { "run" } else { "fetch" };
-    let mut summary = Summary::new(name, &account, &zone, &lake).with_fetch(&report, &skipped);
+    let mut summary = Summary::new(name, &account, &zone, &lake).with_fetch(&report);
     if half == Half::Both {
-        let parameters = settings.parameters.clone();
+        let job = MetricsJob { lake: lake.clone(), account: account.clone(), zone: zone.clone(), parameters: settings.parameters };
         // What was committed is worth computing even if some days failed.
-        match refresh_metrics(
-            &MetricsJob { lake: lake.clone(), account: account.clone(), zone: zone.clone(), parameters },
-            None,
-            &Progress::begin("metrics", 0),
-        ) {
+        let metrics = refresh_metrics(&job, None, &Progress::begin("metrics", 0));
+        match metrics {
             Ok(metrics) => summary = summary.with_metrics(&metrics),
             Err(failure) => {
                 summary.show(global.output);

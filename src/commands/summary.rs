@@ -1,5 +1,7 @@
 //! What a run did, for people and for machines.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use serde_json::json;
 
@@ -30,7 +32,7 @@ struct FetchSummary {
     skipped: Vec<Day>,
     failed: Vec<FailedDay>,
     given_up: Vec<Day>,
-    /// The class that decides the exit code; null when nothing failed.
+    /// The class of the worst failure; null when nothing failed.
     worst: Option<Class>,
 }
 
@@ -62,13 +64,13 @@ impl Summary {
     }
 
     #[must_use]
-    pub(super) fn with_fetch(self, report: &FetchReport, skipped: &[Day]) -> Self {
+    pub(super) fn with_fetch(self, report: &FetchReport) -> Self {
         let fetch = FetchSummary {
             fetched: report.fetched.clone(),
-            skipped: skipped.to_vec(),
+            skipped: report.skipped.clone(),
             failed: report.failed.iter().map(FailedDay::from).collect(),
             given_up: report.given_up.clone(),
-            worst: report.class(),
+            worst: report.worst(),
         };
         Self { fetch: Some(fetch), ..self }
     }
@@ -95,10 +97,9 @@ impl Summary {
             telemetry::print_note(&format!("error: {} was not fetched: {}", failed.date, failed.reason));
         }
         if !fetch.given_up.is_empty() {
-            telemetry::print_note(&format!("  not tried to the end, because the same would happen: {}", in_words(&fetch.given_up)));
+            telemetry::print_note(&format!("  not tried, because the same would happen: {}", in_words(&fetch.given_up)));
         }
-        let mut hints: Vec<&String> = fetch.failed.iter().filter_map(|failed| failed.hint.as_ref()).collect();
-        hints.dedup();
+        let hints: BTreeSet<&String> = fetch.failed.iter().filter_map(|failed| failed.hint.as_ref()).collect();
         for hint in hints {
             telemetry::print_note(&format!("\nhint: {hint}"));
         }

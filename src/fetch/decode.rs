@@ -25,6 +25,8 @@ pub struct Page {
     pub records: RecordBatch,
     /// Records whose time is not in the window; they belong to another one, which has them too.
     pub outside_window: u64,
+    /// Those of them that are not at its very end, where WeChat does not say whether they belong.
+    pub misplaced: u64,
     pub rejects: Vec<Reject>,
     /// Whether the body had to be mended to be read at all.
     pub is_repaired: bool,
@@ -105,8 +107,8 @@ impl<R> Answer<R> {
         for (record, position) in records.into_iter().zip(0i64..) {
             rejects.extend(take(record, &mut builder, position).map_err(CallError::Unreadable)?);
         }
-        let outside_window = builder.outside_window;
-        Ok(Page { facts, records: builder.finish()?, outside_window, rejects, is_repaired: false })
+        let (outside_window, misplaced) = (builder.outside_window, builder.misplaced);
+        Ok(Page { facts, records: builder.finish()?, outside_window, misplaced, rejects, is_repaired: false })
     }
 }
 
@@ -185,6 +187,7 @@ static RECORDS: LazyLock<SchemaRef> = LazyLock::new(|| {
 struct RecordBuilder {
     window: Span,
     outside_window: u64,
+    misplaced: u64,
     openid: StringBuilder,
     worker: StringBuilder,
     opercode: Int32Builder,
@@ -197,6 +200,7 @@ impl RecordBuilder {
         Self {
             window,
             outside_window: 0,
+            misplaced: 0,
             openid: StringBuilder::with_capacity(records, records * 28),
             worker: StringBuilder::with_capacity(records, records * 16),
             opercode: Int32Builder::with_capacity(records),
@@ -214,6 +218,7 @@ impl RecordBuilder {
         let opercode = i32::try_from(record.opercode.0).map_err(|_| "opercode beyond 32 bits".to_owned())?;
         if !self.window.contains(record.time.0) {
             self.outside_window += 1;
+            self.misplaced += u64::from(record.time.0 != self.window.end);
             return Ok(());
         }
         self.openid.append_value(openid);

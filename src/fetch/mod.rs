@@ -11,7 +11,7 @@ mod window;
 
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 pub use decode::{Page, Reject, decode};
 pub use pager::{ContractError, PageFacts, Pager};
@@ -21,7 +21,7 @@ pub use window::windows;
 
 use crate::calendar::{Clock, Span};
 use crate::failure::{Class, Classified};
-use crate::wechat::{CallError, Client, PAGE_RECORDS_MAX, PageRequest, Secret, Tokens};
+use crate::wechat::{BaseUrl, CallError, Client, Credential, PAGE_RECORDS_MAX, PageRequest, Renewed, Secret, Tokens};
 
 /// Why a span could not be fetched whole.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +60,7 @@ pub struct CallCounts {
     pub requests: u64,
     /// Calls that were repeated.
     pub retries: u64,
-    /// Tokens that were fetched because WeChat refused one.
+    /// Tokens that were fetched because WeChat refused the one before.
     pub token_renewals: u64,
 }
 
@@ -82,8 +82,14 @@ pub struct Source {
 }
 
 impl Source {
-    pub fn new(client: Client, tokens: Tokens, clock: Clock) -> Self {
-        Self { client, tokens, clock, policy: RetryPolicy::default(), page_records: PAGE_RECORDS_MAX }
+    /// Gets ready; makes no call yet.
+    ///
+    /// # Errors
+    /// When the machine offers no certificates to trust.
+    pub fn connect(base: &BaseUrl, credential: Credential, clock: Clock) -> Result<Self, CallError> {
+        let client = Client::new(base)?;
+        let tokens = Tokens::new(credential, client.clone());
+        Ok(Self { client, tokens, clock, policy: RetryPolicy::default(), page_records: PAGE_RECORDS_MAX })
     }
 
     /// Asks for smaller pages, at most [`PAGE_RECORDS_MAX`].
@@ -132,12 +138,13 @@ impl Source {
                 _ => return Err(error),
             };
             match self.tokens.renew(&refused.0, refused.1).await {
-                Ok(Some(_)) => {
+                Ok(Renewed::Fetched) => {
                     counts.token_renewals += 1;
                     counts.retries += 1;
                 }
-                // Another service manages the token, and only it can renew it.
-                Ok(None) => return Err(error),
+                Ok(Renewed::ByAnotherCall) => counts.retries += 1,
+                Ok(Renewed::NotAgain) => return Err(error),
+                Ok(Renewed::NotOurs) => return Err(error.on_given_token()),
                 Err(error) => match self.next_step(&mut attempts, &error) {
                     Step::Wait(wait) => self.wait(wait, &error, counts).await,
                     _ => return Err(error),
@@ -148,13 +155,9 @@ impl Source {
 
     async fn call(&self, token: &Secret, request: &PageRequest, window: Span) -> Result<Page, CallError> {
         let body = self.client.message_page(token, request).await?;
-        let (sender, page) = oneshot::channel();
         // Decoding is work for a processor, not for the threads that wait for the network.
-        rayon::spawn(move || {
-            // Nobody listens any more when the run was stopped.
-            let _ = sender.send(decode(&body, window));
-        });
-        page.await.unwrap_or_else(|_| Err(CallError::Unreadable("the decoder stopped".into())))
+        let page = tokio::task::spawn_blocking(move || decode(&body, window)).await;
+        page.unwrap_or_else(|_| Err(CallError::Unreadable("the decoder stopped".into())))
     }
 
     fn next_step(&self, attempts: &mut Attempts, error: &CallError) -> Step {

@@ -17,8 +17,10 @@ pub enum ContractError {
     NumberDiffers { number: i64, records: usize },
     #[error("a page holds {records} records although {asked} were asked for")]
     TooManyRecords { asked: usize, records: usize },
-    #[error("{rejects} of {records} records of the day cannot be read")]
-    TooManyRejects { rejects: u64, records: u64 },
+    #[error("{rejects} of {records} records of the day cannot be read, the first one because of: {reason}")]
+    TooManyRejects { rejects: u64, records: u64, reason: String },
+    #[error("the time of all {records} records lies outside the window that was asked for")]
+    AllMisplaced { records: u64 },
 }
 
 impl Classified for ContractError {
@@ -27,7 +29,12 @@ impl Classified for ContractError {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("nothing of this day was committed; run again, and if it stays, ask WeChat's support with the day and the msgid".into())
+        Some(match self {
+            Self::TooManyRejects { .. } | Self::AllMisplaced { .. } => {
+                "nothing of this day was committed; WeChat seems to have changed the form of its records: look for a newer kefu, or report it".into()
+            }
+            _ => "nothing of this day was committed; run again, and if it stays, ask WeChat's support with the day and the msgid".into(),
+        })
     }
 }
 

@@ -22,9 +22,14 @@ impl StagedFile {
         &self.path
     }
 
-    /// Moves the file to its place, where it replaces the one before, and sees to it that a power cut cannot undo that.
+    /// Sees to it that the content is on the disk.
+    pub(super) fn sync(&self) -> Result<(), LakeError> {
+        Ok(File::open(&self.path)?.sync_all()?)
+    }
+
+    /// Moves the file, which must be synced, to its place, where it replaces the one before, and sees to it that a power cut cannot
+    /// undo that.
     pub(super) fn put(self, lake: &Lake, table: Table, account: &Account, day: Day) -> Result<(), LakeError> {
-        File::open(&self.path)?.sync_all()?;
         let folder = lake.partition_folder(table, day);
         let is_new = !folder.is_dir();
         fs_err::create_dir_all(&folder)?;

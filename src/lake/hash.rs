@@ -44,11 +44,13 @@ impl ContentHasher {
         ContentHash(self.hasher.finalize().to_hex().to_string())
     }
 
-    /// Which values are null, then (for text) their lengths, then the values, with zero in place of what hides behind a null.
+    /// Whether there are nulls and which, then (for text) their lengths, then the values, with zero in place of what hides behind a null.
     fn update_column(&mut self, column: &ArrayRef) -> Result<(), LakeError> {
         let scratch = &mut self.scratch;
         scratch.clear();
-        scratch.extend((0..column.len()).filter(|_| column.null_count() > 0).map(|row| u8::from(column.is_null(row))));
+        let has_nulls = column.null_count() > 0;
+        scratch.push(u8::from(has_nulls));
+        scratch.extend((0..column.len()).filter(|_| has_nulls).map(|row| u8::from(column.is_null(row))));
         match column.data_type() {
             DataType::Int32 => {
                 scratch.extend(column.as_primitive::<Int32Type>().iter().flat_map(|value| value.unwrap_or_default().to_le_bytes()));

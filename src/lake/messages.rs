@@ -15,7 +15,7 @@ use fs_err::File;
 
 use super::commit::StagedFile;
 use super::read::read_file;
-use super::{Account, Lake, LakeError, PartitionFacts, StagedPartition, Table, opercode};
+use super::{Account, FinishedPartition, Lake, LakeError, StagedPartition, Table, opercode};
 use crate::calendar::{Day, Span};
 
 /// Rows that a merge holds of each run.
@@ -98,11 +98,11 @@ impl StagedMessages {
         self.counts
     }
 
-    /// Puts the partition in its place.
+    /// Completes the partition, which stays in staging.
     ///
     /// # Errors
-    /// When the disk refuses it; the partition that was there before is then still there.
-    pub fn commit(mut self, rejects: u64) -> Result<PartitionFacts, LakeError> {
+    /// When the disk refuses it.
+    pub fn finish(mut self, rejects: u64) -> Result<FinishedPartition, LakeError> {
         if !self.runs.is_empty() {
             self.close_run()?;
             self.merge_runs()?;
@@ -113,7 +113,7 @@ impl StagedMessages {
         footer.set("messages_sent", counts.sent);
         footer.set("messages_other", counts.other);
         footer.set("rejects", rejects);
-        self.current.commit()
+        self.current.finish()
     }
 
     /// Closes the current run and opens another.

@@ -24,7 +24,7 @@ pub use lock::Lock;
 pub use messages::{MessageCounts, StagedMessages};
 pub use schema::SCHEMA_VERSION;
 pub use table::Table;
-pub use write::{PartitionFacts, StagedPartition};
+pub use write::{FinishedPartition, PartitionFacts, StagedPartition};
 
 use crate::calendar::Day;
 use crate::failure::{Class, Classified};
@@ -45,9 +45,9 @@ pub enum LakeError {
     // fs-err's errors name the operation and the path.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    #[error("{path}: {source}")]
+    #[error("{path} cannot be written as Parquet")]
     Parquet { path: PathBuf, source: parquet::errors::ParquetError },
-    #[error("the rows do not have the shape of the table: {0}")]
+    #[error("the rows do not have the shape of the table")]
     Shape(#[from] arrow::error::ArrowError),
     #[error("{path} is not as kefu wrote it: {reason}")]
     Damaged { path: PathBuf, reason: String },
@@ -71,9 +71,10 @@ impl Classified for LakeError {
         match self {
             Self::Occupied { .. } => Some("run again when it has finished".into()),
             Self::OtherZone { lake, .. } => Some(format!("keep --timezone {lake}, or begin another lake with --lake")),
-            Self::Damaged { .. } => {
-                Some("fetch that day again with --force, or delete the file of a metric: the next run writes it anew".into())
-            }
+            Self::Damaged { .. } => Some(
+                "fetch that day again: `kefu fetch --date … --force` replaces its messages, and `kefu metrics` then what depends on them"
+                    .into(),
+            ),
             Self::Io(error) => match error.kind() {
                 std::io::ErrorKind::StorageFull => Some("free some space, then run again; nothing half-written was left".into()),
                 std::io::ErrorKind::PermissionDenied => {
@@ -148,9 +149,12 @@ impl Lake {
     /// # Errors
     /// [`LakeError::OtherZone`] when the account has days of another zone.
     pub fn require_zone(&self, account: &Account, zone: &str) -> Result<(), LakeError> {
-        let Some(day) = self.days(Table::Messages, account)?.pop_first() else { return Ok(()) };
-        let footer = self.footer(Table::Messages, account, day)?;
-        let lake = footer.zone();
-        if lake == zone { Ok(()) } else { Err(LakeError::OtherZone { lake: lake.to_owned(), asked: zone.to_owned() }) }
+        for day in self.days(Table::Messages, account)? {
+            // A day that is damaged must not keep anyone from fetching it again; the next one tells as well.
+            let Ok(footer) = self.footer(Table::Messages, account, day) else { continue };
+            let lake = footer.zone();
+            return if lake == zone { Ok(()) } else { Err(LakeError::OtherZone { lake: lake.to_owned(), asked: zone.to_owned() }) };
+        }
+        Ok(())
     }
 }

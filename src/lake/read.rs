@@ -24,7 +24,7 @@ impl Lake {
     pub fn footer(&self, table: Table, account: &Account, day: Day) -> Result<Footer, LakeError> {
         let path = self.path(table, account, day);
         let metadata = ParquetMetaDataReader::new().parse_and_finish(File::open(&path)?.file());
-        Ok(Footer::of(&metadata.map_err(|source| LakeError::Parquet { path, source })?))
+        Ok(Footer::of(&metadata.map_err(|error| LakeError::Damaged { path, reason: error.to_string() })?))
     }
 
     /// The named columns of a partition, in the table's order of columns. Names come as dictionaries: their distinct
@@ -65,15 +65,13 @@ pub(super) fn read_file(
 ) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>> + use<>, LakeError> {
     let path = file.path().to_owned();
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_schema(schema.clone());
-    let metadata = ArrowReaderMetadata::load(file.file(), options).map_err(|source| match source {
-        ParquetError::ArrowError(reason) => LakeError::Damaged { path: path.clone(), reason },
-        source => LakeError::Parquet { path: path.clone(), source },
-    })?;
+    let damaged = |error: ParquetError| LakeError::Damaged { path: path.clone(), reason: error.to_string() };
+    let metadata = ArrowReaderMetadata::load(file.file(), options).map_err(damaged)?;
     let mask = ProjectionMask::columns(metadata.parquet_schema(), columns.iter().copied());
     let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file.into_parts().0, metadata)
         .with_projection(mask)
         .with_batch_size(batch_rows)
         .build()
-        .map_err(|source| LakeError::Parquet { path: path.clone(), source })?;
+        .map_err(damaged)?;
     Ok(reader.map(move |batch| batch.map_err(|error| LakeError::Damaged { path: path.clone(), reason: error.to_string() })))
 }

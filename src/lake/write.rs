@@ -31,7 +31,7 @@ const DICTIONARY_BYTES: usize = 4 << 20;
 /// Numbers the files in staging: a day that is merged from several runs has several.
 static STAGED: AtomicUsize = AtomicUsize::new(0);
 
-/// A partition being written. Nothing of it can be read before [`commit`](Self::commit); dropped, it vanishes.
+/// A partition being written. Nothing of it can be read before it is finished and [committed](FinishedPartition::commit); dropped, it vanishes.
 pub struct StagedPartition {
     lake: Lake,
     table: Table,
@@ -44,6 +44,29 @@ pub struct StagedPartition {
     hasher: ContentHasher,
     footer: Footer,
     rows: usize,
+}
+
+/// A partition that is complete and on the disk, but not in its place yet. Dropped, it vanishes.
+#[derive(Debug)]
+pub struct FinishedPartition {
+    lake: Lake,
+    table: Table,
+    account: Account,
+    day: Day,
+    file: StagedFile,
+    facts: PartitionFacts,
+}
+
+impl FinishedPartition {
+    /// Puts the partition in its place, in one step.
+    ///
+    /// # Errors
+    /// When the folder refuses it; the partition that was there before is then still there.
+    pub fn commit(self) -> Result<PartitionFacts, LakeError> {
+        self.file.put(&self.lake, self.table, &self.account, self.day)?;
+        tracing::debug!(event = "partition_committed", table = self.table.name(), date = %self.day, rows = self.facts.rows);
+        Ok(self.facts)
+    }
 }
 
 /// What a committed partition holds.
@@ -97,21 +120,20 @@ impl StagedPartition {
         self.encode_cut()
     }
 
-    /// Puts the partition in its place, in one step.
+    /// Completes the file, which stays in staging. All that a full disk can refuse is done after this.
     ///
     /// # Errors
-    /// When the disk refuses it; the partition that was there before is then still there.
-    pub fn commit(mut self) -> Result<PartitionFacts, LakeError> {
-        let facts = self.finish()?;
+    /// When the disk refuses it.
+    pub fn finish(mut self) -> Result<FinishedPartition, LakeError> {
+        let facts = self.complete()?;
+        self.file.sync()?;
         let Self { lake, table, account, day, file, .. } = self;
-        file.put(&lake, table, &account, day)?;
-        tracing::debug!(event = "partition_committed", table = table.name(), date = %day, rows = facts.rows);
-        Ok(facts)
+        Ok(FinishedPartition { lake, table, account, day, file, facts })
     }
 
     /// Completes the file but leaves it in staging, for the merge of runs.
     pub(super) fn into_run(mut self) -> Result<StagedFile, LakeError> {
-        self.finish()?;
+        self.complete()?;
         Ok(self.file)
     }
 
@@ -120,7 +142,7 @@ impl StagedPartition {
         self.rows
     }
 
-    fn finish(&mut self) -> Result<PartitionFacts, LakeError> {
+    fn complete(&mut self) -> Result<PartitionFacts, LakeError> {
         self.uncut.finish_buffered_batch()?;
         self.encode_cut()?;
         let facts = PartitionFacts { rows: self.rows, content_hash: self.hasher.finish() };
@@ -158,13 +180,13 @@ fn properties(table: Table) -> WriterProperties {
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_dictionary_page_size_limit(DICTIONARY_BYTES)
-        .set_sorting_columns(Some(sorting.collect()));
+        .set_sorting_columns(Some(sorting.collect::<Vec<_>>()).filter(|columns| !columns.is_empty()));
     for field in schema.fields() {
         let column = ColumnPath::from(field.name().as_str());
         if !schema::repeats(field.name()) {
             properties = properties.set_column_dictionary_enabled(column.clone(), false);
         }
-        if schema::ascends(field.name()) {
+        if schema::is_delta_coded(field.name()) {
             properties = properties.set_column_encoding(column.clone(), Encoding::DELTA_BINARY_PACKED);
         }
         if schema::is_looked_up(table, field.name()) {

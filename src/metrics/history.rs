@@ -8,10 +8,10 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray, UInt32Array};
 use arrow::datatypes::{Int32Type, TimestampMicrosecondType};
 use hashbrown::HashTable;
-use polars::prelude::{Column, DataFrame};
+use polars::prelude::{Column, DataFrame, IntoLazy, col, lit};
 
 use super::{AutoReply, MetricsError, Parameters, bridge};
-use crate::calendar::{Day, Zone};
+use crate::calendar::{Day, DayRange, Zone};
 use crate::lake::opercode;
 
 /// The columns of `messages` that the stage needs.
@@ -37,6 +37,13 @@ impl History {
     /// local day; `hour` i32, the local hour.
     pub fn frame(&self) -> DataFrame {
         self.frame.clone()
+    }
+
+    /// Only the messages of these days.
+    pub(super) fn restricted(&self, days: DayRange) -> Result<Self, MetricsError> {
+        let is_within = col("day").gt_eq(lit(days.first.number())).and(col("day").lt_eq(lit(days.last.number())));
+        let frame = self.frame.clone().lazy().filter(is_within).collect()?;
+        Ok(Self { frame, customers: self.customers.clone(), workers: self.workers.clone() })
     }
 
     /// Openids in ascending order.

@@ -52,9 +52,9 @@ pub const SESSION_GAP_MAX: i64 = 43_200;
 
 #[derive(Debug, thiserror::Error)]
 pub enum MetricsError {
-    #[error("polars: {0}")]
+    #[error("a step of the metrics stage failed")]
     Polars(#[from] polars::error::PolarsError),
-    #[error("arrow: {0}")]
+    #[error("columns could not be handed over")]
     Arrow(#[from] arrow::error::ArrowError),
     #[error("the messages hold {0}")]
     Unexpected(String),
@@ -88,6 +88,10 @@ pub type Partitions = BTreeMap<Table, RecordBatch>;
 ///
 /// `history` holds every fetched day from two before the first target to three after the last, without a missing day in between.
 ///
+/// A partition is a function of the days in its own view, D−2 to D+3, while the targets share one timeline. That comes to the same: a
+/// message three days or more after its neighbour has two whole days in between, which is more than the reply window. It would not where
+/// one of those days is short, because clocks went forward, so such targets are computed one by one.
+///
 /// # Errors
 /// None that a user could cause.
 pub fn compute(
@@ -97,6 +101,29 @@ pub fn compute(
     targets: &[Target],
     parameters: &Parameters,
 ) -> Result<BTreeMap<Day, Partitions>, MetricsError> {
+    let view = |target: &Target| DayRange { first: target.day.plus(-DAYS_BEFORE), last: target.day.plus(DAYS_AFTER) };
+    let has_short_day = |target: &Target| view(target).days().any(|day| zone.bounds(day).seconds() < DAY_SECONDS);
+    let (alone, together): (Vec<Target>, Vec<Target>) = targets.iter().partition(|target| has_short_day(target));
+    let mut computed = compute_together(history, account, zone, &together, parameters)?;
+    for target in &alone {
+        let history = history.restricted(view(target))?;
+        computed.extend(compute_together(&history, account, zone, std::slice::from_ref(target), parameters)?);
+    }
+    Ok(computed)
+}
+
+const DAY_SECONDS: i64 = 86_400;
+
+fn compute_together(
+    history: &History,
+    account: &str,
+    zone: &Zone,
+    targets: &[Target],
+    parameters: &Parameters,
+) -> Result<BTreeMap<Day, Partitions>, MetricsError> {
+    if targets.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let stage = Stage::new(history, zone, targets, parameters)?;
     let has_schedule = parameters.business_hours.is_some();
     let sessions = sessions::sessions(stage.timeline(), stage.targets(), parameters).collect()?;

@@ -2,7 +2,7 @@
 
 use polars::prelude::*;
 
-use super::{DAYS_AFTER, DAYS_BEFORE, Parameters};
+use super::{DAYS_AFTER, Parameters};
 
 /// From the messages of [`super::History`], one row per visible message in order of (`customer`, `sent_at`, `seq`), with the columns added:
 ///
@@ -15,11 +15,8 @@ pub(super) fn timeline(messages: LazyFrame, parameters: &Parameters) -> LazyFram
     let inbound = || col("inbound");
     let outbound = || col("inbound").not();
 
-    // The row before is the customer's own, and not on a day that the partition of this message's day may not look at.
-    let has_previous = col("customer")
-        .eq(col("customer").shift(lit(1)))
-        .and((col("day") - col("day").shift(lit(1))).lt_eq(lit(DAYS_BEFORE as i32)))
-        .fill_null(lit(false));
+    // The row before is the customer's own.
+    let has_previous = col("customer").eq(col("customer").shift(lit(1))).fill_null(lit(false));
     // Seconds since the customer's previous message; null without one.
     let gap = when(has_previous.clone()).then(col("sent_at") - col("sent_at").shift(lit(1))).otherwise(lit(NULL).cast(DataType::Int64));
     // Whether the previous message is an IN; null without one.

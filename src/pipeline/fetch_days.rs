@@ -1,5 +1,6 @@
 //! Days → `messages` and `rejects`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch, StringArray};
@@ -16,10 +17,11 @@ use crate::telemetry::Progress;
 /// Pages between the network and the disk. With one being fetched and one being written, a day costs the memory of four.
 const PAGES_IN_FLIGHT: usize = 2;
 
-/// So many rejects a day may have whatever its size, and then one in [`RECORDS_PER_REJECT`]. More mean that WeChat has changed
-/// its format, and that a committed day would be silently short.
-const REJECTS_ALLOWED: u64 = 100;
-const RECORDS_PER_REJECT: u64 = 100;
+/// How many of a day's records may be unreadable: a few, or half of them up to a hundred, or one in a hundred. More mean that WeChat has
+/// changed its format, and that a committed day would be silently short.
+fn rejects_allowed(records: u64) -> u64 {
+    3.max((records / 2).min(100)).max(records / 100)
+}
 
 /// Where records come from and where they go.
 #[derive(Clone, Debug)]
@@ -61,20 +63,23 @@ pub struct FetchReport {
     pub fetched: Vec<FetchedDay>,
     /// In order of the days.
     pub failed: Vec<DayFailure>,
-    /// Days that were not tried, or not to the end, because a failure would have met them too.
+    /// Days that were not tried, because the failure of another would have met them too.
     pub given_up: Vec<Day>,
+    /// Days that were there before, and were left as they were.
+    pub skipped: Vec<Day>,
 }
 
 impl FetchReport {
+    /// The class of the worst failure.
+    pub fn worst(&self) -> Option<Class> {
+        self.failed.iter().map(|failed| failed.failure.class).max_by_key(|class| class.severity())
+    }
+
     /// The class of the run: that of a failure that ended it, else [`Class::Partial`] when some days are there and some are not.
     pub fn class(&self) -> Option<Class> {
-        let ending = self.failed.iter().map(|failed| failed.failure.class).find(|class| class.ends_the_run());
-        let first = self.failed.first().map(|failed| failed.failure.class);
-        match (ending, first) {
-            (Some(class), _) => Some(class),
-            (None, Some(_)) if !self.fetched.is_empty() => Some(Class::Partial),
-            (None, first) => first,
-        }
+        let worst = self.worst()?;
+        let is_something_there = !self.fetched.is_empty() || !self.skipped.is_empty();
+        Some(if is_something_there && !worst.ends_the_run() { Class::Partial } else { worst })
     }
 }
 
@@ -84,52 +89,45 @@ pub async fn fetch_days(job: &FetchJob, days: &[Day], progress: &Progress) -> Fe
     let mut report = FetchReport::default();
     let mut waiting = days.iter().copied();
     let mut running = JoinSet::new();
+    let mut day_of_task = HashMap::new();
     let mut is_over = false;
     loop {
         while !is_over && running.len() < job.concurrency {
             let Some(day) = waiting.next() else { break };
             let job = job.clone();
-            running.spawn(async move { (day, fetch_day(&job, day).await) });
+            let task = running.spawn(async move { fetch_day(&job, day).await });
+            day_of_task.insert(task.id(), day);
         }
-        match running.join_next().await {
-            None => break,
-            Some(Ok((day, outcome))) => match outcome {
-                Ok(fetched) => {
-                    progress.advance(&format!("{day}"));
-                    tracing::info!(
-                        event = "day_fetched",
-                        date = %day,
-                        received = fetched.messages.received,
-                        sent = fetched.messages.sent,
-                        other = fetched.messages.other,
-                        rejects = fetched.rejects,
-                        requests = fetched.calls.requests,
-                    );
-                    report.fetched.push(fetched);
-                }
-                Err(failure) => {
-                    if failure.class.ends_the_run() {
-                        is_over = true;
-                        running.abort_all();
-                    }
-                    report.failed.push(DayFailure { day, failure });
-                }
-            },
-            // Stopped by `abort_all`; it is found below, among the days without an outcome.
-            Some(Err(error)) if error.is_cancelled() => {}
-            Some(Err(error)) => {
-                is_over = true;
-                running.abort_all();
-                let failure = BugError(format!("fetching a day stopped: {error}")).into();
-                report.failed.push(DayFailure { day: days.first().copied().unwrap_or_else(|| job.zone.day_of(0)), failure });
+        let Some(outcome) = running.join_next_with_id().await else { break };
+        let (task, outcome) = match outcome {
+            Ok((task, outcome)) => (task, outcome),
+            Err(error) => (error.id(), Err(BugError(format!("fetching stopped: {error}")).into())),
+        };
+        let Some(day) = day_of_task.remove(&task) else { continue };
+        match outcome {
+            Ok(fetched) => {
+                progress.advance(&day.to_string());
+                tracing::info!(
+                    event = "day_fetched",
+                    date = %day,
+                    received = fetched.messages.received,
+                    sent = fetched.messages.sent,
+                    other = fetched.messages.other,
+                    rejects = fetched.rejects,
+                    requests = fetched.calls.requests,
+                );
+                report.fetched.push(fetched);
+            }
+            Err(failure) => {
+                // The days under way go on: they commit, or fail by themselves within the bounds of their retries.
+                is_over |= failure.class.ends_the_run();
+                report.failed.push(DayFailure { day, failure });
             }
         }
     }
+    report.given_up = waiting.collect();
     report.fetched.sort_by_key(|fetched| fetched.date);
     report.failed.sort_by_key(|failed| failed.day);
-    let has_outcome =
-        |day: &Day| report.fetched.iter().any(|fetched| fetched.date == *day) || report.failed.iter().any(|failed| failed.day == *day);
-    report.given_up = days.iter().copied().filter(|day| !has_outcome(day)).collect();
     report
 }
 
@@ -149,10 +147,7 @@ async fn fetch_day(job: &FetchJob, day: Day) -> Result<FetchedDay, Failure> {
         (calls, _) => calls?,
     };
     let staged = staged?;
-    let records = staged.records();
-    if staged.rejects > REJECTS_ALLOWED.max(records / RECORDS_PER_REJECT) {
-        return Err(FetchError::from(ContractError::TooManyRejects { rejects: staged.rejects, records }).into());
-    }
+    staged.check().map_err(FetchError::from)?;
     let job = job.clone();
     let commit = tokio::task::spawn_blocking(move || staged.commit(&job, calls));
     Ok(commit.await.map_err(|error| BugError(format!("committing a day stopped: {error}")))??)
@@ -164,7 +159,9 @@ struct StagedDay {
     messages: StagedMessages,
     rejected: Option<StagedPartition>,
     rejects: u64,
+    first_reason: Option<String>,
     outside_window: u64,
+    misplaced: u64,
     pages: u64,
     repaired_pages: u64,
 }
@@ -176,13 +173,16 @@ fn stage_pages(job: &FetchJob, day: Day, span: Span, mut pages: mpsc::Receiver<F
         messages: job.lake.stage_messages(&job.account, day, job.zone.name(), span)?,
         rejected: None,
         rejects: 0,
+        first_reason: None,
         outside_window: 0,
+        misplaced: 0,
         pages: 0,
         repaired_pages: 0,
     };
     while let Some(fetched) = pages.blocking_recv() {
         staged.messages.append(&fetched.page.records)?;
         staged.outside_window += fetched.page.outside_window;
+        staged.misplaced += fetched.page.misplaced;
         staged.pages += 1;
         staged.repaired_pages += u64::from(fetched.page.is_repaired);
         staged.append_rejects(job, span, &fetched)?;
@@ -191,9 +191,22 @@ fn stage_pages(job: &FetchJob, day: Day, span: Span, mut pages: mpsc::Receiver<F
 }
 
 impl StagedDay {
-    fn records(&self) -> u64 {
+    /// Whether what came can be a day of this account, and not something that kefu no longer understands.
+    fn check(&self) -> Result<(), ContractError> {
         let counts = self.messages.counts();
-        counts.received + counts.sent + counts.other + self.rejects
+        let kept = counts.received + counts.sent + counts.other;
+        let records = kept + self.rejects;
+        if self.rejects > rejects_allowed(records) {
+            return Err(ContractError::TooManyRejects {
+                rejects: self.rejects,
+                records,
+                reason: self.first_reason.clone().unwrap_or_default(),
+            });
+        }
+        if kept == 0 && self.misplaced > 0 {
+            return Err(ContractError::AllMisplaced { records: self.misplaced });
+        }
+        Ok(())
     }
 
     fn append_rejects(&mut self, job: &FetchJob, span: Span, fetched: &FetchedPage) -> Result<(), LakeError> {
@@ -203,6 +216,7 @@ impl StagedDay {
         }
         let rows = rejects.len();
         self.rejects += rows as u64;
+        self.first_reason = self.first_reason.take().or_else(|| rejects.first().map(|reject| reject.reason.clone()));
         let batch = RecordBatch::try_new(
             Table::Rejects.schema(),
             vec![
@@ -221,19 +235,25 @@ impl StagedDay {
         rejected.append(batch)
     }
 
-    /// The messages last: their file is what says that the day is there.
+    /// Everything that a full disk can refuse comes first. Then the rejects, then the messages, whose file is what says that the day is there;
+    /// and only then are older rejects taken away.
     fn commit(self, job: &FetchJob, calls: CallCounts) -> Result<FetchedDay, LakeError> {
-        let messages = self.messages.counts();
-        match self.rejected {
+        let counts = self.messages.counts();
+        let rejected = self.rejected.map(StagedPartition::finish).transpose()?;
+        let messages = self.messages.finish(self.rejects)?;
+        match rejected {
             Some(rejected) => {
                 rejected.commit()?;
+                messages.commit()?;
             }
-            None => job.lake.remove(Table::Rejects, &job.account, self.day)?,
+            None => {
+                messages.commit()?;
+                job.lake.remove(Table::Rejects, &job.account, self.day)?;
+            }
         }
-        self.messages.commit(self.rejects)?;
         Ok(FetchedDay {
             date: self.day,
-            messages,
+            messages: counts,
             rejects: self.rejects,
             outside_window: self.outside_window,
             pages: self.pages,

@@ -170,7 +170,7 @@ fn is_stale(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<bool, LakeErr
         match job.lake.footer(table, &job.account, day) {
             Ok(footer) if footer.includes(&expected) => {}
             // One that is damaged is written anew, like one that is out of date.
-            Ok(_) | Err(LakeError::Parquet { .. }) => return Ok(true),
+            Ok(_) | Err(LakeError::Damaged { .. }) => return Ok(true),
             Err(error) => return Err(error),
         }
     }
@@ -234,7 +234,7 @@ fn write_partitions(job: &MetricsJob, inputs: &Inputs, target: &Target, partitio
         staged.footer().set("horizon", target.horizon);
         staged.footer().set("final", target.is_final);
         staged.append(batch)?;
-        staged.commit()?;
+        staged.finish()?.commit()?;
     }
     Ok(())
 }

@@ -54,5 +54,9 @@ mod tests {
         let error = File::parse("appid = \"wx1\"\nsecret = \"hunter2\"\nsecrt = \"hunter3\"\n").err().unwrap();
         assert!(error.starts_with("line 3: unknown field `secrt`"), "{error}");
         assert!(!error.contains("hunter"), "{error}");
+        for line in ["secret = 12345", "secret = [12345]", "access_token = { a = 12345 }", "secret = 12345x"] {
+            let error = File::parse(line).err().unwrap();
+            assert!(!error.contains("12345"), "{line}: {error}");
+        }
     }
 }

@@ -124,9 +124,12 @@ impl Settings {
         Ok(Self {
             parameters: sources.parameters(zone.value.name())?,
             zone,
-            lake: sources
-                .text(("--lake", flags.lake.as_ref().map(|path| path.display().to_string())), "KEFU_LAKE", ("lake", &file.values.lake))
-                .map_or_else(|| Setting { value: PathBuf::from("data/lake"), origin: Origin::Default }, |text| text.map(PathBuf::from)),
+            lake: match &flags.lake {
+                Some(path) => Setting { value: path.clone(), origin: Origin::Flag("--lake") },
+                None => sources
+                    .text(("--lake", None), "KEFU_LAKE", ("lake", &file.values.lake))
+                    .map_or_else(|| Setting { value: PathBuf::from("data/lake"), origin: Origin::Default }, |text| text.map(PathBuf::from)),
+            },
             base_url: sources
                 .text(("--base-url", flags.base_url.clone()), "KEFU_BASE_URL", ("base_url", &file.values.base_url))
                 .unwrap_or_else(|| Setting { value: BaseUrl::WECHAT.into(), origin: Origin::Default })
@@ -174,7 +177,12 @@ impl Settings {
     /// # Errors
     /// When there is neither a token nor an id with its secret.
     pub fn credential(&self) -> Result<Credential, SettingsError> {
-        match (&self.access_token, &self.appid, &self.secret) {
+        // A secret in the environment goes before a token in the file.
+        let is_closer = |secret: &Setting<Secret>, token: &Setting<Secret>| {
+            matches!((&secret.origin, &token.origin), (Origin::Environment(_), Origin::File { .. }))
+        };
+        let token = self.access_token.as_ref().filter(|token| !self.secret.as_ref().is_some_and(|secret| is_closer(secret, token)));
+        match (token, &self.appid, &self.secret) {
             (Some(token), _, _) => Ok(Credential::AccessToken(token.value.clone())),
             (None, Some(appid), Some(secret)) => Ok(Credential::AppSecret { appid: appid.value.clone(), secret: secret.value.clone() }),
             (None, None, _) => Err(SettingsError::Missing {

@@ -14,7 +14,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// The longest silence while a body arrives.
 const READ_LIMIT: Duration = Duration::from_secs(30);
 const CALL_LIMIT: Duration = Duration::from_secs(120);
-/// A page of 10,000 records with the longest texts that WeChat accepts (2,048 bytes, each escaped) is a tenth of this.
+/// A page of 10,000 records with the longest texts that WeChat accepts (2,048 bytes, each escaped as `\\u00XX`) is half of this.
 const BODY_BYTES_MAX: usize = 256 << 20;
 
 /// Why a call brought no answer to work with. None of these contains a URL or a token.
@@ -29,6 +29,9 @@ pub enum CallError {
     Unreadable(String),
     #[error(transparent)]
     Api(#[from] ApiError),
+    /// The token that another service manages is not good, and kefu cannot renew it.
+    #[error("the given access token is refused: {0}")]
+    GivenToken(ApiError),
 }
 
 impl CallError {
@@ -38,6 +41,15 @@ impl CallError {
             Self::Transport(_) | Self::Unreadable(_) => true,
             Self::Status { status, .. } => *status >= 500 || matches!(status, 408 | 429),
             Self::Api(error) => error.action() == super::Action::BackOff,
+            Self::GivenToken(_) => false,
+        }
+    }
+
+    /// The same error, when it is about a token that kefu cannot renew.
+    pub fn on_given_token(self) -> Self {
+        match self {
+            Self::Api(error) => Self::GivenToken(error),
+            other => other,
         }
     }
 }
@@ -46,6 +58,7 @@ impl Classified for CallError {
     fn class(&self) -> Class {
         match self {
             Self::Api(error) => error.class(),
+            Self::GivenToken(_) => Class::Refused,
             Self::Status { .. } if !self.is_transient() => Class::Refused,
             _ => Class::Unavailable,
         }
@@ -54,6 +67,7 @@ impl Classified for CallError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Api(error) => error.hint(),
+            Self::GivenToken(_) => Some("set KEFU_ACCESS_TOKEN to a current token from the service that manages it".into()),
             Self::Status { status: 407, .. } => Some("the proxy between here and WeChat wants a password".into()),
             Self::Status { .. } if !self.is_transient() => Some("check the base URL, and any proxy between here and WeChat".into()),
             _ => Some("check the network between here and WeChat, then run again; what was fetched stays".into()),

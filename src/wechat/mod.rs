@@ -13,7 +13,7 @@ pub use base_url::BaseUrl;
 pub use client::{CallError, Client};
 pub use code::{Action, ApiError};
 pub use secret::Secret;
-pub use token::{Credential, Renewal, Tokens};
+pub use token::{Credential, Renewal, Renewed, Tokens};
 
 /// The cursor of a window's first page.
 pub const FIRST_MSGID: i64 = 1;

@@ -2,8 +2,27 @@
 
 /// A secret or token. It has no `Display`, and its `Debug` shows nothing of it.
 #[derive(Clone, PartialEq, Eq, serde::Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "Written")]
 pub struct Secret(String);
+
+/// A secret as it may be written. serde's own message about a number where a string should be would quote the number.
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Text(String),
+    Other(serde::de::IgnoredAny),
+}
+
+impl TryFrom<Written> for Secret {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        match written {
+            Written::Text(value) => Ok(Self(value)),
+            Written::Other(_) => Err("a secret is written as a string, in quotes"),
+        }
+    }
+}
 
 impl Secret {
     pub fn new(value: String) -> Self {

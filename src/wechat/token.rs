@@ -3,14 +3,9 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
 
 use super::{ApiError, CallError, Client, Secret};
-use crate::calendar::Clock;
-
-/// Two forced refreshes closer together than this are refused by WeChat.
-const FORCED_REFRESH_PAUSE: Duration = Duration::seconds(30);
 
 /// How kefu proves who it is.
 #[derive(Clone, Debug)]
@@ -26,14 +21,23 @@ pub enum Credential {
 pub struct Tokens {
     credential: Credential,
     client: Client,
-    clock: Clock,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     token: Option<Arc<Secret>>,
-    forced_at: Option<OffsetDateTime>,
+    force: Force,
+}
+
+/// The one forced refresh of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Force {
+    #[default]
+    NotNeeded,
+    /// The next token is to be a forced one, however many calls that takes.
+    Needed,
+    Done,
 }
 
 #[derive(Serialize)]
@@ -58,13 +62,26 @@ struct TokenAnswer {
 pub enum Renewal {
     /// The token that WeChat holds to be current; it may be the same one.
     Ask,
-    /// A new one, which ends the old one for everybody. WeChat allows 20 a day.
+    /// A new one, which ends the old one for everybody. WeChat allows 20 a day, kefu allows itself one a run.
     Force,
 }
 
+/// What came of a renewal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewed {
+    /// There is another token now.
+    Fetched,
+    /// Another call that was refused had renewed it already.
+    ByAnotherCall,
+    /// A new token was forced in this run already, and is refused too.
+    NotAgain,
+    /// Another service manages the token, and only it can renew it.
+    NotOurs,
+}
+
 impl Tokens {
-    pub fn new(credential: Credential, client: Client, clock: Clock) -> Self {
-        Self { credential, client, clock, state: Mutex::default() }
+    pub fn new(credential: Credential, client: Client) -> Self {
+        Self { credential, client, state: Mutex::default() }
     }
 
     /// The token to use now, fetched when there is none yet.
@@ -75,37 +92,35 @@ impl Tokens {
         let mut state = self.state.lock().await;
         match &state.token {
             Some(token) => Ok(token.clone()),
-            None => self.fetch(&mut state, false).await,
+            None => self.fetch(&mut state).await,
         }
     }
 
-    /// Another token in place of `refused`. Calls that were refused together renew once: the first one asks, the others
-    /// find the new token. A token that another service manages cannot be renewed: `None`.
+    /// Puts another token in place of `refused`. Calls that were refused together renew once: the first one asks, the others find the new
+    /// token.
     ///
     /// # Errors
-    /// Whatever kept WeChat from giving one.
-    pub async fn renew(&self, refused: &Arc<Secret>, renewal: Renewal) -> Result<Option<Arc<Secret>>, CallError> {
+    /// Whatever kept WeChat from giving one. The next call of [`current`](Self::current) tries again.
+    pub async fn renew(&self, refused: &Arc<Secret>, renewal: Renewal) -> Result<Renewed, CallError> {
         let mut state = self.state.lock().await;
-        match &state.token {
-            Some(token) if !Arc::ptr_eq(token, refused) => return Ok(Some(token.clone())),
+        match (&self.credential, &state.token) {
+            (Credential::AccessToken(_), _) => return Ok(Renewed::NotOurs),
+            (_, Some(token)) if !Arc::ptr_eq(token, refused) => return Ok(Renewed::ByAnotherCall),
             _ => {}
         }
-        if matches!(self.credential, Credential::AccessToken(_)) {
-            return Ok(None);
+        match (renewal, state.force) {
+            (Renewal::Force, Force::Done) => return Ok(Renewed::NotAgain),
+            (Renewal::Force, _) => state.force = Force::Needed,
+            (Renewal::Ask, _) => {}
         }
         // If fetching fails, nobody should try the refused one again.
         state.token = None;
-        if renewal == Renewal::Force {
-            let now = self.clock.now();
-            if let Some(wait) = state.forced_at.and_then(|at| (at + FORCED_REFRESH_PAUSE - now).try_into().ok()) {
-                self.clock.wait(wait).await;
-            }
-            state.forced_at = Some(self.clock.now());
-        }
-        self.fetch(&mut state, renewal == Renewal::Force).await.map(Some)
+        self.fetch(&mut state).await?;
+        Ok(Renewed::Fetched)
     }
 
-    async fn fetch(&self, state: &mut State, force_refresh: bool) -> Result<Arc<Secret>, CallError> {
+    async fn fetch(&self, state: &mut State) -> Result<Arc<Secret>, CallError> {
+        let force_refresh = state.force == Force::Needed;
         let token = match &self.credential {
             Credential::AccessToken(token) => token.clone(),
             Credential::AppSecret { appid, secret } => {
@@ -114,6 +129,9 @@ impl Tokens {
                 parse_token(&body)?
             }
         };
+        if force_refresh {
+            state.force = Force::Done;
+        }
         let token = Arc::new(token);
         state.token = Some(token.clone());
         tracing::debug!(event = "token_fetched", forced = force_refresh);

@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, Int32Array, Record
 use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use kefu::calendar::{Day, DayRange, Zone};
 use kefu::lake::{Table, opercode};
-use kefu::metrics::{self, HistoryBuilder, Parameters, Partitions};
+use kefu::metrics::{self, AutoReply, BusinessHours, HistoryBuilder, Parameters, Partitions};
 use kefu::pipeline;
 
 /// A message, as it is in the table.
@@ -18,6 +18,7 @@ pub struct Message {
     pub customer: String,
     pub worker: String,
     pub opercode: i32,
+    pub text: String,
 }
 
 /// Conversations, and the days that were fetched.
@@ -46,8 +47,8 @@ pub fn day(text: &str) -> Day {
 }
 
 impl Chat {
-    /// Messages separated by `;` or by a line's end: `[CUSTOMER:] I>A [MM-DD] HH:MM:SS[, …]`, `A> …`, or `1004>A …` for another code. A time can also
-    /// be an instant, `2024-11-03T05:50Z`. The day is 2024-05-13 unless given; equal times are in the order written.
+    /// Messages separated by `;` or by a line's end: `[CUSTOMER:] I>A [MM-DD] HH:MM:SS[, …]`, `A> …`, `A>"text" …`, or `1004>A …` for another code. A
+    /// time can also be an instant, `2024-11-03T05:50Z`. The day is 2024-05-13 unless given; equal times are in the order written.
     pub fn of(script: &str) -> Self {
         Self::in_zone("Asia/Shanghai", script)
     }
@@ -58,20 +59,39 @@ impl Chat {
         for line in script.split([';', '\n']).map(str::trim).filter(|line| !line.is_empty()) {
             let (customer, line) = line.split_once(": ").unwrap_or(("C1", line));
             let (who, times) = line.split_once(' ').unwrap();
-            let (opercode, worker) = match who.split_once('>').unwrap() {
-                ("I", worker) => (opercode::WORKER_RECEIVED, worker),
-                (worker, "") => (opercode::WORKER_SENT, worker),
-                (code, worker) => (code.parse().unwrap(), worker),
+            let (opercode, worker, text) = match who.split_once('>').unwrap() {
+                ("I", worker) => (opercode::WORKER_RECEIVED, worker, ""),
+                (worker, text) if text.is_empty() || text.starts_with('"') => (opercode::WORKER_SENT, worker, text.trim_matches('"')),
+                (code, worker) => (code.parse().unwrap(), worker, ""),
             };
             for time in times.split(", ") {
-                let (customer, worker) = (customer.to_owned(), worker.to_owned());
-                messages.push(Message { sent_at: instant(&zone, time), seq: messages.len(), customer, worker, opercode });
+                let (customer, worker, text) = (customer.to_owned(), worker.to_owned(), text.to_owned());
+                messages.push(Message { sent_at: instant(&zone, time), seq: messages.len(), customer, worker, opercode, text });
             }
         }
         messages.sort_by_key(|message| message.sent_at);
         let days: Vec<Day> = messages.iter().map(|message| zone.day_of(message.sent_at)).collect();
         let fetched = DayRange { first: days[0].plus(-3), last: days[days.len() - 1].plus(5) }.days().collect();
         Self { parameters: Parameters::in_zone(zone.name()), zone, messages, fetched }
+    }
+
+    /// With `[metrics]` as in `kefu.toml`, but for the two durations.
+    pub fn with_rules(mut self, toml: &str) -> Self {
+        #[derive(serde::Deserialize)]
+        #[serde(default)]
+        struct Rules {
+            auto_reply: Vec<AutoReply>,
+            business_hours: Option<BusinessHours>,
+        }
+        impl Default for Rules {
+            fn default() -> Self {
+                Self { auto_reply: Vec::new(), business_hours: None }
+            }
+        }
+        let rules: Rules = toml::from_str(toml).unwrap();
+        self.parameters.auto_reply = rules.auto_reply;
+        self.parameters.business_hours = rules.business_hours;
+        self
     }
 
     /// Only these days were fetched.
@@ -123,6 +143,15 @@ impl Chat {
         self.rows(Table::ResponsePairs).into_iter().map(|(_, row)| row).collect()
     }
 
+    pub fn sessions(&self) -> Vec<Row> {
+        self.rows(Table::Sessions).into_iter().map(|(_, row)| row).collect()
+    }
+
+    /// The rows of a day.
+    pub fn rows_on(&self, table: Table, on: &str) -> Vec<Row> {
+        self.rows(table).into_iter().filter(|(date, _)| *date == day(on)).map(|(_, row)| row).collect()
+    }
+
     /// The row of a worker on a day.
     pub fn worker(&self, on: &str, worker: &str) -> Row {
         let rows = self.rows(Table::WorkerDaily);
@@ -154,6 +183,7 @@ fn batch(messages: &[&Message]) -> RecordBatch {
         ("worker", dictionary(messages.iter().map(|message| message.worker.clone()))),
         ("opercode", Arc::new(Int32Array::from_iter_values(messages.iter().map(|message| message.opercode)))),
         ("sent_at", Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone("UTC"))),
+        ("text", Arc::new(StringArray::from_iter_values(messages.iter().map(|message| &message.text)))),
     ])
     .unwrap()
 }
@@ -199,9 +229,19 @@ pub fn expect(row: &Row, columns: &str) {
 /// Asserts the pairs, one line of columns for each.
 #[track_caller]
 pub fn expect_pairs(chat: &Chat, lines: &[&str]) {
-    let pairs = chat.pairs();
-    assert_eq!(pairs.len(), lines.len(), "{pairs:#?}");
-    for (pair, line) in pairs.iter().zip(lines) {
-        expect(pair, line);
+    expect_rows(&chat.pairs(), lines);
+}
+
+/// Asserts the sessions, one line of columns for each.
+#[track_caller]
+pub fn expect_sessions(chat: &Chat, lines: &[&str]) {
+    expect_rows(&chat.sessions(), lines);
+}
+
+#[track_caller]
+pub fn expect_rows(rows: &[Row], lines: &[&str]) {
+    assert_eq!(rows.len(), lines.len(), "{rows:#?}");
+    for (row, line) in rows.iter().zip(lines) {
+        expect(row, line);
     }
 }

@@ -135,8 +135,11 @@ fn retry_after_is_waited_for() {
 #[test]
 fn the_limit_of_a_minute_is_waited_for_and_that_of_a_day_ends_the_run() {
     let world = World::new();
+    let second = i64::from(world.clock.now().second());
+    let before = world.clock.now();
     let night = world.fetch(records(1), &["errcode:45011@1"], &[DAY]);
     assert_eq!(night.report.fetched.len(), 1);
+    assert!((world.clock.now() - before).whole_seconds() >= 60 - second);
 
     let world = World::new();
     let night = world.fetch_with(
@@ -251,6 +254,39 @@ fn too_many_rejects_break_the_contract() {
     let night = world.fetch(recorded((0..101).map(|_| r#"{"unlike":"a record"}"#)), &[], &["1970-01-01"]);
     assert_eq!(night.failure(), Class::Contract);
     assert!(world.table_files().is_empty());
+}
+
+#[test]
+fn a_format_that_kefu_does_not_know_is_an_error_and_not_an_empty_day() {
+    // The time is in milliseconds; the time has another name.
+    for line in [record(MIDNIGHT * 1_000, "x"), record(MIDNIGHT, "x").replace("time", "timestamp")] {
+        let world = World::new();
+        let night = world.fetch(Unsorted(vec![line; 20]), &[], &[DAY]);
+        assert_eq!(night.failure(), Class::Contract);
+        assert!(world.table_files().is_empty());
+    }
+}
+
+/// Records that are in every window, whatever their time.
+struct Unsorted(Vec<String>);
+
+impl Records for Unsorted {
+    fn page(&self, _: i64, _: i64, _: i64, _: usize) -> RenderedPage {
+        RenderedPage { records: self.0.join(",").into_bytes(), number: self.0.len(), msgid: 20_165_258 }
+    }
+
+    fn workers(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+#[test]
+fn a_token_that_stays_refused_is_forced_anew_once_in_a_run() {
+    let world = World::new();
+    let night = world.fetch(records(1), &["errcode:40001"], &["2016-06-01", "2016-06-02", "2016-06-03"]);
+    assert_eq!(night.failure(), Class::Refused);
+    let forced = night.requests.iter().filter(|request| request.body["force_refresh"] == json!(true)).count();
+    assert_eq!(forced, 1);
 }
 
 #[test]

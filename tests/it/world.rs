@@ -11,7 +11,7 @@ use kefu::lake::{Account, Lake, Table};
 use kefu::pipeline::{FetchJob, FetchReport, fetch_days};
 use kefu::simulator::{APPID, Fault, LoggedRequest, Options, Recorded, Records, SECRET, Simulator};
 use kefu::telemetry::Progress;
-use kefu::wechat::{Client, Credential, Secret, Tokens};
+use kefu::wechat::{Credential, Secret};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use tempfile::TempDir;
@@ -108,10 +108,9 @@ impl World {
 
     pub fn fetch_with(&self, records: impl Records, options: Options, days: &[&str]) -> Night {
         let simulator = self.simulate(records, options);
-        let client = Client::new(&simulator.client_url().unwrap()).unwrap();
-        let tokens = Tokens::new(self.credential.clone(), client.clone(), self.clock.clone());
+        let source = Source::connect(&simulator.client_url().unwrap(), self.credential.clone(), self.clock.clone()).unwrap();
         let job = FetchJob {
-            source: Arc::new(Source::new(client, tokens, self.clock.clone()).with_page_records(self.page_records)),
+            source: Arc::new(source.with_page_records(self.page_records)),
             lake: self.lake(),
             account: self.account(),
             zone: self.zone.clone(),
@@ -149,6 +148,11 @@ impl World {
     /// The rows of a partition by Parquet's own row reader, each as its columns' values in words.
     pub fn rows(&self, table: &str, day: &str) -> Vec<Vec<String>> {
         read_rows(&self.path(table, day))
+    }
+
+    /// The rows of any file.
+    pub fn rows_at(&self, path: &Path) -> Vec<Vec<String>> {
+        read_rows(path)
     }
 
     /// The texts of a day's messages, in the order of the file.
