@@ -11,7 +11,7 @@ use crate::telemetry::{LogFormat, LogLevel};
 
 /// Pulls the customer-service chat records of a WeChat Official Account, night by night, and turns them into Parquet.
 #[derive(Debug, Parser)]
-#[command(name = "kefu", version, propagate_version = true, max_term_width = 110, after_help = EXIT_CODES)]
+#[command(name = "kefu", bin_name = "kefu", version, propagate_version = true, max_term_width = 110, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -49,7 +49,7 @@ pub enum Command {
     Metrics(MetricsArgs),
     /// The whole job against the built-in simulator, on a week of generated conversations
     ///
-    /// Needs no account and no network. The lake is data/demo unless --lake says otherwise.
+    /// Needs no account and no network, and heeds no setting but --lake (whose default is data/demo here), --output and the log's.
     Demo,
     /// Which days are there, missing, stale or final; messages and rejects
     ///
@@ -119,14 +119,14 @@ pub struct FetchArgs {
     #[command(flatten)]
     pub days: DaysArgs,
     /// Without days: how many days up to yesterday to look at [default: 3]
-    #[arg(long, value_name = "DAYS", conflicts_with_all = ["date", "from", "to"])]
+    #[arg(long, value_name = "DAYS", conflicts_with_all = ["date", "from", "to"], value_parser = clap::value_parser!(u16).range(1..=3650))]
     pub lookback: Option<u16>,
     /// Fetch days again that are already there, and replace them
     #[arg(long)]
     pub force: bool,
     /// Days that are fetched side by side [default: 4]
-    #[arg(long, value_name = "DAYS")]
-    pub concurrency: Option<usize>,
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub concurrency: Option<u16>,
 }
 
 #[derive(Debug, Args)]
@@ -150,7 +150,7 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "DAY", default_value = "2024-05-13", conflicts_with = "records")]
     pub first_day: Day,
     /// Generated days
-    #[arg(long, default_value_t = 7, conflicts_with = "records")]
+    #[arg(long, default_value_t = 7, conflicts_with = "records", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub days: u32,
     /// Generated messages on each day
     #[arg(long, default_value_t = 1_500, conflicts_with = "records")]

@@ -92,7 +92,14 @@ impl Failure {
 
     /// What happened and, from the outside in, why. Never empty.
     pub fn causes(&self) -> Vec<String> {
-        self.error.chain().map(ToString::to_string).collect()
+        let mut causes: Vec<String> = Vec::new();
+        for cause in self.error.chain().map(ToString::to_string) {
+            // Some libraries repeat the cause in their own words.
+            if causes.last().is_none_or(|said| !said.contains(&cause)) {
+                causes.push(cause);
+            }
+        }
+        causes
     }
 }
 

@@ -7,7 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::failure::Failure;
+use crate::failure::{Class, Classified, Failure};
 
 /// All bars of the process. They appear on a terminal only, and make way for log lines.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
@@ -73,10 +73,31 @@ impl Write for Stderr {
     }
 }
 
+/// The result could not be shown; what was done stays done.
+#[derive(Debug, thiserror::Error)]
+#[error("the result cannot be written")]
+pub struct OutputError(#[from] io::Error);
+
+impl Classified for OutputError {
+    fn class(&self) -> Class {
+        Class::Lake
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("what was fetched and computed is in the lake; only its summary is lost".into())
+    }
+}
+
 /// Writes a result to stdout. A reader that has gone away (`kefu … | head`) is not an error.
-pub fn print_result(text: &str) {
+///
+/// # Errors
+/// When stdout takes no more.
+pub fn print_result(text: &str) -> Result<(), OutputError> {
     let mut stdout = io::stdout().lock();
-    let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Writes a note for people to stderr.

@@ -33,7 +33,7 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
     let account = Account::new(ACCOUNT.into()).map_err(constant)?;
     let lake = Lake::at(global.lake.clone().unwrap_or_else(|| LAKE.into()));
     let _lock = lake.hold()?;
-    lake.require_zone(&account, zone.name())?;
+    lake.require_zone(zone.name())?;
 
     let generator = GeneratorOptions { first_day: range.first, days: days.len() as u32, messages_per_day: MESSAGES_PER_DAY, seed: SEED };
     let report = wait_for(async {
@@ -54,7 +54,7 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
     let workers = metrics::period(&read_history(&job, range)?, account.as_str(), &zone, &targets, &job.parameters)?;
     match global.output {
         OutputFormat::Table => show(&lake, &account, range, &workers)?,
-        OutputFormat::Json => telemetry::print_result(&as_json(&workers).to_string()),
+        OutputFormat::Json => telemetry::print_result(&as_json(&workers).to_string())?,
     }
     Ok(None)
 }
@@ -76,9 +76,10 @@ fn show(lake: &Lake, account: &Account, range: DayRange, workers: &RecordBatch) 
     let mut table = TextTable::new();
     table.load_style(presets::ASCII_MARKDOWN);
     table.set_header(std::iter::once("worker").chain(SHOWN.map(|(_, shown)| shown)));
+    let number = |column: &str, row: usize| value(workers, column, row).and_then(|number| number.as_f64());
     for row in 0..workers.num_rows() {
         let worker = workers.column_by_name("worker").map(|workers| workers.as_string::<i32>().value(row).to_owned());
-        let cells = SHOWN.iter().map(|(column, _)| match (*column, value(workers, column, row), value(workers, "answered", row)) {
+        let cells = SHOWN.iter().map(|(column, _)| match (*column, number(column, row), number("answered", row)) {
             ("answered_within_180s", Some(within), Some(answered)) if answered > 0.0 => format!("{:.1} %", 100.0 * within / answered),
             ("answered_within_180s", ..) | (_, None, _) => "–".to_owned(),
             (_, Some(value), _) => format!("{value:.0}"),
@@ -88,24 +89,24 @@ fn show(lake: &Lake, account: &Account, range: DayRange, workers: &RecordBatch) 
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    telemetry::print_result(&format!("Workers, {range} ({TIMEZONE}), generated conversations\n{table}\n"));
-    telemetry::print_result(&tree(lake, account, range)?);
-    let root = lake.root().display();
+    telemetry::print_result(&format!("Workers, {range} ({TIMEZONE}), generated conversations\n{table}\n"))?;
+    telemetry::print_result(&tree(lake, account, range)?)?;
+    let root = lake.root().display().to_string().replace('\'', "''");
     telemetry::print_result(&format!(
         "Read it with DuckDB:\n\n  duckdb -c \"SELECT date, worker, answered, response_seconds_p50 FROM '{root}/worker_daily/*/*.parquet' ORDER BY ALL\"\n"
-    ));
+    ))?;
     Ok(())
 }
 
-/// A number of a column of counts, seconds or percentiles; null is none.
-fn value(workers: &RecordBatch, column: &str, row: usize) -> Option<f64> {
+/// A number of a column of counts or seconds, which are whole, or of percentiles; null is none.
+fn value(workers: &RecordBatch, column: &str, row: usize) -> Option<serde_json::Number> {
     let column = workers.column_by_name(column)?;
     if column.is_null(row) {
         return None;
     }
     match column.as_primitive_opt::<Int64Type>() {
-        Some(counts) => Some(counts.value(row) as f64),
-        None => column.as_primitive_opt::<Float64Type>().map(|numbers| numbers.value(row)),
+        Some(counts) => Some(counts.value(row).into()),
+        None => column.as_primitive_opt::<Float64Type>().and_then(|numbers| serde_json::Number::from_f64(numbers.value(row))),
     }
 }
 

@@ -14,10 +14,11 @@ pub(super) fn execute(global: &GlobalArgs, args: &MetricsArgs) -> Result<Option<
     let among = days::named(&args.days)?;
     let lake = Lake::at(&settings.lake.value);
     let account = settings.account()?;
+    lake.require_folder()?;
     let _lock = lake.hold()?;
-    lake.require_zone(&account, settings.zone.value.name())?;
+    lake.require_zone(settings.zone.value.name())?;
     let job = MetricsJob { lake, account, parameters: settings.parameters, zone: settings.zone.value };
     let report = refresh_metrics(&job, among, &Progress::begin("metrics", 0))?;
-    Summary::new("metrics", &job.account, &job.zone, &job.lake).with_metrics(&report).show(global.output);
+    Summary::new("metrics", &job.account, &job.zone, &job.lake).with_metrics(&report).show(global.output)?;
     Ok(None)
 }

@@ -31,7 +31,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &FetchArgs, half: Half) -> Resu
     let source = Source::connect(&settings.base_url.value, credential, clock)?;
     let lake = Lake::at(&settings.lake.value);
     let _lock = lake.hold()?;
-    lake.require_zone(&account, zone.name())?;
+    lake.require_zone(zone.name())?;
 
     let there = if args.force { Default::default() } else { lake.days(Table::Messages, &account)? };
     let (skipped, wanted): (Vec<Day>, Vec<Day>) = range.days().partition(|day| there.contains(day));
@@ -40,7 +40,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &FetchArgs, half: Half) -> Resu
         lake: lake.clone(),
         account: account.clone(),
         zone: zone.clone(),
-        concurrency: settings.concurrency.value,
+        concurrency: settings.concurrency.value.into(),
     };
     let mut report = wait_for(async { Ok(fetch_days(&job, &wanted, &Progress::begin("fetch", wanted.len())).await) })?;
     report.skipped = skipped;
@@ -54,11 +54,11 @@ pub(super) fn execute(global: &GlobalArgs, args: &FetchArgs, half: Half) -> Resu
         match metrics {
             Ok(metrics) => summary = summary.with_metrics(&metrics),
             Err(failure) => {
-                summary.show(global.output);
+                summary.show(global.output)?;
                 return Err(failure.during("the metrics could not be computed"));
             }
         }
     }
-    summary.show(global.output);
+    summary.show(global.output)?;
     Ok(class)
 }

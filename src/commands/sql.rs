@@ -30,7 +30,7 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
     }
     script.push('\n');
     script.push_str(VIEWS);
-    telemetry::print_result(script.trim_end());
+    telemetry::print_result(script.trim_end())?;
     Ok(None)
 }
 

@@ -26,7 +26,8 @@ pub(super) fn execute(global: &GlobalArgs, args: &StatusArgs) -> Result<Option<C
     let among = days::named(&args.days)?;
     let lake = Lake::at(&settings.lake.value);
     let account = settings.account()?;
-    lake.require_zone(&account, settings.zone.value.name())?;
+    lake.require_folder()?;
+    lake.require_zone(settings.zone.value.name())?;
     let job = MetricsJob { lake, account, zone: settings.zone.value, parameters: settings.parameters };
     let status = Status {
         command: "status",
@@ -36,8 +37,8 @@ pub(super) fn execute(global: &GlobalArgs, args: &StatusArgs) -> Result<Option<C
         days: status(&job, among)?,
     };
     match global.output {
-        OutputFormat::Json => telemetry::print_result(&serde_json::json!(status).to_string()),
-        OutputFormat::Table => telemetry::print_result(&status.in_words()),
+        OutputFormat::Json => telemetry::print_result(&serde_json::json!(status).to_string())?,
+        OutputFormat::Table => telemetry::print_result(&status.in_words())?,
     }
     Ok(None)
 }

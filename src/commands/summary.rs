@@ -11,7 +11,7 @@ use crate::cli::OutputFormat;
 use crate::failure::Class;
 use crate::lake::{Account, Lake};
 use crate::pipeline::{DayFailure, FetchReport, FetchedDay, MetricsReport};
-use crate::telemetry;
+use crate::telemetry::{self, OutputError};
 
 /// What a run did. As JSON, its fields are part of kefu's contract.
 #[derive(Debug, Serialize)]
@@ -81,12 +81,10 @@ impl Summary {
     }
 
     /// Results to stdout; what went wrong to stderr as well.
-    pub(super) fn show(&self, format: OutputFormat) {
+    pub(super) fn show(&self, format: OutputFormat) -> Result<(), OutputError> {
         self.show_failures();
         match format {
-            OutputFormat::Json => telemetry::print_result(
-                &serde_json::to_value(self).unwrap_or_else(|error| json!({ "error": error.to_string() })).to_string(),
-            ),
+            OutputFormat::Json => telemetry::print_result(&json!(self).to_string()),
             OutputFormat::Table => telemetry::print_result(&self.in_words()),
         }
     }
@@ -112,6 +110,7 @@ impl Summary {
         }
         if let Some(metrics) = &self.metrics {
             lines.push(match metrics.computed.as_slice() {
+                [] if metrics.fresh == 0 => "metrics   nothing to compute: no day of these was fetched".to_owned(),
                 [] => format!("metrics   up to date ({} {})", metrics.fresh, days(metrics.fresh)),
                 computed => format!(
                     "metrics   computed {} {}: {}; {} up to date",
@@ -141,13 +140,15 @@ impl FetchSummary {
                 total(|day| day.calls.requests),
             ));
         }
-        let remarks: [(u64, &str); 4] = [
-            (total(|day| day.rejects), "records could not be read; they are in the table `rejects`"),
-            (total(|day| day.repaired_pages), "pages were not JSON and have been repaired"),
-            (total(|day| day.outside_window), "records lay outside their window and were left to the day they belong to"),
-            (total(|day| day.calls.retries), "calls were repeated"),
+        let remarks: [(&str, u64, &str); 4] = [
+            ("records that could not be read", total(|day| day.rejects), ", now in the table `rejects`"),
+            ("pages that were not JSON and have been repaired", total(|day| day.repaired_pages), ""),
+            ("records left to the day that they belong to", total(|day| day.outside_window), ""),
+            ("calls that were repeated", total(|day| day.calls.retries), ""),
         ];
-        lines.extend(remarks.iter().filter(|(count, _)| *count > 0).map(|(count, remark)| format!("          {count} {remark}")));
+        lines.extend(
+            remarks.iter().filter(|(_, count, _)| *count > 0).map(|(what, count, remark)| format!("          {what}: {count}{remark}")),
+        );
         if !self.skipped.is_empty() {
             lines.push(format!("skipped   {} {} already there: {}", self.skipped.len(), days(self.skipped.len()), in_words(&self.skipped)));
         }

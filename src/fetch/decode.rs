@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Int32Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder};
@@ -47,20 +48,23 @@ pub struct Reject {
 /// # Errors
 /// [`CallError::Api`] when WeChat answered with an error, [`CallError::Unreadable`] when it did not answer in its own form.
 pub fn decode(body: &[u8], window: Span) -> Result<Page, CallError> {
-    if let Ok(answer) = serde_json::from_slice::<Answer<WireRecord<'_>>>(body) {
-        match answer.into_page(window, |record, builder, _| builder.take(&record).map(|()| None)) {
+    if let Ok(Object(answer)) = serde_json::from_slice::<Object<Answer<Object<WireRecord<'_>>>>>(body) {
+        match answer.into_page(window, |Object(record), builder, _| match builder.is_within(record.time) {
+            true => builder.take(&record).map(|()| None),
+            false => Ok(None),
+        }) {
             // A record that parses and is none: the slow path finds it and says which.
             Err(CallError::Unreadable(_)) => {}
             page_or_error => return page_or_error,
         }
     }
-    let strict = std::str::from_utf8(body).ok().and_then(|text| serde_json::from_str::<Answer<&RawValue>>(text).ok());
-    if let Some(answer) = strict {
+    let strict = std::str::from_utf8(body).ok().and_then(|text| serde_json::from_str::<Object<Answer<&RawValue>>>(text).ok());
+    if let Some(Object(answer)) = strict {
         return answer.into_page(window, take_or_reject);
     }
     let repaired = repair(body);
     // The parser's message would be about the repaired text; what counts is that this is no JSON.
-    let answer: Answer<&RawValue> =
+    let Object(answer): Object<Answer<&RawValue>> =
         serde_json::from_str(&repaired).map_err(|error| CallError::Unreadable(format!("no JSON ({})", without_content(&error))))?;
     let page = answer.into_page(window, take_or_reject)?;
     Ok(Page { is_repaired: true, ..page })
@@ -70,9 +74,22 @@ fn without_content(error: &serde_json::Error) -> String {
     format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column()).to_lowercase()
 }
 
+/// A record of which only the time is asked.
+#[derive(serde::Deserialize)]
+struct Timed {
+    time: Integer,
+}
+
 fn take_or_reject(raw: &RawValue, builder: &mut RecordBuilder, position: i64) -> Result<Option<Reject>, String> {
-    let taken =
-        serde_json::from_str::<WireRecord<'_>>(raw.get()).map_err(|error| error.to_string()).and_then(|record| builder.take(&record));
+    // Whatever else is wrong with it, a record of another window is that window's.
+    if let Ok(Object(Timed { time })) = serde_json::from_str(raw.get())
+        && !builder.is_within(time)
+    {
+        return Ok(None);
+    }
+    let taken = serde_json::from_str::<Object<WireRecord<'_>>>(raw.get())
+        .map_err(|error| error.to_string())
+        .and_then(|Object(record)| builder.take(&record));
     Ok(taken.err().map(|reason| Reject { position, reason, raw: raw.get().to_owned() }))
 }
 
@@ -125,6 +142,25 @@ struct WireRecord<'a> {
     time: Integer,
 }
 
+/// Something written as a JSON object. What serde derives would take an array of the values, too.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+            type Value = Object<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(de::value::MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
 /// A string, borrowed from the body unless it has escapes.
 struct Text<'a>(Cow<'a, str>);
 
@@ -164,6 +200,11 @@ impl<'de> Deserialize<'de> for Integer {
             }
             fn visit_u64<E: de::Error>(self, number: u64) -> Result<Integer, E> {
                 i64::try_from(number).map(Integer).map_err(|_| E::custom("a number beyond 64 bits"))
+            }
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Integer, E> {
+                // Beyond 2^53 a float no longer says which whole number it is.
+                let is_whole = number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0;
+                if is_whole { Ok(Integer(number as i64)) } else { Err(E::custom("a number that is not whole")) }
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Integer, E> {
                 text.trim().parse().map(Integer).map_err(|_| E::custom("a string that is not a whole number"))
@@ -209,18 +250,21 @@ impl RecordBuilder {
         }
     }
 
-    /// Takes a record, or says why it cannot be one; then nothing of it was taken.
+    /// Whether a record belongs to the window. One that does not is counted.
+    fn is_within(&mut self, time: Integer) -> bool {
+        let is_within = self.window.contains(time.0);
+        self.outside_window += u64::from(!is_within);
+        self.misplaced += u64::from(!is_within && time.0 != self.window.end);
+        is_within
+    }
+
+    /// Takes a record of the window, or says why it cannot be one; then nothing of it was taken.
     fn take(&mut self, record: &WireRecord<'_>) -> Result<(), String> {
         let openid = record.openid.0.as_ref();
-        if openid.is_empty() {
+        if openid.trim().is_empty() {
             return Err("empty openid".to_owned());
         }
         let opercode = i32::try_from(record.opercode.0).map_err(|_| "opercode beyond 32 bits".to_owned())?;
-        if !self.window.contains(record.time.0) {
-            self.outside_window += 1;
-            self.misplaced += u64::from(record.time.0 != self.window.end);
-            return Ok(());
-        }
         self.openid.append_value(openid);
         // Older samples of WeChat's have a space in front.
         self.worker.append_value(record.worker.0.trim());

@@ -157,7 +157,7 @@ impl Source {
         let body = self.client.message_page(token, request).await?;
         // Decoding is work for a processor, not for the threads that wait for the network.
         let page = tokio::task::spawn_blocking(move || decode(&body, window)).await;
-        page.unwrap_or_else(|_| Err(CallError::Unreadable("the decoder stopped".into())))
+        page.unwrap_or_else(|_| Err(CallError::Unreadable("the decoder stopped".into()))).map_err(|error| error.hiding(token))
     }
 
     fn next_step(&self, attempts: &mut Attempts, error: &CallError) -> Step {

@@ -26,6 +26,8 @@ pub use schema::SCHEMA_VERSION;
 pub use table::Table;
 pub use write::{FinishedPartition, PartitionFacts, StagedPartition};
 
+use parquet::errors::ParquetError;
+
 use crate::calendar::Day;
 use crate::failure::{Class, Classified};
 
@@ -46,22 +48,37 @@ pub enum LakeError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
     #[error("{path} cannot be written as Parquet")]
-    Parquet { path: PathBuf, source: parquet::errors::ParquetError },
+    Parquet { path: PathBuf, source: ParquetError },
     #[error("the rows do not have the shape of the table")]
     Shape(#[from] arrow::error::ArrowError),
     #[error("{path} is not as kefu wrote it: {reason}")]
     Damaged { path: PathBuf, reason: String },
     #[error("the lake is held by another run: {holder}")]
     Occupied { holder: String },
+    #[error("there is no lake at {root}")]
+    Absent { root: PathBuf },
     #[error("the lake was begun in the time zone {lake}, and its days cannot be continued in {asked}")]
     OtherZone { lake: String, asked: String },
+}
+
+impl LakeError {
+    /// An error of the Parquet writer: of the disk, as a rule, and then it should say so.
+    fn parquet(path: &Path, error: ParquetError) -> Self {
+        match error {
+            ParquetError::External(cause) => match cause.downcast::<std::io::Error>() {
+                Ok(cause) => Self::Io(std::io::Error::new(cause.kind(), format!("cannot write {}: {cause}", path.display()))),
+                Err(cause) => Self::Parquet { path: path.to_owned(), source: ParquetError::External(cause) },
+            },
+            source => Self::Parquet { path: path.to_owned(), source },
+        }
+    }
 }
 
 impl Classified for LakeError {
     fn class(&self) -> Class {
         match self {
             Self::Occupied { .. } => Class::Occupied,
-            Self::OtherZone { .. } => Class::Settings,
+            Self::OtherZone { .. } | Self::Absent { .. } => Class::Settings,
             Self::Shape(_) => Class::Bug,
             Self::Io(_) | Self::Parquet { .. } | Self::Damaged { .. } => Class::Lake,
         }
@@ -70,6 +87,7 @@ impl Classified for LakeError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Occupied { .. } => Some("run again when it has finished".into()),
+            Self::Absent { .. } => Some("name it with --lake or KEFU_LAKE; `kefu run` makes one".into()),
             Self::OtherZone { lake, .. } => Some(format!("keep --timezone {lake}, or begin another lake with --lake")),
             Self::Damaged { .. } => Some(
                 "fetch that day again: `kefu fetch --date … --force` replaces its messages, and `kefu metrics` then what depends on them"
@@ -77,7 +95,7 @@ impl Classified for LakeError {
             ),
             Self::Io(error) => match error.kind() {
                 std::io::ErrorKind::StorageFull => Some("free some space, then run again; nothing half-written was left".into()),
-                std::io::ErrorKind::PermissionDenied => {
+                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
                     Some("give this user write access to the lake, or choose another one with --lake".into())
                 }
                 _ => None,
@@ -126,15 +144,10 @@ impl Lake {
     /// # Errors
     /// When the folder is there but cannot be listed.
     pub fn days(&self, table: Table, account: &Account) -> Result<BTreeSet<Day>, LakeError> {
-        let folders = match fs_err::read_dir(self.root.join(table.name())) {
-            Ok(folders) => folders,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
-            Err(error) => return Err(error.into()),
-        };
         let mut days = BTreeSet::new();
-        for folder in folders {
-            let name = folder?.file_name();
-            let day = name.to_str().and_then(|name| name.strip_prefix("date=")).and_then(|day| day.parse().ok());
+        for folder in list(&self.root.join(table.name()))? {
+            let name = folder.file_name().and_then(|name| name.to_str());
+            let day = name.and_then(|name| name.strip_prefix("date=")).and_then(|day| day.parse().ok());
             if let Some(day) = day
                 && self.path(table, account, day).is_file()
             {
@@ -144,17 +157,36 @@ impl Lake {
         Ok(days)
     }
 
-    /// Checks that the lake's days are cut in this time zone.
+    /// Checks that the lake's days are cut in this time zone, whoever's they are.
     ///
     /// # Errors
-    /// [`LakeError::OtherZone`] when the account has days of another zone.
-    pub fn require_zone(&self, account: &Account, zone: &str) -> Result<(), LakeError> {
-        for day in self.days(Table::Messages, account)? {
-            // A day that is damaged must not keep anyone from fetching it again; the next one tells as well.
-            let Ok(footer) = self.footer(Table::Messages, account, day) else { continue };
+    /// [`LakeError::OtherZone`] when they are cut in another one.
+    pub fn require_zone(&self, zone: &str) -> Result<(), LakeError> {
+        let mut folders = list(&self.root.join(Table::Messages.name()))?;
+        folders.sort();
+        for path in folders.iter().map(|folder| list(folder)).collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
+            // A file that is damaged must not keep anyone from fetching it again; the next one tells as well.
+            let Ok(footer) = read::footer_of(&path) else { continue };
             let lake = footer.zone();
             return if lake == zone { Ok(()) } else { Err(LakeError::OtherZone { lake: lake.to_owned(), asked: zone.to_owned() }) };
         }
         Ok(())
+    }
+
+    /// Checks that there is a lake to read.
+    ///
+    /// # Errors
+    /// [`LakeError::Absent`] when its folder is not there.
+    pub fn require_folder(&self) -> Result<(), LakeError> {
+        if self.root.is_dir() { Ok(()) } else { Err(LakeError::Absent { root: self.root.clone() }) }
+    }
+}
+
+/// What a folder holds; nothing when it is not there, or is none.
+fn list(folder: &Path) -> Result<Vec<PathBuf>, LakeError> {
+    match fs_err::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
     }
 }

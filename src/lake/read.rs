@@ -1,5 +1,6 @@
 //! Reading partitions back.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -22,9 +23,7 @@ impl Lake {
     /// # Errors
     /// When the partition is missing or not Parquet.
     pub fn footer(&self, table: Table, account: &Account, day: Day) -> Result<Footer, LakeError> {
-        let path = self.path(table, account, day);
-        let metadata = ParquetMetaDataReader::new().parse_and_finish(File::open(&path)?.file());
-        Ok(Footer::of(&metadata.map_err(|error| LakeError::Damaged { path, reason: error.to_string() })?))
+        footer_of(&self.path(table, account, day))
     }
 
     /// The named columns of a partition, in the table's order of columns. Names come as dictionaries: their distinct
@@ -42,6 +41,12 @@ impl Lake {
         let path = self.path(table, account, day);
         read_file(File::open(&path)?, &dictionaries(&table.schema(), columns), columns, BATCH_ROWS)
     }
+}
+
+/// What a file says about itself.
+pub(super) fn footer_of(path: &Path) -> Result<Footer, LakeError> {
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(File::open(path)?.file());
+    Ok(Footer::of(&metadata.map_err(|error| LakeError::Damaged { path: path.to_owned(), reason: error.to_string() })?))
 }
 
 /// The table's schema with the named columns of names as dictionaries.

@@ -88,7 +88,7 @@ impl Lake {
         );
         let schema = table.schema();
         let writer = ArrowWriter::try_new(File::create(file.path())?, schema.clone(), Some(properties(table)))
-            .map_err(|source| LakeError::Parquet { path: file.path().to_owned(), source })?;
+            .map_err(|error| LakeError::parquet(file.path(), error))?;
         Ok(StagedPartition {
             lake: self.clone(),
             table,
@@ -151,14 +151,14 @@ impl StagedPartition {
         for entry in self.footer.key_values() {
             self.writer.append_key_value_metadata(entry);
         }
-        self.writer.finish().map_err(|source| LakeError::Parquet { path: self.file.path().to_owned(), source })?;
+        self.writer.finish().map_err(|error| LakeError::parquet(self.file.path(), error))?;
         Ok(facts)
     }
 
     fn encode_cut(&mut self) -> Result<(), LakeError> {
         while let Some(batch) = self.uncut.next_completed_batch() {
             self.hasher.update(&batch)?;
-            self.writer.write(&batch).map_err(|source| LakeError::Parquet { path: self.file.path().to_owned(), source })?;
+            self.writer.write(&batch).map_err(|error| LakeError::parquet(self.file.path(), error))?;
         }
         Ok(())
     }

@@ -17,6 +17,9 @@ use crate::telemetry::Progress;
 /// Pages between the network and the disk. With one being fetched and one being written, a day costs the memory of four.
 const PAGES_IN_FLIGHT: usize = 2;
 
+/// So many days in a row that could not be reached through all their retries mean that the next one cannot either.
+const UNAVAILABLE_MAX: usize = 3;
+
 /// How many of a day's records may be unreadable: a few, or half of them up to a hundred, or one in a hundred. More mean that WeChat has
 /// changed its format, and that a committed day would be silently short.
 fn rejects_allowed(records: u64) -> u64 {
@@ -91,6 +94,7 @@ pub async fn fetch_days(job: &FetchJob, days: &[Day], progress: &Progress) -> Fe
     let mut running = JoinSet::new();
     let mut day_of_task = HashMap::new();
     let mut is_over = false;
+    let mut unavailable_in_a_row = 0;
     loop {
         while !is_over && running.len() < job.concurrency {
             let Some(day) = waiting.next() else { break };
@@ -117,10 +121,13 @@ pub async fn fetch_days(job: &FetchJob, days: &[Day], progress: &Progress) -> Fe
                     requests = fetched.calls.requests,
                 );
                 report.fetched.push(fetched);
+                unavailable_in_a_row = 0;
             }
             Err(failure) => {
                 // The days under way go on: they commit, or fail by themselves within the bounds of their retries.
                 is_over |= failure.class.ends_the_run();
+                unavailable_in_a_row += usize::from(failure.class == Class::Unavailable);
+                is_over |= unavailable_in_a_row >= UNAVAILABLE_MAX.max(job.concurrency);
                 report.failed.push(DayFailure { day, failure });
             }
         }
@@ -244,7 +251,13 @@ impl StagedDay {
         match rejected {
             Some(rejected) => {
                 rejected.commit()?;
-                messages.commit()?;
+                if let Err(error) = messages.commit() {
+                    if !job.lake.path(Table::Messages, &job.account, self.day).is_file() {
+                        // The first error is the one to report; rejects of a day that is not there mislead nobody but a reader.
+                        let _ = job.lake.remove(Table::Rejects, &job.account, self.day);
+                    }
+                    return Err(error);
+                }
             }
             None => {
                 messages.commit()?;

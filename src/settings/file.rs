@@ -21,7 +21,7 @@ pub(super) struct File {
     pub lake: Option<String>,
     pub timezone: Option<String>,
     pub lookback: Option<u16>,
-    pub concurrency: Option<usize>,
+    pub concurrency: Option<u16>,
     pub metrics: Metrics,
 }
 

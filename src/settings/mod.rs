@@ -78,7 +78,7 @@ pub struct Flags {
     pub timezone: Option<String>,
     pub base_url: Option<String>,
     pub lookback: Option<u16>,
-    pub concurrency: Option<usize>,
+    pub concurrency: Option<u16>,
 }
 
 /// Reads one variable; tests pass a map.
@@ -86,7 +86,8 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// The process's own environment. A variable that is set to nothing counts as not set.
 pub fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+    // A value that is not UTF-8 is wrong where it is used, rather than as good as not set.
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()).filter(|value| !value.is_empty())
 }
 
 /// Everything that was decided, checked.
@@ -100,13 +101,35 @@ pub struct Settings {
     /// How many days up to yesterday a run without days looks at.
     pub lookback: Setting<u16>,
     /// How many days are fetched side by side.
-    pub concurrency: Setting<usize>,
+    pub concurrency: Setting<u16>,
     /// What the metrics depend on.
     pub parameters: Parameters,
     account: Option<Setting<Account>>,
     appid: Option<Setting<String>>,
-    secret: Option<Setting<Secret>>,
-    access_token: Option<Setting<Secret>>,
+    secret: Option<Setting<SecretSource>>,
+    access_token: Option<Setting<SecretSource>>,
+}
+
+/// Where a secret is. A file is read when the secret is needed, and not by commands that call nobody.
+#[derive(Clone, Debug)]
+enum SecretSource {
+    Value(Secret),
+    File(PathBuf),
+}
+
+impl Setting<SecretSource> {
+    fn read(&self) -> Result<Secret, SettingsError> {
+        let text = match &self.value {
+            SecretSource::Value(secret) => secret.expose().to_owned(),
+            SecretSource::File(path) => fs_err::read_to_string(path)
+                .map_err(|error| SettingsError::Wrong { origin: self.origin.clone(), reason: error.to_string() })?,
+        };
+        // A line's end is easily copied along.
+        match text.trim() {
+            "" => Err(SettingsError::Wrong { origin: self.origin.clone(), reason: "it is empty".into() }),
+            secret => Ok(Secret::new(secret.to_owned())),
+        }
+    }
 }
 
 impl Settings {
@@ -128,7 +151,9 @@ impl Settings {
                 Some(path) => Setting { value: path.clone(), origin: Origin::Flag("--lake") },
                 None => sources
                     .text(("--lake", None), "KEFU_LAKE", ("lake", &file.values.lake))
-                    .map_or_else(|| Setting { value: PathBuf::from("data/lake"), origin: Origin::Default }, |text| text.map(PathBuf::from)),
+                    .map(|text| text.try_map(|path| if path.is_empty() { Err("it is empty".to_owned()) } else { Ok(PathBuf::from(path)) }))
+                    .transpose()?
+                    .unwrap_or_else(|| Setting { value: PathBuf::from("data/lake"), origin: Origin::Default }),
             },
             base_url: sources
                 .text(("--base-url", flags.base_url.clone()), "KEFU_BASE_URL", ("base_url", &file.values.base_url))
@@ -148,12 +173,12 @@ impl Settings {
                 .map(|text| text.try_map(Account::new))
                 .transpose()?,
             appid: sources.text(("", None), "KEFU_APPID", ("appid", &file.values.appid)),
-            secret: sources.secret("KEFU_SECRET", ("secret", &file.values.secret), ("secret_file", &file.values.secret_file))?,
+            secret: sources.secret("KEFU_SECRET", ("secret", &file.values.secret), ("secret_file", &file.values.secret_file)),
             access_token: sources.secret(
                 "KEFU_ACCESS_TOKEN",
                 ("access_token", &file.values.access_token),
                 ("access_token_file", &file.values.access_token_file),
-            )?,
+            ),
         })
     }
 
@@ -178,13 +203,13 @@ impl Settings {
     /// When there is neither a token nor an id with its secret.
     pub fn credential(&self) -> Result<Credential, SettingsError> {
         // A secret in the environment goes before a token in the file.
-        let is_closer = |secret: &Setting<Secret>, token: &Setting<Secret>| {
+        let is_closer = |secret: &Setting<SecretSource>, token: &Setting<SecretSource>| {
             matches!((&secret.origin, &token.origin), (Origin::Environment(_), Origin::File { .. }))
         };
         let token = self.access_token.as_ref().filter(|token| !self.secret.as_ref().is_some_and(|secret| is_closer(secret, token)));
         match (token, &self.appid, &self.secret) {
-            (Some(token), _, _) => Ok(Credential::AccessToken(token.value.clone())),
-            (None, Some(appid), Some(secret)) => Ok(Credential::AppSecret { appid: appid.value.clone(), secret: secret.value.clone() }),
+            (Some(token), _, _) => Ok(Credential::AccessToken(token.read()?)),
+            (None, Some(appid), Some(secret)) => Ok(Credential::AppSecret { appid: appid.value.clone(), secret: secret.read()? }),
             (None, None, _) => Err(SettingsError::Missing {
                 what: "the app id",
                 remedy: "set KEFU_APPID and KEFU_SECRET, or KEFU_ACCESS_TOKEN if another service manages the token; `kefu demo` needs neither",
@@ -198,10 +223,6 @@ impl Settings {
 }
 
 impl<T> Setting<T> {
-    fn map<U>(self, change: impl FnOnce(T) -> U) -> Setting<U> {
-        Setting { value: change(self.value), origin: self.origin }
-    }
-
     fn try_map<U>(self, change: impl FnOnce(T) -> Result<U, String>) -> Result<Setting<U>, SettingsError> {
         match change(self.value) {
             Ok(value) => Ok(Setting { value, origin: self.origin }),
@@ -261,9 +282,10 @@ impl Sources<'_> {
         let in_environment = match (self.environment)(variable) {
             Some(text) => {
                 let origin = Origin::Environment(variable);
-                let value = text
-                    .parse()
-                    .map_err(|_| SettingsError::Wrong { origin: origin.clone(), reason: format!("`{text}` is not a number in range") })?;
+                let value = text.parse().map_err(|_| SettingsError::Wrong {
+                    origin: origin.clone(),
+                    reason: format!("`{text}` is not a number from {} to {}", allowed.start(), allowed.end()),
+                })?;
                 Some(Setting { value, origin })
             }
             None => None,
@@ -285,22 +307,14 @@ impl Sources<'_> {
         variable: &'static str,
         (key, filed): (&'static str, &Option<Secret>),
         (path_key, path): (&'static str, &Option<PathBuf>),
-    ) -> Result<Option<Setting<Secret>>, SettingsError> {
-        if let Some(value) = (self.environment)(variable) {
-            return Ok(Some(Setting { value: Secret::new(value), origin: Origin::Environment(variable) }));
-        }
-        if let Some(value) = filed {
-            return Ok(Some(Setting { value: value.clone(), origin: self.in_file(key) }));
-        }
-        let Some(path) = path else { return Ok(None) };
+    ) -> Option<Setting<SecretSource>> {
+        let value = |secret: Secret, origin: Origin| Setting { value: SecretSource::Value(secret), origin };
         // A relative path is relative to the settings file, not to wherever kefu was started.
-        let path = self.file.path.parent().unwrap_or(Path::new("")).join(path);
-        let text = fs_err::read_to_string(path).map_err(SettingsError::Unreadable)?;
-        let origin = self.in_file(path_key);
-        match text.trim() {
-            "" => Err(SettingsError::Wrong { origin, reason: "the file it names is empty".into() }),
-            secret => Ok(Some(Setting { value: Secret::new(secret.to_owned()), origin })),
-        }
+        let beside = |path: &PathBuf| self.file.path.parent().unwrap_or(Path::new("")).join(path);
+        (self.environment)(variable)
+            .map(|secret| value(Secret::new(secret), Origin::Environment(variable)))
+            .or_else(|| filed.clone().map(|secret| value(secret, self.in_file(key))))
+            .or_else(|| path.as_ref().map(|path| Setting { value: SecretSource::File(beside(path)), origin: self.in_file(path_key) }))
     }
 
     fn parameters(&self, zone: &str) -> Result<Parameters, SettingsError> {

@@ -68,7 +68,11 @@ impl FromStr for FaultKind {
         let kind = match (words.next().unwrap_or_default(), words.next(), words.next()) {
             ("errcode", Some(code), None) => Self::ErrorCode(code.parse().map_err(|_| format!("`{code}` is not an error code"))?),
             ("status", Some(status), retry_after) => Self::Status {
-                status: status.parse().map_err(|_| format!("`{status}` is not an HTTP status"))?,
+                status: status
+                    .parse()
+                    .ok()
+                    .filter(|status| (200..600).contains(status))
+                    .ok_or_else(|| format!("`{status}` is not an HTTP status"))?,
                 retry_after: match retry_after {
                     None => None,
                     Some(word) => Some(

@@ -34,7 +34,7 @@ pub struct Recorded {
 #[derive(Debug)]
 struct Line {
     bytes: Vec<u8>,
-    /// Time of the record; of the one before, where it cannot be read.
+    /// Time of the record; of the one before (of the first one), where it cannot be read.
     time: i64,
     msgid: i64,
 }
@@ -57,19 +57,22 @@ impl Recorded {
 
     /// Records given one by one, each a JSON object, or what should have been one.
     pub fn from_lines(lines: impl IntoIterator<Item = Vec<u8>>, by_time: bool) -> Self {
-        let mut time = 0;
         let mut workers = std::collections::BTreeSet::new();
+        let mut time = None;
         let mut lines: Vec<Line> = lines
             .into_iter()
             .filter(|bytes| !bytes.trim_ascii().is_empty())
             .map(|bytes| {
                 if let Ok(glimpse) = serde_json::from_str::<Glimpse>(&repair(&bytes)) {
-                    time = glimpse.time.as_i64().or_else(|| glimpse.time.as_str()?.trim().parse().ok()).unwrap_or(time);
+                    time = glimpse.time.as_i64().or_else(|| glimpse.time.as_str()?.trim().parse().ok()).or(time);
                     workers.extend(glimpse.worker.as_str().map(|worker| worker.trim().to_owned()));
                 }
-                Line { bytes, time, msgid: 0 }
+                Line { bytes, time: time.unwrap_or(i64::MIN), msgid: 0 }
             })
             .collect();
+        // Those before the first one that says its time.
+        let first = lines.iter().map(|line| line.time).find(|time| *time > i64::MIN).unwrap_or(0);
+        lines.iter_mut().take_while(|line| line.time == i64::MIN).for_each(|line| line.time = first);
         if by_time {
             lines.sort_by_key(|line| line.time);
         }

@@ -260,7 +260,8 @@ fn misbehave(fault: Option<FaultKind>, answer: impl FnOnce() -> Answer) -> Resul
         Some(FaultKind::Reset) => Err(Reset),
         Some(FaultKind::Cut) => Ok(answer().map(|body| SimulatedBody { is_cut: true, ..body })),
         Some(FaultKind::Html) => Ok(plain(200, "text/html", b"<html><body>Please log in to the network</body></html>".as_slice())),
-        Some(FaultKind::ErrorCode(code)) => Ok(error(code, "simulated, invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist")),
+        Some(FaultKind::ErrorCode(40164)) => Ok(error(40164, "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist")),
+        Some(FaultKind::ErrorCode(code)) => Ok(error(code, "simulated")),
         Some(FaultKind::Status { status, retry_after }) => {
             let mut answer = plain(status, "text/html", b"<html></html>".as_slice());
             if let Some(wait) = retry_after {

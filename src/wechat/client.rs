@@ -45,6 +45,15 @@ impl CallError {
         }
     }
 
+    /// The same error without a secret that the server may have repeated.
+    #[must_use]
+    pub fn hiding(self, secret: &Secret) -> Self {
+        match self {
+            Self::Api(error) => Self::Api(error.hiding(secret)),
+            other => other,
+        }
+    }
+
     /// The same error, when it is about a token that kefu cannot renew.
     pub fn on_given_token(self) -> Self {
         match self {
@@ -58,8 +67,9 @@ impl Classified for CallError {
     fn class(&self) -> Class {
         match self {
             Self::Api(error) => error.class(),
-            Self::GivenToken(_) => Class::Refused,
-            Self::Status { .. } if !self.is_transient() => Class::Refused,
+            Self::GivenToken(_) | Self::Status { status: 401 | 403 | 407, .. } => Class::Refused,
+            // A page that is not there, a redirect: this is not WeChat's API.
+            Self::Status { .. } if !self.is_transient() => Class::Settings,
             _ => Class::Unavailable,
         }
     }
@@ -70,6 +80,10 @@ impl Classified for CallError {
             Self::GivenToken(_) => Some("set KEFU_ACCESS_TOKEN to a current token from the service that manages it".into()),
             Self::Status { status: 407, .. } => Some("the proxy between here and WeChat wants a password".into()),
             Self::Status { .. } if !self.is_transient() => Some("check the base URL, and any proxy between here and WeChat".into()),
+            Self::Unreadable(_) => Some(
+                "WeChat, or something on the way to it, does not answer in a form that kefu knows; run again, and if it stays, report it"
+                    .into(),
+            ),
             _ => Some("check the network between here and WeChat, then run again; what was fetched stays".into()),
         }
     }

@@ -1,5 +1,6 @@
 //! WeChat's error codes, and what each asks for.
 
+use super::Secret;
 use crate::failure::{Class, Classified};
 
 /// An error that WeChat itself reported, inside an HTTP 200.
@@ -43,6 +44,12 @@ impl ApiError {
             // The known refusals, and whatever code is not known: going on would be a guess.
             _ => Action::StopRefused,
         }
+    }
+
+    /// The same error without a secret that the server may have repeated.
+    #[must_use]
+    pub fn hiding(self, secret: &Secret) -> Self {
+        Self { message: secret.hidden_in(&self.message), ..self }
     }
 
     /// The address that WeChat saw, in `invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist`.

@@ -29,6 +29,11 @@ impl Secret {
         Self(value)
     }
 
+    /// A text with something else in place of the value.
+    pub fn hidden_in(&self, text: &str) -> String {
+        if self.0.is_empty() { text.to_owned() } else { text.replace(&self.0, "(secret)") }
+    }
+
     /// The value, for the one call that needs it.
     pub fn expose(&self) -> &str {
         &self.0

@@ -126,7 +126,7 @@ impl Tokens {
             Credential::AppSecret { appid, secret } => {
                 let request = StableTokenRequest { grant_type: "client_credential", appid, secret: secret.expose(), force_refresh };
                 let body = self.client.post("cgi-bin/stable_token", None, &request).await?;
-                parse_token(&body)?
+                parse_token(&body).map_err(|error| error.hiding(secret))?
             }
         };
         if force_refresh {

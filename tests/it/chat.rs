@@ -77,16 +77,11 @@ impl Chat {
 
     /// With `[metrics]` as in `kefu.toml`, but for the two durations.
     pub fn with_rules(mut self, toml: &str) -> Self {
-        #[derive(serde::Deserialize)]
+        #[derive(Default, serde::Deserialize)]
         #[serde(default)]
         struct Rules {
             auto_reply: Vec<AutoReply>,
             business_hours: Option<BusinessHours>,
-        }
-        impl Default for Rules {
-            fn default() -> Self {
-                Self { auto_reply: Vec::new(), business_hours: None }
-            }
         }
         let rules: Rules = toml::from_str(toml).unwrap();
         self.parameters.auto_reply = rules.auto_reply;

@@ -330,3 +330,41 @@ fn a_damaged_day_can_be_fetched_again() {
     assert!(world.kefu(&simulator, &["run", "--date", "2024-05-13", "--force"]).status.success());
     assert!(world.bytes("2024-05-13") == whole);
 }
+
+#[test]
+fn a_secret_that_the_server_repeats_is_not_shown() {
+    let error = kefu::wechat::ApiError { code: 40125, message: "bad secret hunter2".into(), on_token_endpoint: true };
+    assert_eq!(error.hiding(&kefu::wechat::Secret::new("hunter2".into())).to_string(), "WeChat answered 40125: bad secret (secret)");
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_an_error() {
+    let world = World::new();
+    let full = fs_err::OpenOptions::new().write(true).open("/dev/full");
+    let Ok(full) = full else { return };
+    let status = world.command(&["demo"]).stdout(full.into_parts().0).stderr(std::process::Stdio::null()).status().unwrap();
+    assert_eq!(status.code(), Some(73));
+}
+
+#[test]
+fn metrics_without_a_lake_say_so_and_make_none() {
+    let world = World::new();
+    let output = world.command(&["metrics"]).env("KEFU_ACCOUNT", "acme").output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    assert!(stderr(&output).contains("there is no lake at") && !world.lake_folder().exists(), "{}", stderr(&output));
+}
+
+#[test]
+fn one_lake_has_one_time_zone_whoever_the_account() {
+    let world = World::new();
+    let simulator = world.simulate(records(1), world.options(&[]));
+    assert!(world.kefu(&simulator, &["run", "--date", "2016-06-01"]).status.success());
+    let mut command = world.command(&["run", "--date", "2016-06-01", "--timezone", "UTC"]);
+    let settings = [
+        ("KEFU_BASE_URL", simulator.base_url()),
+        ("KEFU_APPID", APPID.into()),
+        ("KEFU_SECRET", SECRET.into()),
+        ("KEFU_ACCOUNT", "other".into()),
+    ];
+    assert_eq!(command.envs(settings).output().unwrap().status.code(), Some(78));
+}

@@ -331,3 +331,43 @@ fn the_size_of_a_page_and_the_number_of_days_at_once_do_not_change_a_byte() {
         }
     }
 }
+
+#[test]
+fn a_record_of_another_window_is_that_window_s_whatever_else_is_wrong_with_it() {
+    let broken = record(MIDNIGHT + 86_400, "x").replace("oC1", "");
+    for end_inclusive in [false, true] {
+        let world = World::new();
+        let options = Options { end_inclusive, ..world.options(&[]) };
+        let night = world.fetch_with(recorded([record(MIDNIGHT, "y"), broken.clone()]), options, &["2016-06-01", "2016-06-02"]);
+        assert_eq!(night.report.fetched.iter().map(|day| day.rejects).collect::<Vec<_>>(), [0, 1], "{end_inclusive}");
+    }
+}
+
+#[test]
+fn an_array_is_no_record_and_a_whole_number_may_be_written_with_a_point() {
+    let world = World::new();
+    let whole = record(MIDNIGHT, "whole").replace("2003", "2003.0");
+    let night = world.fetch(recorded([record(MIDNIGHT, "x"), format!(r#"["oC1","A",2003,"array",{MIDNIGHT}]"#), whole]), &[], &[DAY]);
+    assert_eq!(night.report.fetched[0].rejects, 1);
+    assert_eq!(world.texts(DAY), ["x", "whole"]);
+    assert!(world.rows("rejects", DAY)[0][3].contains("expected an object"), "{:?}", world.rows("rejects", DAY));
+}
+
+#[test]
+fn an_outage_ends_a_long_run_after_a_few_days() {
+    let world = World::new();
+    let days: Vec<String> = (1..=30).map(|day| format!("2016-06-{day:02}")).collect();
+    let night = world.fetch(records(1), &["status:500"], &days.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(night.report.class(), Some(Class::Unavailable));
+    assert_eq!((night.report.failed.len(), night.report.given_up.len()), (3, 27));
+}
+
+#[test]
+fn a_failed_commit_leaves_no_rejects_behind() {
+    let world = World::new();
+    // A folder stands where the file should go.
+    fs_err::create_dir_all(world.path("messages", DAY)).unwrap();
+    let night = world.fetch(recorded([record(MIDNIGHT, "x"), r#"{"no":"record"}"#.into()]), &[], &[DAY]);
+    assert_eq!(night.failure(), Class::Lake);
+    assert!(!world.has(Table::Rejects, DAY) && world.staged_files().is_empty());
+}

@@ -10,5 +10,6 @@ mod fetching;
 mod lake_files;
 mod oracle;
 mod properties;
+mod staleness;
 mod worked_cases;
 mod world;

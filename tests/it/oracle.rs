@@ -219,7 +219,7 @@ impl<'a> Oracle<'a> {
     }
 
     pub fn sessions(&self) -> Vec<Row> {
-        let mut sessions: Vec<(&String, Vec<&(Message, Kind)>, bool)> = Vec::new();
+        let mut sessions = Vec::new();
         for (customer, timeline) in &self.timelines {
             let starts = |entry: &(Message, Kind)| matches!(entry.1, Kind::Outreach | Kind::TurnStart { opens_session: true });
             for (start, entry) in timeline.iter().enumerate() {
@@ -228,7 +228,7 @@ impl<'a> Oracle<'a> {
                 }
                 let end = (start + 1..timeline.len()).find(|next| starts(&timeline[*next])).unwrap_or(timeline.len());
                 let is_superseded = timeline.get(end).is_some_and(|(message, _)| is_in(message));
-                sessions.push((customer, timeline[start..end].iter().collect(), is_superseded));
+                sessions.push((customer, timeline[start..end].iter().collect::<Vec<_>>(), is_superseded));
             }
         }
         sessions.sort_by_key(|(customer, messages, _)| (messages[0].0.sent_at, (*customer).clone(), messages[0].0.seq));

@@ -1,0 +1,144 @@
+//! Metric partitions as things that are built: exactly those are written again whose inputs have changed, and however they are asked for they
+//! are the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use kefu::calendar::{Day, DayRange};
+use kefu::metrics::{AutoReply, Parameters};
+use kefu::pipeline::{MetricsJob, refresh_metrics};
+use kefu::simulator::{Generated, GeneratorOptions};
+use kefu::telemetry::Progress;
+
+use crate::chat::day;
+use crate::world::World;
+
+const FIRST: &str = "2024-03-01";
+
+fn generated(seed: u64) -> Generated {
+    Generated::new(GeneratorOptions { first_day: day(FIRST), days: 60, messages_per_day: 60, seed })
+}
+
+fn fetch(world: &World, seed: u64, days: impl IntoIterator<Item = Day>) {
+    let days: Vec<String> = days.into_iter().map(|day| day.to_string()).collect();
+    let night = world.fetch(generated(seed), &[], &days.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(night.report.failed.is_empty(), "{:?}", night.report.failed);
+}
+
+fn nth(number: i64) -> Day {
+    day(FIRST).plus(number)
+}
+
+fn job(world: &World) -> MetricsJob {
+    MetricsJob {
+        lake: world.lake(),
+        account: world.account(),
+        zone: world.zone.clone(),
+        parameters: Parameters::in_zone(world.zone.name()),
+    }
+}
+
+/// Computes what is stale, and gives the days of which a file was written.
+fn refresh(world: &World, job: &MetricsJob) -> BTreeSet<Day> {
+    let before = metric_files(world);
+    let _lock = job.lake.hold().unwrap();
+    let report = refresh_metrics(job, None, &Progress::hidden()).unwrap();
+    let changed: BTreeSet<Day> = metric_files(world)
+        .into_iter()
+        .filter(|(path, (_, modified))| before.get(path).is_none_or(|(_, before)| before != modified))
+        .map(|(path, _)| day(path.parent().unwrap().file_name().unwrap().to_str().unwrap().strip_prefix("date=").unwrap()))
+        .collect();
+    assert_eq!(changed, report.computed.iter().copied().collect());
+    changed
+}
+
+fn metric_files(world: &World) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
+    let file = |path: PathBuf| {
+        let modified = fs_err::metadata(&path).unwrap().modified().unwrap();
+        (path.clone(), (fs_err::read(path).unwrap(), modified))
+    };
+    world.table_files().into_iter().filter(|path| !path.to_string_lossy().contains("/messages/")).map(file).collect()
+}
+
+fn contents(world: &World) -> BTreeMap<PathBuf, Vec<u8>> {
+    let relative = |path: PathBuf| path.strip_prefix(world.lake_folder()).unwrap().to_owned();
+    world.table_files().into_iter().map(|path| (relative(path.clone()), fs_err::read(path).unwrap())).collect()
+}
+
+fn days(first: i64, last: i64) -> BTreeSet<Day> {
+    (first..=last).map(nth).collect()
+}
+
+#[test]
+fn exactly_what_depends_on_a_change_is_written_again() {
+    let world = World::new();
+    // Day 40 is missing.
+    fetch(&world, 1, (0..60).filter(|number| *number != 40).map(nth));
+    let job = job(&world);
+    assert_eq!(refresh(&world, &job).len(), 59);
+    assert!(refresh(&world, &job).is_empty());
+
+    // The same records again: nothing depends on when they were fetched.
+    fetch(&world, 1, [nth(20)]);
+    assert!(refresh(&world, &job).is_empty());
+
+    // Other records: what may look at the day, from three days before to two days after.
+    fetch(&world, 2, [nth(20)]);
+    assert_eq!(refresh(&world, &job), days(17, 22));
+
+    // A file that is gone, or damaged.
+    fs_err::remove_file(world.path("sessions", &nth(5).to_string())).unwrap();
+    fs_err::write(world.path("worker_hourly", &nth(7).to_string()), "garbage").unwrap();
+    assert_eq!(refresh(&world, &job), [nth(5), nth(7)].into());
+
+    // The missing day comes late: it lengthens the view of those around it.
+    fetch(&world, 1, [nth(40)]);
+    assert_eq!(refresh(&world, &job), days(37, 42));
+
+    // A rule.
+    let with_rule = MetricsJob {
+        parameters: Parameters {
+            auto_reply: vec![AutoReply { prefix: Some("您好".into()), ..AutoReply::default() }],
+            ..job.parameters.clone()
+        },
+        ..job.clone()
+    };
+    assert_eq!(refresh(&world, &with_rule).len(), 60);
+    assert_eq!(refresh(&world, &job).len(), 60);
+}
+
+#[test]
+fn the_files_are_the_same_however_they_were_asked_for() {
+    let at_once = World::new();
+    fetch(&at_once, 1, (0..60).map(nth));
+    refresh(&at_once, &job(&at_once));
+    let expected = contents(&at_once);
+    assert_eq!(expected.len(), 60 * 6);
+
+    // Night after night, in an order that leaves gaps and fills them.
+    let piecemeal = World::new();
+    for start in [30, 0, 45, 15] {
+        for night in (start..start + 15).step_by(5) {
+            fetch(&piecemeal, 1, (night..night + 5).rev().map(nth));
+            refresh(&piecemeal, &job(&piecemeal));
+        }
+    }
+    assert!(contents(&piecemeal) == expected);
+
+    // Fetched at once, computed a day at a time.
+    let alone = World::new();
+    fetch(&alone, 1, (0..60).map(nth));
+    for number in (0..60).rev() {
+        let range = DayRange { first: nth(number), last: nth(number) };
+        assert_eq!(refresh_metrics(&job(&alone), Some(range), &Progress::hidden()).unwrap().computed, [nth(number)]);
+    }
+    assert!(contents(&alone) == expected);
+
+    // On one thread, by the command line.
+    let single = World::new();
+    fetch(&single, 1, (0..60).map(nth));
+    let output = single.command(&["metrics", "--threads", "1"]).env("KEFU_ACCOUNT", "acme").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(contents(&single) == expected);
+}
