@@ -64,6 +64,10 @@ pub enum Command {
     ///
     /// The first line on stdout is a JSON object: base_url, appid, secret. Runs until it is stopped.
     Simulate(SimulateArgs),
+    /// Completions for a shell, to be read by it
+    Completions { shell: clap_complete::Shell },
+    /// The manual page: `kefu man | man -l -`
+    Man,
 }
 
 #[derive(Debug, Args)]

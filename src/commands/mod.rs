@@ -2,6 +2,7 @@
 
 mod days;
 mod demo;
+mod manual;
 mod metrics;
 mod run;
 mod simulate;
@@ -24,6 +25,8 @@ pub fn execute(cli: &Cli) -> Result<Option<Class>, Failure> {
         Command::Demo => demo::execute(&cli.global),
         Command::Status(args) => status::execute(&cli.global, args),
         Command::Sql => sql::execute(&cli.global),
+        Command::Completions { shell } => manual::completions(*shell),
+        Command::Man => manual::man(),
         Command::Simulate(args) => simulate::execute(args),
     }
 }

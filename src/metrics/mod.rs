@@ -189,7 +189,7 @@ impl<'a> Stage<'a> {
         };
         let targets = targets_frame(targets)?;
         let timeline = timeline::timeline(history.frame().lazy(), parameters).collect()?;
-        let turns = response_pairs::turns(timeline.clone().lazy());
+        let turns = response_pairs::turns(response_pairs::members(timeline.clone().lazy()));
         let pairs = response_pairs::response_pairs(turns, targets.clone().lazy(), parameters, open_hours).collect()?;
         Ok(Self { history, parameters, targets, timeline, pairs })
     }

@@ -4,16 +4,55 @@ use polars::prelude::*;
 
 use super::Parameters;
 use super::statistics::no_seconds;
-use super::timeline::{is_in_view, may_be_answered};
+use super::timeline::{counted_since, is_in_view, may_be_answered, since};
 
 /// From the timeline and the targets (`day`, `horizon`, `is_final`), the rows of `sessions` that began on those days, with `day` beside
 /// the table's columns, by (`day`, `started_at`, `openid`).
 pub(super) fn sessions(timeline: LazyFrame, targets: LazyFrame, parameters: &Parameters) -> LazyFrame {
-    let of_turns = || col("inbound").or(col("is_reply"));
-    let first_reply = col("is_reply").and(col("is_first"));
-    let is_pending = col("is_superseded").not().and(may_be_answered(parameters));
+    let is_end = col("session").neq(col("session").shift(lit(-1))).fill_null(lit(true));
+    let changes_worker = col("worker").neq(col("worker").shift(lit(1))).and(col("starts_session").not()).fill_null(lit(false));
+    let counted = |property: Expr| counted_since("starts_session", property);
+    // The value in the latest row with the property.
+    let latest = |property: Expr, value: Expr| {
+        when(property).then(value).otherwise(lit(NULL)).fill_null_with_strategy(FillNullStrategy::Forward(None))
+    };
+    let is_of_turn = col("inbound").or(col("is_reply"));
+    let is_first_reply = || col("is_reply").and(col("is_first"));
+
+    let messages = timeline.filter(is_in_view("day", "session_day"));
+    let sessions = messages
+        .clone()
+        .with_columns([
+            is_end.alias("is_end"),
+            since("starts_session", col("sent_at")).alias("started_at"),
+            since("starts_session", col("inbound")).alias("by_customer"),
+            counted(col("inbound")).alias("customer_messages"),
+            counted(col("inbound").not()).alias("worker_messages"),
+            counted(col("starts_turn")).alias("turns"),
+            // A reply answers one turn.
+            counted(col("is_reply")).alias("answered"),
+            counted(changes_worker).alias("worker_changes"),
+            // Whether the last turn ends with a reply, and when it was asked last. Of no use in a session without a turn.
+            latest(is_of_turn, col("is_reply")).alias("is_answered"),
+            latest(col("inbound"), col("sent_at")).alias("last_asked_at"),
+            // The reply to the turn that opened the session, if it has one.
+            counted(is_first_reply()).alias("first_replies"),
+            latest(is_first_reply(), col("sent_at")).alias("first_replied_at"),
+        ])
+        .filter(col("is_end"))
+        .join(targets, [col("session_day")], [col("day")], JoinArgs::new(JoinType::Inner));
+
+    // Distinct workers, where there is more than one.
+    let of_several = sessions.clone().filter(col("worker_changes").gt(lit(0))).select([col("session")]);
+    let several_workers = messages
+        .join(of_several, [col("session")], [col("session")], JoinArgs::new(JoinType::Semi))
+        .group_by([col("session")])
+        .agg([col("worker").n_unique().alias("workers")]);
+
+    let is_pending =
+        col("next_starts_turn").and(is_in_view("next_day", "session_day")).fill_null(lit(false)).not().and(may_be_answered(parameters));
     // By the last turn; a session without one is nothing but outreach.
-    let outcome = when(col("is_answered").is_null())
+    let outcome = when(col("turns").eq(lit(0)))
         .then(lit("outreach"))
         .when(col("is_answered"))
         .then(lit("completed"))
@@ -22,38 +61,26 @@ pub(super) fn sessions(timeline: LazyFrame, targets: LazyFrame, parameters: &Par
         .when(col("worker_messages").eq(lit(0)))
         .then(lit("missed"))
         .otherwise(lit("dropped"));
-
-    timeline
-        .filter(is_in_view("day", "session_day"))
-        .group_by([col("session")])
-        .agg([
-            col("session_day").first().alias("day"),
-            col("customer").first(),
-            col("sent_at").first().alias("started_at"),
-            col("sent_at").last().alias("ended_at"),
-            when(col("inbound").first()).then(lit("customer")).otherwise(lit("worker")).alias("initiated_by"),
-            col("inbound").sum().cast(DataType::Int64).alias("customer_messages"),
-            col("inbound").not().sum().cast(DataType::Int64).alias("worker_messages"),
-            col("starts_turn").sum().alias("turns"),
-            // A reply answers one turn.
-            col("is_reply").sum().alias("answered"),
-            col("worker").n_unique().alias("workers"),
-            // Whether the last turn ends with a reply; null without a turn.
-            col("is_reply").filter(of_turns()).last().alias("is_answered"),
-            col("sent_at").filter(col("inbound")).last().alias("last_asked_at"),
-            // The reply to the turn that opened the session.
-            col("sent_at").filter(first_reply).first().alias("first_replied_at"),
-            col("next_starts_turn").and(is_in_view("next_day", "session_day")).last().alias("is_superseded"),
-        ])
-        .join(targets, [col("day")], [col("day")], JoinArgs::new(JoinType::Inner))
-        .with_columns([
+    sessions
+        .join(several_workers, [col("session")], [col("session")], JoinArgs::new(JoinType::Left))
+        .select([
+            col("session_day").alias("day"),
+            col("session"),
+            col("customer").alias("openid"),
+            col("started_at"),
+            col("sent_at").alias("ended_at"),
+            when(col("by_customer")).then(lit("customer")).otherwise(lit("worker")).alias("initiated_by"),
             outcome.alias("outcome"),
-            when(col("first_replied_at").is_not_null())
+            when(col("first_replies").gt(lit(0)))
                 .then(col("first_replied_at") - col("started_at"))
                 .otherwise(no_seconds())
                 .alias("first_response_seconds"),
+            col("customer_messages"),
+            col("worker_messages"),
+            col("turns"),
+            col("answered"),
+            col("workers").fill_null(lit(1)),
         ])
         // Sessions of one customer within the same second stay in their order.
-        .sort(["day", "started_at", "customer", "session"], SortMultipleOptions::default())
-        .with_column(col("customer").alias("openid"))
+        .sort(["day", "started_at", "openid", "session"], SortMultipleOptions::default())
 }

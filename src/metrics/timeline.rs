@@ -47,18 +47,24 @@ pub(super) fn timeline(messages: LazyFrame, parameters: &Parameters) -> LazyFram
         .with_column(starts_session.alias("starts_session"))
         .with_columns([
             col("starts_turn").cum_sum(false).alias("turn"),
-            since_start("starts_turn", "day").alias("turn_day"),
-            since_start("starts_turn", "starts_session").alias("is_first"),
+            since("starts_turn", col("day")).alias("turn_day"),
+            since("starts_turn", col("starts_session")).alias("is_first"),
             col("starts_session").cum_sum(false).alias("session"),
-            since_start("starts_session", "day").alias("session_day"),
+            since("starts_session", col("day")).alias("session_day"),
             next("day").alias("next_day"),
             next("starts_turn").fill_null(lit(false)).alias("next_starts_turn"),
         ])
 }
 
-/// The value of a column in the latest row that starts something.
-fn since_start(starts: &str, column: &str) -> Expr {
-    when(col(starts)).then(col(column)).otherwise(lit(NULL)).fill_null_with_strategy(FillNullStrategy::Forward(None))
+/// What an expression was in the latest row that starts something (a turn, a session).
+pub(super) fn since(starts: &str, expression: Expr) -> Expr {
+    when(col(starts)).then(expression).otherwise(lit(NULL)).fill_null_with_strategy(FillNullStrategy::Forward(None))
+}
+
+/// How many rows have had the property since the latest row that starts something, that one and the present one included.
+pub(super) fn counted_since(starts: &str, property: Expr) -> Expr {
+    let so_far = || property.clone().cum_sum(false).cast(DataType::Int64);
+    so_far() - since(starts, so_far() - property.clone().cast(DataType::Int64))
 }
 
 /// Whether a day may be looked at by the partition of the day in column `of`: it is at most the third one after.

@@ -16,7 +16,7 @@ use crate::metrics::{self, DAYS_AFTER, DAYS_BEFORE, DEFINITIONS_VERSION, History
 use crate::telemetry::Progress;
 
 /// Messages that are in memory at once, unless a single day needs more.
-const ROWS_AT_ONCE: usize = 4_000_000;
+const ROWS_AT_ONCE: usize = 1_000_000;
 
 /// What to compute, and from which lake.
 #[derive(Clone, Debug)]

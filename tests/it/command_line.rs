@@ -247,7 +247,7 @@ fn the_demo_is_the_same_for_everyone() {
 #[test]
 fn the_help_says_what_there_is() {
     let world = World::new();
-    for command in ["", "run", "fetch", "metrics", "demo", "simulate"] {
+    for command in ["", "run", "fetch", "metrics", "demo", "status", "sql", "simulate"] {
         let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         let output = world.command(&arguments).output().unwrap();
         insta::assert_snapshot!(format!("help_{command}"), stdout(&output));
@@ -367,4 +367,15 @@ fn one_lake_has_one_time_zone_whoever_the_account() {
         ("KEFU_ACCOUNT", "other".into()),
     ];
     assert_eq!(command.envs(settings).output().unwrap().status.code(), Some(78));
+}
+
+#[test]
+fn completions_and_the_manual_page_are_there() {
+    let world = World::new();
+    for (arguments, words) in
+        [(&["completions", "bash"][..], "complete -F _kefu"), (&["completions", "zsh"], "#compdef kefu"), (&["man"], ".TH kefu")]
+    {
+        let output = world.command(arguments).output().unwrap();
+        assert!(output.status.success() && stdout(&output).contains(words), "{arguments:?}");
+    }
 }
