@@ -2,7 +2,7 @@
 
 use crate::cli::GlobalArgs;
 use crate::failure::{Class, Failure};
-use crate::lake::Table;
+use crate::lake::{Lake, Table};
 use crate::settings::{self, Settings};
 use crate::telemetry;
 
@@ -11,15 +11,17 @@ const VIEWS: &str = include_str!("views.sql");
 
 pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
     let settings = Settings::resolve(&global.flags(), &settings::environment)?;
-    let lake = &settings.lake.value;
+    let lake = Lake::at(&settings.lake.value);
+    lake.require_folder()?;
+    lake.require_zone(settings.zone.value.name())?;
     // DuckDB looks for the files when the view is used, from wherever it was started then.
-    let lake = std::path::absolute(lake).unwrap_or_else(|_| lake.clone());
+    let root = std::path::absolute(lake.root()).unwrap_or_else(|_| lake.root().to_owned());
     let zone = literal(settings.zone.value.name());
     let mut script = format!("-- Views over a kefu lake, for DuckDB.\nSET TimeZone = {zone};\n\n");
     for table in Table::ALL {
-        let files = literal(&lake.join(table.name()).join("*").join("*.parquet").display().to_string());
+        let files = literal(&format!("{}/*/*.parquet", without_wildcards(&root.join(table.name()).display().to_string())));
         let schema = table.schema();
-        if lake.join(table.name()).is_dir() {
+        if lake.has_files(table)? {
             script.push_str(&format!("CREATE OR REPLACE VIEW {table} AS SELECT * FROM read_parquet({files}, hive_partitioning = true);\n"));
         } else {
             // A table without a file yet, as `rejects` is on a good lake, is empty rather than an error.
@@ -36,6 +38,11 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
 
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
+}
+
+/// A path in which no character stands for others.
+fn without_wildcards(path: &str) -> String {
+    path.chars().map(|character| if "*?[".contains(character) { format!("[{character}]") } else { character.to_string() }).collect()
 }
 
 fn duckdb_type(data_type: &arrow::datatypes::DataType) -> &'static str {

@@ -18,6 +18,8 @@ struct Status {
     account: String,
     timezone: String,
     lake: String,
+    /// Every account of the lake.
+    accounts: Vec<String>,
     days: Vec<DayStatus>,
 }
 
@@ -34,6 +36,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &StatusArgs) -> Result<Option<C
         account: job.account.to_string(),
         timezone: job.zone.name().to_owned(),
         lake: job.lake.root().display().to_string(),
+        accounts: job.lake.accounts()?.into_iter().collect(),
         days: status(&job, among)?,
     };
     match global.output {
@@ -48,18 +51,31 @@ impl Status {
         let mut lines = vec![format!("{} · {} · {}", self.account, self.timezone, self.lake)];
         let (Some(first), Some(last)) = (self.days.first(), self.days.last()) else {
             lines.push("nothing was fetched yet: `kefu run` fetches the last days".to_owned());
+            if !self.accounts.is_empty() {
+                lines.push(format!("the lake holds the accounts {}", self.accounts.join(", ")));
+            }
             return lines.join("\n");
         };
         lines.extend(calendar(&self.days, DayRange { first: first.date, last: last.date }));
         let named =
             |wanted: &dyn Fn(&DayStatus) -> bool| -> Vec<Day> { self.days.iter().filter(|day| wanted(day)).map(|day| day.date).collect() };
         let fetched = named(&|day| day.fetched);
-        let messages: u64 = self.days.iter().map(|day| day.messages).sum();
-        let rejects: u64 = self.days.iter().map(|day| day.rejects).sum();
-        lines.push(format!("\nfetched   {} of {} days, {messages} messages, {rejects} rejects", fetched.len(), self.days.len()));
+        let total = |count: fn(&DayStatus) -> u64| self.days.iter().map(count).sum::<u64>();
+        lines.push(format!(
+            "\nfetched   {} of {} days, {} messages, {} rejects, {:.1} MiB",
+            fetched.len(),
+            self.days.len(),
+            total(|day| day.messages),
+            total(|day| day.rejects),
+            total(|day| day.bytes) as f64 / 1_048_576.0
+        ));
+        let in_state = |state: Freshness| named(&|day| day.metrics == Some(state));
         for (what, days, advice) in [
-            ("missing", named(&|day| !day.fetched), "kefu run --from A --to B fetches them"),
-            ("stale", named(&|day| day.fetched && day.metrics != Some(Freshness::Fresh)), "kefu metrics computes them"),
+            ("missing", named(&|day| !day.fetched), "`kefu run --from … --to …` fetches them"),
+            ("damaged", in_state(Freshness::Damaged), "`kefu fetch --date … --force` replaces them"),
+            ("stale", in_state(Freshness::Stale), "`kefu metrics` computes them"),
+            ("rejects", named(&|day| day.rejects > 0), "the table `rejects` says why"),
+            ("left over", in_state(Freshness::LeftOver), "metrics of days whose messages are gone"),
             ("not final", named(&|day| day.fetched && !day.is_final), "three later days are needed"),
         ] {
             if !days.is_empty() {
@@ -83,6 +99,7 @@ fn calendar(days: &[DayStatus], range: DayRange) -> Vec<String> {
             let mark = match days.next_if(|day| day.date == start.plus(weekday)) {
                 None => ' ',
                 Some(day) if !day.fetched => '·',
+                Some(day) if day.metrics == Some(Freshness::Damaged) => 'x',
                 Some(day) if day.metrics != Some(Freshness::Fresh) => '!',
                 Some(day) if day.rejects > 0 => 'r',
                 Some(day) if day.messages == 0 => '0',
@@ -93,6 +110,6 @@ fn calendar(days: &[DayStatus], range: DayRange) -> Vec<String> {
         }
         lines.push(line.trim_end().to_owned());
     }
-    lines.push("\n■ final  ~ not final yet  0 no messages  r with rejects  ! metrics stale  · missing".to_owned());
+    lines.push("\n■ final  ~ not final yet  0 no messages  r with rejects  ! metrics stale  x damaged  · missing".to_owned());
     lines
 }

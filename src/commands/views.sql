@@ -53,14 +53,18 @@ LEFT JOIN waits USING (account, worker, period);
 CREATE OR REPLACE VIEW worker_weekly AS FROM worker_period('week');
 CREATE OR REPLACE VIEW worker_monthly AS FROM worker_period('month');
 
--- Load by weekday (1 = Monday) and local hour: messages on an average such weekday. Every fetched day counts, also those and their hours in which nothing came.
-CREATE OR REPLACE VIEW load_by_weekday_and_hour AS
+-- Load by weekday (1 = Monday) and local hour, over the days from `first` to `last`: messages on an average such weekday. Every fetched day of the
+-- period counts, also those and their hours in which nothing came.
+--   FROM load_by_weekday_and_hour(DATE '2024-05-01', DATE '2024-05-31');
+CREATE OR REPLACE MACRO load_by_weekday_and_hour(first, last) AS TABLE
 WITH
-weekdays AS (SELECT account, isodow(date) AS weekday, count(*) AS days FROM account_daily GROUP BY ALL),
+weekdays AS (
+    SELECT account, isodow(date) AS weekday, count(*) AS days FROM account_daily WHERE date BETWEEN first AND last GROUP BY ALL
+),
 hours AS (SELECT unnest(range(24)) AS hour),
 load AS (
     SELECT account, isodow(date) AS weekday, hour, sum(messages_received) AS received, sum(messages_sent) AS sent
-    FROM worker_hourly GROUP BY ALL
+    FROM worker_hourly WHERE date BETWEEN first AND last GROUP BY ALL
 )
 SELECT
     account, weekday, hour::INTEGER AS hour, days,
@@ -69,3 +73,5 @@ SELECT
 FROM weekdays CROSS JOIN hours
 LEFT JOIN load USING (account, weekday, hour)
 ORDER BY ALL;
+
+CREATE OR REPLACE VIEW load_by_weekday_and_hour_overall AS FROM load_by_weekday_and_hour(DATE '0001-01-01', DATE '9999-12-31');

@@ -31,14 +31,16 @@ impl StagedFile {
     /// undo that.
     pub(super) fn put(self, lake: &Lake, table: Table, account: &Account, day: Day) -> Result<(), LakeError> {
         let folder = lake.partition_folder(table, day);
-        let is_new = !folder.is_dir();
+        let table_folder = lake.root().join(table.name());
+        let (is_new, is_new_table) = (!folder.is_dir(), !table_folder.is_dir());
         fs_err::create_dir_all(&folder)?;
         fs_err::rename(&self.path, lake.path(table, account, day))?;
         sync_folder(&folder)?;
+        // The entries that lead to a new folder are in the one above.
         if is_new {
-            // The entries that lead to the new folder: the table's, and the lake's when the table is new too.
-            let table_folder = lake.root().join(table.name());
             sync_folder(&table_folder)?;
+        }
+        if is_new_table {
             sync_folder(lake.root())?;
         }
         Ok(())

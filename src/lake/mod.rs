@@ -173,6 +173,26 @@ impl Lake {
         Ok(())
     }
 
+    /// Whether a table has a file of any account and day.
+    ///
+    /// # Errors
+    /// When a folder cannot be listed.
+    pub fn has_files(&self, table: Table) -> Result<bool, LakeError> {
+        let folders = list(&self.root.join(table.name()))?;
+        let files = folders.iter().map(|folder| list(folder)).collect::<Result<Vec<_>, _>>()?;
+        Ok(files.into_iter().flatten().next().is_some())
+    }
+
+    /// The accounts that have messages.
+    ///
+    /// # Errors
+    /// When a folder cannot be listed.
+    pub fn accounts(&self) -> Result<BTreeSet<String>, LakeError> {
+        let folders = list(&self.root.join(Table::Messages.name()))?;
+        let files = folders.iter().map(|folder| list(folder)).collect::<Result<Vec<_>, _>>()?;
+        Ok(files.into_iter().flatten().filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned())).collect())
+    }
+
     /// Checks that there is a lake to read.
     ///
     /// # Errors

@@ -2,7 +2,8 @@
 //!
 //! polars has its own implementation of Arrow. Both speak the Arrow C data interface
 //! (<https://arrow.apache.org/docs/format/CDataInterface.html>), two structs of a fixed C layout, so an array passes from one to the
-//! other as a pair of such structs, and with it the duty to free it. The only unsafe code of kefu is in this module.
+//! other as a pair of such structs, and with it the duty to free it. But for one line in `threads`, the only unsafe code of kefu is in this
+//! module.
 #![allow(unsafe_code)]
 
 use arrow::array::{Array, ArrayRef, make_array};

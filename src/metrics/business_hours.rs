@@ -81,7 +81,8 @@ impl From<Shift> for String {
 }
 
 impl BusinessHours {
-    fn shifts(&self, day: Day) -> &[Shift] {
+    /// The shifts that begin on a day.
+    pub(super) fn shifts(&self, day: Day) -> &[Shift] {
         let weekday = match day.weekday() {
             time::Weekday::Monday => &self.monday,
             time::Weekday::Tuesday => &self.tuesday,

@@ -12,10 +12,11 @@
 //!
 //! The definitions are in the README of kefu, under "Definitions".
 
+mod account_daily;
+mod activity;
 mod bridge;
 mod business_hours;
 mod concurrency;
-mod daily;
 mod history;
 mod parameters;
 mod publish;
@@ -23,6 +24,7 @@ mod response_pairs;
 mod sessions;
 mod statistics;
 mod timeline;
+mod worker_daily;
 mod worker_hourly;
 
 use std::collections::BTreeMap;
@@ -128,9 +130,9 @@ fn compute_together(
     let has_schedule = parameters.business_hours.is_some();
     let sessions = sessions::sessions(stage.timeline(), stage.targets(), parameters).collect()?;
     let activity = stage.activity();
-    let workers = daily::worker_daily(activity.clone(), has_schedule)?.collect()?;
+    let workers = worker_daily::worker_daily(activity.clone(), has_schedule)?.collect()?;
     let hours = worker_hourly::worker_hourly(activity.messages.clone(), stage.pairs())?.collect()?;
-    let accounts = daily::account_daily(activity, sessions.clone().lazy(), stage.targets(), has_schedule)?.collect()?;
+    let accounts = account_daily::account_daily(activity, sessions.clone().lazy(), stage.targets(), has_schedule)?.collect()?;
 
     let publish_day = |target: &Target| {
         let publish = |(table, frame): (Table, &DataFrame)| -> Result<_, MetricsError> {
@@ -162,7 +164,7 @@ pub fn period(
 ) -> Result<RecordBatch, MetricsError> {
     let stage = Stage::new(history, zone, targets, parameters)?;
     let as_one_day = stage.activity().relabelled(&lit(0i32).alias("day"));
-    let workers = daily::worker_daily(as_one_day, parameters.business_hours.is_some())?.collect()?;
+    let workers = worker_daily::worker_daily(as_one_day, parameters.business_hours.is_some())?.collect()?;
     publish::publish(&workers, &Table::WorkerDaily.schema(), history, account)
 }
 
@@ -207,14 +209,14 @@ impl<'a> Stage<'a> {
     }
 
     /// What the workers did on the targets' days.
-    fn activity(&self) -> daily::Activity {
+    fn activity(&self) -> activity::Activity {
         let of_targets =
             |frame: LazyFrame| frame.join(self.targets().select([col("day")]), [col("day")], [col("day")], JoinArgs::new(JoinType::Semi));
-        daily::Activity {
+        activity::Activity {
             messages: of_targets(self.timeline()),
             automatic: of_targets(self.history.frame().lazy().filter(col("automatic"))),
             pairs: self.pairs(),
-            hand_offs: daily::hand_offs(response_pairs::members(self.timeline()), self.pairs()),
+            hand_offs: activity::hand_offs(response_pairs::members(self.timeline()), self.pairs()),
             segments: concurrency::segments(self.timeline(), self.targets(), self.parameters),
         }
     }

@@ -1,12 +1,17 @@
 //! What the numbers depend on beside the messages.
 
+use std::collections::BTreeMap;
+
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-use super::BusinessHours;
+use super::{BusinessHours, DAYS_AFTER};
+use crate::calendar::{Day, DayRange};
+use crate::lake::Table;
 
-/// Recorded in every metric file's footer, so that a partition is computed again when one of them changes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// Each metric file's footer records those that it depends on ([`for_partition`](Self::for_partition)), so that it is computed again when one
+/// of them changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parameters {
     /// Where local days and hours are cut.
     pub timezone: String,
@@ -23,6 +28,25 @@ impl Parameters {
     /// WeChat's own rules: it stops forwarding to a worker after 30 minutes of silence, and lets a worker write within 48 hours.
     pub fn in_zone(timezone: &str) -> Self {
         Self { timezone: timezone.to_owned(), session_gap: 1_800, reply_window: 172_800, auto_reply: Vec::new(), business_hours: None }
+    }
+}
+
+impl Parameters {
+    /// The parameters that a partition depends on, as its footer records them: of the business hours the shifts of the days on which a turn of
+    /// that day can wait, and nothing for a table that does not ask for them.
+    pub fn for_partition(&self, table: Table, day: Day) -> serde_json::Value {
+        let needs_hours = matches!(table, Table::ResponsePairs | Table::WorkerDaily | Table::AccountDaily);
+        // A shift of the day before may last into it.
+        let days = DayRange { first: day.plus(-1), last: day.plus(DAYS_AFTER) };
+        let shifts =
+            |hours: &BusinessHours| days.days().map(|day| (day.to_string(), hours.shifts(day).to_vec())).collect::<BTreeMap<_, _>>();
+        serde_json::json!({
+            "timezone": self.timezone,
+            "session_gap": self.session_gap,
+            "reply_window": self.reply_window,
+            "auto_reply": self.auto_reply,
+            "business_hours": self.business_hours.as_ref().filter(|_| needs_hours).map(shifts),
+        })
     }
 }
 
@@ -45,9 +69,11 @@ pub struct AutoReply {
 }
 
 impl AutoReply {
-    /// Whether the rule says anything; one that does not would make every message automatic.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+    /// Whether the rule says something of any message: one that says nothing, or that a text begins with nothing, would make them all automatic.
+    pub fn is_telling(&self) -> bool {
+        let is_empty = |condition: &Option<String>| condition.as_ref().is_some_and(String::is_empty);
+        let is_empty_pattern = self.regex.as_ref().is_some_and(|pattern| pattern.0.as_str().is_empty());
+        *self != Self::default() && !is_empty(&self.worker) && !is_empty(&self.prefix) && !is_empty_pattern
     }
 
     pub(super) fn needs_text(&self) -> bool {

@@ -6,17 +6,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::RecordBatch;
+use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::calendar::{Day, DayRange, Zone};
-use crate::failure::Failure;
+use crate::failure::{BugError, Failure};
 use crate::lake::{Account, ContentHash, Footer, Lake, LakeError, SCHEMA_VERSION, Table};
 use crate::metrics::{self, DAYS_AFTER, DAYS_BEFORE, DEFINITIONS_VERSION, History, HistoryBuilder, Parameters, Partitions, Target};
 use crate::telemetry::Progress;
 
 /// Messages that are in memory at once, unless a single day needs more.
 const ROWS_AT_ONCE: usize = 1_000_000;
+
+/// Threads that write. They wait for the disk most of the time, so there are more of them than cores.
+const WRITERS: usize = 8;
 
 /// What to compute, and from which lake.
 #[derive(Clone, Debug)]
@@ -39,8 +43,12 @@ pub struct MetricsReport {
 /// The fetched days of an account.
 #[derive(Debug)]
 struct Inputs {
-    days: BTreeMap<Day, Input>,
+    /// Every day of which there is a file.
     fetched: BTreeSet<Day>,
+    /// Those whose file can be read.
+    days: BTreeMap<Day, Input>,
+    /// And those whose file cannot.
+    damaged: BTreeMap<Day, LakeError>,
 }
 
 /// A fetched day.
@@ -54,24 +62,40 @@ struct Input {
 /// Brings the metric partitions of the fetched days up to date: of all of them, or of those `among` the given.
 ///
 /// # Errors
-/// When a partition cannot be read or written. Those written until then stay.
+/// When a partition cannot be read or written. Those written until then stay, and a day whose messages cannot be read keeps only those days from
+/// being computed that look at it.
 pub fn refresh_metrics(job: &MetricsJob, among: Option<DayRange>, progress: &Progress) -> Result<MetricsReport, Failure> {
-    let inputs = read_inputs(job)?;
-    let wanted: Vec<Day> = inputs.fetched.iter().copied().filter(|day| among.is_none_or(|range| range.contains(*day))).collect();
-    let stale = wanted.par_iter().map(|day| Ok((*day, is_stale(job, &inputs, *day)?))).collect::<Result<Vec<_>, LakeError>>()?;
+    let mut inputs = read_inputs(job)?;
+    let damaged = std::mem::take(&mut inputs.damaged);
+    let looks_at_damage = |day: Day| damaged.keys().any(|damaged| view(&inputs.fetched, day).contains(*damaged));
+    let is_wanted = |day: &Day| among.is_none_or(|range| range.contains(*day));
+    let wanted: Vec<Day> = inputs.fetched.iter().copied().filter(is_wanted).collect();
+    let readable: Vec<Day> = wanted.iter().copied().filter(|day| !looks_at_damage(*day)).collect();
+    let stale = readable.par_iter().map(|day| Ok((*day, is_stale(job, &inputs, *day)?))).collect::<Result<Vec<_>, LakeError>>()?;
     let stale: Vec<Day> = stale.into_iter().filter(|(_, is_stale)| *is_stale).map(|(day, _)| day).collect();
     progress.expect(stale.len());
+    let writers = ThreadPoolBuilder::new()
+        .num_threads(WRITERS)
+        .build()
+        .map_err(|error| BugError(format!("cannot start the threads that write: {error}")))?;
     for chunk in chunks(&inputs, &stale) {
         let days = DayRange { first: view(&inputs.fetched, chunk.first).first, last: view(&inputs.fetched, chunk.last).last };
         let history = read_history(job, days)?;
         let targets = targets(&job.zone, &inputs.fetched, &chunk.stale);
-        let partitions = metrics::compute(&history, job.account.as_str(), &job.zone, &targets, &job.parameters)?;
-        for (target, (day, partitions)) in targets.iter().zip(partitions) {
-            write_partitions(job, &inputs, target, partitions)?;
-            progress.advance(&format!("{day}"));
-        }
+        let mut computed = metrics::compute(&history, job.account.as_str(), &job.zone, &targets, &job.parameters)?;
+        let computed: Vec<(Target, Partitions)> =
+            targets.iter().filter_map(|target| Some((*target, computed.remove(&target.day)?))).collect();
+        let write = |(target, partitions): (Target, Partitions)| {
+            write_partitions(job, &inputs, &target, partitions)?;
+            progress.advance(&target.day.to_string());
+            Ok(())
+        };
+        writers.install(|| computed.into_par_iter().map(write).collect::<Result<(), LakeError>>())?;
     }
-    Ok(MetricsReport { fresh: wanted.len() - stale.len(), computed: stale })
+    match damaged.into_values().next() {
+        Some(error) if readable.len() < wanted.len() => Err(error.into()),
+        _ => Ok(MetricsReport { fresh: readable.len() - stale.len(), computed: stale }),
+    }
 }
 
 /// What is known about a day, from the footers alone.
@@ -81,7 +105,9 @@ pub struct DayStatus {
     pub fetched: bool,
     pub messages: u64,
     pub rejects: u64,
-    /// None when the day was not fetched.
+    /// Of all files of the day.
+    pub bytes: u64,
+    /// None when the day has neither messages nor metrics.
     pub metrics: Option<Freshness>,
     /// Whether the three days after it are fetched too, so that nothing about it can change any more.
     pub is_final: bool,
@@ -93,44 +119,65 @@ pub struct DayStatus {
 pub enum Freshness {
     Fresh,
     Stale,
+    /// The day's messages are there but cannot be read.
+    Damaged,
+    /// The day's messages are gone, its metrics are not.
+    LeftOver,
 }
 
-/// Every day from the first fetched one to the last, or those `among` the given, with the missing ones in between.
+/// Every day from the first one in the lake to the last, or those `among` the given, with the missing ones in between.
 ///
 /// # Errors
-/// When a partition cannot be read.
+/// When the lake cannot be read.
 pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus>, Failure> {
     let inputs = read_inputs(job)?;
-    let there = inputs.fetched.first().zip(inputs.fetched.last()).map(|(first, last)| DayRange { first: *first, last: *last });
-    let Some(range) = among.or(there) else { return Ok(Vec::new()) };
+    let computed = job.lake.days(Table::AccountDaily, &job.account)?;
+    let there: BTreeSet<Day> = inputs.fetched.union(&computed).copied().collect();
+    let all = there.first().zip(there.last()).map(|(first, last)| DayRange { first: *first, last: *last });
+    let Some(range) = among.or(all) else { return Ok(Vec::new()) };
     let days: Vec<Day> = range.days().collect();
     let of_day = |day: &Day| -> Result<DayStatus, LakeError> {
-        let Some(input) = inputs.days.get(day) else {
-            return Ok(DayStatus { date: *day, fetched: false, messages: 0, rejects: 0, metrics: None, is_final: false });
+        let input = inputs.days.get(day);
+        let metrics = match input {
+            Some(_) if is_stale(job, &inputs, *day)? => Some(Freshness::Stale),
+            Some(_) => Some(Freshness::Fresh),
+            None if inputs.damaged.contains_key(day) => Some(Freshness::Damaged),
+            None if computed.contains(day) => Some(Freshness::LeftOver),
+            None => None,
         };
-        let metrics = if is_stale(job, &inputs, *day)? { Freshness::Stale } else { Freshness::Fresh };
-        let is_final = view(&inputs.fetched, *day).last == day.plus(DAYS_AFTER);
-        Ok(DayStatus { date: *day, fetched: true, messages: input.rows as u64, rejects: input.rejects, metrics: Some(metrics), is_final })
+        let size = |table: Table| fs_err::metadata(job.lake.path(table, &job.account, *day)).map_or(0, |file| file.len());
+        Ok(DayStatus {
+            date: *day,
+            fetched: inputs.fetched.contains(day),
+            messages: input.map_or(0, |input| input.rows as u64),
+            rejects: input.map_or(0, |input| input.rejects),
+            bytes: Table::ALL.into_iter().map(size).sum(),
+            metrics,
+            is_final: input.is_some() && view(&inputs.fetched, *day).last == day.plus(DAYS_AFTER),
+        })
     };
     Ok(days.par_iter().map(of_day).collect::<Result<_, _>>()?)
 }
 
 fn read_inputs(job: &MetricsJob) -> Result<Inputs, LakeError> {
     let fetched = job.lake.days(Table::Messages, &job.account)?;
-    let days = fetched
-        .par_iter()
-        .map(|day| {
-            let footer = job.lake.footer(Table::Messages, &job.account, *day)?;
-            let damaged = || LakeError::Damaged {
-                path: job.lake.path(Table::Messages, &job.account, *day),
-                reason: "its footer lacks the counts".into(),
-            };
-            let count = |key: &str| footer.get(key).and_then(|count| count.parse().ok()).ok_or_else(damaged);
-            let (rows, rejects) = (count("rows")? as usize, count("rejects")?);
-            Ok((*day, Input { content_hash: footer.content_hash().ok_or_else(damaged)?, rows, rejects }))
-        })
-        .collect::<Result<_, LakeError>>()?;
-    Ok(Inputs { days, fetched })
+    let read = |day: &Day| -> Result<Input, LakeError> {
+        let footer = job.lake.footer(Table::Messages, &job.account, *day)?;
+        let path = || job.lake.path(Table::Messages, &job.account, *day);
+        let damaged = || LakeError::Damaged { path: path(), reason: "its footer lacks the counts".into() };
+        let count = |key: &str| footer.get(key).and_then(|count| count.parse().ok()).ok_or_else(damaged);
+        let (rows, rejects): (u64, u64) = (count("rows")?, count("rejects")?);
+        Ok(Input { content_hash: footer.content_hash().ok_or_else(damaged)?, rows: rows as usize, rejects })
+    };
+    let mut inputs = Inputs { fetched, days: BTreeMap::new(), damaged: BTreeMap::new() };
+    for (day, input) in inputs.fetched.par_iter().map(|day| (*day, read(day))).collect::<Vec<_>>() {
+        match input {
+            Ok(input) => drop(inputs.days.insert(day, input)),
+            Err(error @ LakeError::Damaged { .. }) => drop(inputs.damaged.insert(day, error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(inputs)
 }
 
 /// The days on which partition `day` depends: those of the unbroken run around it, from D−2 to D+3.
@@ -149,24 +196,24 @@ pub fn targets(zone: &Zone, fetched: &BTreeSet<Day>, days: &[Day]) -> Vec<Target
     days.iter().map(target).collect()
 }
 
-/// What the footers of a day's metric partitions say beside what every file's footer says.
-fn record_inputs(footer: &mut Footer, job: &MetricsJob, inputs: &Inputs, day: Day) {
+/// What the footer of a metric partition says beside what every file's footer says.
+fn record_inputs(footer: &mut Footer, job: &MetricsJob, inputs: &Inputs, table: Table, day: Day) {
     let range = view(&inputs.fetched, day);
     let hashes: BTreeMap<String, &ContentHash> =
         inputs.days.range(range.first..=range.last).map(|(day, input)| (day.to_string(), &input.content_hash)).collect();
     footer.set("definitions_version", DEFINITIONS_VERSION);
-    footer.set("parameters", serde_json::json!(job.parameters));
+    footer.set("parameters", job.parameters.for_partition(table, day));
     footer.set("inputs", serde_json::json!(hashes));
 }
 
 fn is_stale(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<bool, LakeError> {
-    let mut expected = Footer::default();
-    record_inputs(&mut expected, job, inputs, day);
-    expected.set("schema_version", SCHEMA_VERSION);
     for table in Table::METRICS {
         if !job.lake.path(table, &job.account, day).is_file() {
             return Ok(true);
         }
+        let mut expected = Footer::default();
+        record_inputs(&mut expected, job, inputs, table, day);
+        expected.set("schema_version", SCHEMA_VERSION);
         match job.lake.footer(table, &job.account, day) {
             Ok(footer) if footer.includes(&expected) => {}
             // One that is damaged is written anew, like one that is out of date.
@@ -227,10 +274,12 @@ pub fn read_history(job: &MetricsJob, days: DayRange) -> Result<History, Failure
     Ok(history.finish()?)
 }
 
+/// Writes a day's partitions.
 fn write_partitions(job: &MetricsJob, inputs: &Inputs, target: &Target, partitions: Partitions) -> Result<(), LakeError> {
     for (table, batch) in partitions {
-        let mut staged = job.lake.stage(table, &job.account, target.day, job.zone.name(), job.zone.bounds(target.day))?;
-        record_inputs(staged.footer(), job, inputs, target.day);
+        let mut staged = job.lake.stage(table, &job.account, target.day, job.zone.name(), target.bounds)?;
+        record_inputs(staged.footer(), job, inputs, table, target.day);
+        // For people who look at the file; both follow from the inputs.
         staged.footer().set("horizon", target.horizon);
         staged.footer().set("final", target.is_final);
         staged.append(batch)?;
@@ -258,7 +307,7 @@ mod tests {
     fn chunks_never_reach_over_a_missing_day() {
         let input = |rows| Input { content_hash: ContentHash::from(""), rows, rejects: 0 };
         let days = ["2024-05-10", "2024-05-11", "2024-05-13", "2024-05-14"].map(day);
-        let inputs = |rows| Inputs { days: days.map(|day| (day, input(rows))).into(), fetched: days.into() };
+        let inputs = |rows| Inputs { days: days.map(|day| (day, input(rows))).into(), fetched: days.into(), damaged: BTreeMap::new() };
         let chunked = chunks(&inputs(10), &days);
         assert_eq!(chunked.iter().map(|chunk| chunk.stale.len()).collect::<Vec<_>>(), [2, 2]);
         assert_eq!(chunks(&inputs(ROWS_AT_ONCE), &days).len(), 4);

@@ -326,8 +326,9 @@ impl Sources<'_> {
                 Err(SettingsError::Wrong { origin: self.in_file(key), reason: format!("{seconds} is not between 1 and {max} seconds") })
             }
         };
-        if metrics.auto_reply.iter().any(AutoReply::is_empty) {
-            let reason = "a rule needs a worker, a text, a prefix or a regex; without any it would match every message".to_owned();
+        if !metrics.auto_reply.iter().all(AutoReply::is_telling) {
+            let reason =
+                "a rule needs a worker, a text, a prefix or a regex that is not empty; without any it would match every message".to_owned();
             return Err(SettingsError::Wrong { origin: self.in_file("metrics.auto_reply"), reason });
         }
         let defaults = Parameters::in_zone(zone);

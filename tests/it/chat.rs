@@ -22,7 +22,7 @@ pub struct Message {
 }
 
 /// Conversations, and the days that were fetched.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Chat {
     pub zone: Zone,
     pub messages: Vec<Message>,
@@ -41,6 +41,31 @@ pub enum Value {
 }
 
 pub type Row = BTreeMap<String, Value>;
+
+/// As it could be written: what proptest shows of a history that fails.
+impl std::fmt::Debug for Chat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(
+            f,
+            "{}, fetched {:?}, {:?}",
+            self.zone.name(),
+            self.runs().iter().map(ToString::to_string).collect::<Vec<_>>(),
+            self.parameters
+        )?;
+        for message in &self.messages {
+            let Message { customer, worker, text, .. } = message;
+            let who = match message.opercode {
+                opercode::WORKER_RECEIVED => format!("I>{worker}"),
+                opercode::WORKER_SENT if text.is_empty() => format!("{worker}>"),
+                opercode::WORKER_SENT => format!("{worker}>\"{text}\""),
+                other => format!("{other}>{worker}"),
+            };
+            let at = time::OffsetDateTime::from_unix_timestamp(message.sent_at).unwrap();
+            writeln!(f, "{customer}: {who} {}T{}Z", at.date(), at.time().to_string().trim_end_matches(".0"))?;
+        }
+        Ok(())
+    }
+}
 
 pub fn day(text: &str) -> Day {
     text.parse().unwrap()

@@ -379,3 +379,41 @@ fn completions_and_the_manual_page_are_there() {
         assert!(output.status.success() && stdout(&output).contains(words), "{arguments:?}");
     }
 }
+
+#[test]
+fn the_status_is_a_calendar_for_people() {
+    let world = World::new();
+    let simulator = world.simulate(generated(1), world.options(&[]));
+    run(&world, &simulator, &[]);
+    fs_err::remove_dir_all(world.path("messages", "2024-05-14").parent().unwrap()).unwrap();
+    let fetch = ["fetch", "--from", "2024-05-16", "--to", "2024-05-22"];
+    assert!(world.kefu(&simulator, &fetch).status.success());
+    let shown = stdout(&world.kefu(&simulator, &["status"])).replace(&world.lake_folder().display().to_string(), "data/lake");
+    // The sizes depend on the compressor's version.
+    let shown: Vec<&str> =
+        shown.lines().map(|line| line.rsplit_once(", ").filter(|(_, size)| size.ends_with("MiB")).map_or(line, |(line, _)| line)).collect();
+    insta::assert_snapshot!(shown.join("\n"));
+}
+
+#[test]
+fn rules_that_are_wrong_are_refused_with_their_key() {
+    let world = World::new();
+    let cases = [
+        ("[metrics]\nsession_gap = 0", "`metrics.session_gap`"),
+        ("[metrics]\nsession_gap = 43201", "43201 is not between 1 and 43200"),
+        ("[metrics]\nreply_window = 172801", "`metrics.reply_window`"),
+        ("[[metrics.auto_reply]]", "it would match every message"),
+        ("[[metrics.auto_reply]]\nprefix = ''", "it would match every message"),
+        ("[[metrics.auto_reply]]\nregex = '('", "is not a regular expression"),
+        ("[[metrics.auto_reply]]\nprefx = 'x'", "unknown field `prefx`"),
+        ("[metrics.business_hours]\nmonday = ['9-18']", "is not a shift like 09:00-18:00"),
+        ("[metrics.business_hours]\nmonnday = []", "unknown field `monnday`"),
+        ("[metrics.business_hours.dates]\n2024-02-30 = []", "is not a day"),
+    ];
+    for (rules, message) in cases {
+        fs_err::write(world.folder.path().join("kefu.toml"), rules).unwrap();
+        let output = world.command(&["metrics"]).env("KEFU_ACCOUNT", "acme").output().unwrap();
+        assert_eq!(output.status.code(), Some(78), "{rules}");
+        assert!(stderr(&output).contains(message), "{rules}: {}", stderr(&output));
+    }
+}

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use kefu::calendar::{Day, DayRange};
-use kefu::metrics::{AutoReply, Parameters};
-use kefu::pipeline::{MetricsJob, refresh_metrics};
+use kefu::lake::Table;
+use kefu::metrics::{AutoReply, BusinessHours, Parameters};
+use kefu::pipeline::{Freshness, MetricsJob, refresh_metrics, status};
 use kefu::simulator::{Generated, GeneratorOptions};
 use kefu::telemetry::Progress;
 
@@ -106,6 +107,45 @@ fn exactly_what_depends_on_a_change_is_written_again() {
     };
     assert_eq!(refresh(&world, &with_rule).len(), 60);
     assert_eq!(refresh(&world, &job).len(), 60);
+}
+
+#[test]
+fn business_hours_that_changed_touch_the_days_that_they_are_about() {
+    let world = World::new();
+    fetch(&world, 1, (0..60).map(nth));
+    let with_hours = |toml: &str| {
+        let hours: BusinessHours = toml::from_str(toml).unwrap();
+        MetricsJob { parameters: Parameters { business_hours: Some(hours), ..job(&world).parameters }, ..job(&world) }
+    };
+    let weekly = "friday = ['09:00-18:00']\n";
+    refresh(&world, &with_hours(weekly));
+    let hours = |date: Day| with_hours(&format!("{weekly}[dates]\n{date} = ['10:00-11:00']"));
+    let without_hours = || {
+        metric_files(&world)
+            .into_iter()
+            .filter(|(path, _)| ["sessions", "worker_hourly"].iter().any(|table| path.to_string_lossy().contains(table)))
+            .collect::<Vec<_>>()
+    };
+    let before = without_hours();
+
+    // A holiday years away concerns nobody; one among the days those whose turns can wait on it, or on the night after.
+    assert!(refresh(&world, &hours(day("2030-01-01"))).is_empty());
+    assert_eq!(refresh(&world, &hours(nth(30))), days(27, 31));
+    // Partitions are written a day at a time, with equal content where nothing changed.
+    assert!(before.iter().zip(without_hours()).all(|(old, new)| old.0 == new.0 && old.1.0 == new.1.0));
+}
+
+#[test]
+fn a_day_that_is_damaged_keeps_only_those_from_being_computed_that_look_at_it() {
+    let world = World::new();
+    fetch(&world, 1, (0..20).map(nth));
+    fs_err::write(world.path("messages", &nth(10).to_string()), "garbage").unwrap();
+    let failure = refresh_metrics(&job(&world), None, &Progress::hidden()).unwrap_err();
+    assert!(failure.to_string().contains(&nth(10).to_string()), "{failure}");
+    let computed: BTreeSet<Day> = world.lake().days(Table::AccountDaily, &world.account()).unwrap();
+    assert_eq!(computed, days(0, 6).into_iter().chain(days(13, 19)).collect());
+    let states: Vec<_> = status(&job(&world), None).unwrap().into_iter().map(|day| day.metrics.unwrap()).collect();
+    assert_eq!((states[6], states[7], states[10], states[13]), (Freshness::Fresh, Freshness::Stale, Freshness::Damaged, Freshness::Fresh));
 }
 
 #[test]

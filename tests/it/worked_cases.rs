@@ -277,6 +277,15 @@ fn case_27_clocks_that_go_back_do_not_lengthen_a_wait() {
 }
 
 #[test]
+fn a_history_is_shown_as_it_could_be_written() {
+    let chat = Chat::of("I>A 10:00:00; A>\"hello\" 10:00:40; 1004>A 11:00:00");
+    let shown = format!("{chat:?}");
+    let script: Vec<&str> = shown.lines().skip(1).collect();
+    assert_eq!(script, ["C1: I>A 2024-05-13T2:00:00Z", "C1: A>\"hello\" 2024-05-13T2:00:40Z", "C1: 1004>A 2024-05-13T3:00:00Z"]);
+    assert_eq!(Chat::of(&script.join("\n")).messages, chat.messages);
+}
+
+#[test]
 fn case_28_days_are_cut_at_local_midnight() {
     let chat = Chat::of("C1: I>A 2024-05-13T15:59:59Z; C2: I>B 2024-05-13T16:00:00Z");
     assert_eq!(chat.messages.iter().map(|message| message.sent_at).collect::<Vec<_>>(), [1_715_615_999, 1_715_616_000]);

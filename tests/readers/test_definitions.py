@@ -1,7 +1,10 @@
 """The metric tables against an independent computation in SQL (definitions.sql), column by column and row by row."""
 
+import datetime
+import json
 import math
 import pathlib
+import random
 
 import duckdb
 import pytest
@@ -10,6 +13,8 @@ from conftest import kefu, simulator
 
 SQL = (pathlib.Path(__file__).parent / "definitions.sql").read_text()
 ORDER = {"response_pairs": "account, date, asked_at, openid", "sessions": "account, date, started_at, openid", "worker_daily": "account, date, worker"}
+
+DAY = datetime.timedelta(days=1)
 
 RULES = """
 [[metrics.auto_reply]]
@@ -56,6 +61,32 @@ def test_every_value_agrees_with_sql(name, tmp_path):
 def test_the_demo_s_lake_agrees_with_sql(tmp_path):
     kefu(tmp_path, {}, "demo")
     compare(tmp_path / "data/demo", "Asia/Shanghai", False)
+
+
+# Gaps around every edge of the definitions; what generated conversations have little of.
+GAPS = [0, 0, 1, 30, 31, 600, 1799, 1800, 1801, 40000, 86400, 172799, 172800, 172801, 200000]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_edges_agree_with_sql(seed, tmp_path):
+    chance = random.Random(seed)
+    records = []
+    for customer in range(120):
+        instant = 1715529600 + chance.randrange(5 * 86400)
+        for _ in range(chance.randrange(1, 14)):
+            text = "您好，客服为您服务" if chance.random() < 0.1 else "x"
+            code = chance.choice([2003] * 9 + [2002] * 9 + [1004])
+            records.append({"openid": f"o{customer}", "opercode": code, "text": text, "time": instant, "worker": f"kf{chance.randrange(3)}"})
+            instant += chance.choice(GAPS) if chance.random() < 0.9 else chance.randrange(100000)
+    records.sort(key=lambda record: record["time"])
+    (tmp_path / "records.jsonl").write_text("\n".join(json.dumps(record) for record in records))
+    has_rules = seed > 0
+    (tmp_path / "kefu.toml").write_text(RULES if has_rules else "")
+    with simulator("--records", str(tmp_path / "records.jsonl")) as settings:
+        missing = datetime.date(2024, 5, 18 + seed)
+        for first, last in [(datetime.date(2024, 5, 13), missing - DAY), (missing + DAY, datetime.date(2024, 6, 10))]:
+            kefu(tmp_path, settings, "run", "--from", str(first), "--to", str(last))
+    compare(tmp_path / "data/lake", "Asia/Shanghai", has_rules)
 
 
 def compare(lake, timezone, has_rules):

@@ -5,7 +5,7 @@ import subprocess
 import duckdb
 import pytest
 
-from conftest import KEFU
+from conftest import KEFU, kefu, simulator
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +59,44 @@ def test_roll_ups_have_exact_percentiles_and_distinct_customers(views, view, uni
     assert rows(views, f"SELECT count(*) > 0, count(*) = count(DISTINCT (worker, period)) FROM {view}") == [(True, True)]
 
 
-def test_the_load_divides_by_every_such_weekday(views):
+def test_the_load_divides_by_every_such_weekday_of_the_period(views):
     # 32 fetched days from Wednesday 05-01 to Sunday 06-02 but for Wednesday 05-15; the last two are empty.
-    days = dict(rows(views, "SELECT DISTINCT weekday, days FROM load_by_weekday_and_hour"))
+    days = dict(rows(views, "SELECT DISTINCT weekday, days FROM load_by_weekday_and_hour_overall"))
     assert days == {1: 4, 2: 4, 3: 4, 4: 5, 5: 5, 6: 5, 7: 5}
-    assert rows(views, "SELECT count(*) FROM load_by_weekday_and_hour") == [(7 * 24,)]
-    [(by_load, by_messages)] = rows(views, """
-        SELECT (SELECT sum((messages_received_mean + messages_sent_mean) * days) FROM load_by_weekday_and_hour), (SELECT count(*) FROM messages)
-    """)
-    assert by_load == pytest.approx(by_messages)
+    assert rows(views, "SELECT count(*) FROM load_by_weekday_and_hour_overall") == [(7 * 24,)]
+    period = "load_by_weekday_and_hour(DATE '2024-05-27', DATE '2024-06-02')"
+    for load, where in [("load_by_weekday_and_hour_overall", "true"), (period, "date BETWEEN '2024-05-27' AND '2024-06-02'")]:
+        [(by_load, by_messages)] = rows(views, f"""
+            SELECT (SELECT sum((messages_received_mean + messages_sent_mean) * days) FROM {load}), (SELECT count(*) FROM messages WHERE {where})
+        """)
+        assert by_load == pytest.approx(by_messages)
+
+
+def test_a_table_whose_last_file_has_gone_is_an_empty_view(tmp_path):
+    with simulator("--records", str(write(tmp_path, [BROKEN, GOOD]))) as settings:
+        kefu(tmp_path, settings | {"KEFU_ACCOUNT": "one"}, "run", "--date", "2024-05-13")
+    with simulator("--records", str(write(tmp_path, [GOOD]))) as settings:
+        kefu(tmp_path, settings | {"KEFU_ACCOUNT": "one"}, "run", "--date", "2024-05-13", "--force")
+        kefu(tmp_path, settings | {"KEFU_ACCOUNT": "two"}, "run", "--date", "2024-05-13")
+    script = subprocess.run([KEFU, "sql"], cwd=tmp_path, capture_output=True, text=True, check=True, env={}).stdout
+    connection = duckdb.connect()
+    connection.execute(script)
+    assert connection.execute("SELECT count(*) FROM rejects").fetchall() == [(0,)]
+    # Accounts are kept apart everywhere.
+    for relation in ["service_level(180)", "worker_weekly", "worker_monthly", "account_daily"]:
+        assert connection.execute(f"SELECT account, count(*) FROM {relation} GROUP BY ALL ORDER BY ALL").fetchall() == [("one", 1), ("two", 1)]
+
+
+def test_a_lake_that_is_not_there_or_of_another_time_zone_is_refused(lake):
+    for arguments in [["--lake", "/nowhere"], ["--lake", str(lake), "--timezone", "UTC"]]:
+        assert subprocess.run([KEFU, "sql", *arguments], capture_output=True, env={}).returncode == 78
+
+
+GOOD = '{"openid": "o1", "opercode": 2003, "text": "x", "time": 1715562000, "worker": "A"}'
+BROKEN = '{"openid": "o1", "opercode": 2003, "text": "x", "time": 1715562000}'
+
+
+def write(folder, lines):
+    path = folder / "records.jsonl"
+    path.write_text("\n".join(lines))
+    return path

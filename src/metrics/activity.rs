@@ -1,10 +1,9 @@
-//! `worker_daily`, and `account_daily`, which is the same over all workers together: computed from messages and turns once more,
-//! because distinct counts and percentiles do not add up.
+//! What is counted for a worker and a day; `worker_daily` and `account_daily` are made of it.
 
 use polars::prelude::*;
 
 use super::concurrency::by_segment;
-use super::statistics::{count, counted, is, join_all, keys_of, mean, percentile, whole_statistics};
+use super::statistics::{count, counted, is, mean, percentile, whole_statistics};
 
 /// Thresholds, in seconds, of the columns `answered_within_…s`.
 const WITHIN_SECONDS: [i64; 4] = [30, 60, 180, 300];
@@ -38,7 +37,7 @@ impl Activity {
     }
 }
 
-const KEYS: [&str; 2] = ["day", "worker"];
+pub(super) const KEYS: [&str; 2] = ["day", "worker"];
 
 const COUNTS: [&str; 20] = [
     "messages_received",
@@ -66,30 +65,8 @@ const COUNTS: [&str; 20] = [
 /// Counts that exist only with a schedule.
 const SCHEDULE_COUNTS: [&str; 2] = ["answered_in_hours", "asked_out_of_hours"];
 
-/// The columns of `worker_daily` for each (`day`, `worker`) that has any activity, in order.
-pub(super) fn worker_daily(activity: Activity, has_schedule: bool) -> PolarsResult<LazyFrame> {
-    let parts = parts(activity)?;
-    let keys = keys_of(&parts, &KEYS)?;
-    Ok(complete(join_all(keys, parts, &KEYS), has_schedule).sort(KEYS, SortMultipleOptions::default()))
-}
-
-/// The same columns over all workers together for each day of the targets, with `workers` (who sent anything) and `sessions_…`.
-pub(super) fn account_daily(activity: Activity, sessions: LazyFrame, targets: LazyFrame, has_schedule: bool) -> PolarsResult<LazyFrame> {
-    let senders =
-        activity.messages.clone().filter(col("inbound").not()).group_by([col("day")]).agg([col("worker").n_unique().alias("workers")]);
-    let outcomes = ["completed", "missed", "dropped", "open", "outreach"];
-    let by_outcome = outcomes.map(|outcome| count(is(outcome)).alias(format!("sessions_{outcome}")));
-    let sessions = sessions.group_by([col("day")]).agg(by_outcome);
-    let parts = parts(activity.relabelled(&lit(0u32).alias("worker")))?;
-    let keys = targets.select([col("day"), lit(0u32).alias("worker")]);
-    let rows = complete(join_all(keys, parts, &KEYS), has_schedule);
-    let mut names = vec!["workers".to_owned()];
-    names.extend(outcomes.map(|outcome| format!("sessions_{outcome}")));
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    Ok(join_all(rows, [senders, sessions], &["day"]).with_columns(counted(&names)))
-}
-
-fn parts(activity: Activity) -> PolarsResult<[LazyFrame; 6]> {
+/// The numbers of each (`day`, `worker`), a frame for each kind of activity.
+pub(super) fn parts(activity: Activity) -> PolarsResult<[LazyFrame; 6]> {
     Ok([
         by_message(activity.messages.clone()),
         by_customer(activity.messages),
@@ -100,8 +77,8 @@ fn parts(activity: Activity) -> PolarsResult<[LazyFrame; 6]> {
     ])
 }
 
-/// A part without a row counted nothing.
-fn complete(rows: LazyFrame, has_schedule: bool) -> LazyFrame {
+/// Fills the counts of parts that have no row: they counted nothing.
+pub(super) fn complete(rows: LazyFrame, has_schedule: bool) -> LazyFrame {
     let rows = rows.with_columns(counted(&COUNTS));
     if has_schedule {
         rows.with_columns(counted(&SCHEDULE_COUNTS))
