@@ -71,8 +71,9 @@ pub fn refresh_metrics(job: &MetricsJob, among: Option<DayRange>, progress: &Pro
     let is_wanted = |day: &Day| among.is_none_or(|range| range.contains(*day));
     let wanted: Vec<Day> = inputs.fetched.iter().copied().filter(is_wanted).collect();
     let readable: Vec<Day> = wanted.iter().copied().filter(|day| !looks_at_damage(*day)).collect();
-    let stale = readable.par_iter().map(|day| Ok((*day, is_stale(job, &inputs, *day)?))).collect::<Result<Vec<_>, LakeError>>()?;
-    let stale: Vec<Day> = stale.into_iter().filter(|(_, is_stale)| *is_stale).map(|(day, _)| day).collect();
+    let stale_tables = readable.par_iter().map(|day| Ok((*day, stale_tables(job, &inputs, *day)?)));
+    let stale_tables: BTreeMap<Day, Vec<Table>> = stale_tables.collect::<Result<_, LakeError>>()?;
+    let stale: Vec<Day> = stale_tables.iter().filter(|(_, tables)| !tables.is_empty()).map(|(day, _)| *day).collect();
     progress.expect(stale.len());
     let writers = ThreadPoolBuilder::new()
         .num_threads(WRITERS)
@@ -85,7 +86,8 @@ pub fn refresh_metrics(job: &MetricsJob, among: Option<DayRange>, progress: &Pro
         let mut computed = metrics::compute(&history, job.account.as_str(), &job.zone, &targets, &job.parameters)?;
         let computed: Vec<(Target, Partitions)> =
             targets.iter().filter_map(|target| Some((*target, computed.remove(&target.day)?))).collect();
-        let write = |(target, partitions): (Target, Partitions)| {
+        let write = |(target, mut partitions): (Target, Partitions)| {
+            partitions.retain(|table, _| stale_tables.get(&target.day).is_some_and(|stale| stale.contains(table)));
             write_partitions(job, &inputs, &target, partitions)?;
             progress.advance(&target.day.to_string());
             Ok(())
@@ -139,7 +141,7 @@ pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus
     let of_day = |day: &Day| -> Result<DayStatus, LakeError> {
         let input = inputs.days.get(day);
         let metrics = match input {
-            Some(_) if is_stale(job, &inputs, *day)? => Some(Freshness::Stale),
+            Some(_) if !stale_tables(job, &inputs, *day)?.is_empty() => Some(Freshness::Stale),
             Some(_) => Some(Freshness::Fresh),
             None if inputs.damaged.contains_key(day) => Some(Freshness::Damaged),
             None if computed.contains(day) => Some(Freshness::LeftOver),
@@ -206,22 +208,28 @@ fn record_inputs(footer: &mut Footer, job: &MetricsJob, inputs: &Inputs, table: 
     footer.set("inputs", serde_json::json!(hashes));
 }
 
-fn is_stale(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<bool, LakeError> {
-    for table in Table::METRICS {
+/// The tables whose partition of a day is missing, damaged or made of something else than what is there.
+fn stale_tables(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<Vec<Table>, LakeError> {
+    let is_fresh = |table: Table| -> Result<bool, LakeError> {
         if !job.lake.path(table, &job.account, day).is_file() {
-            return Ok(true);
+            return Ok(false);
         }
         let mut expected = Footer::default();
         record_inputs(&mut expected, job, inputs, table, day);
         expected.set("schema_version", SCHEMA_VERSION);
         match job.lake.footer(table, &job.account, day) {
-            Ok(footer) if footer.includes(&expected) => {}
-            // One that is damaged is written anew, like one that is out of date.
-            Ok(_) | Err(LakeError::Damaged { .. }) => return Ok(true),
-            Err(error) => return Err(error),
+            Ok(footer) => Ok(footer.includes(&expected)),
+            Err(LakeError::Damaged { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    };
+    let mut stale = Vec::new();
+    for table in Table::METRICS {
+        if !is_fresh(table)? {
+            stale.push(table);
         }
     }
-    Ok(false)
+    Ok(stale)
 }
 
 /// Stale days that are computed together.
@@ -274,7 +282,7 @@ pub fn read_history(job: &MetricsJob, days: DayRange) -> Result<History, Failure
     Ok(history.finish()?)
 }
 
-/// Writes a day's partitions.
+/// Writes partitions of a day.
 fn write_partitions(job: &MetricsJob, inputs: &Inputs, target: &Target, partitions: Partitions) -> Result<(), LakeError> {
     for (table, batch) in partitions {
         let mut staged = job.lake.stage(table, &job.account, target.day, job.zone.name(), target.bounds)?;

@@ -385,9 +385,9 @@ fn the_status_is_a_calendar_for_people() {
     let world = World::new();
     let simulator = world.simulate(generated(1), world.options(&[]));
     run(&world, &simulator, &[]);
-    fs_err::remove_dir_all(world.path("messages", "2024-05-14").parent().unwrap()).unwrap();
-    let fetch = ["fetch", "--from", "2024-05-16", "--to", "2024-05-22"];
-    assert!(world.kefu(&simulator, &fetch).status.success());
+    assert!(world.kefu(&simulator, &["run", "--from", "2024-05-16", "--to", "2024-05-22"]).status.success());
+    fs_err::remove_dir_all(world.path("messages", "2024-05-19").parent().unwrap()).unwrap();
+    fs_err::write(world.path("messages", "2024-05-13"), "garbage").unwrap();
     let shown = stdout(&world.kefu(&simulator, &["status"])).replace(&world.lake_folder().display().to_string(), "data/lake");
     // The sizes depend on the compressor's version.
     let shown: Vec<&str> =
@@ -416,4 +416,11 @@ fn rules_that_are_wrong_are_refused_with_their_key() {
         assert_eq!(output.status.code(), Some(78), "{rules}");
         assert!(stderr(&output).contains(message), "{rules}: {}", stderr(&output));
     }
+}
+
+#[test]
+fn the_readme_shows_what_the_demo_prints() {
+    let readme = fs_err::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let shown = stdout(&World::new().command(&["demo"]).output().unwrap());
+    assert!(readme.contains(shown.trim_end()), "README shows another output of `kefu demo`");
 }
