@@ -2,7 +2,7 @@
 
 use polars::prelude::*;
 
-use super::concurrency::by_segment;
+use super::chains::by_segment;
 use super::statistics::{count, counted, is, mean, percentile, whole_statistics};
 
 /// Thresholds, in seconds, of the columns `answered_within_…s`.
@@ -13,22 +13,29 @@ const WITHIN_SECONDS: [i64; 4] = [30, 60, 180, 300];
 pub(super) struct Activity {
     /// Rows of the timeline.
     pub messages: LazyFrame,
+    /// [`super::chains::visits`].
+    pub visits: LazyFrame,
     /// OUTs that are automatic.
     pub automatic: LazyFrame,
     /// Response pairs.
     pub pairs: LazyFrame,
     /// `turn`s in which the worker received an IN and another one is credited.
     pub hand_offs: LazyFrame,
-    /// [`super::concurrency::segments`].
+    /// [`super::chains::segments`].
     pub segments: LazyFrame,
 }
 
 impl Activity {
-    /// The same with one column changed in every frame.
+    /// The same counted under one label, which takes the place of the `day` or of the `worker`.
     pub(super) fn relabelled(self, label: &Expr) -> Self {
         let relabel = |frame: LazyFrame| frame.with_column(label.clone());
+        // A customer who came to several of those that are now one came once.
+        let visits = relabel(self.visits)
+            .group_by([col("day"), col("worker"), col("customer")])
+            .agg([col("was_received").any(true), col("was_sent").any(true)]);
         Self {
             messages: relabel(self.messages),
+            visits,
             automatic: relabel(self.automatic),
             pairs: relabel(self.pairs),
             hand_offs: relabel(self.hand_offs),
@@ -68,8 +75,8 @@ const SCHEDULE_COUNTS: [&str; 2] = ["answered_in_hours", "asked_out_of_hours"];
 /// The numbers of each (`day`, `worker`), a frame for each kind of activity.
 pub(super) fn parts(activity: Activity) -> PolarsResult<[LazyFrame; 6]> {
     Ok([
-        by_message(activity.messages.clone()),
-        by_customer(activity.messages),
+        by_message(activity.messages),
+        by_customer(activity.visits),
         activity.automatic.group_by(KEYS.map(col)).agg([len().alias("auto_messages_sent")]),
         by_turn(activity.pairs),
         by_hand_off(activity.hand_offs),
@@ -102,10 +109,8 @@ fn by_message(messages: LazyFrame) -> LazyFrame {
 }
 
 /// Dated by the message's own day, each customer counted once.
-fn by_customer(messages: LazyFrame) -> LazyFrame {
-    messages
-        .group_by([col("day"), col("worker"), col("customer")])
-        .agg([col("inbound").any(true).alias("was_received"), col("inbound").not().any(true).alias("was_sent")])
+fn by_customer(visits: LazyFrame) -> LazyFrame {
+    visits
         .group_by(KEYS.map(col))
         .agg([count(col("was_received")).alias("customers"), count(col("was_received").and(col("was_sent"))).alias("customers_served")])
 }

@@ -16,7 +16,7 @@ mod account_daily;
 mod activity;
 mod bridge;
 mod business_hours;
-mod concurrency;
+mod chains;
 mod history;
 mod parameters;
 mod publish;
@@ -30,7 +30,7 @@ mod worker_hourly;
 use std::collections::BTreeMap;
 
 use arrow::array::RecordBatch;
-use polars::prelude::{DataFrame, IntoLazy, JoinArgs, JoinType, LazyFrame, col, lit};
+use polars::prelude::{DataFrame, Expr, IntoLazy, JoinArgs, JoinType, LazyFrame, col, lit};
 
 pub use business_hours::{BusinessHours, Shift};
 pub use history::{History, HistoryBuilder, columns};
@@ -128,8 +128,9 @@ fn compute_together(
     }
     let stage = Stage::new(history, zone, targets, parameters)?;
     let has_schedule = parameters.business_hours.is_some();
-    let sessions = sessions::sessions(stage.timeline(), stage.targets(), parameters).collect()?;
-    let activity = stage.activity();
+    let sessions = stage.timeline().filter(stage.within_days("session_day", 0));
+    let sessions = sessions::sessions(sessions, stage.targets(), parameters).collect()?;
+    let activity = stage.activity()?;
     let workers = worker_daily::worker_daily(activity.clone(), has_schedule)?.collect()?;
     let hours = worker_hourly::worker_hourly(activity.messages.clone(), stage.pairs())?.collect()?;
     let accounts = account_daily::account_daily(activity, sessions.clone().lazy(), stage.targets(), has_schedule)?.collect()?;
@@ -163,7 +164,7 @@ pub fn period(
     parameters: &Parameters,
 ) -> Result<RecordBatch, MetricsError> {
     let stage = Stage::new(history, zone, targets, parameters)?;
-    let as_one_day = stage.activity().relabelled(&lit(0i32).alias("day"));
+    let as_one_day = stage.activity()?.relabelled(&lit(0i32).alias("day"));
     let workers = worker_daily::worker_daily(as_one_day, parameters.business_hours.is_some())?.collect()?;
     publish::publish(&workers, &Table::WorkerDaily.schema(), history, account)
 }
@@ -174,6 +175,8 @@ struct Stage<'a> {
     parameters: &'a Parameters,
     /// See [`targets_frame`].
     targets: DataFrame,
+    /// First and last target, as numbers of days.
+    span: (i32, i32),
     /// See [`timeline::timeline`].
     timeline: DataFrame,
     /// See [`response_pairs::response_pairs`].
@@ -189,11 +192,15 @@ impl<'a> Stage<'a> {
             }
             _ => None,
         };
+        let days = || targets.iter().map(|target| target.day.number());
+        let span = days().min().zip(days().max()).unwrap_or_default();
         let targets = targets_frame(targets)?;
         let timeline = timeline::timeline(history.frame().lazy(), parameters).collect()?;
-        let turns = response_pairs::turns(response_pairs::members(timeline.clone().lazy()));
+        // Only the turns of the targets: what follows costs more than the timeline.
+        let is_wanted = col("turn_day").gt_eq(lit(span.0)).and(col("turn_day").lt_eq(lit(span.1)));
+        let turns = response_pairs::turns(response_pairs::members(timeline.clone().lazy()).filter(is_wanted));
         let pairs = response_pairs::response_pairs(turns, targets.clone().lazy(), parameters, open_hours).collect()?;
-        Ok(Self { history, parameters, targets, timeline, pairs })
+        Ok(Self { history, parameters, targets, span, timeline, pairs })
     }
 
     fn targets(&self) -> LazyFrame {
@@ -209,16 +216,25 @@ impl<'a> Stage<'a> {
     }
 
     /// What the workers did on the targets' days.
-    fn activity(&self) -> activity::Activity {
+    fn activity(&self) -> Result<activity::Activity, MetricsError> {
         let of_targets =
             |frame: LazyFrame| frame.join(self.targets().select([col("day")]), [col("day")], [col("day")], JoinArgs::new(JoinType::Semi));
-        activity::Activity {
+        // A segment on a target's day may come from the day before, or go on into the next.
+        let chains = chains::chains(self.timeline().filter(self.within_days("day", 1)), self.targets(), self.parameters).collect()?;
+        Ok(activity::Activity {
             messages: of_targets(self.timeline()),
+            visits: chains::visits(chains.clone().lazy()).collect()?.lazy(),
             automatic: of_targets(self.history.frame().lazy().filter(col("automatic"))),
             pairs: self.pairs(),
             hand_offs: activity::hand_offs(response_pairs::members(self.timeline()), self.pairs()),
-            segments: concurrency::segments(self.timeline(), self.targets(), self.parameters),
-        }
+            segments: chains::segments(chains.lazy()).collect()?.lazy(),
+        })
+    }
+
+    /// Whether a day lies between the first and the last target, or at most so many days before or after: what there is to look at.
+    fn within_days(&self, column: &str, around: i32) -> Expr {
+        let (first, last) = self.span;
+        col(column).gt_eq(lit(first - around)).and(col(column).lt_eq(lit(last + around)))
     }
 }
 

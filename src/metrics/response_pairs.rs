@@ -4,7 +4,7 @@ use polars::prelude::*;
 
 use super::Parameters;
 use super::business_hours::OpenHours;
-use super::statistics::no_seconds;
+use super::statistics::{in_order, no_seconds};
 use super::timeline::{counted_since, is_in_view, may_be_answered, since};
 
 /// The rows of the timeline that make up turns: INs and replies, up to the third day after the one on which the turn was asked. Those of a turn
@@ -65,7 +65,7 @@ pub(super) fn turns(members: LazyFrame) -> LazyFrame {
 }
 
 /// From [`turns`] and the targets (`day`, `horizon`, `is_final`), the rows of `response_pairs` asked on those days, with `day`, `hour` and
-/// `turn` beside the table's columns, by (`day`, `asked_at`, `openid`).
+/// `turn` beside the table's columns, by (`asked_at`, `openid`).
 pub(super) fn response_pairs(turns: LazyFrame, targets: LazyFrame, parameters: &Parameters, open_hours: Option<OpenHours>) -> LazyFrame {
     let is_answered = || col("replied_at").is_not_null();
     // The customer has not gone on to something else, and an answer may still come.
@@ -81,9 +81,9 @@ pub(super) fn response_pairs(turns: LazyFrame, targets: LazyFrame, parameters: &
     };
 
     turns
-        .join(targets, [col("day")], [col("day")], JoinArgs::new(JoinType::Inner))
-        // Turns of one customer within the same second stay in their order.
-        .sort(["day", "asked_at", "customer", "turn"], SortMultipleOptions::default())
+        .join(targets, [col("day")], [col("day")], in_order(JoinType::Inner))
+        // They come by customer and turn, and stay so within a second.
+        .sort(["asked_at"], SortMultipleOptions::default().with_maintain_order(true))
         .select([
             col("day"),
             col("hour"),

@@ -3,11 +3,11 @@
 use polars::prelude::*;
 
 use super::Parameters;
-use super::statistics::no_seconds;
+use super::statistics::{in_order, no_seconds};
 use super::timeline::{counted_since, is_in_view, may_be_answered, since};
 
 /// From the timeline and the targets (`day`, `horizon`, `is_final`), the rows of `sessions` that began on those days, with `day` beside
-/// the table's columns, by (`day`, `started_at`, `openid`).
+/// the table's columns, by (`started_at`, `openid`).
 pub(super) fn sessions(timeline: LazyFrame, targets: LazyFrame, parameters: &Parameters) -> LazyFrame {
     let is_end = col("session").neq(col("session").shift(lit(-1))).fill_null(lit(true));
     let changes_worker = col("worker").neq(col("worker").shift(lit(1))).and(col("starts_session").not()).fill_null(lit(false));
@@ -40,7 +40,7 @@ pub(super) fn sessions(timeline: LazyFrame, targets: LazyFrame, parameters: &Par
             latest(is_first_reply(), col("sent_at")).alias("first_replied_at"),
         ])
         .filter(col("is_end"))
-        .join(targets, [col("session_day")], [col("day")], JoinArgs::new(JoinType::Inner));
+        .join(targets, [col("session_day")], [col("day")], in_order(JoinType::Inner));
 
     // Distinct workers, where there is more than one.
     let of_several = sessions.clone().filter(col("worker_changes").gt(lit(0))).select([col("session")]);
@@ -62,7 +62,7 @@ pub(super) fn sessions(timeline: LazyFrame, targets: LazyFrame, parameters: &Par
         .then(lit("missed"))
         .otherwise(lit("dropped"));
     sessions
-        .join(several_workers, [col("session")], [col("session")], JoinArgs::new(JoinType::Left))
+        .join(several_workers, [col("session")], [col("session")], in_order(JoinType::Left))
         .select([
             col("session_day").alias("day"),
             col("session"),
@@ -81,6 +81,6 @@ pub(super) fn sessions(timeline: LazyFrame, targets: LazyFrame, parameters: &Par
             col("answered"),
             col("workers").fill_null(lit(1)),
         ])
-        // Sessions of one customer within the same second stay in their order.
-        .sort(["day", "started_at", "openid", "session"], SortMultipleOptions::default())
+        // They come by customer and session, and stay so within a second.
+        .sort(["started_at"], SortMultipleOptions::default().with_maintain_order(true))
 }

@@ -48,6 +48,11 @@ pub(super) fn no_seconds() -> Expr {
     lit(NULL).cast(DataType::Int64)
 }
 
+/// A join that leaves the rows of its left side in their order.
+pub(super) fn in_order(join: JoinType) -> JoinArgs {
+    JoinArgs { maintain_order: MaintainOrderJoin::Left, ..JoinArgs::new(join) }
+}
+
 /// Joins to each row of `keys` what each of the `parts` has for it.
 pub(super) fn join_all<const N: usize>(keys: LazyFrame, parts: [LazyFrame; N], on: &[&str]) -> LazyFrame {
     let on: Vec<Expr> = on.iter().map(|name| col(*name)).collect();
