@@ -350,3 +350,14 @@ fn the_account_s_day_has_a_row_even_without_messages_and_counts_over_all_workers
         "messages_received=0 answered=0 workers=0 sessions_completed=0 response_seconds_sum=null mean_concurrent=null first_sent_at=null",
     );
 }
+
+#[test]
+fn what_comes_after_the_third_day_belongs_to_no_turn_and_no_session_of_the_first() {
+    // A customer who writes every twelve hours for five days, and is answered on the fifth.
+    let days = ["05-13", "05-14", "05-15", "05-16"].map(|date| format!("I>A {date} 10:00:00, {date} 22:00:00")).join(";");
+    let mut chat = Chat::of(&format!("{days}; I>A 05-17 10:00:00; A> 05-17 10:05:00"));
+    chat.parameters.session_gap = 43_200;
+    expect_pairs(&chat, &["outcome=unanswered customer_messages=8 replied_at=null"]);
+    expect_sessions(&chat, &["outcome=missed customer_messages=8 worker_messages=0 turns=1 answered=0"]);
+    expect(&chat.worker("2024-05-17", "A"), "replies=1 answered=0 messages_received=1");
+}
