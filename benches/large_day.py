@@ -28,6 +28,15 @@ def measure(command, folder, settings):
     return time.perf_counter() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
+def report(what, figures):
+    """One line of medians for what `measure` gave."""
+    seconds, processor, memory = zip(*figures)
+    print(
+        f"{what:14} {statistics.median(seconds):6.2f} s ({min(seconds):.2f}–{max(seconds):.2f})"
+        f"   processor {statistics.median(processor):6.2f} s   peak {statistics.median(memory):6.0f} MiB"
+    )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=1_000_000)
@@ -54,11 +63,7 @@ def main():
         simulator.stdout.close()
     print(f"{options.messages:,} messages, {options.rounds} rounds, medians (min–max); messages file {size / 2**20:.1f} MiB")
     for stage, figures in rounds.items():
-        seconds, processor, memory = zip(*figures)
-        print(
-            f"{stage:8} {statistics.median(seconds):6.2f} s ({min(seconds):.2f}–{max(seconds):.2f})"
-            f"   processor {statistics.median(processor):6.2f} s   peak {statistics.median(memory):6.0f} MiB"
-        )
+        report(stage, figures)
     each = (usage.ru_utime + usage.ru_stime) / (options.rounds + 1)
     print(f"simulator, beside each fetch: processor {each:.2f} s")
 

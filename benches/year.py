@@ -11,11 +11,10 @@ import datetime
 import json
 import pathlib
 import shutil
-import statistics
 import subprocess
 import tempfile
 
-from large_day import KEFU, measure
+from large_day import KEFU, measure, report
 
 METRICS = ["response_pairs", "sessions", "worker_daily", "worker_hourly", "account_daily"]
 
@@ -46,11 +45,7 @@ def main():
         simulator.stdout.close()
     print(f"{options.days} days of {options.messages_per_day:,} messages, {options.rounds} rounds, medians (min–max)")
     for what, rounds in figures.items():
-        seconds, processor, memory = zip(*rounds)
-        print(
-            f"{what:14} {statistics.median(seconds):6.2f} s ({min(seconds):.2f}–{max(seconds):.2f})"
-            f"   processor {statistics.median(processor):6.2f} s   peak {statistics.median(memory):6.0f} MiB"
-        )
+        report(what, rounds)
 
 
 if __name__ == "__main__":
