@@ -57,7 +57,7 @@ pub enum Command {
     Status(StatusArgs),
     /// DuckDB views over the lake, ready to pipe into duckdb
     ///
-    /// `kefu sql | duckdb`, or `duckdb -init <(kefu sql)`: a view for each table, a macro service_level(T), roll-ups by week and month, and the load by
+    /// `(kefu sql; echo "FROM service_level(180);") | duckdb`: a view for each table, a macro service_level(T), roll-ups by week and month, and the load by
     /// weekday and hour.
     Sql,
     /// Serve the WeChat API on a loopback port, from recorded or generated records
