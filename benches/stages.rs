@@ -1,10 +1,11 @@
 //! Where a regression happened: one page decoded, one page written, one day paired. `cargo bench --bench stages`
 
 use std::hint::black_box;
-use std::time::Duration;
+use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use divan::Bencher;
+use divan::counter::ItemsCount;
 use kefu::calendar::{Day, DayRange, Span, Zone};
 use kefu::fetch::decode;
 use kefu::lake::{Account, Lake, Table};
@@ -29,42 +30,71 @@ fn records(body: &[u8], span: Span) -> RecordBatch {
     decode(body, span).map(|page| page.records).unwrap_or_else(|error| unreachable!("a generated page can be read: {error}"))
 }
 
-fn benchmarks(criterion: &mut Criterion) {
-    let (day, span, body) = page();
-    let batch = records(&body, span);
-    let folder = std::env::temp_dir().join(format!("kefu-bench-{}", std::process::id()));
-    let lake = Lake::at(&folder);
-    let zone = Zone::named("Asia/Shanghai").unwrap_or_else(|_| unreachable!("a zone of the database"));
-    let account = Account::new("bench".into()).unwrap_or_else(|_| unreachable!("a plain name"));
-
-    let mut group = criterion.benchmark_group("a page of 10,000 records");
-    group.throughput(Throughput::Elements(u64::from(PAGE))).measurement_time(Duration::from_secs(5));
-    group.bench_function("decode", |bencher| bencher.iter(|| black_box(records(&body, span))));
-    {
-        let _lock = lake.hold();
-        let stage = || {
-            let mut staged = lake.stage_messages(&account, day, zone.name(), span)?;
-            staged.append(&batch)?;
-            staged.finish(0)?.commit()
-        };
-        group.bench_function("encode and commit", |bencher| bencher.iter(|| black_box(stage())));
-        // What the metrics read is what was committed.
-        let parameters = Parameters::in_zone(zone.name());
-        let columns = metrics::columns(&parameters);
-        let read: Vec<RecordBatch> =
-            lake.read(Table::Messages, &account, day, &columns).into_iter().flatten().filter_map(Result::ok).collect();
-        let targets = pipeline::targets(&zone, &DayRange { first: day, last: day }.days().collect(), &[day]);
-        let pair = || {
-            let mut history = HistoryBuilder::new(&zone, &parameters);
-            read.iter().try_for_each(|batch| history.append(day, batch))?;
-            metrics::compute(&history.finish()?, "bench", &zone, &targets, &parameters)
-        };
-        group.bench_function("every metric", |bencher| bencher.iter(|| black_box(pair())));
-    }
-    group.finish();
-    // A leftover in the system's folder for temporary files hurts nobody.
-    let _ = fs_err::remove_dir_all(&folder);
+fn main() {
+    divan::main();
 }
 
-criterion_group!(benches, benchmarks);
-criterion_main!(benches);
+#[divan::bench]
+fn decode_page(bencher: Bencher) {
+    let (_, span, body) = page();
+    bencher.counter(ItemsCount::new(PAGE)).bench(|| records(black_box(&body), span));
+}
+
+#[divan::bench]
+fn encode_and_commit_page(bencher: Bencher) {
+    let workplace = Workplace::new("encode");
+    let (day, span, body) = page();
+    let batch = records(&body, span);
+    bencher.counter(ItemsCount::new(PAGE)).bench_local(|| workplace.commit(day, span, &batch));
+}
+
+/// What the metrics read is what was committed.
+#[divan::bench]
+fn every_metric_of_a_page(bencher: Bencher) {
+    let workplace = Workplace::new("metrics");
+    let (day, span, body) = page();
+    workplace.commit(day, span, &records(&body, span));
+    let parameters = Parameters::in_zone(workplace.zone.name());
+    let columns = metrics::columns(&parameters);
+    let read: Vec<RecordBatch> =
+        workplace.lake.read(Table::Messages, &workplace.account, day, &columns).into_iter().flatten().filter_map(Result::ok).collect();
+    let targets = pipeline::targets(&workplace.zone, &DayRange { first: day, last: day }.days().collect(), &[day]);
+    bencher.counter(ItemsCount::new(PAGE)).bench(|| {
+        let mut history = HistoryBuilder::new(&workplace.zone, &parameters);
+        read.iter().try_for_each(|batch| history.append(day, batch))?;
+        metrics::compute(&history.finish()?, "bench", &workplace.zone, &targets, &parameters)
+    });
+}
+
+/// A lake in the folder for temporary files, where a leftover hurts nobody.
+struct Workplace {
+    folder: PathBuf,
+    lake: Lake,
+    zone: Zone,
+    account: Account,
+}
+
+impl Workplace {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("kefu-bench-{name}-{}", std::process::id()));
+        let zone = Zone::named("Asia/Shanghai").unwrap_or_else(|_| unreachable!("a zone of the database"));
+        let account = Account::new("bench".into()).unwrap_or_else(|_| unreachable!("a plain name"));
+        Self { lake: Lake::at(&folder), folder, zone, account }
+    }
+
+    fn commit(&self, day: Day, span: Span, batch: &RecordBatch) {
+        let _lock = self.lake.hold();
+        let stage = || {
+            let mut staged = self.lake.stage_messages(&self.account, day, self.zone.name(), span)?;
+            staged.append(batch)?;
+            staged.finish(0)?.commit()
+        };
+        stage().unwrap_or_else(|error| unreachable!("the folder for temporary files can be written: {error}"));
+    }
+}
+
+impl Drop for Workplace {
+    fn drop(&mut self) {
+        let _ = fs_err::remove_dir_all(&self.folder);
+    }
+}

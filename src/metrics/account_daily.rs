@@ -3,21 +3,38 @@
 
 use polars::prelude::*;
 
-use super::activity::{Activity, KEYS, complete, parts};
-use super::statistics::{count, counted, is, join_all};
+use super::activity::{Activity, KEYS, Scope, complete, parts};
+use super::conversations::{Session, SessionOutcome};
+use super::statistics::{counted, join_all};
+use super::{History, MetricsError};
 
-/// The columns of `worker_daily` over all workers together for each day of the targets, with `workers` (who sent anything) and `sessions_…`.
-pub(super) fn account_daily(activity: Activity, sessions: LazyFrame, targets: LazyFrame, has_schedule: bool) -> PolarsResult<LazyFrame> {
-    let senders =
-        activity.messages.clone().filter(col("inbound").not()).group_by([col("day")]).agg([col("worker").n_unique().alias("workers")]);
-    let outcomes = ["completed", "missed", "dropped", "open", "outreach"];
-    let by_outcome = outcomes.map(|outcome| count(is(outcome)).alias(format!("sessions_{outcome}")));
-    let sessions = sessions.group_by([col("day")]).agg(by_outcome);
-    let parts = parts(activity.relabelled(&lit(0u32).alias("worker")))?;
-    let keys = targets.select([col("day"), lit(0u32).alias("worker")]);
-    let rows = complete(join_all(keys, parts, &KEYS), has_schedule);
-    let mut names = vec!["workers".to_owned()];
-    names.extend(outcomes.map(|outcome| format!("sessions_{outcome}")));
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+const SESSIONS: [(&str, SessionOutcome); 5] = [
+    ("sessions_completed", SessionOutcome::Completed),
+    ("sessions_missed", SessionOutcome::Missed),
+    ("sessions_dropped", SessionOutcome::Dropped),
+    ("sessions_open", SessionOutcome::Open),
+    ("sessions_outreach", SessionOutcome::Outreach),
+];
+
+/// The columns of `worker_daily` over all workers together for each `day` of `days`, with `workers` (who sent anything) and `sessions_…`.
+pub(super) fn account_daily(
+    activity: Activity,
+    sessions: &[Session],
+    days: &[i32],
+    history: &History,
+    has_schedule: bool,
+) -> Result<LazyFrame, MetricsError> {
+    let has_sent = col("messages_sent").gt(lit(0));
+    let senders = activity.hours.clone().filter(has_sent).group_by([col("day")]).agg([col("worker").n_unique().alias("workers")]);
+    let sessions = polars::df! {
+        "day" => sessions.iter().map(|session| history.first_day() + i32::from(session.day)).collect::<Vec<_>>(),
+        "outcome" => sessions.iter().map(|session| session.outcome as u32).collect::<Vec<_>>(),
+    }?;
+    let by_outcome = SESSIONS.map(|(name, outcome)| col("outcome").eq(lit(outcome as u32)).sum().alias(name));
+    let sessions = sessions.lazy().group_by([col("day")]).agg(by_outcome);
+    let parts = parts(activity, Scope::Account)?;
+    let keys = polars::df! { "day" => days, "worker" => vec![0u32; days.len()] }?;
+    let rows = complete(join_all(keys.lazy(), parts, &KEYS), has_schedule);
+    let names: Vec<&str> = ["workers"].into_iter().chain(SESSIONS.map(|(name, _)| name)).collect();
     Ok(join_all(rows, [senders, sessions], &["day"]).with_columns(counted(&names)))
 }

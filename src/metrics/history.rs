@@ -1,17 +1,18 @@
-//! The input of the stage: the messages of an unbroken run of days as one polars frame.
+//! The input of the stage: the messages of an unbroken run of days, by customer.
 //!
-//! Openids and workers become numbers here, once, in the order of their names: sorting, grouping and comparing numbers is what makes the
-//! stage quick, and sorting by the number is sorting by the name. Texts are read only where a rule for automatic replies asks for them.
+//! Openids and workers become numbers here, once, in the order of their names: comparing, grouping and sorting numbers is what makes the
+//! stage quick, and sorting by the number is sorting by the name. The partitions come in order of time, so handing their rows out to their customers,
+//! one after the other, is all the sorting there is. Texts are read only where a rule for automatic replies asks for them.
 
-use std::sync::Arc;
+use std::ops::Range;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{Int32Type, TimestampMicrosecondType};
-use hashbrown::HashTable;
-use polars::prelude::{Column, DataFrame, IntoLazy, col, lit};
+use rayon::prelude::*;
 
-use super::{AutoReply, MetricsError, Parameters, bridge};
-use crate::calendar::{Day, DayRange, Zone};
+use super::names::{Names, dictionary};
+use super::{AutoReply, MetricsError, Parameters};
+use crate::calendar::{Day, DayRange, OffsetSpan, UnixSeconds, Zone};
 use crate::lake::opercode;
 
 /// The columns of `messages` that the stage needs.
@@ -23,37 +24,84 @@ pub fn columns(parameters: &Parameters) -> Vec<&'static str> {
     columns
 }
 
+/// A visible message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Message {
+    pub sent_at: UnixSeconds,
+    /// Index into [`History::workers`].
+    pub worker: u32,
+    /// The local day, counted from [`History::first_day`].
+    pub day: u16,
+    /// The local hour.
+    pub hour: u8,
+    /// Received by the worker (IN), not sent (OUT).
+    pub inbound: bool,
+}
+
 /// The messages of an unbroken run of days, ready for the stage.
 #[derive(Debug)]
 pub struct History {
-    frame: DataFrame,
+    first_day: i32,
     customers: StringArray,
     workers: StringArray,
+    /// The timelines of the customers one after the other, in the customers' order; each in order of (`sent_at`, `seq`).
+    messages: Vec<Message>,
+    /// Where each customer's timeline begins in `messages`, and where the last one ends.
+    bounds: Vec<usize>,
+    /// Day (counted from the first) and worker of each automatic message.
+    automatic: Vec<(u16, u32)>,
 }
 
 impl History {
-    /// One row per message with code 2002 or 2003, in order of (`sent_at`, `seq`): `customer` u32 and `worker` u32, indexes into
-    /// [`customers`](Self::customers) and [`workers`](Self::workers); `inbound` bool; `automatic` bool; `sent_at` i64, unix seconds; `day` i32, the
-    /// local day; `hour` i32, the local hour.
-    pub fn frame(&self) -> DataFrame {
-        self.frame.clone()
-    }
-
-    /// Only the messages of these days.
-    pub(super) fn restricted(&self, days: DayRange) -> Result<Self, MetricsError> {
-        let is_within = col("day").gt_eq(lit(days.first.number())).and(col("day").lt_eq(lit(days.last.number())));
-        let frame = self.frame.clone().lazy().filter(is_within).collect()?;
-        Ok(Self { frame, customers: self.customers.clone(), workers: self.workers.clone() })
+    /// Number of the day from which [`Message::day`] counts.
+    pub(super) fn first_day(&self) -> i32 {
+        self.first_day
     }
 
     /// Openids in ascending order.
-    pub fn customers(&self) -> &StringArray {
+    pub(super) fn customers(&self) -> &StringArray {
         &self.customers
     }
 
     /// Workers in ascending order.
-    pub fn workers(&self) -> &StringArray {
+    pub(super) fn workers(&self) -> &StringArray {
         &self.workers
+    }
+
+    /// Day (counted from the first) and worker of each automatic message.
+    pub(super) fn automatic(&self) -> &[(u16, u32)] {
+        &self.automatic
+    }
+
+    /// The timeline of each customer of a range, in order.
+    pub(super) fn timelines(&self, customers: Range<u32>) -> impl Iterator<Item = (u32, &[Message])> {
+        let timeline = |customer: u32| {
+            let (start, end) = (self.bounds.get(customer as usize)?, self.bounds.get(customer as usize + 1)?);
+            Some((customer, self.messages.get(*start..*end)?))
+        };
+        customers.filter_map(timeline)
+    }
+
+    /// All customers, in ranges with about the same number of messages.
+    pub(super) fn ranges(&self, wanted: usize) -> Vec<Range<u32>> {
+        let messages = self.bounds.last().copied().unwrap_or_default();
+        let starts = (0..wanted).map(|part| self.bounds.partition_point(|start| *start < messages * part / wanted) as u32);
+        let mut starts: Vec<u32> = starts.chain([self.customers.len() as u32]).collect();
+        starts.dedup();
+        starts.windows(2).filter_map(|ends| Some(*ends.first()?..*ends.last()?)).collect()
+    }
+
+    /// Only the messages of these days.
+    pub(super) fn restricted(&self, days: DayRange) -> Self {
+        let is_within = |day: u16| (days.first.number()..=days.last.number()).contains(&(self.first_day + i32::from(day)));
+        let mut messages = Vec::new();
+        let mut bounds = vec![0];
+        for (_, timeline) in self.timelines(0..self.customers.len() as u32) {
+            messages.extend(timeline.iter().filter(|message| is_within(message.day)));
+            bounds.push(messages.len());
+        }
+        let automatic = self.automatic.iter().copied().filter(|(day, _)| is_within(*day)).collect();
+        Self { first_day: self.first_day, customers: self.customers.clone(), workers: self.workers.clone(), messages, bounds, automatic }
     }
 }
 
@@ -62,32 +110,35 @@ impl History {
 pub struct HistoryBuilder<'a> {
     zone: &'a Zone,
     auto_reply: &'a [AutoReply],
+    first_day: Option<Day>,
     customers: Names,
     workers: Names,
-    customer: Vec<u32>,
-    worker: Vec<u32>,
-    inbound: Vec<bool>,
-    automatic: Vec<bool>,
-    sent_at: Vec<i64>,
-    day: Vec<i32>,
-    hour: Vec<i32>,
+    parts: Vec<Part>,
+}
+
+/// The visible and automatic messages of a batch. Names are still those of the batch.
+#[derive(Debug)]
+pub struct Part {
+    day: Day,
+    customers: StringArray,
+    workers: StringArray,
+    rows: Vec<Row>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    sent_at: UnixSeconds,
+    customer: u32,
+    worker: u32,
+    hour: u8,
+    inbound: bool,
+    automatic: bool,
 }
 
 impl<'a> HistoryBuilder<'a> {
     pub fn new(zone: &'a Zone, parameters: &'a Parameters) -> Self {
-        Self {
-            zone,
-            auto_reply: &parameters.auto_reply,
-            customers: Names::default(),
-            workers: Names::default(),
-            customer: Vec::new(),
-            worker: Vec::new(),
-            inbound: Vec::new(),
-            automatic: Vec::new(),
-            sent_at: Vec::new(),
-            day: Vec::new(),
-            hour: Vec::new(),
-        }
+        let auto_reply = &parameters.auto_reply;
+        Self { zone, auto_reply, first_day: None, customers: Names::default(), workers: Names::default(), parts: Vec::new() }
     }
 
     /// Adds rows of a day, which follow those added before. `batch` has the [`columns`], names as dictionaries of int32 keys, text as strings.
@@ -95,123 +146,144 @@ impl<'a> HistoryBuilder<'a> {
     /// # Errors
     /// When the batch has other columns.
     pub fn append(&mut self, day: Day, batch: &RecordBatch) -> Result<(), MetricsError> {
-        let column = |name: &str| batch.column_by_name(name).ok_or_else(|| MetricsError::Unexpected(format!("no column {name}")));
-        let opercodes = column("opercode")?.as_primitive::<Int32Type>().values();
-        let is_visible = |opercode: i32| matches!(opercode, opercode::WORKER_RECEIVED | opercode::WORKER_SENT);
-        let rows: Vec<usize> = opercodes.iter().enumerate().filter(|(_, opercode)| is_visible(**opercode)).map(|(row, _)| row).collect();
-        self.customers.encode(column("openid")?, &rows, &mut self.customer)?;
-        self.workers.encode(column("worker")?, &rows, &mut self.worker)?;
-        self.inbound.extend(rows.iter().filter_map(|row| opercodes.get(*row)).map(|opercode| *opercode == opercode::WORKER_RECEIVED));
-        self.mark_automatic(batch.column_by_name("text"), &rows)?;
-
-        let sent_at = column("sent_at")?.as_primitive::<TimestampMicrosecondType>().values();
-        self.sent_at.extend(rows.iter().filter_map(|row| sent_at.get(*row)).map(|micros| micros.div_euclid(1_000_000)));
-        let offsets = self.zone.offsets(self.zone.bounds(day));
-        let hour = |sent_at: &i64| {
-            let offset = offsets.iter().rev().find(|offset| offset.from <= *sent_at).or(offsets.first());
-            let local = sent_at + offset.map_or(0, |offset| i64::from(offset.offset_seconds));
-            (local.rem_euclid(86_400) / 3_600) as i32
-        };
-        self.hour.extend(self.sent_at.get(self.hour.len()..).unwrap_or_default().iter().map(hour));
-        self.day.resize(self.sent_at.len(), day.number());
+        let part = self.decode(day, batch)?;
+        self.push(part);
         Ok(())
     }
 
-    /// Marks the OUTs among the rows just added that match a rule.
-    fn mark_automatic(&mut self, text: Option<&ArrayRef>, rows: &[usize]) -> Result<(), MetricsError> {
-        let first = self.automatic.len();
-        self.automatic.resize(self.inbound.len(), false);
+    /// What [`push`](Self::push) adds. Batches can be decoded side by side.
+    ///
+    /// # Errors
+    /// When the batch has other columns than [`append`](Self::append) asks for.
+    pub fn decode(&self, day: Day, batch: &RecordBatch) -> Result<Part, MetricsError> {
+        let column = |name: &str| batch.column_by_name(name).ok_or_else(|| MetricsError::Unexpected(format!("no column {name}")));
+        let opercodes = column("opercode")?.as_primitive::<Int32Type>().values();
+        let sent_at = column("sent_at")?.as_primitive::<TimestampMicrosecondType>().values();
+        let (customers, workers) = (dictionary(column("openid")?)?, dictionary(column("worker")?)?);
+        let automatic = self.automatic(batch)?;
+        let offsets = self.zone.offsets(self.zone.bounds(day));
+        let rows = opercodes.iter().zip(sent_at).zip(customers.keys().values().iter().zip(workers.keys().values())).enumerate();
+        let rows = rows.filter_map(|(row, ((opercode, sent_at), (customer, worker)))| {
+            let inbound = match *opercode {
+                opercode::WORKER_RECEIVED => true,
+                opercode::WORKER_SENT => false,
+                _ => return None,
+            };
+            let sent_at = sent_at.div_euclid(1_000_000);
+            Some(Row {
+                sent_at,
+                customer: *customer as u32,
+                worker: *worker as u32,
+                hour: hour(&offsets, sent_at),
+                inbound,
+                automatic: !inbound && automatic.get(row).is_some_and(|automatic| *automatic),
+            })
+        });
+        let rows = rows.collect();
+        let names = |names: &ArrayRef| names.as_string::<i32>().clone();
+        Ok(Part { day, customers: names(customers.values()), workers: names(workers.values()), rows })
+    }
+
+    /// Which rows match a rule for automatic replies, whatever their code. Nothing without rules.
+    fn automatic(&self, batch: &RecordBatch) -> Result<Vec<bool>, MetricsError> {
         if self.auto_reply.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
+        let text = batch.column_by_name("text");
         let text = text
             .map(|text| text.as_string_opt::<i32>().ok_or_else(|| MetricsError::Unexpected(format!("texts as {}", text.data_type()))))
             .transpose()?;
-        let added = self.automatic.iter_mut().zip(&self.inbound).zip(&self.worker).skip(first).zip(rows);
-        for (((automatic, inbound), worker), row) in added {
-            let text = text.filter(|text| text.is_valid(*row)).map(|text| text.value(*row));
-            let worker = self.workers.name(*worker);
-            *automatic = !inbound && self.auto_reply.iter().any(|rule| rule.matches(worker, text));
+        let workers = batch.column_by_name("worker").map(dictionary).transpose()?;
+        let worker_of = |row: usize| workers.and_then(|workers| Some(workers.values().as_string::<i32>().value(workers.key(row)?)));
+        let is_automatic = |row: usize| {
+            let text = text.filter(|text| text.is_valid(row)).map(|text| text.value(row));
+            self.auto_reply.iter().any(|rule| rule.matches(worker_of(row).unwrap_or_default(), text))
+        };
+        Ok((0..batch.num_rows()).map(is_automatic).collect())
+    }
+
+    /// Adds a part, which follows those added before.
+    pub fn push(&mut self, mut part: Part) {
+        let customers = self.customers.number_all(&part.customers);
+        let workers = self.workers.number_all(&part.workers);
+        let number = |numbers: &[u32], key: u32| numbers.get(key as usize).copied().unwrap_or_default();
+        for row in &mut part.rows {
+            row.customer = number(&customers, row.customer);
+            row.worker = number(&workers, row.worker);
         }
-        Ok(())
+        self.first_day.get_or_insert(part.day);
+        self.parts.push(part);
     }
 
     /// # Errors
-    /// None that a user could cause.
+    /// When the days are more than a message can count.
     pub fn finish(self) -> Result<History, MetricsError> {
-        let (customers, customer) = self.customers.in_order(self.customer);
-        let (workers, worker) = self.workers.in_order(self.worker);
-        let columns: [(&str, ArrayRef); 7] = [
-            ("customer", Arc::new(UInt32Array::from(customer))),
-            ("worker", Arc::new(UInt32Array::from(worker))),
-            ("inbound", Arc::new(BooleanArray::from(self.inbound))),
-            ("automatic", Arc::new(BooleanArray::from(self.automatic))),
-            ("sent_at", Arc::new(Int64Array::from(self.sent_at))),
-            ("day", Arc::new(Int32Array::from(self.day))),
-            ("hour", Arc::new(Int32Array::from(self.hour))),
-        ];
-        let columns =
-            columns.iter().map(|(name, array)| Ok(Column::from(bridge::to_series(name, array)?))).collect::<Result<_, MetricsError>>()?;
-        Ok(History { frame: DataFrame::new_infer_height(columns)?, customers, workers })
-    }
-}
+        let first_day = self.first_day.map_or(0, Day::number);
+        let (customers, customer_ranks) = self.customers.in_order();
+        let (workers, worker_ranks) = self.workers.in_order();
+        let rank = |ranks: &[u32], number: u32| ranks.get(number as usize).copied().unwrap_or_default();
 
-/// Distinct names, numbered in the order in which they came.
-#[derive(Debug, Default)]
-struct Names {
-    names: Vec<Box<str>>,
-    numbers: HashTable<u32>,
-    hasher: foldhash::fast::FixedState,
-}
-
-impl Names {
-    /// Appends the number of each named row. Each distinct value of the batch is looked up once.
-    fn encode(&mut self, column: &ArrayRef, rows: &[usize], numbers: &mut Vec<u32>) -> Result<(), MetricsError> {
-        let dictionary =
-            column.as_dictionary_opt::<Int32Type>().ok_or_else(|| MetricsError::Unexpected(format!("names as {}", column.data_type())))?;
-        let values = dictionary.values().as_string::<i32>();
-        let mut number_of_key: Vec<Option<u32>> = vec![None; values.len()];
-        for row in rows {
-            let key = dictionary.key(*row).ok_or_else(|| MetricsError::Unexpected("a null name".into()))?;
-            let known = number_of_key.get_mut(key).ok_or_else(|| MetricsError::Unexpected("a key without a name".into()))?;
-            numbers.push(match known {
-                Some(number) => *number,
-                None => *known.insert(self.number(values.value(key))),
-            });
-        }
-        Ok(())
-    }
-
-    fn number(&mut self, name: &str) -> u32 {
-        use std::hash::BuildHasher;
-        let Self { names, numbers, hasher } = self;
-        let name_of = |number: &u32| names.get(*number as usize).map_or("", AsRef::as_ref);
-        let entry = numbers.entry(hasher.hash_one(name), |number| name_of(number) == name, |number| hasher.hash_one(name_of(number)));
-        let number = *entry.or_insert_with(|| names.len() as u32).get();
-        if number as usize == names.len() {
-            names.push(name.into());
-        }
-        number
-    }
-
-    fn name(&self, number: u32) -> &str {
-        self.names.get(number as usize).map_or("", AsRef::as_ref)
-    }
-
-    /// The names in ascending order, and the given numbers changed to match.
-    fn in_order(self, mut numbers: Vec<u32>) -> (StringArray, Vec<u32>) {
-        let mut order: Vec<u32> = (0..self.names.len() as u32).collect();
-        order.sort_unstable_by_key(|number| self.name(*number));
-        let mut ranks = vec![0u32; order.len()];
-        for (number, rank) in order.iter().zip(0u32..) {
-            if let Some(slot) = ranks.get_mut(*number as usize) {
-                *slot = rank;
+        // How many messages each customer has tells where in `messages` each timeline begins.
+        let mut bounds = vec![0usize; customers.len() + 1];
+        let mut automatic = Vec::new();
+        let mut parts = Vec::with_capacity(self.parts.len());
+        for part in self.parts {
+            let day = u16::try_from(part.day.number() - first_day)
+                .map_err(|_| MetricsError::Unexpected(format!("{} and a day long before", part.day)))?;
+            for row in &part.rows {
+                if row.automatic {
+                    automatic.push((day, rank(&worker_ranks, row.worker)));
+                } else if let Some(count) = bounds.get_mut(rank(&customer_ranks, row.customer) as usize + 1) {
+                    *count += 1;
+                }
             }
+            parts.push((day, part.rows));
         }
-        for number in &mut numbers {
-            *number = ranks.get(*number as usize).copied().unwrap_or_default();
+        let mut end = 0;
+        for bound in &mut bounds {
+            end += *bound;
+            *bound = end;
         }
-        let names = order.iter().map(|number| self.name(*number));
-        (StringArray::from_iter_values(names), numbers)
+
+        // Each thread hands out the messages of its own range of customers.
+        let nobody = Message { sent_at: 0, worker: 0, day: 0, hour: 0, inbound: false };
+        let mut history = History { first_day, customers, workers, messages: Vec::new(), bounds, automatic };
+        let mut messages = vec![nobody; end];
+        let mut slices = Vec::new();
+        let mut rest = messages.as_mut_slice();
+        for range in history.ranges(rayon::current_num_threads()) {
+            let bounds = history.bounds.get(range.start as usize..=range.end as usize).unwrap_or_default();
+            let length = bounds.last().zip(bounds.first()).map_or(0, |(last, first)| last - first);
+            let (slice, others) = rest.split_at_mut(length);
+            slices.push((range, bounds, slice));
+            rest = others;
+        }
+        slices.into_par_iter().for_each(|(range, bounds, slice)| {
+            let offset = bounds.first().copied().unwrap_or_default();
+            let mut next: Vec<usize> = bounds.iter().map(|bound| bound - offset).collect();
+            for (day, rows) in &parts {
+                for row in rows.iter().filter(|row| !row.automatic) {
+                    let customer = rank(&customer_ranks, row.customer);
+                    if !range.contains(&customer) {
+                        continue;
+                    }
+                    let place = next.get_mut((customer - range.start) as usize);
+                    if let Some((place, message)) = place.and_then(|place| slice.get_mut(*place).map(|message| (place, message))) {
+                        let worker = rank(&worker_ranks, row.worker);
+                        *message = Message { sent_at: row.sent_at, worker, day: *day, hour: row.hour, inbound: row.inbound };
+                        *place += 1;
+                    }
+                }
+            }
+        });
+        history.messages = messages;
+        Ok(history)
     }
+}
+
+/// The local hour of an instant, by the offsets of its day.
+fn hour(offsets: &[OffsetSpan], instant: UnixSeconds) -> u8 {
+    let offset = offsets.iter().rev().find(|offset| offset.from <= instant).or(offsets.first());
+    let local = instant + offset.map_or(0, |offset| i64::from(offset.offset_seconds));
+    (local.rem_euclid(86_400) / 3_600) as u8
 }

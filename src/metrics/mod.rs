@@ -1,39 +1,41 @@
-//! Stage two: messages → response pairs, sessions and the numbers made of them, in polars.
+//! Stage two: messages → response pairs, sessions and the numbers made of them.
 //!
 //! ```text
-//! messages ─ History ─ timeline ─┬─ turns ─ response_pairs ─┬─ worker_daily
-//!                                ├─ sessions ───────────────┼─ account_daily
-//!                                └─ segments ───────────────┴─ worker_hourly
+//! messages ─ History ─ Conversations ─┬─ turns ───── response_pairs
+//!                                     ├─ sessions ── sessions
+//!                                     └─ all ─────── Activity ─ worker_daily, worker_hourly, account_daily
 //! ```
 //!
-//! One file per table, each a function from lazy frame to lazy frame without I/O. Everything follows from a message and its
-//! neighbour in the customer's timeline, so one sort and a few shifts suffice. Inside this stage an instant is an int64 of unix seconds, a
-//! local day its number since 1970-01-01, and an openid or a worker a number that ascends with its name (see [`History`]).
+//! [`History`] puts the messages of each customer in order. [`conversations`] goes through them once, in the words of the definitions, and says what each
+//! message is and what they make together. What is counted for workers, hours and days is left to polars: [`activity`] and the modules of the three tables
+//! are functions from lazy frame to lazy frame. Nothing here does I/O. Inside this stage an instant is an int64 of unix seconds, a local day
+//! its number, and an openid or a worker a number that ascends with its name.
 //!
 //! The definitions are in the README of kefu, under "Definitions".
 
 mod account_daily;
 mod activity;
-mod bridge;
 mod business_hours;
-mod chains;
+mod concurrency;
+mod conversations;
 mod history;
+mod names;
 mod parameters;
 mod publish;
-mod response_pairs;
-mod sessions;
 mod statistics;
-mod timeline;
 mod worker_daily;
 mod worker_hourly;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use arrow::array::RecordBatch;
-use polars::prelude::{DataFrame, Expr, IntoLazy, JoinArgs, JoinType, LazyFrame, col, lit};
+use polars::prelude::{DataFrame, IntoLazy, col, lit};
+use rayon::prelude::*;
 
+use activity::{Activity, Scope};
 pub use business_hours::{BusinessHours, Shift};
-pub use history::{History, HistoryBuilder, columns};
+use conversations::Conversations;
+pub use history::{History, HistoryBuilder, Part, columns};
 pub use parameters::{AutoReply, Parameters, Pattern};
 
 use crate::calendar::{Day, DayRange, Span, UnixSeconds, Zone};
@@ -108,7 +110,7 @@ pub fn compute(
     let (alone, together): (Vec<Target>, Vec<Target>) = targets.iter().partition(|target| has_short_day(target));
     let mut computed = compute_together(history, account, zone, &together, parameters)?;
     for target in &alone {
-        let history = history.restricted(view(target))?;
+        let history = history.restricted(view(target));
         computed.extend(compute_together(&history, account, zone, std::slice::from_ref(target), parameters)?);
     }
     Ok(computed)
@@ -126,30 +128,34 @@ fn compute_together(
     if targets.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let stage = Stage::new(history, zone, targets, parameters)?;
+    let conversations = converse(history, zone, targets, parameters);
     let has_schedule = parameters.business_hours.is_some();
-    let sessions = stage.timeline().filter(stage.within_days("session_day", 0));
-    let sessions = sessions::sessions(sessions, stage.targets(), parameters).collect()?;
-    let activity = stage.activity()?;
-    let workers = worker_daily::worker_daily(activity.clone(), has_schedule)?.collect()?;
-    let hours = worker_hourly::worker_hourly(activity.messages.clone(), stage.pairs())?.collect()?;
-    let accounts = account_daily::account_daily(activity, sessions.clone().lazy(), stage.targets(), has_schedule)?.collect()?;
+    let days: Vec<i32> = targets.iter().map(|target| target.day.number()).collect();
+    let activity = activity(&conversations, history, targets)?;
+    let workers = worker_daily::worker_daily(activity.clone(), Scope::Worker, has_schedule)?.collect()?;
+    let hours = worker_hourly::worker_hourly(activity.clone())?.collect()?;
+    let accounts = account_daily::account_daily(activity, &conversations.sessions, &days, history, has_schedule)?.collect()?;
 
-    let publish_day = |target: &Target| {
-        let publish = |(table, frame): (Table, &DataFrame)| -> Result<_, MetricsError> {
+    let turns = by_day(&conversations.turns, |turn| (turn.day, turn.asked_at));
+    let sessions = by_day(&conversations.sessions, |session| (session.day, session.started_at));
+    let publish_day = |target: &Target| -> Result<(Day, Partitions), MetricsError> {
+        let day = u16::try_from(target.day.number() - history.first_day()).ok();
+        let statistics = |table: Table, frame: &DataFrame| {
             let of_day = frame.clone().lazy().filter(col("day").eq(lit(target.day.number()))).collect()?;
-            Ok((table, publish::publish(&of_day, &table.schema(), history, account)?))
+            publish::statistics(&of_day, &table.schema(), history, account)
         };
-        let tables = [
-            (Table::ResponsePairs, &stage.pairs),
-            (Table::Sessions, &sessions),
-            (Table::WorkerDaily, &workers),
-            (Table::WorkerHourly, &hours),
-            (Table::AccountDaily, &accounts),
+        let turns = rows_of(&conversations.turns, &turns, day);
+        let sessions = rows_of(&conversations.sessions, &sessions, day);
+        let partitions = [
+            (Table::ResponsePairs, publish::response_pairs(&turns, history, account)?),
+            (Table::Sessions, publish::sessions(&sessions, history, account)?),
+            (Table::WorkerDaily, statistics(Table::WorkerDaily, &workers)?),
+            (Table::WorkerHourly, statistics(Table::WorkerHourly, &hours)?),
+            (Table::AccountDaily, statistics(Table::AccountDaily, &accounts)?),
         ];
-        Ok((target.day, tables.into_iter().map(publish).collect::<Result<_, _>>()?))
+        Ok((target.day, partitions.into()))
     };
-    targets.iter().map(publish_day).collect()
+    targets.par_iter().map(publish_day).collect()
 }
 
 /// The numbers of `worker_daily` for all `targets` together: one row per worker, distinct customers and percentiles over the whole period.
@@ -163,88 +169,45 @@ pub fn period(
     targets: &[Target],
     parameters: &Parameters,
 ) -> Result<RecordBatch, MetricsError> {
-    let stage = Stage::new(history, zone, targets, parameters)?;
-    let as_one_day = stage.activity()?.relabelled(&lit(0i32).alias("day"));
-    let workers = worker_daily::worker_daily(as_one_day, parameters.business_hours.is_some())?.collect()?;
-    publish::publish(&workers, &Table::WorkerDaily.schema(), history, account)
+    let conversations = converse(history, zone, targets, parameters);
+    let activity = activity(&conversations, history, targets)?;
+    let workers = worker_daily::worker_daily(activity, Scope::Period, parameters.business_hours.is_some())?.collect()?;
+    publish::statistics(&workers, &Table::WorkerDaily.schema(), history, account)
 }
 
-/// What every table is made from, computed once.
-struct Stage<'a> {
-    history: &'a History,
-    parameters: &'a Parameters,
-    /// See [`targets_frame`].
-    targets: DataFrame,
-    /// First and last target, as numbers of days.
-    span: (i32, i32),
-    /// See [`timeline::timeline`].
-    timeline: DataFrame,
-    /// See [`response_pairs::response_pairs`].
-    pairs: DataFrame,
+fn converse(history: &History, zone: &Zone, targets: &[Target], parameters: &Parameters) -> Conversations {
+    let open_hours = match (&parameters.business_hours, targets.first(), targets.last()) {
+        // A turn of the last target may be answered until three days later.
+        (Some(hours), Some(first), Some(last)) => {
+            Some(hours.open_hours(zone, DayRange { first: first.day, last: last.day.plus(DAYS_AFTER) }))
+        }
+        _ => None,
+    };
+    Conversations::of(history, targets, parameters, open_hours.as_ref())
 }
 
-impl<'a> Stage<'a> {
-    fn new(history: &'a History, zone: &Zone, targets: &[Target], parameters: &'a Parameters) -> Result<Self, MetricsError> {
-        let open_hours = match (&parameters.business_hours, targets.first(), targets.last()) {
-            // A turn of the last target may be answered until three days later.
-            (Some(hours), Some(first), Some(last)) => {
-                Some(hours.open_hours(zone, DayRange { first: first.day, last: last.day.plus(DAYS_AFTER) }))
-            }
-            _ => None,
-        };
-        let days = || targets.iter().map(|target| target.day.number());
-        let span = days().min().zip(days().max()).unwrap_or_default();
-        let targets = targets_frame(targets)?;
-        let timeline = timeline::timeline(history.frame().lazy(), parameters).collect()?;
-        // Only the turns of the targets: what follows costs more than the timeline.
-        let is_wanted = col("turn_day").gt_eq(lit(span.0)).and(col("turn_day").lt_eq(lit(span.1)));
-        let turns = response_pairs::turns(response_pairs::members(timeline.clone().lazy()).filter(is_wanted));
-        let pairs = response_pairs::response_pairs(turns, targets.clone().lazy(), parameters, open_hours).collect()?;
-        Ok(Self { history, parameters, targets, span, timeline, pairs })
-    }
-
-    fn targets(&self) -> LazyFrame {
-        self.targets.clone().lazy()
-    }
-
-    fn timeline(&self) -> LazyFrame {
-        self.timeline.clone().lazy()
-    }
-
-    fn pairs(&self) -> LazyFrame {
-        self.pairs.clone().lazy()
-    }
-
-    /// What the workers did on the targets' days.
-    fn activity(&self) -> Result<activity::Activity, MetricsError> {
-        let of_targets =
-            |frame: LazyFrame| frame.join(self.targets().select([col("day")]), [col("day")], [col("day")], JoinArgs::new(JoinType::Semi));
-        // A segment on a target's day may come from the day before, or go on into the next.
-        let chains = chains::chains(self.timeline().filter(self.within_days("day", 1)), self.targets(), self.parameters).collect()?;
-        Ok(activity::Activity {
-            messages: of_targets(self.timeline()),
-            visits: chains::visits(chains.clone().lazy()).collect()?.lazy(),
-            automatic: of_targets(self.history.frame().lazy().filter(col("automatic"))),
-            pairs: self.pairs(),
-            hand_offs: activity::hand_offs(response_pairs::members(self.timeline()), self.pairs()),
-            segments: chains::segments(chains.lazy()).collect()?.lazy(),
-        })
-    }
-
-    /// Whether a day lies between the first and the last target, or at most so many days before or after: what there is to look at.
-    fn within_days(&self, column: &str, around: i32) -> Expr {
-        let (first, last) = self.span;
-        col(column).gt_eq(lit(first - around)).and(col(column).lt_eq(lit(last + around)))
-    }
+/// What the workers did on the targets' days.
+fn activity<'a>(conversations: &'a Conversations, history: &History, targets: &[Target]) -> Result<Activity<'a>, MetricsError> {
+    let days: HashSet<i32> = targets.iter().map(|target| target.day.number()).collect();
+    Activity::of(conversations, history, |day| days.contains(&(history.first_day() + i32::from(day))))
 }
 
-/// Columns `day`, `day_start`, `day_end`, `horizon`, `is_final`.
-fn targets_frame(targets: &[Target]) -> Result<DataFrame, MetricsError> {
-    Ok(polars::df! {
-        "day" => targets.iter().map(|target| target.day.number()).collect::<Vec<_>>(),
-        "day_start" => targets.iter().map(|target| target.bounds.start).collect::<Vec<_>>(),
-        "day_end" => targets.iter().map(|target| target.bounds.end).collect::<Vec<_>>(),
-        "horizon" => targets.iter().map(|target| target.horizon).collect::<Vec<_>>(),
-        "is_final" => targets.iter().map(|target| target.is_final).collect::<Vec<_>>(),
-    }?)
+/// For each day, the indexes of its rows in order of time. The rows come by customer, and stay so within a second.
+fn by_day<T>(rows: &[T], day_and_instant: impl Fn(&T) -> (u16, UnixSeconds)) -> BTreeMap<u16, Vec<u32>> {
+    let mut days: BTreeMap<u16, Vec<(UnixSeconds, u32)>> = BTreeMap::new();
+    for (row, index) in rows.iter().zip(0u32..) {
+        let (day, instant) = day_and_instant(row);
+        days.entry(day).or_default().push((instant, index));
+    }
+    let sort = |(day, mut rows): (u16, Vec<(UnixSeconds, u32)>)| {
+        rows.par_sort_unstable();
+        (day, rows.into_iter().map(|(_, index)| index).collect())
+    };
+    days.into_par_iter().map(sort).collect()
+}
+
+/// The rows of a day in order; none of a day before the first one that was fetched.
+fn rows_of<T: Copy>(rows: &[T], by_day: &BTreeMap<u16, Vec<u32>>, day: Option<u16>) -> Vec<T> {
+    let indexes = day.and_then(|day| by_day.get(&day)).map(Vec::as_slice).unwrap_or_default();
+    indexes.iter().filter_map(|index| rows.get(*index as usize).copied()).collect()
 }

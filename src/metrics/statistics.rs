@@ -2,6 +2,8 @@
 
 use polars::prelude::*;
 
+use super::conversations::Outcome;
+
 /// How many rows of the group have the property.
 pub(super) fn count(property: Expr) -> Expr {
     property.sum()
@@ -39,18 +41,8 @@ pub(super) fn counted(names: &[&str]) -> Vec<Expr> {
 }
 
 /// Whether a pair has the outcome.
-pub(super) fn is(outcome: &str) -> Expr {
-    col("outcome").eq(lit(outcome))
-}
-
-/// No whole number.
-pub(super) fn no_seconds() -> Expr {
-    lit(NULL).cast(DataType::Int64)
-}
-
-/// A join that leaves the rows of its left side in their order.
-pub(super) fn in_order(join: JoinType) -> JoinArgs {
-    JoinArgs { maintain_order: MaintainOrderJoin::Left, ..JoinArgs::new(join) }
+pub(super) fn is(outcome: Outcome) -> Expr {
+    col("outcome").eq(lit(outcome as u32))
 }
 
 /// Joins to each row of `keys` what each of the `parts` has for it.

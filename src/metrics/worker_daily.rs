@@ -2,12 +2,13 @@
 
 use polars::prelude::*;
 
-use super::activity::{Activity, KEYS, complete, parts};
+use super::MetricsError;
+use super::activity::{Activity, KEYS, Scope, complete, parts};
 use super::statistics::{join_all, keys_of};
 
-/// The columns of `worker_daily` for each (`day`, `worker`) that has any activity, in order.
-pub(super) fn worker_daily(activity: Activity, has_schedule: bool) -> PolarsResult<LazyFrame> {
-    let parts = parts(activity)?;
+/// The columns of `worker_daily` for each (`day`, `worker`) of the scope that has any activity, in order.
+pub(super) fn worker_daily(activity: Activity, scope: Scope, has_schedule: bool) -> Result<LazyFrame, MetricsError> {
+    let parts = parts(activity, scope)?;
     let keys = keys_of(&parts, &KEYS)?;
     Ok(complete(join_all(keys, parts, &KEYS), has_schedule).sort(KEYS, SortMultipleOptions::default()))
 }

@@ -2,23 +2,22 @@
 
 use polars::prelude::*;
 
+use super::activity::Activity;
+use super::conversations::Outcome;
 use super::statistics::{count, counted, is, join_all, keys_of, mean, percentile, sum};
 
 const KEYS: [&str; 3] = ["day", "worker", "hour"];
 
-/// From the timeline's rows and the response pairs of the wanted days, the rows of `worker_hourly`, with `day` beside the table's columns,
-/// by (`day`, `worker`, `hour`). Only hours with something in them.
-pub(super) fn worker_hourly(messages: LazyFrame, pairs: LazyFrame) -> PolarsResult<LazyFrame> {
+/// The rows of `worker_hourly`, with `day` beside the table's columns, by (`day`, `worker`, `hour`). Only hours with something in them.
+pub(super) fn worker_hourly(activity: Activity) -> PolarsResult<LazyFrame> {
     // By the message's hour.
-    let by_message = messages
-        .group_by(KEYS.map(col))
-        .agg([count(col("inbound")).alias("messages_received"), count(col("inbound").not()).alias("messages_sent")]);
+    let by_message = activity.hours.group_by(KEYS.map(col)).agg([col("messages_received").sum(), col("messages_sent").sum()]);
     // By the hour asked.
-    let by_turn = pairs.group_by(KEYS.map(col)).agg([
-        count(is("answered")).alias("answered"),
-        count(is("pending")).alias("pending"),
-        count(is("unanswered").and(col("is_first"))).alias("unanswered_first"),
-        count(is("unanswered").and(col("is_first").not())).alias("unanswered_later"),
+    let by_turn = activity.pairs.group_by(KEYS.map(col)).agg([
+        count(is(Outcome::Answered)).alias("answered"),
+        count(is(Outcome::Pending)).alias("pending"),
+        count(is(Outcome::Unanswered).and(col("is_first"))).alias("unanswered_first"),
+        count(is(Outcome::Unanswered).and(col("is_first").not())).alias("unanswered_later"),
         sum("response_seconds"),
         mean("response_seconds"),
         percentile("response_seconds", 50),

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::RecordBatch;
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -13,11 +12,11 @@ use serde::Serialize;
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::{BugError, Failure};
 use crate::lake::{Account, ContentHash, Footer, Lake, LakeError, SCHEMA_VERSION, Table};
-use crate::metrics::{self, DAYS_AFTER, DAYS_BEFORE, DEFINITIONS_VERSION, History, HistoryBuilder, Parameters, Partitions, Target};
+use crate::metrics::{self, DAYS_AFTER, DAYS_BEFORE, DEFINITIONS_VERSION, History, HistoryBuilder, Parameters, Part, Partitions, Target};
 use crate::telemetry::Progress;
 
 /// Messages that are in memory at once, unless a single day needs more.
-const ROWS_AT_ONCE: usize = 1_000_000;
+const ROWS_AT_ONCE: usize = 12_000_000;
 
 /// Threads that write. They wait for the disk most of the time, so there are more of them than cores.
 const WRITERS: usize = 8;
@@ -271,13 +270,13 @@ fn chunks(inputs: &Inputs, stale: &[Day]) -> Vec<Chunk> {
 pub fn read_history(job: &MetricsJob, days: DayRange) -> Result<History, Failure> {
     let days: Vec<Day> = days.days().collect();
     let columns = metrics::columns(&job.parameters);
-    let read =
-        |day: &Day| -> Result<Vec<RecordBatch>, LakeError> { job.lake.read(Table::Messages, &job.account, *day, &columns)?.collect() };
     let mut history = HistoryBuilder::new(&job.zone, &job.parameters);
-    for (day, batches) in days.iter().zip(days.par_iter().map(read).collect::<Vec<_>>()) {
-        for batch in batches? {
-            history.append(*day, &batch)?;
-        }
+    let read = |day: &Day| -> Result<Vec<Part>, Failure> {
+        let batches = job.lake.read(Table::Messages, &job.account, *day, &columns)?;
+        batches.map(|batch| Ok(history.decode(*day, &batch?)?)).collect()
+    };
+    for parts in days.par_iter().map(read).collect::<Result<Vec<_>, _>>()? {
+        parts.into_iter().for_each(|part| history.push(part));
     }
     Ok(history.finish()?)
 }

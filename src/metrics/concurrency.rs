@@ -1,0 +1,63 @@
+//! How many customers a worker had to do with at once.
+
+use std::collections::BTreeMap;
+
+use super::conversations::Segment;
+use crate::calendar::UnixSeconds;
+
+/// Of the segments of one worker, or of all: the most at one instant, and what their mean is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Concurrency {
+    pub most: i64,
+    /// The sum of the segments' lengths.
+    pub segment_seconds: i64,
+    /// The length of their union.
+    pub covered_seconds: i64,
+}
+
+/// The concurrency of the segments under each key.
+pub(super) fn by<K: Ord>(segments: &[Segment], key: impl Fn(&Segment) -> K) -> BTreeMap<K, Concurrency> {
+    let mut bounds: BTreeMap<K, (Vec<UnixSeconds>, Vec<UnixSeconds>)> = BTreeMap::new();
+    for segment in segments {
+        let (starts, ends) = bounds.entry(key(segment)).or_default();
+        starts.push(segment.start);
+        ends.push(segment.end);
+    }
+    bounds.into_iter().map(|(key, (starts, ends))| (key, of(starts, ends))).collect()
+}
+
+/// From one bound to the next, the number of segments is the same: as many as have begun and not ended. A segment does not cover its end.
+fn of(mut starts: Vec<UnixSeconds>, mut ends: Vec<UnixSeconds>) -> Concurrency {
+    starts.sort_unstable();
+    ends.sort_unstable();
+    let mut found = Concurrency::default();
+    let mut starts = starts.into_iter().peekable();
+    let mut concurrent = 0;
+    let mut since = 0;
+    for end in ends {
+        while let Some(start) = starts.next_if(|start| *start < end) {
+            found.count(concurrent, start - since);
+            concurrent += 1;
+            found.most = found.most.max(concurrent);
+            since = start;
+        }
+        found.count(concurrent, end - since);
+        concurrent -= 1;
+        since = end;
+    }
+    found
+}
+
+impl Concurrency {
+    fn count(&mut self, concurrent: i64, seconds: i64) {
+        if concurrent > 0 {
+            self.segment_seconds += concurrent * seconds;
+            self.covered_seconds += seconds;
+        }
+    }
+
+    /// None without a segment.
+    pub(super) fn mean(&self) -> Option<f64> {
+        (self.covered_seconds > 0).then(|| self.segment_seconds as f64 / self.covered_seconds as f64)
+    }
+}

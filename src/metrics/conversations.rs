@@ -1,0 +1,522 @@
+//! What the messages of a customer make: turns, sessions, and whom the workers had to do with.
+//!
+//! One pass over each customer's messages in order. What a message is follows from the one before it ([`Kind`]); what it adds to the turn
+//! and the session that are open, and which of them it ends, follows from that. Customers do not depend on each other, so ranges of them are taken
+//! side by side.
+
+use hashbrown::HashMap;
+use rayon::prelude::*;
+
+use super::business_hours::OpenHours;
+use super::history::{History, Message};
+use super::{DAYS_AFTER, Parameters, Target};
+use crate::calendar::UnixSeconds;
+
+/// What a message is, by its neighbour before it in the customer's timeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// An IN after silence: the start of a session and of a turn.
+    SessionStart,
+    /// An IN after an OUT: the start of a turn.
+    TurnStart,
+    /// An IN after an IN: another message of the same turn.
+    Continuation,
+    /// An OUT after an IN: the reply to that turn.
+    Reply,
+    /// An OUT after an OUT.
+    FollowUp,
+    /// Any other OUT: the start of a session by the worker.
+    Outreach,
+}
+
+impl Kind {
+    /// Equality counts as within.
+    fn of(message: &Message, previous: Option<&Message>, parameters: &Parameters) -> Self {
+        let Some(previous) = previous else { return if message.inbound { Self::SessionStart } else { Self::Outreach } };
+        let gap = message.sent_at - previous.sent_at;
+        match (previous.inbound, message.inbound) {
+            (_, true) if gap > parameters.session_gap => Self::SessionStart,
+            (false, true) => Self::TurnStart,
+            (true, true) => Self::Continuation,
+            (true, false) if gap <= parameters.reply_window => Self::Reply,
+            (false, false) if gap <= parameters.session_gap => Self::FollowUp,
+            (_, false) => Self::Outreach,
+        }
+    }
+
+    fn starts_turn(self) -> bool {
+        matches!(self, Self::SessionStart | Self::TurnStart)
+    }
+
+    fn starts_session(self) -> bool {
+        matches!(self, Self::SessionStart | Self::Outreach)
+    }
+}
+
+/// What became of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Outcome {
+    Answered,
+    Pending,
+    Unanswered,
+}
+
+/// What became of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum SessionOutcome {
+    Completed,
+    Missed,
+    Dropped,
+    Open,
+    Outreach,
+}
+
+/// A response pair: a turn and its reply. Days count from [`History::first_day`], durations are in seconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    pub day: u16,
+    /// The local hour asked.
+    pub hour: u8,
+    pub outcome: Outcome,
+    pub is_first: bool,
+    /// None without a schedule.
+    pub asked_in_hours: Option<bool>,
+    pub customer: u32,
+    /// Who replied; with no reply, who received the last IN.
+    pub worker: u32,
+    pub first_worker: u32,
+    pub customer_messages: u32,
+    pub asked_at: UnixSeconds,
+    pub last_asked_at: UnixSeconds,
+    pub replied_at: Option<UnixSeconds>,
+    pub own_response_seconds: Option<i64>,
+    pub business_seconds: Option<i64>,
+}
+
+impl Turn {
+    pub(super) fn response_seconds(&self) -> Option<i64> {
+        self.replied_at.map(|replied_at| replied_at - self.asked_at)
+    }
+}
+
+/// A session, of its messages until the third day after the first one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Session {
+    pub day: u16,
+    pub by_customer: bool,
+    pub outcome: SessionOutcome,
+    pub customer: u32,
+    pub started_at: UnixSeconds,
+    pub ended_at: UnixSeconds,
+    pub first_response_seconds: Option<i64>,
+    pub customer_messages: u32,
+    pub worker_messages: u32,
+    pub turns: u32,
+    pub answered: u32,
+    pub workers: u32,
+}
+
+/// A turn in which `worker` received an IN and another one is credited.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HandOff {
+    pub day: u16,
+    pub worker: u32,
+    /// Index of the turn.
+    pub turn: u32,
+}
+
+/// A worker and a customer who wrote to each other on a day.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Visit {
+    pub day: u16,
+    pub worker: u32,
+    pub customer: u32,
+    /// Whether the worker received a message of the customer's.
+    pub received: bool,
+    /// Whether the worker sent one.
+    pub sent: bool,
+}
+
+/// A stretch of a day, `[start, end)`, that a worker spent with one customer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Segment {
+    pub day: u16,
+    pub worker: u32,
+    pub start: UnixSeconds,
+    pub end: UnixSeconds,
+}
+
+/// A worker's messages within a local hour of a day. There may be several for the same hour.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hour {
+    pub day: u16,
+    pub hour: u8,
+    pub worker: u32,
+    pub received: i64,
+    pub replies: i64,
+    pub follow_ups: i64,
+    pub outreach: i64,
+    /// First and last message sent.
+    pub sent: Option<(UnixSeconds, UnixSeconds)>,
+}
+
+/// All that the customers' messages make on the targets' days. Turns, sessions and visits come by customer; those of a customer in order of time.
+#[derive(Debug, Default)]
+pub(super) struct Conversations {
+    pub turns: Vec<Turn>,
+    pub hand_offs: Vec<HandOff>,
+    pub sessions: Vec<Session>,
+    pub visits: Vec<Visit>,
+    pub segments: Vec<Segment>,
+    pub hours: Vec<Hour>,
+}
+
+/// Ranges of customers for each thread, so that no thread is left with the longest alone.
+const RANGES_PER_THREAD: usize = 4;
+
+impl Conversations {
+    /// Reads all timelines. `open_hours` are known from the first target's day on until three days after the last one's.
+    pub(super) fn of(history: &History, targets: &[Target], parameters: &Parameters, open_hours: Option<&OpenHours>) -> Self {
+        let targets_by_day = by_day(history.first_day(), targets);
+        let read = |customers| {
+            let mut reader = Reader::new(&targets_by_day, parameters, open_hours);
+            for (customer, timeline) in history.timelines(customers) {
+                reader.read(customer, timeline);
+            }
+            reader.finish()
+        };
+        let parts: Vec<Self> = history.ranges(RANGES_PER_THREAD * rayon::current_num_threads()).into_par_iter().map(read).collect();
+        parts.into_iter().reduce(Self::followed_by).unwrap_or_default()
+    }
+
+    fn followed_by(mut self, other: Self) -> Self {
+        let turns = self.turns.len() as u32;
+        self.hand_offs.extend(other.hand_offs.into_iter().map(|hand_off| HandOff { turn: turns + hand_off.turn, ..hand_off }));
+        self.turns.extend(other.turns);
+        self.sessions.extend(other.sessions);
+        self.visits.extend(other.visits);
+        self.segments.extend(other.segments);
+        self.hours.extend(other.hours);
+        self
+    }
+}
+
+/// The targets by the number of their day, counted from the first day of the history.
+fn by_day(first_day: i32, targets: &[Target]) -> Vec<Option<Target>> {
+    let index = |target: &Target| usize::try_from(target.day.number() - first_day).ok();
+    let mut by_day = vec![None; targets.iter().filter_map(index).max().map_or(0, |last| last + 1)];
+    for target in targets {
+        if let Some(slot) = index(target).and_then(|index| by_day.get_mut(index)) {
+            *slot = Some(*target);
+        }
+    }
+    by_day
+}
+
+/// A turn that may go on.
+#[derive(Clone, Copy, Debug)]
+struct OpenTurn {
+    asked: Message,
+    last: Message,
+    customer_messages: u32,
+    is_first: bool,
+    reply: Option<Message>,
+}
+
+/// A session that may go on.
+#[derive(Clone, Copy, Debug)]
+struct OpenSession {
+    first: Message,
+    last: Message,
+    /// The last IN, and whether it has a reply. None without an IN.
+    asked: Option<(UnixSeconds, bool)>,
+    first_replied_at: Option<UnixSeconds>,
+    customer_messages: u32,
+    worker_messages: u32,
+    turns: u32,
+    answered: u32,
+}
+
+/// A worker's chain of messages with the customer, without a gap longer than the session gap.
+#[derive(Clone, Copy, Debug)]
+struct Chain {
+    worker: u32,
+    first: Message,
+    last: Message,
+}
+
+/// Reads timelines, one customer after the other.
+struct Reader<'a> {
+    targets: &'a [Option<Target>],
+    parameters: &'a Parameters,
+    open_hours: Option<&'a OpenHours>,
+    read: Conversations,
+    /// Where in `read.hours` an hour is.
+    hours: HashMap<(u16, u8, u32), usize, foldhash::fast::FixedState>,
+
+    customer: u32,
+    turn: Option<OpenTurn>,
+    /// Who received INs of the turn, and when first.
+    receivers: Vec<(u32, UnixSeconds)>,
+    session: Option<OpenSession>,
+    session_workers: Vec<u32>,
+    chains: Vec<Chain>,
+    /// Those of the present day.
+    visits: Vec<Visit>,
+}
+
+/// Whether a partition of day `of` may look at a message of a day.
+fn is_in_view(day: u16, of: u16) -> bool {
+    i64::from(day) - i64::from(of) <= DAYS_AFTER
+}
+
+impl<'a> Reader<'a> {
+    fn new(targets: &'a [Option<Target>], parameters: &'a Parameters, open_hours: Option<&'a OpenHours>) -> Self {
+        Self {
+            targets,
+            parameters,
+            open_hours,
+            read: Conversations::default(),
+            hours: HashMap::default(),
+            customer: 0,
+            turn: None,
+            receivers: Vec::new(),
+            session: None,
+            session_workers: Vec::new(),
+            chains: Vec::new(),
+            visits: Vec::new(),
+        }
+    }
+
+    fn finish(self) -> Conversations {
+        self.read
+    }
+
+    fn target(&self, day: u16) -> Option<&'a Target> {
+        self.targets.get(usize::from(day))?.as_ref()
+    }
+
+    fn read(&mut self, customer: u32, timeline: &[Message]) {
+        self.customer = customer;
+        let mut previous = None;
+        for message in timeline {
+            let kind = Kind::of(message, previous, self.parameters);
+            self.add_to_turn(message, kind);
+            self.add_to_session(message, kind);
+            self.add_to_chain(message);
+            self.add_to_day(message, kind);
+            previous = Some(message);
+        }
+        self.end_turn(None);
+        self.end_session(None);
+        for chain in std::mem::take(&mut self.chains) {
+            self.end_chain(&chain);
+        }
+        self.read.visits.append(&mut self.visits);
+    }
+
+    fn add_to_turn(&mut self, message: &Message, kind: Kind) {
+        match kind {
+            Kind::SessionStart | Kind::TurnStart => {
+                self.end_turn(Some(message));
+                self.receivers.push((message.worker, message.sent_at));
+                let is_first = kind == Kind::SessionStart;
+                self.turn = Some(OpenTurn { asked: *message, last: *message, customer_messages: 1, is_first, reply: None });
+            }
+            Kind::Continuation => {
+                let Some(turn) = self.turn.as_mut().filter(|turn| is_in_view(message.day, turn.asked.day)) else { return };
+                turn.last = *message;
+                turn.customer_messages += 1;
+                if self.receivers.iter().all(|(worker, _)| *worker != message.worker) {
+                    self.receivers.push((message.worker, message.sent_at));
+                }
+            }
+            Kind::Reply => {
+                if let Some(turn) = self.turn.as_mut().filter(|turn| is_in_view(message.day, turn.asked.day)) {
+                    turn.reply = Some(*message);
+                }
+                self.end_turn(None);
+            }
+            Kind::FollowUp | Kind::Outreach => self.end_turn(None),
+        }
+    }
+
+    /// The open turn is over, for lack of more messages or because the customer's `next` starts another one.
+    fn end_turn(&mut self, next: Option<&Message>) {
+        if let Some(turn) = self.turn.take()
+            && let Some(target) = self.target(turn.asked.day)
+        {
+            let is_superseded = next.is_some_and(|next| is_in_view(next.day, turn.asked.day));
+            let outcome = match turn.reply {
+                Some(_) => Outcome::Answered,
+                None if !is_superseded && self.may_be_answered(target, turn.last.sent_at) => Outcome::Pending,
+                None => Outcome::Unanswered,
+            };
+            let worker = turn.reply.map_or(turn.last.worker, |reply| reply.worker);
+            let own_asked_at = self.receivers.iter().find(|(receiver, _)| *receiver == worker).map(|(_, asked_at)| *asked_at);
+            let open_seconds = |hours: &OpenHours, reply: Message| hours.seconds_before(reply.sent_at) - hours.seconds_before(turn.asked.sent_at);
+            let number = self.read.turns.len() as u32;
+            let others = self.receivers.iter().filter(|(receiver, _)| *receiver != worker);
+            self.read.hand_offs.extend(others.map(|(receiver, _)| HandOff { day: turn.asked.day, worker: *receiver, turn: number }));
+            self.read.turns.push(Turn {
+                day: turn.asked.day,
+                hour: turn.asked.hour,
+                outcome,
+                is_first: turn.is_first,
+                asked_in_hours: self.open_hours.map(|hours| hours.contains(turn.asked.sent_at)),
+                customer: self.customer,
+                worker,
+                first_worker: turn.asked.worker,
+                customer_messages: turn.customer_messages,
+                asked_at: turn.asked.sent_at,
+                last_asked_at: turn.last.sent_at,
+                replied_at: turn.reply.map(|reply| reply.sent_at),
+                own_response_seconds: turn.reply.zip(own_asked_at).map(|(reply, asked_at)| reply.sent_at - asked_at),
+                business_seconds: self.open_hours.zip(turn.reply).map(|(hours, reply)| open_seconds(hours, reply)),
+            });
+        }
+        self.receivers.clear();
+    }
+
+    /// Whether an answer may still come to a last message: not every day that counts is known, and the window was still open where the
+    /// known ones end.
+    fn may_be_answered(&self, target: &Target, last_asked_at: UnixSeconds) -> bool {
+        !target.is_final && target.horizon - last_asked_at <= self.parameters.reply_window
+    }
+
+    fn add_to_session(&mut self, message: &Message, kind: Kind) {
+        if kind.starts_session() {
+            self.end_session(kind.starts_turn().then_some(message));
+            self.session = Some(OpenSession {
+                first: *message,
+                last: *message,
+                asked: None,
+                first_replied_at: None,
+                customer_messages: 0,
+                worker_messages: 0,
+                turns: 0,
+                answered: 0,
+            });
+        }
+        let Some(session) = &mut self.session else { return };
+        if !is_in_view(message.day, session.first.day) {
+            return;
+        }
+        session.last = *message;
+        if message.inbound {
+            session.customer_messages += 1;
+            session.asked = Some((message.sent_at, false));
+        } else {
+            session.worker_messages += 1;
+        }
+        if kind.starts_turn() {
+            session.turns += 1;
+        }
+        if kind == Kind::Reply {
+            session.answered += 1;
+            session.asked = session.asked.map(|(asked_at, _)| (asked_at, true));
+            // The reply to the turn that opened the session.
+            if session.first.inbound && session.turns == 1 {
+                session.first_replied_at = Some(message.sent_at);
+            }
+        }
+        if !self.session_workers.contains(&message.worker) {
+            self.session_workers.push(message.worker);
+        }
+    }
+
+    /// The open session is over, for lack of more messages or because the customer's `next` starts a turn of another one.
+    fn end_session(&mut self, next: Option<&Message>) {
+        if let Some(session) = self.session.take()
+            && let Some(target) = self.target(session.first.day)
+        {
+            let is_superseded = next.is_some_and(|next| is_in_view(next.day, session.first.day));
+            // By the last turn.
+            let outcome = match session.asked {
+                None => SessionOutcome::Outreach,
+                Some((_, true)) => SessionOutcome::Completed,
+                Some((asked_at, false)) if !is_superseded && self.may_be_answered(target, asked_at) => SessionOutcome::Open,
+                Some(_) if session.worker_messages == 0 => SessionOutcome::Missed,
+                Some(_) => SessionOutcome::Dropped,
+            };
+            self.read.sessions.push(Session {
+                day: session.first.day,
+                by_customer: session.first.inbound,
+                outcome,
+                customer: self.customer,
+                started_at: session.first.sent_at,
+                ended_at: session.last.sent_at,
+                first_response_seconds: session.first_replied_at.map(|replied_at| replied_at - session.first.sent_at),
+                customer_messages: session.customer_messages,
+                worker_messages: session.worker_messages,
+                turns: session.turns,
+                answered: session.answered,
+                workers: self.session_workers.len() as u32,
+            });
+        }
+        self.session_workers.clear();
+    }
+
+    fn add_to_chain(&mut self, message: &Message) {
+        let Some(chain) = self.chains.iter_mut().find(|chain| chain.worker == message.worker) else {
+            self.chains.push(Chain { worker: message.worker, first: *message, last: *message });
+            return;
+        };
+        let ended = (message.sent_at - chain.last.sent_at > self.parameters.session_gap).then_some(*chain);
+        if ended.is_some() {
+            chain.first = *message;
+        }
+        chain.last = *message;
+        if let Some(chain) = ended {
+            self.end_chain(&chain);
+        }
+    }
+
+    /// A segment covers the time until one second after its last message, cut at the bounds of each day.
+    fn end_chain(&mut self, chain: &Chain) {
+        for day in chain.first.day..=chain.last.day {
+            if let Some(target) = self.target(day) {
+                let (start, end) = (chain.first.sent_at.max(target.bounds.start), (chain.last.sent_at + 1).min(target.bounds.end));
+                self.read.segments.push(Segment { day, worker: chain.worker, start, end });
+            }
+        }
+    }
+
+    /// Counts the message for its worker, hour and day.
+    fn add_to_day(&mut self, message: &Message, kind: Kind) {
+        let Message { sent_at, worker, day, hour, inbound } = *message;
+        if self.target(day).is_none() {
+            return;
+        }
+        let hours = &mut self.read.hours;
+        let index = *self.hours.entry((day, hour, worker)).or_insert_with(|| {
+            hours.push(Hour { day, hour, worker, received: 0, replies: 0, follow_ups: 0, outreach: 0, sent: None });
+            hours.len() - 1
+        });
+        if let Some(hour) = hours.get_mut(index) {
+            match kind {
+                Kind::SessionStart | Kind::TurnStart | Kind::Continuation => hour.received += 1,
+                Kind::Reply => hour.replies += 1,
+                Kind::FollowUp => hour.follow_ups += 1,
+                Kind::Outreach => hour.outreach += 1,
+            }
+            if !inbound {
+                let (first, last) = hour.sent.unwrap_or((sent_at, sent_at));
+                hour.sent = Some((first.min(sent_at), last.max(sent_at)));
+            }
+        }
+
+        if self.visits.first().is_some_and(|visit| visit.day != day) {
+            self.read.visits.append(&mut self.visits);
+        }
+        match self.visits.iter_mut().find(|visit| visit.worker == worker) {
+            Some(visit) => {
+                visit.received |= inbound;
+                visit.sent |= !inbound;
+            }
+            None => self.visits.push(Visit { day, worker, customer: self.customer, received: inbound, sent: !inbound }),
+        }
+    }
+}
