@@ -4,9 +4,8 @@
 use polars::prelude::*;
 
 use super::activity::{Activity, KEYS, Scope, complete, parts};
-use super::conversations::{Session, SessionOutcome};
+use super::conversations::{Findings, SessionOutcome};
 use super::statistics::{counted, join_all};
-use super::{History, MetricsError};
 
 const SESSIONS: [(&str, SessionOutcome); 5] = [
     ("sessions_completed", SessionOutcome::Completed),
@@ -16,25 +15,19 @@ const SESSIONS: [(&str, SessionOutcome); 5] = [
     ("sessions_outreach", SessionOutcome::Outreach),
 ];
 
-/// The columns of `worker_daily` over all workers together for each `day` of `days`, with `workers` (who sent anything) and `sessions_…`.
-pub(super) fn account_daily(
-    activity: Activity,
-    sessions: &[Session],
-    days: &[i32],
-    history: &History,
-    has_schedule: bool,
-) -> Result<LazyFrame, MetricsError> {
+/// The columns of `worker_daily` over all workers together for each of the `days`, with `workers` (who sent anything) and `sessions_…`.
+pub(super) fn account_daily(activity: &Activity, days: &[(i32, Findings)], has_schedule: bool) -> PolarsResult<DataFrame> {
     let has_sent = col("messages_sent").gt(lit(0));
-    let senders = activity.hours.clone().filter(has_sent).group_by([col("day")]).agg([col("worker").n_unique().alias("workers")]);
-    let sessions = polars::df! {
-        "day" => sessions.iter().map(|session| history.first_day() + i32::from(session.day)).collect::<Vec<_>>(),
-        "outcome" => sessions.iter().map(|session| session.outcome as u32).collect::<Vec<_>>(),
-    }?;
-    let by_outcome = SESSIONS.map(|(name, outcome)| col("outcome").eq(lit(outcome as u32)).sum().alias(name));
-    let sessions = sessions.lazy().group_by([col("day")]).agg(by_outcome);
-    let parts = parts(activity, Scope::Account)?;
-    let keys = polars::df! { "day" => days, "worker" => vec![0u32; days.len()] }?;
-    let rows = complete(join_all(keys.lazy(), parts, &KEYS), has_schedule);
+    let senders = activity.hours.clone().lazy().filter(has_sent).group_by([col("day")]).agg([col("worker").n_unique().alias("workers")]);
+    let days: Vec<(i32, &Findings)> = days.iter().map(|(day, found)| (*day, found)).collect();
+    let numbers = || days.iter().map(|(day, _)| *day).collect::<Vec<_>>();
+    let mut sessions = vec![Column::new("day".into(), numbers())];
+    for (name, outcome) in SESSIONS {
+        let of_day = |found: &Findings| found.sessions.iter().filter(|session| session.outcome == outcome).count() as u64;
+        sessions.push(Column::new(name.into(), days.iter().map(|(_, found)| of_day(found)).collect::<Vec<_>>()));
+    }
+    let keys = df! { "day" => numbers(), "worker" => vec![0u32; days.len()] }?;
+    let rows = complete(join_all(keys, parts(activity, Scope::Account)?, &KEYS), has_schedule).collect()?;
     let names: Vec<&str> = ["workers"].into_iter().chain(SESSIONS.map(|(name, _)| name)).collect();
-    Ok(join_all(rows, [senders, sessions], &["day"]).with_columns(counted(&names)))
+    join_all(rows, [senders.collect()?, DataFrame::new_infer_height(sessions)?], &["day"]).with_columns(counted(&names)).collect()
 }

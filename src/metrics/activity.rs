@@ -2,29 +2,28 @@
 
 use polars::prelude::*;
 
-use super::concurrency::{self, Concurrency};
-use super::conversations::{Conversations, Hour, Outcome, Segment, Turn};
+use super::concurrency;
+use super::conversations::{Findings, Hour, Outcome};
 use super::statistics::{count, counted, is, mean, percentile, whole_statistics};
-use super::{History, MetricsError};
+use super::History;
 
 /// Thresholds, in seconds, of the columns `answered_within_…s`.
 const WITHIN_SECONDS: [i64; 4] = [30, 60, 180, 300];
 
-/// What a day's numbers are made of. Each frame has a `day` (i32, since 1970-01-01) to count under and a `worker` (u32) to count for.
-#[derive(Clone)]
+/// What the numbers of some days are made of. Each frame has a `day` (i32, since 1970-01-01) to count under and a `worker` (u32) to count for.
 pub(super) struct Activity<'a> {
-    first_day: i32,
+    /// The days by number, and what there is on each.
+    days: &'a [(i32, Findings)],
     /// By local `hour` too: `messages_received`, `messages_sent`, `replies`, `follow_ups`, `outreach`, `first_sent_at`, `last_sent_at`.
-    pub hours: LazyFrame,
+    pub hours: DataFrame,
     /// `customer`, `was_received`, `was_sent`: each customer whom the worker had to do with that day.
-    visits: LazyFrame,
+    visits: DataFrame,
     /// OUTs that are automatic.
-    automatic: LazyFrame,
+    automatic: DataFrame,
     /// Response pairs, with the local `hour` asked: `outcome`, `is_first`, `asked_in_hours` and durations.
-    pub pairs: LazyFrame,
-    /// `turn`s in which the worker received an IN and another one is credited.
-    hand_offs: LazyFrame,
-    segments: &'a [Segment],
+    pub pairs: DataFrame,
+    /// Turns in which the worker received an IN and another one is credited; `is_first` of its turn's.
+    hand_offs: DataFrame,
 }
 
 /// What a row counts.
@@ -40,7 +39,8 @@ pub(super) enum Scope {
 
 impl Scope {
     /// The frame with the same key for all that is counted together.
-    fn labelled(self, frame: LazyFrame) -> LazyFrame {
+    fn labelled(self, frame: &DataFrame) -> LazyFrame {
+        let frame = frame.clone().lazy();
         match self {
             Self::Worker => frame,
             Self::Account => frame.with_column(lit(0u32).alias("worker")),
@@ -48,80 +48,107 @@ impl Scope {
         }
     }
 
-    fn key(self, first_day: i32, segment: &Segment) -> (i32, u32) {
-        let day = first_day + i32::from(segment.day);
+    fn key(self, day: i32, worker: u32) -> (i32, u32) {
         match self {
-            Self::Worker => (day, segment.worker),
+            Self::Worker => (day, worker),
             Self::Account => (day, 0),
-            Self::Period => (0, segment.worker),
+            Self::Period => (0, worker),
         }
     }
 }
 
 impl<'a> Activity<'a> {
-    /// What there is on the `days` (counted from the history's first) that are targets.
-    pub(super) fn of(conversations: &'a Conversations, history: &History, is_target: impl Fn(u16) -> bool) -> Result<Self, MetricsError> {
-        let first_day = history.first_day();
-        let number = |day: u16| first_day + i32::from(day);
-        let Conversations { turns, hand_offs, visits, segments, hours, .. } = conversations;
-        let automatic: Vec<(u16, u32)> = history.automatic().iter().copied().filter(|(day, _)| is_target(*day)).collect();
-        let visits = polars::df! {
-            "day" => visits.iter().map(|visit| number(visit.day)).collect::<Vec<_>>(),
-            "worker" => visits.iter().map(|visit| visit.worker).collect::<Vec<_>>(),
-            "customer" => visits.iter().map(|visit| visit.customer).collect::<Vec<_>>(),
-            "was_received" => visits.iter().map(|visit| visit.received).collect::<BooleanChunked>(),
-            "was_sent" => visits.iter().map(|visit| visit.sent).collect::<BooleanChunked>(),
-        }?;
-        let automatic = polars::df! {
-            "day" => automatic.iter().map(|(day, _)| number(*day)).collect::<Vec<_>>(),
-            "worker" => automatic.iter().map(|(_, worker)| *worker).collect::<Vec<_>>(),
-        }?;
-        let hand_offs = polars::df! {
-            "day" => hand_offs.iter().map(|hand_off| number(hand_off.day)).collect::<Vec<_>>(),
-            "worker" => hand_offs.iter().map(|hand_off| hand_off.worker).collect::<Vec<_>>(),
-            "turn" => hand_offs.iter().map(|hand_off| hand_off.turn).collect::<Vec<_>>(),
-        }?;
+    pub(super) fn of(days: &'a [(i32, Findings)], history: &History) -> PolarsResult<Self> {
+        let is_wanted = |day: &i32| days.iter().any(|(wanted, _)| wanted == day);
+        let automatic = history.automatic().iter().map(|(day, worker)| (history.first_day() + i32::from(*day), *worker));
+        let (automatic_day, automatic_worker): (Vec<i32>, Vec<u32>) = automatic.filter(|(day, _)| is_wanted(day)).unzip();
+
+        let hours = Rows::of(days, |day| &day.hours);
+        let visits = Rows::of(days, |day| &day.visits);
+        let pairs = Rows::of(days, |day| &day.turns);
+        let hand_offs = Rows::of(days, |day| &day.hand_offs);
+        let instant = |of: fn((i64, i64)) -> i64| move |hour: &Hour| hour.sent.map(of);
         Ok(Self {
-            first_day,
-            hours: hours_frame(hours, number)?.lazy(),
-            visits: visits.lazy(),
-            automatic: automatic.lazy(),
-            pairs: pairs_frame(turns, number)?.lazy(),
-            hand_offs: hand_offs.lazy(),
-            segments,
+            days,
+            hours: df! {
+                "day" => hours.days(),
+                "worker" => hours.map(|hour| hour.worker),
+                "hour" => hours.map(|hour| i32::from(hour.hour)),
+                "messages_received" => hours.map(|hour| hour.received),
+                "messages_sent" => hours.map(|hour| hour.replies + hour.follow_ups + hour.outreach),
+                "replies" => hours.map(|hour| hour.replies),
+                "follow_ups" => hours.map(|hour| hour.follow_ups),
+                "outreach" => hours.map(|hour| hour.outreach),
+                "first_sent_at" => hours.numbers(instant(|(first, _)| first)),
+                "last_sent_at" => hours.numbers(instant(|(_, last)| last)),
+            }?,
+            visits: df! {
+                "day" => visits.days(),
+                "worker" => visits.map(|visit| visit.worker),
+                "customer" => visits.map(|visit| visit.customer),
+                "was_received" => visits.flags(|visit| Some(visit.received)),
+                "was_sent" => visits.flags(|visit| Some(visit.sent)),
+            }?,
+            automatic: df! { "day" => automatic_day, "worker" => automatic_worker }?,
+            pairs: df! {
+                "day" => pairs.days(),
+                "worker" => pairs.map(|turn| turn.worker),
+                "hour" => pairs.map(|turn| i32::from(turn.hour)),
+                "outcome" => pairs.map(|turn| turn.outcome as u32),
+                "is_first" => pairs.flags(|turn| Some(turn.is_first)),
+                "asked_in_hours" => pairs.flags(|turn| turn.asked_in_hours),
+                "response_seconds" => pairs.numbers(|turn| turn.response_seconds.map(i64::from)),
+                "first_response_seconds" => pairs.numbers(|turn| turn.response_seconds.filter(|_| turn.is_first).map(i64::from)),
+                "own_response_seconds" => pairs.numbers(|turn| turn.own_response_seconds.map(i64::from)),
+                // Only turns asked in hours, and only answered ones have any.
+                "business_seconds" => pairs.numbers(|turn| turn.business_seconds.filter(|_| turn.asked_in_hours == Some(true)).map(i64::from)),
+            }?,
+            hand_offs: df! {
+                "day" => hand_offs.days(),
+                "worker" => hand_offs.map(|hand_off| hand_off.worker),
+                "is_first" => hand_offs.flags(|hand_off| Some(hand_off.is_first)),
+            }?,
         })
     }
 }
 
-fn hours_frame(hours: &[Hour], number: impl Fn(u16) -> i32) -> Result<DataFrame, MetricsError> {
-    let whole = |value: fn(&Hour) -> i64| hours.iter().map(value).collect::<Vec<_>>();
-    Ok(polars::df! {
-        "day" => hours.iter().map(|hour| number(hour.day)).collect::<Vec<_>>(),
-        "worker" => hours.iter().map(|hour| hour.worker).collect::<Vec<_>>(),
-        "hour" => hours.iter().map(|hour| i32::from(hour.hour)).collect::<Vec<_>>(),
-        "messages_received" => whole(|hour| hour.received),
-        "messages_sent" => whole(|hour| hour.replies + hour.follow_ups + hour.outreach),
-        "replies" => whole(|hour| hour.replies),
-        "follow_ups" => whole(|hour| hour.follow_ups),
-        "outreach" => whole(|hour| hour.outreach),
-        "first_sent_at" => hours.iter().map(|hour| hour.sent.map(|(first, _)| first)).collect::<Int64Chunked>(),
-        "last_sent_at" => hours.iter().map(|hour| hour.sent.map(|(_, last)| last)).collect::<Int64Chunked>(),
-    }?)
-}
+/// Rows of the same kind of several days, as columns.
+struct Rows<'a, T>(Vec<(i32, &'a [T])>);
 
-fn pairs_frame(turns: &[Turn], number: impl Fn(u16) -> i32) -> Result<DataFrame, MetricsError> {
-    let seconds = |value: fn(&Turn) -> Option<i64>| turns.iter().map(value).collect::<Int64Chunked>();
-    Ok(polars::df! {
-        "day" => turns.iter().map(|turn| number(turn.day)).collect::<Vec<_>>(),
-        "worker" => turns.iter().map(|turn| turn.worker).collect::<Vec<_>>(),
-        "hour" => turns.iter().map(|turn| i32::from(turn.hour)).collect::<Vec<_>>(),
-        "outcome" => turns.iter().map(|turn| turn.outcome as u32).collect::<Vec<_>>(),
-        "is_first" => turns.iter().map(|turn| turn.is_first).collect::<BooleanChunked>(),
-        "asked_in_hours" => turns.iter().map(|turn| turn.asked_in_hours).collect::<BooleanChunked>(),
-        "response_seconds" => seconds(Turn::response_seconds),
-        "own_response_seconds" => seconds(|turn| turn.own_response_seconds),
-        "business_seconds" => seconds(|turn| turn.business_seconds),
-    }?)
+impl<'a, T> Rows<'a, T> {
+    fn of(days: &'a [(i32, Findings)], rows: impl Fn(&Findings) -> &Vec<T>) -> Self {
+        Self(days.iter().map(|(day, found)| (*day, rows(found).as_slice())).collect())
+    }
+
+    fn rows(&self) -> impl Iterator<Item = &'a T> {
+        self.0.iter().flat_map(|(_, rows)| rows.iter())
+    }
+
+    fn len(&self) -> usize {
+        self.0.iter().map(|(_, rows)| rows.len()).sum()
+    }
+
+    fn days(&self) -> Vec<i32> {
+        self.0.iter().flat_map(|(day, rows)| std::iter::repeat_n(*day, rows.len())).collect()
+    }
+
+    fn map<V>(&self, value: impl Fn(&T) -> V) -> Vec<V> {
+        let mut values = Vec::with_capacity(self.len());
+        values.extend(self.rows().map(value));
+        values
+    }
+
+    fn numbers(&self, value: impl Fn(&T) -> Option<i64>) -> Int64Chunked {
+        let mut column = PrimitiveChunkedBuilder::<Int64Type>::new(PlSmallStr::EMPTY, self.len());
+        self.rows().for_each(|row| column.append_option(value(row)));
+        column.finish()
+    }
+
+    fn flags(&self, value: impl Fn(&T) -> Option<bool>) -> BooleanChunked {
+        let mut column = BooleanChunkedBuilder::new(PlSmallStr::EMPTY, self.len());
+        self.rows().for_each(|row| column.append_option(value(row)));
+        column.finish()
+    }
 }
 
 pub(super) const KEYS: [&str; 2] = ["day", "worker"];
@@ -153,16 +180,15 @@ const COUNTS: [&str; 20] = [
 const SCHEDULE_COUNTS: [&str; 2] = ["answered_in_hours", "asked_out_of_hours"];
 
 /// The numbers of each (`day`, `worker`) of a scope, a frame for each kind of activity.
-pub(super) fn parts(activity: Activity, scope: Scope) -> Result<[LazyFrame; 6], MetricsError> {
-    let concurrency = concurrency::by(activity.segments, |segment| scope.key(activity.first_day, segment));
-    Ok([
-        by_message(scope.labelled(activity.hours)),
-        by_customer(activity.visits, scope),
-        scope.labelled(activity.automatic).group_by(KEYS.map(col)).agg([len().alias("auto_messages_sent")]),
-        by_turn(scope.labelled(activity.pairs)),
-        by_hand_off(scope.labelled(activity.hand_offs)),
-        by_segment(concurrency.into_iter().collect())?,
-    ])
+pub(super) fn parts(activity: &Activity, scope: Scope) -> PolarsResult<[DataFrame; 6]> {
+    let [messages, customers, automatic, turns, hand_offs] = [
+        by_message(scope.labelled(&activity.hours)),
+        by_customer(scope.labelled(&activity.visits), scope),
+        scope.labelled(&activity.automatic).group_by(KEYS.map(col)).agg([len().alias("auto_messages_sent")]),
+        by_turn(scope.labelled(&activity.pairs)),
+        by_hand_off(scope.labelled(&activity.hand_offs), scope),
+    ];
+    Ok([messages.collect()?, customers.collect()?, automatic.collect()?, turns.collect()?, hand_offs.collect()?, by_segment(activity.days, scope)?])
 }
 
 /// Fills the counts of parts that have no row: they counted nothing.
@@ -188,8 +214,7 @@ fn by_customer(visits: LazyFrame, scope: Scope) -> LazyFrame {
     let visits = match scope {
         Scope::Worker => visits,
         // A customer who came to several of those that are now one came once.
-        Scope::Account | Scope::Period => scope
-            .labelled(visits)
+        Scope::Account | Scope::Period => visits
             .group_by([col("day"), col("worker"), col("customer")])
             .agg([col("was_received").any(true), col("was_sent").any(true)]),
     };
@@ -199,14 +224,15 @@ fn by_customer(visits: LazyFrame, scope: Scope) -> LazyFrame {
 }
 
 /// The time spent with customers, dated by the day.
-fn by_segment(concurrency: Vec<((i32, u32), Concurrency)>) -> Result<LazyFrame, MetricsError> {
-    let frame = polars::df! {
+fn by_segment(days: &[(i32, Findings)], scope: Scope) -> PolarsResult<DataFrame> {
+    let segments = days.iter().flat_map(|(day, found)| found.segments.iter().map(|row| (scope.key(*day, row.worker), row)));
+    let concurrency = concurrency::by(segments);
+    df! {
         "day" => concurrency.iter().map(|((day, _), _)| *day).collect::<Vec<_>>(),
         "worker" => concurrency.iter().map(|((_, worker), _)| *worker).collect::<Vec<_>>(),
         "max_concurrent" => concurrency.iter().map(|(_, concurrency)| concurrency.most).collect::<Vec<_>>(),
         "mean_concurrent" => concurrency.iter().map(|(_, concurrency)| concurrency.mean()).collect::<Float64Chunked>(),
-    }?;
-    Ok(frame.lazy())
+    }
 }
 
 /// Dated by the day on which the turn was asked, credited to the pair's worker.
@@ -229,18 +255,14 @@ fn by_turn(pairs: LazyFrame) -> LazyFrame {
     columns.extend(whole_statistics("first_response_seconds"));
     columns.extend([mean("own_response_seconds"), percentile("own_response_seconds", 50), percentile("own_response_seconds", 90)]);
     columns.extend([mean("business_seconds"), percentile("business_seconds", 50), percentile("business_seconds", 90)]);
-    let only = |condition: &str, column: &str| when(col(condition)).then(col(column)).otherwise(lit(NULL).cast(DataType::Int64));
-    pairs
-        .with_columns([
-            only("is_first", "response_seconds").alias("first_response_seconds"),
-            // Only turns asked in hours, and only answered ones have any.
-            only("asked_in_hours", "business_seconds").alias("business_seconds"),
-        ])
-        .group_by(KEYS.map(col))
-        .agg(columns)
+    pairs.group_by(KEYS.map(col)).agg(columns)
 }
 
-/// Dated by the day on which the turn was asked, each turn counted once.
-fn by_hand_off(hand_offs: LazyFrame) -> LazyFrame {
-    hand_offs.unique(None, UniqueKeepStrategy::Any).group_by(KEYS.map(col)).agg([len().alias("handed_off")])
+/// Dated by the day on which the turn was asked; for the account each turn counts once.
+fn by_hand_off(hand_offs: LazyFrame, scope: Scope) -> LazyFrame {
+    let hand_offs = match scope {
+        Scope::Account => hand_offs.filter(col("is_first")),
+        Scope::Worker | Scope::Period => hand_offs,
+    };
+    hand_offs.group_by(KEYS.map(col)).agg([len().alias("handed_off")])
 }

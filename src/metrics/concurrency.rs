@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
+
 use super::conversations::Segment;
 use crate::calendar::UnixSeconds;
 
@@ -15,15 +17,15 @@ pub(super) struct Concurrency {
     pub covered_seconds: i64,
 }
 
-/// The concurrency of the segments under each key.
-pub(super) fn by<K: Ord>(segments: &[Segment], key: impl Fn(&Segment) -> K) -> BTreeMap<K, Concurrency> {
+/// The concurrency of the segments of each key.
+pub(super) fn by<'a, K: Ord + Send>(segments: impl Iterator<Item = (K, &'a Segment)>) -> Vec<(K, Concurrency)> {
     let mut bounds: BTreeMap<K, (Vec<UnixSeconds>, Vec<UnixSeconds>)> = BTreeMap::new();
-    for segment in segments {
-        let (starts, ends) = bounds.entry(key(segment)).or_default();
+    for (key, segment) in segments {
+        let (starts, ends) = bounds.entry(key).or_default();
         starts.push(segment.start);
         ends.push(segment.end);
     }
-    bounds.into_iter().map(|(key, (starts, ends))| (key, of(starts, ends))).collect()
+    bounds.into_par_iter().map(|(key, (starts, ends))| (key, of(starts, ends))).collect()
 }
 
 /// From one bound to the next, the number of segments is the same: as many as have begun and not ended. A segment does not cover its end.

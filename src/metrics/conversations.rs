@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::business_hours::OpenHours;
 use super::history::{History, Message};
 use super::{DAYS_AFTER, Parameters, Target};
-use crate::calendar::UnixSeconds;
+use crate::calendar::{Day, UnixSeconds};
 
 /// What a message is, by its neighbour before it in the customer's timeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,64 +73,55 @@ pub(super) enum SessionOutcome {
     Outreach,
 }
 
-/// A response pair: a turn and its reply. Days count from [`History::first_day`], durations are in seconds.
+/// A response pair: a turn and its reply. Durations are in seconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Turn {
-    pub day: u16,
+    pub asked_at: UnixSeconds,
+    pub customer: u32,
+    /// Who replied; with no reply, who received the last IN.
+    pub worker: u32,
+    pub first_worker: u32,
+    pub customer_messages: u32,
+    /// From the first IN to the last.
+    pub asking_seconds: u32,
+    pub response_seconds: Option<u32>,
+    pub own_response_seconds: Option<u32>,
+    pub business_seconds: Option<u32>,
     /// The local hour asked.
     pub hour: u8,
     pub outcome: Outcome,
     pub is_first: bool,
     /// None without a schedule.
     pub asked_in_hours: Option<bool>,
-    pub customer: u32,
-    /// Who replied; with no reply, who received the last IN.
-    pub worker: u32,
-    pub first_worker: u32,
-    pub customer_messages: u32,
-    pub asked_at: UnixSeconds,
-    pub last_asked_at: UnixSeconds,
-    pub replied_at: Option<UnixSeconds>,
-    pub own_response_seconds: Option<i64>,
-    pub business_seconds: Option<i64>,
-}
-
-impl Turn {
-    pub(super) fn response_seconds(&self) -> Option<i64> {
-        self.replied_at.map(|replied_at| replied_at - self.asked_at)
-    }
 }
 
 /// A session, of its messages until the third day after the first one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Session {
-    pub day: u16,
-    pub by_customer: bool,
-    pub outcome: SessionOutcome,
-    pub customer: u32,
     pub started_at: UnixSeconds,
     pub ended_at: UnixSeconds,
-    pub first_response_seconds: Option<i64>,
+    pub customer: u32,
+    pub first_response_seconds: Option<u32>,
     pub customer_messages: u32,
     pub worker_messages: u32,
     pub turns: u32,
     pub answered: u32,
     pub workers: u32,
+    pub by_customer: bool,
+    pub outcome: SessionOutcome,
 }
 
 /// A turn in which `worker` received an IN and another one is credited.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HandOff {
-    pub day: u16,
     pub worker: u32,
-    /// Index of the turn.
-    pub turn: u32,
+    /// Whether it is the first one of its turn: what the account counts.
+    pub is_first: bool,
 }
 
 /// A worker and a customer who wrote to each other on a day.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Visit {
-    pub day: u16,
     pub worker: u32,
     pub customer: u32,
     /// Whether the worker received a message of the customer's.
@@ -142,16 +133,14 @@ pub(super) struct Visit {
 /// A stretch of a day, `[start, end)`, that a worker spent with one customer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Segment {
-    pub day: u16,
     pub worker: u32,
     pub start: UnixSeconds,
     pub end: UnixSeconds,
 }
 
-/// A worker's messages within a local hour of a day. There may be several for the same hour.
+/// A worker's messages within a local hour. There may be several for the same hour.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hour {
-    pub day: u16,
     pub hour: u8,
     pub worker: u32,
     pub received: i64,
@@ -162,45 +151,67 @@ pub(super) struct Hour {
     pub sent: Option<(UnixSeconds, UnixSeconds)>,
 }
 
-/// All that the customers' messages make on the targets' days. Turns, sessions and visits come by customer; those of a customer in order of time.
+/// What the messages of a range of customers make on a day. Turns, sessions and visits come by customer; those of a customer in order of time.
 #[derive(Debug, Default)]
-pub(super) struct Conversations {
+pub(super) struct Findings {
+    /// Those asked on the day.
     pub turns: Vec<Turn>,
+    /// Of those turns.
     pub hand_offs: Vec<HandOff>,
+    /// Those that began on the day.
     pub sessions: Vec<Session>,
     pub visits: Vec<Visit>,
     pub segments: Vec<Segment>,
     pub hours: Vec<Hour>,
 }
 
+impl Findings {
+    /// What is there for all customers on a day, from what is there for ranges of them, in order; turns by (`asked_at`, `openid`), sessions by (`started_at`,
+    /// `openid`).
+    pub(super) fn of_ranges(ranges: Vec<Self>) -> Self {
+        let mut all = Self::default();
+        for mut range in ranges {
+            all.turns.append(&mut range.turns);
+            all.hand_offs.append(&mut range.hand_offs);
+            all.sessions.append(&mut range.sessions);
+            all.visits.append(&mut range.visits);
+            all.segments.append(&mut range.segments);
+            all.hours.append(&mut range.hours);
+        }
+        all.turns = in_order_of_time(&all.turns, |turn| turn.asked_at);
+        all.sessions = in_order_of_time(&all.sessions, |session| session.started_at);
+        all
+    }
+}
+
+/// The rows by instant; those of the same one stay in their order.
+fn in_order_of_time<T: Copy + Sync>(rows: &[T], instant: impl Fn(&T) -> UnixSeconds) -> Vec<T> {
+    // The keys are distinct, so that the quicker sort, which may swap equals, is as good.
+    let mut order: Vec<(UnixSeconds, u32)> = rows.iter().map(instant).zip(0..).collect();
+    order.par_sort_unstable();
+    order.into_iter().filter_map(|(_, index)| rows.get(index as usize).copied()).collect()
+}
+
 /// Ranges of customers for each thread, so that no thread is left with the longest alone.
 const RANGES_PER_THREAD: usize = 4;
 
-impl Conversations {
-    /// Reads all timelines. `open_hours` are known from the first target's day on until three days after the last one's.
-    pub(super) fn of(history: &History, targets: &[Target], parameters: &Parameters, open_hours: Option<&OpenHours>) -> Self {
-        let targets_by_day = by_day(history.first_day(), targets);
-        let read = |customers| {
-            let mut reader = Reader::new(&targets_by_day, parameters, open_hours);
-            for (customer, timeline) in history.timelines(customers) {
-                reader.read(customer, timeline);
-            }
-            reader.finish()
-        };
-        let parts: Vec<Self> = history.ranges(RANGES_PER_THREAD * rayon::current_num_threads()).into_par_iter().map(read).collect();
-        parts.into_iter().reduce(Self::followed_by).unwrap_or_default()
-    }
-
-    fn followed_by(mut self, other: Self) -> Self {
-        let turns = self.turns.len() as u32;
-        self.hand_offs.extend(other.hand_offs.into_iter().map(|hand_off| HandOff { turn: turns + hand_off.turn, ..hand_off }));
-        self.turns.extend(other.turns);
-        self.sessions.extend(other.sessions);
-        self.visits.extend(other.visits);
-        self.segments.extend(other.segments);
-        self.hours.extend(other.hours);
-        self
-    }
+/// Reads all timelines: for each range of customers, in order, what there is on each target's day. `open_hours` are known from the first target's
+/// day on until three days after the last one's.
+pub(super) fn read(
+    history: &History,
+    targets: &[Target],
+    parameters: &Parameters,
+    open_hours: Option<&OpenHours>,
+) -> Vec<HashMap<Day, Findings>> {
+    let targets_by_day = by_day(history.first_day(), targets);
+    let read = |customers| {
+        let mut reader = Reader::new(&targets_by_day, parameters, open_hours);
+        for (customer, timeline) in history.timelines(customers) {
+            reader.read(customer, timeline);
+        }
+        reader.finish()
+    };
+    history.ranges(RANGES_PER_THREAD * rayon::current_num_threads()).into_par_iter().map(read).collect()
 }
 
 /// The targets by the number of their day, counted from the first day of the history.
@@ -252,8 +263,9 @@ struct Reader<'a> {
     targets: &'a [Option<Target>],
     parameters: &'a Parameters,
     open_hours: Option<&'a OpenHours>,
-    read: Conversations,
-    /// Where in `read.hours` an hour is.
+    /// By day, counted from the history's first.
+    found: Vec<Findings>,
+    /// Where in a day's `hours` one of them is.
     hours: HashMap<(u16, u8, u32), usize, foldhash::fast::FixedState>,
 
     customer: u32,
@@ -265,6 +277,7 @@ struct Reader<'a> {
     chains: Vec<Chain>,
     /// Those of the present day.
     visits: Vec<Visit>,
+    visited_on: u16,
 }
 
 /// Whether a partition of day `of` may look at a message of a day.
@@ -278,7 +291,7 @@ impl<'a> Reader<'a> {
             targets,
             parameters,
             open_hours,
-            read: Conversations::default(),
+            found: targets.iter().map(|_| Findings::default()).collect(),
             hours: HashMap::default(),
             customer: 0,
             turn: None,
@@ -287,15 +300,21 @@ impl<'a> Reader<'a> {
             session_workers: Vec::new(),
             chains: Vec::new(),
             visits: Vec::new(),
+            visited_on: 0,
         }
     }
 
-    fn finish(self) -> Conversations {
-        self.read
+    fn finish(self) -> HashMap<Day, Findings> {
+        self.targets.iter().zip(self.found).filter_map(|(target, found)| Some((target.as_ref()?.day, found))).collect()
     }
 
     fn target(&self, day: u16) -> Option<&'a Target> {
         self.targets.get(usize::from(day))?.as_ref()
+    }
+
+    /// What was found on a day, when it is a target.
+    fn on(&mut self, day: u16) -> Option<&mut Findings> {
+        self.found.get_mut(usize::from(day)).filter(|_| self.targets.get(usize::from(day)).is_some_and(Option::is_some))
     }
 
     fn read(&mut self, customer: u32, timeline: &[Message]) {
@@ -314,7 +333,7 @@ impl<'a> Reader<'a> {
         for chain in std::mem::take(&mut self.chains) {
             self.end_chain(&chain);
         }
-        self.read.visits.append(&mut self.visits);
+        self.end_visits();
     }
 
     fn add_to_turn(&mut self, message: &Message, kind: Kind) {
@@ -345,38 +364,42 @@ impl<'a> Reader<'a> {
 
     /// The open turn is over, for lack of more messages or because the customer's `next` starts another one.
     fn end_turn(&mut self, next: Option<&Message>) {
-        if let Some(turn) = self.turn.take()
-            && let Some(target) = self.target(turn.asked.day)
+        let receivers = std::mem::take(&mut self.receivers);
+        if let Some(OpenTurn { asked, last, customer_messages, is_first, reply }) = self.turn.take()
+            && let Some(target) = self.target(asked.day)
         {
-            let is_superseded = next.is_some_and(|next| is_in_view(next.day, turn.asked.day));
-            let outcome = match turn.reply {
+            let is_superseded = next.is_some_and(|next| is_in_view(next.day, asked.day));
+            let outcome = match reply {
                 Some(_) => Outcome::Answered,
-                None if !is_superseded && self.may_be_answered(target, turn.last.sent_at) => Outcome::Pending,
+                None if !is_superseded && self.may_be_answered(target, last.sent_at) => Outcome::Pending,
                 None => Outcome::Unanswered,
             };
-            let worker = turn.reply.map_or(turn.last.worker, |reply| reply.worker);
-            let own_asked_at = self.receivers.iter().find(|(receiver, _)| *receiver == worker).map(|(_, asked_at)| *asked_at);
-            let open_seconds = |hours: &OpenHours, reply: Message| hours.seconds_before(reply.sent_at) - hours.seconds_before(turn.asked.sent_at);
-            let number = self.read.turns.len() as u32;
-            let others = self.receivers.iter().filter(|(receiver, _)| *receiver != worker);
-            self.read.hand_offs.extend(others.map(|(receiver, _)| HandOff { day: turn.asked.day, worker: *receiver, turn: number }));
-            self.read.turns.push(Turn {
-                day: turn.asked.day,
-                hour: turn.asked.hour,
-                outcome,
-                is_first: turn.is_first,
-                asked_in_hours: self.open_hours.map(|hours| hours.contains(turn.asked.sent_at)),
+            let worker = reply.map_or(last.worker, |reply| reply.worker);
+            let own_asked_at = receivers.iter().find(|(receiver, _)| *receiver == worker).map(|(_, asked_at)| *asked_at);
+            let open_seconds = |hours: &OpenHours, reply: Message| hours.seconds_before(reply.sent_at) - hours.seconds_before(asked.sent_at);
+            let turn = Turn {
+                asked_at: asked.sent_at,
                 customer: self.customer,
                 worker,
-                first_worker: turn.asked.worker,
-                customer_messages: turn.customer_messages,
-                asked_at: turn.asked.sent_at,
-                last_asked_at: turn.last.sent_at,
-                replied_at: turn.reply.map(|reply| reply.sent_at),
-                own_response_seconds: turn.reply.zip(own_asked_at).map(|(reply, asked_at)| reply.sent_at - asked_at),
-                business_seconds: self.open_hours.zip(turn.reply).map(|(hours, reply)| open_seconds(hours, reply)),
-            });
+                first_worker: asked.worker,
+                customer_messages,
+                asking_seconds: seconds(last.sent_at - asked.sent_at),
+                response_seconds: reply.map(|reply| seconds(reply.sent_at - asked.sent_at)),
+                own_response_seconds: reply.zip(own_asked_at).map(|(reply, asked_at)| seconds(reply.sent_at - asked_at)),
+                business_seconds: self.open_hours.zip(reply).map(|(hours, reply)| seconds(open_seconds(hours, reply))),
+                hour: asked.hour,
+                outcome,
+                is_first,
+                asked_in_hours: self.open_hours.map(|hours| hours.contains(asked.sent_at)),
+            };
+            if let Some(found) = self.on(asked.day) {
+                found.turns.push(turn);
+                let others = receivers.iter().filter(|(receiver, _)| *receiver != worker).enumerate();
+                found.hand_offs.extend(others.map(|(index, (receiver, _))| HandOff { worker: *receiver, is_first: index == 0 }));
+            }
         }
+        // Its memory serves the next turn.
+        self.receivers = receivers;
         self.receivers.clear();
     }
 
@@ -441,20 +464,22 @@ impl<'a> Reader<'a> {
                 Some(_) if session.worker_messages == 0 => SessionOutcome::Missed,
                 Some(_) => SessionOutcome::Dropped,
             };
-            self.read.sessions.push(Session {
-                day: session.first.day,
-                by_customer: session.first.inbound,
-                outcome,
-                customer: self.customer,
+            let found = Session {
                 started_at: session.first.sent_at,
                 ended_at: session.last.sent_at,
-                first_response_seconds: session.first_replied_at.map(|replied_at| replied_at - session.first.sent_at),
+                customer: self.customer,
+                first_response_seconds: session.first_replied_at.map(|replied_at| seconds(replied_at - session.first.sent_at)),
                 customer_messages: session.customer_messages,
                 worker_messages: session.worker_messages,
                 turns: session.turns,
                 answered: session.answered,
                 workers: self.session_workers.len() as u32,
-            });
+                by_customer: session.first.inbound,
+                outcome,
+            };
+            if let Some(on_day) = self.on(session.first.day) {
+                on_day.sessions.push(found);
+            }
         }
         self.session_workers.clear();
     }
@@ -479,7 +504,9 @@ impl<'a> Reader<'a> {
         for day in chain.first.day..=chain.last.day {
             if let Some(target) = self.target(day) {
                 let (start, end) = (chain.first.sent_at.max(target.bounds.start), (chain.last.sent_at + 1).min(target.bounds.end));
-                self.read.segments.push(Segment { day, worker: chain.worker, start, end });
+                if let Some(found) = self.on(day) {
+                    found.segments.push(Segment { worker: chain.worker, start, end });
+                }
             }
         }
     }
@@ -487,36 +514,47 @@ impl<'a> Reader<'a> {
     /// Counts the message for its worker, hour and day.
     fn add_to_day(&mut self, message: &Message, kind: Kind) {
         let Message { sent_at, worker, day, hour, inbound } = *message;
+        if day != self.visited_on {
+            self.end_visits();
+            self.visited_on = day;
+        }
         if self.target(day).is_none() {
             return;
-        }
-        let hours = &mut self.read.hours;
-        let index = *self.hours.entry((day, hour, worker)).or_insert_with(|| {
-            hours.push(Hour { day, hour, worker, received: 0, replies: 0, follow_ups: 0, outreach: 0, sent: None });
-            hours.len() - 1
-        });
-        if let Some(hour) = hours.get_mut(index) {
-            match kind {
-                Kind::SessionStart | Kind::TurnStart | Kind::Continuation => hour.received += 1,
-                Kind::Reply => hour.replies += 1,
-                Kind::FollowUp => hour.follow_ups += 1,
-                Kind::Outreach => hour.outreach += 1,
-            }
-            if !inbound {
-                let (first, last) = hour.sent.unwrap_or((sent_at, sent_at));
-                hour.sent = Some((first.min(sent_at), last.max(sent_at)));
-            }
-        }
-
-        if self.visits.first().is_some_and(|visit| visit.day != day) {
-            self.read.visits.append(&mut self.visits);
         }
         match self.visits.iter_mut().find(|visit| visit.worker == worker) {
             Some(visit) => {
                 visit.received |= inbound;
                 visit.sent |= !inbound;
             }
-            None => self.visits.push(Visit { day, worker, customer: self.customer, received: inbound, sent: !inbound }),
+            None => self.visits.push(Visit { worker, customer: self.customer, received: inbound, sent: !inbound }),
+        }
+
+        let Some(Findings { hours, .. }) = self.found.get_mut(usize::from(day)) else { return };
+        let index = *self.hours.entry((day, hour, worker)).or_insert_with(|| {
+            hours.push(Hour { hour, worker, received: 0, replies: 0, follow_ups: 0, outreach: 0, sent: None });
+            hours.len() - 1
+        });
+        let Some(hour) = hours.get_mut(index) else { return };
+        match kind {
+            Kind::SessionStart | Kind::TurnStart | Kind::Continuation => hour.received += 1,
+            Kind::Reply => hour.replies += 1,
+            Kind::FollowUp => hour.follow_ups += 1,
+            Kind::Outreach => hour.outreach += 1,
+        }
+        if !inbound {
+            let (first, last) = hour.sent.unwrap_or((sent_at, sent_at));
+            hour.sent = Some((first.min(sent_at), last.max(sent_at)));
         }
     }
+
+    fn end_visits(&mut self) {
+        if let Some(found) = self.found.get_mut(usize::from(self.visited_on)) {
+            found.visits.append(&mut self.visits);
+        }
+    }
+}
+
+/// A duration as it is kept. No turn or session is looked at for more than some days.
+fn seconds(duration: i64) -> u32 {
+    duration.clamp(0, u32::MAX.into()) as u32
 }

@@ -1,9 +1,9 @@
 //! Stage two: messages → response pairs, sessions and the numbers made of them.
 //!
 //! ```text
-//! messages ─ History ─ Conversations ─┬─ turns ───── response_pairs
-//!                                     ├─ sessions ── sessions
-//!                                     └─ all ─────── Activity ─ worker_daily, worker_hourly, account_daily
+//! messages ─ History ─ conversations ─ Findings ─┬─ turns ───── response_pairs
+//!                                                ├─ sessions ── sessions
+//!                                                └─ all ─────── Activity ─ worker_daily, worker_hourly, account_daily
 //! ```
 //!
 //! [`History`] puts the messages of each customer in order. [`conversations`] goes through them once, in the words of the definitions, and says what each
@@ -26,15 +26,16 @@ mod statistics;
 mod worker_daily;
 mod worker_hourly;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use arrow::array::RecordBatch;
+use hashbrown::HashMap;
 use polars::prelude::{DataFrame, IntoLazy, col, lit};
 use rayon::prelude::*;
 
 use activity::{Activity, Scope};
 pub use business_hours::{BusinessHours, Shift};
-use conversations::Conversations;
+use conversations::Findings;
 pub use history::{History, HistoryBuilder, Part, columns};
 pub use parameters::{AutoReply, Parameters, Pattern};
 
@@ -92,10 +93,6 @@ pub type Partitions = BTreeMap<Table, RecordBatch>;
 ///
 /// `history` holds every fetched day from two before the first target to three after the last, without a missing day in between.
 ///
-/// A partition is a function of the days in its own view, D−2 to D+3, while the targets share one timeline. That comes to the same: a
-/// message three days or more after its neighbour has two whole days in between, which is more than the reply window. It would not where
-/// one of those days is short, because clocks went forward, so such targets are computed one by one.
-///
 /// # Errors
 /// None that a user could cause.
 pub fn compute(
@@ -105,57 +102,115 @@ pub fn compute(
     targets: &[Target],
     parameters: &Parameters,
 ) -> Result<BTreeMap<Day, Partitions>, MetricsError> {
-    let view = |target: &Target| DayRange { first: target.day.plus(-DAYS_BEFORE), last: target.day.plus(DAYS_AFTER) };
-    let has_short_day = |target: &Target| view(target).days().any(|day| zone.bounds(day).seconds() < DAY_SECONDS);
-    let (alone, together): (Vec<Target>, Vec<Target>) = targets.iter().partition(|target| has_short_day(target));
-    let mut computed = compute_together(history, account, zone, &together, parameters)?;
-    for target in &alone {
-        let history = history.restricted(view(target));
-        computed.extend(compute_together(&history, account, zone, std::slice::from_ref(target), parameters)?);
-    }
+    let mut computed = BTreeMap::new();
+    compute_in_groups(history, account, zone, targets, parameters, |group| {
+        computed.extend(group.into_iter().map(|(target, partitions)| (target.day, partitions)));
+        Ok::<_, MetricsError>(())
+    })?;
     Ok(computed)
 }
 
-const DAY_SECONDS: i64 = 86_400;
-
-fn compute_together(
+/// Like [`compute`], but hands the partitions on as soon as those of some days are there.
+///
+/// A partition is a function of the days in its own view, D−2 to D+3, while the targets share one timeline. That comes to the same: a
+/// message three days or more after its neighbour has two whole days in between, which is more than the reply window. It would not where
+/// one of those days is short, because clocks went forward, so such targets are computed one by one.
+///
+/// # Errors
+/// Those of `emit`.
+pub fn compute_in_groups<E: From<MetricsError>>(
     history: &History,
     account: &str,
     zone: &Zone,
     targets: &[Target],
     parameters: &Parameters,
-) -> Result<BTreeMap<Day, Partitions>, MetricsError> {
-    if targets.is_empty() {
-        return Ok(BTreeMap::new());
+    mut emit: impl FnMut(Vec<(Target, Partitions)>) -> Result<(), E>,
+) -> Result<(), E> {
+    let view = |target: &Target| DayRange { first: target.day.plus(-DAYS_BEFORE), last: target.day.plus(DAYS_AFTER) };
+    let has_short_day = |target: &Target| view(target).days().any(|day| zone.bounds(day).seconds() < DAY_SECONDS);
+    let (alone, together): (Vec<Target>, Vec<Target>) = targets.iter().partition(|target| has_short_day(target));
+    for group in Groups::of(history, zone, &together, parameters) {
+        emit(partitions(group, history, account, parameters)?)?;
     }
-    let conversations = converse(history, zone, targets, parameters);
-    let has_schedule = parameters.business_hours.is_some();
-    let days: Vec<i32> = targets.iter().map(|target| target.day.number()).collect();
-    let activity = activity(&conversations, history, targets)?;
-    let workers = worker_daily::worker_daily(activity.clone(), Scope::Worker, has_schedule)?.collect()?;
-    let hours = worker_hourly::worker_hourly(activity.clone())?.collect()?;
-    let accounts = account_daily::account_daily(activity, &conversations.sessions, &days, history, has_schedule)?.collect()?;
+    for target in alone {
+        let history = history.restricted(view(&target));
+        for group in Groups::of(&history, zone, &[target], parameters) {
+            emit(partitions(group, &history, account, parameters)?)?;
+        }
+    }
+    Ok(())
+}
 
-    let turns = by_day(&conversations.turns, |turn| (turn.day, turn.asked_at));
-    let sessions = by_day(&conversations.sessions, |session| (session.day, session.started_at));
-    let publish_day = |target: &Target| -> Result<(Day, Partitions), MetricsError> {
-        let day = u16::try_from(target.day.number() - history.first_day()).ok();
+const DAY_SECONDS: i64 = 86_400;
+
+/// Turns of the days that are summed up and written together, unless a single day has more.
+const TURNS_AT_ONCE: usize = 400_000;
+
+/// What there is on the days of some targets.
+type Group = Vec<(Target, Findings)>;
+
+/// Targets, some of them at a time, with what was found on their days.
+struct Groups {
+    targets: std::vec::IntoIter<Target>,
+    /// For each range of customers, in order.
+    found: Vec<HashMap<Day, Findings>>,
+}
+
+impl Groups {
+    fn of(history: &History, zone: &Zone, targets: &[Target], parameters: &Parameters) -> Self {
+        let open_hours = match (&parameters.business_hours, targets.first(), targets.last()) {
+            // A turn of the last target may be answered until three days later.
+            (Some(hours), Some(first), Some(last)) => {
+                Some(hours.open_hours(zone, DayRange { first: first.day, last: last.day.plus(DAYS_AFTER) }))
+            }
+            _ => None,
+        };
+        Self { targets: targets.to_vec().into_iter(), found: conversations::read(history, targets, parameters, open_hours.as_ref()) }
+    }
+}
+
+impl Iterator for Groups {
+    type Item = Group;
+
+    fn next(&mut self) -> Option<Group> {
+        let mut turns = 0;
+        let mut group = Vec::new();
+        while turns < TURNS_AT_ONCE
+            && let Some(target) = self.targets.next()
+        {
+            let ranges: Vec<Findings> = self.found.iter_mut().filter_map(|found| found.remove(&target.day)).collect();
+            turns += ranges.iter().map(|range| range.turns.len()).sum::<usize>();
+            group.push((target, ranges));
+        }
+        let group: Group = group.into_par_iter().map(|(target, ranges)| (target, Findings::of_ranges(ranges))).collect();
+        (!group.is_empty()).then_some(group)
+    }
+}
+
+fn partitions(group: Group, history: &History, account: &str, parameters: &Parameters) -> Result<Vec<(Target, Partitions)>, MetricsError> {
+    let has_schedule = parameters.business_hours.is_some();
+    let (targets, found): (Vec<Target>, Vec<(i32, Findings)>) =
+        group.into_iter().map(|(target, found)| (target, (target.day.number(), found))).unzip();
+    let activity = Activity::of(&found, history)?;
+    let workers = worker_daily::worker_daily(&activity, Scope::Worker, has_schedule)?;
+    let hours = worker_hourly::worker_hourly(&activity)?;
+    let accounts = account_daily::account_daily(&activity, &found, has_schedule)?;
+    drop(activity);
+    let publish_day = |(target, (day, found)): (Target, (i32, Findings))| -> Result<(Target, Partitions), MetricsError> {
         let statistics = |table: Table, frame: &DataFrame| {
-            let of_day = frame.clone().lazy().filter(col("day").eq(lit(target.day.number()))).collect()?;
+            let of_day = frame.clone().lazy().filter(col("day").eq(lit(day))).collect()?;
             publish::statistics(&of_day, &table.schema(), history, account)
         };
-        let turns = rows_of(&conversations.turns, &turns, day);
-        let sessions = rows_of(&conversations.sessions, &sessions, day);
         let partitions = [
-            (Table::ResponsePairs, publish::response_pairs(&turns, history, account)?),
-            (Table::Sessions, publish::sessions(&sessions, history, account)?),
+            (Table::ResponsePairs, publish::response_pairs(&found.turns, history, account)?),
+            (Table::Sessions, publish::sessions(&found.sessions, history, account)?),
             (Table::WorkerDaily, statistics(Table::WorkerDaily, &workers)?),
             (Table::WorkerHourly, statistics(Table::WorkerHourly, &hours)?),
             (Table::AccountDaily, statistics(Table::AccountDaily, &accounts)?),
         ];
-        Ok((target.day, partitions.into()))
+        Ok((target, partitions.into()))
     };
-    targets.par_iter().map(publish_day).collect()
+    targets.into_iter().zip(found).collect::<Vec<_>>().into_par_iter().map(publish_day).collect()
 }
 
 /// The numbers of `worker_daily` for all `targets` together: one row per worker, distinct customers and percentiles over the whole period.
@@ -169,45 +224,8 @@ pub fn period(
     targets: &[Target],
     parameters: &Parameters,
 ) -> Result<RecordBatch, MetricsError> {
-    let conversations = converse(history, zone, targets, parameters);
-    let activity = activity(&conversations, history, targets)?;
-    let workers = worker_daily::worker_daily(activity, Scope::Period, parameters.business_hours.is_some())?.collect()?;
+    let groups = Groups::of(history, zone, targets, parameters);
+    let found: Vec<(i32, Findings)> = groups.flatten().map(|(target, found)| (target.day.number(), found)).collect();
+    let workers = worker_daily::worker_daily(&Activity::of(&found, history)?, Scope::Period, parameters.business_hours.is_some())?;
     publish::statistics(&workers, &Table::WorkerDaily.schema(), history, account)
-}
-
-fn converse(history: &History, zone: &Zone, targets: &[Target], parameters: &Parameters) -> Conversations {
-    let open_hours = match (&parameters.business_hours, targets.first(), targets.last()) {
-        // A turn of the last target may be answered until three days later.
-        (Some(hours), Some(first), Some(last)) => {
-            Some(hours.open_hours(zone, DayRange { first: first.day, last: last.day.plus(DAYS_AFTER) }))
-        }
-        _ => None,
-    };
-    Conversations::of(history, targets, parameters, open_hours.as_ref())
-}
-
-/// What the workers did on the targets' days.
-fn activity<'a>(conversations: &'a Conversations, history: &History, targets: &[Target]) -> Result<Activity<'a>, MetricsError> {
-    let days: HashSet<i32> = targets.iter().map(|target| target.day.number()).collect();
-    Activity::of(conversations, history, |day| days.contains(&(history.first_day() + i32::from(day))))
-}
-
-/// For each day, the indexes of its rows in order of time. The rows come by customer, and stay so within a second.
-fn by_day<T>(rows: &[T], day_and_instant: impl Fn(&T) -> (u16, UnixSeconds)) -> BTreeMap<u16, Vec<u32>> {
-    let mut days: BTreeMap<u16, Vec<(UnixSeconds, u32)>> = BTreeMap::new();
-    for (row, index) in rows.iter().zip(0u32..) {
-        let (day, instant) = day_and_instant(row);
-        days.entry(day).or_default().push((instant, index));
-    }
-    let sort = |(day, mut rows): (u16, Vec<(UnixSeconds, u32)>)| {
-        rows.par_sort_unstable();
-        (day, rows.into_iter().map(|(_, index)| index).collect())
-    };
-    days.into_par_iter().map(sort).collect()
-}
-
-/// The rows of a day in order; none of a day before the first one that was fetched.
-fn rows_of<T: Copy>(rows: &[T], by_day: &BTreeMap<u16, Vec<u32>>, day: Option<u16>) -> Vec<T> {
-    let indexes = day.and_then(|day| by_day.get(&day)).map(Vec::as_slice).unwrap_or_default();
-    indexes.iter().filter_map(|index| rows.get(*index as usize).copied()).collect()
 }

@@ -46,13 +46,13 @@ pub(super) fn is(outcome: Outcome) -> Expr {
 }
 
 /// Joins to each row of `keys` what each of the `parts` has for it.
-pub(super) fn join_all<const N: usize>(keys: LazyFrame, parts: [LazyFrame; N], on: &[&str]) -> LazyFrame {
+pub(super) fn join_all<const N: usize>(keys: DataFrame, parts: [DataFrame; N], on: &[&str]) -> LazyFrame {
     let on: Vec<Expr> = on.iter().map(|name| col(*name)).collect();
-    parts.into_iter().fold(keys, |rows, part| rows.join(part, &on, &on, JoinArgs::new(JoinType::Left)))
+    parts.into_iter().fold(keys.lazy(), |rows, part| rows.join(part.lazy(), &on, &on, JoinArgs::new(JoinType::Left)))
 }
 
 /// The distinct keys that occur in any of the `parts`.
-pub(super) fn keys_of<const N: usize>(parts: &[LazyFrame; N], on: &[&str]) -> PolarsResult<LazyFrame> {
-    let keys: Vec<LazyFrame> = parts.iter().map(|part| part.clone().select(on.iter().map(|name| col(*name)).collect::<Vec<_>>())).collect();
-    Ok(concat(keys, UnionArgs::default())?.unique(None, UniqueKeepStrategy::Any))
+pub(super) fn keys_of<const N: usize>(parts: &[DataFrame; N], on: &[&str]) -> PolarsResult<DataFrame> {
+    let keys: Vec<LazyFrame> = parts.iter().map(|part| part.clone().lazy().select(on.iter().map(|name| col(*name)).collect::<Vec<_>>())).collect();
+    concat(keys, UnionArgs::default())?.unique(None, UniqueKeepStrategy::Any).collect()
 }

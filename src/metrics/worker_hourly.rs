@@ -9,11 +9,11 @@ use super::statistics::{count, counted, is, join_all, keys_of, mean, percentile,
 const KEYS: [&str; 3] = ["day", "worker", "hour"];
 
 /// The rows of `worker_hourly`, with `day` beside the table's columns, by (`day`, `worker`, `hour`). Only hours with something in them.
-pub(super) fn worker_hourly(activity: Activity) -> PolarsResult<LazyFrame> {
+pub(super) fn worker_hourly(activity: &Activity) -> PolarsResult<DataFrame> {
     // By the message's hour.
-    let by_message = activity.hours.group_by(KEYS.map(col)).agg([col("messages_received").sum(), col("messages_sent").sum()]);
+    let by_message = activity.hours.clone().lazy().group_by(KEYS.map(col)).agg([col("messages_received").sum(), col("messages_sent").sum()]);
     // By the hour asked.
-    let by_turn = activity.pairs.group_by(KEYS.map(col)).agg([
+    let by_turn = activity.pairs.clone().lazy().group_by(KEYS.map(col)).agg([
         count(is(Outcome::Answered)).alias("answered"),
         count(is(Outcome::Pending)).alias("pending"),
         count(is(Outcome::Unanswered).and(col("is_first"))).alias("unanswered_first"),
@@ -23,8 +23,8 @@ pub(super) fn worker_hourly(activity: Activity) -> PolarsResult<LazyFrame> {
         percentile("response_seconds", 50),
         percentile("response_seconds", 90),
     ]);
-    let parts = [by_message, by_turn];
+    let parts = [by_message.collect()?, by_turn.collect()?];
     let keys = keys_of(&parts, &KEYS)?;
     let counts = ["messages_received", "messages_sent", "answered", "pending", "unanswered_first", "unanswered_later"];
-    Ok(join_all(keys, parts, &KEYS).with_columns(counted(&counts)).sort(KEYS, SortMultipleOptions::default()))
+    join_all(keys, parts, &KEYS).with_columns(counted(&counts)).sort(KEYS, SortMultipleOptions::default()).collect()
 }

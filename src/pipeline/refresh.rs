@@ -4,6 +4,7 @@
 //! definitions. It is fresh while all of that is still so; nothing else is remembered anywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::sync_channel;
 
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
@@ -82,16 +83,26 @@ pub fn refresh_metrics(job: &MetricsJob, among: Option<DayRange>, progress: &Pro
         let days = DayRange { first: view(&inputs.fetched, chunk.first).first, last: view(&inputs.fetched, chunk.last).last };
         let history = read_history(job, days)?;
         let targets = targets(&job.zone, &inputs.fetched, &chunk.stale);
-        let mut computed = metrics::compute(&history, job.account.as_str(), &job.zone, &targets, &job.parameters)?;
-        let computed: Vec<(Target, Partitions)> =
-            targets.iter().filter_map(|target| Some((*target, computed.remove(&target.day)?))).collect();
         let write = |(target, mut partitions): (Target, Partitions)| {
             partitions.retain(|table, _| stale_tables.get(&target.day).is_some_and(|stale| stale.contains(table)));
             write_partitions(job, &inputs, &target, partitions)?;
             progress.advance(&target.day.to_string());
             Ok(())
         };
-        writers.install(|| computed.into_par_iter().map(write).collect::<Result<(), LakeError>>())?;
+        // The days that are computed and those that are being written, side by side.
+        std::thread::scope(|scope| -> Result<(), Failure> {
+            let (sender, computed) = sync_channel::<Vec<(Target, Partitions)>>(0);
+            let writing = scope.spawn(|| {
+                let mut computed = computed.into_iter();
+                computed.try_for_each(|group| writers.install(|| group.into_par_iter().map(write).collect::<Result<(), LakeError>>()))
+            });
+            // A writer that has failed takes no more; what it says comes first.
+            let emit = |group| sender.send(group).map_err(|_| BugError("the writer of metrics is gone".into()).into());
+            let computed = metrics::compute_in_groups(&history, job.account.as_str(), &job.zone, &targets, &job.parameters, emit);
+            drop(sender);
+            writing.join().map_err(|_| BugError("the writer of metrics panicked".into()))??;
+            computed
+        })?;
     }
     match damaged.into_values().next() {
         Some(error) if readable.len() < wanted.len() => Err(error.into()),
