@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch};
+use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, ToByteSlice};
 
 use super::LakeError;
 
@@ -52,30 +52,45 @@ impl ContentHasher {
         scratch.push(u8::from(has_nulls));
         scratch.extend((0..column.len()).filter(|_| has_nulls).map(|row| u8::from(column.is_null(row))));
         match column.data_type() {
-            DataType::Int32 => {
-                scratch.extend(column.as_primitive::<Int32Type>().iter().flat_map(|value| value.unwrap_or_default().to_le_bytes()));
+            DataType::Int32 => self.update_values(column.as_primitive::<Int32Type>()),
+            DataType::Int64 => self.update_values(column.as_primitive::<Int64Type>()),
+            DataType::Float64 => self.update_values(column.as_primitive::<Float64Type>()),
+            DataType::Timestamp(TimeUnit::Microsecond, _) => self.update_values(column.as_primitive::<TimestampMicrosecondType>()),
+            DataType::Boolean => {
+                scratch.extend(column.as_boolean().iter().map(|value| u8::from(value.unwrap_or_default())));
+                self.hasher.update(scratch);
             }
-            DataType::Int64 => {
-                scratch.extend(column.as_primitive::<Int64Type>().iter().flat_map(|value| value.unwrap_or_default().to_le_bytes()));
-            }
-            DataType::Float64 => {
-                scratch.extend(
-                    column.as_primitive::<Float64Type>().iter().flat_map(|value| value.unwrap_or_default().to_bits().to_le_bytes()),
-                );
-            }
-            DataType::Timestamp(TimeUnit::Microsecond, _) => {
-                let column = column.as_primitive::<TimestampMicrosecondType>();
-                scratch.extend(column.iter().flat_map(|value| value.unwrap_or_default().to_le_bytes()));
-            }
-            DataType::Boolean => scratch.extend(column.as_boolean().iter().map(|value| u8::from(value.unwrap_or_default()))),
             DataType::Utf8 => {
                 let column = column.as_string::<i32>();
-                scratch.extend(column.iter().flat_map(|value| (value.map_or(0, str::len) as u32).to_le_bytes()));
+                for value in column {
+                    scratch.extend_from_slice(&(value.map_or(0, str::len) as u32).to_le_bytes());
+                }
                 column.iter().flatten().for_each(|value| scratch.extend_from_slice(value.as_bytes()));
+                self.hasher.update(scratch);
             }
             other => return Err(arrow::error::ArrowError::NotYetImplemented(format!("hash of {other}")).into()),
         }
-        self.hasher.update(scratch);
         Ok(())
+    }
+
+    /// What is in the scratch, then the values in little-endian order.
+    fn update_values<T: ArrowPrimitiveType>(&mut self, column: &PrimitiveArray<T>) {
+        let Self { hasher, scratch } = self;
+        if column.null_count() == 0 && cfg!(target_endian = "little") {
+            hasher.update(scratch);
+            hasher.update(column.values().inner().as_slice());
+            return;
+        }
+        for value in column {
+            let value = value.unwrap_or_default();
+            let first = scratch.len();
+            scratch.extend_from_slice(value.to_byte_slice());
+            if cfg!(target_endian = "big")
+                && let Some(bytes) = scratch.get_mut(first..)
+            {
+                bytes.reverse();
+            }
+        }
+        hasher.update(scratch);
     }
 }

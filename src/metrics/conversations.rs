@@ -186,10 +186,11 @@ impl Findings {
 
 /// The rows by instant; those of the same one stay in their order.
 fn in_order_of_time<T: Copy + Sync>(rows: &[T], instant: impl Fn(&T) -> UnixSeconds) -> Vec<T> {
-    // The keys are distinct, so that the quicker sort, which may swap equals, is as good.
-    let mut order: Vec<(UnixSeconds, u32)> = rows.iter().map(instant).zip(0..).collect();
+    // A day's seconds and the rows' numbers fit into one number each: quick to sort, and no two are equal.
+    let first = rows.iter().map(&instant).min().unwrap_or_default();
+    let mut order: Vec<u64> = rows.iter().zip(0u64..).map(|(row, index)| ((instant(row) - first) as u64) << 32 | index).collect();
     order.par_sort_unstable();
-    order.into_iter().filter_map(|(_, index)| rows.get(index as usize).copied()).collect()
+    order.into_iter().filter_map(|key| rows.get((key & u64::from(u32::MAX)) as usize).copied()).collect()
 }
 
 /// Ranges of customers for each thread, so that no thread is left with the longest alone.
