@@ -174,6 +174,9 @@ pub struct SimulateArgs {
     /// Calls of getmsglist before the quota is used up
     #[arg(long, value_name = "CALLS", default_value_t = 5_000_000)]
     pub daily_limit: u64,
+    /// Keep so many pages once they were asked for, to give them again at once (for benchmarks)
+    #[arg(long, value_name = "PAGES", default_value_t = 0)]
+    pub keep_pages: usize,
     /// A record at exactly endtime belongs to the window (WeChat does not say whether it does)
     #[arg(long)]
     pub end_inclusive: bool,

@@ -38,6 +38,7 @@ pub(super) fn execute(args: &SimulateArgs) -> Result<Option<Class>, Failure> {
         end_inclusive: args.end_inclusive,
         daily_limit: args.daily_limit,
         faults: args.fault.clone(),
+        pages_kept: args.keep_pages,
         clock: Clock::System,
     };
     wait_for(async {

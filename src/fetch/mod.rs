@@ -1,17 +1,21 @@
 //! Stage one: a day → windows → pages → Arrow record batches.
 //!
-//! It decides what to ask for ([`Pager`]), what to do when a call fails ([`retry`]) and how to read what comes ([`decode`]). It
+//! It decides what to ask for ([`Plan`], [`Pager`]), what to do when a call fails ([`retry`]) and how to read what comes ([`decode`]). It
 //! sees neither files nor Parquet: its pages go into a channel, and whoever holds the other end writes them.
 
 mod decode;
 mod pager;
+mod plan;
 mod repair;
 mod retry;
 mod window;
 
+use std::ops::AddAssign;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
 
 pub use decode::{Page, Reject, decode};
 pub use pager::{ContractError, PageFacts, Pager};
@@ -19,7 +23,9 @@ pub use repair::repair;
 pub use retry::{Attempts, RetryPolicy, Step};
 pub use window::windows;
 
-use crate::calendar::{Clock, Span};
+use plan::Plan;
+
+use crate::calendar::{Clock, Span, UnixSeconds};
 use crate::failure::{Class, Classified};
 use crate::wechat::{BaseUrl, CallError, Client, Credential, PAGE_RECORDS_MAX, PageRequest, Renewed, Secret, Tokens};
 
@@ -64,11 +70,34 @@ pub struct CallCounts {
     pub token_renewals: u64,
 }
 
+impl AddAssign for CallCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.retries += other.retries;
+        self.token_renewals += other.token_renewals;
+    }
+}
+
+/// What happens while a span is fetched. Stretches of time do not overlap, and together they are the span; each has a name, its first second.
+#[derive(Debug)]
+pub enum FetchEvent {
+    /// There will be pages of a stretch. It is said before any stretch that it follows in time has ended.
+    Begun { stretch: UnixSeconds },
+    Page(FetchedPage),
+    /// There are no more pages of a stretch.
+    Ended { stretch: UnixSeconds },
+}
+
 /// A page on its way, with the cursor that it was asked with.
 #[derive(Debug)]
 pub struct FetchedPage {
+    pub stretch: UnixSeconds,
     pub asked_msgid: i64,
     pub page: Page,
+}
+
+async fn send(events: &mpsc::Sender<FetchEvent>, event: FetchEvent) -> Result<(), FetchError> {
+    events.send(event).await.map_err(|_| FetchError::Abandoned)
 }
 
 /// Fetches the records of one account.
@@ -98,18 +127,56 @@ impl Source {
         Self { page_records: page_records.clamp(1, PAGE_RECORDS_MAX), ..self }
     }
 
-    /// Sends every record of a span, page by page in the API's order, into `pages`.
+    /// Sends every record of a span into `events`: the pages of each stretch in the API's order. There is one stretch for each window that the API
+    /// allows, and more while there are `connections` to spare.
     ///
     /// # Errors
     /// [`FetchError`]; what was sent until then is not the whole span.
-    pub async fn fetch(&self, span: Span, pages: mpsc::Sender<FetchedPage>) -> Result<CallCounts, FetchError> {
+    pub async fn fetch(
+        self: &Arc<Self>,
+        span: Span,
+        connections: &Arc<Semaphore>,
+        events: mpsc::Sender<FetchEvent>,
+    ) -> Result<CallCounts, FetchError> {
         let mut counts = CallCounts::default();
-        for window in windows(span) {
-            let mut pager = Pager::new(window, self.page_records);
-            while let Some(request) = pager.next_request() {
-                let page = self.page(&request, window, &mut counts).await?;
-                pager.accept(page.facts)?;
-                pages.send(FetchedPage { asked_msgid: request.msgid, page }).await.map_err(|_| FetchError::Abandoned)?;
+        let mut plan = Plan::new(span, self.page_records);
+        let mut on_their_way = JoinSet::new();
+        for window in plan.windows() {
+            send(&events, FetchEvent::Begun { stretch: window.start }).await?;
+        }
+        loop {
+            while plan.is_waiting() {
+                // With nothing on its way there is nothing to do but to wait for a connection.
+                let connection = match on_their_way.is_empty() {
+                    true => connections.clone().acquire_owned().await.ok(),
+                    false => connections.clone().try_acquire_owned().ok(),
+                };
+                let Some(connection) = connection else { break };
+                let Some((id, window, request)) = plan.next_request() else { break };
+                let source = self.clone();
+                on_their_way.spawn(async move {
+                    let mut counts = CallCounts::default();
+                    let page = source.page(&request, window, &mut counts).await;
+                    drop(connection);
+                    (id, window.start, request.msgid, page, counts)
+                });
+            }
+            let Some(arrived) = on_their_way.join_next().await else { break };
+            let (id, stretch, asked_msgid, page, calls) =
+                arrived.map_err(|error| CallError::Unreadable(format!("the call stopped: {error}")))?;
+            counts += calls;
+            let page = page?;
+            let covered = page.covered();
+            let is_complete = plan.accept(id, page.facts, covered.map(|span| span.end - 1))?;
+            send(&events, FetchEvent::Page(FetchedPage { stretch, asked_msgid, page })).await?;
+            if is_complete {
+                send(&events, FetchEvent::Ended { stretch }).await?;
+                continue;
+            }
+            // WeChat finds that calls come too fast: more of them at once would not help.
+            let others = if counts.retries == 0 { connections.available_permits().saturating_sub(1) } else { 0 };
+            for window in plan.split(id, covered.map_or(0, Span::seconds), others) {
+                send(&events, FetchEvent::Begun { stretch: window.start }).await?;
             }
         }
         Ok(counts)

@@ -4,7 +4,7 @@
 //! asked for, the same window is asked again with the returned msgid, unchanged. The invariant kept here: a window ends only with a page
 //! that is not full, and every page moves the cursor forward, so the loop neither ends early nor runs forever.
 
-use crate::calendar::Span;
+use crate::calendar::{Span, UnixSeconds};
 use crate::failure::{Class, Classified};
 use crate::wechat::{FIRST_MSGID, PageRequest};
 
@@ -61,6 +61,21 @@ pub struct Pager {
 impl Pager {
     pub fn new(window: Span, page_records: usize) -> Self {
         Self { window, page_records, msgid: FIRST_MSGID, is_complete: false }
+    }
+
+    /// What is walked.
+    pub fn window(&self) -> Span {
+        self.window
+    }
+
+    /// Whether all of the window has been walked.
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// Leaves what begins at `end` to another cursor. The ids that the cursor counts are global, so it goes on where it is.
+    pub fn end_earlier(&mut self, end: UnixSeconds) {
+        self.window.end = self.window.end.min(end);
     }
 
     /// The page to ask for, until the window is complete.

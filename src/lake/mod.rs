@@ -11,6 +11,7 @@ mod lock;
 mod messages;
 mod read;
 mod schema;
+mod spill;
 mod table;
 mod write;
 
@@ -23,6 +24,7 @@ pub use hash::ContentHash;
 pub use lock::Lock;
 pub use messages::{MessageCounts, StagedMessages};
 pub use schema::SCHEMA_VERSION;
+pub use spill::Spill;
 pub use table::Table;
 pub use write::{FinishedPartition, PartitionFacts, StagedPartition};
 

@@ -1,17 +1,17 @@
 //! Days → `messages` and `rejects`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use crate::calendar::{Day, Span, Zone};
+use crate::calendar::{Day, Span, UnixSeconds, Zone};
 use crate::failure::{BugError, Class, Failure};
-use crate::fetch::{CallCounts, ContractError, FetchError, FetchedPage, Source};
-use crate::lake::{Account, Lake, LakeError, MessageCounts, StagedMessages, StagedPartition, Table};
+use crate::fetch::{CallCounts, ContractError, FetchError, FetchEvent, FetchedPage, Reject, Source};
+use crate::lake::{Account, Lake, LakeError, MessageCounts, Spill, StagedMessages, StagedPartition, Table};
 use crate::telemetry::Progress;
 
 /// Pages between the network and the disk. With one being fetched and one being written, a day costs the memory of four.
@@ -33,7 +33,7 @@ pub struct FetchJob {
     pub lake: Lake,
     pub account: Account,
     pub zone: Zone,
-    /// Days that are fetched side by side.
+    /// Calls that are made side by side: of as many days, or of parts of a large one.
     pub concurrency: usize,
 }
 
@@ -90,6 +90,7 @@ impl FetchReport {
 /// would fail alike.
 pub async fn fetch_days(job: &FetchJob, days: &[Day], progress: &Progress) -> FetchReport {
     let mut report = FetchReport::default();
+    let connections = Arc::new(Semaphore::new(job.concurrency));
     let mut waiting = days.iter().copied();
     let mut running = JoinSet::new();
     let mut day_of_task = HashMap::new();
@@ -98,8 +99,8 @@ pub async fn fetch_days(job: &FetchJob, days: &[Day], progress: &Progress) -> Fe
     loop {
         while !is_over && running.len() < job.concurrency {
             let Some(day) = waiting.next() else { break };
-            let job = job.clone();
-            let task = running.spawn(async move { fetch_day(&job, day).await });
+            let (job, connections) = (job.clone(), connections.clone());
+            let task = running.spawn(async move { fetch_day(&job, &connections, day).await });
             day_of_task.insert(task.id(), day);
         }
         let Some(outcome) = running.join_next_with_id().await else { break };
@@ -139,25 +140,36 @@ pub async fn fetch_days(job: &FetchJob, days: &[Day], progress: &Progress) -> Fe
 }
 
 /// Fetches one day and commits it, or leaves everything as it was.
-async fn fetch_day(job: &FetchJob, day: Day) -> Result<FetchedDay, Failure> {
+async fn fetch_day(job: &FetchJob, connections: &Arc<Semaphore>, day: Day) -> Result<FetchedDay, Failure> {
+    let (mut staged, mut calls) = stage_day(job, connections, day).await?;
+    if staged.rejects > 0 && staged.is_split {
+        // A reject is known by its page and its position there, which are those of the day as a whole.
+        drop(staged);
+        let alone = Arc::new(Semaphore::new(1));
+        let calls_before = calls;
+        (staged, calls) = stage_day(job, &alone, day).await?;
+        calls += calls_before;
+    }
+    staged.check().map_err(FetchError::from)?;
+    let job = job.clone();
+    let commit = tokio::task::spawn_blocking(move || staged.commit(&job, calls));
+    Ok(commit.await.map_err(|error| BugError(format!("committing a day stopped: {error}")))??)
+}
+
+async fn stage_day(job: &FetchJob, connections: &Arc<Semaphore>, day: Day) -> Result<(StagedDay, CallCounts), Failure> {
     let span = job.zone.bounds(day);
     let (sender, receiver) = mpsc::channel(PAGES_IN_FLIGHT);
     let writer = {
         let job = job.clone();
         tokio::task::spawn_blocking(move || stage_pages(&job, day, span, receiver))
     };
-    let calls = job.source.fetch(span, sender).await;
+    let calls = job.source.fetch(span, connections, sender).await;
     let staged = writer.await.map_err(|error| BugError(format!("writing a day stopped: {error}")))?;
     // When the disk refuses a page, the fetch ends because of that: the disk's reason is the one to report.
-    let calls = match (calls, staged.as_ref().err()) {
-        (Err(FetchError::Abandoned), Some(_)) => CallCounts::default(),
-        (calls, _) => calls?,
-    };
-    let staged = staged?;
-    staged.check().map_err(FetchError::from)?;
-    let job = job.clone();
-    let commit = tokio::task::spawn_blocking(move || staged.commit(&job, calls));
-    Ok(commit.await.map_err(|error| BugError(format!("committing a day stopped: {error}")))??)
+    match (calls, staged) {
+        (Err(FetchError::Abandoned), Err(refused)) => Err(refused.into()),
+        (calls, staged) => calls.map_err(Failure::from).and_then(|calls| Ok((staged?, calls))),
+    }
 }
 
 /// A day in staging.
@@ -171,10 +183,21 @@ struct StagedDay {
     misplaced: u64,
     pages: u64,
     repaired_pages: u64,
+    /// Whether it was walked with several cursors.
+    is_split: bool,
 }
 
-/// Writes pages to staging until there are no more.
-fn stage_pages(job: &FetchJob, day: Day, span: Span, mut pages: mpsc::Receiver<FetchedPage>) -> Result<StagedDay, LakeError> {
+/// What has come of a stretch of the day before it was its turn.
+#[derive(Default)]
+struct Waiting {
+    records: Option<Spill>,
+    rejects: Vec<(i64, Vec<Reject>)>,
+    is_ended: bool,
+}
+
+/// Writes pages to staging until there are no more. The earliest stretch that has not ended goes straight into the partition; what comes of later
+/// ones waits on the disk.
+fn stage_pages(job: &FetchJob, day: Day, span: Span, mut events: mpsc::Receiver<FetchEvent>) -> Result<StagedDay, LakeError> {
     let mut staged = StagedDay {
         day,
         messages: job.lake.stage_messages(&job.account, day, job.zone.name(), span)?,
@@ -185,14 +208,53 @@ fn stage_pages(job: &FetchJob, day: Day, span: Span, mut pages: mpsc::Receiver<F
         misplaced: 0,
         pages: 0,
         repaired_pages: 0,
+        is_split: false,
     };
-    while let Some(fetched) = pages.blocking_recv() {
-        staged.messages.append(&fetched.page.records)?;
-        staged.outside_window += fetched.page.outside_window;
-        staged.misplaced += fetched.page.misplaced;
-        staged.pages += 1;
-        staged.repaired_pages += u64::from(fetched.page.is_repaired);
-        staged.append_rejects(job, span, &fetched)?;
+    let mut stretches: BTreeMap<UnixSeconds, Waiting> = BTreeMap::new();
+    while let Some(event) = events.blocking_recv() {
+        match event {
+            FetchEvent::Begun { stretch } => {
+                staged.is_split |= staged.pages > 0;
+                stretches.insert(stretch, Waiting::default());
+            }
+            FetchEvent::Page(FetchedPage { stretch, asked_msgid, page }) => {
+                staged.outside_window += page.outside_window;
+                staged.misplaced += page.misplaced;
+                staged.pages += 1;
+                staged.repaired_pages += u64::from(page.is_repaired);
+                let is_first = stretches.keys().next() == Some(&stretch);
+                match stretches.get_mut(&stretch).filter(|_| !is_first) {
+                    None => {
+                        staged.messages.append(&page.records)?;
+                        staged.append_rejects(job, span, asked_msgid, &page.rejects)?;
+                    }
+                    Some(waiting) => {
+                        match &mut waiting.records {
+                            Some(spill) => spill.append(&page.records)?,
+                            None => waiting.records = Some(job.lake.spill(&job.account, day, &page.records)?),
+                        }
+                        waiting.rejects.push((asked_msgid, page.rejects));
+                    }
+                }
+            }
+            FetchEvent::Ended { stretch } => {
+                if let Some(waiting) = stretches.get_mut(&stretch) {
+                    waiting.is_ended = true;
+                }
+                while stretches.first_entry().is_some_and(|first| first.get().is_ended) {
+                    stretches.pop_first();
+                    // Now it is the next one's turn.
+                    if let Some(mut next) = stretches.first_entry() {
+                        if let Some(spill) = next.get_mut().records.take() {
+                            spill.replay(|records| staged.messages.append(records))?;
+                        }
+                        for (asked_msgid, rejects) in std::mem::take(&mut next.get_mut().rejects) {
+                            staged.append_rejects(job, span, asked_msgid, &rejects)?;
+                        }
+                    }
+                }
+            }
+        }
     }
     Ok(staged)
 }
@@ -216,8 +278,7 @@ impl StagedDay {
         Ok(())
     }
 
-    fn append_rejects(&mut self, job: &FetchJob, span: Span, fetched: &FetchedPage) -> Result<(), LakeError> {
-        let rejects = &fetched.page.rejects;
+    fn append_rejects(&mut self, job: &FetchJob, span: Span, asked_msgid: i64, rejects: &[Reject]) -> Result<(), LakeError> {
         if rejects.is_empty() {
             return Ok(());
         }
@@ -228,7 +289,7 @@ impl StagedDay {
             Table::Rejects.schema(),
             vec![
                 Arc::new(StringArray::from_iter_values(std::iter::repeat_n(job.account.as_str(), rows))),
-                Arc::new(Int64Array::from_value(fetched.asked_msgid, rows)),
+                Arc::new(Int64Array::from_value(asked_msgid, rows)),
                 Arc::new(Int64Array::from_iter_values(rejects.iter().map(|reject| reject.position))),
                 Arc::new(StringArray::from_iter_values(rejects.iter().map(|reject| &reject.reason))),
                 Arc::new(StringArray::from_iter_values(rejects.iter().map(|reject| &reject.raw))),

@@ -37,6 +37,8 @@ pub struct Options {
     /// Calls of `getmsglist` per run of the simulator, before it answers 45009.
     pub daily_limit: u64,
     pub faults: Vec<Fault>,
+    /// Pages that are kept once they were asked for, so that giving them again costs next to nothing: for benchmarks.
+    pub pages_kept: usize,
     pub clock: Clock,
 }
 
@@ -49,6 +51,7 @@ impl Default for Options {
             end_inclusive: false,
             daily_limit: 5_000_000,
             faults: Vec::new(),
+            pages_kept: 0,
             clock: Clock::System,
         }
     }

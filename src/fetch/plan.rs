@@ -1,0 +1,169 @@
+//! Which stretches of a span are walked, each with a cursor of its own. Pure; it makes no call.
+//!
+//! A cursor walks one page after the other, so a day of a hundred pages takes a hundred calls in a row. When there are connections to spare, what
+//! is left of a stretch is split: it ends earlier, and others take over the rest. The invariants that keep the result the same however a day is
+//! split: stretches begin at whole seconds and do not overlap, so the records of one second come from one cursor, in the API's order; a stretch is
+//! split only behind the latest record that it has taken, and while no page of it is on its way, so no record is taken twice; and
+//! each ends like a whole window, with a page that is not full, so none is missed, even if records do not come in order of time.
+
+use super::pager::{ContractError, PageFacts, Pager};
+use super::window::windows;
+use crate::calendar::{Span, UnixSeconds};
+use crate::wechat::PageRequest;
+
+/// A stretch is worth splitting for so many pages each. The last page of each stretch is partly empty: fewer would mean many more requests.
+const PAGES_WORTH_SPLITTING: f64 = 2.5;
+
+/// Names a stretch within its plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StretchId(usize);
+
+/// What is walked with one cursor.
+#[derive(Debug)]
+struct Stretch {
+    pager: Pager,
+    /// A page is on its way.
+    is_asked: bool,
+    /// Nothing taken so far is later.
+    taken_until: UnixSeconds,
+}
+
+/// The stretches of a span.
+#[derive(Debug)]
+pub(super) struct Plan {
+    stretches: Vec<Stretch>,
+    page_records: usize,
+}
+
+impl Plan {
+    /// A stretch for each window of at most 24 hours.
+    pub(super) fn new(span: Span, page_records: usize) -> Self {
+        let stretch = |window: Span| Stretch { pager: Pager::new(window, page_records), is_asked: false, taken_until: window.start - 1 };
+        Self { stretches: windows(span).into_iter().map(stretch).collect(), page_records }
+    }
+
+    /// The windows as they are now.
+    pub(super) fn windows(&self) -> impl Iterator<Item = Span> {
+        self.stretches.iter().map(|stretch| stretch.pager.window())
+    }
+
+    /// Whether there is a page to ask for now.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.stretches.iter().any(|stretch| !stretch.is_asked && !stretch.pager.is_complete())
+    }
+
+    /// The earliest stretch that waits for its turn, and what to ask for. It is taken for asked.
+    pub(super) fn next_request(&mut self) -> Option<(StretchId, Span, PageRequest)> {
+        let waiting = self.stretches.iter_mut().enumerate().filter(|(_, stretch)| !stretch.is_asked);
+        let (index, request) = waiting
+            .filter_map(|(index, stretch)| Some((index, stretch.pager.next_request()?)))
+            .min_by_key(|(_, request)| request.starttime)?;
+        let stretch = self.stretches.get_mut(index)?;
+        stretch.is_asked = true;
+        Some((StretchId(index), stretch.pager.window(), request))
+    }
+
+    /// Takes note of the page that was asked for, the latest record of which (of the stretch) was sent at `latest`. Says whether the stretch is
+    /// complete.
+    ///
+    /// # Errors
+    /// [`ContractError`] when the page cannot be right.
+    pub(super) fn accept(&mut self, id: StretchId, page: PageFacts, latest: Option<UnixSeconds>) -> Result<bool, ContractError> {
+        let Some(stretch) = self.stretches.get_mut(id.0) else { return Ok(true) };
+        stretch.is_asked = false;
+        stretch.pager.accept(page)?;
+        let before = stretch.taken_until;
+        stretch.taken_until = before.max(latest.unwrap_or(before));
+        Ok(stretch.pager.is_complete())
+    }
+
+    /// Splits what is left of a stretch, no page of which is on its way, so that up to `others` more cursors have something to walk. `page_seconds`
+    /// is the time that its latest page covers. Returns the new windows, in order.
+    pub(super) fn split(&mut self, id: StretchId, page_seconds: i64, others: usize) -> Vec<Span> {
+        let Some(stretch) = self.stretches.get_mut(id.0).filter(|stretch| !stretch.is_asked && !stretch.pager.is_complete()) else {
+            return Vec::new();
+        };
+        let window = stretch.pager.window();
+        let rest = Span { start: stretch.taken_until + 1, end: window.end };
+        let pages = rest.seconds() as f64 / page_seconds.max(1) as f64;
+        let parts = ((pages / PAGES_WORTH_SPLITTING) as i64).clamp(1, others as i64 + 1).min(rest.seconds());
+        if parts < 2 {
+            return Vec::new();
+        }
+        let bound = |part: i64| rest.start + rest.seconds() * part / parts;
+        stretch.pager.end_earlier(bound(1));
+        let windows: Vec<Span> = (1..parts).map(|part| Span { start: bound(part), end: bound(part + 1) }).collect();
+        let page_records = self.page_records;
+        let stretch = |window: &Span| Stretch { pager: Pager::new(*window, page_records), is_asked: false, taken_until: window.start - 1 };
+        self.stretches.extend(windows.iter().map(stretch));
+        windows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const DAY: Span = Span { start: 1_000_000, end: 1_086_400 };
+
+    /// Records as the API has them: the time of each, by ascending id.
+    fn page(times: &[i64], request: &PageRequest) -> (Vec<usize>, PageFacts) {
+        let within = |id: &usize| (request.starttime..request.endtime).contains(&times[*id]) && *id as i64 + 2 > request.msgid;
+        let ids: Vec<usize> = (0..times.len()).filter(within).take(request.number).collect();
+        let msgid = ids.last().map_or(0, |id| *id as i64 + 2);
+        let facts = PageFacts { number: ids.len() as i64, msgid, records: ids.len() };
+        (ids, facts)
+    }
+
+    proptest! {
+        /// Whatever the records' order, the pages' size and the moments of splitting.
+        #[test]
+        fn every_record_is_taken_once_by_the_stretch_of_its_second(
+            mut times in prop::collection::vec(DAY.start..DAY.end, 0..300),
+            is_sorted in any::<bool>(),
+            size in 1usize..12,
+            connections in 1usize..9,
+            answers in prop::collection::vec(any::<prop::sample::Index>(), 1..50),
+        ) {
+            if is_sorted {
+                times.sort_unstable();
+            }
+            let mut plan = Plan::new(DAY, size);
+            let mut on_their_way = Vec::new();
+            let mut taken: Vec<(StretchId, usize)> = Vec::new();
+            let mut answers = answers.iter().cycle();
+            let mut calls = 0;
+            loop {
+                while on_their_way.len() < connections && let Some((id, _, request)) = plan.next_request() {
+                    on_their_way.push((id, request));
+                }
+                if on_their_way.is_empty() {
+                    break;
+                }
+                let (id, request) = on_their_way.remove(answers.next().unwrap().index(on_their_way.len()));
+                calls += 1;
+                let (ids, facts) = page(&times, &request);
+                let (first, last) = (ids.iter().map(|id| times[*id]).min(), ids.iter().map(|id| times[*id]).max());
+                taken.extend(ids.iter().map(|record| (id, *record)));
+                if !plan.accept(id, facts, last).unwrap() {
+                    plan.split(id, last.unwrap_or(0) - first.unwrap_or(0), connections - on_their_way.len() - 1);
+                }
+            }
+            let mut walked: Vec<usize> = taken.iter().map(|(_, record)| *record).collect();
+            walked.sort_unstable();
+            prop_assert_eq!(walked, (0..times.len()).collect::<Vec<_>>());
+            // In order of the stretches, then of the walk, then by time alone: as one cursor has it.
+            let windows: Vec<Span> = plan.windows().collect();
+            taken.sort_by_key(|(id, _)| windows[id.0].start);
+            taken.sort_by_key(|(_, record)| times[*record]);
+            let mut alone: Vec<usize> = (0..times.len()).collect();
+            alone.sort_by_key(|record| times[*record]);
+            prop_assert_eq!(taken.iter().map(|(_, record)| *record).collect::<Vec<_>>(), alone);
+            let mut windows = windows;
+            windows.sort_by_key(|window| window.start);
+            prop_assert!(windows.windows(2).all(|pair| pair[0].end == pair[1].start));
+            prop_assert!(calls <= times.len() / size + 1 + 2 * windows.len());
+        }
+    }
+}
