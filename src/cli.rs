@@ -128,7 +128,7 @@ pub struct FetchArgs {
     /// Fetch days again that are already there, and replace them
     #[arg(long)]
     pub force: bool,
-    /// Days that are fetched side by side [default: 4]
+    /// Calls that are made side by side [default: 4]
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub concurrency: Option<u16>,
 }

@@ -100,7 +100,7 @@ pub struct Settings {
     pub base_url: Setting<BaseUrl>,
     /// How many days up to yesterday a run without days looks at.
     pub lookback: Setting<u16>,
-    /// How many days are fetched side by side.
+    /// How many calls are made side by side.
     pub concurrency: Setting<u16>,
     /// What the metrics depend on.
     pub parameters: Parameters,
