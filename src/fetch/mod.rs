@@ -222,9 +222,8 @@ impl Source {
 
     async fn call(&self, token: &Secret, request: &PageRequest, window: Span) -> Result<Page, CallError> {
         let body = self.client.message_page(token, request).await?;
-        // Decoding is work for a processor, not for the threads that wait for the network.
-        let page = tokio::task::spawn_blocking(move || decode(&body, window)).await;
-        page.unwrap_or_else(|_| Err(CallError::Unreadable("the decoder stopped".into()))).map_err(|error| error.hiding(token))
+        // Some milliseconds of work, here where the page still is in the processor's cache: to hand it to another thread would cost more.
+        decode(&body, window).map_err(|error| error.hiding(token))
     }
 
     fn next_step(&self, attempts: &mut Attempts, error: &CallError) -> Step {
