@@ -6,6 +6,9 @@ use clap::Parser;
 use kefu::cli::Cli;
 use kefu::{commands, telemetry, threads};
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     threads::limit(cli.global.threads);

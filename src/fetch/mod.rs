@@ -82,10 +82,14 @@ impl AddAssign for CallCounts {
 #[derive(Debug)]
 pub enum FetchEvent {
     /// There will be pages of a stretch. It is said before any stretch that it follows in time has ended.
-    Begun { stretch: UnixSeconds },
+    Begun {
+        stretch: UnixSeconds,
+    },
     Page(FetchedPage),
     /// There are no more pages of a stretch.
-    Ended { stretch: UnixSeconds },
+    Ended {
+        stretch: UnixSeconds,
+    },
 }
 
 /// A page on its way, with the cursor that it was asked with.

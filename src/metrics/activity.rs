@@ -2,10 +2,10 @@
 
 use polars::prelude::*;
 
+use super::History;
 use super::concurrency;
 use super::conversations::{Findings, Hour, Outcome};
 use super::statistics::{count, counted, is, mean, percentile, whole_statistics};
-use super::History;
 
 /// Thresholds, in seconds, of the columns `answered_within_…s`.
 const WITHIN_SECONDS: [i64; 4] = [30, 60, 180, 300];
@@ -188,7 +188,14 @@ pub(super) fn parts(activity: &Activity, scope: Scope) -> PolarsResult<[DataFram
         by_turn(scope.labelled(&activity.pairs)),
         by_hand_off(scope.labelled(&activity.hand_offs), scope),
     ];
-    Ok([messages.collect()?, customers.collect()?, automatic.collect()?, turns.collect()?, hand_offs.collect()?, by_segment(activity.days, scope)?])
+    Ok([
+        messages.collect()?,
+        customers.collect()?,
+        automatic.collect()?,
+        turns.collect()?,
+        hand_offs.collect()?,
+        by_segment(activity.days, scope)?,
+    ])
 }
 
 /// Fills the counts of parts that have no row: they counted nothing.
@@ -214,9 +221,9 @@ fn by_customer(visits: LazyFrame, scope: Scope) -> LazyFrame {
     let visits = match scope {
         Scope::Worker => visits,
         // A customer who came to several of those that are now one came once.
-        Scope::Account | Scope::Period => visits
-            .group_by([col("day"), col("worker"), col("customer")])
-            .agg([col("was_received").any(true), col("was_sent").any(true)]),
+        Scope::Account | Scope::Period => {
+            visits.group_by([col("day"), col("worker"), col("customer")]).agg([col("was_received").any(true), col("was_sent").any(true)])
+        }
     };
     visits
         .group_by(KEYS.map(col))

@@ -377,7 +377,8 @@ impl<'a> Reader<'a> {
             };
             let worker = reply.map_or(last.worker, |reply| reply.worker);
             let own_asked_at = receivers.iter().find(|(receiver, _)| *receiver == worker).map(|(_, asked_at)| *asked_at);
-            let open_seconds = |hours: &OpenHours, reply: Message| hours.seconds_before(reply.sent_at) - hours.seconds_before(asked.sent_at);
+            let open_seconds =
+                |hours: &OpenHours, reply: Message| hours.seconds_before(reply.sent_at) - hours.seconds_before(asked.sent_at);
             let turn = Turn {
                 asked_at: asked.sent_at,
                 customer: self.customer,

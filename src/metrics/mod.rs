@@ -150,14 +150,14 @@ const TURNS_AT_ONCE: usize = 400_000;
 type Group = Vec<(Target, Findings)>;
 
 /// Targets, some of them at a time, with what was found on their days.
-struct Groups {
-    targets: std::vec::IntoIter<Target>,
+struct Groups<'a> {
+    targets: std::slice::Iter<'a, Target>,
     /// For each range of customers, in order.
     found: Vec<HashMap<Day, Findings>>,
 }
 
-impl Groups {
-    fn of(history: &History, zone: &Zone, targets: &[Target], parameters: &Parameters) -> Self {
+impl<'a> Groups<'a> {
+    fn of(history: &History, zone: &Zone, targets: &'a [Target], parameters: &Parameters) -> Self {
         let open_hours = match (&parameters.business_hours, targets.first(), targets.last()) {
             // A turn of the last target may be answered until three days later.
             (Some(hours), Some(first), Some(last)) => {
@@ -165,11 +165,11 @@ impl Groups {
             }
             _ => None,
         };
-        Self { targets: targets.to_vec().into_iter(), found: conversations::read(history, targets, parameters, open_hours.as_ref()) }
+        Self { targets: targets.iter(), found: conversations::read(history, targets, parameters, open_hours.as_ref()) }
     }
 }
 
-impl Iterator for Groups {
+impl Iterator for Groups<'_> {
     type Item = Group;
 
     fn next(&mut self) -> Option<Group> {
@@ -180,7 +180,7 @@ impl Iterator for Groups {
         {
             let ranges: Vec<Findings> = self.found.iter_mut().filter_map(|found| found.remove(&target.day)).collect();
             turns += ranges.iter().map(|range| range.turns.len()).sum::<usize>();
-            group.push((target, ranges));
+            group.push((*target, ranges));
         }
         let group: Group = group.into_par_iter().map(|(target, ranges)| (target, Findings::of_ranges(ranges))).collect();
         (!group.is_empty()).then_some(group)

@@ -9,7 +9,8 @@ use super::MetricsError;
 
 /// A column of names, which must be a dictionary of int32 keys.
 pub(super) fn dictionary(column: &ArrayRef) -> Result<&DictionaryArray<Int32Type>, MetricsError> {
-    let names = column.as_dictionary_opt::<Int32Type>().filter(|names| names.null_count() == 0 && names.values().as_string_opt::<i32>().is_some());
+    let names =
+        column.as_dictionary_opt::<Int32Type>().filter(|names| names.null_count() == 0 && names.values().as_string_opt::<i32>().is_some());
     names.ok_or_else(|| MetricsError::Unexpected(format!("names as {}, or without a value", column.data_type())))
 }
 

@@ -34,7 +34,9 @@ pub(super) fn response_pairs(turns: &[Turn], history: &History, account: &str) -
             "replied_at" => rows.instants(|turn| turn.response_seconds.map(|seconds| turn.asked_at + i64::from(seconds))),
             "outcome" => rows.texts(outcome),
             "response_seconds" => rows.numbers(|turn| turn.response_seconds.map(i64::from)),
-            "since_last_seconds" => rows.numbers(|turn| turn.response_seconds.map(|seconds| i64::from(seconds) - i64::from(turn.asking_seconds))),
+            "since_last_seconds" => {
+                rows.numbers(|turn| turn.response_seconds.map(|seconds| i64::from(seconds) - i64::from(turn.asking_seconds)))
+            }
             "own_response_seconds" => rows.numbers(|turn| turn.own_response_seconds.map(i64::from)),
             "business_seconds" => rows.numbers(|turn| turn.business_seconds.map(i64::from)),
             "asked_in_hours" => rows.flags(|turn| turn.asked_in_hours),
@@ -100,7 +102,10 @@ pub(super) fn statistics(frame: &DataFrame, schema: &SchemaRef, history: &Histor
 
 const MICROS: i64 = 1_000_000;
 
-fn batch(schema: &SchemaRef, column: impl Fn(&Arc<Field>) -> Result<ArrayRef, MetricsError> + Send + Sync) -> Result<RecordBatch, MetricsError> {
+fn batch(
+    schema: &SchemaRef,
+    column: impl Fn(&Arc<Field>) -> Result<ArrayRef, MetricsError> + Send + Sync,
+) -> Result<RecordBatch, MetricsError> {
     let columns = schema.fields().par_iter().map(column).collect::<Result<Vec<_>, _>>()?;
     Ok(RecordBatch::try_new(schema.clone(), columns)?)
 }

@@ -53,6 +53,7 @@ pub(super) fn join_all<const N: usize>(keys: DataFrame, parts: [DataFrame; N], o
 
 /// The distinct keys that occur in any of the `parts`.
 pub(super) fn keys_of<const N: usize>(parts: &[DataFrame; N], on: &[&str]) -> PolarsResult<DataFrame> {
-    let keys: Vec<LazyFrame> = parts.iter().map(|part| part.clone().lazy().select(on.iter().map(|name| col(*name)).collect::<Vec<_>>())).collect();
+    let keys: Vec<LazyFrame> =
+        parts.iter().map(|part| part.clone().lazy().select(on.iter().map(|name| col(*name)).collect::<Vec<_>>())).collect();
     concat(keys, UnionArgs::default())?.unique(None, UniqueKeepStrategy::Any).collect()
 }

@@ -14,8 +14,8 @@ use crate::fetch::{CallCounts, ContractError, FetchError, FetchEvent, FetchedPag
 use crate::lake::{Account, Lake, LakeError, MessageCounts, Spill, StagedMessages, StagedPartition, Table};
 use crate::telemetry::Progress;
 
-/// Pages between the network and the disk. With one being fetched and one being written, a day costs the memory of four.
-const PAGES_IN_FLIGHT: usize = 2;
+/// Pages between the network and the disk. With one being fetched and one being written, a day costs the memory of three.
+const PAGES_IN_FLIGHT: usize = 1;
 
 /// So many days in a row that could not be reached through all their retries mean that the next one cannot either.
 const UNAVAILABLE_MAX: usize = 3;

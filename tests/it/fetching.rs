@@ -333,6 +333,55 @@ fn the_size_of_a_page_and_the_number_of_days_at_once_do_not_change_a_byte() {
 }
 
 #[test]
+fn a_large_day_is_the_same_however_many_cursors_walk_it() {
+    let in_order = |number: i64| number * 28;
+    let out_of_order = |number: i64| number * 27 + number * 7_919 % 5_000;
+    // Half of the day's records within four minutes.
+    let dense = |number: i64| if number % 2 == 0 { number * 28 } else { 30_000 + number % 240 };
+    for (name, time) in [("in order", &in_order as &dyn Fn(i64) -> i64), ("out of order", &out_of_order), ("dense", &dense)] {
+        let mut times: Vec<i64> = (0..3_000).map(time).collect();
+        if name == "dense" {
+            times.sort_unstable();
+        }
+        let lines: Vec<String> = times.iter().zip(0..).map(|(time, number)| record(MIDNIGHT + time, &format!("{number}"))).collect();
+        for end_inclusive in [false, true] {
+            let alone = World::new().with_page_records(100);
+            alone.fetch(recorded(lines.clone()), &[], &[DAY]);
+            let side_by_side = World { concurrency: 8, ..World::new().with_page_records(100) };
+            let options = Options { end_inclusive, ..side_by_side.options(&[]) };
+            let night = side_by_side.fetch_with(recorded(lines.clone()), options, &[DAY]);
+            assert!(alone.bytes(DAY) == side_by_side.bytes(DAY), "{name}");
+            let beginnings = night.requests.iter().filter(|request| request.body["msgid"] == json!(1)).count();
+            assert!(beginnings > 1, "{name}: {beginnings} cursors");
+            assert!(side_by_side.staged_files().is_empty());
+        }
+    }
+}
+
+#[test]
+fn rejects_of_a_large_day_are_those_of_its_pages_as_a_whole() {
+    let mut lines: Vec<String> = (0..3_000).map(|number| record(MIDNIGHT + number * 28, &number.to_string())).collect();
+    lines[1_234] = lines[1_234].replace("oC1", "");
+    let worlds = [1, 8].map(|concurrency| {
+        let world = World { concurrency, ..World::new().with_page_records(100) };
+        let night = world.fetch(recorded(lines.clone()), &[], &[DAY]);
+        assert_eq!(night.report.fetched[0].rejects, 1);
+        world
+    });
+    assert_eq!(worlds[0].rows("rejects", DAY), worlds[1].rows("rejects", DAY));
+    assert!(worlds[0].bytes(DAY) == worlds[1].bytes(DAY));
+}
+
+#[test]
+fn a_call_that_is_too_fast_is_not_answered_with_more_of_them() {
+    let lines: Vec<String> = (0..3_000).map(|number| record(MIDNIGHT + number * 28, &number.to_string())).collect();
+    let world = World { concurrency: 8, ..World::new().with_page_records(100) };
+    let night = world.fetch(recorded(lines), &["errcode:45011@1"], &[DAY]);
+    assert_eq!(night.requests.iter().filter(|request| request.body["msgid"] == json!(1)).count(), 2, "the first call and its repetition");
+    assert_eq!(world.rows("messages", DAY).len(), 3_000);
+}
+
+#[test]
 fn a_record_of_another_window_is_that_window_s_whatever_else_is_wrong_with_it() {
     let broken = record(MIDNIGHT + 86_400, "x").replace("oC1", "");
     for end_inclusive in [false, true] {
