@@ -204,8 +204,7 @@ static WORKER_HOURLY: LazyLock<SchemaRef> = LazyLock::new(|| {
 pub(super) fn repeats(column: &str) -> bool {
     !matches!(
         column,
-        "text"
-            | "raw"
+        "raw"
             | "sent_at"
             | "asked_at"
             | "last_asked_at"
