@@ -26,7 +26,7 @@ TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", BENCHES.parent / "targe
 KEFU = TARGET / "release/kefu"
 FLOOR = TARGET / "floor/release/floor"
 PYTHON = TARGET / "bench-venv/bin/python"
-FIRST = datetime.date(2024, 5, 13)
+FIRST = datetime.date(2023, 5, 15)
 METRICS = ["response_pairs", "sessions", "worker_daily", "worker_hourly", "account_daily"]
 
 

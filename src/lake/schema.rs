@@ -204,16 +204,7 @@ static WORKER_HOURLY: LazyLock<SchemaRef> = LazyLock::new(|| {
 pub(super) fn repeats(column: &str) -> bool {
     !matches!(
         column,
-        "raw"
-            | "sent_at"
-            | "asked_at"
-            | "last_asked_at"
-            | "replied_at"
-            | "started_at"
-            | "ended_at"
-            | "seq"
-            | "page_msgid"
-            | "position"
+        "raw" | "sent_at" | "asked_at" | "last_asked_at" | "replied_at" | "started_at" | "ended_at" | "seq" | "page_msgid" | "position"
     )
 }
 

@@ -181,21 +181,16 @@ const SCHEDULE_COUNTS: [&str; 2] = ["answered_in_hours", "asked_out_of_hours"];
 
 /// The numbers of each (`day`, `worker`) of a scope, a frame for each kind of activity.
 pub(super) fn parts(activity: &Activity, scope: Scope) -> PolarsResult<[DataFrame; 6]> {
-    let [messages, customers, automatic, turns, hand_offs] = [
+    let queries = [
         by_message(scope.labelled(&activity.hours)),
         by_customer(scope.labelled(&activity.visits), scope),
         scope.labelled(&activity.automatic).group_by(KEYS.map(col)).agg([len().alias("auto_messages_sent")]),
         by_turn(scope.labelled(&activity.pairs)),
         by_hand_off(scope.labelled(&activity.hand_offs), scope),
     ];
-    Ok([
-        messages.collect()?,
-        customers.collect()?,
-        automatic.collect()?,
-        turns.collect()?,
-        hand_offs.collect()?,
-        by_segment(activity.days, scope)?,
-    ])
+    let (counted, concurrency) = rayon::join(|| queries.map(LazyFrame::collect), || by_segment(activity.days, scope));
+    let [messages, customers, automatic, turns, hand_offs] = counted;
+    Ok([messages?, customers?, automatic?, turns?, hand_offs?, concurrency?])
 }
 
 /// Fills the counts of parts that have no row: they counted nothing.

@@ -168,33 +168,40 @@ pub(super) struct Findings {
 impl Findings {
     /// What is there for all customers on a day, from what is there for ranges of them, in order; turns by (`asked_at`, `openid`), sessions by (`started_at`,
     /// `openid`).
-    pub(super) fn of_ranges(ranges: Vec<Self>) -> Self {
-        let mut all = Self::default();
+    pub(super) fn of_ranges(mut ranges: Vec<Self>) -> Self {
+        let turns = in_order_of_time(&ranges.iter().map(|range| range.turns.as_slice()).collect::<Vec<_>>(), |turn| turn.asked_at);
+        ranges.iter_mut().for_each(|range| range.turns = Vec::new());
+        let sessions =
+            in_order_of_time(&ranges.iter().map(|range| range.sessions.as_slice()).collect::<Vec<_>>(), |session| session.started_at);
+        let mut all = Self { turns, sessions, ..Self::default() };
         for mut range in ranges {
-            all.turns.append(&mut range.turns);
             all.hand_offs.append(&mut range.hand_offs);
-            all.sessions.append(&mut range.sessions);
             all.visits.append(&mut range.visits);
             all.segments.append(&mut range.segments);
             all.hours.append(&mut range.hours);
         }
-        all.turns = in_order_of_time(&all.turns, |turn| turn.asked_at);
-        all.sessions = in_order_of_time(&all.sessions, |session| session.started_at);
         all
     }
 }
 
-/// The rows by instant; those of the same one stay in their order.
-fn in_order_of_time<T: Copy + Sync>(rows: &[T], instant: impl Fn(&T) -> UnixSeconds) -> Vec<T> {
-    // A day's seconds and the rows' numbers fit into one number each: quick to sort, and no two are equal.
-    let first = rows.iter().map(&instant).min().unwrap_or_default();
-    let mut order: Vec<u64> = rows.iter().zip(0u64..).map(|(row, index)| ((instant(row) - first) as u64) << 32 | index).collect();
+/// The rows of all ranges by instant; those of the same one stay in their order.
+fn in_order_of_time<T: Copy + Sync>(ranges: &[&[T]], instant: impl Fn(&T) -> UnixSeconds) -> Vec<T> {
+    // The second, the range and the place there fit into one number: quick to sort, and no two are equal.
+    let first = ranges.iter().copied().flatten().map(&instant).min().unwrap_or_default();
+    let mut order = Vec::with_capacity(ranges.iter().map(|range| range.len()).sum());
+    for (range, rows) in ranges.iter().zip(0u64..) {
+        order.extend(range.iter().zip(0u64..).map(|(row, place)| ((instant(row) - first) as u64) << 44 | rows << 32 | place));
+    }
     order.par_sort_unstable();
-    order.into_iter().filter_map(|key| rows.get((key & u64::from(u32::MAX)) as usize).copied()).collect()
+    let row = |key: u64| ranges.get((key >> 32 & 0xFFF) as usize)?.get((key & 0xFFFF_FFFF) as usize).copied();
+    order.into_iter().filter_map(row).collect()
 }
 
 /// Ranges of customers for each thread, so that no thread is left with the longest alone.
 const RANGES_PER_THREAD: usize = 4;
+
+/// Ranges at most: their numbers have 12 bits (see [`in_order_of_time`]).
+const RANGES_MAX: usize = 1 << 12;
 
 /// Reads all timelines: for each range of customers, in order, what there is on each target's day. `open_hours` are known from the first target's
 /// day on until three days after the last one's.
@@ -212,7 +219,7 @@ pub(super) fn read(
         }
         reader.finish()
     };
-    history.ranges(RANGES_PER_THREAD * rayon::current_num_threads()).into_par_iter().map(read).collect()
+    history.ranges((RANGES_PER_THREAD * rayon::current_num_threads()).min(RANGES_MAX)).into_par_iter().map(read).collect()
 }
 
 /// The targets by the number of their day, counted from the first day of the history.

@@ -113,7 +113,7 @@ pub struct HistoryBuilder<'a> {
     first_day: Option<Day>,
     customers: Names,
     workers: Names,
-    parts: Vec<Part>,
+    parts: Vec<NumberedPart>,
 }
 
 /// The visible and automatic messages of a batch. Names are still those of the batch.
@@ -122,6 +122,15 @@ pub struct Part {
     day: Day,
     customers: StringArray,
     workers: StringArray,
+    rows: Vec<Row>,
+}
+
+/// A part, and for each name of its batch the number that it has in all of them.
+#[derive(Debug)]
+struct NumberedPart {
+    day: Day,
+    customers: Vec<u32>,
+    workers: Vec<u32>,
     rows: Vec<Row>,
 }
 
@@ -203,16 +212,11 @@ impl<'a> HistoryBuilder<'a> {
     }
 
     /// Adds a part, which follows those added before.
-    pub fn push(&mut self, mut part: Part) {
+    pub fn push(&mut self, part: Part) {
         let customers = self.customers.number_all(&part.customers);
         let workers = self.workers.number_all(&part.workers);
-        let number = |numbers: &[u32], key: u32| numbers.get(key as usize).copied().unwrap_or_default();
-        for row in &mut part.rows {
-            row.customer = number(&customers, row.customer);
-            row.worker = number(&workers, row.worker);
-        }
         self.first_day.get_or_insert(part.day);
-        self.parts.push(part);
+        self.parts.push(NumberedPart { day: part.day, customers, workers, rows: part.rows });
     }
 
     /// # Errors
@@ -221,23 +225,28 @@ impl<'a> HistoryBuilder<'a> {
         let first_day = self.first_day.map_or(0, Day::number);
         let (customers, customer_ranks) = self.customers.in_order();
         let (workers, worker_ranks) = self.workers.in_order();
-        let rank = |ranks: &[u32], number: u32| ranks.get(number as usize).copied().unwrap_or_default();
+        let ranked = |part: NumberedPart| -> Result<(u16, Vec<Row>), MetricsError> {
+            let day = u16::try_from(part.day.number() - first_day)
+                .map_err(|_| MetricsError::Unexpected(format!("{} and a day long before", part.day)))?;
+            let customers: Vec<u32> = part.customers.iter().map(|number| at(&customer_ranks, *number)).collect();
+            let workers: Vec<u32> = part.workers.iter().map(|number| at(&worker_ranks, *number)).collect();
+            let mut rows = part.rows;
+            for row in &mut rows {
+                row.customer = at(&customers, row.customer);
+                row.worker = at(&workers, row.worker);
+            }
+            Ok((day, rows))
+        };
+        let parts = self.parts.into_par_iter().map(ranked).collect::<Result<Vec<_>, _>>()?;
+        let rows = || parts.iter().flat_map(|(day, rows)| rows.iter().map(move |row| (*day, row)));
+        let automatic = rows().filter(|(_, row)| row.automatic).map(|(day, row)| (day, row.worker)).collect();
 
         // How many messages each customer has tells where in `messages` each timeline begins.
         let mut bounds = vec![0usize; customers.len() + 1];
-        let mut automatic = Vec::new();
-        let mut parts = Vec::with_capacity(self.parts.len());
-        for part in self.parts {
-            let day = u16::try_from(part.day.number() - first_day)
-                .map_err(|_| MetricsError::Unexpected(format!("{} and a day long before", part.day)))?;
-            for row in &part.rows {
-                if row.automatic {
-                    automatic.push((day, rank(&worker_ranks, row.worker)));
-                } else if let Some(count) = bounds.get_mut(rank(&customer_ranks, row.customer) as usize + 1) {
-                    *count += 1;
-                }
+        for (_, row) in rows().filter(|(_, row)| !row.automatic) {
+            if let Some(count) = bounds.get_mut(row.customer as usize + 1) {
+                *count += 1;
             }
-            parts.push((day, part.rows));
         }
         let mut end = 0;
         for bound in &mut bounds {
@@ -263,14 +272,13 @@ impl<'a> HistoryBuilder<'a> {
             let mut next: Vec<usize> = bounds.iter().map(|bound| bound - offset).collect();
             for (day, rows) in &parts {
                 for row in rows.iter().filter(|row| !row.automatic) {
-                    let customer = rank(&customer_ranks, row.customer);
-                    if !range.contains(&customer) {
+                    if !range.contains(&row.customer) {
                         continue;
                     }
-                    let place = next.get_mut((customer - range.start) as usize);
+                    let place = next.get_mut((row.customer - range.start) as usize);
                     if let Some((place, message)) = place.and_then(|place| slice.get_mut(*place).map(|message| (place, message))) {
-                        let worker = rank(&worker_ranks, row.worker);
-                        *message = Message { sent_at: row.sent_at, worker, day: *day, hour: row.hour, inbound: row.inbound };
+                        let Row { sent_at, worker, hour, inbound, .. } = *row;
+                        *message = Message { sent_at, worker, day: *day, hour, inbound };
                         *place += 1;
                     }
                 }
@@ -279,6 +287,11 @@ impl<'a> HistoryBuilder<'a> {
         history.messages = messages;
         Ok(history)
     }
+}
+
+/// The number in a place that exists.
+fn at(numbers: &[u32], place: u32) -> u32 {
+    numbers.get(place as usize).copied().unwrap_or_default()
 }
 
 /// The local hour of an instant, by the offsets of its day.

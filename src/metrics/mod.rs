@@ -192,18 +192,24 @@ fn partitions(group: Group, history: &History, account: &str, parameters: &Param
     let (targets, found): (Vec<Target>, Vec<(i32, Findings)>) =
         group.into_iter().map(|(target, found)| (target, (target.day.number(), found))).unzip();
     let activity = Activity::of(&found, history)?;
-    let workers = worker_daily::worker_daily(&activity, Scope::Worker, has_schedule)?;
-    let hours = worker_hourly::worker_hourly(&activity)?;
-    let accounts = account_daily::account_daily(&activity, &found, has_schedule)?;
+    let (workers, (hours, accounts)) = rayon::join(
+        || worker_daily::worker_daily(&activity, Scope::Worker, has_schedule),
+        || rayon::join(|| worker_hourly::worker_hourly(&activity), || account_daily::account_daily(&activity, &found, has_schedule)),
+    );
+    let (workers, hours, accounts) = (workers?, hours?, accounts?);
     drop(activity);
     let publish_day = |(target, (day, found)): (Target, (i32, Findings))| -> Result<(Target, Partitions), MetricsError> {
         let statistics = |table: Table, frame: &DataFrame| {
             let of_day = frame.clone().lazy().filter(col("day").eq(lit(day))).collect()?;
             publish::statistics(&of_day, &table.schema(), history, account)
         };
+        // The turns of a day can be many: gone as soon as they are no longer needed.
+        let Findings { turns, sessions, .. } = found;
+        let pairs = publish::response_pairs(&turns, history, account)?;
+        drop(turns);
         let partitions = [
-            (Table::ResponsePairs, publish::response_pairs(&found.turns, history, account)?),
-            (Table::Sessions, publish::sessions(&found.sessions, history, account)?),
+            (Table::ResponsePairs, pairs),
+            (Table::Sessions, publish::sessions(&sessions, history, account)?),
             (Table::WorkerDaily, statistics(Table::WorkerDaily, &workers)?),
             (Table::WorkerHourly, statistics(Table::WorkerHourly, &hours)?),
             (Table::AccountDaily, statistics(Table::AccountDaily, &accounts)?),

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::sync_channel;
 
+use arrow::array::RecordBatch;
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -294,7 +295,7 @@ pub fn read_history(job: &MetricsJob, days: DayRange) -> Result<History, Failure
 
 /// Writes partitions of a day.
 fn write_partitions(job: &MetricsJob, inputs: &Inputs, target: &Target, partitions: Partitions) -> Result<(), LakeError> {
-    for (table, batch) in partitions {
+    let write = |(table, batch): (Table, RecordBatch)| -> Result<(), LakeError> {
         let mut staged = job.lake.stage(table, &job.account, target.day, job.zone.name(), target.bounds)?;
         record_inputs(staged.footer(), job, inputs, table, target.day);
         // For people who look at the file; both follow from the inputs.
@@ -302,8 +303,9 @@ fn write_partitions(job: &MetricsJob, inputs: &Inputs, target: &Target, partitio
         staged.footer().set("final", target.is_final);
         staged.append(batch)?;
         staged.finish()?.commit()?;
-    }
-    Ok(())
+        Ok(())
+    };
+    partitions.into_par_iter().try_for_each(write)
 }
 
 #[cfg(test)]
