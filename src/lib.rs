@@ -21,6 +21,7 @@ pub mod lake;
 pub mod metrics;
 pub mod pipeline;
 pub mod settings;
+pub mod signals;
 pub mod simulator;
 pub mod telemetry;
 pub mod threads;

@@ -6,7 +6,10 @@
 
 mod chat;
 mod command_line;
+mod crashes;
+mod faults;
 mod fetching;
+mod killed;
 mod lake_files;
 mod oracle;
 mod properties;
