@@ -19,6 +19,7 @@ pub mod failure;
 pub mod fetch;
 pub mod lake;
 pub mod metrics;
+pub mod operations;
 pub mod pipeline;
 pub mod settings;
 pub mod signals;

@@ -11,6 +11,7 @@ mod hash;
 mod lock;
 mod messages;
 mod read;
+mod runs;
 mod schema;
 mod spill;
 mod table;

@@ -9,6 +9,8 @@ mod command_line;
 mod crashes;
 mod faults;
 mod fetching;
+mod fuzzing;
+mod hostile;
 mod killed;
 mod lake_files;
 mod oracle;
