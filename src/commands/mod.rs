@@ -2,6 +2,8 @@
 
 mod days;
 mod demo;
+mod doctor;
+mod in_turn;
 mod manual;
 mod metrics;
 mod run;
@@ -24,6 +26,7 @@ pub fn execute(cli: &Cli) -> Result<Option<Class>, Failure> {
         Command::Metrics(args) => metrics::execute(&cli.global, args),
         Command::Demo => demo::execute(&cli.global),
         Command::Status(args) => status::execute(&cli.global, args),
+        Command::Doctor => doctor::execute(&cli.global),
         Command::Sql => sql::execute(&cli.global),
         Command::Completions { shell } => manual::completions(*shell),
         Command::Man => manual::man(),

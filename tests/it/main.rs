@@ -10,6 +10,7 @@ mod fetching;
 mod lake_files;
 mod oracle;
 mod properties;
+mod settings;
 mod staleness;
 mod worked_cases;
 mod world;
