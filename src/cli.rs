@@ -28,7 +28,7 @@ Exit codes:
    0  done, or nothing to do
    1  a bug
    2  wrong usage
-   3  some days failed, the others are committed
+   3  some days or accounts failed, the others are committed
   65  the API's data breaks the contract
   69  the API was unreachable or busy through every retry
   73  cannot write the lake
@@ -55,6 +55,10 @@ pub enum Command {
     ///
     /// Without days, everything from the first fetched day to the last.
     Status(StatusArgs),
+    /// Settings with their origins, then token, permission, quota, clock, disk and lake: what works, and what to do about the rest
+    ///
+    /// Changes nothing, and makes one call of getmsglist for each account.
+    Doctor,
     /// DuckDB views over the lake, ready to pipe into duckdb
     ///
     /// `(kefu sql; echo "FROM service_level(180);") | duckdb`: a view for each table, a macro service_level(T), roll-ups by week and month, and the load by
@@ -81,6 +85,9 @@ pub struct GlobalArgs {
     /// The API's address; https, or http towards a loopback address [default: https://api.weixin.qq.com]
     #[arg(long, global = true, value_name = "URL")]
     pub base_url: Option<String>,
+    /// Work on this account alone, of those in the settings; may be given several times [default: all of them]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub account: Vec<String>,
     /// Settings file [default: kefu.toml in the current folder, if it is there]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -134,12 +141,18 @@ pub struct FetchArgs {
     /// Calls that are made side by side [default: 4]
     #[arg(long, value_name = "CALLS", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub concurrency: Option<u16>,
+    /// Write figures of the run to this file, for the Prometheus node exporter
+    #[arg(long, value_name = "PATH")]
+    pub textfile: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub struct MetricsArgs {
     #[command(flatten)]
     pub days: DaysArgs,
+    /// Write figures of the run to this file, for the Prometheus node exporter
+    #[arg(long, value_name = "PATH")]
+    pub textfile: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -201,6 +214,7 @@ impl GlobalArgs {
             base_url: self.base_url.clone(),
             lookback: None,
             concurrency: None,
+            accounts: self.account.clone(),
         }
     }
 }

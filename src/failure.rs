@@ -116,6 +116,18 @@ impl fmt::Display for Failure {
     }
 }
 
+/// As it is in results: `{"class", "reason", "hint"}`.
+impl serde::Serialize for Failure {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut failure = serializer.serialize_struct("Failure", 3)?;
+        failure.serialize_field("class", &self.class)?;
+        failure.serialize_field("reason", &self.to_string())?;
+        failure.serialize_field("hint", &self.hint)?;
+        failure.end()
+    }
+}
+
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}: {self}", self.class)

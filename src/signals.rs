@@ -2,50 +2,72 @@
 //!
 //! A run may be killed at any moment without harm, so there is nothing to wait for: what is in its place stays, what is in staging goes.
 
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, Once, PoisonError};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 
-use crate::lake::Lake;
 use crate::telemetry;
 
-/// The signal that is ending the process; 0 without one.
-static ENDING: AtomicI32 = AtomicI32::new(0);
+type Act = Box<dyn FnOnce(u8) + Send>;
 
-/// Ends the process when it is told to: says so, calls `before`, clears the lake's staging and exits with 128 and the signal's number, as shells do.
-///
-/// Best effort: where signals cannot be had, they kill the process as they always did.
-pub fn leave_when_told(lake: &Lake, before: impl FnOnce(u8) + Send + 'static) {
-    let lake = lake.clone();
-    let wait = move || {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
-        let told = runtime.block_on(async {
-            let (Ok(interrupt), Ok(terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else { return None };
-            Some(first_of(interrupt, terminate).await)
-        });
-        let Some((kind, name)) = told else { return };
-        ENDING.store(kind.as_raw_value(), Ordering::SeqCst);
-        telemetry::print_note(&format!("stopped by {name}; what was committed stays, run again for the rest"));
-        let code = u8::try_from(128 + kind.as_raw_value()).unwrap_or(1);
-        before(code);
-        // The next run tries again.
-        let _ = lake.clear_staging();
-        std::process::exit(code.into());
-    };
-    // Without a thread to spare, the signals kill as they always did.
-    let _ = std::thread::Builder::new().name("signals".into()).spawn(wait);
+/// What is to be done before the process leaves.
+static LAST_ACT: Mutex<Option<Act>> = Mutex::new(None);
+
+/// The process has been told to leave, and is about to.
+static IS_LEAVING: AtomicBool = AtomicBool::new(false);
+
+static LISTENING: Once = Once::new();
+
+/// Takes the last act back when dropped.
+#[derive(Debug)]
+pub struct Registered(());
+
+/// From now on, a process that is told to stop says so, does `act`, which learns the exit code, and exits with 128 and the signal's number, as
+/// shells do. Best effort: where signals cannot be had, they kill the process as they always did.
+pub fn on_leaving(act: impl FnOnce(u8) + Send + 'static) -> Registered {
+    *last_act() = Some(Box::new(act));
+    LISTENING.call_once(|| {
+        // Without a thread to spare, the signals kill as they always did.
+        let _ = std::thread::Builder::new().name("signals".into()).spawn(listen);
+    });
+    Registered(())
 }
 
-/// Does not return when the process is about to end because it was told to.
+impl Drop for Registered {
+    fn drop(&mut self) {
+        *last_act() = None;
+    }
+}
+
+fn last_act() -> std::sync::MutexGuard<'static, Option<Act>> {
+    LAST_ACT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Does not return when the process is about to end because it was told to. What failed meanwhile failed because of that.
 pub fn let_it_leave() {
-    while ENDING.load(Ordering::SeqCst) != 0 {
+    while IS_LEAVING.load(Ordering::SeqCst) {
         std::thread::park();
     }
 }
 
-async fn first_of(mut interrupt: Signal, mut terminate: Signal) -> (SignalKind, &'static str) {
-    tokio::select! {
-        _ = interrupt.recv() => (SignalKind::interrupt(), "SIGINT"),
-        _ = terminate.recv() => (SignalKind::terminate(), "SIGTERM"),
+fn listen() {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
+    let told = runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt()).ok()?;
+        let mut terminate = signal(SignalKind::terminate()).ok()?;
+        Some(tokio::select! {
+            _ = interrupt.recv() => (SignalKind::interrupt(), "SIGINT"),
+            _ = terminate.recv() => (SignalKind::terminate(), "SIGTERM"),
+        })
+    });
+    let Some((kind, name)) = told else { return };
+    IS_LEAVING.store(true, Ordering::SeqCst);
+    telemetry::print_note(&format!("stopped by {name}; what was committed stays, run again for the rest"));
+    let exit_code = u8::try_from(128 + kind.as_raw_value()).unwrap_or(1);
+    let act = last_act().take();
+    if let Some(act) = act {
+        act(exit_code);
     }
+    std::process::exit(exit_code.into());
 }

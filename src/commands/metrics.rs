@@ -1,26 +1,44 @@
 //! `kefu metrics`
 
 use super::days;
+use super::in_turn::{Outcome, in_turn};
+use super::operated::Operated;
 use super::summary::Summary;
+use crate::calendar::DayRange;
 use crate::cli::{GlobalArgs, MetricsArgs};
 use crate::failure::{Class, Failure};
 use crate::lake::Lake;
+use crate::operations::History;
 use crate::pipeline::{MetricsJob, refresh_metrics};
 use crate::settings::{self, Settings};
-use crate::signals;
 use crate::telemetry::Progress;
 
 pub(super) fn execute(global: &GlobalArgs, args: &MetricsArgs) -> Result<Option<Class>, Failure> {
+    let operated = Operated::begin("metrics", args.textfile.clone());
+    let outcome = compute_each(global, args, &operated);
+    operated.end(outcome)
+}
+
+fn compute_each(global: &GlobalArgs, args: &MetricsArgs, operated: &Operated) -> Result<Option<Class>, Failure> {
     let settings = Settings::resolve(&global.flags(), &settings::environment)?;
     let among = days::named(&args.days)?;
-    let lake = Lake::at(&settings.lake.value);
-    let account = settings.account()?;
-    lake.require_folder()?;
-    let _lock = lake.hold()?;
-    signals::leave_when_told(&lake, |_| ());
+    in_turn("metrics", &settings, global.output, |settings| {
+        // Before the lake is held, which would make it.
+        Lake::at(&settings.lake.value).require_folder()?;
+        operated.account(settings, |lake, history| compute(settings, among, lake, history))
+    })
+}
+
+/// The work for one account.
+fn compute(settings: &Settings, among: Option<DayRange>, lake: &Lake, history: &History) -> Result<Outcome<Summary>, Failure> {
     lake.require_zone(settings.zone.value.name())?;
-    let job = MetricsJob { lake, account, parameters: settings.parameters, zone: settings.zone.value };
+    let job = MetricsJob {
+        lake: lake.clone(),
+        account: settings.account()?,
+        parameters: settings.parameters.clone(),
+        zone: settings.zone.value.clone(),
+    };
     let report = refresh_metrics(&job, among, &Progress::begin("metrics", 0))?;
-    Summary::new("metrics", &job.account, &job.zone, &job.lake).with_metrics(&report).show(global.output)?;
-    Ok(None)
+    history.computed(&report);
+    Ok(Summary::new("metrics", &job.account, &job.zone, &job.lake).with_metrics(&report).into())
 }

@@ -2,8 +2,11 @@
 
 mod days;
 mod demo;
+mod doctor;
+mod in_turn;
 mod manual;
 mod metrics;
+mod operated;
 mod run;
 mod simulate;
 mod sql;
@@ -24,6 +27,7 @@ pub fn execute(cli: &Cli) -> Result<Option<Class>, Failure> {
         Command::Metrics(args) => metrics::execute(&cli.global, args),
         Command::Demo => demo::execute(&cli.global),
         Command::Status(args) => status::execute(&cli.global, args),
+        Command::Doctor => doctor::execute(&cli.global),
         Command::Sql => sql::execute(&cli.global),
         Command::Completions { shell } => manual::completions(*shell),
         Command::Man => manual::man(),

@@ -3,16 +3,18 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::in_turn::{Outcome, in_turn};
+use super::operated::Operated;
 use super::summary::Summary;
 use super::{days, wait_for};
-use crate::calendar::{Clock, Day};
+use crate::calendar::{Clock, Day, DayRange};
 use crate::cli::{FetchArgs, GlobalArgs};
 use crate::failure::{Class, Failure};
 use crate::fetch::Source;
 use crate::lake::{Lake, Table};
+use crate::operations::History;
 use crate::pipeline::{FetchJob, MetricsJob, fetch_days, refresh_metrics};
 use crate::settings::{self, Flags, Settings};
-use crate::signals;
 use crate::telemetry::Progress;
 
 /// How much of the nightly job to do.
@@ -22,25 +24,58 @@ pub(super) enum Half {
     Both,
 }
 
+impl Half {
+    /// The command that does so much.
+    fn name(self) -> &'static str {
+        match self {
+            Self::FetchOnly => "fetch",
+            Self::Both => "run",
+        }
+    }
+}
+
+/// The days to fetch, and what to do about those that are there.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    range: DayRange,
+    /// Fetch them all again.
+    force: bool,
+    /// Fetch the last so many again, and replace those that have changed.
+    refresh: u16,
+}
+
 pub(super) fn execute(global: &GlobalArgs, args: &FetchArgs, half: Half) -> Result<Option<Class>, Failure> {
+    let operated = Operated::begin(half.name(), args.textfile.clone());
+    let outcome = run_each(global, args, half, &operated);
+    operated.end(outcome)
+}
+
+fn run_each(global: &GlobalArgs, args: &FetchArgs, half: Half, operated: &Operated) -> Result<Option<Class>, Failure> {
     let flags = Flags { lookback: args.lookback, concurrency: args.concurrency, ..global.flags() };
     let settings = Settings::resolve(&flags, &settings::environment)?;
-    let clock = Clock::System;
+    let refresh = args.refresh.unwrap_or_default();
+    let lookback = settings.lookback.value.max(refresh);
+    let range = days::to_fetch(&args.days, lookback, &settings.zone.value, &Clock::System)?;
+    let wanted = Wanted { range, force: args.force, refresh };
+    in_turn(half.name(), &settings, global.output, |settings| {
+        let account = settings.account()?;
+        tracing::debug!(event = "run_begun", account = %account, command = half.name());
+        operated.account(settings, |lake, history| run(settings, wanted, half, lake, history))
+    })
+}
+
+/// The work for one account.
+fn run(settings: &Settings, wanted: Wanted, half: Half, lake: &Lake, history: &History) -> Result<Outcome<Summary>, Failure> {
     let zone = settings.zone.value.clone();
-    let lookback = settings.lookback.value.max(args.refresh.unwrap_or_default());
-    let range = days::to_fetch(&args.days, lookback, &zone, &clock)?;
     let account = settings.account()?;
     let credential = settings.credential()?;
-    let source = Source::connect(&settings.base_url.value, credential, clock)?;
-    let lake = Lake::at(&settings.lake.value);
-    let _lock = lake.hold()?;
-    signals::leave_when_told(&lake, |_| ());
+    let source = Source::connect(&settings.base_url.value, credential, Clock::System)?;
     lake.require_zone(zone.name())?;
 
-    let there = if args.force { Default::default() } else { lake.days(Table::Messages, &account)? };
-    let is_refreshed = |day: &Day| args.refresh.is_some_and(|days| *day > range.last.plus(-i64::from(days)));
-    let refreshed: BTreeSet<Day> = there.iter().copied().filter(|day| range.contains(*day) && is_refreshed(day)).collect();
-    let (skipped, wanted): (Vec<Day>, Vec<Day>) = range.days().partition(|day| there.contains(day) && !refreshed.contains(day));
+    let there = if wanted.force { BTreeSet::new() } else { lake.days(Table::Messages, &account)? };
+    let is_refreshed = |day: &Day| *day > wanted.range.last.plus(-i64::from(wanted.refresh));
+    let refreshed: BTreeSet<Day> = there.iter().copied().filter(|day| wanted.range.contains(*day) && is_refreshed(day)).collect();
+    let (skipped, days): (Vec<Day>, Vec<Day>) = wanted.range.days().partition(|day| there.contains(day) && !refreshed.contains(day));
     let job = FetchJob {
         source: Arc::new(source),
         lake: lake.clone(),
@@ -49,23 +84,21 @@ pub(super) fn execute(global: &GlobalArgs, args: &FetchArgs, half: Half) -> Resu
         concurrency: settings.concurrency.value.into(),
         refreshed,
     };
-    let mut report = wait_for(async { Ok(fetch_days(&job, &wanted, &Progress::begin("fetch", wanted.len())).await) })?;
+    let mut report = wait_for(async { Ok(fetch_days(&job, &days, &Progress::begin("fetch", days.len())).await) })?;
     report.skipped = skipped;
-    let class = report.class();
-    let name = if half == Half::Both { "run" } else { "fetch" };
-    let mut summary = Summary::new(name, &account, &zone, &lake).with_fetch(&report);
+    history.fetched(&report);
+    let mut outcome =
+        Outcome { class: report.class(), report: Summary::new(half.name(), &account, &zone, lake).with_fetch(&report), failure: None };
     if half == Half::Both {
-        let job = MetricsJob { lake: lake.clone(), account: account.clone(), zone: zone.clone(), parameters: settings.parameters };
+        let job = MetricsJob { lake: lake.clone(), account, zone, parameters: settings.parameters.clone() };
         // What was committed is worth computing even if some days failed.
-        let metrics = refresh_metrics(&job, None, &Progress::begin("metrics", 0));
-        match metrics {
-            Ok(metrics) => summary = summary.with_metrics(&metrics),
-            Err(failure) => {
-                summary.show(global.output)?;
-                return Err(failure.during("the metrics could not be computed"));
+        match refresh_metrics(&job, None, &Progress::begin("metrics", 0)) {
+            Ok(metrics) => {
+                history.computed(&metrics);
+                outcome.report = outcome.report.with_metrics(&metrics);
             }
+            Err(failure) => outcome.failure = Some(failure.during("the metrics could not be computed")),
         }
     }
-    summary.show(global.output)?;
-    Ok(class)
+    Ok(outcome)
 }

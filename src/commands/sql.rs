@@ -3,7 +3,7 @@
 use crate::cli::GlobalArgs;
 use crate::failure::{Class, Failure};
 use crate::lake::{Lake, Table};
-use crate::settings::{self, Settings};
+use crate::settings::{self, Settings, SettingsError};
 use crate::telemetry;
 
 /// Views and macros that build on the tables' own views.
@@ -17,12 +17,21 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
     // DuckDB looks for the files when the view is used, from wherever it was started then.
     let root = std::path::absolute(lake.root()).unwrap_or_else(|_| lake.root().to_owned());
     let zone = literal(settings.zone.value.name());
+    let wanted = match global.account.as_slice() {
+        [] => String::new(),
+        _ => {
+            let accounts = settings.each_account().map(|settings| Ok(literal(settings.account()?.as_str())));
+            format!(" WHERE account IN ({})", accounts.collect::<Result<Vec<_>, SettingsError>>()?.join(", "))
+        }
+    };
     let mut script = format!("-- Views over a kefu lake, for DuckDB.\nSET TimeZone = {zone};\n\n");
     for table in Table::ALL {
         let files = literal(&format!("{}/*/*.parquet", without_wildcards(&root.join(table.name()).display().to_string())));
         let schema = table.schema();
         if lake.has_files(table)? {
-            script.push_str(&format!("CREATE OR REPLACE VIEW {table} AS SELECT * FROM read_parquet({files}, hive_partitioning = true);\n"));
+            script.push_str(&format!(
+                "CREATE OR REPLACE VIEW {table} AS SELECT * FROM read_parquet({files}, hive_partitioning = true){wanted};\n"
+            ));
         } else {
             // A table without a file yet, as `rejects` is on a good lake, is empty rather than an error.
             let columns = schema.fields().iter().map(|field| format!("NULL::{} AS {}", duckdb_type(field.data_type()), field.name()));

@@ -3,13 +3,13 @@
 use serde::Serialize;
 
 use super::days;
+use super::in_turn::{Outcome, Report, in_turn};
 use crate::calendar::{Day, DayRange};
-use crate::cli::{GlobalArgs, OutputFormat, StatusArgs};
+use crate::cli::{GlobalArgs, StatusArgs};
 use crate::failure::{Class, Failure};
 use crate::lake::Lake;
 use crate::pipeline::{DayStatus, Freshness, MetricsJob, status};
 use crate::settings::{self, Settings};
-use crate::telemetry;
 
 /// As JSON, part of kefu's contract.
 #[derive(Debug, Serialize)]
@@ -26,11 +26,16 @@ struct Status {
 pub(super) fn execute(global: &GlobalArgs, args: &StatusArgs) -> Result<Option<Class>, Failure> {
     let settings = Settings::resolve(&global.flags(), &settings::environment)?;
     let among = days::named(&args.days)?;
+    in_turn("status", &settings, global.output, |settings| look(settings, among))
+}
+
+/// The work for one account.
+fn look(settings: &Settings, among: Option<DayRange>) -> Result<Outcome<Status>, Failure> {
     let lake = Lake::at(&settings.lake.value);
     let account = settings.account()?;
     lake.require_folder()?;
     lake.require_zone(settings.zone.value.name())?;
-    let job = MetricsJob { lake, account, zone: settings.zone.value, parameters: settings.parameters };
+    let job = MetricsJob { lake, account, zone: settings.zone.value.clone(), parameters: settings.parameters.clone() };
     let status = Status {
         command: "status",
         account: job.account.to_string(),
@@ -39,14 +44,10 @@ pub(super) fn execute(global: &GlobalArgs, args: &StatusArgs) -> Result<Option<C
         accounts: job.lake.accounts()?.into_iter().collect(),
         days: status(&job, among)?,
     };
-    match global.output {
-        OutputFormat::Json => telemetry::print_result(&serde_json::json!(status).to_string())?,
-        OutputFormat::Table => telemetry::print_result(&status.in_words())?,
-    }
-    Ok(None)
+    Ok(status.into())
 }
 
-impl Status {
+impl Report for Status {
     fn in_words(&self) -> String {
         let mut lines = vec![format!("{} · {} · {}", self.account, self.timezone, self.lake)];
         let (Some(first), Some(last)) = (self.days.first(), self.days.last()) else {

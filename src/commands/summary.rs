@@ -3,15 +3,14 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use serde_json::json;
 
 use super::days::in_words;
+use super::in_turn::Report;
 use crate::calendar::{Day, Zone};
-use crate::cli::OutputFormat;
 use crate::failure::Class;
 use crate::lake::{Account, Lake};
 use crate::pipeline::{DayFailure, FetchReport, FetchedDay, MetricsReport, Refreshed};
-use crate::telemetry::{self, OutputError};
+use crate::telemetry;
 
 /// What a run did. As JSON, its fields are part of kefu's contract.
 #[derive(Debug, Serialize)]
@@ -79,20 +78,13 @@ impl Summary {
     pub(super) fn with_metrics(self, report: &MetricsReport) -> Self {
         Self { metrics: Some(report.clone()), ..self }
     }
+}
 
-    /// Results to stdout; what went wrong to stderr as well.
-    pub(super) fn show(&self, format: OutputFormat) -> Result<(), OutputError> {
-        self.show_failures();
-        match format {
-            OutputFormat::Json => telemetry::print_result(&json!(self).to_string()),
-            OutputFormat::Table => telemetry::print_result(&self.in_words()),
-        }
-    }
-
+impl Report for Summary {
     fn show_failures(&self) {
         let Some(fetch) = &self.fetch else { return };
         for failed in &fetch.failed {
-            telemetry::print_note(&format!("error: {} was not fetched: {}", failed.date, failed.reason));
+            telemetry::print_note(&format!("error: {}: {} was not fetched: {}", self.account, failed.date, failed.reason));
         }
         if !fetch.given_up.is_empty() {
             telemetry::print_note(&format!("  not tried, because the same would happen: {}", in_words(&fetch.given_up)));

@@ -22,13 +22,7 @@ impl Lake {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(self.own_folder().join("lock"))?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                // Only for the message: an unreadable note must not hide that the lake is held.
-                let _ = file.read_to_string(&mut holder);
-                let holder = holder.lines().next().filter(|line| !line.is_empty()).unwrap_or("an unknown process").to_owned();
-                return Err(LakeError::Occupied { holder });
-            }
+            Err(std::fs::TryLockError::WouldBlock) => return Err(LakeError::Occupied { holder: note_in(&mut file) }),
             Err(std::fs::TryLockError::Error(error)) => return Err(error.into()),
         }
         file.set_len(0)?;
@@ -49,4 +43,28 @@ impl Lake {
             _ => Ok(()),
         }
     }
+
+    /// Who holds the lake, if anybody does. A run that begins in the very instant of the question finds it held.
+    ///
+    /// # Errors
+    /// When the lock is there and cannot be looked at.
+    pub fn holder(&self) -> Result<Option<String>, LakeError> {
+        let mut file = match File::open(self.own_folder().join("lock")) {
+            Ok(file) => file,
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(Some(note_in(&mut file))),
+            Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
+        }
+    }
+}
+
+/// What the holder wrote of itself. Only for the message: an unreadable note must not hide that the lake is held.
+fn note_in(file: &mut File) -> String {
+    let mut note = String::new();
+    let _ = file.read_to_string(&mut note);
+    note.lines().next().filter(|line| !line.is_empty()).unwrap_or("an unknown process").to_owned()
 }

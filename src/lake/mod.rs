@@ -14,6 +14,7 @@ mod read;
 mod runs;
 mod schema;
 mod spill;
+mod survey;
 mod table;
 mod write;
 
@@ -29,6 +30,7 @@ pub use lock::Lock;
 pub use messages::{MessageCounts, StagedMessages};
 pub use schema::SCHEMA_VERSION;
 pub use spill::Spill;
+pub use survey::DiskSpace;
 pub use table::Table;
 pub use write::{FinishedPartition, PartitionFacts, StagedPartition};
 
@@ -171,20 +173,30 @@ impl Lake {
         Ok(days)
     }
 
-    /// Checks that the lake's days are cut in this time zone, whoever's they are.
+    /// The time zone in which the lake's days are cut, whoever's they are; none while there are no days.
     ///
     /// # Errors
-    /// [`LakeError::OtherZone`] when they are cut in another one.
-    pub fn require_zone(&self, zone: &str) -> Result<(), LakeError> {
+    /// When a folder cannot be listed.
+    pub fn zone(&self) -> Result<Option<String>, LakeError> {
         let mut folders = list(&self.root.join(Table::Messages.name()))?;
         folders.sort();
         for path in folders.iter().map(|folder| list(folder)).collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
             // A file that is damaged must not keep anyone from fetching it again; the next one tells as well.
             let Ok(footer) = read::footer_of(&path) else { continue };
-            let lake = footer.zone();
-            return if lake == zone { Ok(()) } else { Err(LakeError::OtherZone { lake: lake.to_owned(), asked: zone.to_owned() }) };
+            return Ok(Some(footer.zone().to_owned()));
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Checks that the lake's days are cut in this time zone.
+    ///
+    /// # Errors
+    /// [`LakeError::OtherZone`] when they are cut in another one.
+    pub fn require_zone(&self, zone: &str) -> Result<(), LakeError> {
+        match self.zone()? {
+            Some(lake) if lake != zone => Err(LakeError::OtherZone { lake, asked: zone.to_owned() }),
+            _ => Ok(()),
+        }
     }
 
     /// Whether a table has a file of any account and day.

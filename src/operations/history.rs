@@ -7,7 +7,7 @@
 //! A file is written when the run begins, with the outcome `running`, and again when it ends. One that still says `running` while no run holds the
 //! lake was killed.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -70,23 +70,24 @@ pub struct History {
     lake: Lake,
     clock: Clock,
     started: OffsetDateTime,
-    /// None when the run has ended.
-    record: Arc<Mutex<Option<RunRecord>>>,
+    state: Arc<Mutex<State>>,
 }
 
-impl History {
-    /// Enters the run as running. The lake must be held.
-    ///
-    /// # Errors
-    /// When the disk refuses it.
-    pub fn begin(command: &'static str, lake: &Lake, account: &Account, timezone: &str, clock: &Clock) -> Result<Self, LakeError> {
-        let started = clock.now();
+#[derive(Debug)]
+struct State {
+    record: RunRecord,
+    /// Whether the history has it.
+    is_entered: bool,
+}
+
+impl RunRecord {
+    fn new(command: &'static str, account: &str, timezone: &str, started: OffsetDateTime) -> Self {
         let compact = format_description!("[year][month][day]T[hour][minute][second]Z");
-        let record = RunRecord {
-            run: format!("{}-{account}-{}", started.format(&compact).unwrap_or_default(), std::process::id()),
+        Self {
+            run: format!("{}-{account}-{command}-{}", started.format(&compact).unwrap_or_default(), std::process::id()),
             kefu: env!("CARGO_PKG_VERSION"),
             command,
-            account: account.to_string(),
+            account: account.to_owned(),
             timezone: timezone.to_owned(),
             started_at: rfc3339(started),
             ended_at: None,
@@ -112,9 +113,43 @@ impl History {
             days_fresh: 0,
             days: Vec::new(),
             failures: Vec::new(),
-        };
-        enter(lake, &record)?;
-        Ok(Self { lake: lake.clone(), clock: clock.clone(), started, record: Arc::new(Mutex::new(Some(record))) })
+        }
+    }
+
+    /// A run that ended before it came to any account. It is in no history, because it has no lake.
+    pub fn failed(command: &'static str, failure: &Failure, clock: &Clock) -> Self {
+        Self::new(command, "", "", clock.now()).ended(clock.now(), 0.0, Some(failure.class), Some(failure))
+    }
+
+    fn ended(self, at: OffsetDateTime, seconds: f64, class: Option<Class>, failure: Option<&Failure>) -> Self {
+        let class = failure.map(|failure| failure.class).or(class);
+        Self {
+            ended_at: Some(rfc3339(at)),
+            duration_seconds: Some(seconds),
+            outcome: class.map_or_else(|| "done".to_owned(), name),
+            exit_code: Some(class.map_or(0, Class::exit_code)),
+            error: failure.map(ToString::to_string),
+            ..self
+        }
+    }
+}
+
+impl History {
+    pub fn new(command: &'static str, lake: &Lake, account: &Account, timezone: &str, clock: &Clock) -> Self {
+        let started = clock.now();
+        let record = RunRecord::new(command, account.as_str(), timezone, started);
+        Self { lake: lake.clone(), clock: clock.clone(), started, state: Arc::new(Mutex::new(State { record, is_entered: false })) }
+    }
+
+    /// Enters the run as running. The lake must be held.
+    ///
+    /// # Errors
+    /// When the disk refuses it.
+    pub fn enter(&self) -> Result<(), LakeError> {
+        let mut state = self.state();
+        write(&self.lake, &state.record)?;
+        state.is_entered = true;
+        Ok(())
     }
 
     /// Takes note of what was fetched.
@@ -152,45 +187,43 @@ impl History {
         });
     }
 
-    /// Enters how the run ended, and gives the whole record. A second end changes nothing.
-    ///
-    /// # Errors
-    /// When the disk refuses it.
-    pub fn end(&self, outcome: &Result<Option<Class>, Failure>) -> Result<Option<RunRecord>, LakeError> {
-        let class = outcome.as_ref().map_or_else(|failure| Some(failure.class), |class| *class);
-        let error = outcome.as_ref().err().map(ToString::to_string);
-        self.end_with(class.map_or_else(|| "done".to_owned(), name), class.map_or(0, Class::exit_code), error)
+    /// Enters how the run ended: with a failure, with something that did not succeed, or well. Gives the whole record.
+    pub fn end(&self, class: Option<Class>, failure: Option<&Failure>) -> RunRecord {
+        self.end_with(|record, at, seconds| record.ended(at, seconds, class, failure))
     }
 
     /// Enters that the run was told to stop.
-    ///
-    /// # Errors
-    /// When the disk refuses it.
-    pub fn stopped(&self, exit_code: u8) -> Result<Option<RunRecord>, LakeError> {
-        self.end_with("stopped".to_owned(), exit_code, None)
+    pub fn stopped(&self, exit_code: u8) -> RunRecord {
+        self.end_with(|record, at, seconds| RunRecord {
+            outcome: "stopped".to_owned(),
+            exit_code: Some(exit_code),
+            ..record.ended(at, seconds, None, None)
+        })
     }
 
-    fn end_with(&self, outcome: String, exit_code: u8, error: Option<String>) -> Result<Option<RunRecord>, LakeError> {
-        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut record) = record else { return Ok(None) };
-        let ended = self.clock.now();
-        record.ended_at = Some(rfc3339(ended));
-        record.duration_seconds = Some((ended - self.started).as_seconds_f64());
-        record.outcome = outcome;
-        record.exit_code = Some(exit_code);
-        record.error = error;
-        enter(&self.lake, &record)?;
-        Ok(Some(record))
+    fn end_with(&self, ended: impl FnOnce(RunRecord, OffsetDateTime, f64) -> RunRecord) -> RunRecord {
+        let mut state = self.state();
+        let now = self.clock.now();
+        state.record = ended(state.record.clone(), now, (now - self.started).as_seconds_f64());
+        if state.is_entered
+            && let Err(error) = write(&self.lake, &state.record)
+        {
+            // The run is what it is. Its entry says `running`, as that of a run that was killed.
+            tracing::warn!(event = "history_not_written", reason = %error);
+        }
+        state.record.clone()
     }
 
     fn note(&self, change: impl FnOnce(&mut RunRecord)) {
-        if let Some(record) = self.record.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            change(record);
-        }
+        change(&mut self.state().record);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn enter(lake: &Lake, record: &RunRecord) -> Result<(), LakeError> {
+fn write(lake: &Lake, record: &RunRecord) -> Result<(), LakeError> {
     lake.enter_run(&record.run, &serde_json::json!(record).to_string())
 }
 

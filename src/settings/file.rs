@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::suggestion::nearest;
 use crate::metrics::{AutoReply, BusinessHours};
-use crate::wechat::Secret;
+use crate::wechat::{Secret, TokenCommand};
 
 /// The keys of `kefu.toml`. A key that is not among them is refused: a misspelt one would be ignored for years.
 #[derive(Default, Deserialize)]
@@ -16,13 +17,30 @@ pub(super) struct File {
     pub secret_file: Option<PathBuf>,
     pub access_token: Option<Secret>,
     pub access_token_file: Option<PathBuf>,
+    pub access_token_command: Option<TokenCommand>,
     pub account: Option<String>,
+    pub accounts: Vec<AccountTable>,
     pub base_url: Option<String>,
     pub lake: Option<String>,
     pub timezone: Option<String>,
     pub lookback: Option<u16>,
     pub concurrency: Option<u16>,
     pub metrics: Metrics,
+}
+
+/// One of `[[accounts]]`. It says where its secret is and holds none, so that the file of several accounts can be shown around.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct AccountTable {
+    pub name: Option<String>,
+    pub appid: Option<String>,
+    /// The name of an environment variable.
+    pub secret_env: Option<String>,
+    pub secret_file: Option<PathBuf>,
+    /// The name of an environment variable.
+    pub access_token_env: Option<String>,
+    pub access_token_file: Option<PathBuf>,
+    pub access_token_command: Option<TokenCommand>,
 }
 
 /// `[metrics]`
@@ -40,8 +58,34 @@ impl File {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(1, |span| 1 + text.get(..span.start).unwrap_or_default().matches('\n').count());
-            format!("line {line}: {}", error.message())
+            format!("line {line}: {}", in_words(error.message()))
         })
+    }
+
+    /// The first key that tells of a single account.
+    pub(super) fn single_account_key(&self) -> Option<&'static str> {
+        let keys = [
+            ("account", self.account.is_some()),
+            ("appid", self.appid.is_some()),
+            ("secret", self.secret.is_some()),
+            ("secret_file", self.secret_file.is_some()),
+            ("access_token", self.access_token.is_some()),
+            ("access_token_file", self.access_token_file.is_some()),
+            ("access_token_command", self.access_token_command.is_some()),
+        ];
+        keys.into_iter().find_map(|(key, is_there)| is_there.then_some(key))
+    }
+}
+
+/// "unknown field `secrt`, expected one of `appid`, `secret`, …" with the one that was meant in place of all of them.
+fn in_words(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    match (message.starts_with("unknown field"), quoted.next()) {
+        (true, Some(typed)) => match nearest(typed, quoted) {
+            Some(meant) => format!("unknown field `{typed}`: did you mean `{meant}`?"),
+            None => message.to_owned(),
+        },
+        _ => message.to_owned(),
     }
 }
 
@@ -49,14 +93,43 @@ impl File {
 mod tests {
     use super::*;
 
+    fn error(text: &str) -> String {
+        File::parse(text).err().unwrap()
+    }
+
     #[test]
     fn an_error_names_the_line_and_shows_no_value() {
-        let error = File::parse("appid = \"wx1\"\nsecret = \"hunter2\"\nsecrt = \"hunter3\"\n").err().unwrap();
-        assert!(error.starts_with("line 3: unknown field `secrt`"), "{error}");
-        assert!(!error.contains("hunter"), "{error}");
-        for line in ["secret = 12345", "secret = [12345]", "access_token = { a = 12345 }", "secret = 12345x"] {
-            let error = File::parse(line).err().unwrap();
-            assert!(!error.contains("12345"), "{line}: {error}");
+        let told = error("appid = \"wx1\"\nsecret = \"hunter2\"\nsecrt = \"hunter3\"\n");
+        assert!(told.starts_with("line 3: unknown field `secrt`"), "{told}");
+        assert!(!told.contains("hunter"), "{told}");
+        for line in [
+            "secret = 12345",
+            "secret = [12345]",
+            "access_token = { a = 12345 }",
+            "secret = 12345x",
+            "access_token_command = \"give 12345\"",
+            "access_token_command = [\"give\", 12345]",
+            "access_token_command = []",
+            "[[accounts]]\nsecret = \"12345\"",
+            "[[accounts]]\naccess_token_command = { a = 12345 }",
+        ] {
+            let told = error(line);
+            assert!(!told.contains("12345"), "{line}: {told}");
         }
+    }
+
+    #[test]
+    fn a_misspelt_key_is_told_what_was_meant() {
+        for (text, told) in [
+            ("timezon = 'UTC'", "line 1: unknown field `timezon`: did you mean `timezone`?"),
+            ("\n[[accounts]]\nsecret = 'x'", "line 3: unknown field `secret`: did you mean `secret_env`?"),
+            ("[[accounts]]\ntoken_command = ['x']", "line 2: unknown field `token_command`: did you mean `access_token_command`?"),
+            ("[metrics]\nsesion_gap = 1", "line 2: unknown field `sesion_gap`: did you mean `session_gap`?"),
+            ("[[metrics.auto_reply]]\nprefx = 'x'", "line 2: unknown field `prefx`: did you mean `prefix`?"),
+        ] {
+            assert_eq!(error(text), told);
+        }
+        let told = error("colour = 'red'");
+        assert!(told.starts_with("line 1: unknown field `colour`, expected one of `appid`, "), "{told}");
     }
 }

@@ -4,17 +4,22 @@
 //! so that an error can name the place to mend. Secrets come from the environment or a file, never from a flag.
 
 mod file;
+mod identity;
+mod listing;
+mod suggestion;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::calendar::Zone;
 use crate::failure::{Class, Classified};
 use crate::lake::Account;
 use crate::metrics::{AutoReply, Parameters, SESSION_GAP_MAX};
-use crate::wechat::{BaseUrl, Credential, Secret};
+use crate::wechat::{BaseUrl, Credential};
 use file::File;
+use identity::Identity;
+pub use listing::Listed;
 
 const CONFIG: &str = "kefu.toml";
 
@@ -23,7 +28,7 @@ const CONFIG: &str = "kefu.toml";
 pub enum Origin {
     Flag(&'static str),
     Environment(&'static str),
-    File { path: PathBuf, key: &'static str },
+    File { path: PathBuf, key: String },
     Default,
 }
 
@@ -51,6 +56,8 @@ pub enum SettingsError {
     Wrong { origin: Origin, reason: String },
     #[error("{what} is missing")]
     Missing { what: &'static str, remedy: &'static str },
+    #[error("the settings tell of several accounts: {names}")]
+    Several { names: String },
     #[error("cannot read the settings")]
     Unreadable(#[source] std::io::Error),
     #[error("{path} is not a settings file: {reason}")]
@@ -65,6 +72,7 @@ impl Classified for SettingsError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Missing { remedy, .. } => Some((*remedy).to_owned()),
+            Self::Several { .. } => Some("pick one with --account".into()),
             _ => None,
         }
     }
@@ -79,6 +87,8 @@ pub struct Flags {
     pub base_url: Option<String>,
     pub lookback: Option<u16>,
     pub concurrency: Option<u16>,
+    /// The accounts to work on; all of them, if none is given.
+    pub accounts: Vec<String>,
 }
 
 /// Reads one variable; tests pass a map.
@@ -104,32 +114,10 @@ pub struct Settings {
     pub concurrency: Setting<u16>,
     /// What the metrics depend on.
     pub parameters: Parameters,
-    account: Option<Setting<Account>>,
-    appid: Option<Setting<String>>,
-    secret: Option<Setting<SecretSource>>,
-    access_token: Option<Setting<SecretSource>>,
-}
-
-/// Where a secret is. A file is read when the secret is needed, and not by commands that call nobody.
-#[derive(Clone, Debug)]
-enum SecretSource {
-    Value(Secret),
-    File(PathBuf),
-}
-
-impl Setting<SecretSource> {
-    fn read(&self) -> Result<Secret, SettingsError> {
-        let text = match &self.value {
-            SecretSource::Value(secret) => secret.expose().to_owned(),
-            SecretSource::File(path) => fs_err::read_to_string(path)
-                .map_err(|error| SettingsError::Wrong { origin: self.origin.clone(), reason: error.to_string() })?,
-        };
-        // A line's end is easily copied along.
-        match text.trim() {
-            "" => Err(SettingsError::Wrong { origin: self.origin.clone(), reason: "it is empty".into() }),
-            secret => Ok(Secret::new(secret.to_owned())),
-        }
-    }
+    config: Setting<String>,
+    metrics_listed: Vec<Listed>,
+    /// The accounts to work on; never empty.
+    identities: Vec<Identity>,
 }
 
 impl Settings {
@@ -144,8 +132,12 @@ impl Settings {
             .text(("--timezone", flags.timezone.clone()), "KEFU_TIMEZONE", ("timezone", &file.values.timezone))
             .unwrap_or_else(|| Setting { value: "Asia/Shanghai".into(), origin: Origin::Default })
             .try_map(|name| Zone::named(&name))?;
+        let parameters = sources.parameters(zone.value.name())?;
         Ok(Self {
-            parameters: sources.parameters(zone.value.name())?,
+            config: file.shown(),
+            metrics_listed: sources.metrics_listed(&parameters),
+            identities: sources.pick(&flags.accounts, sources.identities()?)?,
+            parameters,
             zone,
             lake: match &flags.lake {
                 Some(path) => Setting { value: path.clone(), origin: Origin::Flag("--lake") },
@@ -168,56 +160,37 @@ impl Settings {
                 4,
                 1..=64,
             )?,
-            account: sources
-                .text(("", None), "KEFU_ACCOUNT", ("account", &file.values.account))
-                .map(|text| text.try_map(Account::new))
-                .transpose()?,
-            appid: sources.text(("", None), "KEFU_APPID", ("appid", &file.values.appid)),
-            secret: sources.secret("KEFU_SECRET", ("secret", &file.values.secret), ("secret_file", &file.values.secret_file)),
-            access_token: sources.secret(
-                "KEFU_ACCESS_TOKEN",
-                ("access_token", &file.values.access_token),
-                ("access_token_file", &file.values.access_token_file),
-            ),
         })
+    }
+
+    /// The same settings once for each account to work on.
+    pub fn each_account(&self) -> impl Iterator<Item = Self> {
+        self.identities.iter().map(|identity| Self { identities: vec![identity.clone()], ..self.clone() })
     }
 
     /// The name used for files and in the `account` column: the configured one, else the app id.
     ///
     /// # Errors
-    /// When neither is there.
+    /// When neither is there, or there are several accounts.
     pub fn account(&self) -> Result<Account, SettingsError> {
-        if let Some(account) = &self.account {
-            return Ok(account.value.clone());
-        }
-        let appid = self.appid.clone().ok_or(SettingsError::Missing {
-            what: "the account",
-            remedy: "set KEFU_APPID (the developer id of the Official Account), or KEFU_ACCOUNT to name its files otherwise",
-        })?;
-        Ok(appid.try_map(Account::new)?.value)
+        self.identity()?.name()
     }
 
     /// How to prove to WeChat who is asking.
     ///
     /// # Errors
-    /// When there is neither a token nor an id with its secret.
+    /// When there is neither a token nor an id with its secret, or there are several accounts.
     pub fn credential(&self) -> Result<Credential, SettingsError> {
-        // A secret in the environment goes before a token in the file.
-        let is_closer = |secret: &Setting<SecretSource>, token: &Setting<SecretSource>| {
-            matches!((&secret.origin, &token.origin), (Origin::Environment(_), Origin::File { .. }))
-        };
-        let token = self.access_token.as_ref().filter(|token| !self.secret.as_ref().is_some_and(|secret| is_closer(secret, token)));
-        match (token, &self.appid, &self.secret) {
-            (Some(token), _, _) => Ok(Credential::AccessToken(token.read()?)),
-            (None, Some(appid), Some(secret)) => Ok(Credential::AppSecret { appid: appid.value.clone(), secret: secret.read()? }),
-            (None, None, _) => Err(SettingsError::Missing {
-                what: "the app id",
-                remedy: "set KEFU_APPID and KEFU_SECRET, or KEFU_ACCESS_TOKEN if another service manages the token; `kefu demo` needs neither",
-            }),
-            (None, Some(_), None) => Err(SettingsError::Missing {
-                what: "the secret",
-                remedy: "set KEFU_SECRET in the environment, or `secret_file` in kefu.toml; there is no flag for it, because flags are visible to other users",
-            }),
+        self.identity()?.credential()
+    }
+
+    fn identity(&self) -> Result<&Identity, SettingsError> {
+        match self.identities.as_slice() {
+            [identity] => Ok(identity),
+            several => {
+                let names = several.iter().filter_map(|identity| Some(identity.name().ok()?.to_string()));
+                Err(SettingsError::Several { names: names.collect::<Vec<_>>().join(", ") })
+            }
         }
     }
 }
@@ -233,18 +206,34 @@ impl<T> Setting<T> {
 
 struct LoadedFile {
     path: PathBuf,
+    /// How the path was given.
+    origin: Origin,
+    is_there: bool,
     values: File,
+}
+
+impl LoadedFile {
+    fn shown(&self) -> Setting<String> {
+        let absence = if self.is_there { "" } else { " (not there)" };
+        Setting { value: format!("{}{absence}", self.path.display()), origin: self.origin.clone() }
+    }
 }
 
 /// The file named by flag or environment must exist; the one in the current folder may.
 fn read_file(flags: &Flags, environment: Environment<'_>) -> Result<LoadedFile, SettingsError> {
-    let named = flags.config.clone().or_else(|| environment("KEFU_CONFIG").map(PathBuf::from));
-    let path = named.clone().unwrap_or_else(|| PathBuf::from(CONFIG));
+    let (path, origin) = match (&flags.config, environment("KEFU_CONFIG")) {
+        (Some(path), _) => (path.clone(), Origin::Flag("--config")),
+        (None, Some(path)) => (PathBuf::from(path), Origin::Environment("KEFU_CONFIG")),
+        (None, None) => (PathBuf::from(CONFIG), Origin::Default),
+    };
     match fs_err::read_to_string(&path) {
         Ok(text) => {
-            Ok(LoadedFile { values: File::parse(&text).map_err(|reason| SettingsError::Malformed { path: path.clone(), reason })?, path })
+            let values = File::parse(&text).map_err(|reason| SettingsError::Malformed { path: path.clone(), reason })?;
+            Ok(LoadedFile { path, origin, is_there: true, values })
         }
-        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => Ok(LoadedFile { path, values: File::default() }),
+        Err(error) if origin == Origin::Default && error.kind() == std::io::ErrorKind::NotFound => {
+            Ok(LoadedFile { path, origin, is_there: false, values: File::default() })
+        }
         Err(error) => Err(SettingsError::Unreadable(error)),
     }
 }
@@ -302,21 +291,6 @@ impl Sources<'_> {
         Err(SettingsError::Wrong { origin: setting.origin, reason })
     }
 
-    fn secret(
-        &self,
-        variable: &'static str,
-        (key, filed): (&'static str, &Option<Secret>),
-        (path_key, path): (&'static str, &Option<PathBuf>),
-    ) -> Option<Setting<SecretSource>> {
-        let value = |secret: Secret, origin: Origin| Setting { value: SecretSource::Value(secret), origin };
-        // A relative path is relative to the settings file, not to wherever kefu was started.
-        let beside = |path: &PathBuf| self.file.path.parent().unwrap_or(Path::new("")).join(path);
-        (self.environment)(variable)
-            .map(|secret| value(Secret::new(secret), Origin::Environment(variable)))
-            .or_else(|| filed.clone().map(|secret| value(secret, self.in_file(key))))
-            .or_else(|| path.as_ref().map(|path| Setting { value: SecretSource::File(beside(path)), origin: self.in_file(path_key) }))
-    }
-
     fn parameters(&self, zone: &str) -> Result<Parameters, SettingsError> {
         let metrics = &self.file.values.metrics;
         let within = |key: &'static str, given: Option<i64>, default: i64, max: i64| match given {
@@ -341,8 +315,8 @@ impl Sources<'_> {
         })
     }
 
-    fn in_file(&self, key: &'static str) -> Origin {
-        Origin::File { path: self.file.path.clone(), key }
+    fn in_file(&self, key: impl Into<String>) -> Origin {
+        Origin::File { path: self.file.path.clone(), key: key.into() }
     }
 }
 

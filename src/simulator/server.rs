@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::{CONTENT_TYPE, RETRY_AFTER};
+use hyper::header::{CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
@@ -103,7 +103,17 @@ impl Service {
         locked(&self.tokens).issued()
     }
 
+    /// The answer with its `Date`, by the simulator's own clock.
     async fn answer(&self, request: Request<Incoming>) -> Result<Answer, Reset> {
+        let mut answer = self.undated_answer(request).await?;
+        let date = httpdate::fmt_http_date(self.options.clock.now().into());
+        if let Ok(date) = HeaderValue::try_from(date) {
+            answer.headers_mut().insert(DATE, date);
+        }
+        Ok(answer)
+    }
+
+    async fn undated_answer(&self, request: Request<Incoming>) -> Result<Answer, Reset> {
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
         let query = request.uri().query().unwrap_or_default().to_owned();
@@ -299,7 +309,7 @@ fn answer_json(value: &Value) -> Answer {
 fn plain(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(SimulatedBody { full: Full::new(body.into()), is_cut: false });
     *answer.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
-    answer.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     answer
 }
 

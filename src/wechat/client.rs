@@ -1,13 +1,13 @@
 //! One HTTP call to WeChat, without retries.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{StatusCode, Url};
 use serde::Serialize;
 
-use super::{ApiError, BaseUrl, PageRequest, Secret};
+use super::{ApiError, BaseUrl, PageRequest, Secret, TokenCommandError};
 use crate::failure::{Class, Classified};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -32,6 +32,8 @@ pub enum CallError {
     /// The token that another service manages is not good, and kefu cannot renew it.
     #[error("the given access token is refused: {0}")]
     GivenToken(ApiError),
+    #[error(transparent)]
+    TokenCommand(#[from] TokenCommandError),
 }
 
 impl CallError {
@@ -42,6 +44,7 @@ impl CallError {
             Self::Status { status, .. } => *status >= 500 || matches!(status, 408 | 429),
             Self::Api(error) => error.action() == super::Action::BackOff,
             Self::GivenToken(_) => false,
+            Self::TokenCommand(error) => error.is_transient(),
         }
     }
 
@@ -67,6 +70,7 @@ impl Classified for CallError {
     fn class(&self) -> Class {
         match self {
             Self::Api(error) => error.class(),
+            Self::TokenCommand(error) => error.class(),
             Self::GivenToken(_) | Self::Status { status: 401 | 403 | 407, .. } => Class::Refused,
             // A page that is not there, a redirect: this is not WeChat's API.
             Self::Status { .. } if !self.is_transient() => Class::Settings,
@@ -77,7 +81,11 @@ impl Classified for CallError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Api(error) => error.hint(),
-            Self::GivenToken(_) => Some("set KEFU_ACCESS_TOKEN to a current token from the service that manages it".into()),
+            Self::TokenCommand(error) => error.hint(),
+            Self::GivenToken(_) => Some(
+                "set KEFU_ACCESS_TOKEN to a current token from the service that manages it; if a file or a command gives the token, see that it is the current one"
+                    .into(),
+            ),
             Self::Status { status: 407, .. } => Some("the proxy between here and WeChat wants a password".into()),
             Self::Status { .. } if !self.is_transient() => Some("check the base URL, and any proxy between here and WeChat".into()),
             Self::Unreadable(_) => Some(
@@ -121,6 +129,15 @@ impl Client {
     /// [`CallError::Transport`] and [`CallError::Status`].
     pub async fn message_page(&self, token: &Secret, request: &PageRequest) -> Result<Bytes, CallError> {
         self.post("customservice/msgrecord/getmsglist", Some(token), request).await
+    }
+
+    /// The server's clock, from the `Date` of an answer to a call without a token: none when it does not say. Whatever the answer, it can be reached.
+    ///
+    /// # Errors
+    /// [`CallError::Transport`].
+    pub async fn server_time(&self) -> Result<Option<SystemTime>, CallError> {
+        let answer = self.http.get(self.base.clone()).send().await.map_err(transport)?;
+        Ok(answer.headers().get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok()))
     }
 
     pub(super) async fn post(&self, path: &str, token: Option<&Secret>, body: &impl Serialize) -> Result<Bytes, CallError> {

@@ -83,9 +83,9 @@ impl Classified for ApiError {
             40001 | 40014 | 42001 if !self.on_token_endpoint => {
                 "WeChat refused fresh tokens too: is another service replacing them through /cgi-bin/token? Let one service manage the token, or give it to kefu as KEFU_ACCESS_TOKEN".into()
             }
-            40001 | 40125 => "check KEFU_SECRET: it is not the secret of this app id (a secret that was reset stops working at once)".into(),
-            40013 | 40002 | 41002 => "check KEFU_APPID: WeChat knows no such account".into(),
-            41004 => "the secret is missing: set KEFU_SECRET".into(),
+            40001 | 40125 => "check KEFU_SECRET, or the secret that kefu.toml refers to: it is not the secret of this app id (a secret that was reset stops working at once)".into(),
+            40013 | 40002 | 41002 => "check KEFU_APPID, or the `appid` in kefu.toml: WeChat knows no such account".into(),
+            41004 => "the secret is missing: set KEFU_SECRET, or refer to it in kefu.toml".into(),
             40243 => "the secret is frozen: unfreeze it under Basic configuration in the WeChat console".into(),
             48001 | 48004 | 50001 | 50002 | 61007 => "the account may not call this API: check its verification, its permissions and whether it is frozen".into(),
             65400 => "enable customer service for the account in the WeChat console".into(),

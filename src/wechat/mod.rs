@@ -6,14 +6,18 @@
 mod base_url;
 mod client;
 mod code;
+mod quota;
 mod secret;
 mod token;
+mod token_command;
 
 pub use base_url::BaseUrl;
 pub use client::{CallError, Client};
 pub use code::{Action, ApiError};
+pub use quota::Quota;
 pub use secret::Secret;
 pub use token::{Credential, Renewal, Renewed, Tokens};
+pub use token_command::{TokenCommand, TokenCommandError};
 
 /// The cursor of a window's first page.
 pub const FIRST_MSGID: i64 = 1;

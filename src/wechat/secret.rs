@@ -40,8 +40,49 @@ impl Secret {
     }
 }
 
+/// Shows nothing; there is no `Display` and no `Serialize`.
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("(secret)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Display;
+    use std::marker::PhantomData;
+
+    use serde::Serialize;
+
+    use super::*;
+    use crate::wechat::Credential;
+
+    /// Asks whether a type has a trait: the constant of the type's own is taken before that of the trait, where its bound holds.
+    struct Type<T>(PhantomData<T>);
+
+    trait Otherwise {
+        const CAN_BE_SHOWN: bool = false;
+        const CAN_BE_WRITTEN: bool = false;
+    }
+
+    impl<T> Otherwise for Type<T> {}
+
+    impl<T: Display> Type<T> {
+        const CAN_BE_SHOWN: bool = true;
+    }
+
+    impl<T: Serialize> Type<T> {
+        const CAN_BE_WRITTEN: bool = true;
+    }
+
+    #[test]
+    fn a_secret_can_be_neither_shown_nor_written() {
+        assert!(Type::<String>::CAN_BE_SHOWN && Type::<String>::CAN_BE_WRITTEN);
+        assert!(!Type::<Secret>::CAN_BE_SHOWN && !Type::<Secret>::CAN_BE_WRITTEN);
+        assert!(!Type::<Credential>::CAN_BE_SHOWN && !Type::<Credential>::CAN_BE_WRITTEN);
+        let secret = Secret::new("hunter2".into());
+        assert_eq!(format!("{secret:?} {secret:#?}"), "(secret) (secret)");
+        let credentials = [Credential::AccessToken(secret.clone()), Credential::AppSecret { appid: "wx1".into(), secret }];
+        assert!(!format!("{credentials:?}").contains("hunter2"));
     }
 }

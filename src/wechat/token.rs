@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use super::{ApiError, CallError, Client, Secret};
+use super::{ApiError, CallError, Client, Secret, TokenCommand};
 
 /// How kefu proves who it is.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub enum Credential {
     AppSecret { appid: String, secret: Secret },
     /// A token that another service manages.
     AccessToken(Secret),
+    /// A program that gets the token from whoever manages it. It is run again when WeChat refuses what it gave.
+    Command(TokenCommand),
 }
 
 /// The current token of one account, shared by all of its concurrent calls.
@@ -106,6 +108,8 @@ impl Tokens {
         match (&self.credential, &state.token) {
             (Credential::AccessToken(_), _) => return Ok(Renewed::NotOurs),
             (_, Some(token)) if !Arc::ptr_eq(token, refused) => return Ok(Renewed::ByAnotherCall),
+            // Nobody but the service behind the program can force a new one.
+            (Credential::Command(_), _) if renewal == Renewal::Force => return Ok(Renewed::NotOurs),
             _ => {}
         }
         match (renewal, state.force) {
@@ -123,6 +127,7 @@ impl Tokens {
         let force_refresh = state.force == Force::Needed;
         let token = match &self.credential {
             Credential::AccessToken(token) => token.clone(),
+            Credential::Command(command) => command.token().await?,
             Credential::AppSecret { appid, secret } => {
                 let request = StableTokenRequest { grant_type: "client_credential", appid, secret: secret.expose(), force_refresh };
                 let body = self.client.post("cgi-bin/stable_token", None, &request).await?;

@@ -247,7 +247,7 @@ fn the_demo_is_the_same_for_everyone() {
 #[test]
 fn the_help_says_what_there_is() {
     let world = World::new();
-    for command in ["", "run", "fetch", "metrics", "demo", "status", "sql", "simulate"] {
+    for command in ["", "run", "fetch", "metrics", "demo", "status", "doctor", "sql", "simulate"] {
         let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         let output = world.command(&arguments).output().unwrap();
         insta::assert_snapshot!(format!("help_{command}"), stdout(&output));
@@ -405,9 +405,9 @@ fn rules_that_are_wrong_are_refused_with_their_key() {
         ("[[metrics.auto_reply]]", "it would match every message"),
         ("[[metrics.auto_reply]]\nprefix = ''", "it would match every message"),
         ("[[metrics.auto_reply]]\nregex = '('", "is not a regular expression"),
-        ("[[metrics.auto_reply]]\nprefx = 'x'", "unknown field `prefx`"),
+        ("[[metrics.auto_reply]]\nprefx = 'x'", "unknown field `prefx`: did you mean `prefix`?"),
         ("[metrics.business_hours]\nmonday = ['9-18']", "is not a shift like 09:00-18:00"),
-        ("[metrics.business_hours]\nmonnday = []", "unknown field `monnday`"),
+        ("[metrics.business_hours]\nmonnday = []", "unknown field `monnday`: did you mean `monday`?"),
         ("[metrics.business_hours.dates]\n2024-02-30 = []", "is not a day"),
     ];
     for (rules, message) in cases {

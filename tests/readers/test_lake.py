@@ -60,3 +60,9 @@ def test_files_are_laid_out_as_promised(large_day):
     assert {column for column, *_, has_bloom in metadata if has_bloom} == {"openid"}
     keys = duckdb.sql(f"SELECT decode(key) FROM parquet_kv_metadata('{large_day}/messages/*/*.parquet')").fetchall()
     assert {"kefu.schema_version", "kefu.timezone", "kefu.window_start", "kefu.window_end", "kefu.rows", "kefu.content_hash"} <= {key for (key,) in keys}
+
+
+def test_the_history_of_runs_is_a_table(lake):
+    runs = duckdb.sql(f"FROM read_json('{lake}/_kefu/runs/*.json')")
+    assert {"started_at", "outcome", "exit_code", "duration_seconds", "retries", "rejects", "days_fetched"} <= set(runs.columns)
+    assert runs.count("*").fetchall()[0][0] >= 1

@@ -1,0 +1,132 @@
+//! What WeChat says: each call is made once, without retries.
+
+use time::{Duration, OffsetDateTime};
+
+use super::Check;
+use crate::calendar::{Clock, Span};
+use crate::failure::{Class, Classified};
+use crate::fetch::decode;
+use crate::settings::Settings;
+use crate::wechat::{Action, CallError, Client, Credential, FIRST_MSGID, PageRequest, Quota, Secret, Tokens};
+
+/// Clocks that differ by less may just have been asked at different times.
+const SKEW_SECONDS_MAX: i64 = 5;
+
+/// The day's calls are used up.
+#[derive(Debug, thiserror::Error)]
+#[error("all {0} calls of today are used up")]
+struct UsedUp(u64);
+
+impl Classified for UsedUp {
+    fn class(&self) -> Class {
+        Class::Occupied
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("run again tomorrow; what was fetched stays".into())
+    }
+}
+
+pub(super) async fn examine(settings: &Settings, clock: &Clock) -> Vec<Check> {
+    let client = match Client::new(&settings.base_url.value) {
+        Ok(client) => client,
+        Err(error) => return vec![Check::fail("network", error)],
+    };
+    let mut checks = network_and_clock(&client, settings, clock).await;
+    let can_be_reached = checks.iter().all(|check| check.class.is_none());
+    let accounts: Vec<Settings> = settings.each_account().collect();
+    for settings in &accounts {
+        let name = settings.account().ok().map(|name| name.to_string()).filter(|_| accounts.len() > 1);
+        let of_account = account(&client, settings, clock, can_be_reached).await;
+        checks.extend(of_account.into_iter().map(|check| Check { account: name.clone(), ..check }));
+    }
+    checks
+}
+
+/// A call without a token: whether there is an answer, and what time it is there.
+async fn network_and_clock(client: &Client, settings: &Settings, clock: &Clock) -> Vec<Check> {
+    let address = settings.base_url.value.url();
+    let asked = clock.now();
+    let there = match client.server_time().await {
+        Ok(there) => there,
+        Err(error) => return vec![Check::fail("network", error)],
+    };
+    let took: Duration = clock.now() - asked;
+    let network = Check::ok("network", format!("{address} answers within {} ms", took.whole_milliseconds()));
+    let Some(there) = there else {
+        return vec![network, Check::warn("clock", "the answer has no date", "compare this machine's clock with another one")];
+    };
+    let ahead: Duration = asked + took / 2 - OffsetDateTime::from(there);
+    let skew = match ahead.whole_seconds() {
+        ahead if ahead.abs() <= SKEW_SECONDS_MAX => Check::ok("clock", "agrees with WeChat's"),
+        ahead => Check::warn(
+            "clock",
+            format!("this machine's is {} s {} WeChat's", ahead.abs(), if ahead > 0 { "ahead of" } else { "behind" }),
+            "let NTP set it: it decides which day is over, and so what is fetched",
+        ),
+    };
+    vec![network, skew]
+}
+
+/// Token, permission and quota.
+async fn account(client: &Client, settings: &Settings, clock: &Clock, can_be_reached: bool) -> Vec<Check> {
+    let unknown = |check| Check::warn(check, "not known", "see what fails above");
+    // Without a name there is nowhere to put what is fetched.
+    let credential = match settings.account().and_then(|_| settings.credential()) {
+        Ok(credential) => credential,
+        Err(error) => return vec![Check::fail("token", error), unknown("permission"), unknown("quota")],
+    };
+    if !can_be_reached {
+        return vec![unknown("token"), unknown("permission"), unknown("quota")];
+    }
+    let from = match &credential {
+        Credential::AppSecret { .. } => "WeChat gives one for the app id and its secret",
+        Credential::AccessToken(_) => "there is one that another service manages",
+        Credential::Command(_) => "the command prints one",
+    };
+    let is_given = !matches!(credential, Credential::AppSecret { .. });
+    match Tokens::new(credential, client.clone()).current().await {
+        Err(error) => vec![Check::fail("token", error), unknown("permission"), unknown("quota")],
+        Ok(token) => vec![
+            Check::ok("token", from),
+            Check::of("permission", permission(client, &token, settings, clock).await.map_err(|error| about(error, is_given))),
+            quota(client.quota(&token).await),
+        ],
+    }
+}
+
+/// One record of the first hour of yesterday, for the sake of the answer alone.
+async fn permission(client: &Client, token: &Secret, settings: &Settings, clock: &Clock) -> Result<Check, CallError> {
+    let zone = &settings.zone.value;
+    let yesterday = zone.day_of(clock.now().unix_timestamp()).plus(-1);
+    let start = zone.bounds(yesterday).start;
+    let hour = Span { start, end: start + 3_600 };
+    let request = PageRequest { starttime: hour.start, endtime: hour.end, msgid: FIRST_MSGID, number: 1 };
+    let body = client.message_page(token, &request).await?;
+    decode(&body, hour).map_err(|error| error.hiding(token))?;
+    Ok(Check::ok("permission", "getmsglist answers"))
+}
+
+/// A token that WeChat refuses is another matter when kefu cannot renew it.
+fn about(error: CallError, is_given: bool) -> CallError {
+    match &error {
+        CallError::Api(refusal) if is_given && refusal.action() == Action::RenewToken => error.on_given_token(),
+        _ => error,
+    }
+}
+
+/// Not every account may ask, and a run does not need to know.
+fn quota(answer: Result<Quota, CallError>) -> Check {
+    match answer {
+        Ok(Quota { remain: 0, daily_limit, .. }) => Check::fail("quota", UsedUp(daily_limit)),
+        Ok(Quota { remain, daily_limit, .. }) => {
+            let left = format!("{remain} of {daily_limit} calls of getmsglist left today");
+            if remain < daily_limit / 10 {
+                Check::warn("quota", left, "a page of 10,000 records takes one call, and so does a day without any")
+            } else {
+                Check::ok("quota", left)
+            }
+        }
+        Err(error) => Check::warn("quota", format!("not known: {error}"), "kefu works without knowing it"),
+    }
+}

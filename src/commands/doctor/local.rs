@@ -1,0 +1,87 @@
+//! What can be looked at without the network.
+
+use super::Check;
+use crate::calendar::{Clock, DayRange, Zone};
+use crate::failure::{Class, Classified};
+use crate::lake::{Account, Lake, LakeError, Table};
+
+/// With less, a large day may not fit.
+const FREE_BYTES_LOW: u64 = 1 << 30;
+/// With less, nothing may.
+const FREE_BYTES_MIN: u64 = 16 << 20;
+
+/// The disk is not full yet, but a run would fill it.
+#[derive(Debug, thiserror::Error)]
+#[error("only {} MiB are free", .0 >> 20)]
+struct NearlyFull(u64);
+
+impl Classified for NearlyFull {
+    fn class(&self) -> Class {
+        Class::Lake
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("free some space, or choose another lake with --lake".into())
+    }
+}
+
+pub(super) fn time_zone(lake: &Lake, zone: &Zone, clock: &Clock) -> Check {
+    let now = clock.now().unix_timestamp();
+    let over = format!("{}: the last day that is over is {}", zone.name(), zone.day_of(now).plus(-1));
+    let found = || {
+        lake.require_zone(zone.name())?;
+        Ok::<_, LakeError>(match lake.zone()? {
+            Some(_) => Check::ok("time zone", format!("{over}; the lake's days are cut in the same zone")),
+            None => Check::ok("time zone", format!("{over}; the lake has no days yet, and will keep this zone")),
+        })
+    };
+    Check::of("time zone", found())
+}
+
+pub(super) fn disk(lake: &Lake) -> Check {
+    match lake.disk_space() {
+        Err(error) => Check::fail("disk", error),
+        Ok(disk) if disk.free_bytes < FREE_BYTES_MIN => Check::fail("disk", NearlyFull(disk.free_bytes)),
+        Ok(disk) if disk.free_bytes < FREE_BYTES_LOW => {
+            Check::warn("disk", format!("writable, {} MiB free", disk.free_bytes >> 20), "free some space: a large day may not fit")
+        }
+        Ok(disk) => Check::ok("disk", format!("writable, {} GiB free", disk.free_bytes >> 30)),
+    }
+}
+
+pub(super) fn lake(lake: &Lake) -> Check {
+    if !lake.root().exists() {
+        return Check::ok("lake", "not there yet: `kefu run` makes it");
+    }
+    let found = || {
+        let strays = lake.strays()?;
+        if let Some(first) = strays.first() {
+            let found = format!("{} below the tables' folders that kefu did not put there, for instance {}", strays.len(), first.display());
+            return Ok(Check::warn("lake", found, "move them away: DuckDB and Polars read whatever is in a table's folder"));
+        }
+        let accounts = lake.accounts()?.into_iter().map(|name| held(lake, name)).collect::<Result<Vec<_>, _>>()?;
+        Ok::<_, LakeError>(match accounts.as_slice() {
+            [] => Check::ok("lake", "no days yet"),
+            accounts => Check::ok("lake", accounts.join("; ")),
+        })
+    };
+    Check::of("lake", found())
+}
+
+/// An account with its days.
+fn held(lake: &Lake, name: String) -> Result<String, LakeError> {
+    let Ok(account) = Account::new(name.clone()) else { return Ok(name) };
+    let days = lake.days(Table::Messages, &account)?;
+    Ok(match (days.first(), days.last()) {
+        (Some(first), Some(last)) => format!("{name}: {} days in {}", days.len(), DayRange { first: *first, last: *last }),
+        _ => name,
+    })
+}
+
+pub(super) fn lock(lake: &Lake) -> Check {
+    match lake.holder() {
+        Ok(None) => Check::ok("lock", "nobody holds the lake"),
+        Ok(Some(holder)) => Check::warn("lock", format!("held by {holder}"), "a run is going on; another one would end with 75"),
+        Err(error) => Check::fail("lock", error),
+    }
+}

@@ -1,0 +1,129 @@
+//! `kefu doctor`: what is set and from where, and whether it works.
+
+mod api;
+mod local;
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::wait_for;
+use crate::calendar::Clock;
+use crate::cli::{GlobalArgs, OutputFormat};
+use crate::failure::{Class, Failure};
+use crate::lake::Lake;
+use crate::settings::{self, Listed, Settings};
+use crate::telemetry;
+
+/// How something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Ok,
+    /// kefu works, but somebody should know.
+    Warn,
+    /// kefu cannot work.
+    Fail,
+}
+
+/// Something that was looked at. As JSON, part of kefu's contract.
+#[derive(Debug, Serialize)]
+struct Check {
+    check: &'static str,
+    /// Where it is about one account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
+    state: State,
+    /// What was found.
+    finding: String,
+    /// What to do about it.
+    advice: Option<String>,
+    /// The class of the failure.
+    class: Option<Class>,
+}
+
+impl Check {
+    fn ok(check: &'static str, finding: impl Into<String>) -> Self {
+        Self { check, account: None, state: State::Ok, finding: finding.into(), advice: None, class: None }
+    }
+
+    fn warn(check: &'static str, finding: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { state: State::Warn, advice: Some(advice.into()), ..Self::ok(check, finding) }
+    }
+
+    fn fail(check: &'static str, failure: impl Into<Failure>) -> Self {
+        let failure = failure.into();
+        let finding = failure.to_string();
+        Self { state: State::Fail, advice: failure.hint, class: Some(failure.class), ..Self::ok(check, finding) }
+    }
+
+    /// What was found, or why it could not be.
+    fn of<E: Into<Failure>>(check: &'static str, found: Result<Self, E>) -> Self {
+        found.unwrap_or_else(|error| Self::fail(check, error))
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Examination {
+    command: &'static str,
+    settings: Vec<Listed>,
+    checks: Vec<Check>,
+    /// The class of the worst failure; null when nothing fails.
+    worst: Option<Class>,
+}
+
+pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
+    let (settings, checks) = match Settings::resolve(&global.flags(), &settings::environment) {
+        Ok(settings) => (settings.listed(), examine(&settings)?),
+        Err(error) => (Vec::new(), vec![Check::fail("settings", error)]),
+    };
+    let worst = checks.iter().filter_map(|check| check.class).max_by_key(|class| class.severity());
+    let examination = Examination { command: "doctor", settings, checks, worst };
+    telemetry::print_result(&match global.output {
+        OutputFormat::Json => json!(examination).to_string(),
+        OutputFormat::Table => examination.in_words(),
+    })?;
+    Ok(worst)
+}
+
+/// What is on this machine first, then what WeChat says.
+fn examine(settings: &Settings) -> Result<Vec<Check>, Failure> {
+    let lake = Lake::at(&settings.lake.value);
+    let clock = Clock::System;
+    let mut checks =
+        vec![local::time_zone(&lake, &settings.zone.value, &clock), local::disk(&lake), local::lake(&lake), local::lock(&lake)];
+    checks.extend(wait_for(async { Ok(api::examine(settings, &clock).await) })?);
+    Ok(checks)
+}
+
+impl Examination {
+    fn in_words(&self) -> String {
+        let mut lines = Vec::new();
+        let titles: Vec<String> = self.settings.iter().map(|listed| titled(listed.name, listed.account.as_deref())).collect();
+        let widest = |texts: &mut dyn Iterator<Item = &str>| texts.map(|text| text.chars().count()).max().unwrap_or(0);
+        let name_width = widest(&mut titles.iter().map(String::as_str));
+        // A long path must not push the origins of all others away.
+        let value_width = widest(&mut self.settings.iter().map(|listed| listed.value.as_str())).min(40);
+        for (title, listed) in titles.iter().zip(&self.settings) {
+            lines.push(format!("{title:<name_width$}  {:<value_width$}  {}", listed.value, listed.origin));
+        }
+        if !lines.is_empty() {
+            lines.push(String::new());
+        }
+        let titles: Vec<String> = self.checks.iter().map(|check| titled(check.check, check.account.as_deref())).collect();
+        let title_width = widest(&mut titles.iter().map(String::as_str));
+        for (title, check) in titles.iter().zip(&self.checks) {
+            let state = match check.state {
+                State::Ok => "ok",
+                State::Warn => "warn",
+                State::Fail => "FAIL",
+            };
+            lines.push(format!("{state:<4}  {title:<title_width$}  {}", check.finding));
+            lines.extend(check.advice.iter().map(|advice| format!("      {:<title_width$}  → {advice}", "")));
+        }
+        lines.join("\n")
+    }
+}
+
+fn titled(name: &str, account: Option<&str>) -> String {
+    account.map_or_else(|| name.to_owned(), |account| format!("{account}: {name}"))
+}

@@ -1,0 +1,108 @@
+//! A command's work for each account in turn. One account that fails does not keep the others from their turn.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::cli::OutputFormat;
+use crate::failure::{Class, Failure};
+use crate::settings::Settings;
+use crate::telemetry::{self, OutputError};
+
+/// What a command shows of one account. As JSON it is part of kefu's contract.
+pub(super) trait Report: Serialize {
+    fn in_words(&self) -> String;
+
+    /// Says on stderr what went wrong, beside what the result says.
+    fn show_failures(&self) {}
+}
+
+/// What came of one account.
+pub(super) struct Outcome<R> {
+    pub report: R,
+    /// The class of what did not succeed and is in the report.
+    pub class: Option<Class>,
+    /// What kept the work from its end.
+    pub failure: Option<Failure>,
+}
+
+impl<R> From<R> for Outcome<R> {
+    fn from(report: R) -> Self {
+        Self { report, class: None, failure: None }
+    }
+}
+
+/// Does the work for each account of the settings. With one of them, shows its report; with several, in words those of each as it comes, and as JSON
+/// one object with all of them. The class is that of what did not succeed: [`Class::Partial`], if something else did.
+///
+/// # Errors
+/// With one account, what failed; with several, only when the result cannot be shown.
+pub(super) fn in_turn<R: Report>(
+    command: &'static str,
+    settings: &Settings,
+    format: OutputFormat,
+    work: impl Fn(&Settings) -> Result<Outcome<R>, Failure>,
+) -> Result<Option<Class>, Failure> {
+    let accounts: Vec<Settings> = settings.each_account().collect();
+    if let [settings] = accounts.as_slice() {
+        let Outcome { report, class, failure } = work(settings)?;
+        report.show_failures();
+        telemetry::print_result(&match format {
+            OutputFormat::Json => json!(report).to_string(),
+            OutputFormat::Table => report.in_words(),
+        })?;
+        return failure.map_or(Ok(class), Err);
+    }
+    let mut classes = Vec::new();
+    let mut objects = Vec::new();
+    // A result that cannot be shown is no reason to do less.
+    let mut shown: Result<(), OutputError> = Ok(());
+    for settings in &accounts {
+        let account = settings.account()?;
+        tracing::info!(event = "account_begun", account = %account);
+        let (report, class, failure) = match work(settings) {
+            Ok(Outcome { report, class, failure }) => (Some(report), class, failure),
+            Err(failure) => (None, None, Some(failure)),
+        };
+        if let Some(report) = &report {
+            report.show_failures();
+            if format == OutputFormat::Table {
+                shown = shown.and(telemetry::print_result(&format!("{}\n", report.in_words())));
+            }
+        }
+        let mut object = report.map_or_else(|| json!({ "command": command, "account": account }), |report| json!(report));
+        if let (Some(failure), Value::Object(object)) = (&failure, &mut object) {
+            object.insert("failure".to_owned(), json!(failure));
+        }
+        objects.push(object);
+        classes.push(failure.as_ref().map(|failure| failure.class).or(class));
+        if let Some(failure) = failure {
+            telemetry::print_failure(&failure.during(format!("the account {account} failed")));
+        }
+    }
+    if format == OutputFormat::Json {
+        shown = shown.and(telemetry::print_result(&json!({ "accounts": objects }).to_string()));
+    }
+    shown?;
+    Ok(class_of_all(&classes))
+}
+
+/// The class of several: the worst, unless something succeeded.
+fn class_of_all(classes: &[Option<Class>]) -> Option<Class> {
+    let worst = classes.iter().flatten().copied().max_by_key(|class| class.severity())?;
+    let is_something_there = classes.iter().any(|class| matches!(class, None | Some(Class::Partial)));
+    Some(if is_something_there { Class::Partial } else { worst })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_that_failed_are_partial_and_all_that_failed_are_the_worst() {
+        use Class::{Partial, Refused, Unavailable};
+        assert_eq!(class_of_all(&[None, None]), None);
+        assert_eq!(class_of_all(&[None, Some(Refused)]), Some(Partial));
+        assert_eq!(class_of_all(&[Some(Partial), Some(Refused)]), Some(Partial));
+        assert_eq!(class_of_all(&[Some(Refused), Some(Unavailable)]), Some(Refused));
+    }
+}

@@ -1,0 +1,92 @@
+//! What surrounds the work for each account in an unattended run: its entry in the history of runs, the figures for Prometheus, and what is left to do
+//! when the process is told to stop.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::in_turn::Outcome;
+use crate::calendar::Clock;
+use crate::failure::{Class, Failure};
+use crate::lake::Lake;
+use crate::operations::{History, RunRecord, write_textfile};
+use crate::settings::Settings;
+use crate::signals;
+use crate::telemetry;
+
+/// A command that is run unattended.
+#[derive(Clone, Debug)]
+pub(super) struct Operated {
+    command: &'static str,
+    clock: Clock,
+    textfile: Option<PathBuf>,
+    /// How the work for each account ended.
+    ended: Arc<Mutex<Vec<RunRecord>>>,
+}
+
+impl Operated {
+    pub(super) fn begin(command: &'static str, textfile: Option<PathBuf>) -> Self {
+        Self { command, clock: Clock::System, textfile, ended: Arc::default() }
+    }
+
+    /// Does the work for one account with the lake held, and enters how it went.
+    pub(super) fn account<R>(
+        &self,
+        settings: &Settings,
+        work: impl FnOnce(&Lake, &History) -> Result<Outcome<R>, Failure>,
+    ) -> Result<Outcome<R>, Failure> {
+        let lake = Lake::at(&settings.lake.value);
+        let account = settings.account()?;
+        let history = History::new(self.command, &lake, &account, settings.zone.value.name(), &self.clock);
+        let outcome = self.hold_and_work(&lake, &history, work);
+        let (class, failure) = match &outcome {
+            Ok(outcome) => (outcome.class, outcome.failure.as_ref()),
+            Err(failure) => (None, Some(failure)),
+        };
+        self.note(history.end(class, failure));
+        outcome
+    }
+
+    fn hold_and_work<R>(
+        &self,
+        lake: &Lake,
+        history: &History,
+        work: impl FnOnce(&Lake, &History) -> Result<Outcome<R>, Failure>,
+    ) -> Result<Outcome<R>, Failure> {
+        let _lock = lake.hold()?;
+        let _at_the_end = {
+            let (operated, history, lake) = (self.clone(), history.clone(), lake.clone());
+            signals::on_leaving(move |exit_code| {
+                operated.note(history.stopped(exit_code));
+                operated.write_figures();
+                // What cannot be cleared, the next run clears.
+                let _ = lake.clear_staging();
+            })
+        };
+        history.enter()?;
+        work(lake, history)
+    }
+
+    /// Writes the figures, whatever the outcome.
+    pub(super) fn end(self, outcome: Result<Option<Class>, Failure>) -> Result<Option<Class>, Failure> {
+        let is_unknown = self.ended.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        if let (Err(failure), true) = (&outcome, is_unknown) {
+            // It did not come to any account.
+            self.note(RunRecord::failed(self.command, failure, &self.clock));
+        }
+        self.write_figures();
+        outcome
+    }
+
+    fn note(&self, record: RunRecord) {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+    }
+
+    fn write_figures(&self) {
+        let Some(path) = &self.textfile else { return };
+        let records = self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Err(error) = write_textfile(path, &records, self.clock.now()) {
+            // The run is what it is; that its figures are missing shows in that they grow old.
+            telemetry::print_failure(&error.into());
+        }
+    }
+}

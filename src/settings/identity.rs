@@ -1,0 +1,240 @@
+//! Who kefu is towards WeChat: the name of an account, and what proves that it is ours.
+
+use std::path::{Path, PathBuf};
+
+use super::file::AccountTable;
+use super::{Origin, Setting, SettingsError, Sources};
+use crate::lake::Account;
+use crate::wechat::{Credential, Secret, TokenCommand};
+
+/// One account: the one of flat settings, of which anything may be missing, or one of `[[accounts]]`.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    pub account: Option<Setting<Account>>,
+    pub appid: Option<Setting<String>>,
+    pub secret: Option<Setting<SecretSource>>,
+    pub access_token: Option<Setting<SecretSource>>,
+}
+
+/// Where a secret is. It is looked at when it is needed, and not by commands that call nobody.
+#[derive(Clone, Debug)]
+pub(super) enum SecretSource {
+    Value(Secret),
+    File(PathBuf),
+    /// What the environment has under the name that a settings file gives. The name is no more shown than a secret, which somebody may have
+    /// written in its place.
+    Variable(Option<Secret>),
+    /// For tokens only.
+    Command(TokenCommand),
+}
+
+impl Setting<SecretSource> {
+    fn read(&self) -> Result<Secret, SettingsError> {
+        let wrong = |reason: &str| SettingsError::Wrong { origin: self.origin.clone(), reason: reason.into() };
+        let text = match &self.value {
+            SecretSource::Value(secret) | SecretSource::Variable(Some(secret)) => secret.expose().to_owned(),
+            SecretSource::Variable(None) => return Err(wrong("the environment has no variable of that name")),
+            SecretSource::Command(_) => return Err(wrong("a command gives tokens, and no secret")),
+            SecretSource::File(path) => fs_err::read_to_string(path).map_err(|error| wrong(&error.to_string()))?,
+        };
+        // A line's end is easily copied along.
+        match text.trim() {
+            "" => Err(wrong("it is empty")),
+            secret => Ok(Secret::new(secret.to_owned())),
+        }
+    }
+
+    /// Where the secret is, and never what it is.
+    pub(super) fn in_words(&self) -> String {
+        match &self.value {
+            SecretSource::Value(_) | SecretSource::Variable(Some(_)) => "(set)".into(),
+            SecretSource::Variable(None) => "(not set)".into(),
+            SecretSource::File(path) => format!("(in {})", path.display()),
+            SecretSource::Command(command) => format!("(printed by {})", command.program().display()),
+        }
+    }
+}
+
+impl Identity {
+    /// The name used for files: the configured one, else the app id.
+    pub(super) fn name(&self) -> Result<Account, SettingsError> {
+        if let Some(account) = &self.account {
+            return Ok(account.value.clone());
+        }
+        let appid = self.appid.clone().ok_or(SettingsError::Missing {
+            what: "the account",
+            remedy: "set KEFU_APPID (the developer id of the Official Account), or KEFU_ACCOUNT to name its files otherwise",
+        })?;
+        Ok(appid.try_map(Account::new)?.value)
+    }
+
+    pub(super) fn credential(&self) -> Result<Credential, SettingsError> {
+        // A secret in the environment goes before a token in the file.
+        let is_closer = |secret: &Setting<SecretSource>, token: &Setting<SecretSource>| {
+            matches!((&secret.origin, &token.origin), (Origin::Environment(_), Origin::File { .. }))
+        };
+        let token = self.access_token.as_ref().filter(|token| !self.secret.as_ref().is_some_and(|secret| is_closer(secret, token)));
+        match (token, &self.appid, &self.secret) {
+            (Some(Setting { value: SecretSource::Command(command), .. }), _, _) => Ok(Credential::Command(command.clone())),
+            (Some(token), _, _) => Ok(Credential::AccessToken(token.read()?)),
+            (None, Some(appid), Some(secret)) => Ok(Credential::AppSecret { appid: appid.value.clone(), secret: secret.read()? }),
+            (None, None, _) => Err(SettingsError::Missing {
+                what: "the app id",
+                remedy: "set KEFU_APPID and KEFU_SECRET, or KEFU_ACCESS_TOKEN if another service manages the token; `kefu demo` needs neither",
+            }),
+            (None, Some(_), None) => Err(SettingsError::Missing {
+                what: "the secret",
+                remedy: "set KEFU_SECRET in the environment, or `secret_file` in kefu.toml; there is no flag for it, because flags are visible to other users",
+            }),
+        }
+    }
+}
+
+/// The variables that tell of a single account. KEFU_ACCOUNT, which names that one, picks one of several.
+const SINGLE_ACCOUNT: [&str; 3] = ["KEFU_APPID", "KEFU_SECRET", "KEFU_ACCESS_TOKEN"];
+
+impl Sources<'_> {
+    /// The accounts that there are, in the order of the file.
+    pub(super) fn identities(&self) -> Result<Vec<Identity>, SettingsError> {
+        let tables = &self.file.values.accounts;
+        if tables.is_empty() {
+            return Ok(vec![self.single()?]);
+        }
+        self.refuse_single()?;
+        let identities = tables.iter().map(|table| self.one_of_several(table)).collect::<Result<Vec<_>, _>>()?;
+        for (position, identity) in identities.iter().enumerate() {
+            let others = || identities.iter().take(position);
+            let appid = |identity: &Identity| identity.appid.as_ref().map(|appid| appid.value.clone());
+            let name = identity.name()?;
+            if others().any(|other| other.name().is_ok_and(|other| other == name)) {
+                return Err(self.wrong("accounts", format!("two accounts have the name {name}, and would overwrite each other's files")));
+            }
+            if others().any(|other| appid(other).is_some() && appid(other) == appid(identity)) {
+                return Err(self.wrong("accounts", format!("{name} has the app id of another account")));
+            }
+        }
+        Ok(identities)
+    }
+
+    /// The identities that were picked by name; all of them, if none was.
+    pub(super) fn pick(&self, flags: &[String], identities: Vec<Identity>) -> Result<Vec<Identity>, SettingsError> {
+        let in_environment = || Some((vec![(self.environment)("KEFU_ACCOUNT")?], Origin::Environment("KEFU_ACCOUNT")));
+        let picked = match flags {
+            [] if self.file.values.accounts.is_empty() => None,
+            [] => in_environment(),
+            flags => Some((flags.to_vec(), Origin::Flag("--account"))),
+        };
+        let Some((picked, origin)) = picked else { return Ok(identities) };
+        let names: Vec<String> = identities.iter().filter_map(|identity| Some(identity.name().ok()?.to_string())).collect();
+        if let Some(unknown) = picked.iter().find(|name| !names.contains(name)) {
+            let there_are = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            let reason = format!("the settings have no account `{}`; there are: {there_are}", unknown.escape_debug());
+            return Err(SettingsError::Wrong { origin, reason });
+        }
+        Ok(identities.into_iter().zip(names).filter(|(_, name)| picked.contains(name)).map(|(identity, _)| identity).collect())
+    }
+
+    /// The account of flat settings.
+    fn single(&self) -> Result<Identity, SettingsError> {
+        let values = &self.file.values;
+        let command = || self.command("access_token_command", values.access_token_command.as_ref());
+        Ok(Identity {
+            account: self
+                .text(("", None), "KEFU_ACCOUNT", ("account", &values.account))
+                .map(|text| text.try_map(Account::new))
+                .transpose()?,
+            appid: self.text(("", None), "KEFU_APPID", ("appid", &values.appid)),
+            secret: self.secret("KEFU_SECRET", ("secret", &values.secret), ("secret_file", &values.secret_file)),
+            access_token: self
+                .secret("KEFU_ACCESS_TOKEN", ("access_token", &values.access_token), ("access_token_file", &values.access_token_file))
+                .or_else(command),
+        })
+    }
+
+    /// Flat settings beside `[[accounts]]` would be ignored, or go before all of them: neither is what somebody meant.
+    fn refuse_single(&self) -> Result<(), SettingsError> {
+        if let Some(key) = self.file.values.single_account_key() {
+            return Err(self.wrong(key, "there are `[[accounts]]`, so move it into one of them".to_owned()));
+        }
+        let is_referred_to = |variable: &&str| {
+            let names = |table: &AccountTable| [table.secret_env.clone(), table.access_token_env.clone()];
+            self.file.values.accounts.iter().flat_map(names).flatten().any(|name| name == *variable)
+        };
+        match SINGLE_ACCOUNT.into_iter().find(|variable| (self.environment)(variable).is_some() && !is_referred_to(variable)) {
+            Some(variable) => Err(SettingsError::Wrong {
+                origin: Origin::Environment(variable),
+                reason: format!(
+                    "it tells of a single account, and {} of several: unset it, or refer to it there with `secret_env` or `access_token_env`",
+                    self.file.path.display()
+                ),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn one_of_several(&self, table: &AccountTable) -> Result<Identity, SettingsError> {
+        let Some(name) = table.name.as_ref().or(table.appid.as_ref()) else {
+            return Err(self.wrong("accounts", "an account has neither a `name` nor an `appid`".to_owned()));
+        };
+        let key = |key: &str| format!("accounts.{name}.{key}");
+        let account = Setting { value: name.clone(), origin: self.in_file(if table.name.is_some() { key("name") } else { key("appid") }) };
+        let ways = [
+            self.variable(key("secret_env"), table.secret_env.as_ref()),
+            self.path(key("secret_file"), table.secret_file.as_ref()),
+            self.variable(key("access_token_env"), table.access_token_env.as_ref()),
+            self.path(key("access_token_file"), table.access_token_file.as_ref()),
+            self.command(key("access_token_command"), table.access_token_command.as_ref()),
+        ];
+        if ways.iter().flatten().count() != 1 {
+            let reason =
+                "it needs just one of `secret_env`, `secret_file`, `access_token_env`, `access_token_file` and `access_token_command`";
+            return Err(self.wrong(format!("accounts.{name}"), reason.to_owned()));
+        }
+        let [secret_variable, secret_file, token_variable, token_file, token_command] = ways;
+        let secret = secret_variable.or(secret_file);
+        if secret.is_some() && table.appid.is_none() {
+            return Err(self.wrong(format!("accounts.{name}"), "a secret needs the `appid` that it belongs to".to_owned()));
+        }
+        Ok(Identity {
+            account: Some(account.try_map(Account::new)?),
+            appid: table.appid.clone().map(|value| Setting { value, origin: self.in_file(key("appid")) }),
+            secret,
+            access_token: token_variable.or(token_file).or(token_command),
+        })
+    }
+
+    fn secret(
+        &self,
+        variable: &'static str,
+        (key, filed): (&'static str, &Option<Secret>),
+        (path_key, path): (&'static str, &Option<PathBuf>),
+    ) -> Option<Setting<SecretSource>> {
+        let value = |secret: Secret, origin: Origin| Setting { value: SecretSource::Value(secret), origin };
+        (self.environment)(variable)
+            .map(|secret| value(Secret::new(secret), Origin::Environment(variable)))
+            .or_else(|| filed.clone().map(|secret| value(secret, self.in_file(key))))
+            .or_else(|| self.path(path_key, path.as_ref()))
+    }
+
+    fn variable(&self, key: String, name: Option<&String>) -> Option<Setting<SecretSource>> {
+        let value = SecretSource::Variable((self.environment)(name?).map(Secret::new));
+        Some(Setting { value, origin: self.in_file(key) })
+    }
+
+    fn path(&self, key: impl Into<String>, path: Option<&PathBuf>) -> Option<Setting<SecretSource>> {
+        Some(Setting { value: SecretSource::File(self.folder().join(path?)), origin: self.in_file(key) })
+    }
+
+    fn command(&self, key: impl Into<String>, command: Option<&TokenCommand>) -> Option<Setting<SecretSource>> {
+        Some(Setting { value: SecretSource::Command(command?.clone().beside(self.folder())), origin: self.in_file(key) })
+    }
+
+    /// A relative path is relative to the settings file, not to wherever kefu was started.
+    fn folder(&self) -> &Path {
+        self.file.path.parent().unwrap_or(Path::new(""))
+    }
+
+    fn wrong(&self, key: impl Into<String>, reason: String) -> SettingsError {
+        SettingsError::Wrong { origin: self.in_file(key), reason }
+    }
+}

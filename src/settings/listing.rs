@@ -1,0 +1,75 @@
+//! Every setting with its origin, for `kefu doctor`.
+
+use serde::Serialize;
+
+use super::{Setting, Settings, Sources};
+
+/// A setting as it is shown. Of a secret it says where it comes from and that it is there, and nothing else.
+#[derive(Clone, Debug, Serialize)]
+pub struct Listed {
+    /// The account that it is about, when there is a choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    pub name: &'static str,
+    pub value: String,
+    pub origin: String,
+}
+
+impl Listed {
+    fn new(name: &'static str, value: impl ToString, origin: impl ToString) -> Self {
+        Self { account: None, name, value: value.to_string(), origin: origin.to_string() }
+    }
+
+    fn of<T: ToString>(name: &'static str, setting: &Setting<T>) -> Self {
+        Self::new(name, setting.value.to_string(), &setting.origin)
+    }
+}
+
+impl Settings {
+    /// Every setting, those of the accounts last.
+    pub fn listed(&self) -> Vec<Listed> {
+        let mut listed = vec![
+            Listed::of("config", &self.config),
+            Listed::new("lake", self.lake.value.display(), &self.lake.origin),
+            Listed::new("timezone", self.zone.value.name(), &self.zone.origin),
+            Listed::new("base_url", self.base_url.value.url(), &self.base_url.origin),
+            Listed::of("lookback", &self.lookback),
+            Listed::of("concurrency", &self.concurrency),
+        ];
+        listed.extend(self.metrics_listed.iter().cloned());
+        for identity in &self.identities {
+            let name = identity.name().ok().map(|name| name.to_string()).filter(|_| self.identities.len() > 1);
+            let own = [
+                identity.account.as_ref().map(|account| Listed::of("account", account)),
+                identity.appid.as_ref().map(|appid| Listed::of("appid", appid)),
+                identity.secret.as_ref().map(|secret| Listed::new("secret", secret.in_words(), &secret.origin)),
+                identity.access_token.as_ref().map(|token| Listed::new("access_token", token.in_words(), &token.origin)),
+            ];
+            listed.extend(own.into_iter().flatten().map(|listed| Listed { account: name.clone(), ..listed }));
+        }
+        listed
+    }
+}
+
+impl Sources<'_> {
+    /// The rules for the metrics, which are in the file or nowhere.
+    pub(super) fn metrics_listed(&self, parameters: &crate::metrics::Parameters) -> Vec<Listed> {
+        let metrics = &self.file.values.metrics;
+        let listed = |name: &'static str, value: String, is_filed: bool| {
+            let origin = if is_filed { self.in_file(name) } else { super::Origin::Default };
+            Listed::new(name, value, origin)
+        };
+        let rules = match parameters.auto_reply.len() {
+            0 => "none".to_owned(),
+            1 => "1 rule".to_owned(),
+            count => format!("{count} rules"),
+        };
+        let hours = if parameters.business_hours.is_some() { "a schedule" } else { "none" };
+        vec![
+            listed("metrics.session_gap", format!("{} s", parameters.session_gap), metrics.session_gap.is_some()),
+            listed("metrics.reply_window", format!("{} s", parameters.reply_window), metrics.reply_window.is_some()),
+            listed("metrics.auto_reply", rules, !metrics.auto_reply.is_empty()),
+            listed("metrics.business_hours", hours.to_owned(), metrics.business_hours.is_some()),
+        ]
+    }
+}

@@ -1,0 +1,224 @@
+//! A token from a program of the user's: for teams whose tokens one service manages.
+
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::Secret;
+use crate::failure::{Class, Classified};
+
+/// How long the program may take.
+const LIMIT: Duration = Duration::from_secs(30);
+/// How often to look whether it has ended.
+const GLANCE: Duration = Duration::from_millis(20);
+/// More than any token needs.
+const TOKEN_BYTES_MAX: usize = 8 << 10;
+/// More is not read.
+const OUTPUT_BYTES_MAX: u64 = 16 << 10;
+
+/// A program with its arguments; what it prints is the token. It is run without a shell, and nothing that it prints is shown, nor are its arguments.
+#[derive(Clone, Deserialize)]
+#[serde(try_from = "Written")]
+pub struct TokenCommand {
+    program: PathBuf,
+    arguments: Vec<String>,
+    limit: Duration,
+}
+
+/// A command as it may be written. serde's own message about another type would quote the value.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Words(Vec<String>),
+    Other(serde::de::IgnoredAny),
+}
+
+impl TryFrom<Written> for TokenCommand {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        const FORM: &str = "a command is written as a list of strings, the program first: [\"program\", \"argument\"]";
+        let Written::Words(words) = written else { return Err(FORM) };
+        let mut words = words.into_iter();
+        let program = words.next().filter(|program| !program.is_empty()).ok_or(FORM)?;
+        Ok(Self { program: program.into(), arguments: words.collect(), limit: LIMIT })
+    }
+}
+
+/// Why there is no token. Shows neither the arguments nor the output.
+#[derive(Debug, thiserror::Error)]
+#[error("the command `{}` gives no token: {why}", program.display())]
+pub struct TokenCommandError {
+    program: PathBuf,
+    why: Why,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Why {
+    #[error("it cannot be run ({0})")]
+    CannotRun(std::io::Error),
+    #[error("it ended with {0}")]
+    Ended(ExitStatus),
+    #[error("it took longer than {} s", .0.as_secs())]
+    TookTooLong(Duration),
+    #[error("what it prints is not one word of plain characters")]
+    NotAToken,
+}
+
+impl TokenCommandError {
+    /// Whether the service behind the program may be back a little later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self.why, Why::Ended(_) | Why::TookTooLong(_))
+    }
+}
+
+impl Classified for TokenCommandError {
+    fn class(&self) -> Class {
+        if self.is_transient() { Class::Unavailable } else { Class::Settings }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(
+            match self.why {
+                Why::CannotRun(_) => {
+                    "check `access_token_command`: its first word is a program, run without a shell; a path in it is relative to kefu.toml"
+                }
+                Why::NotAToken => "see to it that `access_token_command` prints the token and nothing else; what it prints is never shown",
+                _ => "run the command by hand to see what it says; kefu does not show it, because it could hold the token",
+            }
+            .to_owned(),
+        )
+    }
+}
+
+impl TokenCommand {
+    /// The same command, its program looked for in `folder` where it is written as a relative path and not as a bare name.
+    #[must_use]
+    pub fn beside(self, folder: &Path) -> Self {
+        let is_path = self.program.components().count() > 1;
+        if is_path { Self { program: folder.join(&self.program), ..self } } else { self }
+    }
+
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Runs the program and takes what it prints, without space around it.
+    ///
+    /// # Errors
+    /// When it cannot be run, takes too long, fails, or prints something that cannot be a token.
+    pub async fn token(&self) -> Result<Secret, TokenCommandError> {
+        let failed = |why| TokenCommandError { program: self.program.clone(), why };
+        let (status, output) = self.run().await.map_err(failed)?;
+        if !status.success() {
+            return Err(failed(Why::Ended(status)));
+        }
+        match output.trim_ascii() {
+            token if !token.is_empty() && token.len() <= TOKEN_BYTES_MAX && token.iter().all(u8::is_ascii_graphic) => {
+                Ok(Secret::new(String::from_utf8_lossy(token).into_owned()))
+            }
+            _ => Err(failed(Why::NotAToken)),
+        }
+    }
+
+    async fn run(&self) -> Result<(ExitStatus, Vec<u8>), Why> {
+        let deadline = Instant::now() + self.limit;
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().map_err(Why::CannotRun)?;
+        let output = read_aside(&mut child).map_err(Why::CannotRun)?;
+        let status = loop {
+            if let Some(status) = child.try_wait().map_err(Why::CannotRun)? {
+                break status;
+            }
+            if Instant::now() >= deadline {
+                // It may have ended by itself in the meantime, which is as well.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(Why::TookTooLong(self.limit));
+            }
+            tokio::time::sleep(GLANCE).await;
+        };
+        // A child of its own that lives on may still hold the pipe.
+        match tokio::time::timeout_at(deadline, output).await {
+            Ok(output) => Ok((status, output.unwrap_or_default())),
+            Err(_) => Err(Why::TookTooLong(self.limit)),
+        }
+    }
+}
+
+/// Reads what a child prints in a thread of its own, so that neither waits for the other. No task of the runtime's, which would wait for it in the end.
+fn read_aside(child: &mut Child) -> std::io::Result<oneshot::Receiver<Vec<u8>>> {
+    let (sender, receiver) = oneshot::channel();
+    let stdout = child.stdout.take();
+    std::thread::Builder::new().name("token command".into()).spawn(move || {
+        let mut output = Vec::new();
+        // What could not be read is missing from the token, and then it is not one.
+        let _ = stdout.map(|stdout| stdout.take(OUTPUT_BYTES_MAX).read_to_end(&mut output));
+        let _ = sender.send(output);
+    })?;
+    Ok(receiver)
+}
+
+impl fmt::Debug for TokenCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenCommand({}, {} arguments)", self.program.display(), self.arguments.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> TokenCommand {
+        TokenCommand::try_from(Written::Words(["/bin/sh", "-c", script].map(str::to_owned).into())).unwrap()
+    }
+
+    fn token(command: &TokenCommand) -> Result<Secret, TokenCommandError> {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(command.token())
+    }
+
+    #[test]
+    fn what_it_prints_is_the_token_without_space_around_it() {
+        assert_eq!(token(&shell("echo; echo ' 57_abc-DEF '")).unwrap().expose(), "57_abc-DEF");
+    }
+
+    #[test]
+    fn what_goes_wrong_is_told_without_arguments_and_output() {
+        for (script, class, told) in [
+            ("echo hunter2; echo hunter2 >&2; exit 3", Class::Unavailable, "it ended with exit status: 3"),
+            ("echo error: hunter2 is unknown", Class::Settings, "is not one word"),
+            ("true hunter2", Class::Settings, "is not one word"),
+        ] {
+            let command = shell(script);
+            let error = token(&command).unwrap_err();
+            assert_eq!(error.class(), class);
+            assert!(error.to_string().contains(told), "{error}");
+            assert!(!format!("{error} {error:?} {command:?} {}", error.hint().unwrap()).contains("hunter2"));
+        }
+        let absent = TokenCommand { program: "/nowhere/token".into(), ..shell("") };
+        assert_eq!(token(&absent).unwrap_err().class(), Class::Settings);
+    }
+
+    #[test]
+    fn one_that_does_not_end_is_ended() {
+        assert!(token(&shell("exec cat /dev/zero")).is_err());
+        let command = TokenCommand { limit: Duration::from_millis(50), ..shell("exec tail -f /dev/null") };
+        assert!(token(&command).unwrap_err().to_string().contains("took longer"));
+    }
+
+    #[test]
+    fn a_path_is_relative_to_the_settings_file_and_a_bare_name_is_looked_up() {
+        let beside = |program: &str| TokenCommand { program: program.into(), ..shell("") }.beside(Path::new("/etc/kefu")).program;
+        assert_eq!(beside("bin/token"), Path::new("/etc/kefu/bin/token"));
+        assert_eq!(beside("./token"), Path::new("/etc/kefu/./token"));
+        assert_eq!(beside("token"), Path::new("token"));
+        assert_eq!(beside("/opt/token"), Path::new("/opt/token"));
+    }
+}

@@ -1,0 +1,113 @@
+//! What a run leaves for whoever operates it.
+
+use std::path::PathBuf;
+use std::process::Output;
+
+use kefu::simulator::{Generated, GeneratorOptions, Simulator};
+use serde_json::Value;
+
+use crate::world::{World, files};
+
+const RANGE: [&str; 4] = ["--from", "2024-05-13", "--to", "2024-05-15"];
+
+fn generated() -> Generated {
+    Generated::new(GeneratorOptions { first_day: "2024-05-13".parse().unwrap(), days: 3, messages_per_day: 50, seed: 1 })
+}
+
+fn run(world: &World, simulator: &Simulator, verb: &str, more: &[&str]) -> Output {
+    world.kefu(simulator, &[&[verb], more].concat())
+}
+
+/// The history, oldest first.
+fn history(world: &World) -> Vec<Value> {
+    let mut runs: Vec<Value> = files(&world.lake_folder().join("_kefu/runs"))
+        .into_iter()
+        .map(|path| serde_json::from_slice(&fs_err::read(path).unwrap()).unwrap())
+        .collect();
+    runs.sort_by_key(|run| run["started_at"].as_str().unwrap().to_owned());
+    runs
+}
+
+#[test]
+fn every_run_has_its_place_in_the_history() {
+    let world = World::new();
+    let simulator = world.simulate(generated(), world.options(&["errcode:48001@3"]));
+    assert_eq!(run(&world, &simulator, "run", &[RANGE.as_slice(), &["--concurrency", "1"]].concat()).status.code(), Some(77));
+    assert!(run(&world, &simulator, "run", &RANGE).status.success());
+    assert!(run(&world, &simulator, "metrics", &[]).status.success());
+    let history = history(&world);
+    let of = |run: &Value, name: &str| run[name].as_u64().unwrap();
+    assert_eq!(history.iter().map(|run| run["outcome"].as_str().unwrap()).collect::<Vec<_>>(), ["refused", "done", "done"]);
+    assert_eq!(history.iter().map(|run| of(run, "exit_code")).collect::<Vec<_>>(), [77, 0, 0]);
+    assert_eq!(history.iter().map(|run| of(run, "days_fetched")).collect::<Vec<_>>(), [2, 1, 0]);
+    assert_eq!((of(&history[0], "days_failed"), of(&history[1], "days_skipped"), of(&history[2], "days_fresh")), (1, 2, 3));
+    assert_eq!(of(&history[0], "messages_received") + of(&history[0], "messages_sent"), 100);
+    assert!(history[0]["failures"][0]["reason"].as_str().unwrap().contains("48001"));
+    assert!(history.iter().all(|run| run["ended_at"].is_string() && run["duration_seconds"].is_number()));
+    // Every record has the same fields, so that they are the columns of one table.
+    let names = |run: &Value| run.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert!(history.iter().all(|run| names(run) == names(&history[0])));
+}
+
+/// The figures of a textfile, by their names and labels.
+fn figure(text: &str, series: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+}
+
+#[test]
+fn the_figures_are_written_after_success_and_after_failure_and_keep_the_last_success() {
+    let world = World::new();
+    let path: PathBuf = world.folder.path().join("kefu.prom");
+    let textfile = ["--textfile", path.to_str().unwrap()];
+    let good = world.simulate(generated(), world.options(&[]));
+    assert!(run(&world, &good, "run", &[RANGE.as_slice(), &textfile].concat()).status.success());
+    let first = fs_err::read_to_string(&path).unwrap();
+    let last_success = figure(&first, r#"kefu_last_success_timestamp_seconds{account="acme"}"#).unwrap();
+    assert_eq!(figure(&first, r#"kefu_last_run_exit_code{account="acme"}"#), Some(0.0));
+    assert_eq!(figure(&first, r#"kefu_days_fetched{account="acme"}"#), Some(3.0));
+    assert!(figure(&first, r#"kefu_messages{account="acme",direction="received"}"#).unwrap() > 0.0);
+
+    // Another account's figures are not this run's to take away.
+    fs_err::write(&path, first.clone() + "kefu_last_run_exit_code{account=\"other\"} 69\n").unwrap();
+    let bad = world.simulate(generated(), world.options(&["errcode:48001"]));
+    assert_eq!(run(&world, &bad, "run", &[RANGE.as_slice(), &["--force"], &textfile].concat()).status.code(), Some(77));
+    let second = fs_err::read_to_string(&path).unwrap();
+    assert_eq!(figure(&second, r#"kefu_last_run_exit_code{account="acme"}"#), Some(77.0));
+    assert_eq!(figure(&second, r#"kefu_last_run_exit_code{account="other"}"#), Some(69.0));
+    assert_eq!(figure(&second, r#"kefu_last_success_timestamp_seconds{account="acme"}"#), Some(last_success));
+
+    // Settings that are wrong come to no account, and show all the same.
+    let wrong = world.command(&[&["run", "--timezone", "Nowhere/Land"], textfile.as_slice()].concat()).output().unwrap();
+    let third = fs_err::read_to_string(&path).unwrap();
+    assert_eq!(figure(&third, r#"kefu_last_run_exit_code{account=""}"#), wrong.status.code().map(f64::from));
+    assert_eq!(figure(&third, r#"kefu_last_success_timestamp_seconds{account="acme"}"#), Some(last_success));
+
+    let beside: Vec<PathBuf> =
+        files(world.folder.path()).into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "tmp")).collect();
+    assert!(beside.is_empty());
+}
+
+#[test]
+fn figures_that_cannot_be_written_do_not_undo_the_run() {
+    let world = World::new();
+    let simulator = world.simulate(generated(), world.options(&[]));
+    let output = run(&world, &simulator, "run", &[RANGE.as_slice(), &["--textfile", "/nowhere/kefu.prom"]].concat());
+    assert!(output.status.success());
+    assert!(String::from_utf8(output.stderr).unwrap().contains("cannot be written"));
+}
+
+#[test]
+fn days_are_refreshed_and_what_changed_is_said() {
+    let world = World::new();
+    let yesterday =
+        kefu::calendar::Zone::named("Asia/Shanghai").unwrap().day_of(kefu::calendar::Clock::System.now().unix_timestamp()).plus(-1);
+    let records =
+        |messages_per_day, seed| Generated::new(GeneratorOptions { first_day: yesterday.plus(-2), days: 4, messages_per_day, seed });
+    let first = world.simulate(records(40, 1), world.options(&[]));
+    assert!(run(&world, &first, "run", &[]).status.success());
+    let same = String::from_utf8(run(&world, &first, "run", &["--refresh", "2"]).stdout).unwrap();
+    assert!(same.contains("the same  2 days"), "{same}");
+    let late = world.simulate(records(41, 1), world.options(&[]));
+    let changed = String::from_utf8(run(&world, &late, "run", &["--refresh", "1"]).stdout).unwrap();
+    assert!(changed.contains(&format!("changed   {yesterday}: 41 messages, 40 before")), "{changed}");
+}

@@ -1,0 +1,352 @@
+//! Several accounts, tokens from a command, and the doctor.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::process::Output;
+
+use kefu::calendar::Clock;
+use kefu::simulator::{APPID, Options, SECRET, Simulator};
+use kefu::wechat::{BaseUrl, Client, Tokens};
+use serde_json::{Value, json};
+
+use crate::world::{DAY, World, records};
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn last_line(output: &Output) -> Value {
+    serde_json::from_str(stdout(output).lines().last().unwrap_or_else(|| panic!("{}", stderr(output)))).unwrap()
+}
+
+/// Two accounts that work, each in its own way, and beside them whatever `more` says.
+const SHOP_AND_OUTLET: &str = r#"
+[[accounts]]
+name = "shop"
+appid = "wx5ec0de51mu1a70"
+secret_env = "SHOP_SECRET"
+
+[[accounts]]
+name = "outlet"
+access_token_command = ["/bin/sh", "-c", "cat token"]
+"#;
+
+/// An account that WeChat does not know.
+const UNKNOWN: &str = "[[accounts]]\nname = \"unknown\"\nappid = \"wx0\"\nsecret_env = \"SHOP_SECRET\"\n";
+
+impl World {
+    fn write(&self, name: &str, content: &str) {
+        fs_err::write(self.folder.path().join(name), content).unwrap();
+    }
+
+    /// A token that the simulator accepts, for the file that the outlet's command prints.
+    fn write_token(&self, simulator: &Simulator) -> String {
+        let client = Client::new(&simulator.client_url().unwrap()).unwrap();
+        let token = self.runtime.block_on(Tokens::new(Simulator::credential(), client).current()).unwrap();
+        self.write("token", &format!("{}\n", token.expose()));
+        token.expose().to_owned()
+    }
+
+    /// The command line with `kefu.toml` alone, but for the secret that it refers to.
+    fn with_file(&self, simulator: &Simulator, arguments: &[&str]) -> Output {
+        let mut command = self.command(arguments);
+        command.env("KEFU_BASE_URL", simulator.base_url()).env("SHOP_SECRET", SECRET).output().unwrap()
+    }
+
+    fn file_of(&self, account: &str, table: &str) -> bool {
+        self.path(table, DAY).with_file_name(format!("{account}.parquet")).is_file()
+    }
+}
+
+#[test]
+fn several_accounts_have_their_turn_and_each_is_shown() {
+    let world = World::new();
+    let simulator = world.simulate(records(3), world.options(&[]));
+    world.write_token(&simulator);
+    world.write("kefu.toml", SHOP_AND_OUTLET);
+    let output = world.with_file(&simulator, &["run", "--date", DAY, "--output", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let report = last_line(&output);
+    let accounts = report["accounts"].as_array().unwrap();
+    assert_eq!(accounts.iter().map(|account| account["account"].as_str().unwrap()).collect::<Vec<_>>(), ["shop", "outlet"]);
+    assert!(accounts.iter().all(|account| account["fetch"]["fetched"][0]["received"] == 3 && account["command"] == "run"));
+    for account in ["shop", "outlet"] {
+        assert!(world.file_of(account, "messages") && world.file_of(account, "account_daily"));
+    }
+
+    let shown = stdout(&world.with_file(&simulator, &["run", "--date", DAY]));
+    assert!(shown.contains("shop · Asia/Shanghai") && shown.contains("outlet · Asia/Shanghai"), "{shown}");
+    let status = last_line(&world.with_file(&simulator, &["status", "--output", "json"]));
+    assert_eq!(status["accounts"][1]["days"][0]["messages"], 3);
+    let metrics = last_line(&world.with_file(&simulator, &["metrics", "--output", "json"]));
+    assert_eq!(metrics["accounts"][0]["metrics"]["fresh"], 1);
+}
+
+#[test]
+fn an_account_that_is_picked_is_shown_as_if_it_were_the_only_one() {
+    let world = World::new();
+    let simulator = world.simulate(records(3), world.options(&[]));
+    world.write("kefu.toml", &format!("{UNKNOWN}{SHOP_AND_OUTLET}"));
+    let report = last_line(&world.with_file(&simulator, &["run", "--date", DAY, "--account", "shop", "--output", "json"]));
+    assert_eq!((&report["account"], &report["fetch"]["fetched"][0]["received"]), (&json!("shop"), &json!(3)));
+    assert!(!world.file_of("outlet", "messages"));
+
+    let mut by_environment = world.command(&["status", "--output", "json"]);
+    assert_eq!(last_line(&by_environment.env("KEFU_ACCOUNT", "shop").output().unwrap())["account"], "shop");
+    let two = last_line(&world.with_file(&simulator, &["status", "--account", "outlet", "--account", "shop", "--output", "json"]));
+    let names: Vec<&Value> = two["accounts"].as_array().unwrap().iter().map(|account| &account["account"]).collect();
+    assert_eq!(names, ["shop", "outlet"]);
+
+    let all = stdout(&world.with_file(&simulator, &["sql"]));
+    assert!(!all.contains("account IN"), "{all}");
+    let one = stdout(&world.with_file(&simulator, &["sql", "--account", "shop"]));
+    assert!(one.contains("hive_partitioning = true) WHERE account IN ('shop');"), "{one}");
+
+    let absent = world.with_file(&simulator, &["run", "--account", "shpo"]);
+    assert_eq!(absent.status.code(), Some(78));
+    assert!(
+        stderr(&absent).contains("--account is wrong: the settings have no account `shpo`; there are: unknown, shop, outlet"),
+        "{}",
+        stderr(&absent)
+    );
+}
+
+#[test]
+fn an_account_that_fails_does_not_keep_the_others_from_their_turn() {
+    let world = World::new();
+    let simulator = world.simulate(records(3), world.options(&[]));
+    world.write_token(&simulator);
+    world.write("kefu.toml", &format!("{UNKNOWN}{SHOP_AND_OUTLET}"));
+    let output = world.with_file(&simulator, &["run", "--date", DAY, "--output", "json"]);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(stderr(&output).contains("error: unknown: 2016-06-01 was not fetched: WeChat answered 40013"), "{}", stderr(&output));
+    let report = last_line(&output);
+    assert_eq!(report["accounts"][0]["fetch"]["worst"], "refused");
+    assert!(world.file_of("shop", "messages") && world.file_of("outlet", "messages") && !world.file_of("unknown", "messages"));
+
+    // Without its secret an account does not even begin.
+    let mut without_secret = world.command(&["fetch", "--date", "2016-06-02", "--output", "json"]);
+    let output = without_secret.env("KEFU_BASE_URL", simulator.base_url()).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("error: the account shop failed\n  caused by: `accounts.shop.secret_env` in kefu.toml is wrong"),
+        "{}",
+        stderr(&output)
+    );
+    let report = last_line(&output);
+    assert_eq!((&report["accounts"][1]["account"], &report["accounts"][1]["failure"]["class"]), (&json!("shop"), &json!("settings")));
+    assert_eq!(report["accounts"][2]["fetch"]["fetched"][0]["date"], "2016-06-02");
+
+    let output = world.with_file(&simulator, &["fetch", "--date", "2016-06-03", "--account", "unknown"]);
+    assert_eq!(output.status.code(), Some(77));
+}
+
+#[test]
+fn when_every_account_fails_the_worst_is_told() {
+    let world = World::new();
+    let simulator = world.simulate(records(3), world.options(&["wrong-number"]));
+    world.write("kefu.toml", &format!("{UNKNOWN}{}", SHOP_AND_OUTLET.split("\n\n").next().unwrap()));
+    let output = world.with_file(&simulator, &["run", "--date", DAY]);
+    assert_eq!(output.status.code(), Some(77), "{}", stderr(&output));
+    assert!(stderr(&output).contains("shop: 2016-06-01 was not fetched: a page says"), "{}", stderr(&output));
+}
+
+#[test]
+fn accounts_that_make_no_sense_are_refused_before_anything_is_done() {
+    let world = World::new();
+    let table = |lines: &str| format!("[[accounts]]\nname = 'shop'\n{lines}\n");
+    let good = table("appid = 'wx1'\nsecret_env = 'SHOP_SECRET'");
+    let cases = [
+        (format!("appid = 'wx1'\n{good}"), "`appid` in kefu.toml is wrong: there are `[[accounts]]`"),
+        (format!("{good}{good}"), "two accounts have the name shop"),
+        (good.clone() + &good.replace("shop", "outlet"), "outlet has the app id of another account"),
+        (table("appid = 'wx1'"), "just one of `secret_env`, `secret_file`"),
+        (table("appid = 'wx1'\nsecret_env = 'A'\naccess_token_env = 'B'"), "just one of"),
+        (table("secret_env = 'A'"), "a secret needs the `appid`"),
+        ("[[accounts]]\nsecret_env = 'A'".to_owned(), "neither a `name` nor an `appid`"),
+        ("[[accounts]]\nname = '../shop'\naccess_token_env = 'A'".to_owned(), "cannot name files"),
+        (table("secret = 'hunter2'"), "line 3: unknown field `secret`: did you mean `secret_env`?"),
+        (table("access_token_command = 'give hunter2'"), "a command is written as a list of strings"),
+        ("timezon = 'UTC'".to_owned(), "line 1: unknown field `timezon`: did you mean `timezone`?"),
+    ];
+    for (settings, message) in cases {
+        world.write("kefu.toml", &settings);
+        let output = world.command(&["run"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(78), "{settings}");
+        assert!(stderr(&output).contains(message) && !stderr(&output).contains("hunter2"), "{settings}: {}", stderr(&output));
+        assert!(output.stdout.is_empty() && !world.lake_folder().exists(), "{settings}");
+    }
+    // The environment's single account beside several.
+    world.write("kefu.toml", &good);
+    let output = world.command(&["run"]).env("KEFU_APPID", "wx2").output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    assert!(stderr(&output).contains("KEFU_APPID is wrong: it tells of a single account"), "{}", stderr(&output));
+    let referred_to = good.replace("SHOP_SECRET", "KEFU_SECRET");
+    world.write("kefu.toml", &referred_to);
+    let output = world.command(&["sql"]).env("KEFU_SECRET", "hunter2").output().unwrap();
+    assert!(stderr(&output).contains("there is no lake"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_token_command_is_run_again_when_wechat_refuses_what_it_gave() {
+    let world = World::new();
+    let simulator = world.simulate(records(3), world.options(&[]));
+    let token = world.write_token(&simulator);
+    // The first token that it gives is not good any more.
+    let script = "echo run >> runs; if [ -e again ]; then cat token; else echo stale-hunter2; echo oops-hunter2 >&2; : > again; fi";
+    let settings = format!("account = \"acme\"\naccess_token_command = [\"/bin/sh\", \"-c\", \"{script}\", \"argument-hunter2\"]\n");
+    world.write("kefu.toml", &settings);
+    let runs = || fs_err::read_to_string(world.folder.path().join("runs")).unwrap().lines().count();
+    let output = world.with_file(&simulator, &["fetch", "--date", DAY, "--log-level", "debug"]);
+    assert_eq!((output.status.code(), runs()), (Some(0), 2), "{}", stderr(&output));
+    let shown = stdout(&output) + &stderr(&output);
+    assert!(!shown.contains("hunter2") && !shown.contains(&token), "{shown}");
+
+    // And one that stays refused is not asked for again and again, nor replaced.
+    let issued = simulator.tokens().len();
+    world.write("token", "stale\n");
+    let output = world.with_file(&simulator, &["fetch", "--date", "2016-06-02"]);
+    assert_eq!((output.status.code(), runs(), simulator.tokens().len()), (Some(77), 4, issued), "{}", stderr(&output));
+    assert!(stderr(&output).contains("the given access token is refused") && stderr(&output).contains("a command"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_token_command_that_cannot_be_run_is_told_without_its_arguments() {
+    let world = World::new();
+    let simulator = world.simulate(records(3), world.options(&[]));
+    world.write("kefu.toml", "account = 'acme'\naccess_token_command = ['./absent', 'hunter2']");
+    let output = world.with_file(&simulator, &["fetch", "--date", DAY]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(
+        stderr(&output).contains("absent` gives no token: it cannot be run") && !stderr(&output).contains("hunter2"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+/// Answers one call with a redirect.
+fn redirect(status: &str, target: &str) -> (BaseUrl, std::thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let answer = format!("HTTP/1.1 {status}\r\nLocation: {target}/cgi-bin/stable_token\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = vec![0; 65_536];
+        let _ = stream.read(&mut request).unwrap();
+        stream.write_all(answer.as_bytes()).unwrap();
+    });
+    (base, server)
+}
+
+#[test]
+fn a_redirect_is_not_followed_with_a_secret() {
+    let world = World::new();
+    let elsewhere = world.simulate(records(1), world.options(&[]));
+    for status in ["302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
+        let (base, server) = redirect(status, &elsewhere.base_url());
+        let error = world.runtime.block_on(Tokens::new(Simulator::credential(), Client::new(&base).unwrap()).current()).unwrap_err();
+        assert_eq!(error.to_string(), format!("the server answered HTTP {}", &status[..3]));
+        server.join().unwrap();
+    }
+    assert!(elsewhere.requests().is_empty());
+}
+
+fn check<'a>(examination: &'a Value, name: &str) -> &'a Value {
+    examination["checks"].as_array().unwrap().iter().find(|check| check["check"] == name).unwrap()
+}
+
+#[test]
+fn the_doctor_finds_nothing_wrong_where_nothing_is() {
+    let world = World::new();
+    let simulator = world.simulate(records(3), Options { clock: Clock::System, ..world.options(&[]) });
+    assert!(world.kefu(&simulator, &["run", "--date", DAY]).status.success());
+    let output = world.kefu(&simulator, &["doctor", "--output", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+    let examination = last_line(&output);
+    for name in ["time zone", "lake", "lock", "network", "clock", "token", "permission", "quota"] {
+        assert_eq!(check(&examination, name)["state"], "ok", "{name}: {examination}");
+    }
+    assert_ne!(check(&examination, "disk")["state"], "fail");
+    assert_eq!(check(&examination, "lake")["finding"], "acme: 1 days in 2016-06-01");
+    assert_eq!(check(&examination, "quota")["finding"], "4999998 of 5000000 calls of getmsglist left today");
+    assert_eq!(examination["worst"], Value::Null);
+    let shown = stdout(&output) + &stdout(&world.kefu(&simulator, &["doctor"]));
+    assert!(!shown.contains(SECRET) && simulator.tokens().iter().all(|token| !shown.contains(token)), "{shown}");
+}
+
+#[test]
+fn the_doctor_shows_each_setting_with_its_origin() {
+    let world = World::new();
+    let simulator = world.simulate(records(3), Options { clock: Clock::System, ..world.options(&[]) });
+    world.write_token(&simulator);
+    world.write("kefu.toml", &format!("lookback = 7\n{SHOP_AND_OUTLET}[metrics]\nsession_gap = 600\n"));
+    let shown = stdout(&world.with_file(&simulator, &["doctor", "--timezone", "UTC"]));
+    let settings: Vec<&str> = shown.lines().take_while(|line| !line.is_empty()).collect();
+    let shown = settings
+        .join("\n")
+        .replace(&world.lake_folder().display().to_string(), "(the lake)")
+        .replace(&simulator.base_url(), "(the simulator)");
+    // The width of the columns follows from paths of this machine.
+    let words: Vec<String> = shown.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    insta::assert_snapshot!(words.join("\n"));
+}
+
+#[test]
+fn the_doctor_says_what_to_do() {
+    let world = World::new();
+    // Its clock stands years ago, its quota is for one call.
+    let simulator = world.simulate(records(3), Options { daily_limit: 1, ..world.options(&[]) });
+    assert!(world.kefu(&simulator, &["fetch", "--date", DAY]).status.success());
+    fs_err::write(world.lake_folder().join("messages/notes.txt"), "").unwrap();
+    let _lock = world.lake().hold().unwrap();
+    let output = world.kefu(&simulator, &["doctor", "--timezone", "UTC", "--output", "json"]);
+    let examination = last_line(&output);
+    assert_eq!(output.status.code(), Some(78), "{examination}");
+    for (name, state, finding, advice) in [
+        ("time zone", "fail", "begun in the time zone Asia/Shanghai", "keep --timezone Asia/Shanghai"),
+        ("lake", "warn", "notes.txt", "move them away"),
+        ("lock", "warn", "held by process", "a run is going on"),
+        ("clock", "warn", "s ahead of WeChat's", "NTP"),
+        ("token", "ok", "", ""),
+        ("permission", "fail", "45009", "tomorrow"),
+        ("quota", "fail", "all 1 calls of today are used up", "tomorrow"),
+    ] {
+        let check = check(&examination, name);
+        let says = |key: &str, words: &str| check[key].as_str().unwrap_or_default().contains(words);
+        assert!(check["state"] == state && says("finding", finding) && says("advice", advice), "{check}");
+    }
+}
+
+#[test]
+fn the_doctor_ends_with_the_code_of_what_is_worst() {
+    let world = World::new();
+    let simulator = world.simulate(records(3), world.options(&["errcode:48001"]));
+    let cases: [(&[(&str, &str)], i32, &str, &str); 5] = [
+        (&[("KEFU_TIMEZONE", "Mars/Olympus")], 78, "settings", "is not an IANA time zone"),
+        (&[], 78, "token", "the account is missing"),
+        (&[("KEFU_APPID", APPID), ("KEFU_SECRET", "hunter2")], 77, "token", "40125"),
+        (&[("KEFU_APPID", APPID), ("KEFU_SECRET", SECRET)], 77, "permission", "48001"),
+        (&[("KEFU_ACCOUNT", "acme"), ("KEFU_ACCESS_TOKEN", "hunter2")], 77, "permission", "the given access token is refused"),
+    ];
+    for (settings, code, name, finding) in cases {
+        let mut command = world.command(&["doctor", "--output", "json"]);
+        let output = command.env("KEFU_BASE_URL", simulator.base_url()).envs(settings.iter().copied()).output().unwrap();
+        let examination = last_line(&output);
+        assert_eq!(output.status.code(), Some(code), "{examination}");
+        let check = check(&examination, name);
+        assert!(check["state"] == "fail" && check["finding"].as_str().unwrap().contains(finding), "{examination}");
+        assert!(check["advice"].is_string() || name == "settings", "{check}");
+        assert!(!stdout(&output).contains("hunter2") && output.stderr.is_empty(), "{}", stderr(&output));
+    }
+    // Looking at a lake does not make one.
+    assert!(!world.lake_folder().exists());
+    world.write("lake", "a file where the lake should be");
+    let output = world.kefu(&simulator, &["doctor", "--output", "json", "--base-url", "http://127.0.0.1:1"]);
+    let examination = last_line(&output);
+    assert_eq!((output.status.code(), &check(&examination, "disk")["state"]), (Some(73), &json!("fail")), "{examination}");
+    assert_eq!((&check(&examination, "network")["class"], &check(&examination, "token")["state"]), (&json!("unavailable"), &json!("warn")));
+}
