@@ -4,6 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -51,23 +52,28 @@ pub fn let_it_leave() {
     }
 }
 
+/// The last act may take so long.
+const LAST_ACT_LIMIT: Duration = Duration::from_secs(2);
+
 fn listen() {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
-    let told = runtime.block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt()).ok()?;
-        let mut terminate = signal(SignalKind::terminate()).ok()?;
-        Some(tokio::select! {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+    runtime.block_on(async {
+        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else { return };
+        let (kind, name) = tokio::select! {
             _ = interrupt.recv() => (SignalKind::interrupt(), "SIGINT"),
             _ = terminate.recv() => (SignalKind::terminate(), "SIGTERM"),
-        })
+        };
+        IS_LEAVING.store(true, Ordering::SeqCst);
+        telemetry::print_note(&format!("stopped by {name}; what was committed stays, run again for the rest"));
+        let exit_code = u8::try_from(128 + kind.as_raw_value()).unwrap_or(1);
+        let act = last_act().take();
+        let last_act = tokio::task::spawn_blocking(move || act.into_iter().for_each(|act| act(exit_code)));
+        // Whoever asks twice wants it now.
+        tokio::select! {
+            _ = tokio::time::timeout(LAST_ACT_LIMIT, last_act) => {}
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        std::process::exit(exit_code.into());
     });
-    let Some((kind, name)) = told else { return };
-    IS_LEAVING.store(true, Ordering::SeqCst);
-    telemetry::print_note(&format!("stopped by {name}; what was committed stays, run again for the rest"));
-    let exit_code = u8::try_from(128 + kind.as_raw_value()).unwrap_or(1);
-    let act = last_act().take();
-    if let Some(act) = act {
-        act(exit_code);
-    }
-    std::process::exit(exit_code.into());
 }

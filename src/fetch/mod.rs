@@ -26,7 +26,7 @@ pub use window::windows;
 use plan::Plan;
 
 use crate::calendar::{Clock, Span, UnixSeconds};
-use crate::failure::{Class, Classified};
+use crate::failure::{BugError, Class, Classified};
 use crate::wechat::{BaseUrl, CallError, Client, Credential, PAGE_RECORDS_MAX, PageRequest, Renewed, Secret, Tokens};
 
 /// Why a span could not be fetched whole.
@@ -36,6 +36,8 @@ pub enum FetchError {
     Call(#[from] CallError),
     #[error(transparent)]
     Contract(#[from] ContractError),
+    #[error("{0}")]
+    Bug(#[from] BugError),
     /// Whoever takes the pages has stopped taking them, and knows why.
     #[error("the pages are no longer taken")]
     Abandoned,
@@ -46,7 +48,7 @@ impl Classified for FetchError {
         match self {
             Self::Call(error) => error.class(),
             Self::Contract(error) => error.class(),
-            Self::Abandoned => Class::Bug,
+            Self::Bug(_) | Self::Abandoned => Class::Bug,
         }
     }
 
@@ -54,6 +56,7 @@ impl Classified for FetchError {
         match self {
             Self::Call(error) => error.hint(),
             Self::Contract(error) => error.hint(),
+            Self::Bug(error) => error.hint(),
             Self::Abandoned => None,
         }
     }
@@ -170,8 +173,7 @@ impl Source {
                 });
             }
             let Some(arrived) = on_their_way.join_next().await else { break };
-            let (id, stretch, asked_msgid, page, calls) =
-                arrived.map_err(|error| CallError::Unreadable(format!("the call stopped: {error}")))?;
+            let (id, stretch, asked_msgid, page, calls) = arrived.map_err(|error| BugError(format!("a call stopped: {error}")))?;
             counts += calls;
             let page = page?;
             let covered = page.covered();
@@ -186,6 +188,9 @@ impl Source {
             for window in plan.split(id, covered.map_or(0, Span::seconds), others) {
                 send(&events, FetchEvent::Begun { stretch: window.start }).await?;
             }
+        }
+        if !plan.is_complete() {
+            return Err(BugError("the calls have ended before the span was complete".into()).into());
         }
         Ok(counts)
     }
@@ -241,7 +246,8 @@ impl Source {
     /// Waits before the call is repeated; gives the error back when waiting would take longer than anyone may wait for this span or this run.
     async fn wait(&self, wait: Duration, error: CallError, patience: &Patience, counts: &mut CallCounts) -> Result<(), CallError> {
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        if !(patience.bears(wait) && self.patience.bears(wait)) {
+        let now = self.clock.now();
+        if !(patience.bears(wait, now) && self.patience.bears(wait, now)) {
             tracing::warn!(event = "patience_ended", wait_ms, reason = %error);
             return Err(error);
         }

@@ -5,6 +5,9 @@
 //! split: stretches begin at whole seconds and do not overlap, so the records of one second come from one cursor, in the API's order; a stretch is
 //! split only behind the latest record that it has taken, and while no page of it is on its way, so no record is taken twice; and
 //! each ends like a whole window, with a page that is not full, so none is missed, even if records do not come in order of time.
+//!
+//! A stretch that is split goes on with its cursor in a window that ends earlier. That rests on the ids being global, of the account and not of the
+//! window, as they are in WeChat's own example; WeChat does not say so. With one connection nothing is split, and each window is walked as WeChat documents it.
 
 use super::pager::{ContractError, PageFacts, Pager};
 use super::window::windows;
@@ -45,6 +48,11 @@ impl Plan {
     /// The windows as they are now.
     pub(super) fn windows(&self) -> impl Iterator<Item = Span> {
         self.stretches.iter().map(|stretch| stretch.pager.window())
+    }
+
+    /// Whether every stretch has been walked to its end.
+    pub(super) fn is_complete(&self) -> bool {
+        self.stretches.iter().all(|stretch| stretch.pager.is_complete())
     }
 
     /// Whether there is a page to ask for now.

@@ -3,6 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use time::OffsetDateTime;
+
 use crate::wechat::{Action, CallError, Renewal};
 
 /// Bounds of the attempts at one call.
@@ -38,21 +40,31 @@ impl Default for RetryPolicy {
     }
 }
 
-/// How long may still be waited, by all who share it.
+/// How long may still be waited, by all who share it. Waits side by side count once.
 #[derive(Debug)]
-pub struct Patience(Mutex<Duration>);
+pub struct Patience(Mutex<Budget>);
+
+#[derive(Debug)]
+struct Budget {
+    left: Duration,
+    /// Until when waiting is paid for.
+    paid_until: OffsetDateTime,
+}
 
 impl Patience {
     pub fn new(most: Duration) -> Self {
-        Self(Mutex::new(most))
+        Self(Mutex::new(Budget { left: most, paid_until: OffsetDateTime::UNIX_EPOCH }))
     }
 
     /// Takes a wait from what is left. False when that is not enough; then it has come to its end.
-    pub fn bears(&self, wait: Duration) -> bool {
-        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let rest = left.checked_sub(wait);
-        *left = rest.unwrap_or_default();
-        rest.is_some()
+    pub fn bears(&self, wait: Duration, now: OffsetDateTime) -> bool {
+        let mut budget = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = now + wait;
+        let unpaid = Duration::try_from(until - budget.paid_until.max(now)).unwrap_or_default();
+        let left = budget.left.checked_sub(unpaid);
+        budget.left = left.unwrap_or_default();
+        budget.paid_until = budget.paid_until.max(until);
+        left.is_some()
     }
 }
 
@@ -169,6 +181,17 @@ mod tests {
         let after = |seconds| Attempts::new(RetryPolicy::default()).after(&busy(seconds), 0.0, 0);
         assert_eq!(after(7), Step::Wait(Duration::from_secs(7)));
         assert_eq!(after(3600), Step::GiveUp);
+    }
+
+    #[test]
+    fn waits_side_by_side_are_borne_once_and_those_in_a_row_each() {
+        let minute = Duration::from_secs(60);
+        let patience = Patience::new(3 * minute);
+        let now = OffsetDateTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        assert!((0..8).all(|caller| patience.bears(minute, now + Duration::from_millis(caller))));
+        assert!(patience.bears(minute, now + minute));
+        assert!(!patience.bears(2 * minute, now + 3 * minute));
+        assert!(!patience.bears(minute, now + 9 * minute));
     }
 
     #[test]

@@ -38,10 +38,12 @@ impl Lake {
     /// # Errors
     /// When something there cannot be removed.
     pub fn clear_staging(&self) -> Result<(), LakeError> {
-        match fs_err::remove_dir_all(self.staging_folder()) {
+        let clear = || match fs_err::remove_dir_all(self.staging_folder()) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
-        }
+        };
+        // Where a writer of this process is still at work, a file may appear meanwhile; without the folder none can.
+        (0..3).find_map(|_| clear().ok()).map_or_else(clear, Ok)
     }
 
     /// Who holds the lake, if anybody does. A run that begins in the very instant of the question finds it held.

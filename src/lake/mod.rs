@@ -34,6 +34,7 @@ pub use survey::DiskSpace;
 pub use table::Table;
 pub use write::{FinishedPartition, PartitionFacts, StagedPartition};
 
+use arrow::error::ArrowError;
 use disk::Disk;
 use parquet::errors::ParquetError;
 
@@ -59,7 +60,7 @@ pub enum LakeError {
     #[error("{path} cannot be written as Parquet")]
     Parquet { path: PathBuf, source: ParquetError },
     #[error("the rows do not have the shape of the table")]
-    Shape(#[from] arrow::error::ArrowError),
+    Shape(#[source] ArrowError),
     #[error("{path} is not as kefu wrote it: {reason}")]
     Damaged { path: PathBuf, reason: String },
     #[error("the lake is held by another run: {holder}")]
@@ -111,6 +112,16 @@ impl Classified for LakeError {
             },
             Self::Parquet { .. } => Some("check that the disk has space and is healthy, then run again".into()),
             Self::Shape(_) => None,
+        }
+    }
+}
+
+impl From<ArrowError> for LakeError {
+    fn from(error: ArrowError) -> Self {
+        match error {
+            // Of a spill, which Arrow writes itself.
+            ArrowError::IoError(_, error) => Self::Io(error),
+            other => Self::Shape(other),
         }
     }
 }

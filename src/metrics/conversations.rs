@@ -513,7 +513,8 @@ impl<'a> Reader<'a> {
         for day in chain.first.day..=chain.last.day {
             if let Some(target) = self.target(day) {
                 let (start, end) = (chain.first.sent_at.max(target.bounds.start), (chain.last.sent_at + 1).min(target.bounds.end));
-                if let Some(found) = self.on(day) {
+                // A day that the zone has skipped has no second to cover.
+                if let Some(found) = self.on(day).filter(|_| start < end) {
                     found.segments.push(Segment { worker: chain.worker, start, end });
                 }
             }

@@ -154,22 +154,23 @@ pub async fn fetch_days(job: &FetchJob, days: &[Day], progress: &Progress) -> Fe
 
 /// Fetches one day and commits it, or leaves everything as it was.
 async fn fetch_day(job: &FetchJob, connections: &Arc<Semaphore>, day: Day) -> Result<FetchedDay, Failure> {
-    let (mut staged, mut calls) = stage_day(job, connections, day).await?;
-    if staged.rejects > 0 && staged.is_split {
-        // A reject is known by its page and its position there, which are those of the day as a whole.
-        drop(staged);
-        let alone = Arc::new(Semaphore::new(1));
-        let calls_before = calls;
-        (staged, calls) = stage_day(job, &alone, day).await?;
-        calls += calls_before;
-    }
+    let (staged, calls) = match stage_day(job, connections, day).await? {
+        (Some(staged), calls) => (staged, calls),
+        (None, _) => {
+            // With a cursor of its own, which counts as one of all calls that are made.
+            let _connection = connections.acquire().await.map_err(|error| BugError(error.to_string()))?;
+            let (staged, calls) = stage_day(job, &Arc::new(Semaphore::new(1)), day).await?;
+            (staged.ok_or_else(|| BugError("a day with one cursor is not split".into()))?, calls)
+        }
+    };
     staged.check().map_err(FetchError::from)?;
     let job = job.clone();
     let commit = tokio::task::spawn_blocking(move || staged.commit(&job, calls));
-    Ok(commit.await.map_err(|error| BugError(format!("committing a day stopped: {error}")))??)
+    commit.await.map_err(|error| BugError(format!("committing a day stopped: {error}")))?.map_err(Failure::from)
 }
 
-async fn stage_day(job: &FetchJob, connections: &Arc<Semaphore>, day: Day) -> Result<(StagedDay, CallCounts), Failure> {
+/// None when the day must be walked with one cursor: a reject is known by its page and its position there, which are those of the day as a whole.
+async fn stage_day(job: &FetchJob, connections: &Arc<Semaphore>, day: Day) -> Result<(Option<StagedDay>, CallCounts), Failure> {
     let span = job.zone.bounds(day);
     let (sender, receiver) = mpsc::channel(PAGES_IN_FLIGHT);
     let writer = {
@@ -178,9 +179,10 @@ async fn stage_day(job: &FetchJob, connections: &Arc<Semaphore>, day: Day) -> Re
     };
     let calls = job.source.fetch(span, connections, sender).await;
     let staged = writer.await.map_err(|error| BugError(format!("writing a day stopped: {error}")))?;
-    // When the disk refuses a page, the fetch ends because of that: the disk's reason is the one to report.
     match (calls, staged) {
+        // When the disk refuses a page, the fetch ends because of that: the disk's reason is the one to report.
         (Err(FetchError::Abandoned), Err(refused)) => Err(refused.into()),
+        (Err(FetchError::Abandoned), Ok(None)) => Ok((None, CallCounts::default())),
         (calls, staged) => calls.map_err(Failure::from).and_then(|calls| Ok((staged?, calls))),
     }
 }
@@ -222,13 +224,12 @@ impl Before {
 #[derive(Default)]
 struct Waiting {
     records: Option<Spill>,
-    rejects: Vec<(i64, Vec<Reject>)>,
     is_ended: bool,
 }
 
 /// Writes pages to staging until there are no more. The earliest stretch that has not ended goes straight into the partition; what comes of later
-/// ones waits on the disk.
-fn stage_pages(job: &FetchJob, day: Day, span: Span, mut events: mpsc::Receiver<FetchEvent>) -> Result<StagedDay, LakeError> {
+/// ones waits on the disk. None as soon as a day that is split has a reject.
+fn stage_pages(job: &FetchJob, day: Day, span: Span, mut events: mpsc::Receiver<FetchEvent>) -> Result<Option<StagedDay>, LakeError> {
     let mut staged = StagedDay {
         day,
         messages: job.lake.stage_messages(&job.account, day, job.zone.name(), span)?,
@@ -265,7 +266,9 @@ fn stage_pages(job: &FetchJob, day: Day, span: Span, mut events: mpsc::Receiver<
                             Some(spill) => spill.append(&page.records)?,
                             None => waiting.records = Some(job.lake.spill(&job.account, day, &page.records)?),
                         }
-                        waiting.rejects.push((asked_msgid, page.rejects));
+                        // Days of 25 hours have two windows from the beginning.
+                        staged.is_split |= !page.rejects.is_empty();
+                        staged.rejects += page.rejects.len() as u64;
                     }
                 }
             }
@@ -280,15 +283,15 @@ fn stage_pages(job: &FetchJob, day: Day, span: Span, mut events: mpsc::Receiver<
                         if let Some(spill) = next.get_mut().records.take() {
                             spill.replay(|records| staged.messages.append(records))?;
                         }
-                        for (asked_msgid, rejects) in std::mem::take(&mut next.get_mut().rejects) {
-                            staged.append_rejects(job, span, asked_msgid, &rejects)?;
-                        }
                     }
                 }
             }
         }
+        if staged.is_split && staged.rejects > 0 {
+            return Ok(None);
+        }
     }
-    Ok(staged)
+    Ok(Some(staged))
 }
 
 impl StagedDay {
