@@ -9,6 +9,7 @@ use crate::failure::{Class, Failure};
 use crate::lake::Lake;
 use crate::pipeline::{MetricsJob, refresh_metrics};
 use crate::settings::{self, Settings};
+use crate::signals;
 use crate::telemetry::Progress;
 
 pub(super) fn execute(global: &GlobalArgs, args: &MetricsArgs) -> Result<Option<Class>, Failure> {
@@ -23,6 +24,7 @@ fn compute(settings: &Settings, among: Option<DayRange>) -> Result<Outcome<Summa
     let account = settings.account()?;
     lake.require_folder()?;
     let _lock = lake.hold()?;
+    signals::leave_when_told(&lake, |_| ());
     lake.require_zone(settings.zone.value.name())?;
     let job = MetricsJob { lake, account, parameters: settings.parameters.clone(), zone: settings.zone.value.clone() };
     let report = refresh_metrics(&job, among, &Progress::begin("metrics", 0))?;

@@ -200,6 +200,11 @@ static WORKER_HOURLY: LazyLock<SchemaRef> = LazyLock::new(|| {
     ])
 });
 
+/// Whether a column holds names: of few things, many times.
+pub(super) fn is_name(column: &str) -> bool {
+    matches!(column, "account" | "openid" | "worker" | "first_worker")
+}
+
 /// Whether a column's values repeat often enough for a dictionary to pay.
 pub(super) fn repeats(column: &str) -> bool {
     !matches!(

@@ -10,5 +10,5 @@
 mod fetch_days;
 mod refresh;
 
-pub use fetch_days::{DayFailure, FetchJob, FetchReport, FetchedDay, fetch_days};
+pub use fetch_days::{DayFailure, FetchJob, FetchReport, FetchedDay, Refreshed, fetch_days};
 pub use refresh::{DayStatus, Freshness, MetricsJob, MetricsReport, read_history, refresh_metrics, status, targets};

@@ -1,5 +1,6 @@
 //! A simulator with a lake beside it, and readers that are not kefu's own.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use kefu::calendar::{Clock, Day, Zone};
 use kefu::failure::Class;
 use kefu::fetch::Source;
-use kefu::lake::{Account, Lake, Table};
+use kefu::lake::{Account, Lake, Obstacle, Table};
 use kefu::pipeline::{FetchJob, FetchReport, fetch_days};
 use kefu::simulator::{APPID, Fault, LoggedRequest, Options, Recorded, Records, SECRET, Simulator};
 use kefu::telemetry::Progress;
@@ -45,6 +46,10 @@ pub struct World {
     pub page_records: usize,
     pub credential: Credential,
     pub runtime: Runtime,
+    /// What is in the way of all that changes the lake.
+    pub obstacle: Option<Arc<dyn Obstacle>>,
+    /// Days that are replaced only if they have changed.
+    pub refreshed: BTreeSet<Day>,
 }
 
 /// What came of a fetch.
@@ -64,6 +69,8 @@ impl World {
             page_records: 10_000,
             credential: Simulator::credential(),
             runtime: Runtime::new().unwrap(),
+            obstacle: None,
+            refreshed: BTreeSet::new(),
         }
     }
 
@@ -84,7 +91,11 @@ impl World {
     }
 
     pub fn lake(&self) -> Lake {
-        Lake::at(self.lake_folder())
+        let lake = Lake::at(self.lake_folder());
+        match &self.obstacle {
+            Some(obstacle) => lake.behind(obstacle.clone()),
+            None => lake,
+        }
     }
 
     pub fn account(&self) -> Account {
@@ -115,6 +126,7 @@ impl World {
             account: self.account(),
             zone: self.zone.clone(),
             concurrency: self.concurrency,
+            refreshed: self.refreshed.clone(),
         };
         let days: Vec<Day> = days.iter().map(|day| day.parse().unwrap()).collect();
         let _lock = self.lake().hold().unwrap();

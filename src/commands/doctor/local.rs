@@ -57,13 +57,13 @@ pub(super) fn secrets(settings: &Settings) -> Check {
 }
 
 pub(super) fn disk(lake: &Lake) -> Check {
-    match lake.disk() {
+    match lake.space() {
         Err(error) => Check::fail("disk", error),
-        Ok(disk) if disk.free_bytes < FREE_BYTES_MIN => Check::fail("disk", NearlyFull(disk.free_bytes)),
-        Ok(disk) if disk.free_bytes < FREE_BYTES_LOW => {
-            Check::warn("disk", format!("writable, {} MiB free", disk.free_bytes >> 20), "free some space: a large day may not fit")
+        Ok(space) if space.free_bytes < FREE_BYTES_MIN => Check::fail("disk", NearlyFull(space.free_bytes)),
+        Ok(space) if space.free_bytes < FREE_BYTES_LOW => {
+            Check::warn("disk", format!("writable, {} MiB free", space.free_bytes >> 20), "free some space: a large day may not fit")
         }
-        Ok(disk) => Check::ok("disk", format!("writable, {} GiB free", disk.free_bytes >> 30)),
+        Ok(space) => Check::ok("disk", format!("writable, {} GiB free", space.free_bytes >> 30)),
     }
 }
 
