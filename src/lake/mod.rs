@@ -30,7 +30,7 @@ pub use lock::Lock;
 pub use messages::{MessageCounts, StagedMessages};
 pub use schema::SCHEMA_VERSION;
 pub use spill::Spill;
-pub use survey::DiskSpace;
+pub use survey::Space;
 pub use table::Table;
 pub use write::{FinishedPartition, PartitionFacts, StagedPartition};
 

@@ -8,9 +8,9 @@ use rustix::fs::{Access, access, statvfs};
 use super::{Account, Lake, LakeError, OWN, Table, list};
 use crate::calendar::Day;
 
-/// The file system that the lake is on, or would be.
+/// What the file system has that the lake is on, or would be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DiskSpace {
+pub struct Space {
     /// Bytes that this user may still write.
     pub free_bytes: u64,
 }
@@ -20,7 +20,7 @@ impl Lake {
     ///
     /// # Errors
     /// When the lake is no folder, or this user may not write into one of its folders.
-    pub fn disk_space(&self) -> Result<DiskSpace, LakeError> {
+    pub fn space(&self) -> Result<Space, LakeError> {
         let root = std::path::absolute(self.root())?;
         let is_there = |path: &Path| path.symlink_metadata().is_ok();
         // A lake that is not there yet will be where the nearest of the folders above it is.
@@ -35,7 +35,7 @@ impl Lake {
             access(&folder, Access::WRITE_OK | Access::EXEC_OK).map_err(refused)?;
         }
         let facts = statvfs(&nearest).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", nearest.display())))?;
-        Ok(DiskSpace { free_bytes: facts.f_bavail.saturating_mul(facts.f_frsize) })
+        Ok(Space { free_bytes: facts.f_bavail.saturating_mul(facts.f_frsize) })
     }
 
     /// What stands below a table's folder and is not one of its files. Readers of the table would stumble over it.

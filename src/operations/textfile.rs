@@ -44,8 +44,10 @@ impl Classified for TextfileError {
 
 const LAST_SUCCESS: &str = "kefu_last_success_timestamp_seconds";
 
-/// Each figure's name, meaning, and value in a run.
-const FIGURES: [(&str, &str, fn(&RunRecord) -> f64); 9] = [
+/// A figure's name, its meaning, and its value in a run.
+type Figure = (&'static str, &'static str, fn(&RunRecord) -> f64);
+
+const FIGURES: [Figure; 9] = [
     ("kefu_last_run_exit_code", "Exit code of the last run.", |record| record.exit_code.unwrap_or_default().into()),
     ("kefu_last_run_duration_seconds", "How long the last run took.", |record| record.duration_seconds.unwrap_or_default()),
     ("kefu_days_fetched", "Days that the last run fetched and committed.", |record| record.days_fetched as f64),

@@ -21,9 +21,9 @@ pub(super) struct Identity {
 pub(super) enum SecretSource {
     Value(Secret),
     File(PathBuf),
-    /// What the environment has under the name that a settings file gives. The name is no more shown than a secret, which somebody may have
-    /// written in its place.
-    Variable(Option<Secret>),
+    /// What the environment has under the name that a settings file gives. A name under which it has nothing is no more shown than a secret,
+    /// which somebody may have written in its place.
+    Variable(Option<(String, Secret)>),
     /// For tokens only.
     Command(TokenCommand),
 }
@@ -32,7 +32,7 @@ impl Setting<SecretSource> {
     fn read(&self) -> Result<Secret, SettingsError> {
         let wrong = |reason: &str| SettingsError::Wrong { origin: self.origin.clone(), reason: reason.into() };
         let text = match &self.value {
-            SecretSource::Value(secret) | SecretSource::Variable(Some(secret)) => secret.expose().to_owned(),
+            SecretSource::Value(secret) | SecretSource::Variable(Some((_, secret))) => secret.expose().to_owned(),
             SecretSource::Variable(None) => return Err(wrong("the environment has no variable of that name")),
             SecretSource::Command(_) => return Err(wrong("a command gives tokens, and no secret")),
             SecretSource::File(path) => fs_err::read_to_string(path).map_err(|error| wrong(&error.to_string()))?,
@@ -47,7 +47,8 @@ impl Setting<SecretSource> {
     /// Where the secret is, and never what it is.
     pub(super) fn in_words(&self) -> String {
         match &self.value {
-            SecretSource::Value(_) | SecretSource::Variable(Some(_)) => "(set)".into(),
+            SecretSource::Value(_) => "(set)".into(),
+            SecretSource::Variable(Some((name, _))) => format!("(set in {name})"),
             SecretSource::Variable(None) => "(not set)".into(),
             SecretSource::File(path) => format!("(in {})", path.display()),
             SecretSource::Command(command) => format!("(printed by {})", command.program().display()),
@@ -217,7 +218,8 @@ impl Sources<'_> {
     }
 
     fn variable(&self, key: String, name: Option<&String>) -> Option<Setting<SecretSource>> {
-        let value = SecretSource::Variable((self.environment)(name?).map(Secret::new));
+        let name = name?;
+        let value = SecretSource::Variable((self.environment)(name).map(|secret| (name.clone(), Secret::new(secret))));
         Some(Setting { value, origin: self.in_file(key) })
     }
 

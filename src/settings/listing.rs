@@ -1,8 +1,11 @@
 //! Every setting with its origin, for `kefu doctor`.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
-use super::{Setting, Settings, Sources};
+use super::identity::SecretSource;
+use super::{Origin, Setting, Settings, Sources};
 
 /// A setting as it is shown. Of a secret it says where it comes from and that it is there, and nothing else.
 #[derive(Clone, Debug, Serialize)]
@@ -49,6 +52,20 @@ impl Settings {
         }
         listed
     }
+
+    /// The files that hold a secret: those that only do, and a settings file in which one is written.
+    pub fn secret_files(&self) -> Vec<PathBuf> {
+        let secrets = self.identities.iter().flat_map(|identity| [&identity.secret, &identity.access_token]).flatten();
+        let mut files: Vec<PathBuf> = secrets
+            .filter_map(|secret| match (&secret.value, &secret.origin) {
+                (SecretSource::File(path), _) | (SecretSource::Value(_), Origin::File { path, .. }) => Some(path.clone()),
+                _ => None,
+            })
+            .collect();
+        files.sort();
+        files.dedup();
+        files
+    }
 }
 
 impl Sources<'_> {
@@ -56,7 +73,7 @@ impl Sources<'_> {
     pub(super) fn metrics_listed(&self, parameters: &crate::metrics::Parameters) -> Vec<Listed> {
         let metrics = &self.file.values.metrics;
         let listed = |name: &'static str, value: String, is_filed: bool| {
-            let origin = if is_filed { self.in_file(name) } else { super::Origin::Default };
+            let origin = if is_filed { self.in_file(name) } else { Origin::Default };
             Listed::new(name, value, origin)
         };
         let rules = match parameters.auto_reply.len() {

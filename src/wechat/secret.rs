@@ -77,9 +77,9 @@ mod tests {
 
     #[test]
     fn a_secret_can_be_neither_shown_nor_written() {
-        assert!(Type::<String>::CAN_BE_SHOWN && Type::<String>::CAN_BE_WRITTEN);
-        assert!(!Type::<Secret>::CAN_BE_SHOWN && !Type::<Secret>::CAN_BE_WRITTEN);
-        assert!(!Type::<Credential>::CAN_BE_SHOWN && !Type::<Credential>::CAN_BE_WRITTEN);
+        const { assert!(Type::<String>::CAN_BE_SHOWN && Type::<String>::CAN_BE_WRITTEN) };
+        const { assert!(!Type::<Secret>::CAN_BE_SHOWN && !Type::<Secret>::CAN_BE_WRITTEN) };
+        const { assert!(!Type::<Credential>::CAN_BE_SHOWN && !Type::<Credential>::CAN_BE_WRITTEN) };
         let secret = Secret::new("hunter2".into());
         assert_eq!(format!("{secret:?} {secret:#?}"), "(secret) (secret)");
         let credentials = [Credential::AccessToken(secret.clone()), Credential::AppSecret { appid: "wx1".into(), secret }];

@@ -198,7 +198,7 @@ mod tests {
         ] {
             let command = shell(script);
             let error = token(&command).unwrap_err();
-            assert_eq!(error.class(), class);
+            assert_eq!((error.class(), error.is_transient()), (class, class == Class::Unavailable));
             assert!(error.to_string().contains(told), "{error}");
             assert!(!format!("{error} {error:?} {command:?} {}", error.hint().unwrap()).contains("hunter2"));
         }

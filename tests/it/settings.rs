@@ -267,11 +267,11 @@ fn the_doctor_finds_nothing_wrong_where_nothing_is() {
     let output = world.kefu(&simulator, &["doctor", "--output", "json"]);
     assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
     let examination = last_line(&output);
-    for name in ["time zone", "lake", "lock", "network", "clock", "token", "permission", "quota"] {
+    for name in ["secrets", "time zone", "lake", "lock", "network", "clock", "token", "permission", "quota"] {
         assert_eq!(check(&examination, name)["state"], "ok", "{name}: {examination}");
     }
     assert_ne!(check(&examination, "disk")["state"], "fail");
-    assert_eq!(check(&examination, "lake")["finding"], "acme: 1 days in 2016-06-01");
+    assert_eq!(check(&examination, "lake")["finding"], "acme: 1 day in 2016-06-01");
     assert_eq!(check(&examination, "quota")["finding"], "4999998 of 5000000 calls of getmsglist left today");
     assert_eq!(examination["worst"], Value::Null);
     let shown = stdout(&output) + &stdout(&world.kefu(&simulator, &["doctor"]));
@@ -322,10 +322,23 @@ fn the_doctor_says_what_to_do() {
 }
 
 #[test]
+fn a_secret_that_everybody_can_read_is_told() {
+    let world = World::new();
+    let simulator = world.simulate(records(3), world.options(&[]));
+    world.write("secret", SECRET);
+    world.write("kefu.toml", &format!("appid = '{APPID}'\nsecret_file = 'secret'"));
+    for (mode, state) in [(0o644, "warn"), (0o640, "ok"), (0o600, "ok")] {
+        fs_err::set_permissions(world.folder.path().join("secret"), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        let output = world.with_file(&simulator, &["doctor", "--output", "json"]);
+        assert_eq!((check(&last_line(&output), "secrets")["state"].as_str(), output.status.code()), (Some(state), Some(0)));
+    }
+}
+
+#[test]
 fn the_doctor_ends_with_the_code_of_what_is_worst() {
     let world = World::new();
     let simulator = world.simulate(records(3), world.options(&["errcode:48001"]));
-    let cases: [(&[(&str, &str)], i32, &str, &str); 5] = [
+    let cases: [(&[_], i32, &str, &str); 5] = [
         (&[("KEFU_TIMEZONE", "Mars/Olympus")], 78, "settings", "is not an IANA time zone"),
         (&[], 78, "token", "the account is missing"),
         (&[("KEFU_APPID", APPID), ("KEFU_SECRET", "hunter2")], 77, "token", "40125"),

@@ -1,9 +1,13 @@
 //! What can be looked at without the network.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 use super::Check;
 use crate::calendar::{Clock, DayRange, Zone};
 use crate::failure::{Class, Classified};
 use crate::lake::{Account, Lake, LakeError, Table};
+use crate::settings::Settings;
 
 /// With less, a large day may not fit.
 const FREE_BYTES_LOW: u64 = 1 << 30;
@@ -38,14 +42,28 @@ pub(super) fn time_zone(lake: &Lake, zone: &Zone, clock: &Clock) -> Check {
     Check::of("time zone", found())
 }
 
-pub(super) fn disk(lake: &Lake) -> Check {
-    match lake.disk_space() {
-        Err(error) => Check::fail("disk", error),
-        Ok(disk) if disk.free_bytes < FREE_BYTES_MIN => Check::fail("disk", NearlyFull(disk.free_bytes)),
-        Ok(disk) if disk.free_bytes < FREE_BYTES_LOW => {
-            Check::warn("disk", format!("writable, {} MiB free", disk.free_bytes >> 20), "free some space: a large day may not fit")
+/// Whether files with secrets are for this user alone. One that cannot be looked at is told of where its secret is needed.
+pub(super) fn secrets(settings: &Settings) -> Check {
+    let is_open = |path: &Path| fs_err::metadata(path).is_ok_and(|facts| facts.permissions().mode() & 0o004 != 0);
+    let files = settings.secret_files();
+    match files.iter().find(|path| is_open(path)) {
+        Some(path) => {
+            let advice = format!("chmod 600 {}", path.display());
+            Check::warn("secrets", format!("every user of this machine can read {}", path.display()), advice)
         }
-        Ok(disk) => Check::ok("disk", format!("writable, {} GiB free", disk.free_bytes >> 30)),
+        None if files.is_empty() => Check::ok("secrets", "in no file"),
+        None => Check::ok("secrets", "in files that not everybody can read"),
+    }
+}
+
+pub(super) fn disk(lake: &Lake) -> Check {
+    match lake.space() {
+        Err(error) => Check::fail("disk", error),
+        Ok(space) if space.free_bytes < FREE_BYTES_MIN => Check::fail("disk", NearlyFull(space.free_bytes)),
+        Ok(space) if space.free_bytes < FREE_BYTES_LOW => {
+            Check::warn("disk", format!("writable, {} MiB free", space.free_bytes >> 20), "free some space: a large day may not fit")
+        }
+        Ok(space) => Check::ok("disk", format!("writable, {} GiB free", space.free_bytes >> 30)),
     }
 }
 
@@ -73,7 +91,10 @@ fn held(lake: &Lake, name: String) -> Result<String, LakeError> {
     let Ok(account) = Account::new(name.clone()) else { return Ok(name) };
     let days = lake.days(Table::Messages, &account)?;
     Ok(match (days.first(), days.last()) {
-        (Some(first), Some(last)) => format!("{name}: {} days in {}", days.len(), DayRange { first: *first, last: *last }),
+        (Some(first), Some(last)) => {
+            let unit = if days.len() == 1 { "day" } else { "days" };
+            format!("{name}: {} {unit} in {}", days.len(), DayRange { first: *first, last: *last })
+        }
         _ => name,
     })
 }

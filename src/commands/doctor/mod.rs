@@ -89,8 +89,13 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
 fn examine(settings: &Settings) -> Result<Vec<Check>, Failure> {
     let lake = Lake::at(&settings.lake.value);
     let clock = Clock::System;
-    let mut checks =
-        vec![local::time_zone(&lake, &settings.zone.value, &clock), local::disk(&lake), local::lake(&lake), local::lock(&lake)];
+    let mut checks = vec![
+        local::secrets(settings),
+        local::time_zone(&lake, &settings.zone.value, &clock),
+        local::disk(&lake),
+        local::lake(&lake),
+        local::lock(&lake),
+    ];
     checks.extend(wait_for(async { Ok(api::examine(settings, &clock).await) })?);
     Ok(checks)
 }
