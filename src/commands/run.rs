@@ -31,7 +31,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &FetchArgs, half: Half) -> Resu
     let range = days::to_fetch(&args.days, lookback, &zone, &clock)?;
     let account = settings.account()?;
     let credential = settings.credential()?;
-    let source = Source::connect(&settings.base_url.value, credential, clock)?;
+    let source = Source::connect(&settings.base_url.value, credential, clock)?.with_privacy(settings.privacy()?);
     let lake = Lake::at(&settings.lake.value);
     let _lock = lake.hold()?;
     signals::leave_when_told(&lake, |_| ());
@@ -41,6 +41,9 @@ pub(super) fn execute(global: &GlobalArgs, args: &FetchArgs, half: Half) -> Resu
     let is_refreshed = |day: &Day| args.refresh.is_some_and(|days| *day > range.last.plus(-i64::from(days)));
     let refreshed: BTreeSet<Day> = there.iter().copied().filter(|day| range.contains(*day) && is_refreshed(day)).collect();
     let (skipped, wanted): (Vec<Day>, Vec<Day>) = range.days().partition(|day| there.contains(day) && !refreshed.contains(day));
+    // Whether a refreshed day will be replaced is not known yet.
+    let replaced = wanted.iter().copied().filter(|day| !refreshed.contains(day)).collect();
+    lake.require_privacy(&account, &source.privacy().to_string(), &replaced)?;
     let job = FetchJob {
         source: Arc::new(source),
         lake: lake.clone(),

@@ -278,12 +278,16 @@ fn chunks(inputs: &Inputs, stale: &[Day]) -> Vec<Chunk> {
 /// The messages of the days, none of which is missing, as input of the metrics stage.
 ///
 /// # Errors
-/// When a partition cannot be read.
+/// When a partition cannot be read, or has no texts although a rule for automatic replies needs them.
 pub fn read_history(job: &MetricsJob, days: DayRange) -> Result<History, Failure> {
     let days: Vec<Day> = days.days().collect();
     let columns = metrics::columns(&job.parameters);
     let mut history = HistoryBuilder::new(&job.zone, &job.parameters);
+    let needs_texts = job.parameters.needs_texts();
     let read = |day: &Day| -> Result<Vec<Part>, Failure> {
+        if needs_texts && !job.lake.footer(Table::Messages, &job.account, *day)?.has_texts() {
+            return Err(LakeError::TextsDropped { day: *day }.into());
+        }
         let batches = job.lake.read(Table::Messages, &job.account, *day, &columns)?;
         batches.map(|batch| Ok(history.decode(*day, &batch?)?)).collect()
     };

@@ -11,12 +11,16 @@ use std::str::FromStr;
 
 use crate::calendar::Zone;
 use crate::failure::{Class, Classified};
+use crate::fetch::{OpenidKey, Openids, Privacy, Texts};
 use crate::lake::Account;
 use crate::metrics::{AutoReply, Parameters, SESSION_GAP_MAX};
 use crate::wechat::{BaseUrl, Credential, Secret};
-use file::File;
+use file::{File, Openid};
 
 const CONFIG: &str = "kefu.toml";
+
+/// Openids are no secret among those who see them, so whoever can guess the key can find out who is who.
+const OPENID_KEY_BYTES_MIN: usize = 32;
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +112,8 @@ pub struct Settings {
     appid: Option<Setting<String>>,
     secret: Option<Setting<SecretSource>>,
     access_token: Option<Setting<SecretSource>>,
+    texts: Texts,
+    openid_key: Option<Setting<SecretSource>>,
 }
 
 /// Where a secret is. A file is read when the secret is needed, and not by commands that call nobody.
@@ -115,6 +121,8 @@ pub struct Settings {
 enum SecretSource {
     Value(Secret),
     File(PathBuf),
+    /// A variable of the environment that is not set.
+    Absent(String),
 }
 
 impl Setting<SecretSource> {
@@ -123,6 +131,9 @@ impl Setting<SecretSource> {
             SecretSource::Value(secret) => secret.expose().to_owned(),
             SecretSource::File(path) => fs_err::read_to_string(path)
                 .map_err(|error| SettingsError::Wrong { origin: self.origin.clone(), reason: error.to_string() })?,
+            SecretSource::Absent(variable) => {
+                return Err(SettingsError::Wrong { origin: self.origin.clone(), reason: format!("the environment has no {variable}") });
+            }
         };
         // A line's end is easily copied along.
         match text.trim() {
@@ -179,6 +190,8 @@ impl Settings {
                 ("access_token", &file.values.access_token),
                 ("access_token_file", &file.values.access_token_file),
             ),
+            texts: sources.texts()?,
+            openid_key: sources.openid_key(),
         })
     }
 
@@ -219,6 +232,24 @@ impl Settings {
                 remedy: "set KEFU_SECRET in the environment, or `secret_file` in kefu.toml; there is no flag for it, because flags are visible to other users",
             }),
         }
+    }
+}
+
+impl Settings {
+    /// What is done to personal data.
+    ///
+    /// # Errors
+    /// When the key for openids cannot be read, or is short enough to be guessed.
+    pub fn privacy(&self) -> Result<Privacy, SettingsError> {
+        let key = |source: &Setting<SecretSource>| -> Result<OpenidKey, SettingsError> {
+            let key = source.read()?;
+            if key.expose().len() < OPENID_KEY_BYTES_MIN {
+                let reason = format!("the key has fewer than {OPENID_KEY_BYTES_MIN} characters; `openssl rand -hex 32` makes one");
+                return Err(SettingsError::Wrong { origin: source.origin.clone(), reason });
+            }
+            Ok(OpenidKey::new(key.expose()))
+        };
+        Ok(Privacy { texts: self.texts, openids: self.openid_key.as_ref().map(key).transpose()?.map_or(Openids::Keep, Openids::Keyed) })
     }
 }
 
@@ -309,12 +340,36 @@ impl Sources<'_> {
         (path_key, path): (&'static str, &Option<PathBuf>),
     ) -> Option<Setting<SecretSource>> {
         let value = |secret: Secret, origin: Origin| Setting { value: SecretSource::Value(secret), origin };
-        // A relative path is relative to the settings file, not to wherever kefu was started.
-        let beside = |path: &PathBuf| self.file.path.parent().unwrap_or(Path::new("")).join(path);
         (self.environment)(variable)
             .map(|secret| value(Secret::new(secret), Origin::Environment(variable)))
             .or_else(|| filed.clone().map(|secret| value(secret, self.in_file(key))))
-            .or_else(|| path.as_ref().map(|path| Setting { value: SecretSource::File(beside(path)), origin: self.in_file(path_key) }))
+            .or_else(|| path.as_ref().map(|path| Setting { value: SecretSource::File(self.beside(path)), origin: self.in_file(path_key) }))
+    }
+
+    /// A relative path is relative to the settings file, not to wherever kefu was started.
+    fn beside(&self, path: &Path) -> PathBuf {
+        self.file.path.parent().unwrap_or(Path::new("")).join(path)
+    }
+
+    fn texts(&self) -> Result<Texts, SettingsError> {
+        let texts = self.file.values.privacy.text;
+        if texts == Texts::Drop && self.file.values.metrics.auto_reply.iter().any(AutoReply::needs_text) {
+            let reason =
+                "the rules for automatic replies with a text, a prefix or a regex could never match: keep texts, or remove the rules";
+            return Err(SettingsError::Wrong { origin: self.in_file("privacy.text"), reason: reason.to_owned() });
+        }
+        Ok(texts)
+    }
+
+    fn openid_key(&self) -> Option<Setting<SecretSource>> {
+        let source = match &self.file.values.privacy.openid {
+            Openid::Keep => return None,
+            Openid::KeyFile(path) => SecretSource::File(self.beside(path)),
+            Openid::KeyVariable(name) => {
+                (self.environment)(name).map_or_else(|| SecretSource::Absent(name.clone()), |key| SecretSource::Value(Secret::new(key)))
+            }
+        };
+        Some(Setting { value: source, origin: self.in_file("privacy.openid") })
     }
 
     fn parameters(&self, zone: &str) -> Result<Parameters, SettingsError> {

@@ -14,6 +14,7 @@ mod hostile;
 mod killed;
 mod lake_files;
 mod oracle;
+mod privacy;
 mod properties;
 mod staleness;
 mod worked_cases;
