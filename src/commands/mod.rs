@@ -4,6 +4,7 @@ mod days;
 mod demo;
 mod manual;
 mod metrics;
+mod prune;
 mod run;
 mod simulate;
 mod sql;
@@ -24,6 +25,7 @@ pub fn execute(cli: &Cli) -> Result<Option<Class>, Failure> {
         Command::Metrics(args) => metrics::execute(&cli.global, args),
         Command::Demo => demo::execute(&cli.global),
         Command::Status(args) => status::execute(&cli.global, args),
+        Command::Prune(args) => prune::execute(&cli.global, args),
         Command::Sql => sql::execute(&cli.global),
         Command::Completions { shell } => manual::completions(*shell),
         Command::Man => manual::man(),

@@ -40,7 +40,10 @@ pub(super) fn execute(global: &GlobalArgs, args: &FetchArgs, half: Half) -> Resu
     let there = if args.force { Default::default() } else { lake.days(Table::Messages, &account)? };
     let is_refreshed = |day: &Day| args.refresh.is_some_and(|days| *day > range.last.plus(-i64::from(days)));
     let refreshed: BTreeSet<Day> = there.iter().copied().filter(|day| range.contains(*day) && is_refreshed(day)).collect();
-    let (skipped, wanted): (Vec<Day>, Vec<Day>) = range.days().partition(|day| there.contains(day) && !refreshed.contains(day));
+    // What was pruned comes back only when it is named.
+    let (pruned, is_named) = (lake.pruned()?, days::named(&args.days)?.is_some());
+    let days = range.days().filter(|day| is_named || !pruned.includes(Table::Messages, *day));
+    let (skipped, wanted): (Vec<Day>, Vec<Day>) = days.partition(|day| there.contains(day) && !refreshed.contains(day));
     // Whether a refreshed day will be replaced is not known yet.
     let replaced = wanted.iter().copied().filter(|day| !refreshed.contains(day)).collect();
     lake.require_privacy(&account, &source.privacy().to_string(), &replaced)?;

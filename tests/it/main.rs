@@ -16,6 +16,7 @@ mod lake_files;
 mod oracle;
 mod privacy;
 mod properties;
+mod pruning;
 mod staleness;
 mod worked_cases;
 mod world;
