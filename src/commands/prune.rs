@@ -10,6 +10,7 @@ use crate::cli::{GlobalArgs, OutputFormat, PruneArgs};
 use crate::failure::{Class, Failure};
 use crate::lake::{Lake, LakeError, PartitionFile, Table};
 use crate::settings::{self, Settings};
+use crate::signals;
 use crate::telemetry;
 
 /// As JSON, part of kefu's contract.
@@ -39,7 +40,8 @@ pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Cl
     let lake = Lake::at(&settings.lake.value);
     lake.require_folder()?;
     // Nothing is made or locked when nothing is deleted.
-    let _lock = if args.yes { Some(lake.hold()?) } else { None };
+    let lock = args.yes.then(|| lake.hold()).transpose()?;
+    lock.iter().for_each(|_| signals::leave_when_told(&lake, |_| ()));
     lake.require_zone(settings.zone.value.name())?;
     let before = first_kept(args, &settings.zone.value, &Clock::System);
     let tables: BTreeSet<Table> = args.tables.iter().copied().collect();

@@ -1,9 +1,12 @@
 //! Old messages are deleted, and nothing else changes because of it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kefu::lake::Table;
+use kefu::lake::{Obstacle, Operation, Table};
 use kefu::simulator::{Generated, GeneratorOptions, Simulator};
 use serde_json::{Value, json};
 
@@ -137,6 +140,47 @@ fn a_prune_that_was_killed_changes_no_number_either_and_goes_on() {
     // Once more, there is nothing to do, and an earlier day takes nothing back.
     assert_eq!(days.kefu(&["prune", "--before", "2024-05-02", "--yes"])["tables"][0]["files"], json!(0));
     assert_eq!(days.states(), runs(&[("kept", true, 8), ("kept", false, 2), ("fresh", false, 2)]));
+}
+
+/// Kills the process before one of its operations on the lake.
+#[derive(Debug)]
+struct DiesBefore(AtomicUsize);
+
+impl Obstacle for DiesBefore {
+    fn before(&self, _: Operation, _: &Path) -> io::Result<()> {
+        let is_alive = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        if is_alive { Ok(()) } else { Err(io::Error::other("dead")) }
+    }
+}
+
+#[test]
+fn wherever_a_prune_is_killed_no_number_changes() {
+    let days = TwelveDays::new();
+    let expected = days.files_but_messages_before("2024-05-06");
+    let messages: Vec<(PathBuf, Vec<u8>)> = days.files().into_iter().filter(|(path, _)| !expected.contains_key(path)).collect();
+    let prune = |lake: kefu::lake::Lake| {
+        let _lock = lake.hold().unwrap();
+        lake.prune(&[Table::Messages, Table::Rejects], "2024-05-06".parse().unwrap())
+    };
+    let mut operations = 0;
+    loop {
+        let is_done = prune(days.world.lake().behind(Arc::new(DiesBefore(operations.into())))).is_ok();
+        assert_eq!(days.kefu(&["metrics"])["metrics"]["computed"], json!([]), "killed before operation {operations}");
+        prune(days.world.lake()).unwrap();
+        assert!(days.files() == expected, "killed before operation {operations}");
+        if is_done {
+            break;
+        }
+        operations += 1;
+        // Everything as it was.
+        fs_err::remove_file(days.world.lake_folder().join("_kefu/pruned.json")).unwrap();
+        for (path, bytes) in &messages {
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, bytes).unwrap();
+        }
+    }
+    // The mark, the files, their folders.
+    assert!(operations > 3 + 5 + 5, "{operations}");
 }
 
 #[test]
