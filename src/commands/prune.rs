@@ -103,7 +103,7 @@ impl Pruning {
             let days = in_words(&self.without_metrics.iter().copied().collect::<Vec<_>>());
             lines.push(match self.deleted {
                 true => format!("never computed: the metrics of {days}"),
-                false => format!("never computed: the metrics of {days}; `kefu metrics` does it while the messages are there"),
+                false => format!("never computed: the metrics of {days}; `kefu metrics` computes them while the messages are there"),
             });
         }
         lines.push(match (self.deleted, self.tables.iter().all(|table| table.files == 0)) {
