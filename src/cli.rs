@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::calendar::Day;
+use crate::lake::Table;
 use crate::settings::Flags;
 use crate::simulator::Fault;
 use crate::telemetry::{LogFormat, LogLevel};
@@ -59,6 +61,12 @@ pub enum Command {
     ///
     /// Changes nothing, and makes one call of getmsglist for each account.
     Doctor,
+    /// Delete old days, of messages and rejects unless told otherwise; lists them without --yes
+    ///
+    /// Texts stand in `messages` and `rejects` alone. Openids stand in `response_pairs` and `sessions`, too: name those with --table as well to be rid
+    /// of them. The numbers that were made of the messages stay as they are: what cannot be computed again is not, and what was deleted comes back
+    /// only when its days are named to `kefu run` or `kefu fetch`. It deletes the days of every account.
+    Prune(PruneArgs),
     /// DuckDB views over the lake, ready to pipe into duckdb
     ///
     /// `(kefu sql; echo "FROM service_level(180);") | duckdb`: a view for each table, a macro service_level(T), roll-ups by week and month, and the load by
@@ -159,6 +167,32 @@ pub struct MetricsArgs {
 pub struct StatusArgs {
     #[command(flatten)]
     pub days: DaysArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// Delete the days before this one
+    #[arg(long, value_name = "DAY", conflicts_with = "keep_days", required_unless_present = "keep_days")]
+    pub before: Option<Day>,
+    /// Delete all but so many days up to yesterday; with fewer than 5, metrics that are not final yet stay so
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..))]
+    pub keep_days: Option<u16>,
+    /// A table to delete from; may be given several times
+    #[arg(long = "table", value_name = "TABLE", value_enum, default_values_t = [Table::Messages, Table::Rejects])]
+    pub tables: Vec<Table>,
+    /// Delete what is listed; without it, nothing is deleted
+    #[arg(long)]
+    pub yes: bool,
+}
+
+impl ValueEnum for Table {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
+    }
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ mod in_turn;
 mod manual;
 mod metrics;
 mod operated;
+mod prune;
 mod run;
 mod simulate;
 mod sql;
@@ -28,6 +29,7 @@ pub fn execute(cli: &Cli) -> Result<Option<Class>, Failure> {
         Command::Demo => demo::execute(&cli.global),
         Command::Status(args) => status::execute(&cli.global, args),
         Command::Doctor => doctor::execute(&cli.global),
+        Command::Prune(args) => prune::execute(&cli.global, args),
         Command::Sql => sql::execute(&cli.global),
         Command::Completions { shell } => manual::completions(*shell),
         Command::Man => manual::man(),

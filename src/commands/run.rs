@@ -38,6 +38,8 @@ impl Half {
 #[derive(Clone, Copy, Debug)]
 struct Wanted {
     range: DayRange,
+    /// Whether the days were named.
+    is_named: bool,
     /// Fetch them all again.
     force: bool,
     /// Fetch the last so many again, and replace those that have changed.
@@ -56,7 +58,8 @@ fn run_each(global: &GlobalArgs, args: &FetchArgs, half: Half, operated: &Operat
     let refresh = args.refresh.unwrap_or_default();
     let lookback = settings.lookback.value.max(refresh);
     let range = days::to_fetch(&args.days, lookback, &settings.zone.value, &Clock::System)?;
-    let wanted = Wanted { range, force: args.force, refresh };
+    let is_named = days::named(&args.days)?.is_some();
+    let wanted = Wanted { range, is_named, force: args.force, refresh };
     in_turn(half.name(), &settings, global.output, |settings| {
         let account = settings.account()?;
         tracing::debug!(event = "run_begun", account = %account, command = half.name());
@@ -69,13 +72,19 @@ fn run(settings: &Settings, wanted: Wanted, half: Half, lake: &Lake, history: &H
     let zone = settings.zone.value.clone();
     let account = settings.account()?;
     let credential = settings.credential()?;
-    let source = Source::connect(&settings.base_url.value, credential, Clock::System)?;
+    let source = Source::connect(&settings.base_url.value, credential, Clock::System)?.with_privacy(settings.privacy()?);
     lake.require_zone(zone.name())?;
 
     let there = if wanted.force { BTreeSet::new() } else { lake.days(Table::Messages, &account)? };
     let is_refreshed = |day: &Day| *day > wanted.range.last.plus(-i64::from(wanted.refresh));
     let refreshed: BTreeSet<Day> = there.iter().copied().filter(|day| wanted.range.contains(*day) && is_refreshed(day)).collect();
-    let (skipped, days): (Vec<Day>, Vec<Day>) = wanted.range.days().partition(|day| there.contains(day) && !refreshed.contains(day));
+    // What was pruned comes back only when it is named.
+    let pruned = lake.pruned()?;
+    let days = wanted.range.days().filter(|day| wanted.is_named || !pruned.includes(Table::Messages, *day));
+    let (skipped, days): (Vec<Day>, Vec<Day>) = days.partition(|day| there.contains(day) && !refreshed.contains(day));
+    // Whether a refreshed day will be replaced is not known yet.
+    let replaced = days.iter().copied().filter(|day| !refreshed.contains(day)).collect();
+    lake.require_privacy(&account, &source.privacy().to_string(), &replaced)?;
     let job = FetchJob {
         source: Arc::new(source),
         lake: lake.clone(),

@@ -72,10 +72,12 @@ impl Report for Status {
         ));
         let in_state = |state: Freshness| named(&|day| day.metrics == Some(state));
         for (what, days, advice) in [
-            ("missing", named(&|day| !day.fetched), "`kefu run --from … --to …` fetches them"),
+            ("missing", named(&|day| !day.fetched && !day.pruned), "`kefu run --from … --to …` fetches them"),
             ("damaged", in_state(Freshness::Damaged), "`kefu fetch --date … --force` replaces them"),
             ("stale", in_state(Freshness::Stale), "`kefu metrics` computes them"),
             ("rejects", named(&|day| day.rejects > 0), "the table `rejects` says why"),
+            ("pruned", named(&|day| day.pruned), "their messages were deleted by `kefu prune`"),
+            ("kept", in_state(Freshness::Kept), "metrics of messages that are pruned, which stay as they are"),
             ("left over", in_state(Freshness::LeftOver), "metrics of days whose messages are gone"),
             ("not final", named(&|day| day.fetched && !day.is_final), "three later days are needed"),
         ] {
@@ -99,9 +101,10 @@ fn calendar(days: &[DayStatus], range: DayRange) -> Vec<String> {
         for weekday in 0..7 {
             let mark = match days.next_if(|day| day.date == start.plus(weekday)) {
                 None => ' ',
+                Some(day) if day.pruned => '-',
                 Some(day) if !day.fetched => '·',
                 Some(day) if day.metrics == Some(Freshness::Damaged) => 'x',
-                Some(day) if day.metrics != Some(Freshness::Fresh) => '!',
+                Some(day) if day.metrics == Some(Freshness::Stale) => '!',
                 Some(day) if day.rejects > 0 => 'r',
                 Some(day) if day.messages == 0 => '0',
                 Some(day) if !day.is_final => '~',
@@ -111,6 +114,6 @@ fn calendar(days: &[DayStatus], range: DayRange) -> Vec<String> {
         }
         lines.push(line.trim_end().to_owned());
     }
-    lines.push("\n■ final  ~ not final yet  0 no messages  r with rejects  ! metrics stale  x damaged  · missing".to_owned());
+    lines.push("\n■ final  ~ not final yet  0 no messages  r with rejects  ! metrics stale  x damaged  · missing  - pruned".to_owned());
     lines
 }

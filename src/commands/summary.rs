@@ -102,7 +102,7 @@ impl Report for Summary {
         }
         if let Some(metrics) = &self.metrics {
             lines.push(match metrics.computed.as_slice() {
-                [] if metrics.fresh == 0 => "metrics   nothing to compute: no day of these was fetched".to_owned(),
+                [] if metrics.fresh + metrics.kept.len() == 0 => "metrics   nothing to compute: no day of these was fetched".to_owned(),
                 [] => format!("metrics   up to date ({} {})", metrics.fresh, days(metrics.fresh)),
                 computed => format!(
                     "metrics   computed {} {}: {}; {} up to date",
@@ -112,6 +112,15 @@ impl Report for Summary {
                     metrics.fresh
                 ),
             });
+            if !metrics.kept.is_empty() {
+                let kept = &metrics.kept;
+                lines.push(format!(
+                    "          left as they are, because messages were pruned: {} {}: {}",
+                    kept.len(),
+                    days(kept.len()),
+                    in_words(kept)
+                ));
+            }
         }
         lines.join("\n")
     }

@@ -47,8 +47,9 @@ impl Page {
 pub struct Reject {
     /// Index in the page, from 0.
     pub position: i64,
+    /// Shows no value of the record.
     pub reason: String,
-    /// The record as it came (as repaired, when the page had to be).
+    /// The record as it came (as repaired, when the page had to be), unless it is [withheld](super::Privacy).
     pub raw: String,
 }
 
@@ -84,6 +85,18 @@ fn without_content(error: &serde_json::Error) -> String {
     format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column()).to_lowercase()
 }
 
+/// The parser's reason without the value that it quotes, which may be a text or an openid: reasons are shown and logged.
+///
+/// `invalid type: string "hello", expected an object at line 1 column 7` → `invalid type: string, expected an object at line 1 column 7`
+fn without_value(reason: &str) -> String {
+    const KINDS: [&str; 9] = ["string", "integer", "floating point", "boolean", "null", "sequence", "map", "character", "byte array"];
+    let Some((what, found)) = reason.split_once(": ").filter(|(what, _)| what.starts_with("invalid ")) else { return reason.to_owned() };
+    let kind = KINDS.into_iter().find(|kind| found.starts_with(kind)).unwrap_or("something else");
+    // What was expected is in words of ours, and so is all that follows.
+    let expected = found.rsplit_once(", expected ").map_or("something else", |(_, expected)| expected);
+    format!("{what}: {kind}, expected {expected}")
+}
+
 /// A record of which only the time is asked.
 #[derive(serde::Deserialize)]
 struct Timed {
@@ -98,7 +111,7 @@ fn take_or_reject(raw: &RawValue, builder: &mut RecordBuilder, position: i64) ->
         return Ok(None);
     }
     let taken = serde_json::from_str::<Object<WireRecord<'_>>>(raw.get())
-        .map_err(|error| error.to_string())
+        .map_err(|error| without_value(&error.to_string()))
         .and_then(|Object(record)| builder.take(&record));
     Ok(taken.err().map(|reason| Reject { position, reason, raw: raw.get().to_owned() }))
 }

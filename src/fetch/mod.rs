@@ -6,6 +6,7 @@
 mod decode;
 mod pager;
 mod plan;
+mod privacy;
 mod repair;
 mod retry;
 mod window;
@@ -19,6 +20,7 @@ use tokio::task::JoinSet;
 
 pub use decode::{Page, Reject, decode};
 pub use pager::{ContractError, PageFacts, Pager};
+pub use privacy::{OpenidKey, Openids, Privacy, Texts};
 pub use repair::repair;
 pub use retry::{Attempts, Patience, RetryPolicy, Step};
 pub use window::windows;
@@ -117,6 +119,7 @@ pub struct Source {
     /// Of the run.
     patience: Patience,
     page_records: usize,
+    privacy: Privacy,
 }
 
 impl Source {
@@ -128,13 +131,25 @@ impl Source {
         let client = Client::new(base)?;
         let tokens = Tokens::new(credential, client.clone());
         let policy = RetryPolicy::default();
-        Ok(Self { client, tokens, clock, policy, patience: Patience::new(policy.run_wait_max), page_records: PAGE_RECORDS_MAX })
+        let patience = Patience::new(policy.run_wait_max);
+        Ok(Self { client, tokens, clock, policy, patience, page_records: PAGE_RECORDS_MAX, privacy: Privacy::default() })
     }
 
     /// Asks for smaller pages, at most [`PAGE_RECORDS_MAX`].
     #[must_use]
     pub fn with_page_records(self, page_records: usize) -> Self {
         Self { page_records: page_records.clamp(1, PAGE_RECORDS_MAX), ..self }
+    }
+
+    /// Takes personal data out of every page before it is sent on.
+    #[must_use]
+    pub fn with_privacy(self, privacy: Privacy) -> Self {
+        Self { privacy, ..self }
+    }
+
+    /// What is done to the personal data of every record.
+    pub fn privacy(&self) -> &Privacy {
+        &self.privacy
     }
 
     /// Sends every record of a span into `events`: the pages of each stretch in the API's order. There is one stretch for each window that the API
@@ -236,7 +251,8 @@ impl Source {
     async fn call(&self, token: &Secret, request: &PageRequest, window: Span) -> Result<Page, CallError> {
         let body = self.client.message_page(token, request).await?;
         // Some milliseconds of work, here where the page still is in the processor's cache: to hand it to another thread would cost more.
-        decode(&body, window).map_err(|error| error.hiding(token))
+        let page = decode(&body, window).map_err(|error| error.hiding(token))?;
+        self.privacy.applied_to(page).map_err(|error| CallError::Unreadable(error.to_string()))
     }
 
     fn next_step(&self, attempts: &mut Attempts, error: &CallError) -> Step {

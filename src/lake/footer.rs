@@ -9,6 +9,9 @@ use crate::calendar::{Day, Span};
 
 const PREFIX: &str = "kefu.";
 
+/// What a footer that says nothing about privacy means.
+const EVERYTHING_KEPT: &str = "text=keep openid=keep";
+
 /// Key-values in the order of their keys, without the prefix. It holds facts that follow from the records and parameters alone,
 /// never a time or a duration of the run: equal inputs must give equal files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +46,16 @@ impl Footer {
 
     pub fn zone(&self) -> &str {
         self.get("timezone").unwrap_or_default()
+    }
+
+    /// What was done to the personal data before it was written.
+    pub fn privacy(&self) -> &str {
+        self.get("privacy").unwrap_or(EVERYTHING_KEPT)
+    }
+
+    /// Whether the file has the texts that its messages came with.
+    pub fn has_texts(&self) -> bool {
+        !self.privacy().starts_with("text=drop")
     }
 
     /// Hash of the file's rows.

@@ -48,6 +48,7 @@ pub struct StagedMessages {
     last: i64,
     runs: Vec<StagedFile>,
     counts: MessageCounts,
+    privacy: Option<String>,
 }
 
 impl Lake {
@@ -66,11 +67,18 @@ impl Lake {
             last: i64::MIN,
             runs: Vec::new(),
             counts: MessageCounts::default(),
+            privacy: None,
         })
     }
 }
 
 impl StagedMessages {
+    /// Has the footer say what was done to the personal data of the records, where anything was.
+    #[must_use]
+    pub fn with_privacy(self, privacy: Option<String>) -> Self {
+        Self { privacy, ..self }
+    }
+
     /// Adds records in the order in which the API gave them: columns `openid`, `worker`, `opercode`, `text`, `sent_at` of the table's types.
     ///
     /// # Errors
@@ -113,6 +121,7 @@ impl StagedMessages {
         footer.set("messages_sent", counts.sent);
         footer.set("messages_other", counts.other);
         footer.set("rejects", rejects);
+        self.privacy.iter().for_each(|privacy| footer.set("privacy", privacy));
         self.current.finish()
     }
 

@@ -10,6 +10,7 @@ mod footer;
 mod hash;
 mod lock;
 mod messages;
+mod prune;
 mod read;
 mod runs;
 mod schema;
@@ -18,7 +19,7 @@ mod survey;
 mod table;
 mod write;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ pub use footer::Footer;
 pub use hash::ContentHash;
 pub use lock::Lock;
 pub use messages::{MessageCounts, StagedMessages};
+pub use prune::{PartitionFile, Pruned};
 pub use schema::SCHEMA_VERSION;
 pub use spill::Spill;
 pub use survey::Space;
@@ -37,8 +39,9 @@ pub use write::{FinishedPartition, PartitionFacts, StagedPartition};
 use arrow::error::ArrowError;
 use disk::Disk;
 use parquet::errors::ParquetError;
+use rayon::prelude::*;
 
-use crate::calendar::Day;
+use crate::calendar::{Day, DayRange};
 use crate::failure::{Class, Classified};
 
 /// The values of `messages.opercode` that metrics are made of; any other is kept as it came.
@@ -69,6 +72,10 @@ pub enum LakeError {
     Absent { root: PathBuf },
     #[error("the lake was begun in the time zone {lake}, and its days cannot be continued in {asked}")]
     OtherZone { lake: String, asked: String },
+    #[error("{days} of the lake were fetched with other privacy settings ({lake}) than there are now ({asked})")]
+    OtherPrivacy { days: DayRange, lake: String, asked: String },
+    #[error("the texts of {day} were dropped, and the rules for automatic replies need them")]
+    TextsDropped { day: Day },
 }
 
 impl LakeError {
@@ -88,7 +95,7 @@ impl Classified for LakeError {
     fn class(&self) -> Class {
         match self {
             Self::Occupied { .. } => Class::Occupied,
-            Self::OtherZone { .. } | Self::Absent { .. } => Class::Settings,
+            Self::OtherZone { .. } | Self::OtherPrivacy { .. } | Self::TextsDropped { .. } | Self::Absent { .. } => Class::Settings,
             Self::Shape(_) => Class::Bug,
             Self::Io(_) | Self::Parquet { .. } | Self::Damaged { .. } => Class::Lake,
         }
@@ -99,6 +106,12 @@ impl Classified for LakeError {
             Self::Occupied { .. } => Some("run again when it has finished".into()),
             Self::Absent { .. } => Some("name it with --lake or KEFU_LAKE; `kefu run` makes one".into()),
             Self::OtherZone { lake, .. } => Some(format!("keep --timezone {lake}, or begin another lake with --lake")),
+            Self::OtherPrivacy { days: DayRange { first, last }, .. } => Some(format!(
+                "keep [privacy] as it was; or fetch those days again with `kefu run --from {first} --to {last} --force`; or begin another lake with --lake"
+            )),
+            Self::TextsDropped { .. } => {
+                Some("remove the rules in [metrics] with a text, a prefix or a regex, or fetch the day again with --force".into())
+            }
             Self::Damaged { .. } => Some(
                 "fetch that day again: `kefu fetch --date … --force` replaces its messages, and `kefu metrics` then what depends on them"
                     .into(),
@@ -171,17 +184,14 @@ impl Lake {
     /// # Errors
     /// When the folder is there but cannot be listed.
     pub fn days(&self, table: Table, account: &Account) -> Result<BTreeSet<Day>, LakeError> {
-        let mut days = BTreeSet::new();
-        for folder in list(&self.root.join(table.name()))? {
-            let name = folder.file_name().and_then(|name| name.to_str());
-            let day = name.and_then(|name| name.strip_prefix("date=")).and_then(|day| day.parse().ok());
-            if let Some(day) = day
-                && self.path(table, account, day).is_file()
-            {
-                days.insert(day);
-            }
-        }
-        Ok(days)
+        let days = self.date_folders(table)?.into_keys();
+        Ok(days.filter(|day| self.path(table, account, *day).is_file()).collect())
+    }
+
+    fn date_folders(&self, table: Table) -> Result<BTreeMap<Day, PathBuf>, LakeError> {
+        let day = |folder: &Path| folder.file_name()?.to_str()?.strip_prefix("date=")?.parse().ok();
+        let folders = list(&self.root.join(table.name()))?.into_iter();
+        Ok(folders.filter_map(|folder| Some((day(&folder)?, folder))).collect())
     }
 
     /// The time zone in which the lake's days are cut, whoever's they are; none while there are no days.
@@ -206,6 +216,25 @@ impl Lake {
     pub fn require_zone(&self, zone: &str) -> Result<(), LakeError> {
         match self.zone()? {
             Some(lake) if lake != zone => Err(LakeError::OtherZone { lake, asked: zone.to_owned() }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that the personal data of an account's days was treated in the same way, but for the days that are about to be `replaced`: one
+    /// customer must not become two.
+    ///
+    /// # Errors
+    /// [`LakeError::OtherPrivacy`] when it was not.
+    pub fn require_privacy(&self, account: &Account, privacy: &str, replaced: &BTreeSet<Day>) -> Result<(), LakeError> {
+        let mut kept = self.days(Table::Messages, account)?;
+        kept.retain(|day| !replaced.contains(day));
+        // A file that is damaged must not keep anyone from fetching it again.
+        let treated = |day: Day| Some((day, self.footer(Table::Messages, account, day).ok()?.privacy().to_owned()));
+        let mut others: Vec<(Day, String)> = kept.into_par_iter().filter_map(treated).filter(|(_, lake)| lake != privacy).collect();
+        match (others.first().map(|(day, _)| *day), others.pop()) {
+            (Some(first), Some((last, lake))) => {
+                Err(LakeError::OtherPrivacy { days: DayRange { first, last }, lake, asked: privacy.to_owned() })
+            }
             _ => Ok(()),
         }
     }

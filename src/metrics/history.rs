@@ -18,7 +18,7 @@ use crate::lake::opercode;
 /// The columns of `messages` that the stage needs.
 pub fn columns(parameters: &Parameters) -> Vec<&'static str> {
     let mut columns = vec!["openid", "worker", "opercode", "sent_at"];
-    if parameters.auto_reply.iter().any(AutoReply::needs_text) {
+    if parameters.needs_texts() {
         columns.push("text");
     }
     columns

@@ -29,6 +29,11 @@ impl Parameters {
     pub fn in_zone(timezone: &str) -> Self {
         Self { timezone: timezone.to_owned(), session_gap: 1_800, reply_window: 172_800, auto_reply: Vec::new(), business_hours: None }
     }
+
+    /// Whether the metrics have to see what messages say.
+    pub fn needs_texts(&self) -> bool {
+        self.auto_reply.iter().any(AutoReply::needs_text)
+    }
 }
 
 impl Parameters {
@@ -76,7 +81,8 @@ impl AutoReply {
         *self != Self::default() && !is_empty(&self.worker) && !is_empty(&self.prefix) && !is_empty_pattern
     }
 
-    pub(super) fn needs_text(&self) -> bool {
+    /// Whether it asks what a message says.
+    pub fn needs_text(&self) -> bool {
         self.text.is_some() || self.prefix.is_some() || self.regex.is_some()
     }
 

@@ -39,6 +39,13 @@ pub struct FetchJob {
     pub refreshed: BTreeSet<Day>,
 }
 
+impl FetchJob {
+    /// What the footers say about privacy: nothing where everything is kept.
+    fn privacy(&self) -> Option<String> {
+        Some(self.source.privacy()).filter(|privacy| !privacy.keeps_everything()).map(ToString::to_string)
+    }
+}
+
 /// A day that was fetched and committed.
 #[derive(Clone, Debug, Serialize)]
 pub struct FetchedDay {
@@ -232,7 +239,7 @@ struct Waiting {
 fn stage_pages(job: &FetchJob, day: Day, span: Span, mut events: mpsc::Receiver<FetchEvent>) -> Result<Option<StagedDay>, LakeError> {
     let mut staged = StagedDay {
         day,
-        messages: job.lake.stage_messages(&job.account, day, job.zone.name(), span)?,
+        messages: job.lake.stage_messages(&job.account, day, job.zone.name(), span)?.with_privacy(job.privacy()),
         rejected: None,
         rejects: 0,
         first_reason: None,
@@ -337,7 +344,11 @@ impl StagedDay {
         let rejected = match &mut self.rejected {
             Some(rejected) => rejected,
             // Only days with rejects have a partition of them.
-            None => self.rejected.insert(job.lake.stage(Table::Rejects, &job.account, self.day, job.zone.name(), span)?),
+            None => {
+                let mut staged = job.lake.stage(Table::Rejects, &job.account, self.day, job.zone.name(), span)?;
+                job.privacy().iter().for_each(|privacy| staged.footer().set("privacy", privacy));
+                self.rejected.insert(staged)
+            }
         };
         rejected.append(batch)
     }

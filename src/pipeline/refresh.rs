@@ -2,6 +2,9 @@
 //!
 //! A metric partition's footer says what it was made of: the content hash of each day of messages, the parameters, the version of the
 //! definitions. It is fresh while all of that is still so; nothing else is remembered anywhere.
+//!
+//! One that was made of messages that have been pruned since could only be computed again from fewer of them, which would change its numbers for no
+//! reason but that old messages were deleted. So it is kept as it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::sync_channel;
@@ -13,7 +16,7 @@ use serde::Serialize;
 
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::{BugError, Failure};
-use crate::lake::{Account, ContentHash, Footer, Lake, LakeError, SCHEMA_VERSION, Table};
+use crate::lake::{Account, ContentHash, Footer, Lake, LakeError, Pruned, SCHEMA_VERSION, Table};
 use crate::metrics::{self, DAYS_AFTER, DAYS_BEFORE, DEFINITIONS_VERSION, History, HistoryBuilder, Parameters, Part, Partitions, Target};
 use crate::telemetry::Progress;
 
@@ -39,6 +42,8 @@ pub struct MetricsReport {
     pub computed: Vec<Day>,
     /// Days whose partitions were up to date.
     pub fresh: usize,
+    /// Days with partitions that were left as they are, because messages that they were made of have been pruned.
+    pub kept: Vec<Day>,
 }
 
 /// The fetched days of an account.
@@ -50,6 +55,7 @@ struct Inputs {
     days: BTreeMap<Day, Input>,
     /// And those whose file cannot.
     damaged: BTreeMap<Day, LakeError>,
+    pruned: Pruned,
 }
 
 /// A fetched day.
@@ -72,9 +78,11 @@ pub fn refresh_metrics(job: &MetricsJob, among: Option<DayRange>, progress: &Pro
     let is_wanted = |day: &Day| among.is_none_or(|range| range.contains(*day));
     let wanted: Vec<Day> = inputs.fetched.iter().copied().filter(is_wanted).collect();
     let readable: Vec<Day> = wanted.iter().copied().filter(|day| !looks_at_damage(*day)).collect();
-    let stale_tables = readable.par_iter().map(|day| Ok((*day, stale_tables(job, &inputs, *day)?)));
-    let stale_tables: BTreeMap<Day, Vec<Table>> = stale_tables.collect::<Result<_, LakeError>>()?;
-    let stale: Vec<Day> = stale_tables.iter().filter(|(_, tables)| !tables.is_empty()).map(|(day, _)| *day).collect();
+    let states = readable.par_iter().map(|day| Ok((*day, state_of(job, &inputs, *day)?)));
+    let states: BTreeMap<Day, DayState> = states.collect::<Result<_, LakeError>>()?;
+    let named = |wanted: fn(&DayState) -> bool| states.iter().filter(|(_, state)| wanted(state)).map(|(day, _)| *day).collect();
+    let stale: Vec<Day> = named(|state| !state.stale.is_empty());
+    let kept: Vec<Day> = named(|state| state.stale.is_empty() && state.is_kept);
     progress.expect(stale.len());
     let writers = ThreadPoolBuilder::new()
         .num_threads(WRITERS)
@@ -85,7 +93,7 @@ pub fn refresh_metrics(job: &MetricsJob, among: Option<DayRange>, progress: &Pro
         let history = read_history(job, days)?;
         let targets = targets(&job.zone, &inputs.fetched, &chunk.stale);
         let write = |(target, mut partitions): (Target, Partitions)| {
-            partitions.retain(|table, _| stale_tables.get(&target.day).is_some_and(|stale| stale.contains(table)));
+            partitions.retain(|table, _| states.get(&target.day).is_some_and(|state| state.stale.contains(table)));
             write_partitions(job, &inputs, &target, partitions)?;
             progress.advance(&target.day.to_string());
             Ok(())
@@ -107,7 +115,7 @@ pub fn refresh_metrics(job: &MetricsJob, among: Option<DayRange>, progress: &Pro
     }
     match damaged.into_values().next() {
         Some(error) if readable.len() < wanted.len() => Err(error.into()),
-        _ => Ok(MetricsReport { fresh: readable.len() - stale.len(), computed: stale }),
+        _ => Ok(MetricsReport { fresh: readable.len() - stale.len() - kept.len(), computed: stale, kept }),
     }
 }
 
@@ -116,6 +124,8 @@ pub fn refresh_metrics(job: &MetricsJob, among: Option<DayRange>, progress: &Pro
 pub struct DayStatus {
     pub date: Day,
     pub fetched: bool,
+    /// Its messages are not there because they were pruned.
+    pub pruned: bool,
     pub messages: u64,
     pub rejects: u64,
     /// Of all files of the day.
@@ -134,6 +144,8 @@ pub enum Freshness {
     Stale,
     /// The day's messages are there but cannot be read.
     Damaged,
+    /// Made of messages that have been pruned, so that it cannot be computed again.
+    Kept,
     /// The day's messages are gone, its metrics are not.
     LeftOver,
 }
@@ -151,10 +163,14 @@ pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus
     let days: Vec<Day> = range.days().collect();
     let of_day = |day: &Day| -> Result<DayStatus, LakeError> {
         let input = inputs.days.get(day);
-        let metrics = match input {
-            Some(_) if !stale_tables(job, &inputs, *day)?.is_empty() => Some(Freshness::Stale),
+        let pruned = inputs.was_pruned(*day);
+        let state = input.map(|_| state_of(job, &inputs, *day)).transpose()?;
+        let metrics = match state {
+            Some(state) if !state.stale.is_empty() => Some(Freshness::Stale),
+            Some(state) if state.is_kept => Some(Freshness::Kept),
             Some(_) => Some(Freshness::Fresh),
             None if inputs.damaged.contains_key(day) => Some(Freshness::Damaged),
+            None if pruned && computed.contains(day) => Some(Freshness::Kept),
             None if computed.contains(day) => Some(Freshness::LeftOver),
             None => None,
         };
@@ -162,6 +178,7 @@ pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus
         Ok(DayStatus {
             date: *day,
             fetched: inputs.fetched.contains(day),
+            pruned,
             messages: input.map_or(0, |input| input.rows as u64),
             rejects: input.map_or(0, |input| input.rejects),
             bytes: Table::ALL.into_iter().map(size).sum(),
@@ -182,7 +199,7 @@ fn read_inputs(job: &MetricsJob) -> Result<Inputs, LakeError> {
         let (rows, rejects): (u64, u64) = (count("rows")?, count("rejects")?);
         Ok(Input { content_hash: footer.content_hash().ok_or_else(damaged)?, rows: rows as usize, rejects })
     };
-    let mut inputs = Inputs { fetched, days: BTreeMap::new(), damaged: BTreeMap::new() };
+    let mut inputs = Inputs { fetched, days: BTreeMap::new(), damaged: BTreeMap::new(), pruned: job.lake.pruned()? };
     for (day, input) in inputs.fetched.par_iter().map(|day| (*day, read(day))).collect::<Vec<_>>() {
         match input {
             Ok(input) => drop(inputs.days.insert(day, input)),
@@ -191,6 +208,21 @@ fn read_inputs(job: &MetricsJob) -> Result<Inputs, LakeError> {
         }
     }
     Ok(inputs)
+}
+
+impl Inputs {
+    fn was_pruned(&self, day: Day) -> bool {
+        self.pruned.includes(Table::Messages, day) && !self.fetched.contains(&day)
+    }
+
+    /// Whether a day's metric partition was made of messages that have been pruned since, while those of the day itself are as they were: had they
+    /// been fetched again with others, or with other names for the customers, it would no longer be about them.
+    fn lack_some_of(&self, partition: &Footer, day: Day) -> bool {
+        let made_of = partition.get("inputs").and_then(|inputs| serde_json::from_str::<BTreeMap<Day, ContentHash>>(inputs).ok());
+        made_of.is_some_and(|made_of| {
+            made_of.get(&day) == self.days.get(&day).map(|input| &input.content_hash) && made_of.into_keys().any(|day| self.was_pruned(day))
+        })
+    }
 }
 
 /// The days on which partition `day` depends: those of the unbroken run around it, from D−2 to D+3.
@@ -219,28 +251,36 @@ fn record_inputs(footer: &mut Footer, job: &MetricsJob, inputs: &Inputs, table: 
     footer.set("inputs", serde_json::json!(hashes));
 }
 
-/// The tables whose partition of a day is missing, damaged or made of something else than what is there.
-fn stale_tables(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<Vec<Table>, LakeError> {
-    let is_fresh = |table: Table| -> Result<bool, LakeError> {
+/// A day's metric partitions, compared with what there is to make them of.
+#[derive(Debug, Default)]
+struct DayState {
+    /// The tables whose partition is missing, damaged or made of something else than what is there.
+    stale: Vec<Table>,
+    /// Whether there are others that would be stale, but are left as they are.
+    is_kept: bool,
+}
+
+fn state_of(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<DayState, LakeError> {
+    let mut state = DayState::default();
+    for table in Table::METRICS {
         if !job.lake.path(table, &job.account, day).is_file() {
-            return Ok(false);
+            // What was pruned itself stays away.
+            if !inputs.pruned.includes(table, day) {
+                state.stale.push(table);
+            }
+            continue;
         }
         let mut expected = Footer::default();
         record_inputs(&mut expected, job, inputs, table, day);
         expected.set("schema_version", SCHEMA_VERSION);
         match job.lake.footer(table, &job.account, day) {
-            Ok(footer) => Ok(footer.includes(&expected)),
-            Err(LakeError::Damaged { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
-    };
-    let mut stale = Vec::new();
-    for table in Table::METRICS {
-        if !is_fresh(table)? {
-            stale.push(table);
+            Ok(footer) if footer.includes(&expected) => {}
+            Ok(footer) if inputs.lack_some_of(&footer, day) => state.is_kept = true,
+            Ok(_) | Err(LakeError::Damaged { .. }) => state.stale.push(table),
+            Err(error) => return Err(error),
         }
     }
-    Ok(stale)
+    Ok(state)
 }
 
 /// Stale days that are computed together.
@@ -278,12 +318,16 @@ fn chunks(inputs: &Inputs, stale: &[Day]) -> Vec<Chunk> {
 /// The messages of the days, none of which is missing, as input of the metrics stage.
 ///
 /// # Errors
-/// When a partition cannot be read.
+/// When a partition cannot be read, or has no texts although a rule for automatic replies needs them.
 pub fn read_history(job: &MetricsJob, days: DayRange) -> Result<History, Failure> {
     let days: Vec<Day> = days.days().collect();
     let columns = metrics::columns(&job.parameters);
     let mut history = HistoryBuilder::new(&job.zone, &job.parameters);
+    let needs_texts = job.parameters.needs_texts();
     let read = |day: &Day| -> Result<Vec<Part>, Failure> {
+        if needs_texts && !job.lake.footer(Table::Messages, &job.account, *day)?.has_texts() {
+            return Err(LakeError::TextsDropped { day: *day }.into());
+        }
         let batches = job.lake.read(Table::Messages, &job.account, *day, &columns)?;
         batches.map(|batch| Ok(history.decode(*day, &batch?)?)).collect()
     };
@@ -327,7 +371,12 @@ mod tests {
     fn chunks_never_reach_over_a_missing_day() {
         let input = |rows| Input { content_hash: ContentHash::from(""), rows, rejects: 0 };
         let days = ["2024-05-10", "2024-05-11", "2024-05-13", "2024-05-14"].map(day);
-        let inputs = |rows| Inputs { days: days.map(|day| (day, input(rows))).into(), fetched: days.into(), damaged: BTreeMap::new() };
+        let inputs = |rows| Inputs {
+            days: days.map(|day| (day, input(rows))).into(),
+            fetched: days.into(),
+            damaged: BTreeMap::new(),
+            pruned: Pruned::default(),
+        };
         let chunked = chunks(&inputs(10), &days);
         assert_eq!(chunked.iter().map(|chunk| chunk.stale.len()).collect::<Vec<_>>(), [2, 2]);
         assert_eq!(chunks(&inputs(ROWS_AT_ONCE), &days).len(), 4);

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::suggestion::nearest;
+use crate::fetch::Texts;
 use crate::metrics::{AutoReply, BusinessHours};
 use crate::wechat::{Secret, TokenCommand};
 
@@ -26,6 +28,7 @@ pub(super) struct File {
     pub lookback: Option<u16>,
     pub concurrency: Option<u16>,
     pub metrics: Metrics,
+    pub privacy: Privacy,
 }
 
 /// One of `[[accounts]]`. It says where its secret is and holds none, so that the file of several accounts can be shown around.
@@ -51,6 +54,55 @@ pub(super) struct Metrics {
     pub reply_window: Option<i64>,
     pub auto_reply: Vec<AutoReply>,
     pub business_hours: Option<BusinessHours>,
+}
+
+/// `[privacy]`
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Privacy {
+    pub text: Texts,
+    pub openid: Openid,
+}
+
+/// `privacy.openid`
+#[derive(Default, Deserialize)]
+#[serde(try_from = "WrittenOpenid")]
+pub(super) enum Openid {
+    #[default]
+    Keep,
+    /// Hashed with the key in a file.
+    KeyFile(PathBuf),
+    /// Hashed with the key in a variable of the environment.
+    KeyVariable(String),
+}
+
+/// As it may be written. A key that stands here by mistake must not be quoted by the parser.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum WrittenOpenid {
+    Word(String),
+    Key(WrittenKey),
+    Other(IgnoredAny),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenKey {
+    hmac_key_file: Option<PathBuf>,
+    hmac_key_env: Option<String>,
+}
+
+impl TryFrom<WrittenOpenid> for Openid {
+    type Error = &'static str;
+
+    fn try_from(written: WrittenOpenid) -> Result<Self, Self::Error> {
+        match written {
+            WrittenOpenid::Word(word) if word == "keep" => Ok(Self::Keep),
+            WrittenOpenid::Key(WrittenKey { hmac_key_file: Some(path), hmac_key_env: None }) => Ok(Self::KeyFile(path)),
+            WrittenOpenid::Key(WrittenKey { hmac_key_file: None, hmac_key_env: Some(name) }) => Ok(Self::KeyVariable(name)),
+            _ => Err("openid is \"keep\", { hmac_key_file = \"a file\" } or { hmac_key_env = \"NAME\" }: the key itself never stands here"),
+        }
+    }
 }
 
 impl File {
@@ -112,6 +164,10 @@ mod tests {
             "access_token_command = []",
             "[[accounts]]\nsecret = \"12345\"",
             "[[accounts]]\naccess_token_command = { a = 12345 }",
+            "privacy.openid = '12345'",
+            "privacy.openid = 12345",
+            "privacy.openid.hmac_key = '12345'",
+            "privacy.openid.hmac_key_env = 12345",
         ] {
             let told = error(line);
             assert!(!told.contains("12345"), "{line}: {told}");

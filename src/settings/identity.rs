@@ -29,7 +29,7 @@ pub(super) enum SecretSource {
 }
 
 impl Setting<SecretSource> {
-    fn read(&self) -> Result<Secret, SettingsError> {
+    pub(super) fn read(&self) -> Result<Secret, SettingsError> {
         let wrong = |reason: &str| SettingsError::Wrong { origin: self.origin.clone(), reason: reason.into() };
         let text = match &self.value {
             SecretSource::Value(secret) | SecretSource::Variable(Some((_, secret))) => secret.expose().to_owned(),
@@ -232,11 +232,11 @@ impl Sources<'_> {
     }
 
     /// A relative path is relative to the settings file, not to wherever kefu was started.
-    fn folder(&self) -> &Path {
+    pub(super) fn folder(&self) -> &Path {
         self.file.path.parent().unwrap_or(Path::new(""))
     }
 
-    fn wrong(&self, key: impl Into<String>, reason: String) -> SettingsError {
+    pub(super) fn wrong(&self, key: impl Into<String>, reason: String) -> SettingsError {
         SettingsError::Wrong { origin: self.in_file(key), reason }
     }
 }

@@ -6,6 +6,7 @@
 mod file;
 mod identity;
 mod listing;
+mod privacy;
 mod suggestion;
 
 use std::fmt;
@@ -14,11 +15,12 @@ use std::str::FromStr;
 
 use crate::calendar::Zone;
 use crate::failure::{Class, Classified};
+use crate::fetch::Texts;
 use crate::lake::Account;
 use crate::metrics::{AutoReply, Parameters, SESSION_GAP_MAX};
 use crate::wechat::{BaseUrl, Credential};
 use file::File;
-use identity::Identity;
+use identity::{Identity, SecretSource};
 pub use listing::Listed;
 
 const CONFIG: &str = "kefu.toml";
@@ -118,6 +120,8 @@ pub struct Settings {
     metrics_listed: Vec<Listed>,
     /// The accounts to work on; never empty.
     identities: Vec<Identity>,
+    texts: Texts,
+    openid_key: Option<Setting<SecretSource>>,
 }
 
 impl Settings {
@@ -160,6 +164,8 @@ impl Settings {
                 4,
                 1..=64,
             )?,
+            texts: sources.texts()?,
+            openid_key: sources.openid_key(),
         })
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use kefu::calendar::{Clock, Day, Zone};
 use kefu::failure::Class;
-use kefu::fetch::Source;
+use kefu::fetch::{Privacy, Source};
 use kefu::lake::{Account, Lake, Obstacle, Table};
 use kefu::pipeline::{FetchJob, FetchReport, fetch_days};
 use kefu::simulator::{APPID, Fault, LoggedRequest, Options, Recorded, Records, SECRET, Simulator};
@@ -45,6 +45,7 @@ pub struct World {
     pub concurrency: usize,
     pub page_records: usize,
     pub credential: Credential,
+    pub privacy: Privacy,
     pub runtime: Runtime,
     /// What is in the way of all that changes the lake.
     pub obstacle: Option<Arc<dyn Obstacle>>,
@@ -68,6 +69,7 @@ impl World {
             concurrency: 1,
             page_records: 10_000,
             credential: Simulator::credential(),
+            privacy: Privacy::default(),
             runtime: Runtime::new().unwrap(),
             obstacle: None,
             refreshed: BTreeSet::new(),
@@ -121,7 +123,7 @@ impl World {
         let simulator = self.simulate(records, options);
         let source = Source::connect(&simulator.client_url().unwrap(), self.credential.clone(), self.clock.clone()).unwrap();
         let job = FetchJob {
-            source: Arc::new(source.with_page_records(self.page_records)),
+            source: Arc::new(source.with_page_records(self.page_records).with_privacy(self.privacy.clone())),
             lake: self.lake(),
             account: self.account(),
             zone: self.zone.clone(),

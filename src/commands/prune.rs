@@ -1,0 +1,141 @@
+//! `kefu prune`
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::days::in_words;
+use crate::calendar::{Clock, Day, Zone};
+use crate::cli::{GlobalArgs, OutputFormat, PruneArgs};
+use crate::failure::{Class, Failure};
+use crate::lake::{Lake, LakeError, PartitionFile, Table};
+use crate::settings::{self, Settings};
+use crate::signals;
+use crate::telemetry;
+
+/// As JSON, part of kefu's contract.
+#[derive(Debug, Serialize)]
+struct Pruning {
+    command: &'static str,
+    lake: String,
+    /// The first day that is kept.
+    before: Day,
+    /// Whether what is listed was deleted.
+    deleted: bool,
+    tables: Vec<PrunedTable>,
+    /// Days whose messages go before their metrics were ever computed.
+    without_metrics: BTreeSet<Day>,
+}
+
+#[derive(Debug, Serialize)]
+struct PrunedTable {
+    table: &'static str,
+    days: BTreeSet<Day>,
+    files: usize,
+    bytes: u64,
+}
+
+pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Class>, Failure> {
+    let settings = Settings::resolve(&global.flags(), &settings::environment)?;
+    let lake = Lake::at(&settings.lake.value);
+    lake.require_folder()?;
+    // Nothing is made or locked when nothing is deleted.
+    let lock = args.yes.then(|| lake.hold()).transpose()?;
+    // What was deleted is deleted; the next run deletes the rest.
+    let _at_the_end = lock.as_ref().map(|_| signals::on_leaving(|_| ()));
+    lake.require_zone(settings.zone.value.name())?;
+    let before = first_kept(args, &settings.zone.value, &Clock::System);
+    let tables: BTreeSet<Table> = args.tables.iter().copied().collect();
+    let pruning = Pruning {
+        command: "prune",
+        lake: lake.root().display().to_string(),
+        before,
+        deleted: args.yes,
+        tables: tables.iter().map(|table| PrunedTable::of(&lake, *table, before)).collect::<Result<_, _>>()?,
+        without_metrics: if tables.contains(&Table::Messages) { without_metrics(&lake, before)? } else { BTreeSet::new() },
+    };
+    if args.yes {
+        lake.prune(&tables.into_iter().collect::<Vec<_>>(), before)?;
+    }
+    match global.output {
+        OutputFormat::Json => telemetry::print_result(&serde_json::json!(pruning).to_string())?,
+        OutputFormat::Table => telemetry::print_result(&pruning.in_words())?,
+    }
+    Ok(None)
+}
+
+/// The first day that is kept.
+fn first_kept(args: &PruneArgs, zone: &Zone, clock: &Clock) -> Day {
+    let today = zone.day_of(clock.now().unix_timestamp());
+    // Of the two, the command line has exactly one.
+    let by_count = args.keep_days.map(|days| today.plus(-i64::from(days)));
+    args.before.or(by_count).unwrap_or(today)
+}
+
+/// The days of messages of which no metric was computed, or not yet.
+fn without_metrics(lake: &Lake, before: Day) -> Result<BTreeSet<Day>, LakeError> {
+    let whose = |partition: PartitionFile| (partition.day, partition.account);
+    let computed: BTreeSet<_> = lake.partitions_before(Table::AccountDaily, before)?.into_iter().map(whose).collect();
+    let pruned = lake.pruned()?;
+    let messages = lake.partitions_before(Table::Messages, before)?.into_iter().map(whose);
+    Ok(messages
+        .filter(|partition| !computed.contains(partition) && !pruned.includes(Table::AccountDaily, partition.0))
+        .map(|(day, _)| day)
+        .collect())
+}
+
+impl PrunedTable {
+    fn of(lake: &Lake, table: Table, before: Day) -> Result<Self, LakeError> {
+        let partitions = lake.partitions_before(table, before)?;
+        Ok(Self {
+            table: table.name(),
+            days: partitions.iter().map(|partition| partition.day).collect(),
+            files: partitions.len(),
+            bytes: partitions.iter().map(|partition| partition.bytes).sum(),
+        })
+    }
+}
+
+impl Pruning {
+    fn in_words(&self) -> String {
+        let mut lines = vec![format!("before {} · {}", self.before, self.lake)];
+        lines.extend(self.tables.iter().map(PrunedTable::in_words));
+        if !self.without_metrics.is_empty() {
+            let days = in_words(&self.without_metrics.iter().copied().collect::<Vec<_>>());
+            lines.push(match self.deleted {
+                true => format!("never computed: the metrics of {days}"),
+                false => format!("never computed: the metrics of {days}; `kefu metrics` computes them while the messages are there"),
+            });
+        }
+        lines.push(match (self.deleted, self.tables.iter().all(|table| table.files == 0)) {
+            (_, true) => "there is nothing to delete".to_owned(),
+            (true, false) => "deleted".to_owned(),
+            (false, false) => "nothing was deleted; the same with --yes deletes it".to_owned(),
+        });
+        lines.join("\n")
+    }
+}
+
+impl PrunedTable {
+    fn in_words(&self) -> String {
+        if self.files == 0 {
+            return format!("{:<14} nothing", self.table);
+        }
+        let days = in_words(&self.days.iter().copied().collect::<Vec<_>>());
+        format!("{:<14} {} files, {:.1} MiB: {days}", self.table, self.files, self.bytes as f64 / 1_048_576.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_kept_up_to_yesterday() {
+        let zone = Zone::named("Asia/Shanghai").unwrap();
+        // 2024-05-13 01:00 in Shanghai, still the 12th in Greenwich.
+        let clock = Clock::starting_at(1_715_533_200);
+        let args = PruneArgs { before: None, keep_days: Some(3), tables: Vec::new(), yes: false };
+        assert_eq!(first_kept(&args, &zone, &clock).to_string(), "2024-05-10");
+    }
+}

@@ -1,0 +1,110 @@
+//! Deleting old partitions for good, and remembering that it was done on purpose.
+//!
+//! What is remembered comes first, so that a prune that is killed halfway leaves no day of which it is unknown whether it is missing or pruned; the
+//! same prune again does the rest.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::commit::StagedFile;
+use super::{Lake, LakeError, Table, list};
+use crate::calendar::Day;
+
+/// The file in kefu's own folder that says what was pruned.
+const MARK: &str = "pruned.json";
+
+/// Up to where each table was pruned, whoever's the partitions were: the first day that was not, by the table's name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Pruned(BTreeMap<String, Day>);
+
+impl Pruned {
+    /// Whether a partition that is not there was deleted on purpose.
+    pub fn includes(&self, table: Table, day: Day) -> bool {
+        self.0.get(table.name()).is_some_and(|first_kept| day < *first_kept)
+    }
+
+    fn add(&mut self, table: Table, before: Day) {
+        let first_kept = self.0.entry(table.name().to_owned()).or_insert(before);
+        *first_kept = before.max(*first_kept);
+    }
+}
+
+/// A partition as a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionFile {
+    pub day: Day,
+    /// The name of the account.
+    pub account: String,
+    pub path: PathBuf,
+    pub bytes: u64,
+}
+
+impl Lake {
+    /// What was pruned so far.
+    ///
+    /// # Errors
+    /// When there is a note of it that cannot be read.
+    pub fn pruned(&self) -> Result<Pruned, LakeError> {
+        let path = self.own_folder().join(MARK);
+        match fs_err::read(&path) {
+            Ok(note) => serde_json::from_slice(&note).map_err(|error| LakeError::Damaged { path, reason: error.to_string() }),
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(Pruned::default()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A table's partitions of the days before one, of every account, in order of the days.
+    ///
+    /// # Errors
+    /// When a folder cannot be listed.
+    pub fn partitions_before(&self, table: Table, before: Day) -> Result<Vec<PartitionFile>, LakeError> {
+        let mut partitions = Vec::new();
+        for (day, folder) in self.date_folders(table)?.range(..before) {
+            let mut paths = list(folder)?;
+            paths.sort();
+            for path in paths.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "parquet")) {
+                let account = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                partitions.push(PartitionFile { day: *day, account, bytes: fs_err::metadata(&path)?.len(), path });
+            }
+        }
+        Ok(partitions)
+    }
+
+    /// Deletes the tables' partitions of the days before one, of every account. The lake must be [held](Lake::hold).
+    ///
+    /// # Errors
+    /// When the disk refuses it. What was deleted until then stays so, and the same again goes on from there.
+    pub fn prune(&self, tables: &[Table], before: Day) -> Result<(), LakeError> {
+        self.remember_pruned(tables, before)?;
+        for table in tables {
+            for partition in self.partitions_before(*table, before)? {
+                self.disk.remove_file(&partition.path)?;
+            }
+            // Also the folders that a prune left empty when it was killed.
+            let folders = self.date_folders(*table)?;
+            for folder in folders.range(..before).map(|(_, folder)| folder) {
+                self.disk.sync_folder(folder)?;
+                // Something else may be in there; then it stays.
+                let _ = fs_err::remove_dir(folder);
+            }
+            if !folders.is_empty() {
+                self.disk.sync_folder(&self.root().join(table.name()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remember_pruned(&self, tables: &[Table], before: Day) -> Result<(), LakeError> {
+        let mut pruned = self.pruned()?;
+        tables.iter().for_each(|table| pruned.add(*table, before));
+        let staged = StagedFile::new(self, MARK);
+        staged.create()?.write_all(format!("{}\n", serde_json::json!(pruned)).as_bytes())?;
+        staged.sync()?;
+        self.disk.rename(staged.path(), &self.own_folder().join(MARK))?;
+        Ok(self.disk.sync_folder(&self.own_folder())?)
+    }
+}

@@ -1,0 +1,50 @@
+//! What becomes of personal data.
+
+use super::file::Openid;
+use super::identity::SecretSource;
+use super::{Setting, Settings, SettingsError, Sources};
+use crate::fetch::{OpenidKey, Openids, Privacy, Texts};
+use crate::metrics::AutoReply;
+use crate::wechat::Secret;
+
+/// Openids are no secret among those who see them, so whoever can guess the key can find out who is who.
+const OPENID_KEY_BYTES_MIN: usize = 32;
+
+impl Settings {
+    /// What is done to personal data.
+    ///
+    /// # Errors
+    /// When the key for openids cannot be read, or is short enough to be guessed.
+    pub fn privacy(&self) -> Result<Privacy, SettingsError> {
+        let key = |source: &Setting<SecretSource>| -> Result<OpenidKey, SettingsError> {
+            let key = source.read()?;
+            if key.expose().len() < OPENID_KEY_BYTES_MIN {
+                let reason = format!("the key has fewer than {OPENID_KEY_BYTES_MIN} characters; `openssl rand -hex 32` makes one");
+                return Err(SettingsError::Wrong { origin: source.origin.clone(), reason });
+            }
+            Ok(OpenidKey::new(key.expose()))
+        };
+        Ok(Privacy { texts: self.texts, openids: self.openid_key.as_ref().map(key).transpose()?.map_or(Openids::Keep, Openids::Keyed) })
+    }
+}
+
+impl Sources<'_> {
+    pub(super) fn texts(&self) -> Result<Texts, SettingsError> {
+        let texts = self.file.values.privacy.text;
+        if texts == Texts::Drop && self.file.values.metrics.auto_reply.iter().any(AutoReply::needs_text) {
+            let reason =
+                "the rules for automatic replies with a text, a prefix or a regex could never match: keep texts, or remove the rules";
+            return Err(self.wrong("privacy.text", reason.to_owned()));
+        }
+        Ok(texts)
+    }
+
+    pub(super) fn openid_key(&self) -> Option<Setting<SecretSource>> {
+        let source = match &self.file.values.privacy.openid {
+            Openid::Keep => return None,
+            Openid::KeyFile(path) => SecretSource::File(self.folder().join(path)),
+            Openid::KeyVariable(name) => SecretSource::Variable((self.environment)(name).map(|key| (name.clone(), Secret::new(key)))),
+        };
+        Some(Setting { value: source, origin: self.in_file("privacy.openid") })
+    }
+}

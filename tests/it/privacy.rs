@@ -1,0 +1,262 @@
+//! Personal data that is not to be kept is nowhere: not in a file, however short its life, not in a message, not in a log.
+
+use std::path::PathBuf;
+use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kefu::fetch::{OpenidKey, Openids, Privacy, Texts};
+use kefu::simulator::{Generated, GeneratorOptions, Recorded, Records, RenderedPage, Simulator};
+
+use crate::world::{DAY, MIDNIGHT, World, files, record, recorded, records};
+
+const KEY: &str = "a key of the tests, as long as one has to be";
+const RANGE: [&str; 5] = ["run", "--from", "2024-05-13", "--to", "2024-05-17"];
+
+/// What no file may hold: a part of every openid, and one of every text.
+const PERSONAL: [&str; 2] = ["oPERSONALcustomer", "a personal word"];
+
+fn drop_and_hash() -> Privacy {
+    Privacy { texts: Texts::Drop, openids: Openids::Keyed(OpenidKey::new(KEY)) }
+}
+
+fn holds_personal(bytes: &[u8]) -> bool {
+    PERSONAL.iter().any(|personal| bytes.windows(personal.len()).any(|window| window == personal.as_bytes()))
+}
+
+/// Records that look at the lake's files whenever a page of them is asked for.
+struct Watching {
+    records: Recorded,
+    lake: PathBuf,
+    seen: Arc<AtomicUsize>,
+}
+
+impl Records for Watching {
+    fn page(&self, start: i64, end: i64, after: i64, limit: usize) -> RenderedPage {
+        // A file that is gone by now was there for a moment only.
+        let found = files(&self.lake).iter().filter(|path| fs_err::read(path).is_ok_and(|bytes| holds_personal(&bytes))).count();
+        self.seen.fetch_add(found, Ordering::SeqCst);
+        self.records.page(start, end, after, limit)
+    }
+
+    fn workers(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// How many files were seen to hold something personal, while a large day with records that cannot be read was fetched and after.
+fn personal_files(privacy: Privacy) -> (World, usize) {
+    let mut lines: Vec<String> = (0..3_000)
+        .map(|number| {
+            record(MIDNIGHT + number * 28, &format!("a personal word {number}"))
+                .replace("oC1", &format!("oPERSONALcustomer{:03}", number % 50))
+        })
+        .collect();
+    lines[700] = lines[700].replace(r#""worker":"A@acme""#, r#""nobody":"A@acme""#);
+    lines[2_500] = lines[2_500].replace("2003", "\"a personal word\"");
+    let world = World { concurrency: 8, privacy, ..World::new().with_page_records(100) };
+    let seen = Arc::new(AtomicUsize::new(0));
+    let watching = Watching { records: recorded(lines), lake: world.lake_folder(), seen: seen.clone() };
+    let night = world.fetch(watching, &[], &[DAY]);
+    assert_eq!((night.report.fetched[0].rejects, night.report.fetched[0].messages.received), (2, 2_998));
+    let metrics = world.command(&["metrics"]).env("KEFU_ACCOUNT", "acme").output().unwrap();
+    assert!(metrics.status.success(), "{metrics:?}");
+    let bytes_or_rows = |path: &PathBuf| {
+        let rows = if path.extension().is_some_and(|end| end == "parquet") { world.rows_at(path) } else { Vec::new() };
+        holds_personal(&fs_err::read(path).unwrap()) || rows.iter().flatten().any(|value| holds_personal(value.as_bytes()))
+    };
+    let found = files(&world.lake_folder()).iter().filter(|path| bytes_or_rows(path)).count();
+    (world, seen.load(Ordering::SeqCst) + found)
+}
+
+#[test]
+fn no_file_ever_holds_a_text_or_an_openid() {
+    // The watch works: with everything kept, it finds files in staging and four tables.
+    assert!(personal_files(Privacy::default()).1 > 4);
+    let (world, found) = personal_files(drop_and_hash());
+    assert_eq!(found, 0);
+    assert!(world.rows("messages", DAY).iter().all(|row| row[4] == "null" && row[1].len() == 32));
+    for row in world.rows("rejects", DAY) {
+        assert!(row[4].ends_with("bytes, withheld because of the settings under [privacy]"), "{row:?}");
+    }
+}
+
+#[test]
+fn one_setting_alone_withholds_raw_records_and_nothing_else() {
+    for privacy in [Privacy { texts: Texts::Drop, ..Privacy::default() }, Privacy { texts: Texts::Keep, ..drop_and_hash() }] {
+        let world = World { privacy: privacy.clone(), ..World::new() };
+        world.fetch(recorded([record(MIDNIGHT, "hello"), r#"{"openid":"oC1","text":"hello"}"#.to_owned()]), &[], &[DAY]);
+        let row = &world.rows("messages", DAY)[0];
+        let expected = if privacy.texts == Texts::Drop { ["oC1", "null"] } else { [&OpenidKey::new(KEY).pseudonym("oC1"), "hello"] };
+        assert_eq!([&row[1], &row[4]], expected);
+        assert!(world.rows("rejects", DAY)[0][4].starts_with("31 bytes"), "{:?}", world.rows("rejects", DAY));
+    }
+}
+
+#[test]
+fn no_reason_and_no_message_quotes_a_record() {
+    let lines = [
+        r#""a personal word, expected an object""#.to_owned(),
+        record(MIDNIGHT, "x").replace("\"x\"", "13912345678"),
+        record(MIDNIGHT, "x").replace("2003", "\"a personal word\""),
+        record(MIDNIGHT, "x").replace("\"oC1\"", "true"),
+    ];
+    let world = World::new();
+    let simulator =
+        world.simulate(recorded(lines.clone().into_iter().chain((0..20).map(|second| record(MIDNIGHT + second, "y")))), world.options(&[]));
+    assert!(world.kefu(&simulator, &["run", "--date", DAY]).status.success());
+    let reasons: Vec<String> = world.rows("rejects", DAY).into_iter().map(|row| row[3].clone()).collect();
+    insta::assert_snapshot!(reasons.join("\n"));
+
+    // As many as that end the run, with the first one's reason.
+    let simulator = world.simulate(recorded(lines), world.options(&[]));
+    let output = world.kefu(&simulator, &["run", "--date", DAY, "--force", "--log-level", "debug"]);
+    assert_eq!(output.status.code(), Some(65));
+    let shown = [output.stdout, output.stderr].concat();
+    assert!(!holds_personal(&shown), "{}", String::from_utf8_lossy(&shown));
+}
+
+fn generated() -> Generated {
+    Generated::new(GeneratorOptions { first_day: "2024-05-13".parse().unwrap(), days: 5, messages_per_day: 400, seed: 1 })
+}
+
+fn settings(world: &World, toml: &str) {
+    fs_err::write(world.folder.path().join("key"), format!("{KEY}\n")).unwrap();
+    fs_err::write(world.folder.path().join("kefu.toml"), toml).unwrap();
+}
+
+const HASHED: &str = "[privacy]\nopenid = { hmac_key_file = 'key' }\n";
+const HASHED_AND_DROPPED: &str = "[privacy]\ntext = 'drop'\nopenid = { hmac_key_file = 'key' }\n";
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[track_caller]
+fn succeeds(world: &World, simulator: &Simulator, arguments: &[&str]) {
+    let output = world.kefu(simulator, arguments);
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[track_caller]
+fn is_refused(world: &World, simulator: &Simulator, arguments: &[&str], message: &str) {
+    let output = world.kefu(simulator, arguments);
+    assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
+    assert!(stderr(&output).contains(message) && !stderr(&output).contains("hunter2"), "{}", stderr(&output));
+}
+
+#[test]
+fn the_numbers_are_the_same_and_the_tables_still_join() {
+    let (open, hashed) = (World::new(), World::new());
+    settings(&hashed, HASHED_AND_DROPPED);
+    for world in [&open, &hashed] {
+        let simulator = world.simulate(generated(), world.options(&[]));
+        succeeds(world, &simulator, &RANGE);
+    }
+    let key = OpenidKey::new(KEY);
+    for day in ["2024-05-13", "2024-05-14", "2024-05-15", "2024-05-16", "2024-05-17"] {
+        for table in ["response_pairs", "sessions", "worker_daily", "worker_hourly", "account_daily"] {
+            let mut expected = open.rows(table, day);
+            if ["response_pairs", "sessions"].contains(&table) {
+                expected.iter_mut().for_each(|row| row[1] = key.pseudonym(&row[1]));
+                // By another order of the names: at equal times, customers change places.
+                expected.sort();
+            }
+            let mut rows = hashed.rows(table, day);
+            if ["response_pairs", "sessions"].contains(&table) {
+                rows.sort();
+            }
+            assert!(!rows.is_empty() && rows == expected, "{table} {day}");
+        }
+        let openids =
+            |table: &str| hashed.rows(table, day).into_iter().map(|row| row[1].clone()).collect::<std::collections::BTreeSet<_>>();
+        assert!(openids("messages").is_superset(&openids("response_pairs")), "{day}");
+    }
+}
+
+#[test]
+fn a_lake_is_not_continued_with_other_privacy_settings_unless_its_days_are_fetched_again() {
+    let world = World::new();
+    let simulator = world.simulate(generated(), world.options(&[]));
+    succeeds(&world, &simulator, &["run", "--from", "2024-05-13", "--to", "2024-05-15"]);
+    settings(&world, HASHED);
+    is_refused(
+        &world,
+        &simulator,
+        &["run", "--date", "2024-05-16"],
+        "2024-05-13 to 2024-05-15 of the lake were fetched with other privacy settings (text=keep openid=keep)",
+    );
+    is_refused(
+        &world,
+        &simulator,
+        &["run", "--from", "2024-05-13", "--to", "2024-05-14", "--force"],
+        "--from 2024-05-15 --to 2024-05-15 --force",
+    );
+    succeeds(&world, &simulator, &["run", "--from", "2024-05-13", "--to", "2024-05-15", "--force"]);
+    succeeds(&world, &simulator, &["run", "--date", "2024-05-16"]);
+
+    // Another key is noticed, and so are other settings.
+    fs_err::write(world.folder.path().join("key"), KEY.replace('a', "b")).unwrap();
+    is_refused(&world, &simulator, &["run", "--date", "2024-05-17"], "other privacy settings");
+    settings(&world, HASHED_AND_DROPPED);
+    is_refused(&world, &simulator, &["run", "--date", "2024-05-17"], "other privacy settings");
+    settings(&world, HASHED);
+    succeeds(&world, &simulator, &["run", "--date", "2024-05-17"]);
+
+    // Another account is nobody's customer twice.
+    settings(&world, "account = 'other'\n");
+    let mut command = world.command(&["run", "--date", "2024-05-17"]);
+    command
+        .env("KEFU_BASE_URL", simulator.base_url())
+        .env("KEFU_APPID", kefu::simulator::APPID)
+        .env("KEFU_SECRET", kefu::simulator::SECRET);
+    assert!(command.output().unwrap().status.success());
+}
+
+#[test]
+fn the_key_may_come_from_the_environment_and_must_be_one() {
+    let world = World::new();
+    let simulator = world.simulate(records(3), world.options(&[]));
+    settings(&world, "privacy.openid = { hmac_key_env = 'OUR_KEY' }\n");
+    is_refused(&world, &simulator, &["run", "--date", DAY], "the environment has no OUR_KEY");
+    let run_with = |key: &str| {
+        let mut command = world.command(&["run", "--date", DAY]);
+        command.env("KEFU_BASE_URL", simulator.base_url()).env("KEFU_ACCOUNT", "acme").env("OUR_KEY", key);
+        command.env("KEFU_APPID", kefu::simulator::APPID).env("KEFU_SECRET", kefu::simulator::SECRET).output().unwrap()
+    };
+    let short = run_with("hunter2");
+    assert_eq!(short.status.code(), Some(78));
+    assert!(stderr(&short).contains("fewer than 32 characters") && !stderr(&short).contains("hunter2"), "{}", stderr(&short));
+    assert!(run_with(KEY).status.success());
+    assert_eq!(world.rows("messages", DAY)[0][1], OpenidKey::new(KEY).pseudonym("oC1"));
+    // Whoever only reads the lake needs no key.
+    assert!(world.command(&["status"]).env("KEFU_ACCOUNT", "acme").output().unwrap().status.success());
+}
+
+#[test]
+fn privacy_settings_that_make_no_sense_are_refused() {
+    let world = World::new();
+    let simulator = world.simulate(records(1), world.options(&[]));
+    let rules = |rule: &str| format!("privacy.text = 'drop'\n[[metrics.auto_reply]]\n{rule}\n");
+    let cases = [
+        ("privacy.text = 'hide'".to_owned(), "expected `keep` or `drop`"),
+        ("privacy.texts = 'drop'".to_owned(), "unknown field `texts`"),
+        ("privacy.openid = 'hunter2'".to_owned(), "the key itself never stands here"),
+        ("privacy.openid = { hmac_key = 'hunter2' }".to_owned(), "the key itself never stands here"),
+        ("privacy.openid = {}".to_owned(), "the key itself never stands here"),
+        ("privacy.openid = { hmac_key_file = 'nowhere' }".to_owned(), "`privacy.openid` in kefu.toml is wrong"),
+        (rules("prefix = 'hunter2'"), "could never match: keep texts, or remove the rules"),
+        (rules("regex = 'hunter2'"), "`privacy.text` in kefu.toml is wrong"),
+    ];
+    for (toml, message) in cases {
+        settings(&world, &toml);
+        is_refused(&world, &simulator, &["run", "--date", DAY], message);
+        assert!(world.table_files().is_empty());
+    }
+    // A rule that asks for the worker alone needs no text.
+    settings(&world, &rules("worker = 'A@acme'"));
+    succeeds(&world, &simulator, &["run", "--date", DAY]);
+    // The texts are gone, whatever the settings say now.
+    settings(&world, "[[metrics.auto_reply]]\nprefix = 'hunter2'\n");
+    is_refused(&world, &simulator, &["metrics"], "the texts of 2016-06-01 were dropped");
+}

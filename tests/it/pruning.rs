@@ -1,0 +1,264 @@
+//! Old messages are deleted, and nothing else changes because of it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kefu::lake::{Obstacle, Operation, Table};
+use kefu::simulator::{Generated, GeneratorOptions, Simulator};
+use serde_json::{Value, json};
+
+use crate::world::{World, records};
+
+/// Twelve days from 2024-05-01, all fetched and computed.
+struct TwelveDays {
+    world: World,
+    simulator: Simulator,
+}
+
+impl TwelveDays {
+    fn new() -> Self {
+        let world = World::new();
+        let generator = GeneratorOptions { first_day: "2024-05-01".parse().unwrap(), days: 12, messages_per_day: 200, seed: 1 };
+        let simulator = world.simulate(Generated::new(generator), world.options(&[]));
+        let days = Self { world, simulator };
+        days.kefu(&["run", "--from", "2024-05-01", "--to", "2024-05-12"]);
+        days
+    }
+
+    /// The JSON that a command prints.
+    #[track_caller]
+    fn kefu(&self, arguments: &[&str]) -> Value {
+        let output = self.world.kefu(&self.simulator, &[arguments, &["--output", "json"]].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Every file of the tables, and what is in it.
+    fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        self.world.table_files().into_iter().map(|path| (path.clone(), fs_err::read(path).unwrap())).collect()
+    }
+
+    fn files_but_messages_before(&self, day: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+        let last = self.world.path("messages", day);
+        self.files().into_iter().filter(|(path, _)| !path.to_string_lossy().contains("/messages/") || *path >= last).collect()
+    }
+
+    /// The state of the metrics of each day, and whether its messages were pruned.
+    fn states(&self) -> Vec<(String, bool)> {
+        let status = self.kefu(&["status"]);
+        let state = |day: &Value| (day["metrics"].as_str().unwrap_or("none").to_owned(), day["pruned"].as_bool().unwrap());
+        status["days"].as_array().unwrap().iter().map(state).collect()
+    }
+}
+
+fn runs(states: &[(&str, bool, usize)]) -> Vec<(String, bool)> {
+    states.iter().flat_map(|(state, pruned, days)| std::iter::repeat_n(((*state).to_owned(), *pruned), *days)).collect()
+}
+
+#[test]
+fn without_yes_nothing_happens_but_a_list() {
+    let days = TwelveDays::new();
+    let before = days.files();
+    let listed = days.kefu(&["prune", "--before", "2024-05-04"]);
+    let bytes: usize = ["2024-05-01", "2024-05-02", "2024-05-03"].map(|day| days.world.bytes(day).len()).iter().sum();
+    assert_eq!(
+        listed["tables"],
+        json!([
+            { "table": "messages", "days": ["2024-05-01", "2024-05-02", "2024-05-03"], "files": 3, "bytes": bytes },
+            { "table": "rejects", "days": [], "files": 0, "bytes": 0 },
+        ])
+    );
+    assert_eq!((&listed["deleted"], &listed["without_metrics"]), (&json!(false), &json!([])));
+    assert!(days.files() == before);
+    assert!(days.states().iter().all(|state| *state == ("fresh".to_owned(), false)));
+    let shown = days.world.kefu(&days.simulator, &["prune", "--before", "2024-05-04", "--table", "rejects"]);
+    assert!(String::from_utf8(shown.stdout).unwrap().ends_with("rejects        nothing\nthere is nothing to delete\n"));
+}
+
+#[test]
+fn what_is_pruned_is_gone_and_no_number_changes() {
+    let days = TwelveDays::new();
+    let expected = days.files_but_messages_before("2024-05-06");
+    assert_eq!(days.kefu(&["prune", "--before", "2024-05-06", "--yes"])["deleted"], json!(true));
+    assert!(days.files() == expected);
+    assert!(!days.world.path("messages", "2024-05-05").parent().unwrap().exists());
+
+    // The two days that look back at what was pruned are kept, whatever they are asked for.
+    let report = days.kefu(&["metrics"])["metrics"].take();
+    assert_eq!(report, json!({ "computed": [], "fresh": 5, "kept": ["2024-05-06", "2024-05-07"] }));
+    assert!(days.files() == expected);
+    assert_eq!(days.states(), runs(&[("kept", true, 5), ("kept", false, 2), ("fresh", false, 5)]));
+
+    // A rule that changed reaches what can be computed, and nothing else.
+    fs_err::write(days.world.folder.path().join("kefu.toml"), "metrics.session_gap = 60\n").unwrap();
+    assert_eq!(days.states(), runs(&[("kept", true, 5), ("kept", false, 2), ("stale", false, 5)]));
+    let report = days.kefu(&["metrics"])["metrics"].take();
+    assert_eq!(report["computed"], json!(["2024-05-08", "2024-05-09", "2024-05-10", "2024-05-11", "2024-05-12"]));
+    let changed = |day: &str| {
+        let path = days.world.path("sessions", day);
+        expected[&path] != fs_err::read(&path).unwrap()
+    };
+    assert!(!changed("2024-05-05") && !changed("2024-05-07") && changed("2024-05-08"));
+}
+
+#[test]
+fn days_that_are_not_final_yet_go_on_where_nothing_of_theirs_is_pruned() {
+    let world = World::new();
+    let generator = GeneratorOptions { first_day: "2024-05-01".parse().unwrap(), days: 12, messages_per_day: 200, seed: 1 };
+    let simulator = world.simulate(Generated::new(generator), world.options(&[]));
+    let days = TwelveDays { world, simulator };
+    days.kefu(&["run", "--from", "2024-05-01", "--to", "2024-05-08"]);
+    days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);
+    let report = days.kefu(&["run", "--from", "2024-05-06", "--to", "2024-05-09"])["metrics"].take();
+    // Of the three days that the new one is about, two were made of messages that are gone.
+    assert_eq!(report, json!({ "computed": ["2024-05-08", "2024-05-09"], "fresh": 0, "kept": ["2024-05-06", "2024-05-07"] }));
+}
+
+#[test]
+fn a_prune_that_was_killed_changes_no_number_either_and_goes_on() {
+    let days = TwelveDays::new();
+    let expected = days.files_but_messages_before("2024-05-09");
+    let last: BTreeMap<String, Vec<u8>> =
+        (5..9).map(|day| format!("2024-05-{day:02}")).map(|day| (day.clone(), days.world.bytes(&day))).collect();
+    days.kefu(&["prune", "--before", "2024-05-09", "--yes"]);
+    // As if it had been killed after the first four days, and between a file and its folder.
+    for (day, bytes) in &last {
+        fs_err::create_dir_all(days.world.path("messages", day).parent().unwrap()).unwrap();
+        fs_err::write(days.world.path("messages", day), bytes).unwrap();
+    }
+    fs_err::create_dir_all(days.world.path("messages", "2024-05-04").parent().unwrap()).unwrap();
+
+    let report = days.kefu(&["metrics"])["metrics"].take();
+    assert_eq!(report, json!({ "computed": [], "fresh": 6, "kept": ["2024-05-05", "2024-05-06"] }));
+    assert_eq!(days.kefu(&["prune", "--before", "2024-05-09"])["tables"][0]["files"], json!(4));
+    days.kefu(&["prune", "--before", "2024-05-09", "--yes"]);
+    assert!(days.files() == expected);
+    assert!(!days.world.path("messages", "2024-05-04").parent().unwrap().exists());
+    // Once more, there is nothing to do, and an earlier day takes nothing back.
+    assert_eq!(days.kefu(&["prune", "--before", "2024-05-02", "--yes"])["tables"][0]["files"], json!(0));
+    assert_eq!(days.states(), runs(&[("kept", true, 8), ("kept", false, 2), ("fresh", false, 2)]));
+}
+
+/// Kills the process before one of its operations on the lake.
+#[derive(Debug)]
+struct DiesBefore(AtomicUsize);
+
+impl Obstacle for DiesBefore {
+    fn before(&self, _: Operation, _: &Path) -> io::Result<()> {
+        let is_alive = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        if is_alive { Ok(()) } else { Err(io::Error::other("dead")) }
+    }
+}
+
+#[test]
+fn wherever_a_prune_is_killed_no_number_changes() {
+    let days = TwelveDays::new();
+    let expected = days.files_but_messages_before("2024-05-06");
+    let messages: Vec<(PathBuf, Vec<u8>)> = days.files().into_iter().filter(|(path, _)| !expected.contains_key(path)).collect();
+    let prune = |lake: kefu::lake::Lake| {
+        let _lock = lake.hold().unwrap();
+        lake.prune(&[Table::Messages, Table::Rejects], "2024-05-06".parse().unwrap())
+    };
+    let mut operations = 0;
+    loop {
+        let is_done = prune(days.world.lake().behind(Arc::new(DiesBefore(operations.into())))).is_ok();
+        assert_eq!(days.kefu(&["metrics"])["metrics"]["computed"], json!([]), "killed before operation {operations}");
+        prune(days.world.lake()).unwrap();
+        assert!(days.files() == expected, "killed before operation {operations}");
+        if is_done {
+            break;
+        }
+        operations += 1;
+        // Everything as it was.
+        fs_err::remove_file(days.world.lake_folder().join("_kefu/pruned.json")).unwrap();
+        for (path, bytes) in &messages {
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, bytes).unwrap();
+        }
+    }
+    // The mark, the files, their folders.
+    assert!(operations > 3 + 5 + 5, "{operations}");
+}
+
+#[test]
+fn a_table_that_was_pruned_is_not_computed_again() {
+    let days = TwelveDays::new();
+    let pairs = days.world.path("response_pairs", "2024-05-03");
+    let tables = ["--table", "response_pairs", "--table", "sessions"];
+    days.kefu(&[&["prune", "--before", "2024-05-04", "--yes"], &tables[..]].concat());
+    assert_eq!(days.kefu(&["metrics"])["metrics"]["computed"], json!([]));
+    assert!(!pairs.exists() && days.world.has(Table::Messages, "2024-05-03"));
+    assert!(days.world.has(Table::WorkerDaily, "2024-05-03") && days.world.has(Table::ResponsePairs, "2024-05-04"));
+    // One that is missing for another reason is.
+    fs_err::remove_file(days.world.path("response_pairs", "2024-05-04")).unwrap();
+    assert_eq!(days.kefu(&["metrics"])["metrics"]["computed"], json!(["2024-05-04"]));
+}
+
+#[test]
+fn what_was_pruned_comes_back_when_it_is_named_and_is_as_it_was() {
+    let days = TwelveDays::new();
+    let before = days.files();
+    days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);
+    days.kefu(&["run", "--from", "2024-05-01", "--to", "2024-05-05"]);
+    assert!(days.files() == before);
+    assert_eq!(days.states(), runs(&[("fresh", false, 12)]));
+}
+
+#[test]
+fn a_day_that_was_fetched_again_with_other_names_is_computed_again() {
+    let days = TwelveDays::new();
+    days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);
+    fs_err::write(days.world.folder.path().join("key"), "a key of the tests, as long as one has to be").unwrap();
+    fs_err::write(days.world.folder.path().join("kefu.toml"), "privacy.openid = { hmac_key_file = 'key' }\n").unwrap();
+    let report = days.kefu(&["run", "--from", "2024-05-06", "--to", "2024-05-12", "--force"]);
+    assert_eq!(report["metrics"]["computed"].as_array().unwrap().len(), 7);
+    assert!(days.world.rows("response_pairs", "2024-05-06").iter().all(|row| row[1].len() == 32));
+}
+
+#[test]
+fn the_nightly_run_does_not_bring_pruned_days_back() {
+    let world = World::new();
+    let simulator = world.simulate(records(1), world.options(&[]));
+    let fetched = |arguments: &[&str]| -> usize {
+        let output = world.kefu(&simulator, &[arguments, &["--output", "json"]].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["fetch"]["fetched"].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!(fetched(&["run"]), 3);
+    fetched(&["prune", "--keep-days", "1", "--yes"]);
+    assert_eq!(world.table_files().iter().filter(|path| path.to_string_lossy().contains("/messages/")).count(), 1);
+    assert_eq!(fetched(&["run"]), 0);
+    assert_eq!(fetched(&["run", "--force"]), 1);
+}
+
+#[test]
+fn every_account_is_pruned_and_what_is_no_partition_stays() {
+    let days = TwelveDays::new();
+    let of_acme = days.world.path("messages", "2024-05-01");
+    let (of_other, note) = (of_acme.with_file_name("other.parquet"), of_acme.with_file_name("note.txt"));
+    fs_err::copy(&of_acme, &of_other).unwrap();
+    fs_err::write(&note, "not kefu's").unwrap();
+    let listed = days.kefu(&["prune", "--before", "2024-05-02", "--yes"]);
+    assert_eq!((&listed["tables"][0]["files"], &listed["without_metrics"]), (&json!(2), &json!(["2024-05-01"])));
+    assert!(!of_acme.exists() && !of_other.exists() && note.exists());
+}
+
+#[test]
+fn what_to_prune_must_be_said() {
+    let world = World::new();
+    for (arguments, code, message) in [
+        (&["prune"][..], 2, "--before <DAY>"),
+        (&["prune", "--before", "2024-05-01", "--keep-days", "3"], 2, "cannot be used with"),
+        (&["prune", "--keep-days", "0"], 2, "0 is not in"),
+        (&["prune", "--before", "2024-05-01", "--table", "message"], 2, "possible values: messages"),
+        (&["prune", "--before", "2024-05-01", "--yes"], 78, "there is no lake"),
+    ] {
+        let output = world.command(arguments).output().unwrap();
+        let shown = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(code) && shown.contains(message), "{arguments:?}: {shown}");
+    }
+    assert!(!world.lake_folder().exists());
+}
