@@ -9,6 +9,7 @@ mod simulate;
 mod sql;
 mod status;
 mod summary;
+mod verify;
 
 use crate::cli::{Cli, Command};
 use crate::failure::{BugError, Class, Failure};
@@ -24,6 +25,7 @@ pub fn execute(cli: &Cli) -> Result<Option<Class>, Failure> {
         Command::Metrics(args) => metrics::execute(&cli.global, args),
         Command::Demo => demo::execute(&cli.global),
         Command::Status(args) => status::execute(&cli.global, args),
+        Command::Verify(args) => verify::execute(&cli.global, args),
         Command::Sql => sql::execute(&cli.global),
         Command::Completions { shell } => manual::completions(*shell),
         Command::Man => manual::man(),

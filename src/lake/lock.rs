@@ -22,13 +22,10 @@ impl Lake {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(self.own_folder().join("lock"))?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                // Only for the message: an unreadable note must not hide that the lake is held.
-                let _ = file.read_to_string(&mut holder);
-                let holder = holder.lines().next().filter(|line| !line.is_empty()).unwrap_or("an unknown process").to_owned();
-                return Err(LakeError::Occupied { holder });
+            Err(std::fs::TryLockError::WouldBlock) if file.try_lock_shared().is_ok() => {
+                return Err(LakeError::Occupied { holder: "`kefu verify`, which reads it".to_owned() });
             }
+            Err(std::fs::TryLockError::WouldBlock) => return Err(LakeError::Occupied { holder: holder(&mut file) }),
             Err(std::fs::TryLockError::Error(error)) => return Err(error.into()),
         }
         file.set_len(0)?;
@@ -41,4 +38,30 @@ impl Lake {
         fs_err::create_dir_all(self.staging_folder())?;
         Ok(Lock { _file: file })
     }
+
+    /// Keeps runs from beginning while others read. Changes nothing, so that it works on a lake that cannot be written; a lake that no run has ever
+    /// held has nothing to lock.
+    ///
+    /// # Errors
+    /// [`LakeError::Occupied`], naming the holder, while a run writes.
+    pub fn hold_for_reading(&self) -> Result<Option<Lock>, LakeError> {
+        let mut file = match File::open(self.own_folder().join("lock")) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Some(Lock { _file: file })),
+            Err(std::fs::TryLockError::WouldBlock) => Err(LakeError::Occupied { holder: holder(&mut file) }),
+            Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
+        }
+    }
+}
+
+/// Who has the lock, as the holder has noted it.
+fn holder(file: &mut File) -> String {
+    let mut holder = String::new();
+    // Only for the message: an unreadable note must not hide that the lake is held.
+    let _ = file.read_to_string(&mut holder);
+    holder.lines().next().filter(|line| !line.is_empty()).unwrap_or("an unknown process").to_owned()
 }

@@ -5,6 +5,7 @@
 
 mod account;
 mod commit;
+mod examine;
 mod footer;
 mod hash;
 mod lock;
@@ -19,10 +20,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 pub use account::Account;
+pub use examine::{Contents, Examined, Survey};
 pub use footer::Footer;
 pub use hash::ContentHash;
 pub use lock::Lock;
 pub use messages::{MessageCounts, StagedMessages};
+pub use read::RECORD_COLUMNS;
 pub use schema::SCHEMA_VERSION;
 pub use spill::Spill;
 pub use table::Table;
