@@ -10,6 +10,8 @@ use arrow::row::{OwnedRow, RowConverter, SortField};
 use fs_err::File;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::basic::Compression;
+use parquet::bloom_filter::Sbbf;
+use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
 use super::hash::ContentHasher;
@@ -104,7 +106,14 @@ impl Lake {
         if let Some(difference) = difference(metadata.schema(), &schema) {
             return Ok(Examined::OtherSchema(difference));
         }
+        let (footer, mut oddities) = (Footer::of(metadata.metadata()), oddities(metadata.metadata(), table));
         let mut rows = RowsSeen::of(table, account)?;
+        match filters(&file, metadata.metadata(), table) {
+            // Of other row groups nobody knows which rows they have.
+            Ok(filters) if oddities.is_empty() => rows.filters = filters,
+            Ok(_) => {}
+            Err(error) => oddities.push(format!("its bloom filter cannot be read: {error}")),
+        }
         let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         let batches = read_file(file, &schema, &columns, ENCODER_ROWS);
         match batches.and_then(|batches| batches.into_iter().try_for_each(|batch| rows.see(&batch?))) {
@@ -112,7 +121,9 @@ impl Lake {
             Err(LakeError::Damaged { reason, .. }) => return Ok(Examined::Unreadable(reason)),
             Err(error) => return Err(error),
         }
-        let (footer, oddities) = (Footer::of(metadata.metadata()), oddities(metadata.metadata(), table));
+        if !rows.is_findable {
+            oddities.push("its bloom filter misses some openids".to_owned());
+        }
         Ok(Examined::Read(Box::new(rows.finish(footer, oddities)?)))
     }
 }
@@ -171,6 +182,10 @@ struct RowsSeen<'a> {
     is_of_account: bool,
     is_sorted: bool,
     is_numbered: bool,
+    /// Of the row groups, in their order; nothing where there are none.
+    filters: Vec<Sbbf>,
+    /// Whether the filters let each openid pass.
+    is_findable: bool,
     /// In microseconds.
     instants: Option<(i64, i64)>,
     counts: MessageCounts,
@@ -191,6 +206,8 @@ impl<'a> RowsSeen<'a> {
             is_of_account: true,
             is_sorted: true,
             is_numbered: true,
+            filters: Vec::new(),
+            is_findable: true,
             instants: None,
             counts: MessageCounts::default(),
         })
@@ -203,7 +220,8 @@ impl<'a> RowsSeen<'a> {
         if let Some(seq) = numbers("seq") {
             self.is_numbered &= seq.values().iter().copied().eq((self.rows as i64..).take(batch.num_rows()));
         }
-        let dated_by = self.table.dated_by().and_then(|column| batch.column_by_name(column)?.as_primitive_opt::<TimestampMicrosecondType>());
+        let dated_by =
+            self.table.dated_by().and_then(|column| batch.column_by_name(column)?.as_primitive_opt::<TimestampMicrosecondType>());
         if let Some((first, last)) = dated_by.and_then(|column| column.values().iter().min().zip(column.values().iter().max())) {
             let (earliest, latest) = self.instants.unwrap_or((*first, *last));
             self.instants = Some((earliest.min(*first), latest.max(*last)));
@@ -220,6 +238,10 @@ impl<'a> RowsSeen<'a> {
             let total = |name: &str| numbers(name).map_or(0, |column| column.values().iter().sum::<i64>()) as u64;
             self.counts.received += total("messages_received");
             self.counts.sent += total("messages_sent") + total("auto_messages_sent");
+        }
+        // A batch is in one row group, because that has a whole number of them.
+        if let Some((filter, openids)) = self.filters.get(self.rows as usize / ROW_GROUP_ROWS).zip(strings("openid")) {
+            self.is_findable &= openids.iter().flatten().all(|openid| filter.check(openid));
         }
         self.see_order(batch)?;
         self.rows += batch.num_rows() as u64;
@@ -266,6 +288,13 @@ fn difference(found: &SchemaRef, expected: &SchemaRef) -> Option<String> {
         let (found, expected) = (column(found), column(expected));
         (found != expected).then(|| format!("column {} is {found}, and should be {expected}", place + 1))
     })
+}
+
+/// The bloom filters of a file's row groups, where there should be some.
+fn filters(file: &File, metadata: &ParquetMetaData, table: Table) -> Result<Vec<Sbbf>, ParquetError> {
+    let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+    let columns = columns.filter(|column| schema::is_looked_up(table, &column.column_path().string()));
+    columns.filter_map(|column| Sbbf::read_from_column_chunk(column, file.file()).transpose()).collect()
 }
 
 /// Where a file is encoded otherwise than the lake promises.

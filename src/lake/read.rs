@@ -69,7 +69,7 @@ pub(super) fn footer_of(path: &Path) -> Result<Footer, LakeError> {
 fn dictionaries(full: &Schema, columns: &[&str]) -> SchemaRef {
     let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
     let fields = full.fields().iter().map(|field| match field.data_type() {
-        DataType::Utf8 if columns.contains(&field.name().as_str()) && schema::repeats(field.name()) => {
+        DataType::Utf8 if columns.contains(&field.name().as_str()) && schema::is_name(field.name()) => {
             Arc::new(Field::new(field.name(), dictionary.clone(), field.is_nullable()))
         }
         _ => field.clone(),

@@ -208,6 +208,11 @@ pub(super) fn repeats(column: &str) -> bool {
     )
 }
 
+/// Whether a column's values are names, of which there are few, and not what somebody wrote.
+pub(super) fn is_name(column: &str) -> bool {
+    !matches!(column, "text" | "reason" | "raw")
+}
+
 /// Whether a column's values are close to their neighbours', so that small differences are what there is to store.
 pub(super) fn is_delta_coded(column: &str) -> bool {
     matches!(column, "sent_at" | "seq" | "asked_at" | "last_asked_at" | "replied_at" | "started_at" | "ended_at")

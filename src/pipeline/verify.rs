@@ -183,19 +183,20 @@ pub fn verify(job: &VerifyJob, among: Option<DayRange>, progress: &Progress) -> 
         days_of_account.entry(account).or_default().insert(day, examined);
     }
     for (account, days) in days_of_account {
-        let job = MetricsJob {
-            lake: job.lake.clone(),
-            account: account.clone(),
-            zone: job.zone.clone(),
-            parameters: job.parameters.clone(),
-        };
+        let job =
+            MetricsJob { lake: job.lake.clone(), account: account.clone(), zone: job.zone.clone(), parameters: job.parameters.clone() };
         verification.findings.extend(missing_days(&job, among)?);
         verify_metrics(&job, &days, is_wanted, &mut verification)?;
         verification.accounts.push(account);
     }
     let foreign = survey.foreign.into_iter().filter(|(day, _)| day.is_none_or(is_wanted));
     verification.findings.extend(foreign.map(|(_, path)| {
-        Finding::new(Kind::Foreign, path, "only date=…/<account>.parquet belongs here", "move it out of the lake: readers of the table stumble over it")
+        Finding::new(
+            Kind::Foreign,
+            path,
+            "only date=…/<account>.parquet belongs here",
+            "move it out of the lake: readers of the table stumble over it",
+        )
     }));
     let staged = survey.staged.into_iter();
     verification.findings.extend(
@@ -245,7 +246,8 @@ impl ExaminedDay {
             let finding = |(kind, what)| Finding::new(kind, job.lake.path(table, account, day), what, remedy(kind, table, day));
             examined.findings.extend(flaws.into_iter().map(finding));
         }
-        let between = [(Kind::Rejects, Table::Rejects, examined.rejects_flaw()), (Kind::Totals, Table::AccountDaily, examined.totals_flaw())];
+        let between =
+            [(Kind::Rejects, Table::Rejects, examined.rejects_flaw()), (Kind::Totals, Table::AccountDaily, examined.totals_flaw())];
         for (kind, table, flaw) in between {
             let finding = |what| Finding::new(kind, job.lake.path(table, account, day), what, remedy(kind, table, day));
             examined.findings.extend(flaw.map(finding));
@@ -343,7 +345,9 @@ fn flaws(contents: &Contents, table: Table, account: &Account, day: Day, zone: &
 /// What to do about a file.
 fn remedy(kind: Kind, table: Table, day: Day) -> String {
     match (kind, table) {
-        (Kind::Misplaced, _) => "move it to where it belongs, or away; `kefu run` brings what is missing then".to_owned(),
+        (Kind::Misplaced, Table::Messages | Table::Rejects) => {
+            format!("move it to where it belongs, or away; `kefu run --date {day}` fetches what is missing then")
+        }
         (_, Table::Messages | Table::Rejects) => format!("`kefu run --date {day} --force` fetches the day again"),
         _ => "remove it: `kefu metrics` computes it again".to_owned(),
     }
@@ -384,9 +388,10 @@ fn verify_metrics(
                     let advice = format!("`kefu run --date {day}` fetches the day; or remove them");
                     Finding::new(Kind::LeftOver, path(table, *day), "the messages of the day are gone", advice)
                 }
+                (false, _) if !inputs.fetched.contains(day) => continue,
+                (false, _) => Finding::new(Kind::MissingMetrics, path(table, *day), "was never computed", "`kefu metrics` computes it"),
                 // What is wrong with the messages has been said, and hides what they would give.
                 _ if !view(&inputs.fetched, *day).days().all(is_sound) => continue,
-                (false, _) => Finding::new(Kind::MissingMetrics, path(table, *day), "was never computed", "`kefu metrics` computes it"),
                 (true, Some(sound)) if sound.footer.includes(&expected_footer(job, &inputs, table, *day)) => {
                     fresh.entry(*day).or_default().push(table);
                     continue;

@@ -11,5 +11,6 @@ mod lake_files;
 mod oracle;
 mod properties;
 mod staleness;
+mod verifying;
 mod worked_cases;
 mod world;
