@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use kefu::cli::Cli;
-use kefu::{commands, telemetry, threads};
+use kefu::{commands, signals, telemetry, threads};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -13,7 +13,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     threads::limit(cli.global.threads);
     telemetry::begin_logging(cli.global.log_format, cli.global.log_level);
-    match commands::execute(&cli) {
+    let outcome = commands::execute(&cli);
+    // What fails while the process is being stopped fails because of that, which has been said.
+    signals::let_it_leave();
+    match outcome {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(class)) => ExitCode::from(class.exit_code()),
         Err(failure) => {

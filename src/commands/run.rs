@@ -11,6 +11,7 @@ use crate::fetch::Source;
 use crate::lake::{Lake, Table};
 use crate::pipeline::{FetchJob, MetricsJob, fetch_days, refresh_metrics};
 use crate::settings::{self, Flags, Settings};
+use crate::signals;
 use crate::telemetry::Progress;
 
 /// How much of the nightly job to do.
@@ -31,6 +32,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &FetchArgs, half: Half) -> Resu
     let source = Source::connect(&settings.base_url.value, credential, clock)?;
     let lake = Lake::at(&settings.lake.value);
     let _lock = lake.hold()?;
+    signals::leave_when_told(&lake, |_| ());
     lake.require_zone(zone.name())?;
 
     let there = if args.force { Default::default() } else { lake.days(Table::Messages, &account)? };

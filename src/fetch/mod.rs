@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 pub use decode::{Page, Reject, decode};
 pub use pager::{ContractError, PageFacts, Pager};
 pub use repair::repair;
-pub use retry::{Attempts, RetryPolicy, Step};
+pub use retry::{Attempts, Patience, RetryPolicy, Step};
 pub use window::windows;
 
 use plan::Plan;
@@ -111,6 +111,8 @@ pub struct Source {
     tokens: Tokens,
     clock: Clock,
     policy: RetryPolicy,
+    /// Of the run.
+    patience: Patience,
     page_records: usize,
 }
 
@@ -122,7 +124,8 @@ impl Source {
     pub fn connect(base: &BaseUrl, credential: Credential, clock: Clock) -> Result<Self, CallError> {
         let client = Client::new(base)?;
         let tokens = Tokens::new(credential, client.clone());
-        Ok(Self { client, tokens, clock, policy: RetryPolicy::default(), page_records: PAGE_RECORDS_MAX })
+        let policy = RetryPolicy::default();
+        Ok(Self { client, tokens, clock, policy, patience: Patience::new(policy.run_wait_max), page_records: PAGE_RECORDS_MAX })
     }
 
     /// Asks for smaller pages, at most [`PAGE_RECORDS_MAX`].
@@ -145,6 +148,7 @@ impl Source {
         let mut counts = CallCounts::default();
         let mut plan = Plan::new(span, self.page_records);
         let mut on_their_way = JoinSet::new();
+        let patience = Arc::new(Patience::new(self.policy.span_wait_max));
         for window in plan.windows() {
             send(&events, FetchEvent::Begun { stretch: window.start }).await?;
         }
@@ -157,10 +161,10 @@ impl Source {
                 };
                 let Some(connection) = connection else { break };
                 let Some((id, window, request)) = plan.next_request() else { break };
-                let source = self.clone();
+                let (source, patience) = (self.clone(), patience.clone());
                 on_their_way.spawn(async move {
                     let mut counts = CallCounts::default();
-                    let page = source.page(&request, window, &mut counts).await;
+                    let page = source.page(&request, window, &patience, &mut counts).await;
                     drop(connection);
                     (id, window.start, request.msgid, page, counts)
                 });
@@ -187,7 +191,7 @@ impl Source {
     }
 
     /// One page, however many calls it takes.
-    async fn page(&self, request: &PageRequest, window: Span, counts: &mut CallCounts) -> Result<Page, CallError> {
+    async fn page(&self, request: &PageRequest, window: Span, patience: &Patience, counts: &mut CallCounts) -> Result<Page, CallError> {
         let mut attempts = Attempts::new(self.policy);
         loop {
             let (token, error) = match self.tokens.current().await {
@@ -202,7 +206,7 @@ impl Source {
             };
             let refused = match (self.next_step(&mut attempts, &error), token) {
                 (Step::Wait(wait), _) => {
-                    self.wait(wait, &error, counts).await;
+                    self.wait(wait, error, patience, counts).await?;
                     continue;
                 }
                 (Step::Renew(renewal), Some(token)) => (token, renewal),
@@ -217,7 +221,7 @@ impl Source {
                 Ok(Renewed::NotAgain) => return Err(error),
                 Ok(Renewed::NotOurs) => return Err(error.on_given_token()),
                 Err(error) => match self.next_step(&mut attempts, &error) {
-                    Step::Wait(wait) => self.wait(wait, &error, counts).await,
+                    Step::Wait(wait) => self.wait(wait, error, patience, counts).await?,
                     _ => return Err(error),
                 },
             }
@@ -234,9 +238,16 @@ impl Source {
         attempts.after(error, rand::random(), self.clock.now().second())
     }
 
-    async fn wait(&self, wait: Duration, error: &CallError, counts: &mut CallCounts) {
+    /// Waits before the call is repeated; gives the error back when waiting would take longer than anyone may wait for this span or this run.
+    async fn wait(&self, wait: Duration, error: CallError, patience: &Patience, counts: &mut CallCounts) -> Result<(), CallError> {
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        if !(patience.bears(wait) && self.patience.bears(wait)) {
+            tracing::warn!(event = "patience_ended", wait_ms, reason = %error);
+            return Err(error);
+        }
         counts.retries += 1;
-        tracing::warn!(event = "call_retried", wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), reason = %error);
+        tracing::warn!(event = "call_retried", wait_ms, reason = %error);
         self.clock.wait(wait).await;
+        Ok(())
     }
 }

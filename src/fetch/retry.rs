@@ -1,5 +1,6 @@
 //! When to try again, and how long to wait before. Pure; it neither waits nor calls.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::wechat::{Action, CallError, Renewal};
@@ -17,6 +18,10 @@ pub struct RetryPolicy {
     pub retry_after_max: Duration,
     /// Waits for the next minute, when the limit of calls per minute is reached.
     pub minutes_max: u32,
+    /// All waits for the calls of one span, whichever they are.
+    pub span_wait_max: Duration,
+    /// All waits of a run.
+    pub run_wait_max: Duration,
 }
 
 impl Default for RetryPolicy {
@@ -27,7 +32,27 @@ impl Default for RetryPolicy {
             wait_max: Duration::from_secs(30),
             retry_after_max: Duration::from_secs(120),
             minutes_max: 5,
+            span_wait_max: Duration::from_secs(20 * 60),
+            run_wait_max: Duration::from_secs(60 * 60),
         }
+    }
+}
+
+/// How long may still be waited, by all who share it.
+#[derive(Debug)]
+pub struct Patience(Mutex<Duration>);
+
+impl Patience {
+    pub fn new(most: Duration) -> Self {
+        Self(Mutex::new(most))
+    }
+
+    /// Takes a wait from what is left. False when that is not enough; then it has come to its end.
+    pub fn bears(&self, wait: Duration) -> bool {
+        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let rest = left.checked_sub(wait);
+        *left = rest.unwrap_or_default();
+        rest.is_some()
     }
 }
 

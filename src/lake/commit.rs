@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fs_err::File;
-
+use super::disk::{Disk, WrittenFile};
 use super::{Account, Lake, LakeError, Table};
 use crate::calendar::Day;
 
@@ -11,11 +10,17 @@ use crate::calendar::Day;
 #[derive(Debug)]
 pub(super) struct StagedFile {
     path: PathBuf,
+    disk: Disk,
 }
 
 impl StagedFile {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path }
+    pub(super) fn new(lake: &Lake, name: &str) -> Self {
+        Self { path: lake.staging_folder().join(name), disk: lake.disk.clone() }
+    }
+
+    /// Begins to write it.
+    pub(super) fn create(&self) -> Result<WrittenFile, LakeError> {
+        Ok(self.disk.create(&self.path)?)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -24,7 +29,7 @@ impl StagedFile {
 
     /// Sees to it that the content is on the disk.
     pub(super) fn sync(&self) -> Result<(), LakeError> {
-        Ok(File::open(&self.path)?.sync_all()?)
+        Ok(self.disk.sync_file(&self.path)?)
     }
 
     /// Moves the file, which must be synced, to its place, where it replaces the one before, and sees to it that a power cut cannot
@@ -33,15 +38,15 @@ impl StagedFile {
         let folder = lake.partition_folder(table, day);
         let table_folder = lake.root().join(table.name());
         let (is_new, is_new_table) = (!folder.is_dir(), !table_folder.is_dir());
-        fs_err::create_dir_all(&folder)?;
-        fs_err::rename(&self.path, lake.path(table, account, day))?;
-        sync_folder(&folder)?;
+        self.disk.create_folders(&folder)?;
+        self.disk.rename(&self.path, &lake.path(table, account, day))?;
+        self.disk.sync_folder(&folder)?;
         // The entries that lead to a new folder are in the one above.
         if is_new {
-            sync_folder(&table_folder)?;
+            self.disk.sync_folder(&table_folder)?;
         }
         if is_new_table {
-            sync_folder(lake.root())?;
+            self.disk.sync_folder(lake.root())?;
         }
         Ok(())
     }
@@ -50,7 +55,7 @@ impl StagedFile {
 impl Drop for StagedFile {
     fn drop(&mut self) {
         // After `put` there is nothing left to remove; otherwise the next run's `hold` tries again.
-        let _ = fs_err::remove_file(&self.path);
+        let _ = self.disk.remove_file(&self.path);
     }
 }
 
@@ -60,10 +65,10 @@ impl Lake {
     /// # Errors
     /// When the file is there and cannot be removed.
     pub fn remove(&self, table: Table, account: &Account, day: Day) -> Result<(), LakeError> {
-        match fs_err::remove_file(self.path(table, account, day)) {
+        match self.disk.remove_file(&self.path(table, account, day)) {
             Ok(()) => {
                 let folder = self.partition_folder(table, day);
-                sync_folder(&folder)?;
+                self.disk.sync_folder(&folder)?;
                 // Other accounts may have files there; then it stays.
                 let _ = fs_err::remove_dir(&folder);
                 Ok(())
@@ -72,8 +77,4 @@ impl Lake {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-fn sync_folder(folder: &Path) -> Result<(), LakeError> {
-    Ok(File::open(folder)?.sync_all()?)
 }

@@ -31,12 +31,20 @@ impl Lake {
         file.set_len(0)?;
         file.rewind()?;
         writeln!(file, "process {}", std::process::id())?;
-        match fs_err::remove_dir_all(self.staging_folder()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
+        self.clear_staging()?;
         fs_err::create_dir_all(self.staging_folder())?;
         Ok(Lock { _file: file })
+    }
+
+    /// Takes away what is in staging. Only whoever holds the lake may do so.
+    ///
+    /// # Errors
+    /// When something there cannot be removed.
+    pub fn clear_staging(&self) -> Result<(), LakeError> {
+        match fs_err::remove_dir_all(self.staging_folder()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Keeps runs from beginning while others read. Changes nothing, so that it works on a lake that cannot be written; a lake that no run has ever

@@ -5,12 +5,14 @@
 
 mod account;
 mod commit;
+mod disk;
 mod examine;
 mod footer;
 mod hash;
 mod lock;
 mod messages;
 mod read;
+mod runs;
 mod schema;
 mod spill;
 mod table;
@@ -18,8 +20,10 @@ mod write;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use account::Account;
+pub use disk::{Obstacle, Operation};
 pub use examine::{Contents, Examined, Survey};
 pub use footer::Footer;
 pub use hash::ContentHash;
@@ -31,6 +35,7 @@ pub use spill::Spill;
 pub use table::Table;
 pub use write::{FinishedPartition, PartitionFacts, StagedPartition};
 
+use disk::Disk;
 use parquet::errors::ParquetError;
 
 use crate::calendar::Day;
@@ -115,12 +120,19 @@ impl Classified for LakeError {
 #[derive(Clone, Debug)]
 pub struct Lake {
     root: PathBuf,
+    disk: Disk,
 }
 
 impl Lake {
     /// Names the lake; touches nothing.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), disk: Disk::default() }
+    }
+
+    /// The same lake, with something in the way of all that changes it.
+    #[must_use]
+    pub fn behind(self, obstacle: Arc<dyn Obstacle>) -> Self {
+        Self { disk: Disk::behind(obstacle), ..self }
     }
 
     pub fn root(&self) -> &Path {

@@ -10,6 +10,7 @@ use arrow::ipc::writer::StreamWriter;
 use fs_err::File;
 
 use super::commit::StagedFile;
+use super::disk::WrittenFile;
 use super::{Account, Lake, LakeError};
 use crate::calendar::Day;
 
@@ -18,7 +19,7 @@ static SPILLED: AtomicUsize = AtomicUsize::new(0);
 /// Batches in staging, as an Arrow stream. Dropped, they vanish.
 pub struct Spill {
     // Before `file`, so that a dropped spill closes its file before it removes it.
-    writer: StreamWriter<BufWriter<File>>,
+    writer: StreamWriter<BufWriter<WrittenFile>>,
     file: StagedFile,
 }
 
@@ -29,8 +30,8 @@ impl Lake {
     /// When staging cannot be written.
     pub fn spill(&self, account: &Account, day: Day, first: &RecordBatch) -> Result<Spill, LakeError> {
         let name = format!("spill.{day}.{account}.{}.arrows", SPILLED.fetch_add(1, Ordering::Relaxed));
-        let file = StagedFile::new(self.staging_folder().join(name));
-        let writer = StreamWriter::try_new(BufWriter::new(File::create(file.path())?), &first.schema())?;
+        let file = StagedFile::new(self, &name);
+        let writer = StreamWriter::try_new(BufWriter::new(file.create()?), &first.schema())?;
         let mut spill = Spill { writer, file };
         spill.append(first)?;
         Ok(spill)

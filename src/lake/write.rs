@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::RecordBatch;
 use arrow::compute::BatchCoalescer;
-use fs_err::File;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::SortingColumn;
@@ -13,6 +12,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
 use super::commit::StagedFile;
+use super::disk::WrittenFile;
 use super::footer::Footer;
 use super::hash::ContentHasher;
 use super::{Account, ContentHash, Lake, LakeError, Table, schema};
@@ -38,7 +38,7 @@ pub struct StagedPartition {
     account: Account,
     day: Day,
     // Before `file`, so that a dropped partition closes its file before it removes it.
-    writer: ArrowWriter<File>,
+    writer: ArrowWriter<WrittenFile>,
     file: StagedFile,
     uncut: BatchCoalescer,
     hasher: ContentHasher,
@@ -83,11 +83,9 @@ impl Lake {
     /// When staging cannot be written.
     pub fn stage(&self, table: Table, account: &Account, day: Day, zone: &str, window: Span) -> Result<StagedPartition, LakeError> {
         let footer = Footer::new(table, account, day, zone, window);
-        let file = StagedFile::new(
-            self.staging_folder().join(format!("{table}.{day}.{account}.{}.parquet", STAGED.fetch_add(1, Ordering::Relaxed))),
-        );
+        let file = StagedFile::new(self, &format!("{table}.{day}.{account}.{}.parquet", STAGED.fetch_add(1, Ordering::Relaxed)));
         let schema = table.schema();
-        let writer = ArrowWriter::try_new(File::create(file.path())?, schema.clone(), Some(properties(table)))
+        let writer = ArrowWriter::try_new(file.create()?, schema.clone(), Some(properties(table)))
             .map_err(|error| LakeError::parquet(file.path(), error))?;
         Ok(StagedPartition {
             lake: self.clone(),

@@ -14,8 +14,8 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// The longest silence while a body arrives.
 const READ_LIMIT: Duration = Duration::from_secs(30);
 const CALL_LIMIT: Duration = Duration::from_secs(120);
-/// A page of 10,000 records with the longest texts that WeChat accepts (2,048 bytes, each escaped as `\\u00XX`) is half of this.
-const BODY_BYTES_MAX: usize = 256 << 20;
+/// A page of 10,000 records with the longest texts that WeChat accepts (2,048 bytes, each escaped as `\\u00XX`) is just within it.
+const BODY_BYTES_MAX: usize = 128 << 20;
 
 /// Why a call brought no answer to work with. None of these contains a URL or a token.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,12 @@
 
 mod chat;
 mod command_line;
+mod crashes;
+mod faults;
 mod fetching;
+mod fuzzing;
+mod hostile;
+mod killed;
 mod lake_files;
 mod oracle;
 mod properties;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kefu::calendar::{Clock, Day, Zone};
 use kefu::failure::Class;
 use kefu::fetch::Source;
-use kefu::lake::{Account, Lake, Table};
+use kefu::lake::{Account, Lake, Obstacle, Table};
 use kefu::pipeline::{FetchJob, FetchReport, fetch_days};
 use kefu::simulator::{APPID, Fault, LoggedRequest, Options, Recorded, Records, SECRET, Simulator};
 use kefu::telemetry::Progress;
@@ -45,6 +45,8 @@ pub struct World {
     pub page_records: usize,
     pub credential: Credential,
     pub runtime: Runtime,
+    /// What is in the way of all that changes the lake.
+    pub obstacle: Option<Arc<dyn Obstacle>>,
 }
 
 /// What came of a fetch.
@@ -64,6 +66,7 @@ impl World {
             page_records: 10_000,
             credential: Simulator::credential(),
             runtime: Runtime::new().unwrap(),
+            obstacle: None,
         }
     }
 
@@ -84,7 +87,11 @@ impl World {
     }
 
     pub fn lake(&self) -> Lake {
-        Lake::at(self.lake_folder())
+        let lake = Lake::at(self.lake_folder());
+        match &self.obstacle {
+            Some(obstacle) => lake.behind(obstacle.clone()),
+            None => lake,
+        }
     }
 
     pub fn account(&self) -> Account {

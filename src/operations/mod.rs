@@ -1,0 +1,7 @@
+//! What a run leaves for whoever operates it: its place in the history of runs, and figures for Prometheus.
+
+mod history;
+mod textfile;
+
+pub use history::{History, RunRecord};
+pub use textfile::{TextfileError, write_textfile};

@@ -1,0 +1,146 @@
+//! Figures of the last run for Prometheus, in the text format that the node exporter collects from a folder
+//! (<https://github.com/prometheus/node_exporter#textfile-collector>).
+//!
+//! Written after every run, failed ones too. Each run knows its own accounts; the figures of others, and the time of an account's last success, stay as they
+//! were in the file before.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use fs_err::File;
+use prometheus::{Encoder, GaugeVec, Opts, Registry, TextEncoder};
+use time::OffsetDateTime;
+
+use super::RunRecord;
+use crate::failure::{Class, Classified};
+
+/// The figures could not be written; the run itself is as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum TextfileError {
+    #[error("the figures for Prometheus cannot be written to {}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("the figures for Prometheus make no sense")]
+    Prometheus(#[from] prometheus::Error),
+}
+
+impl Classified for TextfileError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Io { .. } => Class::Settings,
+            Self::Prometheus(_) => Class::Bug,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Io { .. } => {
+                Some("--textfile names a file in the folder that the node exporter reads; this user must be able to write there".into())
+            }
+            Self::Prometheus(_) => None,
+        }
+    }
+}
+
+const LAST_SUCCESS: &str = "kefu_last_success_timestamp_seconds";
+
+/// Each figure's name, meaning, and value in a run.
+const FIGURES: [(&str, &str, fn(&RunRecord) -> f64); 9] = [
+    ("kefu_last_run_exit_code", "Exit code of the last run.", |record| record.exit_code.unwrap_or_default().into()),
+    ("kefu_last_run_duration_seconds", "How long the last run took.", |record| record.duration_seconds.unwrap_or_default()),
+    ("kefu_days_fetched", "Days that the last run fetched and committed.", |record| record.days_fetched as f64),
+    ("kefu_days_failed", "Days that the last run could not fetch.", |record| (record.days_failed + record.days_given_up) as f64),
+    ("kefu_days_computed", "Days whose metrics the last run wrote.", |record| record.days_computed as f64),
+    ("kefu_rejects", "Records that the last run could not read.", |record| record.rejects as f64),
+    ("kefu_repaired_pages", "Pages that the last run had to mend before it could read them.", |record| record.repaired_pages as f64),
+    ("kefu_requests", "Calls of the last run.", |record| record.requests as f64),
+    ("kefu_retries", "Calls that the last run repeated.", |record| record.retries as f64),
+];
+
+/// Writes the figures of runs that have just ended, in one step.
+///
+/// # Errors
+/// [`TextfileError`].
+pub fn write_textfile(path: &Path, records: &[RunRecord], now: OffsetDateTime) -> Result<(), TextfileError> {
+    let before = Before::read(path);
+    let registry = Registry::new();
+    let gauge = |name: &str, help: &str, labels: &[&str]| -> Result<GaugeVec, prometheus::Error> {
+        let gauge = GaugeVec::new(Opts::new(name, help), labels)?;
+        registry.register(Box::new(gauge.clone()))?;
+        Ok(gauge)
+    };
+    let is_known = |account: &str| records.iter().any(|record| record.account == account);
+    let of_others = |name: &str, labels: &[&str], gauge: &GaugeVec| {
+        for (values, figure) in
+            before.of(name, labels).into_iter().filter(|(values, _)| !values.first().is_some_and(|account| is_known(account)))
+        {
+            gauge.with_label_values(&values).set(figure);
+        }
+    };
+    for (name, help, figure) in FIGURES {
+        let gauge = gauge(name, help, &["account"])?;
+        records.iter().for_each(|record| gauge.with_label_values(&[&record.account]).set(figure(record)));
+        of_others(name, &["account"], &gauge);
+    }
+    let messages = gauge("kefu_messages", "Messages that the last run committed.", &["account", "direction"])?;
+    for record in records {
+        for (direction, count) in [("received", record.messages_received), ("sent", record.messages_sent), ("other", record.messages_other)]
+        {
+            messages.with_label_values(&[&record.account, direction]).set(count as f64);
+        }
+    }
+    of_others("kefu_messages", &["account", "direction"], &messages);
+    let last_run = gauge("kefu_last_run_timestamp_seconds", "When the last run ended.", &["account"])?;
+    let last_success = gauge(LAST_SUCCESS, "When the last run ended that did all of its work.", &["account"])?;
+    let seconds = now.unix_timestamp() as f64;
+    for record in records {
+        last_run.with_label_values(&[&record.account]).set(seconds);
+        let succeeded_before =
+            before.of(LAST_SUCCESS, &["account"]).into_iter().find(|(values, _)| values.first() == Some(&record.account));
+        let success = if record.exit_code == Some(0) { Some(seconds) } else { succeeded_before.map(|(_, figure)| figure) };
+        if let Some(success) = success {
+            last_success.with_label_values(&[&record.account]).set(success);
+        }
+    }
+    of_others("kefu_last_run_timestamp_seconds", &["account"], &last_run);
+    of_others(LAST_SUCCESS, &["account"], &last_success);
+    let mut text = Vec::new();
+    TextEncoder::new().encode(&registry.gather(), &mut text)?;
+    replace(path, &text).map_err(|source| TextfileError::Io { path: path.to_owned(), source })
+}
+
+/// The collector reads `*.prom` alone, so it never sees the file beside.
+fn replace(path: &Path, text: &[u8]) -> std::io::Result<()> {
+    let beside = path.with_extension(format!("{}.tmp", std::process::id()));
+    let written = File::create(&beside).and_then(|mut file| file.write_all(text)).and_then(|()| fs_err::rename(&beside, path));
+    if written.is_err() {
+        // The first error is the one to report.
+        let _ = fs_err::remove_file(&beside);
+    }
+    written
+}
+
+/// The file that was there before, as far as it is kefu's: each line's value by its name and labels.
+struct Before(BTreeMap<String, f64>);
+
+impl Before {
+    fn read(path: &Path) -> Self {
+        let text = fs_err::read_to_string(path).unwrap_or_default();
+        let lines = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.rsplit_once(' '));
+        Self(lines.filter_map(|(series, value)| Some((series.to_owned(), value.parse().ok()?))).collect())
+    }
+
+    /// The label values and figures of a series.
+    fn of(&self, name: &str, labels: &[&str]) -> Vec<(Vec<String>, f64)> {
+        let series =
+            self.0.iter().filter_map(|(series, figure)| Some((series.strip_prefix(name)?.strip_prefix('{')?.strip_suffix('}')?, *figure)));
+        series.filter_map(|(written, figure)| Some((values(written, labels)?, figure))).collect()
+    }
+}
+
+/// The values of `account="acme",direction="sent"`. Accounts are plain names, in which nothing is escaped.
+fn values(written: &str, labels: &[&str]) -> Option<Vec<String>> {
+    let pairs: BTreeMap<&str, &str> =
+        written.split(',').filter_map(|pair| pair.split_once('=')).map(|(label, value)| (label, value.trim_matches('"'))).collect();
+    labels.iter().map(|label| pairs.get(label).map(|value| (*value).to_owned())).collect()
+}

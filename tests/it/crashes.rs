@@ -1,0 +1,163 @@
+//! Wherever a process dies and whatever the disk refuses: each file is the old one or the new one, and the next run completes the work.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kefu::calendar::Day;
+use kefu::failure::{Class, Failure};
+use kefu::lake::{Obstacle, Operation, Table};
+use kefu::metrics::Parameters;
+use kefu::pipeline::{MetricsJob, refresh_metrics};
+use kefu::telemetry::Progress;
+use rayon::prelude::*;
+
+use crate::world::{MIDNIGHT, World, record, recorded};
+
+const DAYS: [&str; 2] = ["2016-06-01", "2016-06-02"];
+
+/// Lets so many operations pass.
+#[derive(Debug)]
+struct After {
+    operations: usize,
+    passed: AtomicUsize,
+    then: Then,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Then {
+    /// The process is killed: nothing is done any more.
+    Die,
+    /// One operation fails, and those after it pass again.
+    Refuse(io::ErrorKind),
+}
+
+impl After {
+    fn new(operations: usize, then: Then) -> Arc<Self> {
+        Arc::new(Self { operations, passed: AtomicUsize::new(0), then })
+    }
+
+    fn has_struck(&self) -> bool {
+        self.passed.load(Ordering::SeqCst) > self.operations
+    }
+}
+
+impl Obstacle for After {
+    fn before(&self, _: Operation, path: &Path) -> io::Result<()> {
+        let passed = self.passed.fetch_add(1, Ordering::SeqCst);
+        match self.then {
+            Then::Die if passed >= self.operations => Err(io::Error::other(format!("dead before {}", path.display()))),
+            Then::Refuse(kind) if passed == self.operations => Err(kind.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Two days, one of them with a record that cannot be read. Another `edition` says something else on each.
+fn lines(edition: &str) -> Vec<String> {
+    let mut lines: Vec<String> = (0..40).map(|number| record(MIDNIGHT + number * 4_000, &format!("{edition} {number}"))).collect();
+    lines[7] = lines[7].replace("oC1", "");
+    lines
+}
+
+/// Fetches the days, whether they are there or not, and brings the metrics up to date.
+fn run(world: &World, edition: &str) -> Result<(), Failure> {
+    let night = world.fetch(recorded(lines(edition)), &[], &DAYS);
+    let metrics = refresh(world);
+    match night.report.failed.into_iter().next() {
+        Some(failed) => Err(failed.failure),
+        None => metrics,
+    }
+}
+
+fn refresh(world: &World) -> Result<(), Failure> {
+    let job = MetricsJob {
+        lake: world.lake(),
+        account: world.account(),
+        zone: world.zone.clone(),
+        parameters: Parameters::in_zone(world.zone.name()),
+    };
+    refresh_metrics(&job, None, &Progress::hidden()).map(drop)
+}
+
+/// Every file of a table, by its path in the lake.
+fn files(world: &World) -> BTreeMap<PathBuf, Vec<u8>> {
+    let root = world.lake_folder();
+    world.table_files().into_iter().map(|path| (path.strip_prefix(&root).unwrap().to_owned(), fs_err::read(path).unwrap())).collect()
+}
+
+fn of_edition(edition: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+    let world = World::new();
+    run(&world, edition).unwrap();
+    files(&world)
+}
+
+/// Runs the second edition over the first until an obstacle strikes, checks what is there, and runs again. Tells whether it struck.
+fn is_safe(obstacle: &Arc<After>, old: &BTreeMap<PathBuf, Vec<u8>>, new: &BTreeMap<PathBuf, Vec<u8>>) -> bool {
+    let mut world = World::new();
+    run(&world, "old").unwrap();
+    assert!(files(&world) == *old);
+    world.obstacle = Some(obstacle.clone());
+    let outcome = run(&world, "new");
+    if !obstacle.has_struck() {
+        outcome.unwrap();
+    }
+    for (path, bytes) in files(&world) {
+        // A metric may also be made of one day's old messages and the other's new ones.
+        let is_metric = !(path.starts_with("messages") || path.starts_with("rejects"));
+        assert!(is_metric || old[&path] == bytes || new[&path] == bytes, "{obstacle:?}: {}", path.display());
+    }
+    for table in [Table::Messages, Table::Rejects] {
+        assert!(DAYS.iter().all(|day| world.has(table, day) == old.contains_key(&path(&world, table, day))), "{obstacle:?}");
+    }
+    world.obstacle = None;
+    run(&world, "new").unwrap();
+    assert!(files(&world) == *new, "{obstacle:?}");
+    assert!(world.staged_files().is_empty(), "{obstacle:?}");
+    obstacle.has_struck()
+}
+
+fn path(world: &World, table: Table, day: &str) -> PathBuf {
+    let _: Day = day.parse().unwrap();
+    world.path(table.name(), day).strip_prefix(world.lake_folder()).unwrap().to_owned()
+}
+
+/// Strikes at each operation in turn, until the run is over before.
+fn strike_at_each(then: Then) -> usize {
+    let (old, new) = (of_edition("old"), of_edition("new"));
+    assert_eq!(old.len(), 2 * 6 + 1, "messages and five tables for each day, rejects for one");
+    let step = 8;
+    let mut operations = 0;
+    while (operations..operations + step)
+        .into_par_iter()
+        .map(|at| is_safe(&After::new(at, then), &old, &new))
+        .reduce(|| true, |one, other| one && other)
+    {
+        operations += step;
+    }
+    operations
+}
+
+#[test]
+fn a_process_that_dies_before_any_operation_leaves_the_old_or_the_new_and_the_next_run_completes() {
+    let operations = strike_at_each(Then::Die);
+    assert!(operations > 90, "{operations}");
+}
+
+#[test]
+fn a_disk_that_is_full_for_a_moment_leaves_the_old_or_the_new_and_the_next_run_completes() {
+    let operations = strike_at_each(Then::Refuse(io::ErrorKind::StorageFull));
+    assert!(operations > 90, "{operations}");
+}
+
+#[test]
+fn a_disk_that_refuses_is_an_error_of_the_lake_and_says_so() {
+    for kind in [io::ErrorKind::StorageFull, io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem] {
+        let world = World { obstacle: Some(After::new(3, Then::Refuse(kind))), ..World::new() };
+        let failure = run(&world, "new").unwrap_err();
+        assert_eq!(failure.class, Class::Lake, "{:?}", failure.causes());
+        assert!(failure.hint.is_some());
+    }
+}

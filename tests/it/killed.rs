@@ -1,0 +1,104 @@
+//! kefu as a process that is killed, and as one that is told to leave.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use kefu::simulator::{APPID, Generated, GeneratorOptions, Options, SECRET, Simulator};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use crate::world::World;
+
+const RANGE: [&str; 4] = ["--from", "2024-05-13", "--to", "2024-05-24"];
+
+fn generated() -> Generated {
+    Generated::new(GeneratorOptions { first_day: "2024-05-13".parse().unwrap(), days: 12, messages_per_day: 100, seed: 3 })
+}
+
+fn command(world: &World, simulator: &Simulator, arguments: &[&str]) -> Command {
+    let mut command = world.command(arguments);
+    command.env("KEFU_BASE_URL", simulator.base_url()).env("KEFU_APPID", APPID).env("KEFU_SECRET", SECRET).env("KEFU_ACCOUNT", "acme");
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// Kills the process once it has said so many lines. False when it was done before.
+fn kill_after(mut child: Child, lines: usize) -> bool {
+    let said = BufReader::new(child.stderr.take().unwrap()).lines().take(lines).count();
+    child.kill().unwrap();
+    !child.wait().unwrap().success() && said == lines
+}
+
+fn files(world: &World) -> BTreeMap<PathBuf, Vec<u8>> {
+    let root = world.lake_folder();
+    world.table_files().into_iter().map(|path| (path.strip_prefix(&root).unwrap().to_owned(), fs_err::read(path).unwrap())).collect()
+}
+
+/// `KEFU_KILLS` sets how many; an issue asked for 200, which takes some seconds more.
+#[test]
+fn a_run_that_is_killed_at_any_moment_leaves_whole_files_and_the_last_run_completes_the_lake() {
+    let kills: usize = std::env::var("KEFU_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(40);
+    let calm = World::new();
+    let simulator = calm.simulate(generated(), calm.options(&[]));
+    let is_done = |world: &World, verb: &str| {
+        let range: &[&str] = if verb == "metrics" { &[] } else { &RANGE };
+        command(world, &simulator, &[&[verb], range].concat()).status().unwrap().success()
+    };
+    assert!(is_done(&calm, "run"));
+    let whole = files(&calm);
+    assert_eq!(whole.len(), 12 * 6);
+
+    let mut rng = Pcg64Mcg::seed_from_u64(1);
+    let mut world = World::new();
+    let mut killed = 0;
+    while killed < kills {
+        // With every event of a day and a partition on stderr, a number of lines is a moment.
+        let mut arguments = if rng.random_bool(0.7) { [&["run"], RANGE.as_slice()].concat() } else { vec!["metrics"] };
+        if rng.random_bool(0.2) && arguments[0] == "run" {
+            arguments.push("--force");
+        }
+        if arguments[0] == "metrics" && !world.lake_folder().is_dir() {
+            continue;
+        }
+        arguments.extend(["--log-level", "debug"]);
+        let child = command(&world, &simulator, &arguments).stderr(Stdio::piped()).spawn().unwrap();
+        if kill_after(child, rng.random_range(0..60)) {
+            killed += 1;
+        }
+        for (path, bytes) in files(&world) {
+            let is_early_metric = !path.starts_with("messages");
+            assert!(is_early_metric || whole[&path] == bytes, "{}", path.display());
+        }
+        // Once a lake is nearly whole there is little left to disturb.
+        if rng.random_bool(0.15) {
+            assert!(is_done(&world, "run"));
+            assert!(files(&world) == whole);
+            assert!(world.staged_files().is_empty());
+            world = World::new();
+        }
+    }
+    assert!(is_done(&world, "run"));
+    assert!(files(&world) == whole);
+}
+
+#[test]
+fn a_run_that_is_told_to_leave_leaves_at_once_and_clears_up() {
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+        let world = World::new();
+        let options = Options { latency: Duration::from_secs(600), ..world.options(&[]) };
+        let simulator = world.simulate(generated(), options);
+        let mut child = command(&world, &simulator, &[&["run"], RANGE.as_slice()].concat()).stderr(Stdio::piped()).spawn().unwrap();
+        while simulator.requests().iter().all(|request| request.call != "getmsglist") {
+            assert!(child.try_wait().unwrap().is_none(), "it has ended by itself");
+            std::thread::yield_now();
+        }
+        assert!(Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap().success());
+        let said: Vec<String> = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap).collect();
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        assert!(said.iter().any(|line| line.contains(&format!("stopped by SIG{signal}"))), "{said:?}");
+        assert!(world.table_files().is_empty() && world.staged_files().is_empty());
+    }
+}
