@@ -133,8 +133,11 @@ pub struct FetchArgs {
     /// Fetch days again that are already there, and replace them
     #[arg(long)]
     pub force: bool,
+    /// Without days: fetch the last days again, and replace those that have changed, because messages can come late
+    #[arg(long, value_name = "DAYS", conflicts_with_all = ["date", "from", "to", "force"], value_parser = clap::value_parser!(u16).range(1..=3650))]
+    pub refresh: Option<u16>,
     /// Calls that are made side by side [default: 4]
-    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "CALLS", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub concurrency: Option<u16>,
 }
 

@@ -1,5 +1,6 @@
 //! `kefu demo`
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -40,7 +41,14 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
         let started = Simulator::start(Generated::new(generator), Options::default()).await;
         let simulator = started.map_err(|error| BugError(format!("the simulator cannot start: {error}")))?;
         let source = Source::connect(&simulator.client_url().map_err(constant)?, Simulator::credential(), Clock::System)?;
-        let job = FetchJob { source: Arc::new(source), lake: lake.clone(), account: account.clone(), zone: zone.clone(), concurrency: 4 };
+        let job = FetchJob {
+            source: Arc::new(source),
+            lake: lake.clone(),
+            account: account.clone(),
+            zone: zone.clone(),
+            concurrency: 4,
+            refreshed: BTreeSet::new(),
+        };
         Ok(fetch_days(&job, &days, &Progress::begin("fetch", days.len())).await)
     })?;
     if let Some(failed) = report.failed.into_iter().next() {

@@ -1,5 +1,6 @@
 //! `kefu run` and `kefu fetch`
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::summary::Summary;
@@ -26,7 +27,8 @@ pub(super) fn execute(global: &GlobalArgs, args: &FetchArgs, half: Half) -> Resu
     let settings = Settings::resolve(&flags, &settings::environment)?;
     let clock = Clock::System;
     let zone = settings.zone.value.clone();
-    let range = days::to_fetch(&args.days, settings.lookback.value, &zone, &clock)?;
+    let lookback = settings.lookback.value.max(args.refresh.unwrap_or_default());
+    let range = days::to_fetch(&args.days, lookback, &zone, &clock)?;
     let account = settings.account()?;
     let credential = settings.credential()?;
     let source = Source::connect(&settings.base_url.value, credential, clock)?;
@@ -36,13 +38,16 @@ pub(super) fn execute(global: &GlobalArgs, args: &FetchArgs, half: Half) -> Resu
     lake.require_zone(zone.name())?;
 
     let there = if args.force { Default::default() } else { lake.days(Table::Messages, &account)? };
-    let (skipped, wanted): (Vec<Day>, Vec<Day>) = range.days().partition(|day| there.contains(day));
+    let is_refreshed = |day: &Day| args.refresh.is_some_and(|days| *day > range.last.plus(-i64::from(days)));
+    let refreshed: BTreeSet<Day> = there.iter().copied().filter(|day| range.contains(*day) && is_refreshed(day)).collect();
+    let (skipped, wanted): (Vec<Day>, Vec<Day>) = range.days().partition(|day| there.contains(day) && !refreshed.contains(day));
     let job = FetchJob {
         source: Arc::new(source),
         lake: lake.clone(),
         account: account.clone(),
         zone: zone.clone(),
         concurrency: settings.concurrency.value.into(),
+        refreshed,
     };
     let mut report = wait_for(async { Ok(fetch_days(&job, &wanted, &Progress::begin("fetch", wanted.len())).await) })?;
     report.skipped = skipped;

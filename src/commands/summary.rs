@@ -10,7 +10,7 @@ use crate::calendar::{Day, Zone};
 use crate::cli::OutputFormat;
 use crate::failure::Class;
 use crate::lake::{Account, Lake};
-use crate::pipeline::{DayFailure, FetchReport, FetchedDay, MetricsReport};
+use crate::pipeline::{DayFailure, FetchReport, FetchedDay, MetricsReport, Refreshed};
 use crate::telemetry::{self, OutputError};
 
 /// What a run did. As JSON, its fields are part of kefu's contract.
@@ -140,6 +140,7 @@ impl FetchSummary {
                 total(|day| day.calls.requests),
             ));
         }
+        lines.extend(self.refreshed_in_words());
         let remarks: [(&str, u64, &str); 4] = [
             ("records that could not be read", total(|day| day.rejects), ", now in the table `rejects`"),
             ("pages that were not JSON and have been repaired", total(|day| day.repaired_pages), ""),
@@ -155,6 +156,23 @@ impl FetchSummary {
         if !self.failed.is_empty() {
             let failed: Vec<Day> = self.failed.iter().map(|failed| failed.date).chain(self.given_up.iter().copied()).collect();
             lines.push(format!("missing   {} {}: {}", failed.len(), days(failed.len()), in_words(&failed)));
+        }
+        lines
+    }
+}
+
+impl FetchSummary {
+    /// What a second look at days that were there has found.
+    fn refreshed_in_words(&self) -> Vec<String> {
+        let refreshed: Vec<(&FetchedDay, Refreshed)> = self.fetched.iter().filter_map(|day| Some((day, day.refreshed?))).collect();
+        let same: Vec<Day> = refreshed.iter().filter(|(_, found)| !found.is_changed).map(|(day, _)| day.date).collect();
+        let changed = refreshed.iter().filter(|(_, found)| found.is_changed).map(|(day, found)| {
+            let now = day.messages.received + day.messages.sent + day.messages.other;
+            format!("changed   {}: {} messages, {} before", day.date, now, found.messages_before)
+        });
+        let mut lines: Vec<String> = changed.collect();
+        if !same.is_empty() {
+            lines.push(format!("the same  {} {}: {}", same.len(), days(same.len()), in_words(&same)));
         }
         lines
     }

@@ -124,7 +124,7 @@ fn against_api(global: &GlobalArgs, args: &VerifyArgs, settings: Settings) -> Re
     let _lock = lake.hold_for_reading()?;
     lake.require_zone(zone.name())?;
     let days: Vec<Day> = range.days().collect();
-    let job = FetchJob { source, lake, account, zone, concurrency: settings.concurrency.value.into() };
+    let job = FetchJob { source, lake, account, zone, concurrency: settings.concurrency.value.into(), refreshed: Default::default() };
     let mut compared = wait_for(compare_days(&job, &days, &Progress::begin("compare", days.len())))?;
     if !args.with_text {
         let records = compared.iter_mut().flat_map(|day| day.added_records.iter_mut().chain(&mut day.gone_records));

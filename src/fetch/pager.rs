@@ -21,6 +21,8 @@ pub enum ContractError {
     TooManyRejects { rejects: u64, records: u64, reason: String },
     #[error("the time of all {records} records lies outside the window that was asked for")]
     AllMisplaced { records: u64 },
+    #[error("the day had {records} records when it was fetched, and now has none")]
+    Vanished { records: u64 },
 }
 
 impl Classified for ContractError {
@@ -32,6 +34,9 @@ impl Classified for ContractError {
         Some(match self {
             Self::TooManyRejects { .. } | Self::AllMisplaced { .. } => {
                 "nothing of this day was committed; WeChat seems to have changed the form of its records: look for a newer kefu, or report it".into()
+            }
+            Self::Vanished { .. } => {
+                "the day is as it was; WeChat no longer has its records, and refreshing it is of no use: look at fewer days with --refresh".into()
             }
             _ => "nothing of this day was committed; run again, and if it stays, ask WeChat's support with the day and the msgid".into(),
         })

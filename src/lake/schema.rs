@@ -200,17 +200,17 @@ static WORKER_HOURLY: LazyLock<SchemaRef> = LazyLock::new(|| {
     ])
 });
 
+/// Whether a column holds names: of few things, many times.
+pub(super) fn is_name(column: &str) -> bool {
+    matches!(column, "account" | "openid" | "worker" | "first_worker")
+}
+
 /// Whether a column's values repeat often enough for a dictionary to pay.
 pub(super) fn repeats(column: &str) -> bool {
     !matches!(
         column,
         "raw" | "sent_at" | "asked_at" | "last_asked_at" | "replied_at" | "started_at" | "ended_at" | "seq" | "page_msgid" | "position"
     )
-}
-
-/// Whether a column's values are names, of which there are few, and not what somebody wrote.
-pub(super) fn is_name(column: &str) -> bool {
-    !matches!(column, "text" | "reason" | "raw")
 }
 
 /// Whether a column's values are close to their neighbours', so that small differences are what there is to store.

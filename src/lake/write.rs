@@ -58,6 +58,11 @@ pub struct FinishedPartition {
 }
 
 impl FinishedPartition {
+    /// What identifies its rows.
+    pub fn content_hash(&self) -> &ContentHash {
+        &self.facts.content_hash
+    }
+
     /// Puts the partition in its place, in one step.
     ///
     /// # Errors

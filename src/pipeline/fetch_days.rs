@@ -1,6 +1,6 @@
 //! Days → `messages` and `rejects`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch, StringArray};
@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::calendar::{Day, Span, UnixSeconds, Zone};
 use crate::failure::{BugError, Class, Failure};
 use crate::fetch::{CallCounts, ContractError, FetchError, FetchEvent, FetchedPage, Reject, Source};
-use crate::lake::{Account, Lake, LakeError, MessageCounts, Spill, StagedMessages, StagedPartition, Table};
+use crate::lake::{Account, ContentHash, Lake, LakeError, MessageCounts, Spill, StagedMessages, StagedPartition, Table};
 use crate::telemetry::Progress;
 
 /// Pages between the network and the disk. With one being fetched and one being written, a day costs the memory of three.
@@ -35,6 +35,8 @@ pub struct FetchJob {
     pub zone: Zone,
     /// Calls that are made side by side: of as many days, or of parts of a large one.
     pub concurrency: usize,
+    /// Days that are there, and are replaced only if they have changed: messages can come late.
+    pub refreshed: BTreeSet<Day>,
 }
 
 /// A day that was fetched and committed.
@@ -50,6 +52,17 @@ pub struct FetchedDay {
     pub repaired_pages: u64,
     #[serde(flatten)]
     pub calls: CallCounts,
+    /// Of a day that was there before and was to be refreshed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refreshed: Option<Refreshed>,
+}
+
+/// What a second look at a day found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Refreshed {
+    /// Whether the day was replaced. One that is the same was left alone.
+    pub is_changed: bool,
+    pub messages_before: u64,
 }
 
 /// A day that was not committed.
@@ -185,6 +198,24 @@ struct StagedDay {
     repaired_pages: u64,
     /// Whether it was walked with several cursors.
     is_split: bool,
+    /// What is there, of a day that is to be refreshed.
+    before: Option<Before>,
+}
+
+/// What the footer says of a day that is there.
+struct Before {
+    rows: u64,
+    rejects: u64,
+    content_hash: Option<ContentHash>,
+}
+
+impl Before {
+    fn of(job: &FetchJob, day: Day) -> Option<Self> {
+        // One that cannot be read is replaced.
+        let footer = job.lake.footer(Table::Messages, &job.account, day).ok()?;
+        let count = |key: &str| footer.get(key).and_then(|count| count.parse().ok());
+        Some(Self { rows: count("rows")?, rejects: count("rejects")?, content_hash: footer.content_hash() })
+    }
 }
 
 /// What has come of a stretch of the day before it was its turn.
@@ -209,6 +240,7 @@ fn stage_pages(job: &FetchJob, day: Day, span: Span, mut events: mpsc::Receiver<
         pages: 0,
         repaired_pages: 0,
         is_split: false,
+        before: job.refreshed.contains(&day).then(|| Before::of(job, day)).flatten(),
     };
     let mut stretches: BTreeMap<UnixSeconds, Waiting> = BTreeMap::new();
     while let Some(event) = events.blocking_recv() {
@@ -275,6 +307,10 @@ impl StagedDay {
         if kept == 0 && self.misplaced > 0 {
             return Err(ContractError::AllMisplaced { records: self.misplaced });
         }
+        // WeChat keeps its records for a time that nobody documents.
+        if let Some(before) = self.before.as_ref().filter(|before| before.rows > 0 && records == 0) {
+            return Err(ContractError::Vanished { records: before.rows });
+        }
         Ok(())
     }
 
@@ -309,6 +345,24 @@ impl StagedDay {
         let counts = self.messages.counts();
         let rejected = self.rejected.map(StagedPartition::finish).transpose()?;
         let messages = self.messages.finish(self.rejects)?;
+        let refreshed = self.before.as_ref().map(|before| Refreshed {
+            is_changed: (before.content_hash.as_ref(), before.rejects) != (Some(messages.content_hash()), self.rejects),
+            messages_before: before.rows,
+        });
+        let fetched = FetchedDay {
+            date: self.day,
+            messages: counts,
+            rejects: self.rejects,
+            outside_window: self.outside_window,
+            pages: self.pages,
+            repaired_pages: self.repaired_pages,
+            calls,
+            refreshed,
+        };
+        if let Some(Refreshed { is_changed: false, .. }) = refreshed {
+            // Dropped, what is in staging vanishes.
+            return Ok(fetched);
+        }
         match rejected {
             Some(rejected) => {
                 rejected.commit()?;
@@ -325,14 +379,6 @@ impl StagedDay {
                 job.lake.remove(Table::Rejects, &job.account, self.day)?;
             }
         }
-        Ok(FetchedDay {
-            date: self.day,
-            messages: counts,
-            rejects: self.rejects,
-            outside_window: self.outside_window,
-            pages: self.pages,
-            repaired_pages: self.repaired_pages,
-            calls,
-        })
+        Ok(fetched)
     }
 }

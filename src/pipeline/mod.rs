@@ -15,6 +15,6 @@ mod refresh;
 mod verify;
 
 pub use compare::{ComparedDay, Record, compare_days};
-pub use fetch_days::{DayFailure, FetchJob, FetchReport, FetchedDay, fetch_days};
+pub use fetch_days::{DayFailure, FetchJob, FetchReport, FetchedDay, Refreshed, fetch_days};
 pub use refresh::{DayStatus, Freshness, MetricsJob, MetricsReport, read_history, refresh_metrics, status, targets};
 pub use verify::{Finding, Kind, Severity, Verification, VerifyJob, verify};

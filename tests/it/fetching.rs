@@ -2,6 +2,7 @@
 
 use kefu::failure::Class;
 use kefu::lake::Table;
+use kefu::pipeline::Refreshed;
 use kefu::simulator::{Options, Records, RenderedPage};
 use serde_json::json;
 
@@ -356,6 +357,30 @@ fn a_large_day_is_the_same_however_many_cursors_walk_it() {
             assert!(side_by_side.staged_files().is_empty());
         }
     }
+}
+
+#[test]
+fn a_day_that_is_refreshed_is_replaced_only_if_it_has_changed_and_never_by_nothing() {
+    let mut world = World::new();
+    world.fetch(records(3), &[], &[DAY]);
+    world.refreshed = [DAY.parse().unwrap()].into();
+    let written = || fs_err::metadata(world.path("messages", DAY)).unwrap().modified().unwrap();
+    let before = written();
+
+    let same = world.fetch(records(3), &[], &[DAY]);
+    assert_eq!(same.report.fetched[0].refreshed, Some(Refreshed { is_changed: false, messages_before: 3 }));
+    assert_eq!(written(), before);
+
+    // A late message.
+    let changed = world.fetch(records(4), &[], &[DAY]);
+    assert_eq!(changed.report.fetched[0].refreshed, Some(Refreshed { is_changed: true, messages_before: 3 }));
+    assert_eq!(world.texts(DAY).len(), 4);
+
+    // WeChat keeps records for some time only.
+    let gone = world.fetch(records(0), &[], &[DAY]);
+    assert_eq!(gone.failure(), Class::Contract);
+    assert_eq!(world.texts(DAY).len(), 4);
+    assert!(world.staged_files().is_empty());
 }
 
 #[test]

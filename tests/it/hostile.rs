@@ -113,7 +113,14 @@ fn answer(stream: TcpStream, head: &str, body: impl Iterator<Item = Vec<u8>>) ->
 fn fetch_from(base_url: &str) -> (World, FetchReport) {
     let world = World::new();
     let source = Source::connect(&base_url.parse().unwrap(), world.credential.clone(), world.clock.clone()).unwrap();
-    let job = FetchJob { source: Arc::new(source), lake: world.lake(), account: world.account(), zone: world.zone.clone(), concurrency: 1 };
+    let job = FetchJob {
+        source: Arc::new(source),
+        lake: world.lake(),
+        account: world.account(),
+        zone: world.zone.clone(),
+        concurrency: 1,
+        refreshed: Default::default(),
+    };
     let _lock = job.lake.hold().unwrap();
     let days: Vec<Day> = vec![DAY.parse().unwrap()];
     let report = world.runtime.block_on(fetch_days(&job, &days, &Progress::hidden()));

@@ -1,5 +1,6 @@
 //! A simulator with a lake beside it, and readers that are not kefu's own.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -47,6 +48,8 @@ pub struct World {
     pub runtime: Runtime,
     /// What is in the way of all that changes the lake.
     pub obstacle: Option<Arc<dyn Obstacle>>,
+    /// Days that are replaced only if they have changed.
+    pub refreshed: BTreeSet<Day>,
 }
 
 /// What came of a fetch.
@@ -67,6 +70,7 @@ impl World {
             credential: Simulator::credential(),
             runtime: Runtime::new().unwrap(),
             obstacle: None,
+            refreshed: BTreeSet::new(),
         }
     }
 
@@ -122,6 +126,7 @@ impl World {
             account: self.account(),
             zone: self.zone.clone(),
             concurrency: self.concurrency,
+            refreshed: self.refreshed.clone(),
         };
         let days: Vec<Day> = days.iter().map(|day| day.parse().unwrap()).collect();
         let _lock = self.lake().hold().unwrap();
