@@ -30,8 +30,8 @@ Exit codes:
    0  done, or nothing to do
    1  a bug
    2  wrong usage
-   3  some days or accounts failed, the others are committed
-  65  the API's data breaks the contract
+   3  some days or accounts failed, the others are committed; verify --against-api: some days differ
+  65  the API's data breaks the contract; verify: the lake is damaged
   69  the API was unreachable or busy through every retry
   73  cannot write the lake
   75  another run holds the lake, or a quota is used up
@@ -67,6 +67,11 @@ pub enum Command {
     /// of them. The numbers that were made of the messages stay as they are: what cannot be computed again is not, and what was deleted comes back
     /// only when its days are named to `kefu run` or `kefu fetch`. It deletes the days of every account.
     Prune(PruneArgs),
+    /// Read the whole lake and check everything that it promises
+    ///
+    /// Every file against what its footer says, its rows against their hash, the metrics against what their inputs give, for all accounts. Needs no
+    /// network and no credentials, and changes nothing. Ends with 65 when a promise is broken; what is merely missing or stale is a note.
+    Verify(VerifyArgs),
     /// DuckDB views over the lake, ready to pipe into duckdb
     ///
     /// `(kefu sql; echo "FROM service_level(180);") | duckdb`: a view for each table, a macro service_level(T), roll-ups by week and month, and the load by
@@ -193,6 +198,20 @@ impl ValueEnum for Table {
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(PossibleValue::new(self.name()))
     }
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    pub days: DaysArgs,
+    /// Instead, fetch the days of one account again, and show which records were added or are gone; the lake stays as it is
+    ///
+    /// Without days, the lookback. Ends with 3 when some day differs.
+    #[arg(long)]
+    pub against_api: bool,
+    /// Show the texts of such records too, which are personal data
+    #[arg(long, requires = "against_api")]
+    pub with_text: bool,
 }
 
 #[derive(Debug, Args)]

@@ -13,9 +13,9 @@ pub enum Class {
     Bug,
     /// The command line makes no sense.
     Usage,
-    /// Some days of the range failed, the others are committed.
+    /// Some days of the range failed, the others are committed; or some differ from what the API gives now.
     Partial,
-    /// The API's data breaks the contract.
+    /// The API's data breaks the contract, or the lake's does.
     Contract,
     /// The API was unreachable or busy through every retry.
     Unavailable,

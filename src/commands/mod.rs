@@ -13,6 +13,7 @@ mod simulate;
 mod sql;
 mod status;
 mod summary;
+mod verify;
 
 use crate::cli::{Cli, Command};
 use crate::failure::{BugError, Class, Failure};
@@ -30,6 +31,7 @@ pub fn execute(cli: &Cli) -> Result<Option<Class>, Failure> {
         Command::Status(args) => status::execute(&cli.global, args),
         Command::Doctor => doctor::execute(&cli.global),
         Command::Prune(args) => prune::execute(&cli.global, args),
+        Command::Verify(args) => verify::execute(&cli.global, args),
         Command::Sql => sql::execute(&cli.global),
         Command::Completions { shell } => manual::completions(*shell),
         Command::Man => manual::man(),

@@ -19,7 +19,7 @@ pub struct Footer(BTreeMap<String, String>);
 
 impl Footer {
     /// The entries that every file has.
-    pub(super) fn new(table: Table, account: &Account, day: Day, zone: &str, window: Span) -> Self {
+    pub fn new(table: Table, account: &Account, day: Day, zone: &str, window: Span) -> Self {
         let mut footer = Self::default();
         footer.set("schema_version", SCHEMA_VERSION);
         footer.set("table", table);
@@ -42,6 +42,16 @@ impl Footer {
     /// Whether this footer says everything that `other` says.
     pub fn includes(&self, other: &Self) -> bool {
         other.0.iter().all(|(key, value)| self.get(key) == Some(value))
+    }
+
+    /// Where this footer does not say what `other` says, in words.
+    pub fn contradictions(&self, other: &Self) -> Vec<String> {
+        let contradiction = |(key, expected): (&String, &String)| match self.get(key) {
+            Some(said) if said == expected => None,
+            Some(said) => Some(format!("`{key}` is {said} and should be {expected}")),
+            None => Some(format!("`{key}` is missing")),
+        };
+        other.0.iter().filter_map(contradiction).collect()
     }
 
     pub fn zone(&self) -> &str {

@@ -22,6 +22,9 @@ impl Lake {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(self.own_folder().join("lock"))?;
         match file.try_lock() {
             Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) if file.try_lock_shared().is_ok() => {
+                return Err(LakeError::Occupied { holder: "`kefu verify`, which reads it".to_owned() });
+            }
             Err(std::fs::TryLockError::WouldBlock) => return Err(LakeError::Occupied { holder: note_in(&mut file) }),
             Err(std::fs::TryLockError::Error(error)) => return Err(error.into()),
         }
@@ -59,6 +62,24 @@ impl Lake {
         match file.try_lock_shared() {
             Ok(()) => Ok(None),
             Err(std::fs::TryLockError::WouldBlock) => Ok(Some(note_in(&mut file))),
+            Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
+        }
+    }
+
+    /// Keeps runs from beginning while others read. Changes nothing, so that it works on a lake that cannot be written; a lake that no run has ever
+    /// held has nothing to lock.
+    ///
+    /// # Errors
+    /// [`LakeError::Occupied`], naming the holder, while a run writes.
+    pub fn hold_for_reading(&self) -> Result<Option<Lock>, LakeError> {
+        let mut file = match File::open(self.own_folder().join("lock")) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Some(Lock { _file: file })),
+            Err(std::fs::TryLockError::WouldBlock) => Err(LakeError::Occupied { holder: note_in(&mut file) }),
             Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
         }
     }

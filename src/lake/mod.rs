@@ -6,6 +6,7 @@
 mod account;
 mod commit;
 mod disk;
+mod examine;
 mod footer;
 mod hash;
 mod lock;
@@ -25,11 +26,13 @@ use std::sync::Arc;
 
 pub use account::Account;
 pub use disk::{Obstacle, Operation};
+pub use examine::{Contents, Examined, Survey};
 pub use footer::Footer;
 pub use hash::ContentHash;
 pub use lock::Lock;
 pub use messages::{MessageCounts, StagedMessages};
 pub use prune::{PartitionFile, Pruned};
+pub use read::RECORD_COLUMNS;
 pub use schema::SCHEMA_VERSION;
 pub use spill::Spill;
 pub use survey::Space;

@@ -17,6 +17,9 @@ use crate::calendar::Day;
 /// Rows of a batch that is read, where the reader does not say otherwise.
 const BATCH_ROWS: usize = 122_880;
 
+/// The columns of `messages` that are as the API gave them.
+pub const RECORD_COLUMNS: [&str; 5] = ["openid", "worker", "opercode", "text", "sent_at"];
+
 impl Lake {
     /// What a partition says about itself. Reads the footer only.
     ///
@@ -40,6 +43,19 @@ impl Lake {
     ) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>> + use<>, LakeError> {
         let path = self.path(table, account, day);
         read_file(File::open(&path)?, &dictionaries(&table.schema(), columns), columns, BATCH_ROWS)
+    }
+
+    /// The [`RECORD_COLUMNS`] of a day's messages, names and texts as strings.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read).
+    pub fn read_records(
+        &self,
+        account: &Account,
+        day: Day,
+    ) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>> + use<>, LakeError> {
+        let file = File::open(self.path(Table::Messages, account, day))?;
+        read_file(file, &Table::Messages.schema(), &RECORD_COLUMNS, BATCH_ROWS)
     }
 }
 

@@ -44,6 +44,16 @@ impl Table {
             Self::AccountDaily | Self::Rejects => &[],
         }
     }
+
+    /// The column whose instants lie in the partition's day; none for a table without one.
+    pub fn dated_by(self) -> Option<&'static str> {
+        match self {
+            Self::Messages => Some("sent_at"),
+            Self::ResponsePairs => Some("asked_at"),
+            Self::Sessions => Some("started_at"),
+            Self::WorkerDaily | Self::WorkerHourly | Self::AccountDaily | Self::Rejects => None,
+        }
+    }
 }
 
 impl std::fmt::Display for Table {

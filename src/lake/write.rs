@@ -19,11 +19,11 @@ use super::{Account, ContentHash, Lake, LakeError, Table, schema};
 use crate::calendar::{Day, Span};
 
 /// Rows of a row group: DuckDB's own size, which it reads in parallel best.
-const ROW_GROUP_ROWS: usize = 122_880;
+pub(super) const ROW_GROUP_ROWS: usize = 122_880;
 
 /// Rows that are handed to the encoder at once. Pages of the API come in any size, and where a batch ends decides where Parquet's
 /// pages end; cut alike, the same rows always give the same bytes. A row group is a whole number of these.
-const ENCODER_ROWS: usize = 8_192;
+pub(super) const ENCODER_ROWS: usize = 8_192;
 
 /// A dictionary of a row group's openids (28 bytes each) fits, so that the column never falls back to plain text halfway.
 const DICTIONARY_BYTES: usize = 4 << 20;
@@ -173,17 +173,23 @@ impl fmt::Debug for StagedPartition {
     }
 }
 
-fn properties(table: Table) -> WriterProperties {
+/// What a file says about the order of its rows; nothing where they have none.
+pub(super) fn sorting_columns(table: Table) -> Option<Vec<SortingColumn>> {
     let schema = table.schema();
     let sorting = table.sorted_by().iter().filter_map(|name| {
         let column_idx = i32::try_from(schema.index_of(name).ok()?).ok()?;
         Some(SortingColumn { column_idx, descending: false, nulls_first: false })
     });
+    Some(sorting.collect::<Vec<_>>()).filter(|columns| !columns.is_empty())
+}
+
+fn properties(table: Table) -> WriterProperties {
+    let schema = table.schema();
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_dictionary_page_size_limit(DICTIONARY_BYTES)
-        .set_sorting_columns(Some(sorting.collect::<Vec<_>>()).filter(|columns| !columns.is_empty()));
+        .set_sorting_columns(sorting_columns(table));
     for field in schema.fields() {
         let column = ColumnPath::from(field.name().as_str());
         if !schema::repeats(field.name()) {

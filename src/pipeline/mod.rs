@@ -5,10 +5,16 @@
 //!                             lake: messages ── metrics ── lake: response_pairs, sessions, worker_daily, …
 //! ```
 //!
+//! And both against what is there already: [`verify`] reads the lake, [`compare_days`] fetches once more.
+//!
 //! Only this module knows both ends of either arrow.
 
+mod compare;
 mod fetch_days;
 mod refresh;
+mod verify;
 
+pub use compare::{ComparedDay, Record, compare_days};
 pub use fetch_days::{DayFailure, FetchJob, FetchReport, FetchedDay, Refreshed, fetch_days};
 pub use refresh::{DayStatus, Freshness, MetricsJob, MetricsReport, read_history, refresh_metrics, status, targets};
+pub use verify::{Finding, Kind, Severity, Verification, VerifyJob, verify};

@@ -48,9 +48,9 @@ pub struct MetricsReport {
 
 /// The fetched days of an account.
 #[derive(Debug)]
-struct Inputs {
+pub(super) struct Inputs {
     /// Every day of which there is a file.
-    fetched: BTreeSet<Day>,
+    pub(super) fetched: BTreeSet<Day>,
     /// Those whose file can be read.
     days: BTreeMap<Day, Input>,
     /// And those whose file cannot.
@@ -91,7 +91,7 @@ pub fn refresh_metrics(job: &MetricsJob, among: Option<DayRange>, progress: &Pro
     for chunk in chunks(&inputs, &stale) {
         let days = DayRange { first: view(&inputs.fetched, chunk.first).first, last: view(&inputs.fetched, chunk.last).last };
         let history = read_history(job, days)?;
-        let targets = targets(&job.zone, &inputs.fetched, &chunk.stale);
+        let targets = targets(&job.zone, &inputs.fetched, &chunk.days);
         let write = |(target, mut partitions): (Target, Partitions)| {
             partitions.retain(|table, _| states.get(&target.day).is_some_and(|state| state.stale.contains(table)));
             write_partitions(job, &inputs, &target, partitions)?;
@@ -189,7 +189,7 @@ pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus
     Ok(days.par_iter().map(of_day).collect::<Result<_, _>>()?)
 }
 
-fn read_inputs(job: &MetricsJob) -> Result<Inputs, LakeError> {
+pub(super) fn read_inputs(job: &MetricsJob) -> Result<Inputs, LakeError> {
     let fetched = job.lake.days(Table::Messages, &job.account)?;
     let read = |day: &Day| -> Result<Input, LakeError> {
         let footer = job.lake.footer(Table::Messages, &job.account, *day)?;
@@ -226,7 +226,7 @@ impl Inputs {
 }
 
 /// The days on which partition `day` depends: those of the unbroken run around it, from D−2 to D+3.
-fn view(fetched: &BTreeSet<Day>, day: Day) -> DayRange {
+pub(super) fn view(fetched: &BTreeSet<Day>, day: Day) -> DayRange {
     let reach =
         |step: i64, most: i64| (1..=most).map(|days| day.plus(step * days)).take_while(|day| fetched.contains(day)).last().unwrap_or(day);
     DayRange { first: reach(-1, DAYS_BEFORE), last: reach(1, DAYS_AFTER) }
@@ -251,6 +251,14 @@ fn record_inputs(footer: &mut Footer, job: &MetricsJob, inputs: &Inputs, table: 
     footer.set("inputs", serde_json::json!(hashes));
 }
 
+/// What the footer of a metric partition says while it is fresh.
+pub(super) fn expected_footer(job: &MetricsJob, inputs: &Inputs, table: Table, day: Day) -> Footer {
+    let mut expected = Footer::default();
+    record_inputs(&mut expected, job, inputs, table, day);
+    expected.set("schema_version", SCHEMA_VERSION);
+    expected
+}
+
 /// A day's metric partitions, compared with what there is to make them of.
 #[derive(Debug, Default)]
 struct DayState {
@@ -270,11 +278,8 @@ fn state_of(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<DayState, Lak
             }
             continue;
         }
-        let mut expected = Footer::default();
-        record_inputs(&mut expected, job, inputs, table, day);
-        expected.set("schema_version", SCHEMA_VERSION);
         match job.lake.footer(table, &job.account, day) {
-            Ok(footer) if footer.includes(&expected) => {}
+            Ok(footer) if footer.includes(&expected_footer(job, inputs, table, day)) => {}
             Ok(footer) if inputs.lack_some_of(&footer, day) => state.is_kept = true,
             Ok(_) | Err(LakeError::Damaged { .. }) => state.stale.push(table),
             Err(error) => return Err(error),
@@ -283,23 +288,23 @@ fn state_of(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<DayState, Lak
     Ok(state)
 }
 
-/// Stale days that are computed together.
+/// Days that are computed together.
 #[derive(Debug, PartialEq, Eq)]
-struct Chunk {
-    first: Day,
-    last: Day,
-    stale: Vec<Day>,
+pub(super) struct Chunk {
+    pub(super) first: Day,
+    pub(super) last: Day,
+    pub(super) days: Vec<Day>,
 }
 
-/// Groups stale days, in order, so that a day is read once for several of them: within an unbroken run of fetched days, close together, and
+/// Groups wanted days, in order, so that a day is read once for several of them: within an unbroken run of fetched days, close together, and
 /// with no more than [`ROWS_AT_ONCE`] messages in view.
-fn chunks(inputs: &Inputs, stale: &[Day]) -> Vec<Chunk> {
+pub(super) fn chunks(inputs: &Inputs, wanted: &[Day]) -> Vec<Chunk> {
     let rows = |first: Day, last: Day| -> usize {
         inputs.days.range(first.plus(-DAYS_BEFORE)..=last.plus(DAYS_AFTER)).map(|(_, input)| input.rows).sum()
     };
     let is_unbroken = |first: Day, last: Day| DayRange { first, last }.days().all(|day| inputs.fetched.contains(&day));
     let mut chunks: Vec<Chunk> = Vec::new();
-    for day in stale.iter().copied() {
+    for day in wanted.iter().copied() {
         match chunks.last_mut() {
             Some(chunk)
                 if day <= chunk.last.plus(DAYS_BEFORE + DAYS_AFTER)
@@ -307,9 +312,9 @@ fn chunks(inputs: &Inputs, stale: &[Day]) -> Vec<Chunk> {
                     && rows(chunk.first, day) <= ROWS_AT_ONCE =>
             {
                 chunk.last = day;
-                chunk.stale.push(day);
+                chunk.days.push(day);
             }
-            _ => chunks.push(Chunk { first: day, last: day, stale: vec![day] }),
+            _ => chunks.push(Chunk { first: day, last: day, days: vec![day] }),
         }
     }
     chunks
@@ -378,7 +383,7 @@ mod tests {
             pruned: Pruned::default(),
         };
         let chunked = chunks(&inputs(10), &days);
-        assert_eq!(chunked.iter().map(|chunk| chunk.stale.len()).collect::<Vec<_>>(), [2, 2]);
+        assert_eq!(chunked.iter().map(|chunk| chunk.days.len()).collect::<Vec<_>>(), [2, 2]);
         assert_eq!(chunks(&inputs(ROWS_AT_ONCE), &days).len(), 4);
     }
 }

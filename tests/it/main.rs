@@ -20,5 +20,6 @@ mod properties;
 mod pruning;
 mod settings;
 mod staleness;
+mod verifying;
 mod worked_cases;
 mod world;

@@ -1,0 +1,189 @@
+//! `kefu verify`
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use comfy_table::{CellAlignment, Table as TextTable, presets};
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::{days, wait_for};
+use crate::calendar::{Clock, Day};
+use crate::cli::{GlobalArgs, OutputFormat, VerifyArgs};
+use crate::failure::{Class, Failure};
+use crate::fetch::Source;
+use crate::lake::Lake;
+use crate::pipeline::{ComparedDay, FetchJob, Finding, Kind, Record, Severity, Verification, VerifyJob, compare_days, verify};
+use crate::settings::{self, Settings};
+use crate::telemetry::{self, Progress};
+
+/// Findings of a kind that people are shown; machines get them all.
+const SHOWN_MAX: usize = 10;
+
+pub(super) fn execute(global: &GlobalArgs, args: &VerifyArgs) -> Result<Option<Class>, Failure> {
+    let settings = Settings::resolve(&global.flags(), &settings::environment)?;
+    if args.against_api { against_api(global, args, settings) } else { against_itself(global, args, settings) }
+}
+
+/// As JSON, part of kefu's contract.
+#[derive(Debug, Serialize)]
+struct Verified {
+    command: &'static str,
+    timezone: String,
+    lake: String,
+    broken: usize,
+    notes: usize,
+    #[serde(flatten)]
+    verification: Verification,
+}
+
+fn against_itself(global: &GlobalArgs, args: &VerifyArgs, settings: Settings) -> Result<Option<Class>, Failure> {
+    let among = days::named(&args.days)?;
+    let lake = Lake::at(&settings.lake.value);
+    lake.require_folder()?;
+    // A run that replaces files while they are read could make a good lake look broken.
+    let _lock = lake.hold_for_reading()?;
+    let job = VerifyJob { lake, zone: settings.zone.value, parameters: settings.parameters };
+    let verification = verify(&job, among, &Progress::begin("verify", 0))?;
+    let verified = Verified {
+        command: "verify",
+        timezone: job.zone.name().to_owned(),
+        lake: job.lake.root().display().to_string(),
+        broken: verification.count(Severity::Broken),
+        notes: verification.count(Severity::Note),
+        verification,
+    };
+    match global.output {
+        OutputFormat::Json => telemetry::print_result(&serde_json::json!(verified).to_string())?,
+        OutputFormat::Table => telemetry::print_result(&verified.in_words(job.lake.root()))?,
+    }
+    Ok((verified.broken > 0).then_some(Class::Contract))
+}
+
+impl Verified {
+    fn in_words(&self, root: &Path) -> String {
+        let Verification { accounts, days, files, messages, recomputed, findings } = &self.verification;
+        let accounts: Vec<&str> = accounts.iter().map(|account| account.as_str()).collect();
+        let mut lines = vec![
+            format!("{} · {} · {}", accounts.join(", "), self.timezone, self.lake),
+            format!("read      {files} files of {days} days with {messages} messages, and computed {recomputed} of them once more"),
+        ];
+        for (severity, name) in [(Severity::Broken, "broken"), (Severity::Note, "note")] {
+            let mut by_kind: BTreeMap<Kind, Vec<&Finding>> = BTreeMap::new();
+            for finding in findings.iter().filter(|finding| finding.severity == severity) {
+                by_kind.entry(finding.kind).or_default().push(finding);
+            }
+            if !by_kind.is_empty() {
+                let mut table = TextTable::new();
+                table.load_style(presets::ASCII_MARKDOWN);
+                table.set_header([name, "where", "what", "what to do"]);
+                for (kind, findings) in by_kind {
+                    for finding in findings.iter().take(SHOWN_MAX) {
+                        let path = finding.path.strip_prefix(root).unwrap_or(&finding.path);
+                        table.add_row([kind.name(), &path.display().to_string(), &finding.what, &finding.advice]);
+                    }
+                    if let Some(others @ 1..) = findings.len().checked_sub(SHOWN_MAX) {
+                        table.add_row([kind.name(), &format!("… and {others} more"), "", "`--output json` names them all"]);
+                    }
+                }
+                lines.push(format!("\n{table}"));
+            }
+        }
+        lines.push(match (self.broken, files) {
+            (_, 0) => "there is nothing to verify yet".to_owned(),
+            (0, _) => "all is as promised".to_owned(),
+            (1, _) => "\n1 promise is broken".to_owned(),
+            (broken, _) => format!("\n{broken} promises are broken"),
+        });
+        lines.join("\n")
+    }
+}
+
+/// As JSON, part of kefu's contract.
+#[derive(Debug, Serialize)]
+struct Compared {
+    command: &'static str,
+    account: String,
+    timezone: String,
+    lake: String,
+    equal: bool,
+    days: Vec<ComparedDay>,
+}
+
+fn against_api(global: &GlobalArgs, args: &VerifyArgs, settings: Settings) -> Result<Option<Class>, Failure> {
+    let clock = Clock::System;
+    let zone = settings.zone.value.clone();
+    let range = days::to_fetch(&args.days, settings.lookback.value, &zone, &clock)?;
+    let account = settings.account()?;
+    let credential = settings.credential()?;
+    let source = Arc::new(Source::connect(&settings.base_url.value, credential, clock)?);
+    let lake = Lake::at(&settings.lake.value);
+    lake.require_folder()?;
+    let _lock = lake.hold_for_reading()?;
+    lake.require_zone(zone.name())?;
+    let days: Vec<Day> = range.days().collect();
+    let job = FetchJob { source, lake, account, zone, concurrency: settings.concurrency.value.into(), refreshed: Default::default() };
+    let mut compared = wait_for(compare_days(&job, &days, &Progress::begin("compare", days.len())))?;
+    if !args.with_text {
+        let records = compared.iter_mut().flat_map(|day| day.added_records.iter_mut().chain(&mut day.gone_records));
+        records.for_each(|record| record.text = None);
+    }
+    let compared = Compared {
+        command: "verify",
+        account: job.account.to_string(),
+        timezone: job.zone.name().to_owned(),
+        lake: job.lake.root().display().to_string(),
+        equal: compared.iter().all(ComparedDay::is_equal),
+        days: compared,
+    };
+    match global.output {
+        OutputFormat::Json => telemetry::print_result(&serde_json::json!(compared).to_string())?,
+        OutputFormat::Table => telemetry::print_result(&compared.in_words())?,
+    }
+    Ok((!compared.equal).then_some(Class::Partial))
+}
+
+impl Compared {
+    fn in_words(&self) -> String {
+        let mut table = TextTable::new();
+        table.load_style(presets::ASCII_MARKDOWN);
+        table.set_header(["date", "lake", "API", "added", "gone", "rejects in the lake", "by the API"]);
+        for day in &self.days {
+            let counts = [day.lake_records, day.api_records, day.added, day.gone, day.lake_rejects, day.api_rejects];
+            let counts = counts.map(|count| if day.in_lake { count.to_string() } else { "–".to_owned() });
+            table.add_row(std::iter::once(day.date.to_string()).chain(counts));
+        }
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        let mut lines = vec![format!("{} · {} · {}", self.account, self.timezone, self.lake), table.to_string()];
+        for day in &self.days {
+            for (sign, count, records) in [("+", day.added, &day.added_records), ("-", day.gone, &day.gone_records)] {
+                lines.extend(records.iter().map(|record| format!("{sign} {}", in_words(record))));
+                if let Some(others @ 1..) = count.checked_sub(records.len() as u64) {
+                    lines.push(format!("{sign} … and {others} more on {}", day.date));
+                }
+            }
+        }
+        let named = |wanted: &dyn Fn(&&ComparedDay) -> bool| -> Vec<Day> { self.days.iter().filter(wanted).map(|day| day.date).collect() };
+        let (missing, differing) = (named(&|day| !day.in_lake), named(&|day| day.in_lake && !day.is_equal()));
+        if !missing.is_empty() {
+            lines.push(format!("missing   {} (`kefu run --from … --to …` fetches them)", days::in_words(&missing)));
+        }
+        if !differing.is_empty() {
+            lines.push(format!("differing {} (`kefu run --date … --force` replaces them)", days::in_words(&differing)));
+        }
+        if self.equal {
+            lines.push("the lake has what the API gives".to_owned());
+        }
+        lines.join("\n")
+    }
+}
+
+fn in_words(record: &Record) -> String {
+    let sent_at = OffsetDateTime::from_unix_timestamp(record.sent_at).ok().and_then(|sent_at| sent_at.format(&Rfc3339).ok());
+    let text = record.text.as_ref().map(|text| format!(" {text:?}"));
+    format!("{} {} {} {}{}", sent_at.unwrap_or_default(), record.openid, record.worker, record.opercode, text.unwrap_or_default())
+}

@@ -1,0 +1,322 @@
+//! Looking at the files of the tables without trusting anything that they say about themselves.
+
+use std::path::{Path, PathBuf};
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::BatchCoalescer;
+use arrow::datatypes::{Field, Int32Type, Int64Type, SchemaRef, TimestampMicrosecondType};
+use arrow::error::ArrowError;
+use arrow::row::{OwnedRow, RowConverter, SortField};
+use fs_err::File;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::basic::Compression;
+use parquet::bloom_filter::Sbbf;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
+
+use super::hash::ContentHasher;
+use super::read::read_file;
+use super::write::{ENCODER_ROWS, ROW_GROUP_ROWS, sorting_columns};
+use super::{Account, ContentHash, Footer, Lake, LakeError, MessageCounts, Table, list, opercode, schema};
+use crate::calendar::{Day, UnixSeconds};
+
+/// What stands below the folders of the tables, and in staging.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// Files with the name of a partition, in order.
+    pub partitions: Vec<(Account, Day, Table)>,
+    /// Everything else below a table's folder, each with its day where it stands in a day's folder.
+    pub foreign: Vec<(Option<Day>, PathBuf)>,
+    /// Files in staging. No run is using them if the lake is held.
+    pub staged: Vec<PathBuf>,
+}
+
+/// What a file says about itself, and what it holds.
+#[derive(Debug)]
+pub struct Contents {
+    pub footer: Footer,
+    pub rows: u64,
+    /// Of the rows as they are.
+    pub content_hash: ContentHash,
+    /// Whether each row has the file's account in its column.
+    pub is_of_account: bool,
+    /// Whether the rows ascend as the table's should.
+    pub is_sorted: bool,
+    /// Whether `seq`, where the table has it, is 0, 1, 2 …
+    pub is_numbered: bool,
+    /// The earliest and the latest instant by which rows belong to a day.
+    pub instants: Option<(UnixSeconds, UnixSeconds)>,
+    /// Of `messages`, its rows by their code; of `account_daily`, what it says of them.
+    pub counts: MessageCounts,
+    /// Where the file is written in another way than the lake's are.
+    pub oddities: Vec<String>,
+}
+
+/// What came of looking at a file.
+#[derive(Debug)]
+pub enum Examined {
+    Read(Box<Contents>),
+    /// It is no Parquet, or its rows cannot be decoded.
+    Unreadable(String),
+    /// It has other columns than its table.
+    OtherSchema(String),
+}
+
+impl Lake {
+    /// Lists what is there, whatever it is.
+    ///
+    /// # Errors
+    /// When a folder cannot be listed.
+    pub fn survey(&self) -> Result<Survey, LakeError> {
+        let mut survey = Survey { staged: list(&self.staging_folder())?, ..Survey::default() };
+        for table in Table::ALL {
+            for folder in list(&self.root.join(table.name()))? {
+                match day_of(&folder).filter(|day| folder.is_dir() && folder == self.partition_folder(table, *day)) {
+                    None => survey.foreign.push((None, folder)),
+                    Some(day) => {
+                        for file in list(&folder)? {
+                            match account_of(&file).filter(|account| file.is_file() && file == self.path(table, account, day)) {
+                                None => survey.foreign.push((Some(day), file)),
+                                Some(account) => survey.partitions.push((account, day, table)),
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        survey.partitions.sort();
+        survey.foreign.sort();
+        survey.staged.sort();
+        Ok(survey)
+    }
+
+    /// Reads all of a partition.
+    ///
+    /// # Errors
+    /// When the disk refuses it. That the file is not what it should be is no error.
+    pub fn examine(&self, table: Table, account: &Account, day: Day) -> Result<Examined, LakeError> {
+        let path = self.path(table, account, day);
+        let file = File::open(&path)?;
+        let schema = table.schema();
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let metadata = match ArrowReaderMetadata::load(file.file(), options) {
+            Ok(metadata) => metadata,
+            Err(error) => return Ok(Examined::Unreadable(error.to_string())),
+        };
+        if let Some(difference) = difference(metadata.schema(), &schema) {
+            return Ok(Examined::OtherSchema(difference));
+        }
+        let (footer, mut oddities) = (Footer::of(metadata.metadata()), oddities(metadata.metadata(), table));
+        let mut rows = RowsSeen::of(table, account)?;
+        match filters(&file, metadata.metadata(), table) {
+            // Of other row groups nobody knows which rows they have.
+            Ok(filters) if oddities.is_empty() => rows.filters = filters,
+            Ok(_) => {}
+            Err(error) => oddities.push(format!("its bloom filter cannot be read: {error}")),
+        }
+        let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let batches = read_file(file, &schema, &columns, ENCODER_ROWS);
+        match batches.and_then(|batches| batches.into_iter().try_for_each(|batch| rows.see(&batch?))) {
+            Ok(()) => {}
+            Err(LakeError::Damaged { reason, .. }) => return Ok(Examined::Unreadable(reason)),
+            Err(error) => return Err(error),
+        }
+        if !rows.is_findable {
+            oddities.push("its bloom filter misses some openids".to_owned());
+        }
+        Ok(Examined::Read(Box::new(rows.finish(footer, oddities)?)))
+    }
+}
+
+impl ContentHash {
+    /// The hash of a partition with these rows.
+    ///
+    /// # Errors
+    /// When a column is of a type that no table has.
+    pub fn of(rows: &RecordBatch) -> Result<Self, LakeError> {
+        let mut cut = CutRows::of(rows.schema());
+        cut.push(rows.clone())?;
+        cut.finish()
+    }
+}
+
+/// Hashes rows in the cut in which they are written.
+struct CutRows {
+    uncut: BatchCoalescer,
+    hasher: ContentHasher,
+}
+
+impl CutRows {
+    fn of(schema: SchemaRef) -> Self {
+        Self { uncut: BatchCoalescer::new(schema, ENCODER_ROWS), hasher: ContentHasher::default() }
+    }
+
+    fn push(&mut self, batch: RecordBatch) -> Result<(), LakeError> {
+        self.uncut.push_batch(batch)?;
+        self.hash_cut()
+    }
+
+    fn finish(mut self) -> Result<ContentHash, LakeError> {
+        self.uncut.finish_buffered_batch()?;
+        self.hash_cut()?;
+        Ok(self.hasher.finish())
+    }
+
+    fn hash_cut(&mut self) -> Result<(), LakeError> {
+        while let Some(batch) = self.uncut.next_completed_batch() {
+            self.hasher.update(&batch)?;
+        }
+        Ok(())
+    }
+}
+
+/// What there is to know about rows, gathered batch by batch.
+struct RowsSeen<'a> {
+    table: Table,
+    account: &'a Account,
+    cut: CutRows,
+    /// None for a table whose rows have no order.
+    order: Option<RowConverter>,
+    last: Option<OwnedRow>,
+    rows: u64,
+    is_of_account: bool,
+    is_sorted: bool,
+    is_numbered: bool,
+    /// Of the row groups, in their order; nothing where there are none.
+    filters: Vec<Sbbf>,
+    /// Whether the filters let each openid pass.
+    is_findable: bool,
+    /// In microseconds.
+    instants: Option<(i64, i64)>,
+    counts: MessageCounts,
+}
+
+impl<'a> RowsSeen<'a> {
+    fn of(table: Table, account: &'a Account) -> Result<Self, ArrowError> {
+        let schema = table.schema();
+        let keys = table.sorted_by().iter().map(|column| Ok(SortField::new(schema.field_with_name(column)?.data_type().clone())));
+        let keys: Vec<SortField> = keys.collect::<Result<_, ArrowError>>()?;
+        Ok(Self {
+            table,
+            account,
+            cut: CutRows::of(schema),
+            order: if keys.is_empty() { None } else { Some(RowConverter::new(keys)?) },
+            last: None,
+            rows: 0,
+            is_of_account: true,
+            is_sorted: true,
+            is_numbered: true,
+            filters: Vec::new(),
+            is_findable: true,
+            instants: None,
+            counts: MessageCounts::default(),
+        })
+    }
+
+    fn see(&mut self, batch: &RecordBatch) -> Result<(), LakeError> {
+        let strings = |name: &str| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+        let numbers = |name: &str| batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
+        self.is_of_account &= strings("account").is_some_and(|names| names.iter().all(|name| name == Some(self.account.as_str())));
+        if let Some(seq) = numbers("seq") {
+            self.is_numbered &= seq.values().iter().copied().eq((self.rows as i64..).take(batch.num_rows()));
+        }
+        let dated_by =
+            self.table.dated_by().and_then(|column| batch.column_by_name(column)?.as_primitive_opt::<TimestampMicrosecondType>());
+        if let Some((first, last)) = dated_by.and_then(|column| column.values().iter().min().zip(column.values().iter().max())) {
+            let (earliest, latest) = self.instants.unwrap_or((*first, *last));
+            self.instants = Some((earliest.min(*first), latest.max(*last)));
+        }
+        let opercodes = batch.column_by_name("opercode").and_then(|column| column.as_primitive_opt::<Int32Type>());
+        for opercode in opercodes.iter().flat_map(|column| column.values()) {
+            match *opercode {
+                opercode::WORKER_RECEIVED => self.counts.received += 1,
+                opercode::WORKER_SENT => self.counts.sent += 1,
+                _ => self.counts.other += 1,
+            }
+        }
+        if self.table == Table::AccountDaily {
+            let total = |name: &str| numbers(name).map_or(0, |column| column.values().iter().sum::<i64>()) as u64;
+            self.counts.received += total("messages_received");
+            self.counts.sent += total("messages_sent") + total("auto_messages_sent");
+        }
+        // A batch is in one row group, because that has a whole number of them.
+        if let Some((filter, openids)) = self.filters.get(self.rows as usize / ROW_GROUP_ROWS).zip(strings("openid")) {
+            self.is_findable &= openids.iter().flatten().all(|openid| filter.check(openid));
+        }
+        self.see_order(batch)?;
+        self.rows += batch.num_rows() as u64;
+        self.cut.push(batch.clone())
+    }
+
+    fn see_order(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        let Some(order) = &self.order else { return Ok(()) };
+        let keys: Vec<_> = self.table.sorted_by().iter().filter_map(|column| batch.column_by_name(column).cloned()).collect();
+        let keys = order.convert_columns(&keys)?;
+        let follows = |last: &OwnedRow| keys.iter().next().is_none_or(|first| last.row() <= first);
+        self.is_sorted &= self.last.as_ref().is_none_or(follows) && keys.iter().is_sorted();
+        self.last = keys.iter().next_back().map(|last| last.owned()).or(self.last.take());
+        Ok(())
+    }
+
+    fn finish(self, footer: Footer, oddities: Vec<String>) -> Result<Contents, LakeError> {
+        let Self { rows, is_of_account, is_sorted, is_numbered, counts, .. } = self;
+        let instants = self.instants.map(|(first, last)| (first.div_euclid(1_000_000), last.div_euclid(1_000_000)));
+        let content_hash = self.cut.finish()?;
+        Ok(Contents { footer, rows, content_hash, is_of_account, is_sorted, is_numbered, instants, counts, oddities })
+    }
+}
+
+fn day_of(folder: &Path) -> Option<Day> {
+    folder.file_name()?.to_str()?.strip_prefix("date=")?.parse().ok()
+}
+
+fn account_of(file: &Path) -> Option<Account> {
+    Account::new(file.file_name()?.to_str()?.strip_suffix(".parquet")?.to_owned()).ok()
+}
+
+/// The first column in which two schemas differ.
+fn difference(found: &SchemaRef, expected: &SchemaRef) -> Option<String> {
+    let describe = |field: Option<&Field>| match field {
+        None => "no column".to_owned(),
+        Some(field) => {
+            format!("{} {}{}", field.name(), field.data_type(), if field.is_nullable() { ", nullable" } else { "" })
+        }
+    };
+    let columns = found.fields().len().max(expected.fields().len());
+    (0..columns).find_map(|place| {
+        let column = |schema: &SchemaRef| describe(schema.fields().get(place).map(AsRef::as_ref));
+        let (found, expected) = (column(found), column(expected));
+        (found != expected).then(|| format!("column {} is {found}, and should be {expected}", place + 1))
+    })
+}
+
+/// The bloom filters of a file's row groups, where there should be some.
+fn filters(file: &File, metadata: &ParquetMetaData, table: Table) -> Result<Vec<Sbbf>, ParquetError> {
+    let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+    let columns = columns.filter(|column| schema::is_looked_up(table, &column.column_path().string()));
+    columns.filter_map(|column| Sbbf::read_from_column_chunk(column, file.file()).transpose()).collect()
+}
+
+/// Where a file is encoded otherwise than the lake promises.
+fn oddities(metadata: &ParquetMetaData, table: Table) -> Vec<String> {
+    let mut oddities = Vec::new();
+    let groups = metadata.row_groups();
+    let full = ROW_GROUP_ROWS as i64;
+    if groups.iter().rev().skip(1).any(|group| group.num_rows() != full) || groups.last().is_some_and(|group| group.num_rows() > full) {
+        oddities.push(format!("its row groups do not have {full} rows"));
+    }
+    if groups.iter().any(|group| group.sorting_columns() != sorting_columns(table).as_ref()) {
+        oddities.push("it does not say by which columns its rows ascend".to_owned());
+    }
+    let columns = || groups.iter().flat_map(|group| group.columns());
+    if columns().any(|column| !matches!(column.compression(), Compression::ZSTD(_))) {
+        oddities.push("it is not compressed with zstd".to_owned());
+    }
+    if columns().any(|column| column.statistics().is_none() || column.column_index_offset().is_none()) {
+        oddities.push("it lacks statistics".to_owned());
+    }
+    if columns().any(|column| schema::is_looked_up(table, &column.column_path().string()) && column.bloom_filter_offset().is_none()) {
+        oddities.push("it lacks the bloom filter on openid".to_owned());
+    }
+    oddities
+}

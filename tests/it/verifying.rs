@@ -1,0 +1,619 @@
+//! `kefu verify`: a good lake is damaged in one way after the other, and exactly that is found.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::compute::{concat, concat_batches};
+use arrow::datatypes::{Field, Int64Type, Schema, TimestampMicrosecondType};
+use kefu::lake::{ContentHash, Table};
+use kefu::simulator::{Generated, GeneratorOptions, Records, Simulator};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::{KeyValue, SortingColumn};
+use parquet::file::properties::WriterProperties;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::schema::types::ColumnPath;
+use serde_json::{Value, json};
+
+use crate::world::{DAY, MIDNIGHT, World, record, recorded, records};
+
+const DAYS: [&str; 3] = ["2024-05-13", "2024-05-14", "2024-05-15"];
+const SECOND: i64 = 1_000_000;
+
+fn generated(seed: u64) -> Generated {
+    Generated::new(GeneratorOptions { first_day: DAYS[0].parse().unwrap(), days: 3, messages_per_day: 400, seed })
+}
+
+/// A lake with three days of an account, and their metrics.
+fn good_lake() -> World {
+    let world = World::new();
+    run(&world, generated(1), DAYS[0], DAYS[2]);
+    world
+}
+
+fn run(world: &World, records: impl Records, first: &str, last: &str) {
+    let simulator = world.simulate(records, world.options(&[]));
+    let output = world.kefu(&simulator, &["run", "--from", first, "--to", last]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// `kefu verify`, without account, credentials or network.
+fn verify(world: &World, arguments: &[&str]) -> Output {
+    let arguments: Vec<&str> = ["verify", "--output", "json"].iter().chain(arguments).copied().collect();
+    world.command(&arguments).output().unwrap()
+}
+
+fn report(output: &Output) -> Value {
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(stdout.lines().last().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&output.stderr)))).unwrap()
+}
+
+/// What was found of a severity: kinds and paths below the lake. The exit code is that of what was found.
+#[track_caller]
+fn found(world: &World, arguments: &[&str], severity: &str) -> Vec<(String, String)> {
+    let output = verify(world, arguments);
+    let report = report(&output);
+    let findings = report["findings"].as_array().unwrap();
+    let is_broken = findings.iter().any(|finding| finding["severity"] == "broken");
+    assert_eq!(output.status.code(), Some(if is_broken { 65 } else { 0 }), "{report}");
+    let root = format!("{}/", world.lake_folder().display());
+    let of_severity = findings.iter().filter(|finding| finding["severity"] == severity);
+    of_severity
+        .map(|finding| {
+            let path = finding["path"].as_str().unwrap().strip_prefix(&root).unwrap();
+            assert!(!finding["what"].as_str().unwrap().is_empty() && !finding["advice"].as_str().unwrap().is_empty(), "{finding}");
+            (finding["kind"].as_str().unwrap().to_owned(), path.to_owned())
+        })
+        .collect()
+}
+
+#[track_caller]
+fn broken(world: &World) -> Vec<(String, String)> {
+    found(world, &[], "broken")
+}
+
+fn contents(world: &World) -> BTreeMap<PathBuf, Vec<u8>> {
+    crate::world::files(&world.lake_folder()).into_iter().map(|path| (path.clone(), fs_err::read(path).unwrap())).collect()
+}
+
+/// Puts the tables back as they were.
+fn restore(world: &World, contents: &BTreeMap<PathBuf, Vec<u8>>) {
+    fs_err::remove_dir_all(world.lake_folder()).unwrap();
+    for (path, bytes) in contents {
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, bytes).unwrap();
+    }
+}
+
+/// A file taken apart: its rows, what its footer says under `kefu.`, and how it is to be written.
+struct Opened {
+    rows: RecordBatch,
+    footer: BTreeMap<String, String>,
+    is_zstd: bool,
+    is_sorted: bool,
+    has_filter: bool,
+    group_rows: usize,
+}
+
+impl Opened {
+    fn set(&mut self, key: &str, value: &str) {
+        self.footer.insert(key.to_owned(), value.to_owned());
+    }
+
+    /// Makes the footer say what the rows are.
+    fn seal(&mut self) {
+        let hash = ContentHash::of(&self.rows).unwrap().to_string();
+        self.set("content_hash", &hash);
+        self.set("rows", &self.rows.num_rows().to_string());
+    }
+
+    /// Puts another column in the place of one.
+    fn replace(&mut self, name: &str, change: impl FnOnce(&ArrayRef) -> ArrayRef) {
+        let place = self.rows.schema().index_of(name).unwrap();
+        let mut columns = self.rows.columns().to_vec();
+        columns[place] = change(&columns[place]);
+        self.rows = RecordBatch::try_new(self.rows.schema(), columns).unwrap();
+    }
+
+    fn replace_numbers(&mut self, name: &str, change: impl Fn(usize, i64) -> i64) {
+        self.replace(name, |column| {
+            let numbers = column.as_primitive::<Int64Type>().values().iter().enumerate();
+            Arc::new(Int64Array::from_iter_values(numbers.map(|(row, number)| change(row, *number))))
+        });
+    }
+
+    fn replace_instants(&mut self, name: &str, change: impl Fn(&mut Vec<i64>)) {
+        self.replace(name, |column| {
+            let mut instants = column.as_primitive::<TimestampMicrosecondType>().values().to_vec();
+            change(&mut instants);
+            Arc::new(TimestampMicrosecondArray::from(instants).with_timezone("UTC"))
+        });
+    }
+}
+
+/// Writes a file again with something changed, in all other respects as the lake promises.
+fn rewrite(path: &Path, table: Table, change: impl FnOnce(&mut Opened)) {
+    let open = || fs_err::File::open(path).unwrap().into_parts().0;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(open()).unwrap();
+    let entries = reader.metadata().file_metadata().key_value_metadata().unwrap().iter();
+    let footer = entries.filter_map(|entry| Some((entry.key.strip_prefix("kefu.")?.to_owned(), entry.value.clone().unwrap()))).collect();
+    let schema = reader.schema().clone();
+    let batches: Vec<RecordBatch> = reader.build().unwrap().map(Result::unwrap).collect();
+    let rows = concat_batches(&schema, &batches).unwrap();
+    let mut opened = Opened { rows, footer, is_zstd: true, is_sorted: true, has_filter: true, group_rows: 122_880 };
+    change(&mut opened);
+    let schema = opened.rows.schema();
+    let sorting = table.sorted_by().iter().map(|column| SortingColumn {
+        column_idx: schema.index_of(column).unwrap() as i32,
+        descending: false,
+        nulls_first: false,
+    });
+    let sorting: Vec<SortingColumn> = sorting.collect();
+    let is_looked_up = opened.has_filter && matches!(table, Table::Messages | Table::ResponsePairs);
+    let properties = WriterProperties::builder()
+        .set_compression(if opened.is_zstd { Compression::ZSTD(ZstdLevel::default()) } else { Compression::UNCOMPRESSED })
+        .set_max_row_group_row_count(Some(opened.group_rows))
+        .set_sorting_columns(Some(sorting).filter(|columns| opened.is_sorted && !columns.is_empty()))
+        .set_column_bloom_filter_enabled(ColumnPath::from("openid"), is_looked_up)
+        .set_key_value_metadata(Some(opened.footer.into_iter().map(|(key, value)| KeyValue::new(format!("kefu.{key}"), value)).collect()));
+    let mut writer = ArrowWriter::try_new(fs_err::File::create(path).unwrap(), schema, Some(properties.build())).unwrap();
+    writer.write(&opened.rows).unwrap();
+    writer.close().unwrap();
+}
+
+fn copy(from: PathBuf, to: PathBuf) {
+    fs_err::copy(from, to).unwrap();
+}
+
+/// Empties the bloom filter of a file's openids.
+fn empty_filter(path: &Path) {
+    let reader = SerializedFileReader::new(fs_err::File::open(path).unwrap().into_parts().0).unwrap();
+    let column = reader.metadata().row_group(0).column(1);
+    let end = (column.bloom_filter_offset().unwrap() + i64::from(column.bloom_filter_length().unwrap())) as usize;
+    let mut bytes = fs_err::read(path).unwrap();
+    bytes[end - 32..end].fill(0);
+    fs_err::write(path, bytes).unwrap();
+}
+
+type Damage<'a> = Box<dyn Fn() + 'a>;
+
+#[test]
+fn a_good_lake_keeps_every_promise_and_is_left_as_it_is() {
+    let world = good_lake();
+    let before = contents(&world);
+    let output = verify(&world, &[]);
+    let report = report(&output);
+    assert_eq!(output.status.code(), Some(0), "{report}");
+    assert_eq!((&report["findings"], &report["accounts"]), (&json!([]), &json!(["acme"])));
+    assert_eq!(
+        (&report["days"], &report["files"], &report["recomputed"], &report["messages"]),
+        (&json!(3), &json!(18), &json!(15), &json!(1200))
+    );
+    assert!(contents(&world) == before);
+
+    // Nor does it matter who wrote the file, as long as he wrote it as promised.
+    rewrite(&world.path("messages", DAYS[1]), Table::Messages, |_| {});
+    rewrite(&world.path("response_pairs", DAYS[1]), Table::ResponsePairs, |_| {});
+    assert_eq!(broken(&world), []);
+}
+
+#[test]
+fn a_lake_of_large_empty_unordered_and_rejected_days_is_good_too() {
+    let world = World::new();
+    // More rows than a row group has, not in order of time, some without a text; and one that cannot be read.
+    let mut lines: Vec<String> =
+        (0..125_000).map(|number| record(MIDNIGHT + (number * 7_919) % 86_400, &format!("text {number}"))).collect();
+    lines.extend((0..20).map(|number| record(MIDNIGHT + number, "").replace(r#""text":"","#, "")));
+    lines.push(r#"{"openid":"oC1","opercode":2003,"text":"no time","worker":"A@acme"}"#.into());
+    run(&world, recorded(lines), "2016-06-01", "2016-06-03");
+    assert!(world.has(Table::Rejects, DAY) && world.rows("messages", "2016-06-02").is_empty());
+    assert_eq!(broken(&world), []);
+}
+
+#[test]
+fn a_lake_with_rules_and_a_schedule_is_good_too() {
+    let world = World::new();
+    let rules =
+        "[[metrics.auto_reply]]\nprefix = \"您好\"\n[metrics.business_hours]\nmonday = [\"09:00-18:00\"]\ntuesday = [\"21:00-02:00\"]\n";
+    fs_err::write(world.folder.path().join("kefu.toml"), rules).unwrap();
+    run(&world, generated(1), DAYS[0], DAYS[2]);
+    let report = report(&verify(&world, &[]));
+    assert_eq!((&report["findings"], &report["recomputed"]), (&json!([]), &json!(15)));
+}
+
+#[test]
+fn each_promise_that_is_broken_is_found_and_nothing_else() {
+    let world = good_lake();
+    let good = contents(&world);
+    let day = DAYS[1];
+    let path = |table: Table| world.path(table.name(), day);
+    let folder = |table: Table| path(table).parent().unwrap().to_owned();
+    let of = |table: Table, change: fn(&mut Opened)| -> Damage<'_> { Box::new(move || rewrite(&path(table), table, change)) };
+    let messages = "messages/date=2024-05-14/acme.parquet";
+    let cases: Vec<(&str, &str, Damage<'_>)> = vec![
+        (
+            "foreign",
+            "messages/date=2024-05-14/.DS_Store",
+            Box::new(|| fs_err::write(folder(Table::Messages).join(".DS_Store"), "").unwrap()),
+        ),
+        (
+            "foreign",
+            "sessions/date=2024-05-14/a b.parquet",
+            Box::new(|| copy(path(Table::Sessions), folder(Table::Sessions).join("a b.parquet"))),
+        ),
+        (
+            "foreign",
+            "sessions/date=2024-5-14",
+            Box::new(|| fs_err::create_dir(world.lake_folder().join("sessions/date=2024-5-14")).unwrap()),
+        ),
+        ("foreign", "sessions/_SUCCESS", Box::new(|| fs_err::write(world.lake_folder().join("sessions/_SUCCESS"), "").unwrap())),
+        ("unreadable", messages, Box::new(|| fs_err::write(path(Table::Messages), "garbage").unwrap())),
+        (
+            "unreadable",
+            "worker_daily/date=2024-05-14/acme.parquet",
+            Box::new(|| {
+                let bytes = fs_err::read(path(Table::WorkerDaily)).unwrap();
+                fs_err::write(path(Table::WorkerDaily), &bytes[..bytes.len() / 2]).unwrap();
+            }),
+        ),
+        (
+            "schema",
+            messages,
+            of(Table::Messages, |file| {
+                let schema = file.rows.schema();
+                let columns = schema.fields().iter().map(|field| match field.name().as_str() {
+                    "worker" => Field::new("agent", field.data_type().clone(), false).into(),
+                    _ => field.clone(),
+                });
+                let schema = Schema::new(columns.collect::<Vec<_>>());
+                file.rows = RecordBatch::try_new(schema.into(), file.rows.columns().to_vec()).unwrap();
+            }),
+        ),
+        (
+            "schema",
+            "worker_hourly/date=2024-05-14/acme.parquet",
+            of(Table::WorkerHourly, |file| {
+                let fields: Vec<Field> =
+                    file.rows.schema().fields().iter().map(|field| Field::new(field.name(), field.data_type().clone(), true)).collect();
+                file.rows = RecordBatch::try_new(Schema::new(fields).into(), file.rows.columns().to_vec()).unwrap();
+            }),
+        ),
+        ("misplaced", "messages/date=2024-05-15/acme.parquet", Box::new(|| copy(path(Table::Messages), world.path("messages", DAYS[2])))),
+        (
+            "misplaced",
+            "messages/date=2024-05-14/other.parquet",
+            Box::new(|| copy(path(Table::Messages), folder(Table::Messages).join("other.parquet"))),
+        ),
+        ("schema", "worker_daily/date=2024-05-14/acme.parquet", Box::new(|| copy(path(Table::AccountDaily), path(Table::WorkerDaily)))),
+        ("misplaced", messages, of(Table::Messages, |file| file.set("table", "sessions"))),
+        ("footer", messages, of(Table::Messages, |file| file.set("timezone", "UTC"))),
+        ("footer", messages, of(Table::Messages, |file| file.set("window_end", "1715702399"))),
+        ("footer", messages, of(Table::Messages, |file| file.set("schema_version", "0"))),
+        ("footer", messages, of(Table::Messages, |file| drop(file.footer.remove("content_hash")))),
+        ("footer", messages, of(Table::Messages, |file| drop(file.footer.remove("rejects")))),
+        ("footer", messages, of(Table::Messages, |file| drop(file.footer.remove("date")))),
+        ("footer", "sessions/date=2024-05-14/acme.parquet", of(Table::Sessions, |file| drop(file.footer.remove("inputs")))),
+        ("footer", "sessions/date=2024-05-14/acme.parquet", of(Table::Sessions, |file| file.set("final", "true"))),
+        (
+            "content_hash",
+            messages,
+            of(Table::Messages, |file| {
+                file.replace("text", |texts| {
+                    let texts = texts.as_string::<i32>().iter().enumerate();
+                    Arc::new(texts.map(|(row, text)| if row == 7 { Some("another") } else { text }).collect::<StringArray>())
+                });
+            }),
+        ),
+        (
+            "content_hash",
+            "sessions/date=2024-05-14/acme.parquet",
+            of(Table::Sessions, |file| file.replace_numbers("turns", |_, turns| turns + 1)),
+        ),
+        ("counts", messages, of(Table::Messages, |file| file.set("rows", "399"))),
+        ("counts", messages, of(Table::Messages, |file| file.set("messages_sent", "0"))),
+        (
+            "account",
+            messages,
+            of(Table::Messages, |file| {
+                file.replace("account", |names| {
+                    let other: ArrayRef = Arc::new(StringArray::from(vec!["other"]));
+                    concat(&[&names.slice(0, names.len() - 1), &other]).unwrap()
+                });
+                file.seal();
+            }),
+        ),
+        (
+            "order",
+            messages,
+            of(Table::Messages, |file| {
+                file.replace_instants("sent_at", |instants| {
+                    let last = instants.len() - 1;
+                    instants.swap(0, last);
+                });
+                file.seal();
+            }),
+        ),
+        (
+            "order",
+            "response_pairs/date=2024-05-14/acme.parquet",
+            of(Table::ResponsePairs, |file| {
+                let rows = file.rows.num_rows();
+                file.rows = concat_batches(&file.rows.schema(), [&file.rows.slice(1, rows - 1), &file.rows.slice(0, 1)]).unwrap();
+                // Of other inputs than those of now, so that its rows need not be those of now.
+                file.set("inputs", "{}");
+                file.seal();
+            }),
+        ),
+        (
+            "seq",
+            messages,
+            of(Table::Messages, |file| {
+                file.replace_numbers("seq", |row, seq| if row < 200 { seq } else { seq + 1 });
+                file.seal();
+            }),
+        ),
+        (
+            "day",
+            messages,
+            of(Table::Messages, |file| {
+                file.replace_instants("sent_at", |instants| *instants.last_mut().unwrap() = 1_715_702_400 * SECOND);
+                file.seal();
+            }),
+        ),
+        (
+            "day",
+            "sessions/date=2024-05-14/acme.parquet",
+            of(Table::Sessions, |file| {
+                file.replace_instants("started_at", |instants| instants[0] = 1_715_615_999 * SECOND);
+                file.seal();
+            }),
+        ),
+        ("encoding", messages, of(Table::Messages, |file| file.is_zstd = false)),
+        ("encoding", messages, of(Table::Messages, |file| file.is_sorted = false)),
+        ("encoding", messages, of(Table::Messages, |file| file.has_filter = false)),
+        ("encoding", messages, of(Table::Messages, |file| file.group_rows = 100)),
+        ("encoding", messages, Box::new(|| empty_filter(&path(Table::Messages)))),
+        (
+            "values",
+            "worker_daily/date=2024-05-14/acme.parquet",
+            of(Table::WorkerDaily, |file| {
+                file.replace_numbers("answered", |row, answered| if row == 0 { answered + 1 } else { answered });
+                file.seal();
+            }),
+        ),
+        (
+            "values",
+            "response_pairs/date=2024-05-14/acme.parquet",
+            of(Table::ResponsePairs, |file| {
+                file.rows = file.rows.slice(0, file.rows.num_rows() - 1);
+                file.seal();
+            }),
+        ),
+        (
+            // Of other parameters, so that nobody knows its values; but not of other messages.
+            "totals",
+            "account_daily/date=2024-05-14/acme.parquet",
+            of(Table::AccountDaily, |file| {
+                file.set("parameters", "{}");
+                file.replace_numbers("messages_received", |_, received| received + 1);
+                file.seal();
+            }),
+        ),
+    ];
+    for (number, (kind, path, damage)) in cases.iter().enumerate() {
+        damage();
+        assert_eq!(broken(&world), [((*kind).to_owned(), (*path).to_owned())], "case {number}");
+        restore(&world, &good);
+    }
+    assert_eq!(broken(&world), []);
+}
+
+#[test]
+fn rejects_are_there_exactly_when_the_messages_count_them() {
+    let world = World::new();
+    let no_time = |text: &str| format!(r#"{{"openid":"oC1","opercode":2003,"text":"{text}","worker":"A@acme"}}"#);
+    run(
+        &world,
+        recorded([record(MIDNIGHT, "good"), no_time("a"), no_time("b"), record(MIDNIGHT + 86_400, "next")]),
+        "2016-06-01",
+        "2016-06-02",
+    );
+    let good = contents(&world);
+    assert_eq!(broken(&world), []);
+    let rejects = world.path("rejects", DAY);
+    let damages: [(&str, Damage<'_>); 4] = [
+        ("2016-06-01", Box::new(|| fs_err::remove_file(&rejects).unwrap())),
+        ("2016-06-01", Box::new(|| fs_err::remove_file(world.path("messages", DAY)).unwrap())),
+        (
+            "2016-06-01",
+            Box::new(|| {
+                rewrite(&rejects, Table::Rejects, |file| {
+                    file.rows = file.rows.slice(0, 1);
+                    file.seal();
+                });
+            }),
+        ),
+        (
+            "2016-06-02",
+            Box::new(|| {
+                let other = world.path("rejects", "2016-06-02");
+                fs_err::create_dir_all(other.parent().unwrap()).unwrap();
+                fs_err::copy(&rejects, &other).unwrap();
+                rewrite(&other, Table::Rejects, |file| {
+                    file.set("date", "2016-06-02");
+                    file.set("window_start", &(MIDNIGHT + 86_400).to_string());
+                    file.set("window_end", &(MIDNIGHT + 2 * 86_400).to_string());
+                });
+            }),
+        ),
+    ];
+    for (day, damage) in damages {
+        damage();
+        assert_eq!(broken(&world), [("rejects".to_owned(), format!("rejects/date={day}/acme.parquet"))]);
+        restore(&world, &good);
+    }
+}
+
+#[test]
+fn what_is_missing_or_stale_or_left_over_is_a_note() {
+    let world = World::new();
+    run(&world, generated(1), DAYS[0], DAYS[2]);
+    run(&world, generated(1), "2024-05-18", "2024-05-18");
+    let good = contents(&world);
+    let gap = ("missing_days".to_owned(), "messages/date=2024-05-16/acme.parquet".to_owned());
+    let notes = |arguments: &[&str]| found(&world, arguments, "note");
+    assert_eq!(notes(&[]), std::slice::from_ref(&gap));
+    assert_eq!(notes(&["--date", "2024-05-14"]), []);
+    assert_eq!(notes(&["--from", "2024-05-16", "--to", "2024-05-16"]), std::slice::from_ref(&gap));
+
+    fs_err::remove_file(world.path("sessions", DAYS[1])).unwrap();
+    fs_err::write(world.lake_folder().join("_kefu/staging/left"), "").unwrap();
+    let missing = ("missing_metrics".to_owned(), "sessions/date=2024-05-14/acme.parquet".to_owned());
+    let left = ("staging".to_owned(), "_kefu/staging/left".to_owned());
+    assert_eq!(notes(&[]), [missing, gap, left]);
+    restore(&world, &good);
+
+    // Day 18 stands alone, so that nobody else misses its messages.
+    fs_err::remove_file(world.path("messages", "2024-05-18")).unwrap();
+    let found_notes = notes(&[]);
+    assert_eq!(found_notes.len(), 5);
+    assert!(found_notes.iter().all(|(kind, path)| kind == "left_over" && path.contains("2024-05-18")), "{found_notes:?}");
+    restore(&world, &good);
+
+    fs_err::write(world.folder.path().join("kefu.toml"), "[metrics]\nsession_gap = 60\n").unwrap();
+    let found_notes = notes(&[]);
+    assert_eq!(found_notes.iter().filter(|(kind, _)| kind == "stale").count(), 4 * 5, "{found_notes:?}");
+}
+
+#[test]
+fn days_can_be_named_and_all_accounts_are_read() {
+    let world = good_lake();
+    fs_err::write(world.path("sessions", DAYS[0]), "garbage").unwrap();
+    assert_eq!(found(&world, &["--from", DAYS[1], "--to", DAYS[2]], "broken"), []);
+    assert_eq!(found(&world, &["--date", DAYS[0]], "broken").len(), 1);
+
+    // Messages that a day's metrics are made of are looked at with it.
+    fs_err::write(world.path("messages", DAYS[0]), "garbage").unwrap();
+    let expected = ("unreadable".to_owned(), "messages/date=2024-05-13/acme.parquet".to_owned());
+    assert_eq!(found(&world, &["--date", DAYS[2]], "broken"), [expected]);
+
+    let other = World::new();
+    let simulator = other.simulate(generated(2), other.options(&[]));
+    for account in ["one", "two"] {
+        let mut command = other.command(&["run", "--date", DAYS[0]]);
+        command.envs([("KEFU_BASE_URL", simulator.base_url().as_str()), ("KEFU_ACCOUNT", account)]);
+        command.envs([("KEFU_APPID", kefu::simulator::APPID), ("KEFU_SECRET", kefu::simulator::SECRET)]);
+        assert!(command.output().unwrap().status.success());
+    }
+    let report = report(&verify(&other, &[]));
+    assert_eq!((&report["accounts"], &report["broken"]), (&json!(["one", "two"]), &json!(0)));
+    fs_err::write(other.path("sessions", DAYS[0]).with_file_name("two.parquet"), "garbage").unwrap();
+    assert_eq!(broken(&other), [("unreadable".to_owned(), "sessions/date=2024-05-13/two.parquet".to_owned())]);
+}
+
+#[test]
+fn a_lake_that_a_run_is_writing_is_not_judged_and_one_that_is_judged_is_not_written() {
+    let world = good_lake();
+    let writing = world.lake().hold().unwrap();
+    let output = verify(&world, &[]);
+    assert_eq!(output.status.code(), Some(75));
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&format!("process {}", std::process::id())));
+    drop(writing);
+
+    let _reading = world.lake().hold_for_reading().unwrap();
+    assert_eq!(broken(&world), []);
+    let output = world.command(&["metrics"]).env("KEFU_ACCOUNT", "acme").output().unwrap();
+    assert_eq!(output.status.code(), Some(75));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("`kefu verify`, which reads it"));
+}
+
+#[test]
+fn what_cannot_be_verified_is_said() {
+    let world = World::new();
+    let cases: [(&[&str], i32, &str); 4] = [
+        (&["--with-text"], 2, "--against-api"),
+        (&["--from", "2024-05-14", "--to", "2024-05-13"], 2, "is after"),
+        (&[], 78, "there is no lake at"),
+        (&["--against-api"], 78, "set KEFU_APPID"),
+    ];
+    for (arguments, code, message) in cases {
+        let output = verify(&world, arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(message), "{arguments:?}: {output:?}");
+        assert!(!world.lake_folder().exists());
+    }
+    let world = good_lake();
+    let output = verify(&world, &["--timezone", "UTC"]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("keep --timezone Asia/Shanghai"));
+}
+
+#[test]
+fn findings_are_a_table_for_people() {
+    let world = good_lake();
+    fs_err::write(world.path("messages", DAYS[2]).with_file_name(".DS_Store"), "").unwrap();
+    fs_err::remove_file(world.path("worker_hourly", DAYS[0])).unwrap();
+    rewrite(&world.path("sessions", DAYS[1]), Table::Sessions, |file| file.replace_numbers("turns", |_, turns| turns + 1));
+    let output = world.command(&["verify"]).output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    insta::assert_snapshot!(shown.replace(&world.lake_folder().display().to_string(), "data/lake"));
+}
+
+fn compare(world: &World, simulator: &Simulator, arguments: &[&str]) -> Output {
+    let arguments: Vec<&str> = ["verify", "--against-api"].iter().chain(arguments).copied().collect();
+    world.kefu(simulator, &arguments)
+}
+
+#[test]
+fn a_lake_that_has_what_the_api_gives_is_equal() {
+    let world = World::new();
+    run(&world, records(25_000), "2016-06-01", "2016-06-02");
+    let before = contents(&world);
+    let simulator = world.simulate(records(25_000), world.options(&[]));
+    let output = compare(&world, &simulator, &["--from", "2016-06-01", "--to", "2016-06-02", "--output", "json"]);
+    let compared = report(&output);
+    assert_eq!((output.status.code(), &compared["equal"]), (Some(0), &json!(true)), "{compared}");
+    assert_eq!((&compared["days"][0]["lake_records"], &compared["days"][0]["api_records"]), (&json!(25_000), &json!(25_000)));
+    assert!(contents(&world) == before);
+}
+
+#[test]
+fn what_was_added_or_is_gone_since_is_shown_and_the_lake_stays_as_it_is() {
+    let world = World::new();
+    // Three that are alike, of which one will be gone; one whose text will change; one that stays.
+    let alike = || record(MIDNIGHT, "[image]");
+    run(&world, recorded([alike(), alike(), alike(), record(MIDNIGHT + 1, "before"), record(MIDNIGHT + 2, "stays")]), DAY, DAY);
+    let before = contents(&world);
+    let simulator =
+        world.simulate(recorded([alike(), alike(), record(MIDNIGHT + 1, "after"), record(MIDNIGHT + 2, "stays")]), world.options(&[]));
+    let output = compare(&world, &simulator, &["--date", DAY, "--output", "json"]);
+    let compared = report(&output);
+    assert_eq!((output.status.code(), &compared["equal"]), (Some(3), &json!(false)));
+    let day = &compared["days"][0];
+    assert_eq!((&day["added"], &day["gone"]), (&json!(1), &json!(2)));
+    let of = |time: i64| json!({ "sent_at": time, "openid": "oC1", "worker": "A@acme", "opercode": 2003 });
+    assert_eq!((&day["added_records"], &day["gone_records"]), (&json!([of(MIDNIGHT + 1)]), &json!([of(MIDNIGHT), of(MIDNIGHT + 1)])));
+
+    let shown = |arguments: &[&str]| String::from_utf8(compare(&world, &simulator, arguments).stdout).unwrap();
+    let without = shown(&["--date", DAY]);
+    assert!(!without.contains("before") && !without.contains("after"), "{without}");
+    let with = shown(&["--from", DAY, "--to", "2016-06-02", "--with-text"]);
+    insta::assert_snapshot!(with.replace(&world.lake_folder().display().to_string(), "data/lake"));
+    assert!(contents(&world) == before);
+}
+
+#[test]
+fn an_api_that_cannot_be_asked_ends_the_comparison_with_its_own_code() {
+    let world = World::new();
+    run(&world, records(3), DAY, DAY);
+    let simulator = world.simulate(records(3), world.options(&["errcode:48001"]));
+    let output = compare(&world, &simulator, &["--date", DAY]);
+    assert_eq!(output.status.code(), Some(77));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("2016-06-01 was not compared"), "{output:?}");
+    let simulator = world.simulate(records(3), world.options(&[]));
+    assert_eq!(compare(&world, &simulator, &["--date", "2999-01-01"]).status.code(), Some(2));
+}
