@@ -286,10 +286,10 @@ fn stage_pages(job: &FetchJob, day: Day, span: Span, mut events: mpsc::Receiver<
                 while stretches.first_entry().is_some_and(|first| first.get().is_ended) {
                     stretches.pop_first();
                     // Now it is the next one's turn.
-                    if let Some(mut next) = stretches.first_entry() {
-                        if let Some(spill) = next.get_mut().records.take() {
-                            spill.replay(|records| staged.messages.append(records))?;
-                        }
+                    if let Some(mut next) = stretches.first_entry()
+                        && let Some(spill) = next.get_mut().records.take()
+                    {
+                        spill.replay(|records| staged.messages.append(records))?;
                     }
                 }
             }
