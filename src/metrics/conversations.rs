@@ -192,13 +192,21 @@ fn in_order_of_time<T: Copy + Sync>(ranges: &[&[T]], instant: impl Fn(&T) -> Uni
     for (range, rows) in ranges.iter().zip(0u64..) {
         order.extend(range.iter().zip(0u64..).map(|(row, place)| ((instant(row) - first) as u64) << 44 | rows << 32 | place));
     }
-    order.par_sort_unstable();
+    // Only a large day is sorted by several threads: a thread that waits for others begins another day meanwhile, and so on.
+    if order.len() < ROWS_SIDE_BY_SIDE {
+        order.sort_unstable()
+    } else {
+        order.par_sort_unstable()
+    }
     let row = |key: u64| ranges.get((key >> 32 & 0xFFF) as usize)?.get((key & 0xFFFF_FFFF) as usize).copied();
     order.into_iter().filter_map(row).collect()
 }
 
 /// Ranges of customers for each thread, so that no thread is left with the longest alone.
 const RANGES_PER_THREAD: usize = 4;
+
+/// Rows of a day that are worth several threads.
+const ROWS_SIDE_BY_SIDE: usize = 100_000;
 
 /// Ranges at most: their numbers have 12 bits (see [`in_order_of_time`]).
 const RANGES_MAX: usize = 1 << 12;

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! [`History`] puts the messages of each customer in order. [`conversations`] goes through them once, in the words of the definitions, and says what each
-//! message is and what they make together. What is counted for workers, hours and days is left to polars: [`activity`] and the modules of the three tables
-//! are functions from lazy frame to lazy frame. Nothing here does I/O. Inside this stage an instant is an int64 of unix seconds, a local day
+//! message is and what they make together. What is counted for workers, hours and days is left to polars: [`activity`] makes frames of it, and the modules of
+//! the three tables group and join them. Nothing here does I/O. Inside this stage an instant is an int64 of unix seconds, a local day
 //! its number, and an openid or a worker a number that ascends with its name.
 //!
 //! The definitions are in the README of kefu, under "Definitions".
@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 
 use arrow::array::RecordBatch;
 use hashbrown::HashMap;
-use polars::prelude::{DataFrame, IntoLazy, col, lit};
+use polars::prelude::DataFrame;
 use rayon::prelude::*;
 
 use activity::{Activity, Scope};
@@ -196,12 +196,13 @@ fn partitions(group: Group, history: &History, account: &str, parameters: &Param
         || worker_daily::worker_daily(&activity, Scope::Worker, has_schedule),
         || rayon::join(|| worker_hourly::worker_hourly(&activity), || account_daily::account_daily(&activity, &found, has_schedule)),
     );
-    let (workers, hours, accounts) = (workers?, hours?, accounts?);
+    // Cut into days here: polars' threads are others than these, and one that waits for polars begins another day within the one that it is at.
+    let cut = |frame: &DataFrame| by_day(frame, found.iter().map(|(day, _)| *day));
+    let (workers, hours, accounts) = (cut(&workers?)?, cut(&hours?)?, cut(&accounts?)?);
     drop(activity);
     let publish_day = |(target, (day, found)): (Target, (i32, Findings))| -> Result<(Target, Partitions), MetricsError> {
-        let statistics = |table: Table, frame: &DataFrame| {
-            let of_day = frame.clone().lazy().filter(col("day").eq(lit(day))).collect()?;
-            publish::statistics(&of_day, &table.schema(), history, account)
+        let statistics = |table: Table, days: &HashMap<i32, DataFrame>| {
+            publish::statistics(&days.get(&day).cloned().unwrap_or_default(), &table.schema(), history, account)
         };
         // The turns of a day can be many: gone as soon as they are no longer needed.
         let Findings { turns, sessions, .. } = found;
@@ -219,6 +220,18 @@ fn partitions(group: Group, history: &History, account: &str, parameters: &Param
     targets.into_iter().zip(found).collect::<Vec<_>>().into_par_iter().map(publish_day).collect()
 }
 
+/// The rows of each day of a frame in which those of a `day` follow each other.
+fn by_day(frame: &DataFrame, days: impl Iterator<Item = i32>) -> Result<HashMap<i32, DataFrame>, MetricsError> {
+    let mut days: HashMap<i32, DataFrame> = days.map(|day| (day, frame.slice(0, 0))).collect();
+    let mut start = 0;
+    let numbers: Vec<i32> = frame.column("day")?.as_materialized_series().i32()?.into_no_null_iter().collect();
+    for rows in numbers.chunk_by(|one, other| one == other) {
+        days.extend(rows.first().map(|day| (*day, frame.slice(start as i64, rows.len()))));
+        start += rows.len();
+    }
+    Ok(days)
+}
+
 /// The numbers of `worker_daily` for all `targets` together: one row per worker, distinct customers and percentiles over the whole period.
 ///
 /// # Errors
@@ -234,4 +247,42 @@ pub fn period(
     let found: Vec<(i32, Findings)> = groups.flatten().map(|(target, found)| (target.day.number(), found)).collect();
     let workers = worker_daily::worker_daily(&Activity::of(&found, history)?, Scope::Period, parameters.business_hours.is_some())?;
     publish::statistics(&workers, &Table::WorkerDaily.schema(), history, account)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, DictionaryArray, Int32Array, TimestampMicrosecondArray};
+    use arrow::datatypes::Int32Type;
+
+    use super::*;
+
+    /// A thread that waits for another begins something else meanwhile: that must not go as deep as there are days.
+    #[test]
+    fn as_many_days_as_there_are_fit_on_the_stack() {
+        const DAYS: i64 = 6_000;
+        let zone = Zone::named("Asia/Shanghai").unwrap();
+        let parameters = Parameters::in_zone(zone.name());
+        let first: Day = "2005-01-01".parse().unwrap();
+        let days: Vec<Day> = (0..DAYS).map(|day| first.plus(day)).collect();
+        let mut history = HistoryBuilder::new(&zone, &parameters);
+        for day in &days {
+            let names = |name: &str| Arc::new([name, name].into_iter().collect::<DictionaryArray<Int32Type>>()) as ArrayRef;
+            let asked_at = zone.bounds(*day).start * 1_000_000;
+            let sent_at = TimestampMicrosecondArray::from(vec![asked_at, asked_at + 40_000_000]);
+            let columns = [
+                ("openid", names("oC1")),
+                ("worker", names("A")),
+                ("opercode", Arc::new(Int32Array::from(vec![2003, 2002])) as ArrayRef),
+                ("sent_at", Arc::new(sent_at) as ArrayRef),
+            ];
+            history.append(*day, &RecordBatch::try_from_iter(columns).unwrap()).unwrap();
+        }
+        let target = |day: &Day| Target { day: *day, bounds: zone.bounds(*day), horizon: zone.bounds(day.plus(3)).end, is_final: true };
+        let targets: Vec<Target> = days.iter().map(target).collect();
+        let computed = compute(&history.finish().unwrap(), "acme", &zone, &targets, &parameters).unwrap();
+        assert_eq!(computed.len() as i64, DAYS);
+        assert!(computed.values().all(|partitions| partitions[&Table::ResponsePairs].num_rows() == 1));
+    }
 }

@@ -45,7 +45,7 @@ pub(super) fn response_pairs(turns: &[Turn], history: &History, account: &str) -
             other => Err(MetricsError::Unexpected(format!("no column {other} of response pairs"))),
         }
     };
-    batch(&Table::ResponsePairs.schema(), column)
+    batch(turns.len(), &Table::ResponsePairs.schema(), column)
 }
 
 /// `sessions` of the sessions that began on a day.
@@ -75,7 +75,7 @@ pub(super) fn sessions(sessions: &[Session], history: &History, account: &str) -
             other => Err(MetricsError::Unexpected(format!("no column {other} of sessions"))),
         }
     };
-    batch(&Table::Sessions.schema(), column)
+    batch(sessions.len(), &Table::Sessions.schema(), column)
 }
 
 /// The columns of `schema`, taken from the frame's columns of the same names; `account` is the same in each row.
@@ -97,16 +97,24 @@ pub(super) fn statistics(frame: &DataFrame, schema: &SchemaRef, history: &Histor
             (_, other) => return Err(MetricsError::Unexpected(format!("a statistic {name} as {other}"))),
         })
     };
-    batch(schema, column)
+    batch(frame.height(), schema, column)
 }
 
 const MICROS: i64 = 1_000_000;
 
+/// With so many rows, columns are made side by side. With fewer it is the days that are, and threads that wait for columns would begin one day
+/// within the other, as deep as there are days.
+const ROWS_SIDE_BY_SIDE: usize = 100_000;
+
 fn batch(
+    rows: usize,
     schema: &SchemaRef,
     column: impl Fn(&Arc<Field>) -> Result<ArrayRef, MetricsError> + Send + Sync,
 ) -> Result<RecordBatch, MetricsError> {
-    let columns = schema.fields().par_iter().map(column).collect::<Result<Vec<_>, _>>()?;
+    let columns = match rows {
+        ROWS_SIDE_BY_SIDE.. => schema.fields().par_iter().map(column).collect::<Result<Vec<_>, _>>()?,
+        _ => schema.fields().iter().map(column).collect::<Result<Vec<_>, _>>()?,
+    };
     Ok(RecordBatch::try_new(schema.clone(), columns)?)
 }
 

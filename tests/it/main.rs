@@ -7,6 +7,7 @@
 mod chat;
 mod command_line;
 mod crashes;
+mod errors;
 mod faults;
 mod fetching;
 mod fuzzing;

@@ -1,0 +1,100 @@
+//! Every error and every hint, as somebody reads them at two in the morning: the snapshot is to be read by a person whenever it changes.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kefu::failure::{BugError, Classified, Failure};
+use kefu::fetch::ContractError;
+use kefu::lake::LakeError;
+use kefu::settings::{Flags, Settings, SettingsError};
+use kefu::wechat::{ApiError, CallError};
+
+fn shown(failure: &Failure) -> String {
+    let hint = failure.hint.as_ref().map_or_else(String::new, |hint| format!("\n    {hint}"));
+    format!("{:3} {}{hint}", failure.class.exit_code(), failure.causes().join(": "))
+}
+
+fn of(errors: impl IntoIterator<Item = impl Classified>) -> String {
+    errors.into_iter().map(|error| shown(&error.into())).collect::<Vec<_>>().join("\n")
+}
+
+/// Every code that WeChat is known to answer with, on a call and on a call for a token.
+#[test]
+fn what_wechat_answers() {
+    let codes = [
+        -1, 40001, 40002, 40013, 40014, 40066, 40125, 40164, 40243, 41001, 41002, 41004, 42001, 43002, 44002, 45009, 45011, 47001, 48001,
+        48004, 50001, 50002, 61004, 61007, 65400, 65416, 65417, 89503, 12345,
+    ];
+    let message = |code| match code {
+        40164 => "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist rid: 66433a5f".to_owned(),
+        _ => "words of WeChat's rid: 66433a5f".to_owned(),
+    };
+    let errors = |on_token_endpoint| codes.map(|code| CallError::from(ApiError { code, message: message(code), on_token_endpoint }));
+    insta::assert_snapshot!("errors_of_wechat", format!("{}\n\nfor a token:\n{}", of(errors(false)), of(errors(true))));
+}
+
+#[test]
+fn what_the_way_there_does() {
+    let given = ApiError { code: 42001, message: "access_token expired rid: 66433a5f".into(), on_token_endpoint: false };
+    let errors = [
+        CallError::Transport("no connection (Connection refused)".into()),
+        CallError::Transport("the call timed out".into()),
+        CallError::Status { status: 503, retry_after: Some(Duration::from_secs(600)) },
+        CallError::Status { status: 404, retry_after: None },
+        CallError::Status { status: 302, retry_after: None },
+        CallError::Status { status: 407, retry_after: None },
+        CallError::Unreadable("no JSON (syntax error at line 1 column 1)".into()),
+        CallError::GivenToken(given),
+    ];
+    let broken = [
+        ContractError::StuckCursor { asked: 20_165_258, returned: 20_165_258 },
+        ContractError::NumberDiffers { number: 3, records: 2 },
+        ContractError::TooManyRecords { asked: 10_000, records: 10_001 },
+        ContractError::TooManyRejects { rejects: 400, records: 500, reason: "missing field `time`".into() },
+        ContractError::AllMisplaced { records: 12 },
+        ContractError::Vanished { records: 1_500 },
+    ];
+    insta::assert_snapshot!("errors_of_the_way", format!("{}\n{}", of(errors), of(broken)));
+}
+
+#[test]
+fn what_the_lake_does() {
+    let path = || PathBuf::from("data/lake/messages/date=2016-06-01/acme.parquet");
+    let refused =
+        |kind: io::ErrorKind, what: &str| LakeError::from(io::Error::new(kind, format!("failed to create file `data/lake`: {what}")));
+    let errors = [
+        refused(io::ErrorKind::StorageFull, "No space left on device"),
+        refused(io::ErrorKind::PermissionDenied, "Permission denied"),
+        refused(io::ErrorKind::ReadOnlyFilesystem, "Read-only file system"),
+        refused(io::ErrorKind::NotFound, "No such file or directory"),
+        LakeError::Damaged { path: path(), reason: "its footer lacks the counts".into() },
+        LakeError::Occupied { holder: "process 4711".into() },
+        LakeError::Absent { root: "data/lake".into() },
+        LakeError::OtherZone { lake: "Asia/Shanghai".into(), asked: "UTC".into() },
+    ];
+    insta::assert_snapshot!("errors_of_the_lake", format!("{}\n{}", of(errors), of([BugError("the calls have ended too soon".into())])));
+}
+
+#[test]
+fn what_the_settings_do() {
+    let resolve = |variables: &[(&str, &str)]| -> Result<Settings, SettingsError> {
+        Settings::resolve(&Flags::default(), &|name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
+    };
+    let credential = |variables: &[(&str, &str)]| resolve(variables).unwrap().credential().unwrap_err();
+    let wrong = |variables: &[(&str, &str)]| resolve(variables).map(|_| ()).unwrap_err();
+    let errors = [
+        resolve(&[]).unwrap().account().unwrap_err(),
+        credential(&[]),
+        credential(&[("KEFU_APPID", "wx1")]),
+        wrong(&[("KEFU_TIMEZONE", "Nowhere/Land")]),
+        wrong(&[("KEFU_BASE_URL", "http://example.com")]),
+        wrong(&[("KEFU_LOOKBACK", "0")]),
+        wrong(&[("KEFU_CONCURRENCY", "many")]),
+        wrong(&[("KEFU_CONFIG", "nowhere.toml")]),
+        wrong(&[("KEFU_ACCOUNT", "../../x")]),
+    ];
+    insta::assert_snapshot!("errors_of_the_settings", of(errors));
+}
