@@ -124,6 +124,9 @@ impl Classified for LakeError {
                 std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
                     Some("give this user write access to the lake, or choose another one with --lake".into())
                 }
+                std::io::ErrorKind::NotFound => {
+                    Some("something has taken a folder of the lake away while kefu was at work; run again, which makes it anew".into())
+                }
                 _ => None,
             },
             Self::Parquet { .. } => Some("check that the disk has space and is healthy, then run again".into()),
