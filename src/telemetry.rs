@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing_subscriber::filter::LevelFilter;
@@ -44,6 +45,7 @@ pub fn begin_logging(format: LogFormat, level: LogLevel) {
     let own = tracing_subscriber::filter::Targets::new().with_target("kefu", level);
     let lines = tracing_subscriber::fmt::layer().with_writer(Stderr).with_ansi(io::stderr().is_terminal());
     let registry = tracing_subscriber::registry();
+    IS_JSON.store(format == LogFormat::Json, Ordering::Relaxed);
     // Fails when logging has begun before, as it has in the second test of a process.
     let _ = match format {
         LogFormat::Text => registry.with(lines.with_target(false).with_filter(own)).try_init(),
@@ -100,8 +102,15 @@ pub fn print_result(text: &str) -> Result<(), OutputError> {
     }
 }
 
+/// Whether stderr is read by machines: then everything on it is an event.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+
 /// Writes a note for people to stderr.
 pub fn print_note(text: &str) {
+    if IS_JSON.load(Ordering::Relaxed) {
+        tracing::warn!(target: "kefu", event = "note", text);
+        return;
+    }
     BARS.suspend(|| {
         let _ = writeln!(io::stderr(), "{text}");
     });
@@ -109,6 +118,11 @@ pub fn print_note(text: &str) {
 
 /// Shows a failure: what happened, why, and what to do.
 pub fn print_failure(failure: &Failure) {
+    if IS_JSON.load(Ordering::Relaxed) {
+        let (exit_code, hint) = (failure.class.exit_code(), failure.hint.as_deref().unwrap_or_default());
+        tracing::error!(target: "kefu", event = "failed", exit_code, reason = %failure, hint);
+        return;
+    }
     let mut causes = failure.causes().into_iter();
     let mut text = format!("error: {}", causes.next().unwrap_or_default());
     for cause in causes {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::days::in_words;
 use crate::calendar::{Clock, Day, Zone};
 use crate::cli::{GlobalArgs, OutputFormat, PruneArgs};
-use crate::failure::{Class, Failure};
+use crate::failure::{Class, Failure, UsageError};
 use crate::lake::{Lake, LakeError, PartitionFile, Table};
 use crate::settings::{self, Settings};
 use crate::signals;
@@ -37,6 +37,11 @@ struct PrunedTable {
 
 pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Class>, Failure> {
     let settings = Settings::resolve(&global.flags(), &settings::environment)?;
+    if !global.account.is_empty() {
+        let message = "prune deletes the days of every account".to_owned();
+        return Err(UsageError { message, advice: Some("leave --account out, if that is what you want".into()) }.into());
+    }
+    let before = first_kept(args, &settings.zone.value, &Clock::System)?;
     let lake = Lake::at(&settings.lake.value);
     lake.require_folder()?;
     // Nothing is made or locked when nothing is deleted.
@@ -44,7 +49,6 @@ pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Cl
     // What was deleted is deleted; the next run deletes the rest.
     let _at_the_end = lock.as_ref().map(|_| signals::on_leaving(|_| ()));
     lake.require_zone(settings.zone.value.name())?;
-    let before = first_kept(args, &settings.zone.value, &Clock::System);
     let tables: BTreeSet<Table> = args.tables.iter().copied().collect();
     let pruning = Pruning {
         command: "prune",
@@ -64,12 +68,18 @@ pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Cl
     Ok(None)
 }
 
-/// The first day that is kept.
-fn first_kept(args: &PruneArgs, zone: &Zone, clock: &Clock) -> Day {
+/// The first day that is kept: none that is still to come, because what was pruned is not fetched again.
+fn first_kept(args: &PruneArgs, zone: &Zone, clock: &Clock) -> Result<Day, UsageError> {
     let today = zone.day_of(clock.now().unix_timestamp());
     // Of the two, the command line has exactly one.
     let by_count = args.keep_days.map(|days| today.plus(-i64::from(days)));
-    args.before.or(by_count).unwrap_or(today)
+    match args.before.or(by_count).unwrap_or(today) {
+        before if before > today => Err(UsageError {
+            message: format!("--before {before} is a day to come, and days before it would never be fetched"),
+            advice: Some(format!("--before {today} deletes all days up to yesterday")),
+        }),
+        before => Ok(before),
+    }
 }
 
 /// The days of messages of which no metric was computed, or not yet.
@@ -136,6 +146,6 @@ mod tests {
         // 2024-05-13 01:00 in Shanghai, still the 12th in Greenwich.
         let clock = Clock::starting_at(1_715_533_200);
         let args = PruneArgs { before: None, keep_days: Some(3), tables: Vec::new(), yes: false };
-        assert_eq!(first_kept(&args, &zone, &clock).to_string(), "2024-05-10");
+        assert_eq!(first_kept(&args, &zone, &clock).unwrap().to_string(), "2024-05-10");
     }
 }

@@ -15,7 +15,7 @@ use crate::lake::{Lake, Table};
 use crate::operations::History;
 use crate::pipeline::{FetchJob, MetricsJob, fetch_days, refresh_metrics};
 use crate::settings::{self, Flags, Settings};
-use crate::telemetry::Progress;
+use crate::telemetry::{self, Progress};
 
 /// How much of the nightly job to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,15 @@ fn run(settings: &Settings, wanted: Wanted, half: Half, lake: &Lake, history: &H
     let refreshed: BTreeSet<Day> = there.iter().copied().filter(|day| wanted.range.contains(*day) && is_refreshed(day)).collect();
     // What was pruned comes back only when it is named.
     let pruned = lake.pruned()?;
-    let days = wanted.range.days().filter(|day| wanted.is_named || !pruned.includes(Table::Messages, *day));
+    let stays_away = |day: &Day| !wanted.is_named && pruned.includes(Table::Messages, *day) && !there.contains(day);
+    let absent: Vec<Day> = wanted.range.days().filter(stays_away).collect();
+    if !absent.is_empty() {
+        telemetry::print_note(&format!(
+            "not fetched, because they were pruned: {}; name days to fetch them again",
+            days::in_words(&absent)
+        ));
+    }
+    let days = wanted.range.days().filter(|day| !stays_away(day));
     let (skipped, days): (Vec<Day>, Vec<Day>) = days.partition(|day| there.contains(day) && !refreshed.contains(day));
     // Whether a refreshed day will be replaced is not known yet.
     let replaced = days.iter().copied().filter(|day| !refreshed.contains(day)).collect();

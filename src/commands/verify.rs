@@ -1,6 +1,7 @@
 //! `kefu verify`
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -118,13 +119,22 @@ fn against_api(global: &GlobalArgs, args: &VerifyArgs, settings: Settings) -> Re
     let range = days::to_fetch(&args.days, settings.lookback.value, &zone, &clock)?;
     let account = settings.account()?;
     let credential = settings.credential()?;
-    let source = Arc::new(Source::connect(&settings.base_url.value, credential, clock)?);
+    let source = Source::connect(&settings.base_url.value, credential, clock)?.with_privacy(settings.privacy()?);
     let lake = Lake::at(&settings.lake.value);
     lake.require_folder()?;
     let _lock = lake.hold_for_reading()?;
     lake.require_zone(zone.name())?;
+    // Names under another key, or none, would all differ, and the originals would be shown.
+    lake.require_privacy(&account, &source.privacy().to_string(), &BTreeSet::new())?;
     let days: Vec<Day> = range.days().collect();
-    let job = FetchJob { source, lake, account, zone, concurrency: settings.concurrency.value.into(), refreshed: Default::default() };
+    let job = FetchJob {
+        source: Arc::new(source),
+        lake,
+        account,
+        zone,
+        concurrency: settings.concurrency.value.into(),
+        refreshed: Default::default(),
+    };
     let mut compared = wait_for(compare_days(&job, &days, &Progress::begin("compare", days.len())))?;
     if !args.with_text {
         let records = compared.iter_mut().flat_map(|day| day.added_records.iter_mut().chain(&mut day.gone_records));

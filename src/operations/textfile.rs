@@ -71,7 +71,8 @@ pub fn write_textfile(path: &Path, records: &[RunRecord], now: OffsetDateTime) -
         registry.register(Box::new(gauge.clone()))?;
         Ok(gauge)
     };
-    let is_known = |account: &str| records.iter().any(|record| record.account == account);
+    // A run that came to no account is forgotten with the next one.
+    let is_known = |account: &str| account.is_empty() || records.iter().any(|record| record.account == account);
     let of_others = |name: &str, labels: &[&str], gauge: &GaugeVec| {
         for (values, figure) in
             before.of(name, labels).into_iter().filter(|(values, _)| !values.first().is_some_and(|account| is_known(account)))

@@ -211,13 +211,13 @@ pub(super) fn read_inputs(job: &MetricsJob) -> Result<Inputs, LakeError> {
 }
 
 impl Inputs {
-    fn was_pruned(&self, day: Day) -> bool {
+    pub(super) fn was_pruned(&self, day: Day) -> bool {
         self.pruned.includes(Table::Messages, day) && !self.fetched.contains(&day)
     }
 
     /// Whether a day's metric partition was made of messages that have been pruned since, while those of the day itself are as they were: had they
     /// been fetched again with others, or with other names for the customers, it would no longer be about them.
-    fn lack_some_of(&self, partition: &Footer, day: Day) -> bool {
+    pub(super) fn lack_some_of(&self, partition: &Footer, day: Day) -> bool {
         let made_of = partition.get("inputs").and_then(|inputs| serde_json::from_str::<BTreeMap<Day, ContentHash>>(inputs).ok());
         made_of.is_some_and(|made_of| {
             made_of.get(&day) == self.days.get(&day).map(|input| &input.content_hash) && made_of.into_keys().any(|day| self.was_pruned(day))

@@ -40,6 +40,7 @@ impl Settings {
             Listed::of("concurrency", &self.concurrency),
         ];
         listed.extend(self.metrics_listed.iter().cloned());
+        listed.extend(self.openid_key.as_ref().map(|key| Listed::new("privacy.openid", key.in_words(), &key.origin)));
         for identity in &self.identities {
             let name = identity.name().ok().map(|name| name.to_string()).filter(|_| self.identities.len() > 1);
             let own = [
@@ -55,7 +56,8 @@ impl Settings {
 
     /// The files that hold a secret: those that only do, and a settings file in which one is written.
     pub fn secret_files(&self) -> Vec<PathBuf> {
-        let secrets = self.identities.iter().flat_map(|identity| [&identity.secret, &identity.access_token]).flatten();
+        let of_accounts = self.identities.iter().flat_map(|identity| [&identity.secret, &identity.access_token]).flatten();
+        let secrets = of_accounts.chain(&self.openid_key);
         let mut files: Vec<PathBuf> = secrets
             .filter_map(|secret| match (&secret.value, &secret.origin) {
                 (SecretSource::File(path), _) | (SecretSource::Value(_), Origin::File { path, .. }) => Some(path.clone()),

@@ -149,6 +149,10 @@ impl Settings {
                     .text(("--lake", None), "KEFU_LAKE", ("lake", &file.values.lake))
                     .map(|text| text.try_map(|path| if path.is_empty() { Err("it is empty".to_owned()) } else { Ok(PathBuf::from(path)) }))
                     .transpose()?
+                    .map(|lake| match &lake.origin {
+                        Origin::File { .. } => Setting { value: sources.folder().join(&lake.value), origin: lake.origin },
+                        _ => lake,
+                    })
                     .unwrap_or_else(|| Setting { value: PathBuf::from("data/lake"), origin: Origin::Default }),
             },
             base_url: sources

@@ -214,6 +214,20 @@ fn a_lake_is_not_continued_with_other_privacy_settings_unless_its_days_are_fetch
 }
 
 #[test]
+fn what_is_compared_with_wechat_is_pseudonymous_too() {
+    let world = World::new();
+    let simulator = world.simulate(generated(), world.options(&[]));
+    settings(&world, HASHED);
+    succeeds(&world, &simulator, &["run", "--date", "2024-05-13"]);
+    succeeds(&world, &simulator, &["verify", "--against-api", "--with-text", "--date", "2024-05-13"]);
+    succeeds(&world, &simulator, &["doctor"]);
+    // Without the key, originals would be shown as added.
+    settings(&world, "");
+    is_refused(&world, &simulator, &["verify", "--against-api", "--date", "2024-05-13"], "other privacy settings");
+    is_refused(&world, &simulator, &["doctor"], "");
+}
+
+#[test]
 fn the_key_may_come_from_the_environment_and_must_be_one() {
     let world = World::new();
     let simulator = world.simulate(records(3), world.options(&[]));

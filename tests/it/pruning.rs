@@ -247,6 +247,28 @@ fn every_account_is_pruned_and_what_is_no_partition_stays() {
 }
 
 #[test]
+fn a_prune_of_one_account_or_of_days_to_come_is_refused() {
+    let days = TwelveDays::new();
+    let before = days.files();
+    for arguments in
+        [["prune", "--account", "acme", "--before", "2024-05-06", "--yes"].as_slice(), &["prune", "--before", "2999-01-01", "--yes"]]
+    {
+        let output = days.world.kefu(&days.simulator, arguments);
+        assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert!(days.files() == before);
+}
+
+#[test]
+fn what_was_pruned_on_purpose_is_no_finding() {
+    let days = TwelveDays::new();
+    days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);
+    let verified = days.kefu(&["verify"]);
+    let kinds: Vec<&str> = verified["findings"].as_array().unwrap().iter().map(|finding| finding["kind"].as_str().unwrap()).collect();
+    assert!(!kinds.contains(&"left_over") && !kinds.contains(&"stale"), "{kinds:?}");
+}
+
+#[test]
 fn what_to_prune_must_be_said() {
     let world = World::new();
     for (arguments, code, message) in [

@@ -1,11 +1,12 @@
 //! What can be looked at without the network.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::Check;
 use crate::calendar::{Clock, DayRange, Zone};
-use crate::failure::{Class, Classified};
+use crate::failure::{Class, Classified, Failure};
 use crate::lake::{Account, Lake, LakeError, Table};
 use crate::settings::Settings;
 
@@ -54,6 +55,18 @@ pub(super) fn secrets(settings: &Settings) -> Check {
         None if files.is_empty() => Check::ok("secrets", "in no file"),
         None => Check::ok("secrets", "in files that not everybody can read"),
     }
+}
+
+/// Whether personal data is treated as it was in the days that are there.
+pub(super) fn privacy(settings: &Settings, lake: &Lake) -> Check {
+    let found = || -> Result<Check, Failure> {
+        let privacy = settings.privacy()?.to_string();
+        for settings in settings.each_account() {
+            lake.require_privacy(&settings.account()?, &privacy, &BTreeSet::new())?;
+        }
+        Ok(Check::ok("privacy", privacy))
+    };
+    Check::of("privacy", found())
 }
 
 pub(super) fn disk(lake: &Lake) -> Check {

@@ -91,6 +91,7 @@ fn examine(settings: &Settings) -> Result<Vec<Check>, Failure> {
     let clock = Clock::System;
     let mut checks = vec![
         local::secrets(settings),
+        local::privacy(settings, &lake),
         local::time_zone(&lake, &settings.zone.value, &clock),
         local::disk(&lake),
         local::lake(&lake),
