@@ -4,7 +4,7 @@
 use polars::prelude::*;
 
 use super::activity::{Activity, KEYS, Scope, complete, parts};
-use super::conversations::{Findings, SessionOutcome};
+use super::findings::{Findings, SessionOutcome};
 use super::statistics::{counted, join_all};
 
 const SESSIONS: [(&str, SessionOutcome); 5] = [

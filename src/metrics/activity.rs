@@ -4,7 +4,7 @@ use polars::prelude::*;
 
 use super::History;
 use super::concurrency;
-use super::conversations::{Findings, Hour, Outcome};
+use super::findings::{Findings, Hour, Outcome};
 use super::statistics::{count, counted, is, mean, percentile, whole_statistics};
 
 /// Thresholds, in seconds, of the columns `answered_within_…s`.

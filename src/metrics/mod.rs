@@ -18,6 +18,7 @@ mod activity;
 mod business_hours;
 mod concurrency;
 mod conversations;
+mod findings;
 mod history;
 mod names;
 mod parameters;
@@ -35,7 +36,7 @@ use rayon::prelude::*;
 
 use activity::{Activity, Scope};
 pub use business_hours::{BusinessHours, Shift};
-use conversations::Findings;
+use findings::Findings;
 pub use history::{History, HistoryBuilder, Part, columns};
 pub use parameters::{AutoReply, Parameters, Pattern};
 

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field, SchemaRef};
 use polars::prelude::{DataFrame, DataType as PolarsType};
 use rayon::prelude::*;
 
-use super::conversations::{Outcome, Session, SessionOutcome, Turn};
+use super::findings::{Outcome, Session, SessionOutcome, Turn};
 use super::{History, MetricsError};
 use crate::calendar::UnixSeconds;
 use crate::lake::Table;

@@ -2,11 +2,11 @@
 //! their recorded inputs give.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::finding::{Finding, Kind, Severity};
 use super::refresh::{MetricsJob, chunks, expected_footer, read_history, read_inputs, targets, view};
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::Failure;
@@ -33,113 +33,6 @@ pub struct Verification {
     pub recomputed: usize,
     /// In order of their kinds.
     pub findings: Vec<Finding>,
-}
-
-/// Something that is not as promised, or worth knowing.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Finding {
-    pub severity: Severity,
-    pub kind: Kind,
-    pub path: PathBuf,
-    pub what: String,
-    pub advice: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// A promise is not kept.
-    Broken,
-    Note,
-}
-
-/// What a finding is about. The names are part of kefu's contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// Something below a table's folder that is no partition.
-    Foreign,
-    /// A file that is no Parquet, or whose rows cannot be decoded.
-    Unreadable,
-    /// A file with other columns than its table's.
-    Schema,
-    /// A file that says it belongs elsewhere.
-    Misplaced,
-    /// A footer that lacks something, or says something wrong.
-    Footer,
-    /// Rows other than those that were written.
-    ContentHash,
-    /// Counts in a footer that are not those of the rows.
-    Counts,
-    /// Rows of another account.
-    Account,
-    /// Rows that do not ascend.
-    Order,
-    /// Rows that are not numbered 0, 1, 2 …
-    Seq,
-    /// Rows outside their local day.
-    Day,
-    /// A file that is compressed, cut or indexed in another way than the lake's.
-    Encoding,
-    /// Rejects that are missing, or too many, by the count of the messages.
-    Rejects,
-    /// Metrics that count other messages than there are.
-    Totals,
-    /// Metrics other than those that their inputs give.
-    Values,
-    /// Metrics of other messages or parameters than those of now.
-    Stale,
-    MissingMetrics,
-    /// Metrics of a day whose messages are gone.
-    LeftOver,
-    MissingDays,
-    /// What a run that was killed has left in staging.
-    Staging,
-}
-
-impl Kind {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Foreign => "foreign",
-            Self::Unreadable => "unreadable",
-            Self::Schema => "schema",
-            Self::Misplaced => "misplaced",
-            Self::Footer => "footer",
-            Self::ContentHash => "content_hash",
-            Self::Counts => "counts",
-            Self::Account => "account",
-            Self::Order => "order",
-            Self::Seq => "seq",
-            Self::Day => "day",
-            Self::Encoding => "encoding",
-            Self::Rejects => "rejects",
-            Self::Totals => "totals",
-            Self::Values => "values",
-            Self::Stale => "stale",
-            Self::MissingMetrics => "missing_metrics",
-            Self::LeftOver => "left_over",
-            Self::MissingDays => "missing_days",
-            Self::Staging => "staging",
-        }
-    }
-
-    fn severity(self) -> Severity {
-        match self {
-            Self::Stale | Self::MissingMetrics | Self::LeftOver | Self::MissingDays | Self::Staging => Severity::Note,
-            _ => Severity::Broken,
-        }
-    }
-}
-
-impl Serialize for Kind {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
-
-impl Finding {
-    fn new(kind: Kind, path: PathBuf, what: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { severity: kind.severity(), kind, path, what: what.into(), advice: advice.into() }
-    }
 }
 
 impl Verification {

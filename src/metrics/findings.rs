@@ -1,0 +1,160 @@
+//! What there is on a day: the rows that conversations make, and how those of all customers come together.
+
+use rayon::prelude::*;
+
+use crate::calendar::UnixSeconds;
+
+/// What became of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Outcome {
+    Answered,
+    Pending,
+    Unanswered,
+}
+
+/// What became of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum SessionOutcome {
+    Completed,
+    Missed,
+    Dropped,
+    Open,
+    Outreach,
+}
+
+/// A response pair: a turn and its reply. Durations are in seconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    pub asked_at: UnixSeconds,
+    pub customer: u32,
+    /// Who replied; with no reply, who received the last IN.
+    pub worker: u32,
+    pub first_worker: u32,
+    pub customer_messages: u32,
+    /// From the first IN to the last.
+    pub asking_seconds: u32,
+    pub response_seconds: Option<u32>,
+    pub own_response_seconds: Option<u32>,
+    pub business_seconds: Option<u32>,
+    /// The local hour asked.
+    pub hour: u8,
+    pub outcome: Outcome,
+    pub is_first: bool,
+    /// None without a schedule.
+    pub asked_in_hours: Option<bool>,
+}
+
+/// A session, of its messages until the third day after the first one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Session {
+    pub started_at: UnixSeconds,
+    pub ended_at: UnixSeconds,
+    pub customer: u32,
+    pub first_response_seconds: Option<u32>,
+    pub customer_messages: u32,
+    pub worker_messages: u32,
+    pub turns: u32,
+    pub answered: u32,
+    pub workers: u32,
+    pub by_customer: bool,
+    pub outcome: SessionOutcome,
+}
+
+/// A turn in which `worker` received an IN and another one is credited.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HandOff {
+    pub worker: u32,
+    /// Whether it is the first one of its turn: what the account counts.
+    pub is_first: bool,
+}
+
+/// A worker and a customer who wrote to each other on a day.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Visit {
+    pub worker: u32,
+    pub customer: u32,
+    /// Whether the worker received a message of the customer's.
+    pub received: bool,
+    /// Whether the worker sent one.
+    pub sent: bool,
+}
+
+/// A stretch of a day, `[start, end)`, that a worker spent with one customer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Segment {
+    pub worker: u32,
+    pub start: UnixSeconds,
+    pub end: UnixSeconds,
+}
+
+/// A worker's messages within a local hour. There may be several for the same hour.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hour {
+    pub hour: u8,
+    pub worker: u32,
+    pub received: i64,
+    pub replies: i64,
+    pub follow_ups: i64,
+    pub outreach: i64,
+    /// First and last message sent.
+    pub sent: Option<(UnixSeconds, UnixSeconds)>,
+}
+
+/// What the messages of a range of customers make on a day. Turns, sessions and visits come by customer; those of a customer in order of time.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    /// Those asked on the day.
+    pub turns: Vec<Turn>,
+    /// Of those turns.
+    pub hand_offs: Vec<HandOff>,
+    /// Those that began on the day.
+    pub sessions: Vec<Session>,
+    pub visits: Vec<Visit>,
+    pub segments: Vec<Segment>,
+    pub hours: Vec<Hour>,
+}
+
+impl Findings {
+    /// What is there for all customers on a day, from what is there for ranges of them, in order; turns by (`asked_at`, `openid`), sessions by (`started_at`,
+    /// `openid`).
+    pub(super) fn of_ranges(mut ranges: Vec<Self>) -> Self {
+        let turns = in_order_of_time(&ranges.iter().map(|range| range.turns.as_slice()).collect::<Vec<_>>(), |turn| turn.asked_at);
+        ranges.iter_mut().for_each(|range| range.turns = Vec::new());
+        let sessions =
+            in_order_of_time(&ranges.iter().map(|range| range.sessions.as_slice()).collect::<Vec<_>>(), |session| session.started_at);
+        let mut all = Self { turns, sessions, ..Self::default() };
+        for mut range in ranges {
+            all.hand_offs.append(&mut range.hand_offs);
+            all.visits.append(&mut range.visits);
+            all.segments.append(&mut range.segments);
+            all.hours.append(&mut range.hours);
+        }
+        all
+    }
+}
+
+/// Rows of a day that are worth several threads.
+const ROWS_SIDE_BY_SIDE: usize = 100_000;
+
+/// Ranges at most: their numbers have 12 bits (see [`in_order_of_time`]).
+pub(super) const RANGES_MAX: usize = 1 << 12;
+
+/// The rows of all ranges by instant; those of the same one stay in their order.
+fn in_order_of_time<T: Copy + Sync>(ranges: &[&[T]], instant: impl Fn(&T) -> UnixSeconds) -> Vec<T> {
+    // The second, the range and the place there fit into one number: quick to sort, and no two are equal.
+    let first = ranges.iter().copied().flatten().map(&instant).min().unwrap_or_default();
+    let mut order = Vec::with_capacity(ranges.iter().map(|range| range.len()).sum());
+    for (range, rows) in ranges.iter().zip(0u64..) {
+        order.extend(range.iter().zip(0u64..).map(|(row, place)| ((instant(row) - first) as u64) << 44 | rows << 32 | place));
+    }
+    // Only a large day is sorted by several threads: a thread that waits for others begins another day meanwhile, and so on.
+    if order.len() < ROWS_SIDE_BY_SIDE {
+        order.sort_unstable()
+    } else {
+        order.par_sort_unstable()
+    }
+    let row = |key: u64| ranges.get((key >> 32 & 0xFFF) as usize)?.get((key & 0xFFFF_FFFF) as usize).copied();
+    order.into_iter().filter_map(row).collect()
+}
