@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::ROWS_SIDE_BY_SIDE;
 use crate::calendar::UnixSeconds;
 
 /// What became of a turn.
@@ -135,9 +136,6 @@ impl Findings {
     }
 }
 
-/// Rows of a day that are worth several threads.
-const ROWS_SIDE_BY_SIDE: usize = 100_000;
-
 /// Ranges at most: their numbers have 12 bits (see [`in_order_of_time`]).
 pub(super) const RANGES_MAX: usize = 1 << 12;
 
@@ -149,7 +147,6 @@ fn in_order_of_time<T: Copy + Sync>(ranges: &[&[T]], instant: impl Fn(&T) -> Uni
     for (range, rows) in ranges.iter().zip(0u64..) {
         order.extend(range.iter().zip(0u64..).map(|(row, place)| ((instant(row) - first) as u64) << 44 | rows << 32 | place));
     }
-    // Only a large day is sorted by several threads: a thread that waits for others begins another day meanwhile, and so on.
     if order.len() < ROWS_SIDE_BY_SIDE {
         order.sort_unstable()
     } else {

@@ -144,6 +144,10 @@ pub fn compute_in_groups<E: From<MetricsError>>(
 
 const DAY_SECONDS: i64 = 86_400;
 
+/// With so many rows of a day, several threads work on it. With fewer it is the days that are done side by side, and a thread that waited for others
+/// would begin another day within the one that it is at, as deep as there are days.
+const ROWS_SIDE_BY_SIDE: usize = 100_000;
+
 /// Turns of the days that are summed up and written together, unless a single day has more.
 const TURNS_AT_ONCE: usize = 400_000;
 

@@ -11,7 +11,7 @@ use polars::prelude::{DataFrame, DataType as PolarsType};
 use rayon::prelude::*;
 
 use super::findings::{Outcome, Session, SessionOutcome, Turn};
-use super::{History, MetricsError};
+use super::{History, MetricsError, ROWS_SIDE_BY_SIDE};
 use crate::calendar::UnixSeconds;
 use crate::lake::Table;
 
@@ -101,10 +101,6 @@ pub(super) fn statistics(frame: &DataFrame, schema: &SchemaRef, history: &Histor
 }
 
 const MICROS: i64 = 1_000_000;
-
-/// With so many rows, columns are made side by side. With fewer it is the days that are, and threads that wait for columns would begin one day
-/// within the other, as deep as there are days.
-const ROWS_SIDE_BY_SIDE: usize = 100_000;
 
 fn batch(
     rows: usize,
