@@ -6,8 +6,7 @@
 use std::fmt;
 
 /// The class of a failure. One class, one exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// A bug of kefu's.
     Bug,
@@ -45,6 +44,21 @@ impl Class {
         }
     }
 
+    /// Its name in results, in the log and in the history of runs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bug => "bug",
+            Self::Usage => "usage",
+            Self::Partial => "partial",
+            Self::Contract => "contract",
+            Self::Unavailable => "unavailable",
+            Self::Lake => "lake",
+            Self::Occupied => "occupied",
+            Self::Refused => "refused",
+            Self::Settings => "settings",
+        }
+    }
+
     /// Which of several failures is the one to report.
     pub fn severity(self) -> u8 {
         match self {
@@ -63,6 +77,12 @@ impl Class {
     /// Whether every other day of the range would meet the same failure, so that the run had better stop.
     pub fn ends_the_run(self) -> bool {
         matches!(self, Self::Bug | Self::Lake | Self::Occupied | Self::Refused | Self::Settings)
+    }
+}
+
+impl serde::Serialize for Class {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }
 

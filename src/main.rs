@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use kefu::cli::Cli;
+use kefu::cli::{Cli, OutputFormat};
 use kefu::{commands, signals, telemetry, threads};
 
 #[global_allocator]
@@ -21,6 +21,10 @@ fn main() -> ExitCode {
         Ok(Some(class)) => ExitCode::from(class.exit_code()),
         Err(failure) => {
             telemetry::print_failure(&failure);
+            if cli.global.output == OutputFormat::Json {
+                // It cannot fail worse than it has.
+                let _ = telemetry::print_result(&serde_json::json!({ "failure": failure }).to_string());
+            }
             ExitCode::from(failure.class.exit_code())
         }
     }

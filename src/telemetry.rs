@@ -49,7 +49,7 @@ pub fn begin_logging(format: LogFormat, level: LogLevel) {
     // Fails when logging has begun before, as it has in the second test of a process.
     let _ = match format {
         LogFormat::Text => registry.with(lines.with_target(false).with_filter(own)).try_init(),
-        LogFormat::Json => registry.with(lines.json().flatten_event(true).with_filter(own)).try_init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true).with_target(false).with_filter(own)).try_init(),
     };
 }
 
@@ -102,12 +102,17 @@ pub fn print_result(text: &str) -> Result<(), OutputError> {
     }
 }
 
-/// Whether stderr is read by machines: then everything on it is an event.
+/// What [`begin_logging`] was told.
 static IS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// Whether stderr is read by machines, and so everything on it is an event.
+pub fn is_for_machines() -> bool {
+    IS_JSON.load(Ordering::Relaxed)
+}
 
 /// Writes a note for people to stderr.
 pub fn print_note(text: &str) {
-    if IS_JSON.load(Ordering::Relaxed) {
+    if is_for_machines() {
         tracing::warn!(target: "kefu", event = "note", text);
         return;
     }
@@ -118,7 +123,7 @@ pub fn print_note(text: &str) {
 
 /// Shows a failure: what happened, why, and what to do.
 pub fn print_failure(failure: &Failure) {
-    if IS_JSON.load(Ordering::Relaxed) {
+    if is_for_machines() {
         let (exit_code, hint) = (failure.class.exit_code(), failure.hint.as_deref().unwrap_or_default());
         tracing::error!(target: "kefu", event = "failed", exit_code, reason = %failure, hint);
         return;
@@ -149,11 +154,6 @@ impl Progress {
         }
         bar.set_prefix(stage);
         Self { bar }
-    }
-
-    /// Nothing to show.
-    pub fn hidden() -> Self {
-        Self { bar: ProgressBar::hidden() }
     }
 
     /// Says how many days there are, when that becomes known.

@@ -8,6 +8,7 @@ use arrow::datatypes::{Float64Type, Int64Type};
 use comfy_table::{CellAlignment, Table as TextTable, presets};
 
 use super::wait_for;
+use super::watched::Watched;
 use crate::calendar::{Clock, Day, DayRange, Zone};
 use crate::cli::{GlobalArgs, OutputFormat};
 use crate::failure::{BugError, Class, Failure};
@@ -16,7 +17,7 @@ use crate::lake::{Account, Lake, Table};
 use crate::metrics::{self, Parameters};
 use crate::pipeline::{FetchJob, MetricsJob, fetch_days, read_history, refresh_metrics, targets};
 use crate::simulator::{Generated, GeneratorOptions, Options, Simulator};
-use crate::telemetry::{self, Progress};
+use crate::telemetry;
 
 const LAKE: &str = "data/demo";
 const ACCOUNT: &str = "demo";
@@ -49,7 +50,7 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
             concurrency: 4,
             refreshed: BTreeSet::new(),
         };
-        Ok(fetch_days(&job, &days, &Progress::begin("fetch", days.len())).await)
+        Ok(fetch_days(&job, &days, &Watched::fetch(days.len(), None)).await)
     })?;
     if let Some(failed) = report.failed.into_iter().next() {
         return Err(failed.failure.during(format!("{} was not fetched", failed.day)));
@@ -57,7 +58,7 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
 
     let parameters = Parameters::in_zone(zone.name());
     let job = MetricsJob { lake: lake.clone(), account: account.clone(), zone: zone.clone(), parameters };
-    refresh_metrics(&job, None, &Progress::begin("metrics", 0))?;
+    refresh_metrics(&job, None, &Watched::metrics(None))?;
     let targets = targets(&zone, &days.iter().copied().collect(), &days);
     let workers = metrics::period(&read_history(&job, range)?, account.as_str(), &zone, &targets, &job.parameters)?;
     match global.output {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::cli::OutputFormat;
 use crate::failure::{Class, Failure};
 use crate::settings::Settings;
+use crate::signals;
 use crate::telemetry::{self, OutputError};
 
 /// What a command shows of one account. As JSON it is part of kefu's contract.
@@ -34,8 +35,10 @@ impl<R> From<R> for Outcome<R> {
 /// Does the work for each account of the settings. With one of them, shows its report; with several, in words those of each as it comes, and as JSON
 /// one object with all of them. The class is that of what did not succeed: [`Class::Partial`], if something else did.
 ///
+/// What kept the work from its end is shown here, and is in the result where that is JSON.
+///
 /// # Errors
-/// With one account, what failed; with several, only when the result cannot be shown.
+/// When the result cannot be shown, or no account is named.
 pub(super) fn in_turn<R: Report>(
     command: &'static str,
     settings: &Settings,
@@ -43,30 +46,24 @@ pub(super) fn in_turn<R: Report>(
     work: impl Fn(&Settings) -> Result<Outcome<R>, Failure>,
 ) -> Result<Option<Class>, Failure> {
     let accounts: Vec<Settings> = settings.each_account().collect();
-    if let [settings] = accounts.as_slice() {
-        let Outcome { report, class, failure } = work(settings)?;
-        report.show_failures();
-        telemetry::print_result(&match format {
-            OutputFormat::Json => json!(report).to_string(),
-            OutputFormat::Table => report.in_words(),
-        })?;
-        return failure.map_or(Ok(class), Err);
-    }
+    let is_alone = accounts.len() == 1;
     let mut classes = Vec::new();
     let mut objects = Vec::new();
     // A result that cannot be shown is no reason to do less.
     let mut shown: Result<(), OutputError> = Ok(());
     for settings in &accounts {
         let account = settings.account()?;
-        tracing::info!(event = "account_begun", account = %account);
-        let (report, class, failure) = match work(settings) {
+        let outcome = work(settings);
+        signals::let_it_leave();
+        let (report, class, failure) = match outcome {
             Ok(Outcome { report, class, failure }) => (Some(report), class, failure),
             Err(failure) => (None, None, Some(failure)),
         };
         if let Some(report) = &report {
             report.show_failures();
             if format == OutputFormat::Table {
-                shown = shown.and(telemetry::print_result(&format!("{}\n", report.in_words())));
+                let end = if is_alone { "" } else { "\n" };
+                shown = shown.and(telemetry::print_result(&format!("{}{end}", report.in_words())));
             }
         }
         let mut object = report.map_or_else(|| json!({ "command": command, "account": account }), |report| json!(report));
@@ -76,11 +73,15 @@ pub(super) fn in_turn<R: Report>(
         objects.push(object);
         classes.push(failure.as_ref().map(|failure| failure.class).or(class));
         if let Some(failure) = failure {
-            telemetry::print_failure(&failure.during(format!("the account {account} failed")));
+            telemetry::print_failure(&if is_alone { failure } else { failure.during(format!("the account {account} failed")) });
         }
     }
     if format == OutputFormat::Json {
-        shown = shown.and(telemetry::print_result(&json!({ "accounts": objects }).to_string()));
+        let result = match objects.as_slice() {
+            [alone] => alone.to_string(),
+            several => json!({ "accounts": several }).to_string(),
+        };
+        shown = shown.and(telemetry::print_result(&result));
     }
     shown?;
     Ok(class_of_all(&classes))

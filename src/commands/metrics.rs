@@ -4,6 +4,7 @@ use super::days;
 use super::in_turn::{Outcome, in_turn};
 use super::operated::Operated;
 use super::summary::Summary;
+use super::watched::Watched;
 use crate::calendar::DayRange;
 use crate::cli::{GlobalArgs, MetricsArgs};
 use crate::failure::{Class, Failure};
@@ -11,7 +12,6 @@ use crate::lake::Lake;
 use crate::operations::History;
 use crate::pipeline::{MetricsJob, refresh_metrics};
 use crate::settings::{self, Settings};
-use crate::telemetry::Progress;
 
 pub(super) fn execute(global: &GlobalArgs, args: &MetricsArgs) -> Result<Option<Class>, Failure> {
     let operated = Operated::begin("metrics", args.textfile.clone());
@@ -38,7 +38,7 @@ fn compute(settings: &Settings, among: Option<DayRange>, lake: &Lake, history: &
         parameters: settings.parameters.clone(),
         zone: settings.zone.value.clone(),
     };
-    let report = refresh_metrics(&job, among, &Progress::begin("metrics", 0))?;
-    history.computed(&report);
+    let report = refresh_metrics(&job, among, &Watched::metrics(Some(history)))?;
+    history.up_to_date(report.fresh);
     Ok(Summary::new("metrics", &job.account, &job.zone, &job.lake).with_metrics(&report).into())
 }

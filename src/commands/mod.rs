@@ -14,6 +14,7 @@ mod sql;
 mod status;
 mod summary;
 mod verify;
+mod watched;
 
 use crate::cli::{Cli, Command};
 use crate::failure::{BugError, Class, Failure};

@@ -20,12 +20,12 @@ pub(super) struct Operated {
     clock: Clock,
     textfile: Option<PathBuf>,
     /// How the work for each account ended.
-    ended: Arc<Mutex<Vec<RunRecord>>>,
+    records: Arc<Mutex<Vec<RunRecord>>>,
 }
 
 impl Operated {
     pub(super) fn begin(command: &'static str, textfile: Option<PathBuf>) -> Self {
-        Self { command, clock: Clock::System, textfile, ended: Arc::default() }
+        Self { command, clock: Clock::System, textfile, records: Arc::default() }
     }
 
     /// Does the work for one account with the lake held, and enters how it went.
@@ -37,12 +37,16 @@ impl Operated {
         let lake = Lake::at(&settings.lake.value);
         let account = settings.account()?;
         let history = History::new(self.command, &lake, &account, settings.zone.value.name(), &self.clock);
+        // People see the summary.
+        if telemetry::is_for_machines() {
+            tracing::info!(event = "run_begun", command = self.command, account = %account);
+        }
         let outcome = self.hold_and_work(&lake, &history, work);
         let (class, failure) = match &outcome {
             Ok(outcome) => (outcome.class, outcome.failure.as_ref()),
             Err(failure) => (None, Some(failure)),
         };
-        self.note(history.end(class, failure));
+        self.ended(history.end(class, failure));
         outcome
     }
 
@@ -56,7 +60,7 @@ impl Operated {
         let _at_the_end = {
             let (operated, history, lake) = (self.clone(), history.clone(), lake.clone());
             signals::on_leaving(move |exit_code| {
-                operated.note(history.stopped(exit_code));
+                operated.ended(history.stopped(exit_code));
                 operated.write_figures();
                 // What cannot be cleared, the next run clears.
                 let _ = lake.clear_staging();
@@ -68,22 +72,39 @@ impl Operated {
 
     /// Writes the figures, whatever the outcome.
     pub(super) fn end(self, outcome: Result<Option<Class>, Failure>) -> Result<Option<Class>, Failure> {
-        let is_unknown = self.ended.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        let is_unknown = self.records.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
         if let (Err(failure), true) = (&outcome, is_unknown) {
             // It did not come to any account.
-            self.note(RunRecord::failed(self.command, failure, &self.clock));
+            self.ended(RunRecord::failed(self.command, failure, &self.clock));
         }
         self.write_figures();
         outcome
     }
 
-    fn note(&self, record: RunRecord) {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+    fn ended(&self, record: RunRecord) {
+        if telemetry::is_for_machines() {
+            tracing::info!(
+                event = "run_ended",
+                command = record.command,
+                account = record.account,
+                outcome = record.outcome,
+                exit_code = record.exit_code,
+                seconds = record.duration_seconds,
+                days_fetched = record.days_fetched,
+                days_skipped = record.days_skipped,
+                days_failed = record.days_failed,
+                days_given_up = record.days_given_up,
+                days_computed = record.days_computed,
+                rejects = record.rejects,
+                retries = record.retries,
+            );
+        }
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
     }
 
     fn write_figures(&self) {
         let Some(path) = &self.textfile else { return };
-        let records = self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Err(error) = write_textfile(path, &records, self.clock.now()) {
             // The run is what it is; that its figures are missing shows in that they grow old.
             telemetry::print_failure(&error.into());

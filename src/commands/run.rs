@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::in_turn::{Outcome, in_turn};
 use super::operated::Operated;
 use super::summary::Summary;
+use super::watched::Watched;
 use super::{days, wait_for};
 use crate::calendar::{Clock, Day, DayRange};
 use crate::cli::{FetchArgs, GlobalArgs};
@@ -15,7 +16,7 @@ use crate::lake::{Lake, Table};
 use crate::operations::History;
 use crate::pipeline::{FetchJob, MetricsJob, fetch_days, refresh_metrics};
 use crate::settings::{self, Flags, Settings};
-use crate::telemetry::{self, Progress};
+use crate::telemetry;
 
 /// How much of the nightly job to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +62,6 @@ fn run_each(global: &GlobalArgs, args: &FetchArgs, half: Half, operated: &Operat
     let is_named = days::named(&args.days)?.is_some();
     let wanted = Wanted { range, is_named, force: args.force, refresh };
     in_turn(half.name(), &settings, global.output, |settings| {
-        let account = settings.account()?;
-        tracing::debug!(event = "run_begun", account = %account, command = half.name());
         operated.account(settings, |lake, history| run(settings, wanted, half, lake, history))
     })
 }
@@ -101,17 +100,20 @@ fn run(settings: &Settings, wanted: Wanted, half: Half, lake: &Lake, history: &H
         concurrency: settings.concurrency.value.into(),
         refreshed,
     };
-    let mut report = wait_for(async { Ok(fetch_days(&job, &days, &Progress::begin("fetch", days.len())).await) })?;
+    history.skipped(skipped.len());
+    let mut report = wait_for(async { Ok(fetch_days(&job, &days, &Watched::fetch(days.len(), Some(history))).await) })?;
     report.skipped = skipped;
-    history.fetched(&report);
+    history.given_up(report.given_up.len());
     let mut outcome =
         Outcome { class: report.class(), report: Summary::new(half.name(), &account, &zone, lake).with_fetch(&report), failure: None };
-    if half == Half::Both {
+    if half == Half::Both && report.worst() == Some(Class::Lake) {
+        telemetry::print_note("the metrics were not computed, because the lake cannot be written; the next run does that");
+    } else if half == Half::Both {
         let job = MetricsJob { lake: lake.clone(), account, zone, parameters: settings.parameters.clone() };
         // What was committed is worth computing even if some days failed.
-        match refresh_metrics(&job, None, &Progress::begin("metrics", 0)) {
+        match refresh_metrics(&job, None, &Watched::metrics(Some(history))) {
             Ok(metrics) => {
-                history.computed(&metrics);
+                history.up_to_date(metrics.fresh);
                 outcome.report = outcome.report.with_metrics(&metrics);
             }
             Err(failure) => outcome.failure = Some(failure.during("the metrics could not be computed")),

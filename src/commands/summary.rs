@@ -83,6 +83,10 @@ impl Summary {
 impl Report for Summary {
     fn show_failures(&self) {
         let Some(fetch) = &self.fetch else { return };
+        // They were told as it happened.
+        if telemetry::is_for_machines() {
+            return;
+        }
         for failed in &fetch.failed {
             telemetry::print_note(&format!("error: {}: {} was not fetched: {}", self.account, failed.date, failed.reason));
         }

@@ -37,6 +37,8 @@ impl StagedFile {
     pub(super) fn put(self, lake: &Lake, table: Table, account: &Account, day: Day) -> Result<(), LakeError> {
         let folder = lake.partition_folder(table, day);
         let table_folder = lake.root().join(table.name());
+        // A lake that has vanished, with a disk that is no longer mounted say, must not be begun anew beside what was staged.
+        fs_err::metadata(&self.path)?;
         let (is_new, is_new_table) = (!folder.is_dir(), !table_folder.is_dir());
         self.disk.create_folders(&folder)?;
         self.disk.rename(&self.path, &lake.path(table, account, day))?;

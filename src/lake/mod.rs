@@ -86,7 +86,7 @@ impl LakeError {
     fn parquet(path: &Path, error: ParquetError) -> Self {
         match error {
             ParquetError::External(cause) => match cause.downcast::<std::io::Error>() {
-                Ok(cause) => Self::Io(std::io::Error::new(cause.kind(), format!("cannot write {}: {cause}", path.display()))),
+                Ok(cause) => Self::Io(*cause),
                 Err(cause) => Self::Parquet { path: path.to_owned(), source: ParquetError::External(cause) },
             },
             source => Self::Parquet { path: path.to_owned(), source },
@@ -120,6 +120,10 @@ impl Classified for LakeError {
                     .into(),
             ),
             Self::Io(error) => match error.kind() {
+                std::io::ErrorKind::FileTooLarge => {
+                    Some("files may only grow so large here (`ulimit -f`, LimitFSIZE): raise that, then run again; nothing half-written was left".into())
+                }
+                std::io::ErrorKind::QuotaExceeded => Some("this user's quota of the disk is used up: free some space, then run again; nothing half-written was left".into()),
                 std::io::ErrorKind::StorageFull => Some("free some space, then run again; nothing half-written was left".into()),
                 std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
                     Some("give this user write access to the lake, or choose another one with --lake".into())

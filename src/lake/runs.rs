@@ -12,10 +12,11 @@ impl Lake {
     /// When the disk refuses it.
     pub fn enter_run(&self, run: &str, record: &str) -> Result<(), LakeError> {
         let folder = self.own_folder().join("runs");
-        self.disk.create_folders(&folder)?;
+        // First, because it fails where the lake is not the one that is held, and no other one must be begun.
         let staged = StagedFile::new(self, &format!("{run}.json"));
         staged.create()?.write_all(record.as_bytes())?;
         self.disk.sync_file(staged.path())?;
+        self.disk.create_folders(&folder)?;
         self.disk.rename(staged.path(), &folder.join(format!("{run}.json")))?;
         Ok(self.disk.sync_folder(&folder)?)
     }

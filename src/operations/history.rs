@@ -17,7 +17,7 @@ use time::macros::format_description;
 use crate::calendar::{Clock, Day};
 use crate::failure::{Class, Failure};
 use crate::lake::{Account, Lake, LakeError};
-use crate::pipeline::{FetchReport, FetchedDay, MetricsReport};
+use crate::pipeline::{DayFailure, FetchedDay};
 
 /// A run, as DuckDB reads it. Every field is always there.
 #[derive(Clone, Debug, Serialize)]
@@ -126,7 +126,7 @@ impl RunRecord {
         Self {
             ended_at: Some(rfc3339(at)),
             duration_seconds: Some(seconds),
-            outcome: class.map_or_else(|| "done".to_owned(), name),
+            outcome: class.map_or("done", Class::name).to_owned(),
             exit_code: Some(class.map_or(0, Class::exit_code)),
             error: failure.map(ToString::to_string),
             ..self
@@ -152,39 +152,51 @@ impl History {
         Ok(())
     }
 
-    /// Takes note of what was fetched.
-    pub fn fetched(&self, report: &FetchReport) {
+    /// Takes note of days that were there before.
+    pub fn skipped(&self, days: usize) {
+        self.note(|record| record.days_skipped = days as u64);
+    }
+
+    /// Takes note of a day that was fetched.
+    pub fn day_fetched(&self, day: &FetchedDay) {
         self.note(|record| {
-            record.days_fetched = report.fetched.len() as u64;
-            record.days_skipped = report.skipped.len() as u64;
-            record.days_failed = report.failed.len() as u64;
-            record.days_given_up = report.given_up.len() as u64;
-            for day in &report.fetched {
-                record.messages_received += day.messages.received;
-                record.messages_sent += day.messages.sent;
-                record.messages_other += day.messages.other;
-                record.rejects += day.rejects;
-                record.outside_window += day.outside_window;
-                record.pages += day.pages;
-                record.repaired_pages += day.repaired_pages;
-                record.requests += day.calls.requests;
-                record.retries += day.calls.retries;
-                record.token_renewals += day.calls.token_renewals;
-            }
-            let failed = report.failed.iter();
-            record.failures = failed
-                .map(|failed| FailedDay { date: failed.day, class: failed.failure.class, reason: failed.failure.to_string() })
-                .collect();
-            record.days.clone_from(&report.fetched);
+            record.days_fetched += 1;
+            record.messages_received += day.messages.received;
+            record.messages_sent += day.messages.sent;
+            record.messages_other += day.messages.other;
+            record.rejects += day.rejects;
+            record.outside_window += day.outside_window;
+            record.pages += day.pages;
+            record.repaired_pages += day.repaired_pages;
+            record.requests += day.calls.requests;
+            record.retries += day.calls.retries;
+            record.token_renewals += day.calls.token_renewals;
+            record.days.push(day.clone());
         });
     }
 
-    /// Takes note of what was computed.
-    pub fn computed(&self, report: &MetricsReport) {
+    /// Takes note of a day that was not committed.
+    pub fn day_failed(&self, failed: &DayFailure) {
+        let DayFailure { day, failure } = failed;
         self.note(|record| {
-            record.days_computed = report.computed.len() as u64;
-            record.days_fresh = report.fresh as u64;
+            record.days_failed += 1;
+            record.failures.push(FailedDay { date: *day, class: failure.class, reason: failure.to_string() });
         });
+    }
+
+    /// Takes note of days that were not tried.
+    pub fn given_up(&self, days: usize) {
+        self.note(|record| record.days_given_up = days as u64);
+    }
+
+    /// Takes note of a day whose metrics were computed.
+    pub fn day_computed(&self) {
+        self.note(|record| record.days_computed += 1);
+    }
+
+    /// Takes note of days whose metrics were up to date.
+    pub fn up_to_date(&self, days: usize) {
+        self.note(|record| record.days_fresh = days as u64);
     }
 
     /// Enters how the run ended: with a failure, with something that did not succeed, or well. Gives the whole record.
@@ -205,6 +217,9 @@ impl History {
         let mut state = self.state();
         let now = self.clock.now();
         state.record = ended(state.record.clone(), now, (now - self.started).as_seconds_f64());
+        // They came as they were done.
+        state.record.days.sort_by_key(|day| day.date);
+        state.record.failures.sort_by_key(|failed| failed.date);
         if state.is_entered
             && let Err(error) = write(&self.lake, &state.record)
         {
@@ -225,11 +240,6 @@ impl History {
 
 fn write(lake: &Lake, record: &RunRecord) -> Result<(), LakeError> {
     lake.enter_run(&record.run, &serde_json::json!(record).to_string())
-}
-
-/// The name of a class, as in every other output.
-fn name(class: Class) -> String {
-    serde_json::json!(class).as_str().unwrap_or_default().to_owned()
 }
 
 fn rfc3339(instant: OffsetDateTime) -> String {

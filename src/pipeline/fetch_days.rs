@@ -8,11 +8,11 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+use super::Observer;
 use crate::calendar::{Day, Span, UnixSeconds, Zone};
 use crate::failure::{BugError, Class, Failure};
 use crate::fetch::{CallCounts, ContractError, FetchError, FetchEvent, FetchedPage, Reject, Source};
 use crate::lake::{Account, ContentHash, Lake, LakeError, MessageCounts, Spill, StagedMessages, StagedPartition, Table};
-use crate::telemetry::Progress;
 
 /// Pages between the network and the disk. With one being fetched and one being written, a day costs the memory of three.
 const PAGES_IN_FLIGHT: usize = 1;
@@ -108,7 +108,7 @@ impl FetchReport {
 
 /// Fetches the days, some side by side. A day that fails does not keep the others from being committed, unless they
 /// would fail alike.
-pub async fn fetch_days(job: &FetchJob, days: &[Day], progress: &Progress) -> FetchReport {
+pub async fn fetch_days(job: &FetchJob, days: &[Day], observer: &dyn Observer) -> FetchReport {
     let mut report = FetchReport::default();
     let connections = Arc::new(Semaphore::new(job.concurrency));
     let mut waiting = days.iter().copied();
@@ -131,16 +131,7 @@ pub async fn fetch_days(job: &FetchJob, days: &[Day], progress: &Progress) -> Fe
         let Some(day) = day_of_task.remove(&task) else { continue };
         match outcome {
             Ok(fetched) => {
-                progress.advance(&day.to_string());
-                tracing::info!(
-                    event = "day_fetched",
-                    date = %day,
-                    received = fetched.messages.received,
-                    sent = fetched.messages.sent,
-                    other = fetched.messages.other,
-                    rejects = fetched.rejects,
-                    requests = fetched.calls.requests,
-                );
+                observer.day_fetched(&fetched);
                 report.fetched.push(fetched);
                 unavailable_in_a_row = 0;
             }
@@ -149,7 +140,9 @@ pub async fn fetch_days(job: &FetchJob, days: &[Day], progress: &Progress) -> Fe
                 is_over |= failure.class.ends_the_run();
                 unavailable_in_a_row += usize::from(failure.class == Class::Unavailable);
                 is_over |= unavailable_in_a_row >= UNAVAILABLE_MAX.max(job.concurrency);
-                report.failed.push(DayFailure { day, failure });
+                let failed = DayFailure { day, failure };
+                observer.day_failed(&failed);
+                report.failed.push(failed);
             }
         }
     }

@@ -14,11 +14,11 @@ use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::Observer;
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::{BugError, Failure};
 use crate::lake::{Account, ContentHash, Footer, Lake, LakeError, Pruned, SCHEMA_VERSION, Table};
 use crate::metrics::{self, DAYS_AFTER, DAYS_BEFORE, DEFINITIONS_VERSION, History, HistoryBuilder, Parameters, Part, Partitions, Target};
-use crate::telemetry::Progress;
 
 /// Messages that are in memory at once, unless a single day needs more.
 const ROWS_AT_ONCE: usize = 12_000_000;
@@ -71,7 +71,7 @@ struct Input {
 /// # Errors
 /// When a partition cannot be read or written. Those written until then stay, and a day whose messages cannot be read keeps only those days from
 /// being computed that look at it.
-pub fn refresh_metrics(job: &MetricsJob, among: Option<DayRange>, progress: &Progress) -> Result<MetricsReport, Failure> {
+pub fn refresh_metrics(job: &MetricsJob, among: Option<DayRange>, observer: &dyn Observer) -> Result<MetricsReport, Failure> {
     let mut inputs = read_inputs(job)?;
     let damaged = std::mem::take(&mut inputs.damaged);
     let looks_at_damage = |day: Day| damaged.keys().any(|damaged| view(&inputs.fetched, day).contains(*damaged));
@@ -83,7 +83,7 @@ pub fn refresh_metrics(job: &MetricsJob, among: Option<DayRange>, progress: &Pro
     let named = |wanted: fn(&DayState) -> bool| states.iter().filter(|(_, state)| wanted(state)).map(|(day, _)| *day).collect();
     let stale: Vec<Day> = named(|state| !state.stale.is_empty());
     let kept: Vec<Day> = named(|state| state.stale.is_empty() && state.is_kept);
-    progress.expect(stale.len());
+    observer.metrics_begun(stale.len());
     let writers = ThreadPoolBuilder::new()
         .num_threads(WRITERS)
         .build()
@@ -95,7 +95,7 @@ pub fn refresh_metrics(job: &MetricsJob, among: Option<DayRange>, progress: &Pro
         let write = |(target, mut partitions): (Target, Partitions)| {
             partitions.retain(|table, _| states.get(&target.day).is_some_and(|state| state.stale.contains(table)));
             write_partitions(job, &inputs, &target, partitions)?;
-            progress.advance(&target.day.to_string());
+            observer.day_computed(target.day);
             Ok(())
         };
         // The days that are computed and those that are being written, side by side.

@@ -10,8 +10,8 @@ use kefu::calendar::Day;
 use kefu::failure::{Class, Failure};
 use kefu::lake::{Obstacle, Operation, Table};
 use kefu::metrics::Parameters;
+use kefu::operations::History;
 use kefu::pipeline::{MetricsJob, refresh_metrics};
-use kefu::telemetry::Progress;
 use rayon::prelude::*;
 
 use crate::world::{MIDNIGHT, World, record, recorded};
@@ -79,7 +79,7 @@ fn refresh(world: &World) -> Result<(), Failure> {
         zone: world.zone.clone(),
         parameters: Parameters::in_zone(world.zone.name()),
     };
-    refresh_metrics(&job, None, &Progress::hidden()).map(drop)
+    refresh_metrics(&job, None, &()).map(drop)
 }
 
 /// Every file of a table, by its path in the lake.
@@ -167,4 +167,33 @@ fn a_disk_that_refuses_is_an_error_of_the_lake_and_says_so() {
         assert_eq!(failure.class, Class::Lake, "{:?}", failure.causes());
         assert!(failure.hint.is_some());
     }
+}
+
+/// Takes the lake away just before the first file would get to its place, as when its disk is no longer mounted.
+#[derive(Debug)]
+struct Unmounted {
+    lake: PathBuf,
+}
+
+impl Obstacle for Unmounted {
+    fn before(&self, operation: Operation, path: &Path) -> io::Result<()> {
+        if operation == Operation::SyncFile && path.starts_with(self.lake.join("_kefu/staging")) && path.is_file() {
+            fs_err::rename(&self.lake, self.lake.with_extension("gone"))?;
+            fs_err::create_dir(&self.lake)?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_lake_that_vanishes_is_not_begun_anew_in_its_place() {
+    let mut world = World::new();
+    let history = History::new("run", &world.lake(), &world.account(), world.zone.name(), &world.clock);
+    world.lake().hold().unwrap();
+    history.enter().unwrap();
+    world.obstacle = Some(Arc::new(Unmounted { lake: world.lake_folder() }));
+    assert_eq!(world.fetch(recorded(lines("old")), &[], &DAYS[..1]).failure(), Class::Lake);
+    history.end(None, None);
+    assert_eq!(fs_err::read_dir(world.lake_folder()).unwrap().count(), 0);
+    assert_eq!(fs_err::read_dir(world.lake_folder().with_extension("gone").join("_kefu/runs")).unwrap().count(), 1);
 }

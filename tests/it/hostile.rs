@@ -8,7 +8,6 @@ use kefu::calendar::Day;
 use kefu::failure::Class;
 use kefu::fetch::Source;
 use kefu::pipeline::{FetchJob, FetchReport, fetch_days};
-use kefu::telemetry::Progress;
 
 use crate::world::{DAY, MIDNIGHT, World, files, record, recorded};
 
@@ -123,7 +122,7 @@ fn fetch_from(base_url: &str) -> (World, FetchReport) {
     };
     let _lock = job.lake.hold().unwrap();
     let days: Vec<Day> = vec![DAY.parse().unwrap()];
-    let report = world.runtime.block_on(fetch_days(&job, &days, &Progress::hidden()));
+    let report = world.runtime.block_on(fetch_days(&job, &days, &()));
     (world, report)
 }
 

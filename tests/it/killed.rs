@@ -106,3 +106,23 @@ fn a_run_that_is_told_to_leave_leaves_at_once_and_clears_up() {
         assert!(world.table_files().is_empty() && world.staged_files().is_empty());
     }
 }
+
+#[test]
+fn the_history_of_a_run_that_was_told_to_leave_has_the_days_that_it_committed() {
+    let world = World::new();
+    let simulator = world.simulate(generated(), world.options(&["status:503:retry-after=100@4"]));
+    let arguments = [&["run", "--concurrency", "1"], RANGE.as_slice()].concat();
+    let mut child = command(&world, &simulator, &arguments).spawn().unwrap();
+    while simulator.requests().iter().filter(|request| request.call == "getmsglist").count() < 4 {
+        assert!(child.try_wait().unwrap().is_none(), "it has ended by itself");
+        std::thread::yield_now();
+    }
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    let history: Vec<PathBuf> =
+        fs_err::read_dir(world.lake_folder().join("_kefu/runs")).unwrap().map(|file| file.unwrap().path()).collect();
+    let run: serde_json::Value = serde_json::from_slice(&fs_err::read(&history[0]).unwrap()).unwrap();
+    assert_eq!((history.len(), run["outcome"].as_str(), run["days_fetched"].as_u64()), (1, Some("stopped"), Some(3)));
+    assert_eq!(run["messages_received"].as_u64().unwrap() + run["messages_sent"].as_u64().unwrap(), 300);
+    assert_eq!(world.table_files().len(), 3);
+}

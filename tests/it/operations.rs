@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Output;
 
-use kefu::simulator::{Generated, GeneratorOptions, Simulator};
+use kefu::simulator::{APPID, Generated, GeneratorOptions, SECRET, Simulator};
 use serde_json::Value;
 
 use crate::world::{World, files};
@@ -94,6 +94,58 @@ fn figures_that_cannot_be_written_do_not_undo_the_run() {
     let output = run(&world, &simulator, "run", &[RANGE.as_slice(), &["--textfile", "/nowhere/kefu.prom"]].concat());
     assert!(output.status.success());
     assert!(String::from_utf8(output.stderr).unwrap().contains("cannot be written"));
+}
+
+/// What a run said on stderr, each line an event.
+fn events(output: &Output) -> Vec<Value> {
+    String::from_utf8_lossy(&output.stderr).lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+}
+
+#[test]
+fn for_machines_each_line_is_an_event_and_the_result_is_an_object_whatever_happens() {
+    let world = World::new();
+    let machine = ["--log-format", "json", "--output", "json", "--concurrency", "1"];
+    let result = |output: &Output| -> Value { serde_json::from_slice(&output.stdout).unwrap() };
+    let named = |output: &Output, name: &str| events(output).into_iter().filter(|event| event["event"] == name).collect::<Vec<_>>();
+
+    let simulator = world.simulate(generated(), world.options(&["wrong-number@2"]));
+    let output = run(&world, &simulator, "run", &[RANGE.as_slice(), &machine].concat());
+    let all = events(&output);
+    let names: Vec<&str> = all.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(names, ["run_begun", "day_fetched", "day_failed", "day_fetched", "run_ended"]);
+    let failed = &named(&output, "day_failed")[0];
+    assert_eq!((failed["date"].as_str(), failed["exit_code"].as_u64()), (Some("2024-05-14"), Some(65)), "{failed}");
+    let ended = &named(&output, "run_ended")[0];
+    let number = |name: &str| ended[name].as_u64().unwrap();
+    assert_eq!((number("exit_code"), number("days_fetched"), number("days_failed")), (3, 2, 1), "{ended}");
+    assert_eq!(result(&output)["fetch"]["failed"][0]["date"], "2024-05-14");
+
+    // An account that fails before its work, and settings that name none.
+    let output = world.kefu(&simulator, &[&["run", "--timezone", "UTC"], machine.as_slice(), &RANGE].concat());
+    assert_eq!(output.status.code(), Some(78));
+    assert_eq!((&result(&output)["account"], &result(&output)["failure"]["class"]), (&Value::from("acme"), &Value::from("settings")));
+    assert_eq!(named(&output, "failed").len(), 1);
+    let output = world.command(&[&["run"], machine.as_slice(), &RANGE].concat()).output().unwrap();
+    assert_eq!(result(&output)["failure"]["class"], "settings");
+}
+
+#[test]
+fn files_that_may_not_grow_are_an_error_like_a_disk_that_is_full() {
+    let world = World::new();
+    let records = Generated::new(GeneratorOptions { first_day: "2024-05-13".parse().unwrap(), days: 1, messages_per_day: 9_000, seed: 1 });
+    let simulator = world.simulate(records, world.options(&[]));
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -f 16; exec \"$0\" run --date 2024-05-13", env!("CARGO_BIN_EXE_kefu")]).env_clear();
+    command
+        .env("KEFU_BASE_URL", simulator.base_url())
+        .env("KEFU_APPID", APPID)
+        .env("KEFU_SECRET", SECRET)
+        .env("KEFU_LAKE", world.lake_folder());
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(73), "{said}");
+    assert!(said.contains("hint: files may only grow so large") && said.contains("the metrics were not computed"), "{said}");
+    assert!(world.table_files().is_empty() && world.staged_files().is_empty());
 }
 
 #[test]

@@ -10,7 +10,6 @@ use kefu::lake::Table;
 use kefu::metrics::{AutoReply, BusinessHours, Parameters};
 use kefu::pipeline::{Freshness, MetricsJob, refresh_metrics, status};
 use kefu::simulator::{Generated, GeneratorOptions};
-use kefu::telemetry::Progress;
 
 use crate::chat::day;
 use crate::world::World;
@@ -44,7 +43,7 @@ fn job(world: &World) -> MetricsJob {
 fn refresh(world: &World, job: &MetricsJob) -> BTreeSet<Day> {
     let before = metric_files(world);
     let _lock = job.lake.hold().unwrap();
-    let report = refresh_metrics(job, None, &Progress::hidden()).unwrap();
+    let report = refresh_metrics(job, None, &()).unwrap();
     let changed: BTreeSet<Day> = metric_files(world)
         .into_iter()
         .filter(|(path, (_, modified))| before.get(path).is_none_or(|(_, before)| before != modified))
@@ -145,7 +144,7 @@ fn a_day_that_is_damaged_keeps_only_those_from_being_computed_that_look_at_it() 
     let world = World::new();
     fetch(&world, 1, (0..20).map(nth));
     fs_err::write(world.path("messages", &nth(10).to_string()), "garbage").unwrap();
-    let failure = refresh_metrics(&job(&world), None, &Progress::hidden()).unwrap_err();
+    let failure = refresh_metrics(&job(&world), None, &()).unwrap_err();
     assert!(failure.to_string().contains(&nth(10).to_string()), "{failure}");
     let computed: BTreeSet<Day> = world.lake().days(Table::AccountDaily, &world.account()).unwrap();
     assert_eq!(computed, days(0, 6).into_iter().chain(days(13, 19)).collect());
@@ -176,7 +175,7 @@ fn the_files_are_the_same_however_they_were_asked_for() {
     fetch(&alone, 1, (0..60).map(nth));
     for number in (0..60).rev() {
         let range = DayRange { first: nth(number), last: nth(number) };
-        assert_eq!(refresh_metrics(&job(&alone), Some(range), &Progress::hidden()).unwrap().computed, [nth(number)]);
+        assert_eq!(refresh_metrics(&job(&alone), Some(range), &()).unwrap().computed, [nth(number)]);
     }
     assert!(contents(&alone) == expected);
 

@@ -11,7 +11,6 @@ use kefu::fetch::{Privacy, Source};
 use kefu::lake::{Account, Lake, Obstacle, Table};
 use kefu::pipeline::{FetchJob, FetchReport, fetch_days};
 use kefu::simulator::{APPID, Fault, LoggedRequest, Options, Recorded, Records, SECRET, Simulator};
-use kefu::telemetry::Progress;
 use kefu::wechat::{Credential, Secret};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
@@ -132,7 +131,7 @@ impl World {
         };
         let days: Vec<Day> = days.iter().map(|day| day.parse().unwrap()).collect();
         let _lock = self.lake().hold().unwrap();
-        let report = self.runtime.block_on(fetch_days(&job, &days, &Progress::hidden()));
+        let report = self.runtime.block_on(fetch_days(&job, &days, &()));
         Night { report, requests: simulator.requests(), tokens: simulator.tokens() }
     }
 

@@ -1,0 +1,59 @@
+//! The days of a run as they come: on the bar, in the log, and in the history of runs.
+
+use crate::calendar::Day;
+use crate::operations::History;
+use crate::pipeline::{DayFailure, FetchedDay, Observer};
+use crate::telemetry::{self, Progress};
+
+/// Watches the days of a stage.
+pub(super) struct Watched<'a> {
+    progress: Progress,
+    /// None where nothing is kept.
+    history: Option<&'a History>,
+}
+
+impl<'a> Watched<'a> {
+    pub(super) fn fetch(days: usize, history: Option<&'a History>) -> Self {
+        Self { progress: Progress::begin("fetch", days), history }
+    }
+
+    pub(super) fn metrics(history: Option<&'a History>) -> Self {
+        Self { progress: Progress::begin("metrics", 0), history }
+    }
+}
+
+impl Observer for Watched<'_> {
+    fn day_fetched(&self, fetched: &FetchedDay) {
+        self.progress.advance(&fetched.date.to_string());
+        tracing::info!(
+            event = "day_fetched",
+            date = %fetched.date,
+            received = fetched.messages.received,
+            sent = fetched.messages.sent,
+            other = fetched.messages.other,
+            rejects = fetched.rejects,
+            requests = fetched.calls.requests,
+        );
+        self.history.iter().for_each(|history| history.day_fetched(fetched));
+    }
+
+    fn day_failed(&self, failed: &DayFailure) {
+        // People are told at the end, all at once.
+        if telemetry::is_for_machines() {
+            let failure = &failed.failure;
+            let (class, exit_code, hint) = (failure.class.name(), failure.class.exit_code(), failure.hint.as_deref().unwrap_or_default());
+            tracing::error!(event = "day_failed", date = %failed.day, class, exit_code, reason = %failure, hint);
+        }
+        self.history.iter().for_each(|history| history.day_failed(failed));
+    }
+
+    fn metrics_begun(&self, days: usize) {
+        self.progress.expect(days);
+    }
+
+    fn day_computed(&self, day: Day) {
+        self.progress.advance(&day.to_string());
+        tracing::debug!(event = "day_computed", date = %day);
+        self.history.iter().for_each(|history| history.day_computed());
+    }
+}

@@ -1,0 +1,22 @@
+//! What happens to the days, told as it happens: a run that is stopped halfway has done something.
+
+use super::{DayFailure, FetchedDay};
+use crate::calendar::Day;
+
+/// Whoever wants to know. Says nothing back, and cannot fail.
+pub trait Observer: Sync {
+    /// A day's messages are in the lake, or were found to be the same as there.
+    fn day_fetched(&self, _fetched: &FetchedDay) {}
+
+    /// A day was not committed.
+    fn day_failed(&self, _failed: &DayFailure) {}
+
+    /// So many days have metrics to be computed.
+    fn metrics_begun(&self, _days: usize) {}
+
+    /// A day's metrics are in the lake. Comes from several threads.
+    fn day_computed(&self, _day: Day) {}
+}
+
+/// Nobody.
+impl Observer for () {}
