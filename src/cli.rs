@@ -1,5 +1,8 @@
 //! The command line. What each field's comment says is what `--help` shows.
 
+// They are written for a terminal: a default in brackets is no link, and an address is not decorated.
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::bare_urls)]
+
 use std::path::PathBuf;
 
 use clap::builder::PossibleValue;
@@ -15,8 +18,9 @@ use crate::telemetry::{LogFormat, LogLevel};
 #[derive(Debug, Parser)]
 #[command(name = "kefu", bin_name = "kefu", version, propagate_version = true, max_term_width = 110, after_help = EXIT_CODES)]
 pub struct Cli {
+    /// None where somebody wants to know what there is to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
     #[command(flatten)]
     pub global: GlobalArgs,
 }
@@ -83,8 +87,8 @@ pub enum Command {
     Simulate(SimulateArgs),
     /// Completions for a shell, to be read by it
     Completions { shell: clap_complete::Shell },
-    /// The manual page: `kefu man | man -l -`
-    Man,
+    /// The manual page, of kefu or of one of its commands: `kefu man run | man -l -`
+    Man { command: Option<String> },
 }
 
 #[derive(Debug, Args)]

@@ -10,7 +10,54 @@
 //! Dependencies point down only: [`commands`] → [`pipeline`] → [`fetch`], [`metrics`], [`lake`] → [`calendar`], [`failure`]. `fetch` never
 //! sees Parquet, `lake` never sees HTTP, `metrics` sees neither.
 //!
-//! The command line is the product; the library is for embedding the stages and for tests.
+//! The command line is the product; the library is for embedding the stages and for tests. A day of generated records, fetched over HTTP from the
+//! built-in simulator, committed, and computed:
+//!
+//! ```
+//! use std::collections::BTreeSet;
+//! use std::sync::Arc;
+//!
+//! use kefu::calendar::{Clock, Zone};
+//! use kefu::fetch::Source;
+//! use kefu::lake::{Account, Lake, Table};
+//! use kefu::metrics::Parameters;
+//! use kefu::pipeline::{FetchJob, MetricsJob, fetch_days, refresh_metrics};
+//! use kefu::simulator::{Generated, GeneratorOptions, Options, Simulator};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = tempfile::tempdir()?;
+//! let lake = Lake::at(folder.path());
+//! let account = Account::new("flagship".into())?;
+//! let zone = Zone::named("Asia/Shanghai")?;
+//! let day = "2024-05-13".parse()?;
+//!
+//! // One process at a time; the lock is released when this is dropped.
+//! let _lock = lake.hold()?;
+//! let report = tokio::runtime::Runtime::new()?.block_on(async {
+//!     let records = Generated::new(GeneratorOptions { first_day: day, days: 1, messages_per_day: 200, seed: 1 });
+//!     let simulator = Simulator::start(records, Options::default()).await?;
+//!     // With a real account: `BaseUrl::WECHAT.parse()?` and `Credential::AppSecret { … }`.
+//!     let source = Source::connect(&simulator.client_url()?, Simulator::credential(), Clock::System)?;
+//!     let job = FetchJob {
+//!         source: Arc::new(source),
+//!         lake: lake.clone(),
+//!         account: account.clone(),
+//!         zone: zone.clone(),
+//!         concurrency: 4,
+//!         refreshed: BTreeSet::new(),
+//!     };
+//!     Ok::<_, Box<dyn std::error::Error>>(fetch_days(&job, &[day], &()).await)
+//! })?;
+//! assert!(report.failed.is_empty(), "each day is committed whole, or reported here");
+//!
+//! let parameters = Parameters::in_zone(zone.name());
+//! let job = MetricsJob { lake: lake.clone(), account: account.clone(), zone, parameters };
+//! let metrics = refresh_metrics(&job, None, &()).map_err(|failure| failure.to_string())?;
+//! assert_eq!(metrics.computed, [day]);
+//! assert!(lake.path(Table::WorkerDaily, &account, day).is_file());
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod calendar;
 pub mod cli;

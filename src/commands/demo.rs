@@ -104,7 +104,21 @@ fn show(lake: &Lake, account: &Account, range: DayRange, workers: &RecordBatch) 
     telemetry::print_result(&format!(
         "Read it with DuckDB:\n\n  duckdb -c \"SELECT date, worker, answered, response_seconds_p50 FROM '{root}/worker_daily/*/*.parquet' ORDER BY ALL\"\n"
     ))?;
+    let kefu = called();
+    telemetry::print_result(&format!(
+        "Worth trying next:\n\n  \
+         {kefu} report --lake '{root}'    a page to look at: kefu-report.html\n  \
+         {kefu} verify --lake '{root}'    each promise about these files, checked\n  \
+         {kefu} doctor    what your own account needs\n"
+    ))?;
     Ok(())
+}
+
+/// kefu as it was called, so that a line can be pasted as it stands.
+fn called() -> String {
+    let called = std::env::args().next().unwrap_or_default();
+    let is_plain = |character: char| character.is_alphanumeric() || "/._-+".contains(character);
+    if called.contains('/') && called.chars().all(is_plain) { called } else { "kefu".to_owned() }
 }
 
 /// A number of a column of counts or seconds, which are whole, or of percentiles; null is none.

@@ -3,7 +3,7 @@
 use clap::CommandFactory;
 
 use crate::cli::Cli;
-use crate::failure::{BugError, Class, Failure};
+use crate::failure::{BugError, Class, Failure, UsageError};
 use crate::telemetry;
 
 /// The completions of a shell, to be read by it.
@@ -14,10 +14,20 @@ pub(super) fn completions(shell: clap_complete::Shell) -> Result<Option<Class>, 
     Ok(None)
 }
 
-/// The manual page, for `man -l -`.
-pub(super) fn man() -> Result<Option<Class>, Failure> {
+/// The manual page, of kefu or of one of its commands, for `man -l -`.
+pub(super) fn man(command: Option<&str>) -> Result<Option<Class>, Failure> {
+    let mut kefu = Cli::command();
+    // Global flags belong to each command, too.
+    kefu.build();
+    let page_of = match command {
+        None => kefu,
+        Some(name) => kefu.find_subcommand(name).cloned().ok_or_else(|| UsageError {
+            message: format!("`{name}` is no command of kefu's"),
+            advice: Some("`kefu help` lists them".into()),
+        })?,
+    };
     let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(|error| BugError(format!("the manual page: {error}")))?;
+    clap_mangen::Man::new(page_of).render(&mut page).map_err(|error| BugError(format!("the manual page: {error}")))?;
     telemetry::print_result(String::from_utf8_lossy(&page).trim_end())?;
     Ok(None)
 }

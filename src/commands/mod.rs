@@ -15,6 +15,7 @@ mod status;
 mod summary;
 mod verify;
 mod watched;
+mod welcome;
 
 use crate::cli::{Cli, Command};
 use crate::failure::{BugError, Class, Failure};
@@ -24,7 +25,8 @@ use crate::failure::{BugError, Class, Failure};
 /// # Errors
 /// When there is nothing to show but the failure.
 pub fn execute(cli: &Cli) -> Result<Option<Class>, Failure> {
-    match &cli.command {
+    let Some(command) = &cli.command else { return welcome::execute(&cli.global) };
+    match command {
         Command::Run(args) => run::execute(&cli.global, args, run::Half::Both),
         Command::Fetch(args) => run::execute(&cli.global, args, run::Half::FetchOnly),
         Command::Metrics(args) => metrics::execute(&cli.global, args),
@@ -35,7 +37,7 @@ pub fn execute(cli: &Cli) -> Result<Option<Class>, Failure> {
         Command::Verify(args) => verify::execute(&cli.global, args),
         Command::Sql => sql::execute(&cli.global),
         Command::Completions { shell } => manual::completions(*shell),
-        Command::Man => manual::man(),
+        Command::Man { command } => manual::man(command.as_deref()),
         Command::Simulate(args) => simulate::execute(args),
     }
 }

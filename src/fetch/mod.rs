@@ -1,6 +1,6 @@
 //! Stage one: a day → windows → pages → Arrow record batches.
 //!
-//! It decides what to ask for ([`Plan`], [`Pager`]), what to do when a call fails ([`retry`]) and how to read what comes ([`decode`]). It
+//! It decides what to ask for (`Plan`, [`Pager`]), what to do when a call fails (`retry`) and how to read what comes ([`decode`]). It
 //! sees neither files nor Parquet: its pages go into a channel, and whoever holds the other end writes them.
 
 mod decode;

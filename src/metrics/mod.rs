@@ -6,8 +6,8 @@
 //!                                                └─ all ─────── Activity ─ worker_daily, worker_hourly, account_daily
 //! ```
 //!
-//! [`History`] puts the messages of each customer in order. [`conversations`] goes through them once, in the words of the definitions, and says what each
-//! message is and what they make together. What is counted for workers, hours and days is left to polars: [`activity`] makes frames of it, and the modules of
+//! [`History`] puts the messages of each customer in order. `conversations` goes through them once, in the words of the definitions, and says what each
+//! message is and what they make together. What is counted for workers, hours and days is left to polars: `activity` makes frames of it, and the modules of
 //! the three tables group and join them. Nothing here does I/O. Inside this stage an instant is an int64 of unix seconds, a local day
 //! its number, and an openid or a worker a number that ascends with its name.
 //!

@@ -241,7 +241,34 @@ fn the_demo_is_the_same_for_everyone() {
     let second = world.command(&["demo"]).output().unwrap();
     assert_eq!(stdout(&first), stdout(&second));
     assert!(tables() == before);
-    insta::assert_snapshot!(stdout(&first));
+    insta::assert_snapshot!(stdout(&first).replace(env!("CARGO_BIN_EXE_kefu"), "target/release/kefu"));
+}
+
+/// It knows where it is, and is no success: a script that lost its command must not pass for a job that is done.
+#[test]
+fn without_a_command_kefu_says_what_to_do_first() {
+    let world = World::new();
+    let nothing = world.command(&["--lake", "lake"]).output().unwrap();
+    assert_eq!((nothing.status.code(), stdout(&nothing).as_str()), (Some(2), ""));
+    insta::assert_snapshot!(stderr(&nothing));
+    let last_line = |output: Output| stderr(&output).lines().last().unwrap().to_owned();
+    let simulator = world.simulate(generated(1), world.options(&[]));
+    assert!(last_line(world.kefu(&simulator, &["--lake", "lake"])).contains("Begin with `kefu doctor`"));
+    assert!(world.kefu(&simulator, &["run", "--lake", "lake", "--date", "2024-05-13"]).status.success());
+    assert!(last_line(world.kefu(&simulator, &["--lake", "lake"])).contains("`kefu status` shows its days"));
+    assert!(last_line(world.command(&["--lake", "lake"]).output().unwrap()).contains("no account is set"));
+    assert!(last_line(world.command(&["--timezone", "Mars"]).output().unwrap()).contains("--timezone is wrong"));
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let world = World::new();
+    let page = |command: &[&str]| stdout(&world.command(&with(&["man"], command)).output().unwrap());
+    assert!(page(&[]).contains("kefu\\-verify"));
+    assert!(page(&["run"]).contains("lookback") && page(&["run"]).contains("lake"));
+    let unknown = world.command(&["man", "dance"]).output().unwrap();
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(stderr(&unknown).contains("`kefu help` lists them"));
 }
 
 #[test]

@@ -1,0 +1,51 @@
+//! `kefu` alone: what to do first.
+
+use crate::cli::GlobalArgs;
+use crate::failure::{Class, Failure};
+use crate::lake::{Lake, Table};
+use crate::settings::{self, Settings};
+use crate::telemetry;
+
+const STEPS: &str = "\
+kefu pulls the customer-service (客服) chat records of a WeChat Official Account, night by night, and turns them into Parquet.
+
+To see what it does, with neither an account nor a network:
+
+  kefu demo      a week of generated conversations, fetched and computed in a second
+  kefu report    a page to look at, made of any lake
+
+With an account of yours, whose id and secret are in KEFU_APPID and KEFU_SECRET:
+
+  kefu doctor    what is set, and whether WeChat gives its records to this machine; what to do if not
+  kefu run       fetch the last days and compute: the nightly job
+  kefu status    which days are there
+
+`kefu help` lists every command, `kefu help run` explains one.";
+
+/// Wrong usage, so that a script that lost its command does not pass for a job that is done.
+pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
+    telemetry::print_note(&format!("{STEPS}\n\n{}", next(global)));
+    Ok(Some(Class::Usage))
+}
+
+/// What to do next, here.
+fn next(global: &GlobalArgs) -> String {
+    let settings = match Settings::resolve(&global.flags(), &settings::environment) {
+        Ok(settings) => settings,
+        Err(error) => return format!("Here: {error}. `kefu doctor` shows what is set."),
+    };
+    let lake = Lake::at(&settings.lake.value);
+    let place = lake.root().display();
+    let has_days = lake.has_files(Table::Messages).unwrap_or(false);
+    let is_set = settings.each_account().all(|settings| settings.credential().is_ok());
+    match (is_set, has_days) {
+        (false, false) => format!("Here: no account is set, and there is no lake at {place} yet. Begin with `kefu demo`."),
+        (true, false) => {
+            format!("Here: an account is set, and there is no lake at {place} yet. Begin with `kefu doctor`, then `kefu run`.")
+        }
+        (false, true) => {
+            format!("Here: there is a lake at {place}, and no account is set: it can be looked at with `kefu report` or `kefu sql`.")
+        }
+        (true, true) => format!("Here: there is a lake at {place}. `kefu status` shows its days."),
+    }
+}
