@@ -4,7 +4,7 @@
 use polars::prelude::*;
 
 use super::activity::{Activity, KEYS, Scope, complete, parts};
-use super::findings::{Findings, SessionOutcome};
+use super::day_rows::{DayRows, SessionOutcome};
 use super::statistics::{counted, join_all};
 
 const SESSIONS: [(&str, SessionOutcome); 5] = [
@@ -16,14 +16,14 @@ const SESSIONS: [(&str, SessionOutcome); 5] = [
 ];
 
 /// The columns of `worker_daily` over all workers together for each of the `days`, with `workers` (who sent anything) and `sessions_…`.
-pub(super) fn account_daily(activity: &Activity, days: &[(i32, Findings)], has_schedule: bool) -> PolarsResult<DataFrame> {
+pub(super) fn account_daily(activity: &Activity, days: &[(i32, DayRows)], has_schedule: bool) -> PolarsResult<DataFrame> {
     let has_sent = col("messages_sent").gt(lit(0));
     let senders = activity.hours.clone().lazy().filter(has_sent).group_by([col("day")]).agg([col("worker").n_unique().alias("workers")]);
-    let days: Vec<(i32, &Findings)> = days.iter().map(|(day, found)| (*day, found)).collect();
+    let days: Vec<(i32, &DayRows)> = days.iter().map(|(day, found)| (*day, found)).collect();
     let numbers = || days.iter().map(|(day, _)| *day).collect::<Vec<_>>();
     let mut sessions = vec![Column::new("day".into(), numbers())];
     for (name, outcome) in SESSIONS {
-        let of_day = |found: &Findings| found.sessions.iter().filter(|session| session.outcome == outcome).count() as u64;
+        let of_day = |found: &DayRows| found.sessions.iter().filter(|session| session.outcome == outcome).count() as u64;
         sessions.push(Column::new(name.into(), days.iter().map(|(_, found)| of_day(found)).collect::<Vec<_>>()));
     }
     let keys = df! { "day" => numbers(), "worker" => vec![0u32; days.len()] }?;

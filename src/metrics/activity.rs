@@ -4,7 +4,7 @@ use polars::prelude::*;
 
 use super::History;
 use super::concurrency;
-use super::findings::{Findings, Hour, Outcome};
+use super::day_rows::{DayRows, Hour, Outcome};
 use super::statistics::{count, counted, is, mean, percentile, whole_statistics};
 
 /// Thresholds, in seconds, of the columns `answered_within_…s`.
@@ -13,7 +13,7 @@ const WITHIN_SECONDS: [i64; 4] = [30, 60, 180, 300];
 /// What the numbers of some days are made of. Each frame has a `day` (i32, since 1970-01-01) to count under and a `worker` (u32) to count for.
 pub(super) struct Activity<'a> {
     /// The days by number, and what there is on each.
-    days: &'a [(i32, Findings)],
+    days: &'a [(i32, DayRows)],
     /// By local `hour` too: `messages_received`, `messages_sent`, `replies`, `follow_ups`, `outreach`, `first_sent_at`, `last_sent_at`.
     pub hours: DataFrame,
     /// `customer`, `was_received`, `was_sent`: each customer whom the worker had to do with that day.
@@ -58,7 +58,7 @@ impl Scope {
 }
 
 impl<'a> Activity<'a> {
-    pub(super) fn of(days: &'a [(i32, Findings)], history: &History) -> PolarsResult<Self> {
+    pub(super) fn of(days: &'a [(i32, DayRows)], history: &History) -> PolarsResult<Self> {
         let is_wanted = |day: &i32| days.iter().any(|(wanted, _)| wanted == day);
         let automatic = history.automatic().iter().map(|(day, worker)| (history.first_day() + i32::from(*day), *worker));
         let (automatic_day, automatic_worker): (Vec<i32>, Vec<u32>) = automatic.filter(|(day, _)| is_wanted(day)).unzip();
@@ -116,7 +116,7 @@ impl<'a> Activity<'a> {
 struct Rows<'a, T>(Vec<(i32, &'a [T])>);
 
 impl<'a, T> Rows<'a, T> {
-    fn of(days: &'a [(i32, Findings)], rows: impl Fn(&Findings) -> &Vec<T>) -> Self {
+    fn of(days: &'a [(i32, DayRows)], rows: impl Fn(&DayRows) -> &Vec<T>) -> Self {
         Self(days.iter().map(|(day, found)| (*day, rows(found).as_slice())).collect())
     }
 
@@ -226,7 +226,7 @@ fn by_customer(visits: LazyFrame, scope: Scope) -> LazyFrame {
 }
 
 /// The time spent with customers, dated by the day.
-fn by_segment(days: &[(i32, Findings)], scope: Scope) -> PolarsResult<DataFrame> {
+fn by_segment(days: &[(i32, DayRows)], scope: Scope) -> PolarsResult<DataFrame> {
     let segments = days.iter().flat_map(|(day, found)| found.segments.iter().map(|row| (scope.key(*day, row.worker), row)));
     let concurrency = concurrency::by(segments);
     df! {

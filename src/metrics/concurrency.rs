@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::findings::Segment;
+use super::day_rows::Segment;
 use crate::calendar::UnixSeconds;
 
 /// Of the segments of one worker, or of all: the most at one instant, and what their mean is made of.

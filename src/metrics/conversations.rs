@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use rayon::prelude::*;
 
 use super::business_hours::OpenHours;
-use super::findings::{Findings, HandOff, Hour, Outcome, RANGES_MAX, Segment, Session, SessionOutcome, Turn, Visit};
+use super::day_rows::{DayRows, HandOff, Hour, Outcome, RANGES_MAX, Segment, Session, SessionOutcome, Turn, Visit};
 use super::history::{History, Message};
 use super::{DAYS_AFTER, Parameters, Target};
 use crate::calendar::{Day, UnixSeconds};
@@ -64,7 +64,7 @@ pub(super) fn read(
     targets: &[Target],
     parameters: &Parameters,
     open_hours: Option<&OpenHours>,
-) -> Vec<HashMap<Day, Findings>> {
+) -> Vec<HashMap<Day, DayRows>> {
     let targets_by_day = by_day(history.first_day(), targets);
     let read = |customers| {
         let mut reader = Reader::new(&targets_by_day, parameters, open_hours);
@@ -126,7 +126,7 @@ struct Reader<'a> {
     parameters: &'a Parameters,
     open_hours: Option<&'a OpenHours>,
     /// By day, counted from the history's first.
-    found: Vec<Findings>,
+    found: Vec<DayRows>,
     /// Where in a day's `hours` one of them is.
     hours: HashMap<(u16, u8, u32), usize, foldhash::fast::FixedState>,
 
@@ -153,7 +153,7 @@ impl<'a> Reader<'a> {
             targets,
             parameters,
             open_hours,
-            found: targets.iter().map(|_| Findings::default()).collect(),
+            found: targets.iter().map(|_| DayRows::default()).collect(),
             hours: HashMap::default(),
             customer: 0,
             turn: None,
@@ -166,7 +166,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn finish(self) -> HashMap<Day, Findings> {
+    fn finish(self) -> HashMap<Day, DayRows> {
         self.targets.iter().zip(self.found).filter_map(|(target, found)| Some((target.as_ref()?.day, found))).collect()
     }
 
@@ -175,7 +175,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What was found on a day, when it is a target.
-    fn on(&mut self, day: u16) -> Option<&mut Findings> {
+    fn on(&mut self, day: u16) -> Option<&mut DayRows> {
         self.found.get_mut(usize::from(day)).filter(|_| self.targets.get(usize::from(day)).is_some_and(Option::is_some))
     }
 
@@ -393,7 +393,7 @@ impl<'a> Reader<'a> {
             None => self.visits.push(Visit { worker, customer: self.customer, received: inbound, sent: !inbound }),
         }
 
-        let Some(Findings { hours, .. }) = self.found.get_mut(usize::from(day)) else { return };
+        let Some(DayRows { hours, .. }) = self.found.get_mut(usize::from(day)) else { return };
         let index = *self.hours.entry((day, hour, worker)).or_insert_with(|| {
             hours.push(Hour { hour, worker, received: 0, replies: 0, follow_ups: 0, outreach: 0, sent: None });
             hours.len() - 1

@@ -1,9 +1,9 @@
 //! Stage two: messages → response pairs, sessions and the numbers made of them.
 //!
 //! ```text
-//! messages ─ History ─ conversations ─ Findings ─┬─ turns ───── response_pairs
-//!                                                ├─ sessions ── sessions
-//!                                                └─ all ─────── Activity ─ worker_daily, worker_hourly, account_daily
+//! messages ─ History ─ conversations ─ DayRows ─┬─ turns ───── response_pairs
+//!                                               ├─ sessions ── sessions
+//!                                               └─ all ─────── Activity ─ worker_daily, worker_hourly, account_daily
 //! ```
 //!
 //! [`History`] puts the messages of each customer in order. `conversations` goes through them once, in the words of the definitions, and says what each
@@ -18,7 +18,7 @@ mod activity;
 mod business_hours;
 mod concurrency;
 mod conversations;
-mod findings;
+mod day_rows;
 mod history;
 mod names;
 mod parameters;
@@ -36,7 +36,7 @@ use rayon::prelude::*;
 
 use activity::{Activity, Scope};
 pub use business_hours::{BusinessHours, Shift};
-use findings::Findings;
+use day_rows::DayRows;
 pub use history::{History, HistoryBuilder, Part, columns};
 pub use parameters::{AutoReply, Parameters, Pattern};
 
@@ -152,13 +152,13 @@ const ROWS_SIDE_BY_SIDE: usize = 100_000;
 const TURNS_AT_ONCE: usize = 400_000;
 
 /// What there is on the days of some targets.
-type Group = Vec<(Target, Findings)>;
+type Group = Vec<(Target, DayRows)>;
 
 /// Targets, some of them at a time, with what was found on their days.
 struct Groups<'a> {
     targets: std::slice::Iter<'a, Target>,
     /// For each range of customers, in order.
-    found: Vec<HashMap<Day, Findings>>,
+    found: Vec<HashMap<Day, DayRows>>,
 }
 
 impl<'a> Groups<'a> {
@@ -183,18 +183,18 @@ impl Iterator for Groups<'_> {
         while turns < TURNS_AT_ONCE
             && let Some(target) = self.targets.next()
         {
-            let ranges: Vec<Findings> = self.found.iter_mut().filter_map(|found| found.remove(&target.day)).collect();
+            let ranges: Vec<DayRows> = self.found.iter_mut().filter_map(|found| found.remove(&target.day)).collect();
             turns += ranges.iter().map(|range| range.turns.len()).sum::<usize>();
             group.push((*target, ranges));
         }
-        let group: Group = group.into_par_iter().map(|(target, ranges)| (target, Findings::of_ranges(ranges))).collect();
+        let group: Group = group.into_par_iter().map(|(target, ranges)| (target, DayRows::of_ranges(ranges))).collect();
         (!group.is_empty()).then_some(group)
     }
 }
 
 fn partitions(group: Group, history: &History, account: &str, parameters: &Parameters) -> Result<Vec<(Target, Partitions)>, MetricsError> {
     let has_schedule = parameters.business_hours.is_some();
-    let (targets, found): (Vec<Target>, Vec<(i32, Findings)>) =
+    let (targets, found): (Vec<Target>, Vec<(i32, DayRows)>) =
         group.into_iter().map(|(target, found)| (target, (target.day.number(), found))).unzip();
     let activity = Activity::of(&found, history)?;
     let (workers, (hours, accounts)) = rayon::join(
@@ -205,12 +205,12 @@ fn partitions(group: Group, history: &History, account: &str, parameters: &Param
     let cut = |frame: &DataFrame| by_day(frame, found.iter().map(|(day, _)| *day));
     let (workers, hours, accounts) = (cut(&workers?)?, cut(&hours?)?, cut(&accounts?)?);
     drop(activity);
-    let publish_day = |(target, (day, found)): (Target, (i32, Findings))| -> Result<(Target, Partitions), MetricsError> {
+    let publish_day = |(target, (day, found)): (Target, (i32, DayRows))| -> Result<(Target, Partitions), MetricsError> {
         let statistics = |table: Table, days: &HashMap<i32, DataFrame>| {
             publish::statistics(&days.get(&day).cloned().unwrap_or_default(), &table.schema(), history, account)
         };
         // The turns of a day can be many: gone as soon as they are no longer needed.
-        let Findings { turns, sessions, .. } = found;
+        let DayRows { turns, sessions, .. } = found;
         let pairs = publish::response_pairs(&turns, history, account)?;
         drop(turns);
         let partitions = [
@@ -249,7 +249,7 @@ pub fn period(
     parameters: &Parameters,
 ) -> Result<RecordBatch, MetricsError> {
     let groups = Groups::of(history, zone, targets, parameters);
-    let found: Vec<(i32, Findings)> = groups.flatten().map(|(target, found)| (target.day.number(), found)).collect();
+    let found: Vec<(i32, DayRows)> = groups.flatten().map(|(target, found)| (target.day.number(), found)).collect();
     let workers = worker_daily::worker_daily(&Activity::of(&found, history)?, Scope::Period, parameters.business_hours.is_some())?;
     publish::statistics(&workers, &Table::WorkerDaily.schema(), history, account)
 }

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field, SchemaRef};
 use polars::prelude::{DataFrame, DataType as PolarsType};
 use rayon::prelude::*;
 
-use super::findings::{Outcome, Session, SessionOutcome, Turn};
+use super::day_rows::{Outcome, Session, SessionOutcome, Turn};
 use super::{History, MetricsError, ROWS_SIDE_BY_SIDE};
 use crate::calendar::UnixSeconds;
 use crate::lake::Table;

@@ -2,7 +2,7 @@
 
 use polars::prelude::*;
 
-use super::findings::Outcome;
+use super::day_rows::Outcome;
 
 /// How many rows of the group have the property.
 pub(super) fn count(property: Expr) -> Expr {

@@ -3,7 +3,7 @@
 use polars::prelude::*;
 
 use super::activity::Activity;
-use super::findings::Outcome;
+use super::day_rows::Outcome;
 use super::statistics::{count, counted, is, join_all, keys_of, mean, percentile, sum};
 
 const KEYS: [&str; 3] = ["day", "worker", "hour"];

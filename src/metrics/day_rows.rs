@@ -105,7 +105,7 @@ pub(super) struct Hour {
 
 /// What the messages of a range of customers make on a day. Turns, sessions and visits come by customer; those of a customer in order of time.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
+pub(super) struct DayRows {
     /// Those asked on the day.
     pub turns: Vec<Turn>,
     /// Of those turns.
@@ -117,7 +117,7 @@ pub(super) struct Findings {
     pub hours: Vec<Hour>,
 }
 
-impl Findings {
+impl DayRows {
     /// What is there for all customers on a day, from what is there for ranges of them, in order; turns by (`asked_at`, `openid`), sessions by (`started_at`,
     /// `openid`).
     pub(super) fn of_ranges(mut ranges: Vec<Self>) -> Self {
