@@ -107,6 +107,18 @@ impl DayRange {
     pub fn days(self) -> impl Iterator<Item = Day> {
         (self.first.number()..=self.last.number()).filter_map(Day::from_number)
     }
+
+    /// Days in order, as runs of days that follow one another.
+    pub fn runs(days: impl IntoIterator<Item = Day>) -> Vec<Self> {
+        let mut runs: Vec<Self> = Vec::new();
+        for day in days {
+            match runs.last_mut() {
+                Some(run) if run.last.plus(1) == day => run.last = day,
+                _ => runs.push(Self { first: day, last: day }),
+            }
+        }
+        runs
+    }
 }
 
 impl fmt::Display for DayRange {

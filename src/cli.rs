@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use clap::builder::PossibleValue;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::calendar::Day;
 use crate::lake::Table;
@@ -179,9 +179,10 @@ pub struct StatusArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("what_goes").required(true).args(["before", "keep_days"])))]
 pub struct PruneArgs {
     /// Delete the days before this one
-    #[arg(long, value_name = "DAY", conflicts_with = "keep_days", required_unless_present = "keep_days")]
+    #[arg(long, value_name = "DAY")]
     pub before: Option<Day>,
     /// Delete all but so many days up to yesterday; with fewer than 5, metrics that are not final yet stay so
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..))]

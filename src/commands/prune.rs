@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::days::in_words;
-use crate::calendar::{Clock, Day, Zone};
+use crate::calendar::{Clock, Day, DayRange, Zone};
 use crate::cli::{GlobalArgs, OutputFormat, PruneArgs};
 use crate::failure::{Class, Failure, UsageError};
 use crate::lake::{Lake, LakeError, PartitionFile, Table};
+use crate::metrics::{DAYS_AFTER, DAYS_BEFORE};
 use crate::settings::{self, Settings};
 use crate::signals;
 use crate::telemetry;
@@ -25,6 +26,8 @@ struct Pruning {
     tables: Vec<PrunedTable>,
     /// Days whose messages go before their metrics were ever computed.
     without_metrics: BTreeSet<Day>,
+    /// Of the last days, those whose metrics could still change and never will, because messages that they are made of go.
+    never_final: Vec<Day>,
 }
 
 #[derive(Debug, Serialize)]
@@ -41,22 +44,25 @@ pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Cl
         let message = "prune deletes the days of every account".to_owned();
         return Err(UsageError { message, advice: Some("leave --account out, if that is what you want".into()) }.into());
     }
-    let before = first_kept(args, &settings.zone.value, &Clock::System)?;
+    let zone = &settings.zone.value;
+    let before = first_kept(args, zone, &Clock::System)?;
     let lake = Lake::at(&settings.lake.value);
     lake.require_folder()?;
     // Nothing is made or locked when nothing is deleted.
     let lock = args.yes.then(|| lake.hold()).transpose()?;
     // What was deleted is deleted; the next run deletes the rest.
     let _at_the_end = lock.as_ref().map(|_| signals::on_leaving(|_| ()));
-    lake.require_zone(settings.zone.value.name())?;
+    lake.require_zone(zone.name())?;
     let tables: BTreeSet<Table> = args.tables.iter().copied().collect();
+    let takes_messages = tables.contains(&Table::Messages);
     let pruning = Pruning {
         command: "prune",
         lake: lake.root().display().to_string(),
         before,
         deleted: args.yes,
         tables: tables.iter().map(|table| PrunedTable::of(&lake, *table, before)).collect::<Result<_, _>>()?,
-        without_metrics: if tables.contains(&Table::Messages) { without_metrics(&lake, before)? } else { BTreeSet::new() },
+        without_metrics: if takes_messages { without_metrics(&lake, before)? } else { BTreeSet::new() },
+        never_final: if takes_messages { never_final(before, yesterday(zone, &Clock::System)) } else { Vec::new() },
     };
     if args.yes {
         lake.prune(&tables.into_iter().collect::<Vec<_>>(), before)?;
@@ -70,7 +76,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Cl
 
 /// The first day that is kept: none that is still to come, because what was pruned is not fetched again.
 fn first_kept(args: &PruneArgs, zone: &Zone, clock: &Clock) -> Result<Day, UsageError> {
-    let today = zone.day_of(clock.now().unix_timestamp());
+    let today = yesterday(zone, clock).plus(1);
     // Of the two, the command line has exactly one.
     let by_count = args.keep_days.map(|days| today.plus(-i64::from(days)));
     match args.before.or(by_count).unwrap_or(today) {
@@ -80,6 +86,16 @@ fn first_kept(args: &PruneArgs, zone: &Zone, clock: &Clock) -> Result<Day, Usage
         }),
         before => Ok(before),
     }
+}
+
+fn yesterday(zone: &Zone, clock: &Clock) -> Day {
+    zone.day_of(clock.now().unix_timestamp()).plus(-1)
+}
+
+/// The days up to yesterday that wait for later days to become final, and are then kept as they are because of the days that go.
+fn never_final(before: Day, yesterday: Day) -> Vec<Day> {
+    let waiting = DayRange { first: yesterday.plus(1 - DAYS_AFTER), last: yesterday };
+    waiting.days().filter(|day| day.plus(-DAYS_BEFORE) < before).collect()
 }
 
 /// The days of messages of which no metric was computed, or not yet.
@@ -117,6 +133,13 @@ impl Pruning {
                 false => format!("never computed: the metrics of {days}; `kefu metrics` computes them while the messages are there"),
             });
         }
+        if !self.never_final.is_empty() {
+            lines.push(format!(
+                "never final: the metrics of {}, which wait for later days and are also made of days that go; keep at least {} days",
+                in_words(&self.never_final),
+                DAYS_BEFORE + DAYS_AFTER
+            ));
+        }
         lines.push(match (self.deleted, self.tables.iter().all(|table| table.files == 0)) {
             (_, true) => "there is nothing to delete".to_owned(),
             (true, false) => "deleted".to_owned(),
@@ -147,5 +170,15 @@ mod tests {
         let clock = Clock::starting_at(1_715_533_200);
         let args = PruneArgs { before: None, keep_days: Some(3), tables: Vec::new(), yes: false };
         assert_eq!(first_kept(&args, &zone, &clock).unwrap().to_string(), "2024-05-10");
+    }
+
+    #[test]
+    fn with_fewer_than_five_days_some_metrics_never_become_final() {
+        let yesterday: Day = "2024-05-12".parse().unwrap();
+        let kept = |days: i64| in_words(&never_final(yesterday.plus(1 - days), yesterday));
+        assert_eq!(
+            [5, 4, 3, 2, 1].map(kept),
+            ["", "2024-05-10", "2024-05-10 to 2024-05-11", "2024-05-10 to 2024-05-12", "2024-05-10 to 2024-05-12"]
+        );
     }
 }

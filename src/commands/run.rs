@@ -77,13 +77,14 @@ fn run(settings: &Settings, wanted: Wanted, half: Half, lake: &Lake, history: &H
     let there = if wanted.force { BTreeSet::new() } else { lake.days(Table::Messages, &account)? };
     let is_refreshed = |day: &Day| *day > wanted.range.last.plus(-i64::from(wanted.refresh));
     let refreshed: BTreeSet<Day> = there.iter().copied().filter(|day| wanted.range.contains(*day) && is_refreshed(day)).collect();
-    // What was pruned comes back only when it is named.
+    // What was pruned comes back only when it is named, and not among days that are to be fetched again.
     let pruned = lake.pruned()?;
-    let stays_away = |day: &Day| !wanted.is_named && pruned.includes(Table::Messages, *day) && !there.contains(day);
+    let is_there = |day: &Day| lake.path(Table::Messages, &account, *day).is_file();
+    let stays_away = |day: &Day| (!wanted.is_named || wanted.force) && pruned.includes(Table::Messages, *day) && !is_there(day);
     let absent: Vec<Day> = wanted.range.days().filter(stays_away).collect();
     if !absent.is_empty() {
         telemetry::print_note(&format!(
-            "not fetched, because they were pruned: {}; name days to fetch them again",
+            "not fetched, because they were pruned: {}; days that are named without --force come back",
             days::in_words(&absent)
         ));
     }

@@ -80,6 +80,37 @@ impl Summary {
     }
 }
 
+/// The failures that differ, in order of their first days, each with all of its days and as the first of them met it.
+fn in_common(failed: &[FailedDay]) -> Vec<(Vec<Day>, &FailedDay)> {
+    let mut groups: Vec<(Vec<Day>, &FailedDay)> = Vec::new();
+    for day in failed {
+        let is_the_same = |other: &FailedDay| match (other.class, day.class) {
+            // Each day's files have names of their own; what the disk has against them is what there is to do about it.
+            (Class::Lake, Class::Lake) => other.hint.is_some() && other.hint == day.hint,
+            (others, class) => others == class && without_call(&other.reason) == without_call(&day.reason),
+        };
+        match groups.iter_mut().find(|(_, first)| is_the_same(first)) {
+            Some((days, _)) => days.push(day.date),
+            None => groups.push((vec![day.date], day)),
+        }
+    }
+    groups
+}
+
+/// A reason without what WeChat names a single call by: each day has one of its own.
+fn without_call(reason: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut is_name = false;
+    for word in reason.split_whitespace() {
+        let begins = matches!(word, "rid:" | "hint:" | "reqid:");
+        if !begins && !is_name {
+            words.push(word);
+        }
+        is_name = begins;
+    }
+    words
+}
+
 impl Report for Summary {
     fn show_failures(&self) {
         let Some(fetch) = &self.fetch else { return };
@@ -87,8 +118,9 @@ impl Report for Summary {
         if telemetry::is_for_machines() {
             return;
         }
-        for failed in &fetch.failed {
-            telemetry::print_note(&format!("error: {}: {} was not fetched: {}", self.account, failed.date, failed.reason));
+        for (days, failed) in in_common(&fetch.failed) {
+            let verb = if days.len() == 1 { "was" } else { "were" };
+            telemetry::print_note(&format!("error: {}: {} {verb} not fetched: {}", self.account, in_words(&days), failed.reason));
         }
         if !fetch.given_up.is_empty() {
             telemetry::print_note(&format!("  not tried, because the same would happen: {}", in_words(&fetch.given_up)));
@@ -185,4 +217,31 @@ impl FetchSummary {
 
 fn days(count: usize) -> &'static str {
     if count == 1 { "day" } else { "days" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_several_days_met_is_one_failure_whatever_wechat_calls_their_calls() {
+        let failed =
+            |day: &str, class: Class, reason: &str| FailedDay { date: day.parse().unwrap(), class, reason: reason.to_owned(), hint: None };
+        let failures = [
+            failed("2024-05-13", Class::Refused, "WeChat answered 40125: invalid appsecret rid: 66433a5f-1"),
+            failed("2024-05-14", Class::Contract, "a page says 3"),
+            failed("2024-05-15", Class::Refused, "WeChat answered 40125: invalid appsecret rid: 66433a5f-2"),
+            failed("2024-05-16", Class::Contract, "a page says 4"),
+        ];
+        let shown: Vec<String> =
+            in_common(&failures).iter().map(|(days, failed)| format!("{}: {}", in_words(days), failed.reason)).collect();
+        assert_eq!(
+            shown,
+            [
+                "2024-05-13, 2024-05-15: WeChat answered 40125: invalid appsecret rid: 66433a5f-1",
+                "2024-05-14: a page says 3",
+                "2024-05-16: a page says 4"
+            ]
+        );
+    }
 }

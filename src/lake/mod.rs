@@ -75,8 +75,8 @@ pub enum LakeError {
     Absent { root: PathBuf },
     #[error("the lake was begun in the time zone {lake}, and its days cannot be continued in {asked}")]
     OtherZone { lake: String, asked: String },
-    #[error("{days} of the lake were fetched with other privacy settings ({lake}) than there are now ({asked})")]
-    OtherPrivacy { days: DayRange, lake: String, asked: String },
+    #[error("{} of the lake were fetched with other privacy settings ({lake}) than there are now ({asked})", in_words(runs))]
+    OtherPrivacy { runs: Vec<DayRange>, lake: String, asked: String },
     #[error("the texts of {day} were dropped, and the rules for automatic replies need them")]
     TextsDropped { day: Day },
 }
@@ -109,9 +109,14 @@ impl Classified for LakeError {
             Self::Occupied { .. } => Some("run again when it has finished".into()),
             Self::Absent { .. } => Some("name it with --lake or KEFU_LAKE; `kefu run` makes one".into()),
             Self::OtherZone { lake, .. } => Some(format!("keep --timezone {lake}, or begin another lake with --lake")),
-            Self::OtherPrivacy { days: DayRange { first, last }, .. } => Some(format!(
-                "keep [privacy] as it was; or fetch those days again with `kefu run --from {first} --to {last} --force`; or begin another lake with --lake"
-            )),
+            Self::OtherPrivacy { runs, .. } => {
+                let again = runs.first().zip(runs.last()).map_or_else(String::new, |(DayRange { first, .. }, DayRange { last, .. })| {
+                    format!(
+                        "fetch those days again, all in one run, with `kefu run --from {first} --to {last} --force`, which leaves pruned days pruned; or "
+                    )
+                });
+                Some(format!("keep [privacy] as it was; or {again}begin another lake with --lake"))
+            }
             Self::TextsDropped { .. } => {
                 Some("remove the rules in [metrics] with a text, a prefix or a regex, or fetch the day again with --force".into())
             }
@@ -236,16 +241,17 @@ impl Lake {
     /// # Errors
     /// [`LakeError::OtherPrivacy`] when it was not.
     pub fn require_privacy(&self, account: &Account, privacy: &str, replaced: &BTreeSet<Day>) -> Result<(), LakeError> {
-        let mut kept = self.days(Table::Messages, account)?;
-        kept.retain(|day| !replaced.contains(day));
+        let days = self.days(Table::Messages, account)?;
         // A file that is damaged must not keep anyone from fetching it again.
         let treated = |day: Day| Some((day, self.footer(Table::Messages, account, day).ok()?.privacy().to_owned()));
-        let mut others: Vec<(Day, String)> = kept.into_par_iter().filter_map(treated).filter(|(_, lake)| lake != privacy).collect();
-        match (others.first().map(|(day, _)| *day), others.pop()) {
-            (Some(first), Some((last, lake))) => {
-                Err(LakeError::OtherPrivacy { days: DayRange { first, last }, lake, asked: privacy.to_owned() })
+        let others: Vec<(Day, String)> = days.into_par_iter().filter_map(treated).filter(|(_, lake)| lake != privacy).collect();
+        match others.iter().rfind(|(day, _)| !replaced.contains(day)) {
+            Some((_, lake)) => {
+                // Those that were to be replaced, too: all of them have to be, in one run.
+                let runs = DayRange::runs(others.iter().map(|(day, _)| *day));
+                Err(LakeError::OtherPrivacy { runs, lake: lake.clone(), asked: privacy.to_owned() })
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -276,6 +282,10 @@ impl Lake {
     pub fn require_folder(&self) -> Result<(), LakeError> {
         if self.root.is_dir() { Ok(()) } else { Err(LakeError::Absent { root: self.root.clone() }) }
     }
+}
+
+fn in_words(runs: &[DayRange]) -> String {
+    runs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// What a folder holds; nothing when it is not there, or is none.

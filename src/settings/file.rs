@@ -60,15 +60,14 @@ pub(super) struct Metrics {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Privacy {
-    pub text: Texts,
-    pub openid: Openid,
+    pub text: Option<Texts>,
+    pub openid: Option<Openid>,
 }
 
 /// `privacy.openid`
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 #[serde(try_from = "WrittenOpenid")]
 pub(super) enum Openid {
-    #[default]
     Keep,
     /// Hashed with the key in a file.
     KeyFile(PathBuf),

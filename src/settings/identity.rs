@@ -217,13 +217,13 @@ impl Sources<'_> {
             .or_else(|| self.path(path_key, path.as_ref()))
     }
 
-    fn variable(&self, key: String, name: Option<&String>) -> Option<Setting<SecretSource>> {
+    pub(super) fn variable(&self, key: String, name: Option<&String>) -> Option<Setting<SecretSource>> {
         let name = name?;
         let value = SecretSource::Variable((self.environment)(name).map(|secret| (name.clone(), Secret::new(secret))));
         Some(Setting { value, origin: self.in_file(key) })
     }
 
-    fn path(&self, key: impl Into<String>, path: Option<&PathBuf>) -> Option<Setting<SecretSource>> {
+    pub(super) fn path(&self, key: impl Into<String>, path: Option<&PathBuf>) -> Option<Setting<SecretSource>> {
         Some(Setting { value: SecretSource::File(self.folder().join(path?)), origin: self.in_file(key) })
     }
 

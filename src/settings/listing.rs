@@ -6,6 +6,8 @@ use serde::Serialize;
 
 use super::identity::SecretSource;
 use super::{Origin, Setting, Settings, Sources};
+use crate::fetch::Texts;
+use crate::metrics::Parameters;
 
 /// A setting as it is shown. Of a secret it says where it comes from and that it is there, and nothing else.
 #[derive(Clone, Debug, Serialize)]
@@ -39,8 +41,7 @@ impl Settings {
             Listed::of("lookback", &self.lookback),
             Listed::of("concurrency", &self.concurrency),
         ];
-        listed.extend(self.metrics_listed.iter().cloned());
-        listed.extend(self.openid_key.as_ref().map(|key| Listed::new("privacy.openid", key.in_words(), &key.origin)));
+        listed.extend(self.rules_listed.iter().cloned());
         for identity in &self.identities {
             let name = identity.name().ok().map(|name| name.to_string()).filter(|_| self.identities.len() > 1);
             let own = [
@@ -71,9 +72,9 @@ impl Settings {
 }
 
 impl Sources<'_> {
-    /// The rules for the metrics, which are in the file or nowhere.
-    pub(super) fn metrics_listed(&self, parameters: &crate::metrics::Parameters) -> Vec<Listed> {
-        let metrics = &self.file.values.metrics;
+    /// The rules for the metrics and for personal data, which are in the file or nowhere.
+    pub(super) fn rules_listed(&self, parameters: &Parameters, texts: Texts, openid_key: Option<&Setting<SecretSource>>) -> Vec<Listed> {
+        let (metrics, privacy) = (&self.file.values.metrics, &self.file.values.privacy);
         let listed = |name: &'static str, value: String, is_filed: bool| {
             let origin = if is_filed { self.in_file(name) } else { Origin::Default };
             Listed::new(name, value, origin)
@@ -89,6 +90,11 @@ impl Sources<'_> {
             listed("metrics.reply_window", format!("{} s", parameters.reply_window), metrics.reply_window.is_some()),
             listed("metrics.auto_reply", rules, !metrics.auto_reply.is_empty()),
             listed("metrics.business_hours", hours.to_owned(), metrics.business_hours.is_some()),
+            listed("privacy.text", if texts == Texts::Keep { "keep" } else { "drop" }.to_owned(), privacy.text.is_some()),
+            match openid_key {
+                Some(key) => Listed::new("privacy.openid", format!("hashed with a key {}", key.in_words()), &key.origin),
+                None => listed("privacy.openid", "keep".to_owned(), privacy.openid.is_some()),
+            },
         ]
     }
 }

@@ -117,7 +117,7 @@ pub struct Settings {
     /// What the metrics depend on.
     pub parameters: Parameters,
     config: Setting<String>,
-    metrics_listed: Vec<Listed>,
+    rules_listed: Vec<Listed>,
     /// The accounts to work on; never empty.
     identities: Vec<Identity>,
     texts: Texts,
@@ -137,9 +137,10 @@ impl Settings {
             .unwrap_or_else(|| Setting { value: "Asia/Shanghai".into(), origin: Origin::Default })
             .try_map(|name| Zone::named(&name))?;
         let parameters = sources.parameters(zone.value.name())?;
+        let (texts, openid_key) = (sources.texts()?, sources.openid_key());
         Ok(Self {
             config: file.shown(),
-            metrics_listed: sources.metrics_listed(&parameters),
+            rules_listed: sources.rules_listed(&parameters, texts, openid_key.as_ref()),
             identities: sources.pick(&flags.accounts, sources.identities()?)?,
             parameters,
             zone,
@@ -168,8 +169,8 @@ impl Settings {
                 4,
                 1..=64,
             )?,
-            texts: sources.texts()?,
-            openid_key: sources.openid_key(),
+            texts,
+            openid_key,
         })
     }
 

@@ -5,7 +5,6 @@ use super::identity::SecretSource;
 use super::{Setting, Settings, SettingsError, Sources};
 use crate::fetch::{OpenidKey, Openids, Privacy, Texts};
 use crate::metrics::AutoReply;
-use crate::wechat::Secret;
 
 /// Openids are no secret among those who see them, so whoever can guess the key can find out who is who.
 const OPENID_KEY_BYTES_MIN: usize = 32;
@@ -30,7 +29,7 @@ impl Settings {
 
 impl Sources<'_> {
     pub(super) fn texts(&self) -> Result<Texts, SettingsError> {
-        let texts = self.file.values.privacy.text;
+        let texts = self.file.values.privacy.text.unwrap_or_default();
         if texts == Texts::Drop && self.file.values.metrics.auto_reply.iter().any(AutoReply::needs_text) {
             let reason =
                 "the rules for automatic replies with a text, a prefix or a regex could never match: keep texts, or remove the rules";
@@ -40,11 +39,10 @@ impl Sources<'_> {
     }
 
     pub(super) fn openid_key(&self) -> Option<Setting<SecretSource>> {
-        let source = match &self.file.values.privacy.openid {
-            Openid::Keep => return None,
-            Openid::KeyFile(path) => SecretSource::File(self.folder().join(path)),
-            Openid::KeyVariable(name) => SecretSource::Variable((self.environment)(name).map(|key| (name.clone(), Secret::new(key)))),
-        };
-        Some(Setting { value: source, origin: self.in_file("privacy.openid") })
+        match self.file.values.privacy.openid.as_ref()? {
+            Openid::Keep => None,
+            Openid::KeyFile(path) => self.path("privacy.openid.hmac_key_file", Some(path)),
+            Openid::KeyVariable(name) => self.variable("privacy.openid.hmac_key_env".to_owned(), Some(name)),
+        }
     }
 }

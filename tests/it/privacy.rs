@@ -190,7 +190,8 @@ fn a_lake_is_not_continued_with_other_privacy_settings_unless_its_days_are_fetch
         &world,
         &simulator,
         &["run", "--from", "2024-05-13", "--to", "2024-05-14", "--force"],
-        "--from 2024-05-15 --to 2024-05-15 --force",
+        // That range alone would be refused for the sake of the others, and so on for ever.
+        "--from 2024-05-13 --to 2024-05-15 --force",
     );
     succeeds(&world, &simulator, &["run", "--from", "2024-05-13", "--to", "2024-05-15", "--force"]);
     succeeds(&world, &simulator, &["run", "--date", "2024-05-16"]);
@@ -211,6 +212,27 @@ fn a_lake_is_not_continued_with_other_privacy_settings_unless_its_days_are_fetch
         .env("KEFU_APPID", kefu::simulator::APPID)
         .env("KEFU_SECRET", kefu::simulator::SECRET);
     assert!(command.output().unwrap().status.success());
+}
+
+#[test]
+fn what_the_hint_says_makes_the_lake_one_again_and_brings_no_pruned_day_back() {
+    let world = World::new();
+    let simulator = world.simulate(generated(), world.options(&[]));
+    succeeds(&world, &simulator, &RANGE);
+    succeeds(&world, &simulator, &["prune", "--before", "2024-05-16", "--yes"]);
+    // One of them is back, and two between it and the others are not.
+    succeeds(&world, &simulator, &["run", "--date", "2024-05-13"]);
+    settings(&world, HASHED);
+    is_refused(&world, &simulator, &["run", "--date", "2024-05-17", "--force"], "2024-05-13, 2024-05-16 to 2024-05-17 of the lake were");
+    let hinted = ["run", "--from", "2024-05-13", "--to", "2024-05-17", "--force"];
+    is_refused(&world, &simulator, &["run", "--date", "2024-05-18"], &hinted.join(" "));
+    let output = world.kefu(&simulator, &hinted);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("not fetched, because they were pruned: 2024-05-14 to 2024-05-15;"), "{}", stderr(&output));
+    let there =
+        ["2024-05-13", "2024-05-14", "2024-05-15", "2024-05-16", "2024-05-17"].map(|day| world.has(kefu::lake::Table::Messages, day));
+    assert_eq!(there, [true, false, false, true, true]);
+    succeeds(&world, &simulator, &["run", "--date", "2024-05-18"]);
 }
 
 #[test]
@@ -258,7 +280,7 @@ fn privacy_settings_that_make_no_sense_are_refused() {
         ("privacy.openid = 'hunter2'".to_owned(), "the key itself never stands here"),
         ("privacy.openid = { hmac_key = 'hunter2' }".to_owned(), "the key itself never stands here"),
         ("privacy.openid = {}".to_owned(), "the key itself never stands here"),
-        ("privacy.openid = { hmac_key_file = 'nowhere' }".to_owned(), "`privacy.openid` in kefu.toml is wrong"),
+        ("privacy.openid = { hmac_key_file = 'nowhere' }".to_owned(), "`privacy.openid.hmac_key_file` in kefu.toml is wrong"),
         (rules("prefix = 'hunter2'"), "could never match: keep texts, or remove the rules"),
         (rules("regex = 'hunter2'"), "`privacy.text` in kefu.toml is wrong"),
     ];

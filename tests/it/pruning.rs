@@ -228,7 +228,11 @@ fn the_nightly_run_does_not_bring_pruned_days_back() {
         serde_json::from_slice::<Value>(&output.stdout).unwrap()["fetch"]["fetched"].as_array().map_or(0, Vec::len)
     };
     assert_eq!(fetched(&["run"]), 3);
-    fetched(&["prune", "--keep-days", "1", "--yes"]);
+    let pruned = world.kefu(&simulator, &["prune", "--keep-days", "1", "--yes"]);
+    let said = String::from_utf8(pruned.stdout).unwrap();
+    assert!(said.contains("never final: the metrics of ") && said.contains("keep at least 5 days"), "{said}");
+    let said = String::from_utf8(world.kefu(&simulator, &["prune", "--keep-days", "5"]).stdout).unwrap();
+    assert!(!said.contains("never final"), "{said}");
     assert_eq!(world.table_files().iter().filter(|path| path.to_string_lossy().contains("/messages/")).count(), 1);
     assert_eq!(fetched(&["run"]), 0);
     assert_eq!(fetched(&["run", "--force"]), 1);
@@ -272,7 +276,7 @@ fn what_was_pruned_on_purpose_is_no_finding() {
 fn what_to_prune_must_be_said() {
     let world = World::new();
     for (arguments, code, message) in [
-        (&["prune"][..], 2, "--before <DAY>"),
+        (&["prune"][..], 2, "<--before <DAY>|--keep-days <DAYS>>"),
         (&["prune", "--before", "2024-05-01", "--keep-days", "3"], 2, "cannot be used with"),
         (&["prune", "--keep-days", "0"], 2, "0 is not in"),
         (&["prune", "--before", "2024-05-01", "--table", "message"], 2, "possible values: messages"),
