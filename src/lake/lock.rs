@@ -9,7 +9,14 @@ use super::{Lake, LakeError};
 /// Holds the lake until dropped, or until the process ends in whatever way: the lock is the operating system's.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing it would do, were it not for a process that another thread is just starting: until that is a program of its own, it has the file open, too.
+        let _ = self.file.unlock();
+    }
 }
 
 impl Lake {
@@ -23,6 +30,7 @@ impl Lake {
         match file.try_lock() {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) if file.try_lock_shared().is_ok() => {
+                drop(Lock { file });
                 return Err(LakeError::Occupied { holder: "`kefu verify`, which reads it".to_owned() });
             }
             Err(std::fs::TryLockError::WouldBlock) => return Err(LakeError::Occupied { holder: note_in(&mut file) }),
@@ -33,7 +41,7 @@ impl Lake {
         writeln!(file, "process {}", std::process::id())?;
         self.clear_staging()?;
         fs_err::create_dir_all(self.staging_folder())?;
-        Ok(Lock { _file: file })
+        Ok(Lock { file })
     }
 
     /// Takes away what is in staging. Only whoever holds the lake may do so.
@@ -60,7 +68,10 @@ impl Lake {
             Err(error) => return Err(error.into()),
         };
         match file.try_lock_shared() {
-            Ok(()) => Ok(None),
+            Ok(()) => {
+                drop(Lock { file });
+                Ok(None)
+            }
             Err(std::fs::TryLockError::WouldBlock) => Ok(Some(note_in(&mut file))),
             Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
         }
@@ -78,7 +89,7 @@ impl Lake {
             Err(error) => return Err(error.into()),
         };
         match file.try_lock_shared() {
-            Ok(()) => Ok(Some(Lock { _file: file })),
+            Ok(()) => Ok(Some(Lock { file })),
             Err(std::fs::TryLockError::WouldBlock) => Err(LakeError::Occupied { holder: note_in(&mut file) }),
             Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
         }
