@@ -1,8 +1,9 @@
 //! What surrounds the work for each account in an unattended run: its entry in the history of runs, the figures for Prometheus, and what is left to do
 //! when the process is told to stop.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::in_turn::Outcome;
 use crate::calendar::Clock;
@@ -21,11 +22,13 @@ pub(super) struct Operated {
     textfile: Option<PathBuf>,
     /// How the work for each account ended.
     records: Arc<Mutex<Vec<RunRecord>>>,
+    /// The accounts that there are, where the settings tell of all of them.
+    all_accounts: Arc<OnceLock<BTreeSet<String>>>,
 }
 
 impl Operated {
     pub(super) fn begin(command: &'static str, textfile: Option<PathBuf>) -> Self {
-        Self { command, clock: Clock::System, textfile, records: Arc::default() }
+        Self { command, clock: Clock::System, textfile, records: Arc::default(), all_accounts: Arc::default() }
     }
 
     /// Does the work for one account with the lake held, and enters how it went.
@@ -36,6 +39,9 @@ impl Operated {
     ) -> Result<Outcome<R>, Failure> {
         let lake = Lake::at(&settings.lake.value);
         let account = settings.account()?;
+        if let Some(all) = settings.all_accounts() {
+            self.all_accounts.get_or_init(|| all.clone());
+        }
         let history = History::new(self.command, &lake, &account, settings.zone.value.name(), &self.clock);
         // People see the summary.
         if telemetry::is_for_machines() {
@@ -105,7 +111,7 @@ impl Operated {
     fn write_figures(&self) {
         let Some(path) = &self.textfile else { return };
         let records = self.records.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Err(error) = write_textfile(path, &records, self.clock.now()) {
+        if let Err(error) = write_textfile(path, &records, self.all_accounts.get(), self.clock.now()) {
             // The run is what it is; that its figures are missing shows in that they grow old.
             telemetry::print_failure(&error.into());
         }

@@ -74,12 +74,18 @@ impl Report for Status {
         for (what, days, advice) in [
             ("missing", named(&|day| !day.fetched && !day.pruned), "`kefu run --from … --to …` fetches them"),
             ("damaged", in_state(Freshness::Damaged), "`kefu fetch --date … --force` replaces them"),
-            ("stale", in_state(Freshness::Stale), "`kefu metrics` computes them"),
+            ("stale", in_state(Freshness::Stale), "`kefu metrics` computes them again"),
+            ("lacking", in_state(Freshness::Missing), "metrics that were never computed: `kefu metrics` computes them"),
             ("rejects", named(&|day| day.rejects > 0), "the table `rejects` says why"),
             ("pruned", named(&|day| day.pruned), "their messages were deleted by `kefu prune`"),
             ("kept", in_state(Freshness::Kept), "metrics of messages that are pruned, which stay as they are"),
             ("left over", in_state(Freshness::LeftOver), "metrics of days whose messages are gone"),
-            ("not final", named(&|day| day.fetched && !day.is_final), "three later days are needed"),
+            ("not final", named(&|day| day.fetched && !day.is_final && !day.needs_pruned), "three later days are needed"),
+            (
+                "not final",
+                named(&|day| day.fetched && !day.is_final && day.needs_pruned),
+                "they need days that were pruned, which come back when they are named to `kefu run`",
+            ),
         ] {
             if !days.is_empty() {
                 lines.push(format!("{what:<9} {} ({advice})", days::in_words(&days)));
@@ -105,6 +111,7 @@ fn calendar(days: &[DayStatus], range: DayRange) -> Vec<String> {
                 Some(day) if !day.fetched => '·',
                 Some(day) if day.metrics == Some(Freshness::Damaged) => 'x',
                 Some(day) if day.metrics == Some(Freshness::Stale) => '!',
+                Some(day) if day.metrics == Some(Freshness::Missing) => '?',
                 Some(day) if day.rejects > 0 => 'r',
                 Some(day) if day.messages == 0 => '0',
                 Some(day) if !day.is_final => '~',
@@ -114,6 +121,9 @@ fn calendar(days: &[DayStatus], range: DayRange) -> Vec<String> {
         }
         lines.push(line.trim_end().to_owned());
     }
-    lines.push("\n■ final  ~ not final yet  0 no messages  r with rejects  ! metrics stale  x damaged  · missing  - pruned".to_owned());
+    lines.push(
+        "\n■ final  ~ not final  0 no messages  r with rejects  ! metrics stale  ? without metrics  x damaged  · missing  - pruned"
+            .to_owned(),
+    );
     lines
 }

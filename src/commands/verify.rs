@@ -11,11 +11,11 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{days, wait_for};
-use crate::calendar::{Clock, Day};
+use crate::calendar::{Clock, Day, DayRange};
 use crate::cli::{GlobalArgs, OutputFormat, VerifyArgs};
 use crate::failure::{Class, Failure};
 use crate::fetch::Source;
-use crate::lake::Lake;
+use crate::lake::{Account, Lake, Table};
 use crate::pipeline::{ComparedDay, FetchJob, Finding, Kind, Record, Severity, Verification, VerifyJob, compare_days, verify};
 use crate::settings::{self, Settings};
 use crate::telemetry::{self, Progress};
@@ -81,11 +81,11 @@ impl Verified {
                 table.load_style(presets::ASCII_MARKDOWN);
                 table.set_header([name, "where", "what", "what to do"]);
                 for (kind, findings) in by_kind {
-                    for finding in findings.iter().take(SHOWN_MAX) {
-                        let path = finding.path.strip_prefix(root).unwrap_or(&finding.path);
-                        table.add_row([kind.name(), &path.display().to_string(), &finding.what, &finding.advice]);
+                    let rows = rows(&findings, root);
+                    for [place, what, advice] in rows.iter().take(SHOWN_MAX) {
+                        table.add_row([kind.name(), place, what, advice]);
                     }
-                    if let Some(others @ 1..) = findings.len().checked_sub(SHOWN_MAX) {
+                    if let Some(others @ 1..) = rows.len().checked_sub(SHOWN_MAX) {
                         table.add_row([kind.name(), &format!("… and {others} more"), "", "`--output json` names them all"]);
                     }
                 }
@@ -94,12 +94,53 @@ impl Verified {
         }
         lines.push(match (self.broken, files) {
             (_, 0) => "there is nothing to verify yet".to_owned(),
-            (0, _) => "all is as promised".to_owned(),
+            (0, _) if findings.is_empty() => "all is as promised".to_owned(),
+            (0, _) => "\nall is as promised".to_owned(),
             (1, _) => "\n1 promise is broken".to_owned(),
             (broken, _) => format!("\n{broken} promises are broken"),
         });
         lines.join("\n")
     }
+}
+
+/// The partitions that the same is to be said of.
+#[derive(Default)]
+struct Alike {
+    days: BTreeSet<Day>,
+    tables: BTreeSet<Table>,
+}
+
+/// Findings of one kind for people, as place, what and advice: each by itself, but partitions of which the same is to be said together, by their runs
+/// of days.
+fn rows(findings: &[&Finding], root: &Path) -> Vec<[String; 3]> {
+    let mut rows = Vec::new();
+    let mut alike: BTreeMap<(&Account, &str, &str), Alike> = BTreeMap::new();
+    for finding in findings {
+        match &finding.partition {
+            Some((account, day, table)) => {
+                let alike = alike.entry((account, &finding.what, &finding.advice)).or_default();
+                alike.days.insert(*day);
+                alike.tables.insert(*table);
+            }
+            None => {
+                let path = finding.path.strip_prefix(root).unwrap_or(&finding.path);
+                rows.push([path.display().to_string(), finding.what.clone(), finding.advice.clone()]);
+            }
+        }
+    }
+    rows.extend(alike.into_iter().map(|((account, what, advice), Alike { days, tables })| {
+        let runs = DayRange::runs(days);
+        let mut place = runs.iter().take(SHOWN_MAX).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        if let Some(others @ 1..) = runs.len().checked_sub(SHOWN_MAX) {
+            place.push_str(&format!(" … and {others} more"));
+        }
+        let tables = match tables.len() {
+            all if all == Table::METRICS.len() => "all metrics".to_owned(),
+            _ => tables.into_iter().map(Table::name).collect::<Vec<_>>().join(", "),
+        };
+        [format!("{account}: {place}"), format!("{tables}: {what}"), advice.to_owned()]
+    }));
+    rows
 }
 
 /// As JSON, part of kefu's contract.

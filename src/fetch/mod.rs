@@ -239,7 +239,7 @@ impl Source {
                 }
                 Ok(Renewed::ByAnotherCall) => counts.retries += 1,
                 Ok(Renewed::NotAgain) => return Err(error),
-                Ok(Renewed::NotOurs) => return Err(error.on_given_token()),
+                Ok(Renewed::NotOurs) => return Err(error.on_given_token(self.tokens.places())),
                 Err(error) => match self.next_step(&mut attempts, &error) {
                     Step::Wait(wait) => self.wait(wait, error, patience, counts).await?,
                     _ => return Err(error),

@@ -2,9 +2,10 @@
 //! (<https://github.com/prometheus/node_exporter#textfile-collector>).
 //!
 //! Written after every run, failed ones too. Each run knows its own accounts; the figures of others, and the time of an account's last success, stay as they
-//! were in the file before.
+//! were in the file before. Only those of accounts go that a settings file with several accounts does not tell of any more: the time of their last success
+//! would grow old for ever. Whoever has a single account may have others elsewhere, with the same file of figures.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -59,11 +60,16 @@ const FIGURES: [Figure; 9] = [
     ("kefu_retries", "Calls that the last run repeated.", |record| record.retries as f64),
 ];
 
-/// Writes the figures of runs that have just ended, in one step.
+/// Writes the figures of runs that have just ended, in one step. `all_accounts` are those that there are, run or not, where that is known.
 ///
 /// # Errors
 /// [`TextfileError`].
-pub fn write_textfile(path: &Path, records: &[RunRecord], now: OffsetDateTime) -> Result<(), TextfileError> {
+pub fn write_textfile(
+    path: &Path,
+    records: &[RunRecord],
+    all_accounts: Option<&BTreeSet<String>>,
+    now: OffsetDateTime,
+) -> Result<(), TextfileError> {
     let before = Before::read(path);
     let registry = Registry::new();
     let gauge = |name: &str, help: &str, labels: &[&str]| -> Result<GaugeVec, prometheus::Error> {
@@ -72,11 +78,10 @@ pub fn write_textfile(path: &Path, records: &[RunRecord], now: OffsetDateTime) -
         Ok(gauge)
     };
     // A run that came to no account is forgotten with the next one.
-    let is_known = |account: &str| account.is_empty() || records.iter().any(|record| record.account == account);
+    let has_run = |account: &str| account.is_empty() || records.iter().any(|record| record.account == account);
+    let stays = |account: &String| !has_run(account) && all_accounts.is_none_or(|all| all.contains(account));
     let of_others = |name: &str, labels: &[&str], gauge: &GaugeVec| {
-        for (values, figure) in
-            before.of(name, labels).into_iter().filter(|(values, _)| !values.first().is_some_and(|account| is_known(account)))
-        {
+        for (values, figure) in before.of(name, labels).into_iter().filter(|(values, _)| values.first().is_none_or(stays)) {
             gauge.with_label_values(&values).set(figure);
         }
     };

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::calendar::Day;
+use crate::lake::{Account, Table};
+
 /// Something that is not as promised, or worth knowing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
@@ -12,6 +15,9 @@ pub struct Finding {
     pub path: PathBuf,
     pub what: String,
     pub advice: String,
+    /// The partition that a note is about, which people are shown together with others.
+    #[serde(skip)]
+    pub partition: Option<(Account, Day, Table)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -107,6 +113,11 @@ impl Serialize for Kind {
 
 impl Finding {
     pub(super) fn new(kind: Kind, path: PathBuf, what: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { severity: kind.severity(), kind, path, what: what.into(), advice: advice.into() }
+        Self { severity: kind.severity(), kind, path, what: what.into(), advice: advice.into(), partition: None }
+    }
+
+    /// The same, about a partition.
+    pub(super) fn of_partition(self, account: &Account, day: Day, table: Table) -> Self {
+        Self { partition: Some((account.clone(), day, table)), ..self }
     }
 }

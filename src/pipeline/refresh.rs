@@ -132,8 +132,11 @@ pub struct DayStatus {
     pub bytes: u64,
     /// None when the day has neither messages nor metrics.
     pub metrics: Option<Freshness>,
-    /// Whether the three days after it are fetched too, so that nothing about it can change any more.
+    /// Whether the three days after it are fetched too, or were when its metrics were computed that are kept: nothing about it can change any more.
     pub is_final: bool,
+    /// Whether it cannot become final by days to come, because days that it needs were pruned.
+    #[serde(skip)]
+    pub needs_pruned: bool,
 }
 
 /// Whether a day's metric partitions are made of what is there now.
@@ -142,6 +145,8 @@ pub struct DayStatus {
 pub enum Freshness {
     Fresh,
     Stale,
+    /// Some were never computed, and the others are fresh.
+    Missing,
     /// The day's messages are there but cannot be read.
     Damaged,
     /// Made of messages that have been pruned, so that it cannot be computed again.
@@ -166,7 +171,8 @@ pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus
         let pruned = inputs.was_pruned(*day);
         let state = input.map(|_| state_of(job, &inputs, *day)).transpose()?;
         let metrics = match state {
-            Some(state) if !state.stale.is_empty() => Some(Freshness::Stale),
+            Some(state) if state.is_outdated => Some(Freshness::Stale),
+            Some(state) if !state.stale.is_empty() => Some(Freshness::Missing),
             Some(state) if state.is_kept => Some(Freshness::Kept),
             Some(_) => Some(Freshness::Fresh),
             None if inputs.damaged.contains_key(day) => Some(Freshness::Damaged),
@@ -174,6 +180,12 @@ pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus
             None if computed.contains(day) => Some(Freshness::LeftOver),
             None => None,
         };
+        // What is kept is as final as it was.
+        let is_final = match metrics {
+            Some(Freshness::Kept) => was_final(job, *day),
+            _ => input.is_some() && view(&inputs.fetched, *day).last == day.plus(DAYS_AFTER),
+        };
+        let needs_pruned = metrics == Some(Freshness::Kept) || (1..=DAYS_AFTER).any(|days| inputs.was_pruned(day.plus(days)));
         let size = |table: Table| fs_err::metadata(job.lake.path(table, &job.account, *day)).map_or(0, |file| file.len());
         Ok(DayStatus {
             date: *day,
@@ -183,7 +195,8 @@ pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus
             rejects: input.map_or(0, |input| input.rejects),
             bytes: Table::ALL.into_iter().map(size).sum(),
             metrics,
-            is_final: input.is_some() && view(&inputs.fetched, *day).last == day.plus(DAYS_AFTER),
+            is_final,
+            needs_pruned: needs_pruned && !is_final,
         })
     };
     Ok(days.par_iter().map(of_day).collect::<Result<_, _>>()?)
@@ -264,6 +277,8 @@ pub(super) fn expected_footer(job: &MetricsJob, inputs: &Inputs, table: Table, d
 struct DayState {
     /// The tables whose partition is missing, damaged or made of something else than what is there.
     stale: Vec<Table>,
+    /// Whether some of those are there, so that they would mislead a reader.
+    is_outdated: bool,
     /// Whether there are others that would be stale, but are left as they are.
     is_kept: bool,
 }
@@ -281,11 +296,20 @@ fn state_of(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<DayState, Lak
         match job.lake.footer(table, &job.account, day) {
             Ok(footer) if footer.includes(&expected_footer(job, inputs, table, day)) => {}
             Ok(footer) if inputs.lack_some_of(&footer, day) => state.is_kept = true,
-            Ok(_) | Err(LakeError::Damaged { .. }) => state.stale.push(table),
+            Ok(_) | Err(LakeError::Damaged { .. }) => {
+                state.stale.push(table);
+                state.is_outdated = true;
+            }
             Err(error) => return Err(error),
         }
     }
     Ok(state)
+}
+
+/// Whether a day was final when its metrics were computed.
+fn was_final(job: &MetricsJob, day: Day) -> bool {
+    let footers = Table::METRICS.into_iter().filter_map(|table| job.lake.footer(table, &job.account, day).ok());
+    footers.take(1).any(|footer| footer.get("final") == Some("true"))
 }
 
 /// Days that are computed together.

@@ -281,7 +281,7 @@ fn verify_metrics(
                 (true, _) if inputs.was_pruned(*day) => continue,
                 (true, Some(sound)) if inputs.lack_some_of(&sound.footer, *day) => continue,
                 (true, _) if !inputs.fetched.contains(day) => {
-                    let advice = format!("`kefu run --date {day}` fetches the day; or remove them");
+                    let advice = "`kefu run` fetches the day when it is named; or remove them";
                     Finding::new(Kind::LeftOver, path(table, *day), "the messages of the day are gone", advice)
                 }
                 (false, _) if !inputs.fetched.contains(day) => continue,
@@ -298,7 +298,7 @@ fn verify_metrics(
                 }
                 (true, None) => continue,
             };
-            verification.findings.push(finding);
+            verification.findings.push(finding.of_partition(&job.account, *day, table));
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::file::AccountTable;
 use super::{Origin, Setting, SettingsError, Sources};
 use crate::lake::Account;
-use crate::wechat::{Credential, Secret, TokenCommand};
+use crate::wechat::{Credential, Places, Proof, Secret, TokenCommand};
 
 /// One account: the one of flat settings, of which anything may be missing, or one of `[[accounts]]`.
 #[derive(Clone, Debug)]
@@ -21,9 +21,16 @@ pub(super) struct Identity {
 pub(super) enum SecretSource {
     Value(Secret),
     File(PathBuf),
-    /// What the environment has under the name that a settings file gives. A name under which it has nothing is no more shown than a secret,
-    /// which somebody may have written in its place.
-    Variable(Option<(String, Secret)>),
+    /// What the environment has under the name that a settings file gives.
+    Variable {
+        name: String,
+        secret: Secret,
+    },
+    /// The environment has nothing under that name. One that does not look like a name is no more kept than a secret, which somebody may have
+    /// written in its place.
+    Unset {
+        name: Option<String>,
+    },
     /// For tokens only.
     Command(TokenCommand),
 }
@@ -32,8 +39,8 @@ impl Setting<SecretSource> {
     pub(super) fn read(&self) -> Result<Secret, SettingsError> {
         let wrong = |reason: &str| SettingsError::Wrong { origin: self.origin.clone(), reason: reason.into() };
         let text = match &self.value {
-            SecretSource::Value(secret) | SecretSource::Variable(Some((_, secret))) => secret.expose().to_owned(),
-            SecretSource::Variable(None) => return Err(wrong("the environment has no variable of that name")),
+            SecretSource::Value(secret) | SecretSource::Variable { secret, .. } => secret.expose().to_owned(),
+            SecretSource::Unset { name } => return Err(SettingsError::Unset { origin: self.origin.clone(), name: name.clone() }),
             SecretSource::Command(_) => return Err(wrong("a command gives tokens, and no secret")),
             SecretSource::File(path) => fs_err::read_to_string(path).map_err(|error| wrong(&error.to_string()))?,
         };
@@ -48,10 +55,31 @@ impl Setting<SecretSource> {
     pub(super) fn in_words(&self) -> String {
         match &self.value {
             SecretSource::Value(_) => "(set)".into(),
-            SecretSource::Variable(Some((name, _))) => format!("(set in {name})"),
-            SecretSource::Variable(None) => "(not set)".into(),
+            SecretSource::Variable { name, .. } => format!("(set in {name})"),
+            SecretSource::Unset { name: Some(name) } => format!("({name} is not set)"),
+            SecretSource::Unset { name: None } => "(not set)".into(),
             SecretSource::File(path) => format!("(in {})", path.display()),
             SecretSource::Command(command) => format!("(printed by {})", command.program().display()),
+        }
+    }
+}
+
+/// Whether a text can only be the name of a variable. Secrets, tokens and keys have small letters, or no underscore among their digits.
+fn is_surely_a_name(text: &str) -> bool {
+    let has = |wanted: fn(&u8) -> bool| text.bytes().any(|byte| wanted(&byte));
+    text.len() <= 64
+        && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+        && has(u8::is_ascii_uppercase)
+        && (has(|byte| *byte == b'_') || !has(u8::is_ascii_digit))
+}
+
+impl Setting<SecretSource> {
+    /// Where the secret is, for hints.
+    fn place(&self) -> String {
+        match &self.value {
+            SecretSource::Variable { name, .. } => format!("the environment's {name} ({})", self.origin),
+            SecretSource::File(path) => format!("the file {} ({})", path.display(), self.origin),
+            SecretSource::Value(_) | SecretSource::Unset { .. } | SecretSource::Command(_) => self.origin.to_string(),
         }
     }
 }
@@ -75,10 +103,14 @@ impl Identity {
             matches!((&secret.origin, &token.origin), (Origin::Environment(_), Origin::File { .. }))
         };
         let token = self.access_token.as_ref().filter(|token| !self.secret.as_ref().is_some_and(|secret| is_closer(secret, token)));
+        let appid_place =
+            || self.appid.as_ref().map_or_else(|| Places::default().appid, |appid| format!("{} ({})", appid.value, appid.origin));
+        let written =
+            |proof: Proof, at: &Setting<SecretSource>| Ok(Credential { proof, places: Places { appid: appid_place(), proof: at.place() } });
         match (token, &self.appid, &self.secret) {
-            (Some(Setting { value: SecretSource::Command(command), .. }), _, _) => Ok(Credential::Command(command.clone())),
-            (Some(token), _, _) => Ok(Credential::AccessToken(token.read()?)),
-            (None, Some(appid), Some(secret)) => Ok(Credential::AppSecret { appid: appid.value.clone(), secret: secret.read()? }),
+            (Some(token @ Setting { value: SecretSource::Command(command), .. }), _, _) => written(Proof::Command(command.clone()), token),
+            (Some(token), _, _) => written(Proof::AccessToken(token.read()?), token),
+            (None, Some(appid), Some(secret)) => written(Proof::AppSecret { appid: appid.value.clone(), secret: secret.read()? }, secret),
             (None, None, _) => Err(SettingsError::Missing {
                 what: "the app id",
                 remedy: "set KEFU_APPID and KEFU_SECRET, or KEFU_ACCESS_TOKEN if another service manages the token; `kefu demo` needs neither",
@@ -218,8 +250,11 @@ impl Sources<'_> {
     }
 
     pub(super) fn variable(&self, key: String, name: Option<&String>) -> Option<Setting<SecretSource>> {
-        let name = name?;
-        let value = SecretSource::Variable((self.environment)(name).map(|secret| (name.clone(), Secret::new(secret))));
+        let name = name?.clone();
+        let value = match (self.environment)(&name) {
+            Some(secret) => SecretSource::Variable { name, secret: Secret::new(secret) },
+            None => SecretSource::Unset { name: Some(name).filter(|name| is_surely_a_name(name)) },
+        };
         Some(Setting { value, origin: self.in_file(key) })
     }
 

@@ -9,6 +9,7 @@ mod listing;
 mod privacy;
 mod suggestion;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -56,6 +57,8 @@ pub struct Setting<T> {
 pub enum SettingsError {
     #[error("{origin} is wrong: {reason}")]
     Wrong { origin: Origin, reason: String },
+    #[error("{origin} is wrong: the environment has no variable {}", name.as_deref().unwrap_or("of the name that stands there"))]
+    Unset { origin: Origin, name: Option<String> },
     #[error("{what} is missing")]
     Missing { what: &'static str, remedy: &'static str },
     #[error("the settings tell of several accounts: {names}")]
@@ -74,6 +77,13 @@ impl Classified for SettingsError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Missing { remedy, .. } => Some((*remedy).to_owned()),
+            Self::Unset { name: Some(name), .. } => {
+                Some(format!("set {name} where kefu is started (under systemd or cron that is not your shell), or correct the name"))
+            }
+            Self::Unset { name: None, .. } => Some(
+                "write the name of a variable like FLAGSHIP_SECRET, and the secret into that variable; what stands there is not shown, because it could be the secret itself"
+                    .into(),
+            ),
             Self::Several { .. } => Some("pick one with --account".into()),
             _ => None,
         }
@@ -118,6 +128,8 @@ pub struct Settings {
     pub parameters: Parameters,
     config: Setting<String>,
     rules_listed: Vec<Listed>,
+    /// The names of `[[accounts]]`, those included that are not to be worked on.
+    all_accounts: Option<BTreeSet<String>>,
     /// The accounts to work on; never empty.
     identities: Vec<Identity>,
     texts: Texts,
@@ -137,11 +149,14 @@ impl Settings {
             .unwrap_or_else(|| Setting { value: "Asia/Shanghai".into(), origin: Origin::Default })
             .try_map(|name| Zone::named(&name))?;
         let parameters = sources.parameters(zone.value.name())?;
+        let identities = sources.identities()?;
         let (texts, openid_key) = (sources.texts()?, sources.openid_key());
         Ok(Self {
             config: file.shown(),
             rules_listed: sources.rules_listed(&parameters, texts, openid_key.as_ref()),
-            identities: sources.pick(&flags.accounts, sources.identities()?)?,
+            all_accounts: Some(identities.iter().filter_map(|identity| Some(identity.name().ok()?.to_string())).collect())
+                .filter(|_| !file.values.accounts.is_empty()),
+            identities: sources.pick(&flags.accounts, identities)?,
             parameters,
             zone,
             lake: match &flags.lake {
@@ -177,6 +192,11 @@ impl Settings {
     /// The same settings once for each account to work on.
     pub fn each_account(&self) -> impl Iterator<Item = Self> {
         self.identities.iter().map(|identity| Self { identities: vec![identity.clone()], ..self.clone() })
+    }
+
+    /// The names of all accounts that there are, of which some may have been picked. None where there is a single one: others may be elsewhere.
+    pub fn all_accounts(&self) -> Option<&BTreeSet<String>> {
+        self.all_accounts.as_ref()
     }
 
     /// The name used for files and in the `account` column: the configured one, else the app id.

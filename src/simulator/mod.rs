@@ -20,7 +20,7 @@ pub use records::{Recorded, Records, RenderedPage};
 pub use server::LoggedRequest;
 
 use crate::calendar::Clock;
-use crate::wechat::{BaseUrl, Credential, Secret};
+use crate::wechat::{BaseUrl, Credential, Proof, Secret};
 use server::Service;
 
 /// How the simulator behaves.
@@ -109,7 +109,7 @@ impl Simulator {
 
     /// What the simulator accepts.
     pub fn credential() -> Credential {
-        Credential::AppSecret { appid: APPID.to_owned(), secret: Secret::new(SECRET.to_owned()) }
+        Proof::AppSecret { appid: APPID.to_owned(), secret: Secret::new(SECRET.to_owned()) }.into()
     }
 }
 

@@ -7,7 +7,7 @@ use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{StatusCode, Url};
 use serde::Serialize;
 
-use super::{ApiError, BaseUrl, PageRequest, Secret, TokenCommandError};
+use super::{Action, ApiError, BaseUrl, PageRequest, Places, Secret, TokenCommandError};
 use crate::failure::{Class, Classified};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -29,9 +29,12 @@ pub enum CallError {
     Unreadable(String),
     #[error(transparent)]
     Api(#[from] ApiError),
+    /// WeChat refuses what should prove who is asking.
+    #[error("{refusal}")]
+    Proof { refusal: ApiError, places: Box<Places> },
     /// The token that another service manages is not good, and kefu cannot renew it.
-    #[error("the given access token is refused: {0}")]
-    GivenToken(ApiError),
+    #[error("the given access token is refused: {refusal}")]
+    GivenToken { refusal: ApiError, places: Box<Places> },
     #[error(transparent)]
     TokenCommand(#[from] TokenCommandError),
 }
@@ -42,8 +45,8 @@ impl CallError {
         match self {
             Self::Transport(_) | Self::Unreadable(_) => true,
             Self::Status { status, .. } => *status >= 500 || matches!(status, 408 | 429),
-            Self::Api(error) => error.action() == super::Action::BackOff,
-            Self::GivenToken(_) => false,
+            Self::Api(error) => error.action() == Action::BackOff,
+            Self::Proof { .. } | Self::GivenToken { .. } => false,
             Self::TokenCommand(error) => error.is_transient(),
         }
     }
@@ -57,10 +60,20 @@ impl CallError {
         }
     }
 
-    /// The same error, when it is about a token that kefu cannot renew.
-    pub fn on_given_token(self) -> Self {
+    /// The same error, knowing where the proof is written that a final refusal is about.
+    #[must_use]
+    pub(super) fn about(self, places: &Places) -> Self {
         match self {
-            Self::Api(error) => Self::GivenToken(error),
+            Self::Api(refusal) if refusal.action() == Action::StopRefused => Self::Proof { refusal, places: Box::new(places.clone()) },
+            other => other,
+        }
+    }
+
+    /// The same error, when it is about a token that kefu cannot renew.
+    #[must_use]
+    pub fn on_given_token(self, places: &Places) -> Self {
+        match self {
+            Self::Api(refusal) => Self::GivenToken { refusal, places: Box::new(places.clone()) },
             other => other,
         }
     }
@@ -71,7 +84,7 @@ impl Classified for CallError {
         match self {
             Self::Api(error) => error.class(),
             Self::TokenCommand(error) => error.class(),
-            Self::GivenToken(_) | Self::Status { status: 401 | 403 | 407, .. } => Class::Refused,
+            Self::Proof { .. } | Self::GivenToken { .. } | Self::Status { status: 401 | 403 | 407, .. } => Class::Refused,
             // A page that is not there, a redirect: this is not WeChat's API.
             Self::Status { .. } if !self.is_transient() => Class::Settings,
             _ => Class::Unavailable,
@@ -82,10 +95,11 @@ impl Classified for CallError {
         match self {
             Self::Api(error) => error.hint(),
             Self::TokenCommand(error) => error.hint(),
-            Self::GivenToken(_) => Some(
-                "set KEFU_ACCESS_TOKEN to a current token from the service that manages it; if a file or a command gives the token, see that it is the current one"
-                    .into(),
-            ),
+            Self::Proof { refusal, places } => Some(refusal.hint_with(places)),
+            Self::GivenToken { places, .. } => Some(format!(
+                "the token is from {}: see to it that it is the current one of the service that manages it, which alone can renew it",
+                places.proof
+            )),
             Self::Status { status: 407, .. } => Some("the proxy between here and WeChat wants a password".into()),
             Self::Status { .. } if !self.is_transient() => Some("check the base URL, and any proxy between here and WeChat".into()),
             Self::Unreadable(_) => Some(

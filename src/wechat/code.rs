@@ -1,6 +1,6 @@
 //! WeChat's error codes, and what each asks for.
 
-use super::Secret;
+use super::{Places, Secret};
 use crate::failure::{Class, Classified};
 
 /// An error that WeChat itself reported, inside an HTTP 200.
@@ -75,18 +75,27 @@ impl Classified for ApiError {
     }
 
     fn hint(&self) -> Option<String> {
-        Some(match self.code {
+        Some(self.hint_with(&Places::default()))
+    }
+}
+
+impl ApiError {
+    /// What to do, in words that name the account's own settings.
+    pub(super) fn hint_with(&self, Places { appid, proof }: &Places) -> String {
+        match self.code {
             40164 | 61004 | 89503 => match self.ip_seen() {
                 Some(ip) => format!("add {ip}, the address that WeChat saw, to the IP whitelist of the account (Settings and development > Basic configuration)"),
                 None => "add this machine's public address to the IP whitelist of the account (Settings and development > Basic configuration)".into(),
             },
             40001 | 40014 | 42001 if !self.on_token_endpoint => {
-                "WeChat refused fresh tokens too: is another service replacing them through /cgi-bin/token? Let one service manage the token, or give it to kefu as KEFU_ACCESS_TOKEN".into()
+                "WeChat refused fresh tokens too: is another service replacing them through /cgi-bin/token? Let one service manage the token, and kefu take it from there with `access_token_command`".into()
             }
-            40001 | 40125 => "check KEFU_SECRET, or the secret that kefu.toml refers to: it is not the secret of this app id (a secret that was reset stops working at once)".into(),
-            40013 | 40002 | 41002 => "check KEFU_APPID, or the `appid` in kefu.toml: WeChat knows no such account".into(),
-            41004 => "the secret is missing: set KEFU_SECRET, or refer to it in kefu.toml".into(),
-            40243 => "the secret is frozen: unfreeze it under Basic configuration in the WeChat console".into(),
+            40001 | 40125 => {
+                format!("check {proof}: it is not the secret of the app id {appid}; a secret that was reset stops working at once")
+            }
+            40013 | 40002 | 41002 => format!("check the app id {appid}: WeChat knows no such account"),
+            41004 => format!("check {proof}: WeChat sees no secret in it"),
+            40243 => format!("the secret of the app id {appid} is frozen: unfreeze it under Basic configuration in the WeChat console"),
             48001 | 48004 | 50001 | 50002 | 61007 => "the account may not call this API: check its verification, its permissions and whether it is frozen".into(),
             65400 => "enable customer service for the account in the WeChat console".into(),
             45009 => "the day's quota of calls is used up: run again tomorrow; what was fetched stays".into(),
@@ -95,7 +104,7 @@ impl Classified for ApiError {
                 Action::StopOurBug => "this is a bug in kefu; please report it with the message above".into(),
                 _ => "look the code up under \"global return codes\" in WeChat's documentation".into(),
             },
-        })
+        }
     }
 }
 

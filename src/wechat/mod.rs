@@ -16,7 +16,7 @@ pub use client::{CallError, Client};
 pub use code::{Action, ApiError};
 pub use quota::Quota;
 pub use secret::Secret;
-pub use token::{Credential, Renewal, Renewed, Tokens};
+pub use token::{Credential, Places, Proof, Renewal, Renewed, Tokens};
 pub use token_command::{TokenCommand, TokenCommandError};
 
 /// The cursor of a window's first page.

@@ -55,7 +55,7 @@ mod tests {
     use serde::Serialize;
 
     use super::*;
-    use crate::wechat::Credential;
+    use crate::wechat::{Credential, Proof};
 
     /// Asks whether a type has a trait: the constant of the type's own is taken before that of the trait, where its bound holds.
     struct Type<T>(PhantomData<T>);
@@ -82,7 +82,8 @@ mod tests {
         const { assert!(!Type::<Credential>::CAN_BE_SHOWN && !Type::<Credential>::CAN_BE_WRITTEN) };
         let secret = Secret::new("hunter2".into());
         assert_eq!(format!("{secret:?} {secret:#?}"), "(secret) (secret)");
-        let credentials = [Credential::AccessToken(secret.clone()), Credential::AppSecret { appid: "wx1".into(), secret }];
+        let proofs = [Proof::AccessToken(secret.clone()), Proof::AppSecret { appid: "wx1".into(), secret }];
+        let credentials = proofs.map(Credential::from);
         assert!(!format!("{credentials:?}").contains("hunter2"));
     }
 }

@@ -7,15 +7,43 @@ use tokio::sync::Mutex;
 
 use super::{ApiError, CallError, Client, Secret, TokenCommand};
 
-/// How kefu proves who it is.
+/// How kefu proves who it is, and where that is written.
 #[derive(Clone, Debug)]
-pub enum Credential {
+pub struct Credential {
+    pub proof: Proof,
+    pub places: Places,
+}
+
+/// What proves that an account is ours.
+#[derive(Clone, Debug)]
+pub enum Proof {
     /// The account's own id and secret. Tokens come from `stable_token`, which leaves the tokens of other services alone.
     AppSecret { appid: String, secret: Secret },
     /// A token that another service manages.
     AccessToken(Secret),
     /// A program that gets the token from whoever manages it. It is run again when WeChat refuses what it gave.
     Command(TokenCommand),
+}
+
+/// Where a proof is written, in words for hints: only whoever read the settings knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// The app id itself, and where it is from.
+    pub appid: String,
+    /// Where the secret or the token is from.
+    pub proof: String,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self { appid: "in the settings".into(), proof: "the secret or token in the settings".into() }
+    }
+}
+
+impl From<Proof> for Credential {
+    fn from(proof: Proof) -> Self {
+        Self { proof, places: Places::default() }
+    }
 }
 
 /// The current token of one account, shared by all of its concurrent calls.
@@ -86,6 +114,11 @@ impl Tokens {
         Self { credential, client, state: Mutex::default() }
     }
 
+    /// Where the proof is written.
+    pub fn places(&self) -> &Places {
+        &self.credential.places
+    }
+
     /// The token to use now, fetched when there is none yet.
     ///
     /// # Errors
@@ -105,11 +138,11 @@ impl Tokens {
     /// Whatever kept WeChat from giving one. The next call of [`current`](Self::current) tries again.
     pub async fn renew(&self, refused: &Arc<Secret>, renewal: Renewal) -> Result<Renewed, CallError> {
         let mut state = self.state.lock().await;
-        match (&self.credential, &state.token) {
-            (Credential::AccessToken(_), _) => return Ok(Renewed::NotOurs),
+        match (&self.credential.proof, &state.token) {
+            (Proof::AccessToken(_), _) => return Ok(Renewed::NotOurs),
             (_, Some(token)) if !Arc::ptr_eq(token, refused) => return Ok(Renewed::ByAnotherCall),
             // Nobody but the service behind the program can force a new one.
-            (Credential::Command(_), _) if renewal == Renewal::Force => return Ok(Renewed::NotOurs),
+            (Proof::Command(_), _) if renewal == Renewal::Force => return Ok(Renewed::NotOurs),
             _ => {}
         }
         match (renewal, state.force) {
@@ -125,13 +158,13 @@ impl Tokens {
 
     async fn fetch(&self, state: &mut State) -> Result<Arc<Secret>, CallError> {
         let force_refresh = state.force == Force::Needed;
-        let token = match &self.credential {
-            Credential::AccessToken(token) => token.clone(),
-            Credential::Command(command) => command.token().await?,
-            Credential::AppSecret { appid, secret } => {
+        let token = match &self.credential.proof {
+            Proof::AccessToken(token) => token.clone(),
+            Proof::Command(command) => command.token().await?,
+            Proof::AppSecret { appid, secret } => {
                 let request = StableTokenRequest { grant_type: "client_credential", appid, secret: secret.expose(), force_refresh };
                 let body = self.client.post("cgi-bin/stable_token", None, &request).await?;
-                parse_token(&body).map_err(|error| error.hiding(secret))?
+                parse_token(&body).map_err(|error| error.hiding(secret).about(self.places()))?
             }
         };
         if force_refresh {

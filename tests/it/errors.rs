@@ -8,7 +8,7 @@ use kefu::failure::{BugError, Classified, Failure};
 use kefu::fetch::ContractError;
 use kefu::lake::LakeError;
 use kefu::settings::{Flags, Settings, SettingsError};
-use kefu::wechat::{ApiError, CallError};
+use kefu::wechat::{ApiError, CallError, Places};
 
 fn shown(failure: &Failure) -> String {
     let hint = failure.hint.as_ref().map_or_else(String::new, |hint| format!("\n    {hint}"));
@@ -45,7 +45,10 @@ fn what_the_way_there_does() {
         CallError::Status { status: 302, retry_after: None },
         CallError::Status { status: 407, retry_after: None },
         CallError::Unreadable("no JSON (syntax error at line 1 column 1)".into()),
-        CallError::GivenToken(given),
+        CallError::GivenToken {
+            refusal: given,
+            places: Box::new(Places { appid: "in the settings".into(), proof: "the environment's KEFU_ACCESS_TOKEN".into() }),
+        },
     ];
     let broken = [
         ContractError::StuckCursor { asked: 20_165_258, returned: 20_165_258 },

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use kefu::failure::Class;
-use kefu::wechat::{Credential, Secret};
+use kefu::wechat::{Proof, Secret};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use rayon::prelude::*;
@@ -162,7 +162,7 @@ fn a_run_waits_no_longer_in_all_than_an_hour() {
 
 #[test]
 fn a_wrong_secret_with_any_other_trouble_is_refused_all_the_same() {
-    let world = World { credential: Credential::AppSecret { appid: "wx1".into(), secret: Secret::new("no".into()) }, ..World::new() };
+    let world = World { credential: Proof::AppSecret { appid: "wx1".into(), secret: Secret::new("no".into()) }.into(), ..World::new() };
     let night = world.fetch(recorded([record(MIDNIGHT, "x")]), &["token/status:500@1x2"], &[DAYS[0]]);
     assert_eq!(night.failure(), Class::Refused);
 }

@@ -158,7 +158,7 @@ fn a_wrong_secret_is_refused_and_the_hint_says_what_to_check() {
     let world = World::new().with_secret("wrong");
     let night = world.fetch(records(1), &[], &[DAY]);
     assert_eq!(night.failure(), Class::Refused);
-    assert!(night.report.failed[0].failure.hint.as_ref().unwrap().contains("KEFU_SECRET"));
+    assert!(night.report.failed[0].failure.hint.as_ref().unwrap().contains("it is not the secret of the app id"));
     assert_eq!(night.requests.len(), 1);
 }
 

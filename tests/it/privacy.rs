@@ -254,7 +254,12 @@ fn the_key_may_come_from_the_environment_and_must_be_one() {
     let world = World::new();
     let simulator = world.simulate(records(3), world.options(&[]));
     settings(&world, "privacy.openid = { hmac_key_env = 'OUR_KEY' }\n");
-    is_refused(&world, &simulator, &["run", "--date", DAY], "the environment has no variable of that name");
+    is_refused(
+        &world,
+        &simulator,
+        &["run", "--date", DAY],
+        "`privacy.openid.hmac_key_env` in kefu.toml is wrong: the environment has no variable OUR_KEY\n\nhint: set OUR_KEY where",
+    );
     let run_with = |key: &str| {
         let mut command = world.command(&["run", "--date", DAY]);
         command.env("KEFU_BASE_URL", simulator.base_url()).env("KEFU_ACCOUNT", "acme").env("OUR_KEY", key);

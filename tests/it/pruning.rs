@@ -208,6 +208,29 @@ fn what_was_pruned_comes_back_when_it_is_named_and_is_as_it_was() {
 }
 
 #[test]
+fn a_pruned_day_that_is_back_alone_is_as_final_as_it_was() {
+    let days = TwelveDays::new();
+    days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);
+    days.kefu(&["run", "--date", "2024-05-02"]);
+    let status = days.kefu(&["status"]);
+    let second = &status["days"][1];
+    assert_eq!((&second["metrics"], &second["is_final"], &second["pruned"]), (&json!("kept"), &json!(true), &json!(false)));
+    let shown = String::from_utf8(days.world.kefu(&days.simulator, &["status"]).stdout).unwrap();
+    assert!(shown.contains("2024-04-29       -  ■  -  -  -"), "{shown}");
+    assert!(shown.contains("not final 2024-05-10 to 2024-05-12 (three later"), "{shown}");
+
+    // One that is computed anew cannot become final, and why not is said.
+    fs_err::remove_file(days.world.path("sessions", "2024-05-02")).unwrap();
+    fs_err::write(days.world.folder.path().join("kefu.toml"), "metrics.session_gap = 60\n").unwrap();
+    for table in Table::METRICS {
+        let _ = fs_err::remove_file(days.world.path(table.name(), "2024-05-02"));
+    }
+    days.kefu(&["metrics"]);
+    let shown = String::from_utf8(days.world.kefu(&days.simulator, &["status"]).stdout).unwrap();
+    assert!(shown.contains("not final 2024-05-02 (they need days that were pruned, which come back"), "{shown}");
+}
+
+#[test]
 fn a_day_that_was_fetched_again_with_other_names_is_computed_again() {
     let days = TwelveDays::new();
     days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);

@@ -146,6 +146,88 @@ fn an_account_that_fails_does_not_keep_the_others_from_their_turn() {
 }
 
 #[test]
+fn a_refusal_names_the_setting_of_the_account_that_it_is_about() {
+    let world = World::new();
+    let simulator = world.simulate(records(3), world.options(&[]));
+    let table = |lines: &str| format!("[[accounts]]\nname = 'shop'\n{lines}\n");
+    world.write("wrong", "hunter2\n");
+    let ours = format!("appid = '{APPID}'");
+    let cases = [
+        (
+            table(&format!("{ours}\nsecret_env = 'FLAGSHIP_SECRET'")),
+            "check the environment's FLAGSHIP_SECRET (`accounts.shop.secret_env` in kefu.toml)",
+        ),
+        (table(&format!("{ours}\nsecret_file = 'wrong'")), "check the file wrong (`accounts.shop.secret_file` in kefu.toml)"),
+        (table(&format!("{ours}\nsecret_file = 'wrong'")), "of the app id wx5ec0de51mu1a70 (`accounts.shop.appid` in kefu.toml)"),
+        (format!("{ours}\naccount = 'shop'\nsecret = 'hunter2'"), "check `secret` in kefu.toml"),
+        (
+            table("appid = 'wx0'\nsecret_file = 'wrong'"),
+            "the app id wx0 (`accounts.shop.appid` in kefu.toml): WeChat knows no such account",
+        ),
+        (
+            table("access_token_env = 'FLAGSHIP_SECRET'"),
+            "from the environment's FLAGSHIP_SECRET (`accounts.shop.access_token_env` in kefu.toml)",
+        ),
+        (table("access_token_file = 'wrong'"), "from the file wrong (`accounts.shop.access_token_file` in kefu.toml)"),
+        (table("access_token_command = ['/bin/cat', 'wrong']"), "from `accounts.shop.access_token_command` in kefu.toml"),
+    ];
+    for (settings, hint) in cases {
+        world.write("kefu.toml", &settings);
+        for arguments in [["fetch", "--date", DAY].as_slice(), &["doctor"]] {
+            let mut command = world.command(arguments);
+            let output = command.env("KEFU_BASE_URL", simulator.base_url()).env("FLAGSHIP_SECRET", "hunter2").output().unwrap();
+            let shown = stdout(&output) + &stderr(&output);
+            assert_eq!(output.status.code(), Some(77), "{settings}: {shown}");
+            assert!(shown.contains(hint) && !shown.contains("KEFU_SECRET") && !shown.contains("hunter2"), "{settings}: {shown}");
+        }
+    }
+}
+
+#[test]
+fn a_variable_that_is_not_there_is_named_unless_it_could_be_the_secret_itself() {
+    let world = World::new();
+    let settings = |name: &str| format!("[[accounts]]\nname = 'shop'\nappid = 'wx1'\nsecret_env = '{name}'\n");
+    world.write("kefu.toml", &settings("FLAGSHIP_SECRET"));
+    let shown = stderr(&world.command(&["run"]).output().unwrap());
+    assert!(
+        shown.contains("`accounts.shop.secret_env` in kefu.toml is wrong: the environment has no variable FLAGSHIP_SECRET\n\nhint: set FLAGSHIP_SECRET where"),
+        "{shown}"
+    );
+    for secret in ["a1b2c3d4e5f60718293a4b5c6d7e8f90", "A1B2C3D4E5F60718293A4B5C6D7E8F90", "57_abc-DEF", "flagship_secret"] {
+        world.write("kefu.toml", &settings(secret));
+        let output = world.command(&["run", "--log-level", "debug"]).output().unwrap();
+        let doctor = world.command(&["doctor"]).output().unwrap();
+        let shown = stderr(&output) + &stdout(&output) + &stdout(&doctor) + &stderr(&doctor);
+        assert_eq!(output.status.code(), Some(78));
+        assert!(shown.contains("not shown, because it could be the secret itself") && !shown.contains(secret), "{shown}");
+    }
+}
+
+#[test]
+fn figures_go_with_their_account_and_stay_while_it_is_known() {
+    let world = World::new();
+    let simulator = world.simulate(records(3), world.options(&[]));
+    world.write_token(&simulator);
+    let run = |arguments: &[&str]| {
+        let output = world.with_file(&simulator, &[&["run", "--date", DAY, "--textfile", "kefu.prom"], arguments].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        let text = fs_err::read_to_string(world.folder.path().join("kefu.prom")).unwrap();
+        ["shop", "outlet"].map(|account| text.lines().filter(|line| line.contains(&format!("account=\"{account}\""))).count())
+    };
+    world.write("kefu.toml", SHOP_AND_OUTLET);
+    let [shop, outlet] = run(&[]);
+    assert!(shop > 10 && outlet == shop);
+    // One that was not its turn is known all the same.
+    assert_eq!(run(&["--account", "shop"]), [shop, shop]);
+    let (only_shop, _) = SHOP_AND_OUTLET.split_at(SHOP_AND_OUTLET.rfind("[[").unwrap());
+    world.write("kefu.toml", only_shop);
+    assert_eq!(run(&[]), [shop, 0]);
+    // A single account says nothing about others, which may have their settings elsewhere.
+    world.write("kefu.toml", "account = 'outlet'\naccess_token_file = 'token'\n");
+    assert_eq!(run(&[]), [shop, shop]);
+}
+
+#[test]
 fn when_every_account_fails_the_worst_is_told() {
     let world = World::new();
     let simulator = world.simulate(records(3), world.options(&["wrong-number"]));
@@ -211,7 +293,12 @@ fn a_token_command_is_run_again_when_wechat_refuses_what_it_gave() {
     world.write("token", "stale\n");
     let output = world.with_file(&simulator, &["fetch", "--date", "2016-06-02"]);
     assert_eq!((output.status.code(), runs(), simulator.tokens().len()), (Some(77), 4, issued), "{}", stderr(&output));
-    assert!(stderr(&output).contains("the given access token is refused") && stderr(&output).contains("a command"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("the given access token is refused")
+            && stderr(&output).contains("hint: the token is from `access_token_command` in kefu.toml"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]

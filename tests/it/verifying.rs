@@ -563,6 +563,19 @@ fn findings_are_a_table_for_people() {
     insta::assert_snapshot!(shown.replace(&world.lake_folder().display().to_string(), "data/lake"));
 }
 
+#[test]
+fn notes_are_told_by_runs_of_days_to_people_and_one_by_one_to_machines() {
+    let world = good_lake();
+    run(&world, generated(1), "2024-05-18", "2024-05-18");
+    fs_err::write(world.folder.path().join("kefu.toml"), "[metrics]\nsession_gap = 60\n").unwrap();
+    for (table, day) in [("sessions", DAYS[0]), ("sessions", DAYS[1]), ("worker_hourly", "2024-05-18")] {
+        fs_err::remove_file(world.path(table, day)).unwrap();
+    }
+    let shown = String::from_utf8(world.command(&["verify"]).output().unwrap().stdout).unwrap();
+    insta::assert_snapshot!(shown.replace(&world.lake_folder().display().to_string(), "data/lake"));
+    assert_eq!(found(&world, &[], "note").len(), 4 * 5 + 1);
+}
+
 fn compare(world: &World, simulator: &Simulator, arguments: &[&str]) -> Output {
     let arguments: Vec<&str> = ["verify", "--against-api"].iter().chain(arguments).copied().collect();
     world.kefu(simulator, &arguments)

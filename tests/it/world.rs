@@ -11,7 +11,7 @@ use kefu::fetch::{Privacy, Source};
 use kefu::lake::{Account, Lake, Obstacle, Table};
 use kefu::pipeline::{FetchJob, FetchReport, fetch_days};
 use kefu::simulator::{APPID, Fault, LoggedRequest, Options, Recorded, Records, SECRET, Simulator};
-use kefu::wechat::{Credential, Secret};
+use kefu::wechat::{Credential, Proof, Secret};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use tempfile::TempDir;
@@ -84,7 +84,7 @@ impl World {
     }
 
     pub fn with_secret(self, secret: &str) -> Self {
-        Self { credential: Credential::AppSecret { appid: APPID.into(), secret: Secret::new(secret.into()) }, ..self }
+        Self { credential: Proof::AppSecret { appid: APPID.into(), secret: Secret::new(secret.into()) }.into(), ..self }
     }
 
     pub fn lake_folder(&self) -> PathBuf {

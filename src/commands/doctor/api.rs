@@ -7,7 +7,7 @@ use crate::calendar::{Clock, Span};
 use crate::failure::{Class, Classified};
 use crate::fetch::decode;
 use crate::settings::Settings;
-use crate::wechat::{Action, CallError, Client, Credential, FIRST_MSGID, PageRequest, Quota, Secret, Tokens};
+use crate::wechat::{Action, CallError, Client, FIRST_MSGID, PageRequest, Proof, Quota, Secret, Tokens};
 
 /// Clocks that differ by less may just have been asked at different times.
 const SKEW_SECONDS_MAX: i64 = 5;
@@ -79,17 +79,23 @@ async fn account(client: &Client, settings: &Settings, clock: &Clock, can_be_rea
     if !can_be_reached {
         return vec![unknown("token"), unknown("permission"), unknown("quota")];
     }
-    let from = match &credential {
-        Credential::AppSecret { .. } => "WeChat gives one for the app id and its secret",
-        Credential::AccessToken(_) => "there is one that another service manages",
-        Credential::Command(_) => "the command prints one",
+    let from = match &credential.proof {
+        Proof::AppSecret { .. } => "WeChat gives one for the app id and its secret",
+        Proof::AccessToken(_) => "there is one that another service manages",
+        Proof::Command(_) => "the command prints one",
     };
-    let is_given = !matches!(credential, Credential::AppSecret { .. });
+    let is_given = !matches!(credential.proof, Proof::AppSecret { .. });
+    let places = credential.places.clone();
+    // A token that WeChat refuses is another matter when kefu cannot renew it.
+    let about = |error: CallError| match &error {
+        CallError::Api(refusal) if is_given && refusal.action() == Action::RenewToken => error.on_given_token(&places),
+        _ => error,
+    };
     match Tokens::new(credential, client.clone()).current().await {
         Err(error) => vec![Check::fail("token", error), unknown("permission"), unknown("quota")],
         Ok(token) => vec![
             Check::ok("token", from),
-            Check::of("permission", permission(client, &token, settings, clock).await.map_err(|error| about(error, is_given))),
+            Check::of("permission", permission(client, &token, settings, clock).await.map_err(about)),
             quota(client.quota(&token).await),
         ],
     }
@@ -105,14 +111,6 @@ async fn permission(client: &Client, token: &Secret, settings: &Settings, clock:
     let body = client.message_page(token, &request).await?;
     decode(&body, hour).map_err(|error| error.hiding(token))?;
     Ok(Check::ok("permission", "getmsglist answers"))
-}
-
-/// A token that WeChat refuses is another matter when kefu cannot renew it.
-fn about(error: CallError, is_given: bool) -> CallError {
-    match &error {
-        CallError::Api(refusal) if is_given && refusal.action() == Action::RenewToken => error.on_given_token(),
-        _ => error,
-    }
 }
 
 /// Not every account may ask, and a run does not need to know.
