@@ -1,17 +1,17 @@
 //! `kefu metrics`
 
-use super::days;
 use super::in_turn::{Outcome, in_turn};
 use super::operated::Operated;
 use super::summary::Summary;
 use super::watched::Watched;
+use super::{days, settings_for_lake};
 use crate::calendar::DayRange;
 use crate::cli::{GlobalArgs, MetricsArgs};
 use crate::failure::{Class, Failure};
 use crate::lake::Lake;
 use crate::operations::History;
 use crate::pipeline::{MetricsJob, refresh_metrics};
-use crate::settings::{self, Settings};
+use crate::settings::Settings;
 
 pub(super) fn execute(global: &GlobalArgs, args: &MetricsArgs) -> Result<Option<Class>, Failure> {
     let operated = Operated::begin("metrics", args.textfile.clone());
@@ -20,7 +20,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &MetricsArgs) -> Result<Option<
 }
 
 fn compute_each(global: &GlobalArgs, args: &MetricsArgs, operated: &Operated) -> Result<Option<Class>, Failure> {
-    let settings = Settings::resolve(&global.flags(), &settings::environment)?;
+    let settings = settings_for_lake(global)?;
     let among = days::named(&args.days)?;
     in_turn("metrics", &settings, global.output, |settings| {
         // Before the lake is held, which would make it.

@@ -17,8 +17,10 @@ mod verify;
 mod watched;
 mod welcome;
 
-use crate::cli::{Cli, Command};
-use crate::failure::{BugError, Class, Failure};
+use crate::cli::{Cli, Command, GlobalArgs};
+use crate::failure::{BugError, Class, Failure, UsageError};
+use crate::lake::{Account, Lake};
+use crate::settings::{self, Flags, Settings};
 
 /// Does what was asked for. The class of what did not succeed, where the rest did and has been shown.
 ///
@@ -40,6 +42,28 @@ pub fn execute(cli: &Cli) -> Result<Option<Class>, Failure> {
         Command::Man { command } => manual::man(command.as_deref()),
         Command::Simulate(args) => simulate::execute(args),
     }
+}
+
+/// The settings of a command that calls nobody. Where they tell of no account, they are for those that the lake has.
+fn settings_for_lake(global: &GlobalArgs) -> Result<Settings, Failure> {
+    let flags = global.flags();
+    let settings = Settings::resolve(&Flags { accounts: Vec::new(), ..flags.clone() }, &settings::environment)?;
+    if settings.has_account() {
+        return Ok(Settings::resolve(&flags, &settings::environment)?);
+    }
+    let lake = Lake::at(&settings.lake.value);
+    lake.require_folder()?;
+    let there = lake.accounts()?;
+    if let Some(unknown) = flags.accounts.iter().find(|account| !there.contains(*account)) {
+        let there_are = if there.is_empty() { "none".to_owned() } else { there.into_iter().collect::<Vec<_>>().join(", ") };
+        let message = format!("the lake has no account `{}`; there are: {there_are}", unknown.escape_debug());
+        return Err(UsageError { message, advice: None }.into());
+    }
+    let is_wanted = |account: &String| flags.accounts.is_empty() || flags.accounts.contains(account);
+    // A file whose name no account could have is for `kefu verify` to tell.
+    let accounts: Vec<Account> = there.into_iter().filter(is_wanted).filter_map(|account| Account::new(account).ok()).collect();
+    // With none at all, the settings say what they lack.
+    Ok(if accounts.is_empty() { settings } else { settings.for_accounts(accounts) })
 }
 
 /// Runs the part of a command that waits for the network.

@@ -2,14 +2,14 @@
 
 use serde::Serialize;
 
-use super::days;
 use super::in_turn::{Outcome, Report, in_turn};
+use super::{days, settings_for_lake};
 use crate::calendar::{Day, DayRange};
 use crate::cli::{GlobalArgs, StatusArgs};
 use crate::failure::{Class, Failure};
 use crate::lake::Lake;
 use crate::pipeline::{DayStatus, Freshness, MetricsJob, status};
-use crate::settings::{self, Settings};
+use crate::settings::Settings;
 
 /// As JSON, part of kefu's contract.
 #[derive(Debug, Serialize)]
@@ -24,7 +24,7 @@ struct Status {
 }
 
 pub(super) fn execute(global: &GlobalArgs, args: &StatusArgs) -> Result<Option<Class>, Failure> {
-    let settings = Settings::resolve(&global.flags(), &settings::environment)?;
+    let settings = settings_for_lake(global)?;
     let among = days::named(&args.days)?;
     in_turn("status", &settings, global.output, |settings| look(settings, among))
 }

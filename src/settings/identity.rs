@@ -85,6 +85,11 @@ impl Setting<SecretSource> {
 }
 
 impl Identity {
+    /// An account of which nothing but the name is known.
+    pub(super) fn named(account: Account, origin: Origin) -> Self {
+        Self { account: Some(Setting { value: account, origin }), appid: None, secret: None, access_token: None }
+    }
+
     /// The name used for files: the configured one, else the app id.
     pub(super) fn name(&self) -> Result<Account, SettingsError> {
         if let Some(account) = &self.account {

@@ -199,6 +199,18 @@ impl Settings {
         self.all_accounts.as_ref()
     }
 
+    /// Whether anything says of which account they are.
+    pub fn has_account(&self) -> bool {
+        self.identities.iter().any(|identity| identity.name().is_ok())
+    }
+
+    /// The same settings for accounts of which nothing but the name is known, which is enough where nobody is called.
+    #[must_use]
+    pub fn for_accounts(self, accounts: impl IntoIterator<Item = Account>) -> Self {
+        let identities = accounts.into_iter().map(|account| Identity::named(account, self.lake.origin.clone())).collect();
+        Self { identities, all_accounts: None, ..self }
+    }
+
     /// The name used for files and in the `account` column: the configured one, else the app id.
     ///
     /// # Errors

@@ -263,6 +263,28 @@ fn without_a_command_kefu_says_what_to_do_first() {
     assert!(last_line(world.command(&["--timezone", "Mars"]).output().unwrap()).contains("--timezone is wrong"));
 }
 
+/// `kefu demo`, then `kefu status --lake data/demo`: nothing else has to be said.
+#[test]
+fn commands_that_call_nobody_take_the_accounts_of_the_lake_where_none_is_set() {
+    let world = World::new();
+    let simulator = world.simulate(generated(1), world.options(&[]));
+    for account in ["acme", "outlet"] {
+        let arguments = with(&["run"], &RANGE);
+        let mut command = world.command(&arguments);
+        command.env("KEFU_BASE_URL", simulator.base_url()).env("KEFU_APPID", APPID).env("KEFU_SECRET", SECRET).env("KEFU_ACCOUNT", account);
+        assert!(command.status().unwrap().success());
+    }
+    let json = |arguments: &[&str]| json(&world.command(&with(arguments, &["--output", "json"])).output().unwrap());
+    let accounts = |result: Value| result["accounts"].as_array().unwrap().iter().map(|of| of["account"].clone()).collect::<Vec<_>>();
+    assert_eq!(accounts(json(&["status"])), ["acme", "outlet"]);
+    assert_eq!(accounts(json(&["metrics"])), ["acme", "outlet"]);
+    assert_eq!(json(&["status", "--account", "outlet"])["account"], "outlet");
+    let unknown = world.command(&["status", "--account", "nobody"]).output().unwrap();
+    assert!(stderr(&unknown).contains("no account `nobody`; there are: acme, outlet"), "{}", stderr(&unknown));
+    let absent = world.command(&["status", "--lake", "elsewhere"]).output().unwrap();
+    assert!(stderr(&absent).contains("there is no lake at elsewhere"), "{}", stderr(&absent));
+}
+
 #[test]
 fn every_command_has_a_manual_page() {
     let world = World::new();

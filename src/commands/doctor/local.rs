@@ -61,7 +61,8 @@ pub(super) fn secrets(settings: &Settings) -> Check {
 pub(super) fn privacy(settings: &Settings, lake: &Lake) -> Check {
     let found = || -> Result<Check, Failure> {
         let privacy = settings.privacy()?.to_string();
-        for settings in settings.each_account() {
+        // An account that is not named has no days; that it is missing is told of where it is needed.
+        for settings in settings.each_account().filter(Settings::has_account) {
             lake.require_privacy(&settings.account()?, &privacy, &BTreeSet::new())?;
         }
         Ok(Check::ok("privacy", privacy))
