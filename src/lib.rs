@@ -68,6 +68,7 @@ pub mod lake;
 pub mod metrics;
 pub mod operations;
 pub mod pipeline;
+pub mod process_group;
 pub mod settings;
 pub mod signals;
 pub mod simulator;

@@ -3,12 +3,13 @@
 //! A run may be killed at any moment without harm, so there is nothing to wait for: what is in its place stays, what is in staging goes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::telemetry;
+use crate::{process_group, telemetry};
 
 type Act = Box<dyn FnOnce(u8) + Send>;
 
@@ -28,11 +29,18 @@ pub struct Registered(());
 /// shells do. Best effort: where signals cannot be had, they kill the process as they always did.
 pub fn on_leaving(act: impl FnOnce(u8) + Send + 'static) -> Registered {
     *last_act() = Some(Box::new(act));
-    LISTENING.call_once(|| {
-        // Without a thread to spare, the signals kill as they always did.
-        let _ = std::thread::Builder::new().name("signals".into()).spawn(listen);
-    });
+    listen_from_now_on();
     Registered(())
+}
+
+/// From now on, a process that is told to stop ends [the programs that it has started](process_group) before it leaves.
+pub fn listen_from_now_on() {
+    LISTENING.call_once(|| {
+        let (ready, is_ready) = channel();
+        // Without a thread to spare, the signals kill as they always did.
+        let _ = std::thread::Builder::new().name("signals".into()).spawn(|| listen(ready));
+        let _ = is_ready.recv();
+    });
 }
 
 impl Drop for Registered {
@@ -58,17 +66,19 @@ const FILE_TOO_LARGE: i32 = 25;
 /// The last act may take so long.
 const LAST_ACT_LIMIT: Duration = Duration::from_secs(2);
 
-fn listen() {
+fn listen(ready: Sender<()>) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
     runtime.block_on(async {
         let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else { return };
         // Only to be heard: then a file that grows too large is an error like a disk that is full, and does not kill.
         let _too_large = signal(SignalKind::from_raw(FILE_TOO_LARGE));
+        drop(ready);
         let (kind, name) = tokio::select! {
             _ = interrupt.recv() => (SignalKind::interrupt(), "SIGINT"),
             _ = terminate.recv() => (SignalKind::terminate(), "SIGTERM"),
         };
         IS_LEAVING.store(true, Ordering::SeqCst);
+        process_group::end_all();
         telemetry::print_note(&format!("stopped by {name}; what was committed stays, run again for the rest"));
         let exit_code = u8::try_from(128 + kind.as_raw_value()).unwrap_or(1);
         let act = last_act().take();

@@ -12,10 +12,11 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::basic::Compression;
 use parquet::bloom_filter::Sbbf;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 
 use super::hash::ContentHasher;
 use super::read::read_file;
+use super::statistics::Claims;
 use super::write::{ENCODER_ROWS, ROW_GROUP_ROWS, sorting_columns};
 use super::{Account, ContentHash, Footer, Lake, LakeError, MessageCounts, Table, list, opercode, schema};
 use crate::calendar::{Day, UnixSeconds};
@@ -50,6 +51,8 @@ pub struct Contents {
     pub counts: MessageCounts,
     /// Where the file is written in another way than the lake's are.
     pub oddities: Vec<String>,
+    /// The columns of which a row group or a page claims other values than it has.
+    pub misstated: Vec<String>,
 }
 
 /// What came of looking at a file.
@@ -98,7 +101,7 @@ impl Lake {
         let path = self.path(table, account, day);
         let file = File::open(&path)?;
         let schema = table.schema();
-        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_page_index_policy(PageIndexPolicy::Optional);
         let metadata = match ArrowReaderMetadata::load(file.file(), options) {
             Ok(metadata) => metadata,
             Err(error) => return Ok(Examined::Unreadable(error.to_string())),
@@ -107,7 +110,7 @@ impl Lake {
             return Ok(Examined::OtherSchema(difference));
         }
         let (footer, mut oddities) = (Footer::of(metadata.metadata()), oddities(metadata.metadata(), table));
-        let mut rows = RowsSeen::of(table, account)?;
+        let mut rows = RowsSeen::of(table, account, Claims::of(metadata.metadata()))?;
         match filters(&file, metadata.metadata(), table) {
             // Of other row groups nobody knows which rows they have.
             Ok(filters) if oddities.is_empty() => rows.filters = filters,
@@ -186,13 +189,14 @@ struct RowsSeen<'a> {
     filters: Vec<Sbbf>,
     /// Whether the filters let each openid pass.
     is_findable: bool,
+    claims: Claims,
     /// In microseconds.
     instants: Option<(i64, i64)>,
     counts: MessageCounts,
 }
 
 impl<'a> RowsSeen<'a> {
-    fn of(table: Table, account: &'a Account) -> Result<Self, ArrowError> {
+    fn of(table: Table, account: &'a Account, claims: Claims) -> Result<Self, ArrowError> {
         let schema = table.schema();
         let keys = table.sorted_by().iter().map(|column| Ok(SortField::new(schema.field_with_name(column)?.data_type().clone())));
         let keys: Vec<SortField> = keys.collect::<Result<_, ArrowError>>()?;
@@ -208,6 +212,7 @@ impl<'a> RowsSeen<'a> {
             is_numbered: true,
             filters: Vec::new(),
             is_findable: true,
+            claims,
             instants: None,
             counts: MessageCounts::default(),
         })
@@ -243,6 +248,7 @@ impl<'a> RowsSeen<'a> {
         if let Some((filter, openids)) = self.filters.get(self.rows as usize / ROW_GROUP_ROWS).zip(strings("openid")) {
             self.is_findable &= openids.iter().flatten().all(|openid| filter.check(openid));
         }
+        self.claims.see(batch);
         self.see_order(batch)?;
         self.rows += batch.num_rows() as u64;
         self.cut.push(batch.clone())
@@ -262,7 +268,8 @@ impl<'a> RowsSeen<'a> {
         let Self { rows, is_of_account, is_sorted, is_numbered, counts, .. } = self;
         let instants = self.instants.map(|(first, last)| (first.div_euclid(1_000_000), last.div_euclid(1_000_000)));
         let content_hash = self.cut.finish()?;
-        Ok(Contents { footer, rows, content_hash, is_of_account, is_sorted, is_numbered, instants, counts, oddities })
+        let misstated = self.claims.wrong_columns();
+        Ok(Contents { footer, rows, content_hash, is_of_account, is_sorted, is_numbered, instants, counts, oddities, misstated })
     }
 }
 

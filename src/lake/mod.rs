@@ -16,6 +16,7 @@ mod read;
 mod runs;
 mod schema;
 mod spill;
+mod statistics;
 mod survey;
 mod table;
 mod write;

@@ -55,6 +55,8 @@ pub enum Kind {
     Day,
     /// A file that is compressed, cut or indexed in another way than the lake's.
     Encoding,
+    /// Row groups or pages whose values are not those that they claim, so that readers skip rows.
+    Statistics,
     /// Rejects that are missing, or too many, by the count of the messages.
     Rejects,
     /// Metrics that count other messages than there are.
@@ -86,6 +88,7 @@ impl Kind {
             Self::Seq => "seq",
             Self::Day => "day",
             Self::Encoding => "encoding",
+            Self::Statistics => "statistics",
             Self::Rejects => "rejects",
             Self::Totals => "totals",
             Self::Values => "values",

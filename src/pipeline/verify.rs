@@ -232,6 +232,9 @@ fn flaws(contents: &Contents, table: Table, account: &Account, day: Day, zone: &
         require(false, Kind::Day, format!("its rows are of {range} by {}", table.dated_by().unwrap_or_default()));
     }
     require(contents.oddities.is_empty(), Kind::Encoding, contents.oddities.join("; "));
+    let misstated = contents.misstated.join(", ");
+    let hides_rows = format!("its row groups or pages claim other values of {misstated} than they have, so that readers skip rows");
+    require(contents.misstated.is_empty(), Kind::Statistics, hides_rows);
     flaws
 }
 

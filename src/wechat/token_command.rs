@@ -12,6 +12,8 @@ use tokio::time::Instant;
 
 use super::Secret;
 use crate::failure::{Class, Classified};
+use crate::process_group::ProcessGroup;
+use crate::signals;
 
 /// How long the program may take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -131,25 +133,23 @@ impl TokenCommand {
         let deadline = Instant::now() + self.limit;
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().map_err(Why::CannotRun)?;
-        let output = read_aside(&mut child).map_err(Why::CannotRun)?;
+        signals::listen_from_now_on();
+        // Whoever gives up waiting for it, here or above, drops it, which ends it and all that it has started.
+        let mut group = ProcessGroup::start(&mut command).map_err(Why::CannotRun)?;
+        let output = read_aside(group.child()).map_err(Why::CannotRun)?;
         let status = loop {
-            if let Some(status) = child.try_wait().map_err(Why::CannotRun)? {
+            if let Some(status) = group.child().try_wait().map_err(Why::CannotRun)? {
                 break status;
             }
             if Instant::now() >= deadline {
-                // It may have ended by itself in the meantime, which is as well.
-                let _ = child.kill();
-                let _ = child.wait();
                 return Err(Why::TookTooLong(self.limit));
             }
             tokio::time::sleep(GLANCE).await;
         };
         // A child of its own that lives on may still hold the pipe.
-        match tokio::time::timeout_at(deadline, output).await {
-            Ok(output) => Ok((status, output.unwrap_or_default())),
-            Err(_) => Err(Why::TookTooLong(self.limit)),
-        }
+        let output = tokio::time::timeout_at(deadline, output).await.map_err(|_| Why::TookTooLong(self.limit))?;
+        group.let_go();
+        Ok((status, output.unwrap_or_default()))
     }
 }
 
@@ -211,6 +211,43 @@ mod tests {
         assert!(token(&shell("exec cat /dev/zero")).is_err());
         let command = TokenCommand { limit: Duration::from_millis(50), ..shell("exec tail -f /dev/null") };
         assert!(token(&command).unwrap_err().to_string().contains("took longer"));
+    }
+
+    /// Whether a process is there and not dead: one of which nobody has taken note yet is.
+    fn is_alive(pid: &str) -> bool {
+        let state = fs_err::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        state.rsplit_once(')').is_some_and(|(_, state)| !state.trim_start().starts_with(['Z', 'X']))
+    }
+
+    #[test]
+    fn what_it_has_started_ends_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pid");
+        let script = format!("sleep 600 & echo $! > {0}.new; mv {0}.new {0}; sleep 600", path.display());
+        let ended = || {
+            let pid = fs_err::read_to_string(&path).unwrap();
+            fs_err::remove_file(&path).unwrap();
+            let deadline = std::time::Instant::now() + Duration::from_secs(20);
+            while is_alive(pid.trim()) {
+                assert!(std::time::Instant::now() < deadline, "{pid} lives on");
+                std::thread::yield_now();
+            }
+        };
+        let late = TokenCommand { limit: Duration::from_secs(2), ..shell(&script) };
+        assert!(token(&late).unwrap_err().to_string().contains("took longer"));
+        ended();
+        // And when nobody waits for it any more.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let command = shell(&script);
+        let is_begun = async {
+            while !path.exists() {
+                tokio::task::yield_now().await;
+            }
+        };
+        runtime.block_on(async {
+            tokio::select! { _ = command.token() => {}, () = is_begun => {} }
+        });
+        ended();
     }
 
     #[test]

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kefu::simulator::{APPID, Generated, GeneratorOptions, Options, SECRET, Simulator};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use crate::world::World;
+use crate::world::{DAY, World};
 
 const RANGE: [&str; 4] = ["--from", "2024-05-13", "--to", "2024-05-24"];
 
@@ -125,4 +125,41 @@ fn the_history_of_a_run_that_was_told_to_leave_has_the_days_that_it_committed() 
     assert_eq!((history.len(), run["outcome"].as_str(), run["days_fetched"].as_u64()), (1, Some("stopped"), Some(3)));
     assert_eq!(run["messages_received"].as_u64().unwrap() + run["messages_sent"].as_u64().unwrap(), 300);
     assert_eq!(world.table_files().len(), 3);
+}
+
+/// Whether a process is there and not dead: one of which nobody has taken note yet is.
+fn is_alive(pid: &str) -> bool {
+    let state = fs_err::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    state.rsplit_once(')').is_some_and(|(_, state)| !state.trim_start().starts_with(['Z', 'X']))
+}
+
+#[test]
+fn a_token_command_ends_with_kefu_and_so_does_what_it_has_started() {
+    // The doctor holds no lake, and has nothing else to do before it leaves.
+    for (signal, code, arguments) in
+        [("TERM", 143, vec!["fetch", "--date", DAY]), ("INT", 130, vec!["fetch", "--date", DAY]), ("INT", 130, vec!["doctor"])]
+    {
+        let world = World::new();
+        let simulator = world.simulate(generated(), Options { latency: Duration::ZERO, ..world.options(&[]) });
+        let script = "sleep 600 & echo $! $$ > pids.new; mv pids.new pids; sleep 600";
+        let settings = format!("account = 'acme'\naccess_token_command = ['/bin/sh', '-c', '{script}']\n");
+        fs_err::write(world.folder.path().join("kefu.toml"), settings).unwrap();
+        let mut command = world.command(&arguments);
+        command.env("KEFU_BASE_URL", simulator.base_url()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let pids = world.folder.path().join("pids");
+        while !pids.exists() {
+            assert!(child.try_wait().unwrap().is_none(), "it has ended by itself");
+            std::thread::yield_now();
+        }
+        let pids = fs_err::read_to_string(pids).unwrap();
+        assert!(pids.split_whitespace().count() == 2 && pids.split_whitespace().all(is_alive));
+        assert!(Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{arguments:?}");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while pids.split_whitespace().any(is_alive) {
+            assert!(Instant::now() < deadline, "{arguments:?}: {pids} live on");
+            std::thread::yield_now();
+        }
+    }
 }

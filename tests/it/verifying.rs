@@ -13,9 +13,10 @@ use kefu::simulator::{Generated, GeneratorOptions, Records, Simulator};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::metadata::{KeyValue, SortingColumn};
+use parquet::file::metadata::{KeyValue, ParquetMetaDataReader, ParquetMetaDataWriter, SortingColumn};
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::statistics::{Statistics, ValueStatistics};
 use parquet::schema::types::ColumnPath;
 use serde_json::{Value, json};
 
@@ -179,6 +180,38 @@ fn empty_filter(path: &Path) {
     fs_err::write(path, bytes).unwrap();
 }
 
+/// Has a file's footer state something else about a column of its first row group.
+fn restate(path: &Path, column: usize, change: impl Fn(&Statistics) -> Statistics) {
+    let bytes = fs_err::read(path).unwrap();
+    let end = bytes.len() - 8 - u32::from_le_bytes(bytes[bytes.len() - 8..][..4].try_into().unwrap()) as usize;
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(fs_err::File::open(path).unwrap().file()).unwrap();
+    let mut metadata = metadata.into_builder();
+    let mut groups = metadata.take_row_groups();
+    let mut group = groups.remove(0).into_builder();
+    let mut columns = group.take_columns();
+    let restated = change(columns[column].statistics().unwrap());
+    columns[column] = columns[column].clone().into_builder().set_statistics(restated).build().unwrap();
+    groups.insert(0, group.set_column_metadata(columns).build().unwrap());
+    let metadata = metadata.set_row_groups(groups).build();
+    let mut bytes = bytes[..end].to_vec();
+    ParquetMetaDataWriter::new(&mut bytes, &metadata).finish().unwrap();
+    fs_err::write(path, bytes).unwrap();
+}
+
+/// Has the page index state, of the first page of `sent_at`, the last instant as the first.
+fn restate_page(path: &Path) {
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(fs_err::File::open(path).unwrap().file()).unwrap();
+    let column = metadata.row_group(0).column(5);
+    let Some(Statistics::Int64(instants)) = column.statistics() else { panic!("no statistics") };
+    let (first, last) = (instants.min_opt().unwrap().to_le_bytes(), instants.max_opt().unwrap().to_le_bytes());
+    let index = column.column_index_range().unwrap();
+    let mut bytes = fs_err::read(path).unwrap();
+    let index = &mut bytes[index.start as usize..index.end as usize];
+    let place = index.windows(8).position(|window| window == first).unwrap();
+    index[place..place + 8].copy_from_slice(&last);
+    fs_err::write(path, bytes).unwrap();
+}
+
 type Damage<'a> = Box<dyn Fn() + 'a>;
 
 #[test]
@@ -199,6 +232,16 @@ fn a_good_lake_keeps_every_promise_and_is_left_as_it_is() {
     rewrite(&world.path("messages", DAYS[1]), Table::Messages, |_| {});
     rewrite(&world.path("response_pairs", DAYS[1]), Table::ResponsePairs, |_| {});
     assert_eq!(broken(&world), []);
+
+    // Nor that a bound says less than it could: a reader only skips less.
+    restate(&world.path("messages", DAYS[1]), 1, |openids| match openids {
+        Statistics::ByteArray(of) => {
+            let bounds = ValueStatistics::new(Some("".into()), of.max_opt().cloned(), None, Some(0), false);
+            Statistics::ByteArray(bounds.with_min_is_exact(false))
+        }
+        _ => panic!("no texts"),
+    });
+    assert_eq!(broken(&world), []);
 }
 
 #[test]
@@ -208,6 +251,8 @@ fn a_lake_of_large_empty_unordered_and_rejected_days_is_good_too() {
     let mut lines: Vec<String> =
         (0..125_000).map(|number| record(MIDNIGHT + (number * 7_919) % 86_400, &format!("text {number}"))).collect();
     lines.extend((0..20).map(|number| record(MIDNIGHT + number, "").replace(r#""text":"","#, "")));
+    // Statistics hold no more than the beginning of a long text.
+    lines.extend(["a", "汉", "\u{10ffff}"].map(|text| record(MIDNIGHT + 5, &text.repeat(300))));
     lines.push(r#"{"openid":"oC1","opercode":2003,"text":"no time","worker":"A@acme"}"#.into());
     run(&world, recorded(lines), "2016-06-01", "2016-06-03");
     assert!(world.has(Table::Rejects, DAY) && world.rows("messages", "2016-06-02").is_empty());
@@ -377,6 +422,51 @@ fn each_promise_that_is_broken_is_found_and_nothing_else() {
         ("encoding", messages, of(Table::Messages, |file| file.has_filter = false)),
         ("encoding", messages, of(Table::Messages, |file| file.group_rows = 100)),
         ("encoding", messages, Box::new(|| empty_filter(&path(Table::Messages)))),
+        (
+            "statistics",
+            messages,
+            Box::new(|| {
+                restate(&path(Table::Messages), 5, |instants| match instants {
+                    Statistics::Int64(of) => {
+                        Statistics::int64(of.min_opt().map(|first| first + SECOND), of.max_opt().copied(), None, Some(0), false)
+                    }
+                    _ => panic!("no instants"),
+                });
+            }),
+        ),
+        (
+            "statistics",
+            messages,
+            Box::new(|| {
+                restate(&path(Table::Messages), 1, |openids| match openids {
+                    Statistics::ByteArray(of) => Statistics::byte_array(of.min_opt().cloned(), of.min_opt().cloned(), None, Some(0), false),
+                    _ => panic!("no texts"),
+                });
+            }),
+        ),
+        (
+            "statistics",
+            messages,
+            Box::new(|| {
+                restate(&path(Table::Messages), 4, |texts| match texts {
+                    Statistics::ByteArray(of) => {
+                        Statistics::byte_array(of.min_opt().cloned(), of.max_opt().cloned(), None, Some(400), false)
+                    }
+                    _ => panic!("no texts"),
+                });
+            }),
+        ),
+        (
+            "statistics",
+            "response_pairs/date=2024-05-14/acme.parquet",
+            Box::new(|| {
+                restate(&path(Table::ResponsePairs), 14, |flags| match flags {
+                    Statistics::Boolean(_) => Statistics::boolean(Some(true), Some(true), None, Some(0), false),
+                    _ => panic!("no flags"),
+                });
+            }),
+        ),
+        ("statistics", messages, Box::new(|| restate_page(&path(Table::Messages)))),
         (
             "values",
             "worker_daily/date=2024-05-14/acme.parquet",
