@@ -78,7 +78,6 @@ fn listen(ready: Sender<()>) {
             _ = terminate.recv() => (SignalKind::terminate(), "SIGTERM"),
         };
         IS_LEAVING.store(true, Ordering::SeqCst);
-        process_group::end_all();
         telemetry::print_note(&format!("stopped by {name}; what was committed stays, run again for the rest"));
         let exit_code = u8::try_from(128 + kind.as_raw_value()).unwrap_or(1);
         let act = last_act().take();
@@ -89,6 +88,8 @@ fn listen(ready: Sender<()>) {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
+        // Last, because whoever waits for one of them would complain that it was killed.
+        process_group::end_all();
         std::process::exit(exit_code.into());
     });
 }

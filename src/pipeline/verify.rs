@@ -249,7 +249,7 @@ fn remedy(kind: Kind, table: Table, day: Day) -> String {
     }
 }
 
-/// The days between the first and the last one that were not fetched.
+/// The days between the first and the last one that were not fetched, but for those that were pruned.
 fn missing_days(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<Finding>, LakeError> {
     let fetched = job.lake.days(Table::Messages, &job.account)?;
     let gaps = fetched.iter().zip(fetched.iter().skip(1)).filter_map(|(before, after)| {
@@ -257,6 +257,8 @@ fn missing_days(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<Finding
         let gap = among.map_or(DayRange { first, last }, |range| DayRange { first: first.max(range.first), last: last.min(range.last) });
         (gap.first <= gap.last).then_some(gap)
     });
+    let pruned = job.lake.pruned()?;
+    let gaps = gaps.flat_map(|gap| DayRange::runs(gap.days().filter(|day| !pruned.includes(Table::Messages, *day))));
     let finding = |gap: DayRange| {
         let advice = format!("`kefu run --from {} --to {}` fetches what is missing", gap.first, gap.last);
         let path = job.lake.path(Table::Messages, &job.account, gap.first);

@@ -293,6 +293,10 @@ fn what_was_pruned_on_purpose_is_no_finding() {
     let verified = days.kefu(&["verify"]);
     let kinds: Vec<&str> = verified["findings"].as_array().unwrap().iter().map(|finding| finding["kind"].as_str().unwrap()).collect();
     assert!(!kinds.contains(&"left_over") && !kinds.contains(&"stale"), "{kinds:?}");
+
+    // Nor are those that are pruned still, between one that is back and the others.
+    days.kefu(&["run", "--date", "2024-05-02"]);
+    assert_eq!(days.kefu(&["verify"])["findings"], json!([]));
 }
 
 #[test]
