@@ -1,7 +1,7 @@
 """A month of generated conversations of three accounts, as a lake: `python generated_lake.py KEFU FOLDER`, KEFU being the program.
 
-Beside what a demo has, it has days that are missing, another time zone's midnight to get wrong, business hours, and workers of the same name under
-several accounts. It starts its own simulators on free ports and stops them.
+Beside what the demo's has, it has missing days, business hours, and workers of the same name under several accounts. It starts its own simulators, on
+free ports, and stops them.
 """
 
 import json
