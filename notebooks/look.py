@@ -71,7 +71,7 @@ COLORS = {
 # For accounts, weekdays or whatever else has no meaning of its own.
 CYCLE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999"]
 # For heat maps: light is little.
-HEAT = "cividis_r"
+HEAT = "Blues"
 
 _DURATIONS = {
     0.5: "<1 s", 1: "1 s", 3: "3 s", 10: "10 s", 30: "30 s", 60: "1 min", 180: "3 min", 600: "10 min",
@@ -100,6 +100,7 @@ def style():
         "legend.frameon": False,
         "lines.linewidth": 2,
         "svg.hashsalt": "kefu",
+        "svg.fonttype": "none",
     })
     try:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
@@ -147,6 +148,17 @@ def hour_axis(axis, lake, label="hour of the day", step=2):
     axis.set_major_locator(FixedLocator(range(0, 25, step)))
     axis.set_major_formatter(FuncFormatter(lambda hour, _: f"{int(hour):02}:00"))
     axis.set_label_text(f"{label} ({lake.zone})")
+
+
+def end_labels(axes, ends, apart=0.075):
+    """Names lines at the right end instead of in a legend: (height, text, colour), moved apart where they would overlap. After the limits are set."""
+    to_share = axes.transScale.transform
+    low, high = (to_share((1, limit))[1] for limit in axes.get_ylim())
+    places = [((to_share((1, height))[1] - low) / (high - low), text, color) for height, text, color in ends]
+    floor = -1.0
+    for place, text, color in sorted(places):
+        floor = max(place, floor + apart)
+        axes.annotate(text, (1.01, floor), xycoords="axes fraction", va="center", color=color, fontsize=9.5, annotation_clip=False)
 
 
 def nothing(what):
