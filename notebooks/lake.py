@@ -108,13 +108,19 @@ class Lake:
         return self.connection.execute(query, parameters or None).df()
 
     def value(self, query, **parameters):
-        """The answer of a query of one row and one column; None for SQL's NULL."""
-        return self.connection.execute(query, parameters or None).fetchone()[0]
+        """The answer of a query of one column, in its first row; None for SQL's NULL, and where there is no row."""
+        row = self.connection.execute(query, parameters or None).fetchone()
+        return row and row[0]
 
     @property
     def name(self):
         """What to call it in a text: not where it lies."""
         return "the demo lake" if self.folder.resolve().name == "demo" else f"the lake “{self.folder.resolve().name}”"
+
+    @property
+    def busiest(self):
+        """The account with the most messages from customers."""
+        return self.value("SELECT account FROM account_daily GROUP BY account ORDER BY sum(messages_received) DESC, account LIMIT 1")
 
     def _zone(self):
         footers = f"""

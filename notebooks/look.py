@@ -155,10 +155,17 @@ def end_labels(axes, ends, apart=0.075):
     to_share = axes.transScale.transform
     low, high = (to_share((1, limit))[1] for limit in axes.get_ylim())
     places = [((to_share((1, height))[1] - low) / (high - low), text, color) for height, text, color in ends]
-    floor = -1.0
-    for place, text, color in sorted(places):
-        floor = max(place, floor + apart)
-        axes.annotate(text, (1.01, floor), xycoords="axes fraction", va="center", color=color, fontsize=9.5, annotation_clip=False)
+    places.sort()
+    heights = [place for place, _, _ in places]
+    for below, above in zip(range(len(heights)), range(1, len(heights))):
+        heights[above] = max(heights[above], heights[below] + apart)
+    excess = max(0, heights[-1] - 1) if heights else 0
+    if excess:  # Down again from the top, as far as is needed.
+        heights[-1] -= excess
+        for above in range(len(heights) - 1, 0, -1):
+            heights[above - 1] = min(heights[above - 1], heights[above] - apart)
+    for height, (_, text, color) in zip(heights, places):
+        axes.annotate(text, (1.01, height), xycoords="axes fraction", va="center", color=color, fontsize=9.5, annotation_clip=False)
 
 
 def nothing(what):
