@@ -1,7 +1,7 @@
-"""A month of generated conversations of three accounts, as a lake: `python generated_lake.py KEFU FOLDER`, KEFU being the program.
+"""Generated lakes to try notebooks on: `python generated_lake.py KEFU FOLDER [tiny]`, KEFU being the program.
 
-Beside what the demo's has, it has missing days, business hours, and workers of the same name under several accounts. It starts its own simulators, on
-free ports, and stops them.
+A month of three accounts that has, beside what the demo's lake has, missing days, business hours, and workers of the same name under several accounts;
+or a tiny one, of one day with hardly anything in it. Simulators are started on free ports, and stopped.
 """
 
 import json
@@ -35,22 +35,53 @@ saturday = ["10:00-18:00"]
 """
 
 
+# One day with hardly anything in it: one answer, one customer in vain, and texts that must stay texts.
+TINY = [
+    ("asks", 2003, "<script>alert(1)</script>", 0),
+    ("waits", 2003, "</div><img src='https://example.com/x'> $5 & $6", 60),
+    ("asks", 2002, "</pre>**bold**", 4_000),
+]
+
+
 def main():
     kefu, lake = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "kefu.toml").write_text(SETTINGS, encoding="utf-8")
-        for seed, (account, messages, ranges) in enumerate(ACCOUNTS, start=1):
-            with simulator(kefu, folder, messages, seed) as access:
-                for first, last in ranges:
-                    command = [kefu, "run", "--lake", lake, "--from", first, "--to", last, "--log-level", "error"]
-                    subprocess.run(command, cwd=folder, env=access | {"KEFU_ACCOUNT": account}, stdout=subprocess.DEVNULL, check=True)
+        if sys.argv[3:] == ["tiny"]:
+            tiny(kefu, lake, folder)
+        else:
+            month(kefu, lake, folder)
+
+
+def month(kefu, lake, folder):
+    (Path(folder) / "kefu.toml").write_text(SETTINGS, encoding="utf-8")
+    for seed, (account, messages, ranges) in enumerate(ACCOUNTS, start=1):
+        generator = ["--first-day", FIRST, "--days", "31", "--messages-per-day", str(messages), "--seed", str(seed)]
+        with simulator(kefu, folder, *generator) as access:
+            for first, last in ranges:
+                run(kefu, lake, folder, access, account, first, last)
+
+
+def tiny(kefu, lake, folder):
+    records = Path(folder) / "records.jsonl"
+    noon = 1_715_572_800  # 2024-05-13 12:00:00 in Shanghai
+    lines = [
+        json.dumps({"openid": openid, "opercode": opercode, "text": text, "time": noon + seconds, "worker": "<b>$kf$@tiny"})
+        for openid, opercode, text, seconds in TINY
+    ]
+    records.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    with simulator(kefu, folder, "--records", records) as access:
+        run(kefu, lake, folder, access, "tiny", "2024-05-13", "2024-05-13")
+
+
+def run(kefu, lake, folder, access, account, first, last):
+    command = [kefu, "run", "--lake", lake, "--from", first, "--to", last, "--log-level", "error"]
+    subprocess.run(command, cwd=folder, env=access | {"KEFU_ACCOUNT": account}, stdout=subprocess.DEVNULL, check=True)
 
 
 @contextmanager
-def simulator(kefu, folder, messages, seed):
+def simulator(kefu, folder, *arguments):
     """A running `kefu simulate`: the settings that a kefu needs to talk to it."""
-    command = [kefu, "simulate", "--first-day", FIRST, "--days", "31", "--messages-per-day", str(messages), "--seed", str(seed)]
-    process = subprocess.Popen(command, cwd=folder, env={}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([kefu, "simulate", *arguments], cwd=folder, env={}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
         hello = json.loads(process.stdout.readline())
         yield {"KEFU_BASE_URL": hello["base_url"], "KEFU_APPID": hello["appid"], "KEFU_SECRET": hello["secret"]}

@@ -99,6 +99,7 @@ def style():
         "axes.prop_cycle": plt.cycler(color=CYCLE),
         "legend.frameon": False,
         "lines.linewidth": 2,
+        "text.parse_math": False,  # A dollar in a worker's name is a dollar.
         "svg.hashsalt": "kefu",
         "svg.fonttype": "none",
     })

@@ -4,11 +4,14 @@ Ends with 1 when a cell fails, when a committed notebook has outputs, or when a 
 """
 
 import argparse
+import hashlib
 import os
 import re
 import sys
+import tempfile
 import time
 import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -29,6 +32,7 @@ def main():
     parser.add_argument("names", nargs="*", metavar="NAME", help="notebooks to render, as 01-first-look or 01 [default: all]")
     parser.add_argument("--lake", type=Path, default=DEMO, help="folder of the lake [default: the demo's, data/demo]")
     parser.add_argument("--out", type=Path, default=HERE / "rendered", help="folder for the pages [default: notebooks/rendered]")
+    parser.add_argument("--check", action="store_true", help="only say whether the pages are of the notebooks as they are")
     parser.add_argument("--clean", action="store_true", help="only take outputs out of the notebooks, before a commit")
     arguments = parser.parse_args()
     notebooks = [path for path in sorted(HERE.glob("0*.ipynb")) if not arguments.names or any(path.stem.startswith(name) for name in arguments.names)]
@@ -38,8 +42,13 @@ def main():
         for path in notebooks:
             clean(path)
         return 0
+    if arguments.check:
+        return 0 if all([is_current(path, arguments.out) for path in notebooks]) else 1
     arguments.out.mkdir(parents=True, exist_ok=True)
-    outcomes = [report(path, arguments.lake.resolve(), arguments.out) for path in notebooks]
+    lake = arguments.lake.resolve()
+    os.environ.update(KEFU_LAKE=str(lake), PYTHONHASHSEED="0", PYDEVD_DISABLE_FILE_VALIDATION="1")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        outcomes = list(pool.map(lambda path: report(path, lake, arguments.out), notebooks))
     return 0 if all(outcomes) else 1
 
 
@@ -50,8 +59,8 @@ def report(path, lake, out):
         notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
         faults = unclean(notebook)
         if not faults:
-            execute(notebook, lake)
-            page = to_page(notebook, path.stem, lake)
+            execute(notebook)
+            page = to_page(notebook, path, lake)
             faults = foreign(page, lake) + noise(notebook)
             (out / f"{path.stem}.html").write_text(page, encoding="utf-8")
     except CellExecutionError as failure:
@@ -87,21 +96,36 @@ def clean(path):
     nbformat.write(notebook, path)
 
 
-def execute(notebook, lake):
-    os.environ.update(KEFU_LAKE=str(lake), PYTHONHASHSEED="0", PYDEVD_DISABLE_FILE_VALIDATION="1")
-    # The kernel runs in this folder, and is spoken to through files, not ports.
-    settings = Config({"KernelManager": {"transport": "ipc"}})
-    NotebookClient(notebook, timeout=300, kernel_name="python3", config=settings, resources={"metadata": {"path": str(HERE)}}).execute()
+def execute(notebook):
+    # The kernel runs in this folder, and is spoken to through files of its own, not ports.
+    with tempfile.TemporaryDirectory() as sockets:
+        settings = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
+        NotebookClient(notebook, timeout=300, kernel_name="python3", config=settings, resources={"metadata": {"path": str(HERE)}}).execute()
 
 
-def to_page(notebook, name, lake):
-    title = next((line.lstrip("# ") for cell in notebook.cells for line in cell.source.splitlines() if line.startswith("# ")), name)
+def is_current(path, out):
+    page = out / f"{path.stem}.html"
+    if page.is_file() and f'content="{sources(path)}"' in page.read_text(encoding="utf-8"):
+        return True
+    print(f"{page.name} is not of {path.name} as it is; make it again with `python notebooks/render.py`", file=sys.stderr)
+    return False
+
+
+def sources(path):
+    """A hash of all that a page is made of, but for the lake."""
+    files = [path, HERE / "lake.py", HERE / "look.py", HERE / "requirements.txt", *sorted((HERE / "page").iterdir())]
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
+def to_page(notebook, path, lake):
+    title = next((line.lstrip("# ") for cell in notebook.cells for line in cell.source.splitlines() if line.startswith("# ")), path.stem)
     which = "the demo lake (generated conversations)" if lake.name == "demo" else f"the lake “{lake.name}”"
     exporter = HTMLExporter(template_name="page", extra_template_basedirs=[str(HERE)], filters={"shown": shown})
     resources = {
         "title": f"{title} – kefu",
         "css": (HERE / "page" / "page.css").read_text(encoding="utf-8"),
-        "note": f"Made by notebooks/render.py from {name}.ipynb and {which}.",
+        "sources": sources(path),
+        "note": f"Made by notebooks/render.py from {path.name} and {which}.",
     }
     return exporter.from_notebook_node(notebook, resources=resources)[0]
 
