@@ -158,6 +158,7 @@ def foreign(page, lake):
     """What a page must not have."""
     bare = re.sub(r'src="data:[^"]*"', "", page)
     faults = [f"would load something: {found!r}" for found in sorted(set(LOADS.findall(bare)))]
+    faults += ["shows an address in memory" for _ in set(re.findall(r" at 0x[0-9a-f]{6,}", bare))]
     faults += [f"names the folder {folder}" for folder in {str(lake), str(HERE), os.path.expanduser("~")} - {"/"} if folder in page]
     return faults
 
