@@ -70,6 +70,8 @@ COLORS = {
 }
 # For accounts, weekdays or whatever else has no meaning of its own.
 CYCLE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999"]
+# For what has an order, from little to much.
+SHADES = ["#6baed6", "#3182bd", "#08519c", "#08306b"]
 # For heat maps: light is little.
 HEAT = "Blues"
 
