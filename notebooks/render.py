@@ -164,9 +164,14 @@ def foreign(page, lake):
 
 
 def noise(notebook):
-    """Warnings and the like, which belong to no page."""
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    return [f"writes to stderr: {output.text.strip()}" for output in outputs if output.output_type == "stream" and output.name == "stderr"]
+    """Warnings, which belong to no page, and failures that do not stop a cell, as while a figure is drawn."""
+    faults = []
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        if output.output_type == "stream" and output.name == "stderr":
+            faults.append(f"writes to stderr: {output.text.strip()}")
+        if output.output_type == "error":
+            faults.append(f"fails without stopping: {output.ename}: {output.evalue}")
+    return faults
 
 
 if __name__ == "__main__":
