@@ -38,9 +38,11 @@ def number(value):
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
-def table(frame, caption=None, **columns):
+def table(frame, caption=None, most=50, **columns):
     """A table for reading: `column="heading"` or `column=("heading", format)`. Everything from the data is escaped."""
     columns = columns or {name: name for name in frame.columns}
+    more = f"<p><em>… and {len(frame) - most:,} more</em></p>" if len(frame) > most else ""
+    frame = frame.head(most)
     heads, bodies = [], []
     for name, heading in columns.items():
         heading, show = heading if isinstance(heading, tuple) else (heading, None)
@@ -51,7 +53,7 @@ def table(frame, caption=None, **columns):
         bodies.append([f"<td{side}>{html.escape(show(value))}</td>" for value in frame[name]])
     rows = "".join(f"<tr>{''.join(row)}</tr>" for row in zip(*bodies))
     title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
-    return HTML(f"<table>{title}<thead><tr>{''.join(heads)}</tr></thead><tbody>{rows}</tbody></table>")
+    return HTML(f"<table>{title}<thead><tr>{''.join(heads)}</tr></thead><tbody>{rows}</tbody></table>{more}")
 
 
 # --- Plots -------------------------------------------------------------------------------------------------------------------------------
