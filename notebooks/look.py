@@ -38,11 +38,14 @@ def number(value):
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
-def table(frame, caption=None, most=50, **columns):
+_MOST_ROWS = 50
+
+
+def table(frame, caption=None, **columns):
     """A table for reading: `column="heading"` or `column=("heading", format)`. Everything from the data is escaped."""
     columns = columns or {name: name for name in frame.columns}
-    more = f"<p><em>… and {len(frame) - most:,} more</em></p>" if len(frame) > most else ""
-    frame = frame.head(most)
+    more = f"<p><em>… and {len(frame) - _MOST_ROWS:,} more</em></p>" if len(frame) > _MOST_ROWS else ""
+    frame = frame.head(_MOST_ROWS)
     heads, bodies = [], []
     for name, heading in columns.items():
         heading, show = heading if isinstance(heading, tuple) else (heading, None)
