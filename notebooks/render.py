@@ -1,0 +1,178 @@
+"""Executes the notebooks from clean and writes each as one HTML page that needs nothing else: `python render.py [--lake PATH] [NAME …]`.
+
+Ends with 1 when a cell fails, when a committed notebook has outputs, or when a page would load something or name a folder of this machine.
+"""
+
+import argparse
+import hashlib
+import os
+import re
+import sys
+import tempfile
+import time
+import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbconvert import HTMLExporter
+from nbconvert.filters import ansi2html
+from traitlets.config import Config
+
+HERE = Path(__file__).resolve().parent
+DEMO = HERE.parent / "data" / "demo"
+# What a page must not have: it would load something.
+LOADS = re.compile(r"<script|<link|<iframe|@import|url\((?!#)|\b(?:src|srcset)\s*=\s*[\"'](?!data:)", re.IGNORECASE)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="notebooks to render, as 01-first-look or 01 [default: all]")
+    parser.add_argument("--lake", type=Path, default=DEMO, help="folder of the lake [default: the demo's, data/demo]")
+    parser.add_argument("--out", type=Path, default=HERE / "rendered", help="folder for the pages [default: notebooks/rendered]")
+    parser.add_argument("--check", action="store_true", help="only say whether the pages are of the notebooks as they are")
+    parser.add_argument("--clean", action="store_true", help="only take outputs out of the notebooks, before a commit")
+    arguments = parser.parse_args()
+    notebooks = [path for path in sorted(HERE.glob("0*.ipynb")) if not arguments.names or any(path.stem.startswith(name) for name in arguments.names)]
+    if not notebooks:
+        parser.error("no such notebook")
+    if arguments.clean:
+        for path in notebooks:
+            clean(path)
+        return 0
+    if arguments.check:
+        return 0 if all([is_current(path, arguments.out) for path in notebooks]) else 1
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    lake = arguments.lake.resolve()
+    os.environ.update(KEFU_LAKE=str(lake), PYTHONHASHSEED="0", PYDEVD_DISABLE_FILE_VALIDATION="1")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        outcomes = list(pool.map(lambda path: report(path, lake, arguments.out), notebooks))
+    return 0 if all(outcomes) else 1
+
+
+def report(path, lake, out):
+    """Renders one notebook and says in a line how that went."""
+    began = time.monotonic()
+    try:
+        notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
+        faults = unclean(notebook)
+        if not faults:
+            execute(notebook)
+            page = to_page(notebook, path, lake)
+            faults = foreign(page, lake) + noise(notebook)
+            (out / f"{path.stem}.html").write_text(page, encoding="utf-8")
+    except CellExecutionError as failure:
+        faults = [re.sub(r"\x1b\[[0-9;]*m", "", failure.traceback).strip()]
+    for fault in faults:
+        print(f"{path.name}: {fault}", file=sys.stderr)
+    print(f"{path.name}: {'failed' if faults else 'ok'}, {time.monotonic() - began:.1f} s", flush=True)
+    return not faults
+
+
+def unclean(notebook):
+    """Why a notebook is not as it is to be committed."""
+    faults = []
+    if (notebook.nbformat, notebook.nbformat_minor) != (4, 5):
+        faults.append("is not nbformat 4.5")
+    if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
+        faults.append("is not for the kernel python3")
+    if any(cell.get("outputs") or cell.get("execution_count") is not None for cell in notebook.cells):
+        faults.append("has outputs; take them out with `python render.py --clean`")
+    if len({cell.get("id") for cell in notebook.cells}) < len(notebook.cells):
+        faults.append("has cells with the same id")
+    return faults
+
+
+def clean(path):
+    notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+        for key in ["execution", "collapsed", "scrolled", "ExecuteTime"]:
+            cell.metadata.pop(key, None)
+    notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}, "language_info": {"name": "python"}}
+    nbformat.write(notebook, path)
+
+
+def execute(notebook):
+    # The kernel runs in this folder, and is spoken to through files of its own, not ports.
+    with tempfile.TemporaryDirectory() as sockets:
+        settings = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
+        NotebookClient(notebook, timeout=300, kernel_name="python3", config=settings, resources={"metadata": {"path": str(HERE)}}).execute()
+
+
+def is_current(path, out):
+    page = out / f"{path.stem}.html"
+    if page.is_file() and f'content="{sources(path)}"' in page.read_text(encoding="utf-8"):
+        return True
+    print(f"{page.name} is not of {path.name} as it is; make it again with `python notebooks/render.py`", file=sys.stderr)
+    return False
+
+
+def sources(path):
+    """A hash of all that a page is made of, but for the lake."""
+    files = [path, HERE / "lake.py", HERE / "look.py", HERE / "requirements.txt", *sorted((HERE / "page").iterdir())]
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
+def to_page(notebook, path, lake):
+    title = next((line.lstrip("# ") for cell in notebook.cells for line in cell.source.splitlines() if line.startswith("# ")), path.stem)
+    which = "the demo lake (generated conversations)" if lake.name == "demo" else f"the lake “{lake.name}”"
+    exporter = HTMLExporter(template_name="page", extra_template_basedirs=[str(HERE)], filters={"shown": shown})
+    resources = {
+        "title": f"{title} – kefu",
+        "css": (HERE / "page" / "page.css").read_text(encoding="utf-8"),
+        "sources": sources(path),
+        "note": f"Made by notebooks/render.py from {path.name} and {which}.",
+    }
+    return exporter.from_notebook_node(notebook, resources=resources)[0]
+
+
+def shown(output):
+    """An output of a cell as HTML."""
+    if output.output_type == "stream":
+        return f"<pre>{ansi2html(output.text)}</pre>"
+    data = output.get("data", {})
+    if "image/svg+xml" in data:
+        return svg_image(data["image/svg+xml"])
+    if "text/html" in data:
+        return re.sub(r"<style.*?</style>", "", data["text/html"], flags=re.DOTALL)  # Of pandas' tables; the page has its own.
+    return f"<pre>{ansi2html(data.get('text/plain', ''))}</pre>"
+
+
+def svg_image(svg):
+    """As an image of its own, so that the ids in one figure are not those of another. Its longest text, the title, describes it."""
+    svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg[svg.index("<svg"):], flags=re.DOTALL)
+    alt = max(re.findall(r"<text[^>]*>([^<]*)</text>", svg), key=len, default="").replace('"', "&quot;")
+    # Hundredths of a point are enough, and the same on every machine. Without DejaVu Sans, a font of about its width.
+    svg = re.sub(r"\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), svg)
+    svg = svg.replace("'DejaVu Sans'", "DejaVu Sans, Verdana, sans-serif")
+    svg = re.sub(r"\s+", " ", svg).replace("> <", "><").replace("'", "&#39;").replace('"', "'")
+    address = urllib.parse.quote(svg, safe=" !$&'()*+,-./:;=?@[]^_`{|}~<>")
+    return f'<img class="plot" alt="{alt}" src="data:image/svg+xml,{address.replace("&", "&amp;")}">'
+
+
+def foreign(page, lake):
+    """What a page must not have."""
+    bare = re.sub(r'src="data:[^"]*"', "", page)
+    faults = [f"would load something: {found!r}" for found in sorted(set(LOADS.findall(bare)))]
+    faults += ["shows an address in memory" for _ in set(re.findall(r" at 0x[0-9a-f]{6,}", bare))]
+    faults += [f"names the folder {folder}" for folder in {str(lake), str(HERE), os.path.expanduser("~")} - {"/"} if folder in page]
+    return faults
+
+
+def noise(notebook):
+    """Warnings, which belong to no page, and failures that do not stop a cell, as while a figure is drawn."""
+    faults = []
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        if output.output_type == "stream" and output.name == "stderr":
+            faults.append(f"writes to stderr: {output.text.strip()}")
+        if output.output_type == "error":
+            faults.append(f"fails without stopping: {output.ename}: {output.evalue}")
+    return faults
+
+
+if __name__ == "__main__":
+    sys.exit(main())
