@@ -78,7 +78,7 @@ const SHOWN: [(&str, &str); 9] = [
     ("unanswered_later", "(later)"),
     ("response_seconds_p50", "p50 s"),
     ("response_seconds_p90", "p90 s"),
-    ("answered_within_180s", "within 3 min"),
+    ("answered_within_180s", "service level 3 min"),
 ];
 
 fn show(lake: &Lake, account: &Account, range: DayRange, workers: &RecordBatch) -> Result<(), Failure> {
@@ -88,8 +88,10 @@ fn show(lake: &Lake, account: &Account, range: DayRange, workers: &RecordBatch) 
     let number = |column: &str, row: usize| value(workers, column, row).and_then(|number| number.as_f64());
     for row in 0..workers.num_rows() {
         let worker = workers.column_by_name("worker").map(|workers| workers.as_string::<i32>().value(row).to_owned());
-        let cells = SHOWN.iter().map(|(column, _)| match (*column, number(column, row), number("answered", row)) {
-            ("answered_within_180s", Some(within), Some(answered)) if answered > 0.0 => format!("{:.1} %", 100.0 * within / answered),
+        // Of those answered, and of those who began a conversation and got no answer.
+        let owed = number("answered", row).zip(number("unanswered_first", row)).map(|(answered, unanswered)| answered + unanswered);
+        let cells = SHOWN.iter().map(|(column, _)| match (*column, number(column, row), owed) {
+            ("answered_within_180s", Some(within), Some(owed)) if owed > 0.0 => format!("{:.1} %", 100.0 * within / owed),
             ("answered_within_180s", ..) | (_, None, _) => "–".to_owned(),
             (_, Some(value), _) => format!("{value:.0}"),
         });
