@@ -7,7 +7,7 @@
 //!            codes    retries, decoding                       then polars
 //! ```
 //!
-//! Dependencies point down only: [`commands`] → [`pipeline`] → [`fetch`], [`metrics`], [`lake`] → [`calendar`], [`failure`]. `fetch` never
+//! Dependencies point down only: [`commands`] → [`report`] → [`pipeline`] → [`fetch`], [`metrics`], [`lake`] → [`calendar`], [`failure`]. `fetch` never
 //! sees Parquet, `lake` never sees HTTP, `metrics` sees neither.
 //!
 //! The command line is the product; the library is for embedding the stages and for tests.
@@ -21,6 +21,7 @@ pub mod lake;
 pub mod metrics;
 pub mod operations;
 pub mod pipeline;
+pub mod report;
 pub mod settings;
 pub mod signals;
 pub mod simulator;

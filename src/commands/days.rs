@@ -34,14 +34,7 @@ pub(super) fn to_fetch(args: &DaysArgs, lookback: u16, zone: &Zone, clock: &Cloc
 
 /// Days as people write them: runs of days as `first to last`.
 pub(super) fn in_words(days: &[Day]) -> String {
-    let mut runs: Vec<DayRange> = Vec::new();
-    for day in days.iter().copied() {
-        match runs.last_mut() {
-            Some(run) if run.last.plus(1) == day => run.last = day,
-            _ => runs.push(DayRange { first: day, last: day }),
-        }
-    }
-    runs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    DayRange::runs(days.iter().copied()).iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

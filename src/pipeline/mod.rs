@@ -12,11 +12,13 @@
 mod compare;
 mod fetch_days;
 mod finding;
+mod mark;
 mod refresh;
 mod verify;
 
 pub use compare::{ComparedDay, Record, compare_days};
 pub use fetch_days::{DayFailure, FetchJob, FetchReport, FetchedDay, Refreshed, fetch_days};
 pub use finding::{Finding, Kind, Severity};
+pub use mark::Mark;
 pub use refresh::{DayStatus, Freshness, MetricsJob, MetricsReport, read_history, refresh_metrics, status, targets};
 pub use verify::{Verification, VerifyJob, verify};
