@@ -58,6 +58,9 @@ pub(super) struct Scene {
     pub class: &'static str,
     pub width: Px,
     pub height: Px,
+    /// Behind everything else.
+    pub backdrop: Vec<Rect>,
+    pub grid: Vec<Path>,
     pub rects: Vec<Rect>,
     pub paths: Vec<Path>,
     pub texts: Vec<Text>,
@@ -67,8 +70,9 @@ pub(super) struct Scene {
 
 impl Scene {
     fn new(class: &'static str, width: f64, height: f64) -> Self {
-        let (rects, paths, texts, hovers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { class, width: Px(width), height: Px(height), rects, paths, texts, hovers }
+        let (backdrop, grid, rects) = (Vec::new(), Vec::new(), Vec::new());
+        let (paths, texts, hovers) = (Vec::new(), Vec::new(), Vec::new());
+        Self { class, width: Px(width), height: Px(height), backdrop, grid, rects, paths, texts, hovers }
     }
 
     fn rect(&mut self, class: impl Into<String>, (x, y): (f64, f64), (width, height): (f64, f64)) {
@@ -81,8 +85,14 @@ impl Scene {
         self.hovers.push(hover);
     }
 
-    fn line(&mut self, class: &'static str, from: (f64, f64), to: (f64, f64)) {
-        self.paths.push(Path { d: format!("M{} {}L{} {}", Px(from.0), Px(from.1), Px(to.0), Px(to.1)), class });
+    fn backdrop(&mut self, class: &str, (x, y): (f64, f64), (width, height): (f64, f64)) {
+        let rect = Rect { x: Px(x), y: Px(y), width: Px(width), height: Px(height), class: class.to_owned(), title: String::new() };
+        self.backdrop.push(rect);
+    }
+
+    /// A line of the grid, from left to right.
+    fn rule(&mut self, (left, right): (f64, f64), y: f64) {
+        self.grid.push(Path { d: format!("M{} {}H{}", Px(left), Px(y), Px(right)), class: "grid" });
     }
 
     fn text(&mut self, class: &'static str, (x, y): (f64, f64), text: impl Into<String>) {
@@ -125,11 +135,11 @@ impl Band {
                 _ => "",
             };
             if !class.is_empty() {
-                scene.rect(class, (self.start(place), top), (self.day, bottom - top));
+                scene.backdrop(class, (self.start(place), top), (self.day, bottom - top));
             }
             // Not all of several accounts are there.
             if (1..figures.coverage.len()).contains(&day.accounts) {
-                scene.rect("gap", (self.start(place), bottom - 6.0), (self.day, 6.0));
+                scene.backdrop("gap", (self.start(place), bottom - 8.0), (self.day, 8.0));
             }
         }
     }
@@ -210,7 +220,7 @@ fn response_times_at(figures: &Figures, language: Language, class: &'static str,
     let ends = (ticks.first().copied().unwrap_or(1.0), ticks.last().copied().unwrap_or(1.0));
     let axis = Axis::logarithmic(ends, (middle, top));
     for tick in &ticks {
-        scene.line("grid", (band.left, axis.at(*tick)), (band.right(), axis.at(*tick)));
+        scene.rule((band.left, band.right()), axis.at(*tick));
         scene.text("tick", (band.left - 8.0, axis.at(*tick) + 4.0), language.duration(*tick));
     }
     let places = |values: Vec<Option<f64>>| values.into_iter().map(|value| value.map(|value| axis.at(value))).collect::<Vec<_>>();
@@ -219,8 +229,8 @@ fn response_times_at(figures: &Figures, language: Language, class: &'static str,
 
     let axis = Axis::linear((0.0, 1.0), (second_bottom, second_top));
     for tick in [0.0, 0.5, 1.0] {
-        scene.line("grid", (band.left, axis.at(tick)), (band.right(), axis.at(tick)));
-        scene.text("tick", (band.left - 8.0, axis.at(tick) + 4.0), language.share(tick));
+        scene.rule((band.left, band.right()), axis.at(tick));
+        scene.text("tick", (band.left - 8.0, axis.at(tick) + 4.0), format!("{}%", 100.0 * tick));
     }
     scene.text("panel", (band.left, second_top - 14.0), words.service_level_by_day);
     for (place, level) in each(|day| day.service_level).enumerate().filter_map(|(place, level)| Some((place, level?))) {
@@ -261,7 +271,7 @@ fn unanswered_at(figures: &Figures, language: Language, class: &'static str, wid
     let axis = Axis::linear((0.0, ticks.last().copied().unwrap_or(1) as f64), (bottom, top));
     for tick in &ticks {
         let y = axis.at(*tick as f64);
-        scene.line("grid", (band.left, y), (band.right(), y));
+        scene.rule((band.left, band.right()), y);
         scene.text("tick", (band.left - 8.0, y + 4.0), language.count(tick.cast_signed()));
     }
     for (place, totals) in totals() {

@@ -25,7 +25,7 @@ pub use figures::{AccountCoverage, Figures, NothingToCompare, Totals};
 pub use page::page;
 pub use words::Language;
 
-use crate::calendar::{Day, DayRange, Zone};
+use crate::calendar::{DayRange, Zone};
 use crate::failure::{Class, Classified, Failure};
 use crate::lake::{Account, Lake, Table};
 use crate::metrics::Parameters;
@@ -191,11 +191,4 @@ fn read(job: &ReportJob, days: DayRange) -> Result<Vec<AccountDays>, Failure> {
         Ok(AccountDays { account: account.clone(), covered, facts: facts.into_iter().flatten().collect() })
     };
     job.accounts.iter().map(of_account).collect()
-}
-
-/// The days in an order that people can read: those of which something holds.
-fn days_where(coverage: &[AccountCoverage], holds: impl Fn(&CoveredDay) -> bool) -> Vec<Day> {
-    let days: BTreeSet<Day> =
-        coverage.iter().flat_map(|account| &account.days).filter(|day| holds(day)).map(|day| day.status.date).collect();
-    days.into_iter().collect()
 }

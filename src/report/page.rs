@@ -3,16 +3,17 @@
 //! Whatever comes from data is escaped by the template, and no value is marked as safe but the page's own style and script. [`visible`] makes characters
 //! seen that would hide or reorder others. The page's policy allows nothing but that style and that script, by their hashes.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use ring::digest::{SHA256, digest};
 
 use super::chart::{self, Scene};
-use super::days_where;
-use super::figures::{AccountCoverage, DayFigures, Figures, Totals, UnansweredTurn, WorkerFigures};
+use super::figures::{AccountCoverage, CoveredDay, DayFigures, Figures, Totals, UnansweredTurn, WorkerFigures};
 use super::words::{Defined, Language, Words};
-use crate::calendar::DayRange;
+use crate::calendar::{Day, DayRange};
 use crate::failure::{BugError, Failure};
-use crate::pipeline::Mark;
+use crate::pipeline::{Freshness, Mark};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("sort.js");
@@ -51,9 +52,8 @@ struct Page {
     unanswered_days: Table,
     load: Vec<Scene>,
     load_table: Table,
-    load_is_of_several: bool,
+    load_note: String,
     workers: Table,
-    has_small_samples: bool,
     unanswered_turns: Vec<TurnRow>,
     /// Whether turns show their account, and whether they show what was written.
     turns_show: (bool, bool),
@@ -205,9 +205,8 @@ impl Page {
             unanswered_days: unanswered_days(figures, language),
             load: chart::load(figures, language),
             load_table: load_table(figures, language),
-            load_is_of_several: of_several,
+            load_note: language.load_note(&figures.timezone, of_several),
             workers: workers(figures, language),
-            has_small_samples: figures.workers.iter().any(|worker| worker.is_small_sample),
             unanswered_turns: figures.unanswered.turns.iter().map(|turn| turn_row(turn, language)).collect(),
             turns_show: (of_several, with_texts),
             not_listed: (figures.unanswered.more > 0).then(|| language.not_listed(figures.unanswered.more)),
@@ -257,14 +256,29 @@ fn visible(text: &str) -> String {
 
 /// What has to be known first.
 fn warnings(figures: &Figures, language: Language) -> Vec<(char, String)> {
+    let holds = |mark: Mark, day: &CoveredDay| match mark {
+        Mark::Missing => !day.status.fetched && !day.is_in_report,
+        Mark::Stale => {
+            let is_absent = day.status.fetched && !day.is_in_report && day.mark != Mark::Damaged;
+            day.mark == Mark::Stale || day.status.metrics == Some(Freshness::LeftOver) || is_absent
+        }
+        Mark::WithRejects => day.status.rejects > 0,
+        Mark::NotFinal => day.status.fetched && !day.status.is_final,
+        mark => day.mark == mark,
+    };
     let of_mark = |mark: Mark| {
-        let days = days_where(&figures.coverage, |day| match mark {
-            // Metrics of which nothing is there, whatever else is wrong with the day.
-            Mark::Stale => day.mark == Mark::Stale || (!day.is_in_report && day.status.fetched && day.mark != Mark::Damaged),
-            Mark::WithRejects => day.status.rejects > 0,
-            Mark::NotFinal => day.status.fetched && !day.status.is_final,
-            mark => day.mark == mark,
+        // Accounts with the same days are named together.
+        let mut accounts: BTreeMap<Vec<Day>, Vec<&str>> = BTreeMap::new();
+        for account in &figures.coverage {
+            let days = account.days.iter().filter(|day| holds(mark, day)).map(|day| day.status.date);
+            accounts.entry(days.collect()).or_default().push(account.account.as_str());
+        }
+        accounts.remove(&Vec::new());
+        let days = accounts.iter().map(|(days, accounts)| match accounts.len() == figures.coverage.len() {
+            true => language.days(days),
+            false => language.days_of(days, &accounts.join(", ")),
         });
+        let days = days.collect::<Vec<_>>().join("; ");
         (!days.is_empty()).then(|| (mark.symbol(), language.warning(mark, &days)))
     };
     [Mark::Missing, Mark::Stale, Mark::Damaged, Mark::WithRejects, Mark::Pruned, Mark::NotFinal].into_iter().filter_map(of_mark).collect()
@@ -353,6 +367,7 @@ impl Cards<'_> {
             service,
             self.seconds("response_seconds_p50", words.response_p50, |totals| totals.response_seconds_p50),
             self.seconds("response_seconds_p90", words.response_p90, |totals| totals.response_seconds_p90),
+            self.seconds("response_seconds_mean", words.response_mean, |totals| totals.response_seconds_mean),
             self.seconds("first_response_seconds_p50", words.first_response, |totals| totals.first_response_seconds_p50),
         ]
     }
@@ -379,7 +394,6 @@ impl Cards<'_> {
             self.count("unanswered_first", words.first, Good::Less, |totals| totals.unanswered_first),
             self.count("unanswered_later", words.later, Good::Neither, |totals| totals.unanswered_later),
             self.count("pending", words.pending, Good::Neither, |totals| totals.pending),
-            self.seconds("response_seconds_mean", words.response_mean, |totals| totals.response_seconds_mean),
         ]
     }
 
@@ -422,7 +436,11 @@ impl Cell {
     }
 
     fn figure(name: &'static str, unit: Unit, number: Option<f64>, language: Language) -> Self {
-        Self { name, value: value(unit, number, language), is_number: true, note: "" }
+        let mut value = value(unit, number, language);
+        if let (Unit::Seconds, Some(seconds)) = (unit, number) {
+            value.shown = language.short_duration(seconds);
+        }
+        Self { name, value, is_number: true, note: "" }
     }
 
     fn count(name: &'static str, count: i64, language: Language) -> Self {
@@ -435,7 +453,7 @@ fn name_column(label: &str) -> Column {
 }
 
 fn column(defined: Defined) -> Column {
-    Column { label: defined.word.to_owned(), title: defined.definition, is_number: true }
+    labelled(defined.short.to_owned(), defined)
 }
 
 fn labelled(label: String, defined: Defined) -> Column {
@@ -455,10 +473,10 @@ fn totals_columns(figures: &Figures, language: Language) -> Vec<Column> {
         column(words.first),
         column(words.later),
         column(words.pending),
-        labelled(words.median.to_owned(), words.response_p50),
-        labelled("p90".to_owned(), words.response_p90),
-        labelled(words.mean.to_owned(), words.response_mean),
-        labelled(format!("{}, {in_time}", words.service.word), words.service),
+        column(words.response_p50),
+        column(words.response_p90),
+        column(words.response_mean),
+        labelled(in_time, words.service),
     ]
 }
 
@@ -562,9 +580,9 @@ fn workers(figures: &Figures, language: Language) -> Table {
         column(words.first),
         column(words.later),
         column(words.pending),
-        labelled(words.median.to_owned(), words.response_p50),
-        labelled("p90".to_owned(), words.response_p90),
-        labelled(words.mean.to_owned(), words.response_mean),
+        column(words.response_p50),
+        column(words.response_p90),
+        column(words.response_mean),
         labelled(language.in_time(figures.service_level_seconds), words.service),
         column(words.own_p50),
         column(words.takeovers),
@@ -630,7 +648,7 @@ fn coverage(account: &AccountCoverage, language: Language) -> Coverage {
             _ => months.push(Month { name: month.to_owned(), days: vec![shown] }),
         }
     }
-    let row = |day: &super::figures::CoveredDay| {
+    let row = |day: &CoveredDay| {
         let yes_or_no = |yes: bool| if yes { words.yes } else { words.no };
         let cells = vec![
             Cell::words("date", &day.status.date.to_string()),
@@ -717,7 +735,7 @@ mod tests {
             format!("{} {} {} {}", change.symbol, change.shown, change.tone, change.before)
         };
         assert_eq!(shown(Unit::Seconds, Good::Less, (94.0, 60.0)), "▲ +34 s (+56.7%) worse before 1 min");
-        assert_eq!(shown(Unit::Share, Good::More, (0.95, 0.9)), "▲ +5 points better before 90%");
+        assert_eq!(shown(Unit::Share, Good::More, (0.95, 0.9)), "▲ +5 points better before 90.0%");
         assert_eq!(shown(Unit::Count, Good::Neither, (1_000.0, 2_000.0)), "▼ −1,000 (−50.0%) neutral before 2,000");
         assert_eq!(shown(Unit::Count, Good::Less, (3.0, 0.0)), "▲ +3 worse before 0");
         assert_eq!(shown(Unit::Seconds, Good::Less, (26.01, 26.0)), "= unchanged neutral before 26 s");

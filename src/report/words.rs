@@ -24,6 +24,8 @@ pub enum Language {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Defined {
     pub word: &'static str,
+    /// The same at the head of a column.
+    pub short: &'static str,
     pub definition: &'static str,
 }
 
@@ -52,8 +54,6 @@ pub(super) struct Words {
     pub load: &'static str,
     pub load_note: &'static str,
     pub load_of_several: &'static str,
-    pub fewer: &'static str,
-    pub more: &'static str,
     pub workers_heading: &'static str,
     pub workers_note: &'static str,
     pub small_sample: &'static str,
@@ -72,7 +72,6 @@ pub(super) struct Words {
     pub day_missing: &'static str,
     pub median: &'static str,
     pub p90: &'static str,
-    pub mean: &'static str,
     pub service_level: &'static str,
     pub date: &'static str,
     pub weekday: &'static str,
@@ -116,7 +115,6 @@ pub(super) struct Words {
     pub takeovers: Defined,
     pub handed_off: Defined,
     pub max_concurrent: Defined,
-    pub within: &'static str,
     pub weekdays: [&'static str; 7],
 }
 
@@ -141,10 +139,8 @@ const EN: Words = Words {
     by_day_note: "How long customers waited, on a logarithmic scale. Hatched days are not in the lake; weekends are shaded.",
     service_level_by_day: "Service level",
     load: "Load by weekday and hour",
-    load_note: "Messages received in an hour of an average such weekday, local time of",
+    load_note: "Messages received in an hour of an average such weekday, in local time",
     load_of_several: "The averages of the accounts, added up.",
-    fewer: "fewer",
-    more: "more",
     workers_heading: "Workers",
     workers_note: "Each turn is credited to who answered it, else to who received its last message. Percentiles are over the whole period.",
     small_sample: "small sample: fewer than 30 answered turns",
@@ -163,7 +159,6 @@ const EN: Words = Words {
     day_missing: "not in the lake",
     median: "median",
     p90: "90th percentile",
-    mean: "mean",
     service_level: "service level",
     date: "Date",
     weekday: "Day",
@@ -183,46 +178,86 @@ const EN: Words = Words {
     no: "no",
     unanswered_first: "unanswered (first)",
     unanswered_later: "unanswered (later)",
-    messages_received: Defined { word: "Messages received", definition: "Messages from customers that workers received." },
-    messages_sent: Defined { word: "Messages sent", definition: "Messages that workers sent, automatic ones left out." },
-    customers: Defined { word: "Customers", definition: "Distinct customers who wrote, over the whole period." },
-    customers_served: Defined { word: "Customers served", definition: "Those of them to whom a worker wrote in the period, too." },
-    workers: Defined { word: "Workers", definition: "Distinct workers who sent a message." },
+    messages_received: Defined {
+        word: "Messages received",
+        short: "Received",
+        definition: "Messages from customers that workers received.",
+    },
+    messages_sent: Defined { word: "Messages sent", short: "Sent", definition: "Messages that workers sent, automatic ones left out." },
+    customers: Defined { word: "Customers", short: "Customers", definition: "Distinct customers who wrote, over the whole period." },
+    customers_served: Defined {
+        word: "Customers served",
+        short: "Customers served",
+        definition: "Those of them to whom a worker wrote in the period, too.",
+    },
+    workers: Defined { word: "Workers", short: "Workers", definition: "Distinct workers who sent a message." },
     turns: Defined {
         word: "Turns asked",
+        short: "Turns",
         definition: "A turn is what a customer writes until somebody answers; it counts on the day on which it began.",
     },
-    answered: Defined { word: "Answered", definition: "Turns that a worker replied to." },
-    pending: Defined { word: "Pending", definition: "Turns without a reply that may still get one." },
-    first: Defined { word: "Unanswered, first", definition: "Turns that opened a session and got no reply." },
-    later: Defined { word: "Unanswered, later", definition: "Later turns of a session without a reply, mostly a closing “thanks”." },
+    answered: Defined { word: "Answered", short: "Answered", definition: "Turns that a worker replied to." },
+    pending: Defined { word: "Pending", short: "Pending", definition: "Turns without a reply that may still get one." },
+    first: Defined { word: "Unanswered, first", short: "Unanswered first", definition: "Turns that opened a session and got no reply." },
+    later: Defined {
+        word: "Unanswered, later",
+        short: "Unanswered later",
+        definition: "Later turns of a session without a reply, mostly a closing “thanks”.",
+    },
     service: Defined {
         word: "Service level",
+        short: "Service level",
         definition: "Turns answered in time, of those that were answered or opened a session and got no reply.",
     },
     response_p50: Defined {
         word: "Response time, median",
+        short: "Median",
         definition: "From a turn's first message to its reply: half of the answered turns waited no longer.",
     },
-    response_p90: Defined { word: "Response time, 90th percentile", definition: "Nine of ten answered turns waited no longer." },
-    response_mean: Defined { word: "Response time, mean", definition: "The mean wait of all answered turns; nothing is capped." },
+    response_p90: Defined {
+        word: "Response time, 90th percentile",
+        short: "p90",
+        definition: "Nine of ten answered turns waited no longer.",
+    },
+    response_mean: Defined {
+        word: "Response time, mean",
+        short: "Mean",
+        definition: "The mean wait of all answered turns; nothing is capped.",
+    },
     first_response: Defined {
         word: "First response, median",
+        short: "First response, median",
         definition: "The response time of turns that opened a session: half of them waited no longer.",
     },
-    completed: Defined { word: "Completed", definition: "Sessions whose last turn was answered." },
-    missed: Defined { word: "Missed", definition: "Sessions in which no worker wrote." },
-    dropped: Defined { word: "Dropped", definition: "Sessions whose last turn got no answer, although a worker wrote before." },
-    open: Defined { word: "Open", definition: "Sessions whose last turn may still be answered." },
-    outreach: Defined { word: "Outreach", definition: "Sessions in which only a worker wrote." },
+    completed: Defined { word: "Completed", short: "Completed", definition: "Sessions whose last turn was answered." },
+    missed: Defined { word: "Missed", short: "Missed", definition: "Sessions in which no worker wrote." },
+    dropped: Defined {
+        word: "Dropped",
+        short: "Dropped",
+        definition: "Sessions whose last turn got no answer, although a worker wrote before.",
+    },
+    open: Defined { word: "Open", short: "Open", definition: "Sessions whose last turn may still be answered." },
+    outreach: Defined { word: "Outreach", short: "Outreach", definition: "Sessions in which only a worker wrote." },
     own_p50: Defined {
-        word: "Own p50",
+        word: "Own response, median",
+        short: "Own median",
         definition: "Median wait from the first message that the replying worker received of the turn: what lies in that worker's hands.",
     },
-    takeovers: Defined { word: "Takeovers", definition: "Turns that a worker answered without having received any of it." },
-    handed_off: Defined { word: "Handed off", definition: "Turns of which a worker received a message and another one is credited." },
-    max_concurrent: Defined { word: "Max. at once", definition: "The most customers with whom a worker was busy at one instant." },
-    within: "Within",
+    takeovers: Defined {
+        word: "Takeovers",
+        short: "Takeovers",
+        definition: "Turns that a worker answered without having received any of it.",
+    },
+    handed_off: Defined {
+        word: "Handed off",
+        short: "Handed off",
+        definition: "Turns of which a worker received a message and another one is credited.",
+    },
+    max_concurrent: Defined {
+        word: "Max. at once",
+        short: "Max. at once",
+        definition: "The most customers with whom a worker was busy at one instant.",
+    },
     weekdays: ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"],
 };
 
@@ -249,8 +284,6 @@ const ZH: Words = Words {
     load: "时段负载",
     load_note: "各星期几每小时平均收到的消息数，当地时间",
     load_of_several: "多个账号的平均值相加。",
-    fewer: "少",
-    more: "多",
     workers_heading: "客服",
     workers_note: "每轮提问计入回复的客服；未回复的计入收到最后一条消息的客服。分位数按整个周期计算。",
     small_sample: "小样本：已回复不足 30 轮",
@@ -269,7 +302,6 @@ const ZH: Words = Words {
     day_missing: "数据缺失",
     median: "中位数",
     p90: "90% 分位",
-    mean: "平均",
     service_level: "服务水平",
     date: "日期",
     weekday: "星期",
@@ -289,39 +321,54 @@ const ZH: Words = Words {
     no: "否",
     unanswered_first: "未回复（首轮）",
     unanswered_later: "未回复（后续）",
-    messages_received: Defined { word: "收到消息", definition: "客服收到的客户消息数。" },
-    messages_sent: Defined { word: "发出消息", definition: "客服发出的消息数，不含自动回复。" },
-    customers: Defined { word: "咨询客户数", definition: "整个周期内发来消息的客户数，去重。" },
-    customers_served: Defined { word: "接待客户数", definition: "其中周期内客服也发过消息的客户数，去重。" },
-    workers: Defined { word: "客服人数", definition: "发出过消息的客服人数，去重。" },
-    turns: Defined { word: "提问轮次", definition: "客户从开口到有人回复为一轮，计入开始的那一天。" },
-    answered: Defined { word: "已回复", definition: "得到客服回复的轮次。" },
-    pending: Defined { word: "待回复", definition: "尚无回复、仍可能得到回复的轮次。" },
-    first: Defined { word: "未回复（首轮）", definition: "发起会话而没有得到回复的轮次。" },
+    messages_received: Defined { word: "收到消息", short: "收到", definition: "客服收到的客户消息数。" },
+    messages_sent: Defined { word: "发出消息", short: "发出", definition: "客服发出的消息数，不含自动回复。" },
+    customers: Defined { word: "咨询客户数", short: "客户", definition: "整个周期内发来消息的客户数，去重。" },
+    customers_served: Defined {
+        word: "接待客户数", short: "接待客户数", definition: "其中周期内客服也发过消息的客户数，去重。"
+    },
+    workers: Defined { word: "客服人数", short: "客服人数", definition: "发出过消息的客服人数，去重。" },
+    turns: Defined {
+        word: "提问轮次", short: "提问", definition: "客户从开口到有人回复为一轮，计入开始的那一天。"
+    },
+    answered: Defined { word: "已回复", short: "已回复", definition: "得到客服回复的轮次。" },
+    pending: Defined { word: "待回复", short: "待回复", definition: "尚无回复、仍可能得到回复的轮次。" },
+    first: Defined {
+        word: "未回复（首轮）", short: "未回复 首轮", definition: "发起会话而没有得到回复的轮次。"
+    },
     later: Defined {
-        word: "未回复（后续）", definition: "会话中之后没有得到回复的轮次，多为结束语“谢谢”。"
+        word: "未回复（后续）", short: "未回复 后续", definition: "会话中之后没有得到回复的轮次，多为结束语“谢谢”。"
     },
-    service: Defined { word: "服务水平", definition: "时限内回复的轮次，占已回复与首轮未回复之和的比例。" },
+    service: Defined {
+        word: "服务水平", short: "服务水平", definition: "时限内回复的轮次，占已回复与首轮未回复之和的比例。"
+    },
     response_p50: Defined {
-        word: "响应时间中位数", definition: "从一轮的第一条消息到回复：一半已回复轮次的等待不超过此值。"
+        word: "响应时间中位数",
+        short: "中位数",
+        definition: "从一轮的第一条消息到回复：一半已回复轮次的等待不超过此值。",
     },
-    response_p90: Defined { word: "响应时间 90% 分位", definition: "九成已回复轮次的等待不超过此值。" },
-    response_mean: Defined { word: "平均响应时间", definition: "所有已回复轮次等待时间的平均值，不截断。" },
+    response_p90: Defined { word: "响应时间 90% 分位", short: "p90", definition: "九成已回复轮次的等待不超过此值。" },
+    response_mean: Defined {
+        word: "平均响应时间", short: "平均", definition: "所有已回复轮次等待时间的平均值，不截断。"
+    },
     first_response: Defined {
-        word: "首次响应时间中位数", definition: "发起会话的轮次的响应时间：一半不超过此值。"
+        word: "首次响应时间中位数",
+        short: "首次响应时间中位数",
+        definition: "发起会话的轮次的响应时间：一半不超过此值。",
     },
-    completed: Defined { word: "已完成", definition: "最后一轮得到回复的会话。" },
-    missed: Defined { word: "未接待", definition: "没有任何客服发言的会话。" },
-    dropped: Defined { word: "中断", definition: "客服曾发言、但最后一轮没有回复的会话。" },
-    open: Defined { word: "进行中", definition: "最后一轮仍可能得到回复的会话。" },
-    outreach: Defined { word: "主动联系", definition: "只有客服发言的会话。" },
+    completed: Defined { word: "已完成", short: "已完成", definition: "最后一轮得到回复的会话。" },
+    missed: Defined { word: "未接待", short: "未接待", definition: "没有任何客服发言的会话。" },
+    dropped: Defined { word: "中断", short: "中断", definition: "客服曾发言、但最后一轮没有回复的会话。" },
+    open: Defined { word: "进行中", short: "进行中", definition: "最后一轮仍可能得到回复的会话。" },
+    outreach: Defined { word: "主动联系", short: "主动联系", definition: "只有客服发言的会话。" },
     own_p50: Defined {
-        word: "本人响应中位数", definition: "从回复者本人收到该轮第一条消息算起的等待中位数，即由其本人掌握的部分。"
+        word: "本人响应中位数",
+        short: "本人 中位数",
+        definition: "从回复者本人收到该轮第一条消息算起的等待中位数，即由其本人掌握的部分。",
     },
-    takeovers: Defined { word: "接管", definition: "回复者没有收到过该轮任何消息的轮次。" },
-    handed_off: Defined { word: "转出", definition: "该客服收到过消息、而计入他人的轮次。" },
-    max_concurrent: Defined { word: "最大并发", definition: "同一时刻同时接待的最多客户数。" },
-    within: "时限内",
+    takeovers: Defined { word: "接管", short: "接管", definition: "回复者没有收到过该轮任何消息的轮次。" },
+    handed_off: Defined { word: "转出", short: "转出", definition: "该客服收到过消息、而计入他人的轮次。" },
+    max_concurrent: Defined { word: "最大并发", short: "最大并发", definition: "同一时刻同时接待的最多客户数。" },
     weekdays: ["周一", "周二", "周三", "周四", "周五", "周六", "周日"],
 };
 
@@ -357,7 +404,7 @@ impl Language {
     pub(super) fn share(self, share: f64) -> String {
         let percent = 100.0 * share;
         // What is not all does not round up to all.
-        format!("{}%", without_zero(if share < 1.0 { percent.min(99.9) } else { percent }))
+        format!("{:.1}%", if share < 1.0 { percent.min(99.9) } else { percent })
     }
 
     pub(super) fn share_or_none(self, share: Option<f64>) -> String {
@@ -376,23 +423,12 @@ impl Language {
 
     /// `26 s`, `1 min 34 s`, `2 h 5 min`, `1 d 3 h`: the two largest units.
     pub(super) fn duration(self, seconds: f64) -> String {
-        let (second, minute, hour, day) = self.pick((" s", " min", " h", " d"), (" 秒", " 分", " 小时", " 天"));
-        if seconds < 59.95 {
-            return format!("{}{second}", without_zero(seconds));
-        }
-        let parts =
-            |whole: u64, (large, large_unit): (u64, &str), (small, small_unit): (u64, &str)| match (whole / large, whole % large / small) {
-                (large, 0) => format!("{large}{large_unit}"),
-                (large, small) => format!("{large}{large_unit} {small}{small_unit}"),
-            };
-        let rounded = |to: u64| (seconds / to as f64).round() as u64 * to;
-        if rounded(1) < 3_600 {
-            parts(rounded(1), (60, minute), (1, second))
-        } else if rounded(60) < 86_400 {
-            parts(rounded(60), (3_600, hour), (60, minute))
-        } else {
-            parts(rounded(3_600), (86_400, day), (3_600, hour))
-        }
+        two_units(seconds, self.pick([" s", " min", " h", " d"], [" 秒", " 分", " 小时", " 天"]))
+    }
+
+    /// The same in a table: `1m 34s`.
+    pub(super) fn short_duration(self, seconds: f64) -> String {
+        two_units(seconds, self.pick(["s", "m", "h", "d"], ["秒", "分", "时", "天"]))
     }
 
     pub(super) fn duration_or_none(self, seconds: Option<f64>) -> String {
@@ -466,12 +502,11 @@ impl Language {
     }
 
     /// What has to be known of these days before the figures are believed, if anything.
-    pub(super) fn warning(self, mark: Mark, days: &[Day]) -> String {
-        let days = self.days(days);
+    pub(super) fn warning(self, mark: Mark, days: &str) -> String {
         match mark {
             Mark::Missing => self.pick(
-                format!("Not fetched, and so not in the figures: {days}. `kefu run --from … --to …` fetches them."),
-                format!("未拉取、未计入：{days}。可用 `kefu run --from … --to …` 拉取。"),
+                format!("Not in the figures, because they are not in the lake: {days}. `kefu run --from … --to …` fetches days."),
+                format!("数据缺失、未计入：{days}。可用 `kefu run --from … --to …` 拉取。"),
             ),
             Mark::Stale => self.pick(
                 format!("Metrics that are missing or not made of what is in the lake now: {days}. `kefu metrics` computes them."),
@@ -506,9 +541,22 @@ impl Language {
         self.pick(format!("… {more} more"), format!("… 另有 {more} 条"))
     }
 
+    /// The hours of a load are those of this zone.
+    pub(super) fn load_note(self, zone: &str, of_several: bool) -> String {
+        let words = self.words();
+        let several = if of_several { words.load_of_several } else { "" };
+        self.pick(format!("{} ({zone}). {several}", words.load_note), format!("{}（{zone}）。{several}", words.load_note))
+    }
+
     pub(super) fn points(self, points: f64) -> String {
         let points = without_zero(points);
         self.pick(format!("{points} points"), format!("{points} 个百分点"))
+    }
+
+    /// Days, and the accounts of which something holds on them.
+    pub(super) fn days_of(self, days: &[Day], accounts: &str) -> String {
+        let days = self.days(days);
+        self.pick(format!("{days} ({accounts})"), format!("{days}（{accounts}）"))
     }
 
     /// Where the page is from.
@@ -517,6 +565,26 @@ impl Language {
             format!("Made by kefu {version} from the metric tables of the lake. Days and hours are those of {zone}."),
             format!("由 kefu {version} 根据数据湖的指标表生成。日期与小时按 {zone} 时间。"),
         )
+    }
+}
+
+/// Seconds in the two largest of the units, which are those of seconds, minutes, hours and days.
+fn two_units(seconds: f64, [second, minute, hour, day]: [&str; 4]) -> String {
+    if seconds < 59.95 {
+        return format!("{}{second}", without_zero(seconds));
+    }
+    let parts =
+        |whole: u64, (large, large_unit): (u64, &str), (small, small_unit): (u64, &str)| match (whole / large, whole % large / small) {
+            (large, 0) => format!("{large}{large_unit}"),
+            (large, small) => format!("{large}{large_unit} {small}{small_unit}"),
+        };
+    let rounded = |to: u64| (seconds / to as f64).round() as u64 * to;
+    if rounded(1) < 3_600 {
+        parts(rounded(1), (60, minute), (1, second))
+    } else if rounded(60) < 86_400 {
+        parts(rounded(60), (3_600, hour), (60, minute))
+    } else {
+        parts(rounded(3_600), (86_400, day), (3_600, hour))
     }
 }
 
@@ -537,14 +605,14 @@ mod tests {
         let expected =
             ["0 s", "0.5 s", "26 s", "59.9 s", "1 min", "1 min 34 s", "2 min", "2 min", "1 h", "2 h 5 min", "1 d", "1 d 3 h", "2 d"];
         assert_eq!(english, expected);
-        assert_eq!(Language::Zh.duration(94.0), "1 分 34 秒");
+        assert_eq!((Language::Zh.duration(94.0), Language::En.short_duration(94.0)), ("1 分 34 秒".to_owned(), "1m 34s".to_owned()));
     }
 
     #[test]
     fn numbers_are_grouped_and_have_one_digit_after_the_point() {
         let counts = [0, 999, 1_000, 1_234_567, -12_345].map(|count| Language::En.count(count));
         assert_eq!(counts, ["0", "999", "1,000", "1,234,567", "−12,345"]);
-        assert_eq!([0.0, 0.9234, 0.99999, 1.0].map(|share| Language::En.share(share)), ["0%", "92.3%", "99.9%", "100%"]);
+        assert_eq!([0.0, 0.9234, 0.99999, 1.0].map(|share| Language::En.share(share)), ["0.0%", "92.3%", "99.9%", "100.0%"]);
         assert_eq!([0.04, 9.94, 9.96].map(|number| Language::En.rounded(number)), ["0", "9.9", "10"]);
     }
 
