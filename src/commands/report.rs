@@ -65,8 +65,8 @@ pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<C
     let days = match days::named(&args.days)? {
         Some(days) => days,
         None => {
-            let last = report::days_there(&lake, &accounts)?.last;
-            DayRange { first: last.plus(1 - i64::from(args.last.unwrap_or(DAYS))), last }
+            let DayRange { first, last } = report::days_there(&lake, &accounts)?;
+            DayRange { first: last.plus(1 - i64::from(args.last.unwrap_or(DAYS))).max(first), last }
         }
     };
     if let Some(holder) = lake.holder()? {

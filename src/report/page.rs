@@ -23,8 +23,8 @@ const SCRIPT: &str = include_str!("sort.js");
 /// # Errors
 /// None that a user could cause.
 pub fn page(figures: &Figures, language: Language) -> Result<String, Failure> {
-    let page = Page::of(figures, language).render();
-    Ok(page.map_err(|error| BugError(format!("the page cannot be made: {error}")))?)
+    let page = Page::of(figures, language).render().map_err(|error| BugError(format!("the page cannot be made: {error}")))?;
+    Ok(format!("{}\n", page.trim()))
 }
 
 #[derive(Template)]
@@ -312,6 +312,8 @@ fn change(unit: Unit, good: Good, (now, before): (f64, f64), language: Language)
     let sign = if difference > 0.0 { '+' } else { '−' };
     let absolute = match unit {
         Unit::Count => language.count(difference.abs() as i64),
+        // Of what is shown in whole seconds, the difference is, too.
+        Unit::Seconds if now.max(before) >= 60.0 => language.duration(difference.abs().round()),
         Unit::Seconds => language.duration(difference.abs()),
         Unit::Share => language.points(100.0 * difference.abs()),
     };
