@@ -10,6 +10,8 @@
 //! Dependencies point down only: [`commands`] → [`report`] → [`pipeline`] → [`fetch`], [`metrics`], [`lake`] → [`calendar`], [`failure`]. `fetch` never
 //! sees Parquet, `lake` never sees HTTP, `metrics` sees neither.
 //!
+//! [`report`] makes a page of what is in the lake.
+//!
 //! The command line is the product; the library is for embedding the stages and for tests.
 
 pub mod calendar;

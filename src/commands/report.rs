@@ -39,6 +39,9 @@ impl Classified for WriteError {
     }
 }
 
+/// A figure as it is shown.
+type Shown = fn(&Totals) -> String;
+
 /// As JSON, part of kefu's contract.
 #[derive(Debug, Serialize)]
 struct Written<'a> {
@@ -61,6 +64,10 @@ pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<C
     let lake = Lake::at(&settings.lake.value);
     lake.require_folder()?;
     lake.require_zone(settings.zone.value.name())?;
+    if !is_to_stdout && is_within(&args.out, lake.root()) {
+        let message = format!("{} is in the lake, where nothing but its tables may be", args.out.display());
+        return Err(UsageError { message, advice: Some("name a file elsewhere with --out".into()) }.into());
+    }
     let accounts = report::accounts(&lake, &global.account)?;
     let days = match days::named(&args.days)? {
         Some(days) => days,
@@ -97,6 +104,15 @@ pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<C
     Ok(None)
 }
 
+/// Whether a file would be in a folder, by whatever links it is reached.
+fn is_within(file: &Path, folder: &Path) -> bool {
+    let above = file.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (fs_err::canonicalize(above), fs_err::canonicalize(folder)) {
+        (Ok(above), Ok(folder)) => above.starts_with(folder),
+        _ => false,
+    }
+}
+
 fn in_words(written: &Written<'_>) -> String {
     let figures = written.figures;
     let accounts: Vec<&str> = figures.accounts.iter().map(|account| account.account.as_str()).collect();
@@ -106,7 +122,7 @@ fn in_words(written: &Written<'_>) -> String {
     table.load_style(presets::ASCII_MARKDOWN);
     table.set_header(["", "these days", "the days before"]);
     let within = format!("service level, within {} s", figures.service_level_seconds);
-    let shown: [(&str, fn(&Totals) -> String); 8] = [
+    let shown: [(&str, Shown); 8] = [
         ("messages received", |totals| totals.messages_received.to_string()),
         ("turns asked", |totals| totals.turns.to_string()),
         ("answered", |totals| totals.answered.to_string()),

@@ -6,8 +6,9 @@
 use std::fmt;
 
 use super::figures::{DayFigures, Figures, Totals, WeekdayLoad};
+use super::language::Language;
 use super::scale::{self, Axis};
-use super::words::{Language, Words};
+use super::words::Words;
 
 /// A screen, a sheet of paper or a tablet, a phone.
 const WIDTHS: [(&str, f64); 3] = [("wide", 1_040.0), ("middle", 680.0), ("narrow", 344.0)];

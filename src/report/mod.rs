@@ -10,6 +10,7 @@
 
 mod chart;
 mod figures;
+mod language;
 mod page;
 mod reading;
 mod scale;
@@ -22,8 +23,8 @@ use std::collections::BTreeSet;
 use rayon::prelude::*;
 
 pub use figures::{AccountCoverage, Figures, NothingToCompare, Totals};
+pub use language::Language;
 pub use page::page;
-pub use words::Language;
 
 use crate::calendar::{DayRange, Zone};
 use crate::failure::{Class, Classified, Failure};

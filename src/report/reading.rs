@@ -82,6 +82,15 @@ pub(super) struct Visit {
     pub was_sent: bool,
 }
 
+/// What a customer wrote.
+#[derive(Clone, Debug)]
+pub(super) struct Said {
+    pub openid: Arc<str>,
+    pub sent_at: UnixSeconds,
+    /// Null where WeChat gave none, or it was dropped.
+    pub text: Option<String>,
+}
+
 /// An account's day of which the metrics are there.
 #[derive(Debug)]
 pub(super) struct DayFacts {
@@ -298,13 +307,8 @@ impl Reader<'_> {
         Ok(visits)
     }
 
-    /// What customers wrote on a day, each with who, when, and the text if there is one: of the customers who are `wanted`.
-    pub(super) fn texts(
-        &self,
-        account: &Account,
-        day: Day,
-        wanted: impl Fn(&str) -> bool,
-    ) -> Result<Vec<(Arc<str>, UnixSeconds, Option<String>)>, Failure> {
+    /// What customers wrote on a day: of those who are `wanted`.
+    pub(super) fn texts(&self, account: &Account, day: Day, wanted: impl Fn(&str) -> bool) -> Result<Vec<Said>, Failure> {
         let mut written = Vec::new();
         for batch in self.lake.read(Table::Messages, account, day, &["openid", "opercode", "text", "sent_at"])? {
             let batch = batch?;
@@ -315,7 +319,7 @@ impl Reader<'_> {
                 let openid = openids.name(row);
                 if codes.value(row) == opercode::WORKER_RECEIVED && wanted(&openid) {
                     let text = texts.is_valid(row).then(|| texts.value(row).to_owned());
-                    written.push((openid, sent_at.value(row).div_euclid(1_000_000), text));
+                    written.push(Said { openid, sent_at: sent_at.value(row).div_euclid(1_000_000), text });
                 }
             }
         }

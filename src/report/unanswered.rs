@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::ReportJob;
 use super::figures::{Facts, Texts, UnansweredTurn, UnansweredTurns};
-use super::reading::{Reader, Unanswered};
-use crate::calendar::{Day, DayRange, UnixSeconds};
+use super::reading::{Reader, Said, Unanswered};
+use crate::calendar::{Day, DayRange};
 use crate::failure::Failure;
 use crate::lake::{Account, Table};
 
@@ -61,15 +61,15 @@ fn texts_of(job: &ReportJob, turns: &[(&Account, &Unanswered)]) -> Result<BTreeM
         if !job.lake.path(Table::Messages, account, day).is_file() {
             continue;
         }
-        let mut of_customer: HashMap<Arc<str>, Vec<(UnixSeconds, Option<String>)>> = HashMap::new();
+        let mut of_customer: HashMap<Arc<str>, Vec<Said>> = HashMap::new();
         let is_wanted = |openid: &str| places.iter().filter_map(|place| turns.get(*place)).any(|(_, turn)| *turn.openid == *openid);
-        for (openid, sent_at, text) in reader.texts(account, day, is_wanted)? {
-            of_customer.entry(openid).or_default().push((sent_at, text));
+        for said in reader.texts(account, day, is_wanted)? {
+            of_customer.entry(said.openid.clone()).or_default().push(said);
         }
         for (place, (_, turn)) in places.iter().filter_map(|place| Some((*place, turns.get(*place)?))) {
             let written = of_customer.get(&turn.openid).into_iter().flatten();
-            let of_turn = written.filter(|(sent_at, _)| (turn.asked_at..=turn.last_asked_at).contains(sent_at));
-            texts.entry(place).or_default().extend(of_turn.map(|(_, text)| text.clone()));
+            let of_turn = written.filter(|said| (turn.asked_at..=turn.last_asked_at).contains(&said.sent_at));
+            texts.entry(place).or_default().extend(of_turn.map(|said| said.text.clone()));
         }
     }
     Ok(texts)
