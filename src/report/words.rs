@@ -103,7 +103,7 @@ pub(super) struct Words {
 pub(super) const EN: Words = Words {
     code: "en",
     title: "Customer service report",
-    all_accounts: "Accounts:",
+    all_accounts: "Accounts: ",
     skip: "Skip to the key figures",
     attention: "Read with care",
     key_figures: "Key figures",

@@ -43,7 +43,7 @@ fn hostile_lines() -> Vec<String> {
         lines.push(line(&format!("oSERVED{place}"), 2003, "SECRET of the served", start + 100, name));
         lines.push(line(&format!("oSERVED{place}"), 2002, "SECRET answer", start + 140, name));
     }
-    lines.push(line("oLONG", 2003, &"很长 <b>".repeat(2_000), TEN + 9_000, "kf1"));
+    lines.push(line("oLONG", 2003, &"很长 <b>".repeat(2_000), TEN + 9_000, &"名<b>".repeat(1_000)));
     lines
 }
 

@@ -150,6 +150,15 @@ fn base64(bytes: &[u8]) -> String {
     bytes.chunks(3).map(of_three).collect()
 }
 
+/// A name from data, of which the beginning tells enough.
+fn name(name: &str) -> String {
+    const SHOWN: usize = 60;
+    match name.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", visible(name.get(..end).unwrap_or_default())),
+        None => visible(name),
+    }
+}
+
 /// Text from data in which every character is seen: a control character as its picture, one that reorders or hides others by its number.
 fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -186,8 +195,8 @@ fn value(unit: Unit, value: Option<f64>, language: Language) -> Value {
     Value { exact: number.to_string(), shown, title }
 }
 
-fn text(text: &str) -> Value {
-    Value { exact: visible(text), shown: visible(text), title: String::new() }
+fn named(shown: &str) -> Value {
+    Value { exact: name(shown), shown: name(shown), title: String::new() }
 }
 
 fn definitions(words: &Words) -> Vec<Defined> {

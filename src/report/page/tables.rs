@@ -1,6 +1,6 @@
 //! The tables: every number of a chart as text, and the workers.
 
-use super::{Unit, Value, text, value};
+use super::{Unit, Value, named, value};
 use crate::report::figures::{AccountFigures, DayFigures, Figures, Totals, WeekdayLoad, WorkerFigures};
 use crate::report::language::Language;
 use crate::report::words::Defined;
@@ -35,7 +35,7 @@ pub(super) struct Cell {
 
 impl Cell {
     pub(super) fn words(name: &'static str, shown: &str) -> Self {
-        Self { name, value: text(shown), is_number: false, note: "" }
+        Self { name, value: named(shown), is_number: false, note: "" }
     }
 
     pub(super) fn figure(name: &'static str, unit: Unit, number: Option<f64>, language: Language) -> Self {

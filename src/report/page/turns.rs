@@ -1,6 +1,6 @@
 //! The turns that nobody answered, as rows.
 
-use super::visible;
+use super::{name, visible};
 use crate::report::figures::UnansweredTurn;
 use crate::report::language::Language;
 
@@ -23,7 +23,7 @@ pub(super) fn turn_row(turn: &UnansweredTurn, language: Language) -> TurnRow {
     TurnRow {
         account: turn.account.to_string(),
         asked_at: turn.asked_at.clone(),
-        worker: visible(&turn.worker),
+        worker: name(&turn.worker),
         customer: visible(&turn.customer),
         kind: if turn.is_first { words.first_kind } else { words.later_kind },
         messages: language.count(turn.customer_messages),
