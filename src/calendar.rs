@@ -119,6 +119,13 @@ impl DayRange {
         }
         runs
     }
+
+    /// As many days, just before these.
+    #[must_use]
+    pub fn before(self) -> Self {
+        let days = i64::from(self.last.number() - self.first.number()) + 1;
+        Self { first: self.first.plus(-days), last: self.first.plus(-1) }
+    }
 }
 
 impl fmt::Display for DayRange {
@@ -210,6 +217,13 @@ impl Zone {
         Day::from_civil(self.rules.to_datetime(instant).date())
     }
 
+    /// What calendar and clock show at an instant: `2024-05-13 10:00:40`.
+    pub fn written(&self, instant: UnixSeconds) -> String {
+        let shown = self.rules.to_datetime(Timestamp::from_second(instant).unwrap_or(Timestamp::MAX));
+        let (hour, minute, second) = (shown.hour(), shown.minute(), shown.second());
+        format!("{} {hour:02}:{minute:02}:{second:02}", Day::from_civil(shown.date()))
+    }
+
     /// The offsets in force during a span, in order; the first one holds at its start.
     pub fn offsets(&self, span: Span) -> Vec<OffsetSpan> {
         let start = Timestamp::from_second(span.start).unwrap_or(Timestamp::MIN);
@@ -279,6 +293,22 @@ mod tests {
         assert_eq!(zone.bounds(day("2024-03-10")).seconds(), 23 * 3600);
         assert_eq!(zone.bounds(day("2024-11-03")).seconds(), 25 * 3600);
         assert_eq!(zone.offsets(zone.bounds(day("2024-11-03"))).len(), 2);
+    }
+
+    #[test]
+    fn days_in_a_row_are_one_range_and_what_is_before_is_as_long() {
+        let days = ["2024-05-01", "2024-05-02", "2024-05-03", "2024-05-07"].map(day);
+        let [long, short] = [DayRange { first: days[0], last: days[2] }, DayRange { first: days[3], last: days[3] }];
+        assert_eq!(DayRange::runs(days), [long, short]);
+        assert_eq!(long.before(), DayRange { first: day("2024-04-28"), last: day("2024-04-30") });
+    }
+
+    #[test]
+    fn an_instant_is_written_as_the_clocks_of_its_zone_show_it() {
+        assert_eq!(Zone::named("Asia/Shanghai").unwrap().written(1_715_615_999), "2024-05-13 23:59:59");
+        // The hour that New York has twice.
+        let zone = Zone::named("America/New_York").unwrap();
+        assert_eq!([1_730_613_000, 1_730_616_600].map(|instant| zone.written(instant)), ["2024-11-03 01:50:00"; 2]);
     }
 
     #[test]

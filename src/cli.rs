@@ -5,11 +5,12 @@
 
 use std::path::PathBuf;
 
-use clap::builder::PossibleValue;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::calendar::Day;
 use crate::lake::Table;
+use crate::report::Language;
 use crate::settings::Flags;
 use crate::simulator::Fault;
 use crate::telemetry::{LogFormat, LogLevel};
@@ -76,6 +77,15 @@ pub enum Command {
     /// Every file against what its footer says, its rows against their hash, the metrics against what their inputs give, for all accounts. Needs no
     /// network and no credentials, and changes nothing. Ends with 65 when a promise is broken; what is merely missing or stale is a note.
     Verify(VerifyArgs),
+    /// A page to look at: figures, charts and tables of some days, as one HTML file
+    ///
+    /// Key figures with the change against as many days before, response time and service level by day, load by weekday and hour, workers, turns without an
+    /// answer, and which days are in the lake. The file needs nothing else and loads nothing: it can be mailed, printed, and opened years later. Without days,
+    /// the last 7 up to the last day that was fetched. It reports on every account of the lake, unless --account names some; it needs no credentials, may run
+    /// beside a run, and changes nothing in the lake. The same lake gives the same page.
+    ///
+    /// What customers wrote is on the page only with --with-text. Of openids it shows the end, and workers' names as they are.
+    Report(ReportArgs),
     /// DuckDB views over the lake, ready to pipe into duckdb
     ///
     /// `(kefu sql; echo "FROM service_level(180);") | duckdb`: a view for each table, a macro service_level(T), roll-ups by week and month, and the load by
@@ -176,6 +186,27 @@ pub struct MetricsArgs {
 pub struct StatusArgs {
     #[command(flatten)]
     pub days: DaysArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    #[command(flatten)]
+    pub days: DaysArgs,
+    /// Without days: how many up to the last one that was fetched [default: 7]
+    #[arg(long = "days", value_name = "DAYS", conflicts_with_all = ["date", "from", "to"], value_parser = clap::value_parser!(u16).range(1..=3660))]
+    pub last: Option<u16>,
+    /// Where the page goes; a file that is there is replaced. - is stdout
+    #[arg(long, value_name = "FILE", default_value = "kefu-report.html")]
+    pub out: PathBuf,
+    /// Language of the page
+    #[arg(long, value_enum, default_value_t)]
+    pub lang: Language,
+    /// Show what customers wrote in the turns without an answer, which is personal data
+    #[arg(long)]
+    pub with_text: bool,
+    /// A turn is answered in time within so many seconds
+    #[arg(long, value_name = "SECONDS", default_value = "180", value_parser = PossibleValuesParser::new(["30", "60", "180", "300"]).try_map(|seconds| seconds.parse::<i64>()))]
+    pub service_level: i64,
 }
 
 #[derive(Debug, Args)]

@@ -7,8 +7,10 @@
 //!            codes    retries, decoding                       then polars
 //! ```
 //!
-//! Dependencies point down only: [`commands`] → [`pipeline`] → [`fetch`], [`metrics`], [`lake`] → [`calendar`], [`failure`]. `fetch` never
+//! Dependencies point down only: [`commands`] → [`report`] → [`pipeline`] → [`fetch`], [`metrics`], [`lake`] → [`calendar`], [`failure`]. `fetch` never
 //! sees Parquet, `lake` never sees HTTP, `metrics` sees neither.
+//!
+//! [`report`] makes a page of what is in the lake.
 //!
 //! The command line is the product; the library is for embedding the stages and for tests. A day of generated records, fetched over HTTP from the
 //! built-in simulator, committed, and computed:
@@ -69,6 +71,7 @@ pub mod metrics;
 pub mod operations;
 pub mod pipeline;
 pub mod process_group;
+pub mod report;
 pub mod settings;
 pub mod signals;
 pub mod simulator;

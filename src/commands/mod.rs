@@ -8,6 +8,7 @@ mod manual;
 mod metrics;
 mod operated;
 mod prune;
+mod report;
 mod run;
 mod simulate;
 mod sql;
@@ -37,6 +38,7 @@ pub fn execute(cli: &Cli) -> Result<Option<Class>, Failure> {
         Command::Doctor => doctor::execute(&cli.global),
         Command::Prune(args) => prune::execute(&cli.global, args),
         Command::Verify(args) => verify::execute(&cli.global, args),
+        Command::Report(args) => report::execute(&cli.global, args),
         Command::Sql => sql::execute(&cli.global),
         Command::Completions { shell } => manual::completions(*shell),
         Command::Man { command } => manual::man(command.as_deref()),

@@ -105,18 +105,7 @@ fn calendar(days: &[DayStatus], range: DayRange) -> Vec<String> {
         let start = monday.plus(i64::from(week) * 7);
         let mut line = format!("{start}");
         for weekday in 0..7 {
-            let mark = match days.next_if(|day| day.date == start.plus(weekday)) {
-                None => ' ',
-                Some(day) if day.pruned => '-',
-                Some(day) if !day.fetched => '·',
-                Some(day) if day.metrics == Some(Freshness::Damaged) => 'x',
-                Some(day) if day.metrics == Some(Freshness::Stale) => '!',
-                Some(day) if day.metrics == Some(Freshness::Missing) => '?',
-                Some(day) if day.rejects > 0 => 'r',
-                Some(day) if day.messages == 0 => '0',
-                Some(day) if !day.is_final => '~',
-                Some(_) => '■',
-            };
+            let mark = days.next_if(|day| day.date == start.plus(weekday)).map_or(' ', |day| day.mark().symbol());
             line.push_str(&format!(" {mark} "));
         }
         lines.push(line.trim_end().to_owned());

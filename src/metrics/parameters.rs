@@ -34,6 +34,11 @@ impl Parameters {
     pub fn needs_texts(&self) -> bool {
         self.auto_reply.iter().any(AutoReply::needs_text)
     }
+
+    /// Whether a worker's message is automatic, and so no message to anybody.
+    pub fn is_automatic(&self, worker: &str, text: Option<&str>) -> bool {
+        self.auto_reply.iter().any(|rule| rule.matches(worker, text))
+    }
 }
 
 impl Parameters {

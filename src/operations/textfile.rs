@@ -6,14 +6,12 @@
 //! would grow old for ever. Whoever has a single account may have others elsewhere, with the same file of figures.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use fs_err::File;
 use prometheus::{Encoder, GaugeVec, Opts, Registry, TextEncoder};
 use time::OffsetDateTime;
 
-use super::RunRecord;
+use super::{RunRecord, replace};
 use crate::failure::{Class, Classified};
 
 /// The figures could not be written; the run itself is as it is.
@@ -114,18 +112,8 @@ pub fn write_textfile(
     of_others(LAST_SUCCESS, &["account"], &last_success);
     let mut text = Vec::new();
     TextEncoder::new().encode(&registry.gather(), &mut text)?;
+    // The collector reads `*.prom` alone, so it never sees the file beside.
     replace(path, &text).map_err(|source| TextfileError::Io { path: path.to_owned(), source })
-}
-
-/// The collector reads `*.prom` alone, so it never sees the file beside.
-fn replace(path: &Path, text: &[u8]) -> std::io::Result<()> {
-    let beside = path.with_extension(format!("{}.tmp", std::process::id()));
-    let written = File::create(&beside).and_then(|mut file| file.write_all(text)).and_then(|()| fs_err::rename(&beside, path));
-    if written.is_err() {
-        // The first error is the one to report.
-        let _ = fs_err::remove_file(&beside);
-    }
-    written
 }
 
 /// The file that was there before, as far as it is kefu's: each line's value by its name and labels.

@@ -12,6 +12,7 @@
 mod compare;
 mod fetch_days;
 mod finding;
+mod mark;
 mod observer;
 mod refresh;
 mod verify;
@@ -19,6 +20,7 @@ mod verify;
 pub use compare::{ComparedDay, Record, compare_days};
 pub use fetch_days::{DayFailure, FetchJob, FetchReport, FetchedDay, Refreshed, fetch_days};
 pub use finding::{Finding, Kind, Severity};
+pub use mark::Mark;
 pub use observer::Observer;
 pub use refresh::{DayStatus, Freshness, MetricsJob, MetricsReport, read_history, refresh_metrics, status, targets};
 pub use verify::{Verification, VerifyJob, verify};

@@ -299,7 +299,7 @@ fn every_command_has_a_manual_page() {
 #[test]
 fn the_help_says_what_there_is() {
     let world = World::new();
-    for command in ["", "run", "fetch", "metrics", "demo", "status", "doctor", "prune", "verify", "sql", "simulate"] {
+    for command in ["", "run", "fetch", "metrics", "demo", "status", "doctor", "prune", "verify", "report", "sql", "simulate"] {
         let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         let output = world.command(&arguments).output().unwrap();
         insta::assert_snapshot!(format!("help_{command}"), stdout(&output));

@@ -19,6 +19,7 @@ mod oracle;
 mod privacy;
 mod properties;
 mod pruning;
+mod report;
 mod settings;
 mod staleness;
 mod verifying;

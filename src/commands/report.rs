@@ -1,0 +1,155 @@
+//! `kefu report`
+
+use std::path::{Path, PathBuf};
+
+use comfy_table::{CellAlignment, Table as TextTable, presets};
+use serde::Serialize;
+
+use super::days;
+use crate::calendar::DayRange;
+use crate::cli::{GlobalArgs, OutputFormat, ReportArgs};
+use crate::failure::{Class, Classified, Failure, UsageError};
+use crate::lake::Lake;
+use crate::operations::replace;
+use crate::report::{self, Figures, Language, ReportJob, Totals};
+use crate::settings::{self, Flags, Settings};
+use crate::telemetry;
+
+/// Days of a report that is not told which.
+const DAYS: u16 = 7;
+
+/// Instead of a file, stdout.
+const STDOUT: &str = "-";
+
+/// The page could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("the report cannot be written to {}", path.display())]
+struct WriteError {
+    path: PathBuf,
+    source: std::io::Error,
+}
+
+impl Classified for WriteError {
+    fn class(&self) -> Class {
+        Class::Settings
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("--out names the file; its folder must be there, and this user must be able to write in it".into())
+    }
+}
+
+/// A figure as it is shown.
+type Shown = fn(&Totals) -> String;
+
+/// As JSON, part of kefu's contract.
+#[derive(Debug, Serialize)]
+struct Written<'a> {
+    command: &'static str,
+    lake: String,
+    path: &'a Path,
+    lang: Language,
+    #[serde(flatten)]
+    figures: &'a Figures,
+}
+
+pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<Class>, Failure> {
+    let is_to_stdout = args.out.as_os_str() == STDOUT;
+    if is_to_stdout && global.output == OutputFormat::Json {
+        let message = "--out - writes the page to stdout, and --output json the figures".to_owned();
+        return Err(UsageError { message, advice: Some("name a file with --out".into()) }.into());
+    }
+    // The accounts are those of the lake: for a report nobody has to be allowed to ask WeChat.
+    let settings = Settings::resolve(&Flags { accounts: Vec::new(), ..global.flags() }, &settings::environment)?;
+    let lake = Lake::at(&settings.lake.value);
+    lake.require_folder()?;
+    lake.require_zone(settings.zone.value.name())?;
+    if !is_to_stdout && is_within(&args.out, lake.root()) {
+        let message = format!("{} is in the lake, where nothing but its tables may be", args.out.display());
+        return Err(UsageError { message, advice: Some("name a file elsewhere with --out".into()) }.into());
+    }
+    let accounts = report::accounts(&lake, &global.account)?;
+    let days = match days::named(&args.days)? {
+        Some(days) => days,
+        None => {
+            let DayRange { first, last } = report::days_there(&lake, &accounts)?;
+            DayRange { first: last.plus(1 - i64::from(args.last.unwrap_or(DAYS))).max(first), last }
+        }
+    };
+    if let Some(holder) = lake.holder()? {
+        telemetry::print_note(&format!("note: {holder} is at work on the lake; some of the figures may be older than others"));
+    }
+    let job = ReportJob {
+        lake,
+        accounts,
+        zone: settings.zone.value.clone(),
+        parameters: settings.parameters.clone(),
+        days,
+        service_level_seconds: args.service_level,
+        with_text: args.with_text,
+    };
+    let figures = report::gather(&job)?;
+    let page = report::page(&figures, args.lang)?;
+    if is_to_stdout {
+        telemetry::print_result(page.trim_end())?;
+        return Ok(None);
+    }
+    replace(&args.out, page.as_bytes()).map_err(|source| WriteError { path: args.out.clone(), source })?;
+    let written =
+        Written { command: "report", lake: job.lake.root().display().to_string(), path: &args.out, lang: args.lang, figures: &figures };
+    telemetry::print_result(&match global.output {
+        OutputFormat::Json => serde_json::json!(written).to_string(),
+        OutputFormat::Table => in_words(&written),
+    })?;
+    Ok(None)
+}
+
+/// Whether a file would be in a folder, by whatever links it is reached.
+fn is_within(file: &Path, folder: &Path) -> bool {
+    let above = file.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (fs_err::canonicalize(above), fs_err::canonicalize(folder)) {
+        (Ok(above), Ok(folder)) => above.starts_with(folder),
+        _ => false,
+    }
+}
+
+fn in_words(written: &Written<'_>) -> String {
+    let figures = written.figures;
+    let accounts: Vec<&str> = figures.accounts.iter().map(|account| account.account.as_str()).collect();
+    let days = DayRange { first: figures.first, last: figures.last };
+    let mut lines = vec![format!("{} · {days} · {} · {}", written.path.display(), accounts.join(", "), figures.timezone)];
+    let mut table = TextTable::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    table.set_header(["", "these days", "the days before"]);
+    let within = format!("service level, within {} s", figures.service_level_seconds);
+    let shown: [(&str, Shown); 8] = [
+        ("messages received", |totals| totals.messages_received.to_string()),
+        ("turns asked", |totals| totals.turns.to_string()),
+        ("answered", |totals| totals.answered.to_string()),
+        ("unanswered (first)", |totals| totals.unanswered_first.to_string()),
+        ("unanswered (later)", |totals| totals.unanswered_later.to_string()),
+        ("response time p50", |totals| seconds(totals.response_seconds_p50)),
+        ("response time p90", |totals| seconds(totals.response_seconds_p90)),
+        (&within, |totals| totals.service_level.map_or_else(none, |level| format!("{:.1} %", 100.0 * level))),
+    ];
+    for (what, figure) in shown {
+        table.add_row([what.to_owned(), figure(&figures.totals), figures.before.totals.as_ref().map_or_else(none, figure)]);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    lines.push(table.to_string());
+    let absent: Vec<_> = figures.days.iter().filter(|day| day.accounts < accounts.len()).map(|day| day.date).collect();
+    if !absent.is_empty() {
+        lines.push(format!("not all there: {}", days::in_words(&absent)));
+    }
+    lines.join("\n")
+}
+
+fn seconds(seconds: Option<f64>) -> String {
+    seconds.map_or_else(none, |seconds| format!("{seconds:.0} s"))
+}
+
+fn none() -> String {
+    "–".to_owned()
+}

@@ -1,0 +1,22 @@
+//! Files outside the lake that others read: whole, or as they were before.
+
+use std::io::Write;
+use std::path::Path;
+
+use fs_err::File;
+
+/// Puts a file with these contents at `path`, in the place of the one before. The folder must be there.
+///
+/// # Errors
+/// When the disk refuses it; then nothing has changed.
+pub fn replace(path: &Path, contents: &[u8]) -> std::io::Result<()> {
+    // In the same folder, or it could not be renamed; and under a name that nobody looks for.
+    let beside = path.with_extension(format!("{}.tmp", std::process::id()));
+    let write = |mut file: File| file.write_all(contents).and_then(|()| file.sync_all());
+    let written = File::create(&beside).and_then(write).and_then(|()| fs_err::rename(&beside, path));
+    if written.is_err() {
+        // The first error is the one to report.
+        let _ = fs_err::remove_file(&beside);
+    }
+    written
+}

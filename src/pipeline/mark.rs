@@ -1,0 +1,70 @@
+//! The one thing that is worth saying first about a day: for calendars, which have room for a mark.
+
+use serde::Serialize;
+
+use super::{DayStatus, Freshness};
+
+/// What a day is marked with. The first that holds, from [`Pruned`](Self::Pruned) on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mark {
+    /// Its messages were deleted on purpose.
+    Pruned,
+    Missing,
+    /// Its messages are there and cannot be read.
+    Damaged,
+    /// Its metrics are made of something else than what is there now.
+    Stale,
+    /// Some of its metrics were never computed.
+    NotComputed,
+    WithRejects,
+    /// Fetched, and without a message.
+    Empty,
+    /// Later days may change it.
+    NotFinal,
+    Final,
+}
+
+impl Mark {
+    pub const ALL: [Self; 9] = [
+        Self::Final,
+        Self::NotFinal,
+        Self::Empty,
+        Self::WithRejects,
+        Self::Stale,
+        Self::NotComputed,
+        Self::Damaged,
+        Self::Missing,
+        Self::Pruned,
+    ];
+
+    pub fn symbol(self) -> char {
+        match self {
+            Self::Pruned => '-',
+            Self::Missing => '·',
+            Self::Damaged => 'x',
+            Self::Stale => '!',
+            Self::NotComputed => '?',
+            Self::WithRejects => 'r',
+            Self::Empty => '0',
+            Self::NotFinal => '~',
+            Self::Final => '■',
+        }
+    }
+}
+
+impl DayStatus {
+    pub fn mark(&self) -> Mark {
+        match self {
+            day if day.pruned => Mark::Pruned,
+            day if !day.fetched => Mark::Missing,
+            day if day.metrics == Some(Freshness::Damaged) => Mark::Damaged,
+            day if day.metrics == Some(Freshness::Stale) => Mark::Stale,
+            day if day.metrics == Some(Freshness::Missing) => Mark::NotComputed,
+            day if day.rejects > 0 => Mark::WithRejects,
+            day if day.messages == 0 => Mark::Empty,
+            day if !day.is_final => Mark::NotFinal,
+            _ => Mark::Final,
+        }
+    }
+}

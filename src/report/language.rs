@@ -1,0 +1,289 @@
+//! How each language of the page writes numbers, durations and days, and what it says of them.
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::figures::{DayFigures, NothingToCompare, Totals};
+use super::words::{EN, Words, ZH};
+use crate::calendar::{Day, DayRange};
+use crate::pipeline::Mark;
+
+/// The language of a page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Language {
+    /// English
+    #[default]
+    En,
+    /// Chinese (简体中文)
+    Zh,
+}
+
+impl Language {
+    pub(super) fn words(self) -> &'static Words {
+        match self {
+            Self::En => &EN,
+            Self::Zh => &ZH,
+        }
+    }
+
+    fn pick<T>(self, english: T, chinese: T) -> T {
+        match self {
+            Self::En => english,
+            Self::Zh => chinese,
+        }
+    }
+
+    /// `12,345`
+    pub(super) fn count(self, count: i64) -> String {
+        let digits = count.unsigned_abs().to_string();
+        let mut grouped = String::new();
+        for (place, digit) in digits.chars().enumerate() {
+            if place > 0 && (digits.len() - place).is_multiple_of(3) {
+                grouped.push(',');
+            }
+            grouped.push(digit);
+        }
+        if count < 0 { format!("−{grouped}") } else { grouped }
+    }
+
+    /// `92.3%`
+    pub(super) fn share(self, share: f64) -> String {
+        let percent = 100.0 * share;
+        // What is not all does not round up to all.
+        format!("{:.1}%", if share < 1.0 { percent.min(99.9) } else { percent })
+    }
+
+    pub(super) fn share_or_none(self, share: Option<f64>) -> String {
+        share.map_or_else(|| self.words().not_a_value.to_owned(), |share| self.share(share))
+    }
+
+    /// A mean of counts: `12.3`
+    pub(super) fn number(self, number: f64) -> String {
+        without_zero(number)
+    }
+
+    /// The same where there is little room.
+    pub(super) fn rounded(self, number: f64) -> String {
+        if number < 9.95 { without_zero(number) } else { format!("{number:.0}") }
+    }
+
+    /// `26 s`, `1 min 34 s`, `2 h 5 min`, `1 d 3 h`: the two largest units.
+    pub(super) fn duration(self, seconds: f64) -> String {
+        two_units(seconds, self.pick([" s", " min", " h", " d"], [" 秒", " 分", " 小时", " 天"]))
+    }
+
+    /// The same in a table: `1m 34s`.
+    pub(super) fn short_duration(self, seconds: f64) -> String {
+        two_units(seconds, self.pick(["s", "m", "h", "d"], ["秒", "分", "时", "天"]))
+    }
+
+    pub(super) fn duration_or_none(self, seconds: Option<f64>) -> String {
+        seconds.map_or_else(|| self.words().not_a_value.to_owned(), |seconds| self.duration(seconds))
+    }
+
+    /// To the second, for whoever wants to know exactly.
+    pub(super) fn exact_seconds(self, seconds: f64) -> String {
+        let seconds = (seconds * 1_000.0).round() / 1_000.0;
+        self.pick(format!("{seconds} s"), format!("{seconds} 秒"))
+    }
+
+    pub(super) fn range(self, range: DayRange) -> String {
+        let DayRange { first, last } = range;
+        if first == last { first.to_string() } else { self.pick(format!("{first} to {last}"), format!("{first} 至 {last}")) }
+    }
+
+    /// Days in order, those in a row as ranges; of many ranges the first few.
+    pub(super) fn days(self, days: &[Day]) -> String {
+        const SHOWN: usize = 6;
+        let runs = DayRange::runs(days.iter().copied());
+        let shown: Vec<String> = runs.iter().take(SHOWN).map(|run| self.range(*run)).collect();
+        let shown = shown.join(self.pick(", ", "、"));
+        if runs.len() > SHOWN { format!("{shown} …") } else { shown }
+    }
+
+    pub(super) fn weekday(self, day: Day) -> &'static str {
+        self.words().weekdays.get(usize::from(day.weekday().number_days_from_monday())).copied().unwrap_or_default()
+    }
+
+    /// A day and what is to be said of it, in one line.
+    pub(super) fn day_in_words(self, day: &DayFigures, said: impl FnOnce(&Totals) -> Vec<(&'static str, String)>) -> String {
+        let words = self.words();
+        let said = match &day.totals {
+            None => words.day_missing.to_owned(),
+            Some(totals) => said(totals).into_iter().map(|(what, value)| format!("{what} {value}")).collect::<Vec<_>>().join(" · "),
+        };
+        format!("{} {} · {said}", day.date, self.weekday(day.date))
+    }
+
+    /// One thing beside another.
+    pub(super) fn beside(self, one: &str, other: &str) -> String {
+        self.pick(format!("{one}, {other}"), format!("{one}，{other}"))
+    }
+
+    /// Days of some accounts, and of others.
+    pub(super) fn in_a_row(self, days: &[String]) -> String {
+        days.join(self.pick("; ", "；"))
+    }
+
+    /// Names in a row.
+    pub(super) fn names(self, names: &[&str]) -> String {
+        names.join(self.pick(", ", "、"))
+    }
+
+    /// `within 3 min`
+    pub(super) fn in_time(self, seconds: i64) -> String {
+        // On one line.
+        let limit = self.duration(seconds as f64).replace(' ', "\u{a0}");
+        self.pick(format!("within {limit}"), format!("{limit}内"))
+    }
+
+    pub(super) fn nothing_to_compare(self, missing: NothingToCompare, before: DayRange) -> String {
+        let before = self.range(before);
+        match missing {
+            NothingToCompare::PeriodIncomplete => {
+                self.pick(format!("Not compared with {before}: this period lacks days."), format!("未与 {before} 环比：本期数据不完整。"))
+            }
+            NothingToCompare::BeforeIncomplete => self.pick(
+                format!("Not compared with {before}: not all of it is in the lake."),
+                format!("未与 {before} 环比：上期数据不完整。"),
+            ),
+        }
+    }
+
+    pub(super) fn mark(self, mark: Mark) -> &'static str {
+        match mark {
+            Mark::Final => self.pick("final", "最终"),
+            Mark::NotFinal => self.pick("not final yet", "尚未最终"),
+            Mark::Empty => self.pick("no messages", "无消息"),
+            Mark::WithRejects => self.pick("with rejects", "有无法读取的记录"),
+            Mark::Stale => self.pick("metrics stale", "指标过期"),
+            Mark::NotComputed => self.pick("without metrics", "缺少指标"),
+            Mark::Damaged => self.pick("messages damaged", "消息文件损坏"),
+            Mark::Missing => self.pick("not fetched", "未拉取"),
+            Mark::Pruned => self.pick("messages pruned", "消息已清理"),
+        }
+    }
+
+    /// What has to be known of these days before the figures are believed, if anything.
+    pub(super) fn warning(self, mark: Mark, days: &str) -> String {
+        match mark {
+            Mark::Missing => self.pick(
+                format!("Not in the figures, because they are not in the lake: {days}. `kefu run --from … --to …` fetches days."),
+                format!("数据缺失、未计入：{days}。可用 `kefu run --from … --to …` 拉取。"),
+            ),
+            Mark::Stale | Mark::NotComputed => self.pick(
+                format!("Metrics that are missing or not made of what is in the lake now: {days}. `kefu metrics` computes them."),
+                format!("指标缺失或已过期：{days}。可用 `kefu metrics` 重新计算。"),
+            ),
+            Mark::Damaged => self.pick(
+                format!("Messages that cannot be read: {days}. `kefu fetch --date … --force` replaces them."),
+                format!("消息文件无法读取：{days}。可用 `kefu fetch --date … --force` 重新拉取。"),
+            ),
+            Mark::NotFinal => self.pick(
+                format!("Not final: {days}. Turns without a reply may still get one, until the three days after are fetched."),
+                format!("尚未最终：{days}。其后三天拉取之前，未回复的提问仍可能得到回复。"),
+            ),
+            Mark::WithRejects => self.pick(
+                format!("Records that could not be read are not in the figures: {days}. The table `rejects` says why."),
+                format!("部分记录无法读取、未计入：{days}。原因见 `rejects` 表。"),
+            ),
+            Mark::Pruned => self.pick(
+                format!("Messages were pruned: {days}. Distinct customers and texts of them are not known any more."),
+                format!("消息已清理：{days}。去重客户数与消息内容无从得知。"),
+            ),
+            Mark::Empty | Mark::Final => String::new(),
+        }
+    }
+
+    pub(super) fn not_listed(self, more: i64) -> String {
+        let count = self.count(more);
+        self.pick(format!("{count} more are not listed."), format!("另有 {count} 轮未列出。"))
+    }
+
+    pub(super) fn more_messages(self, more: usize) -> String {
+        self.pick(format!("… {more} more"), format!("… 另有 {more} 条"))
+    }
+
+    /// The hours of a load are those of this zone.
+    pub(super) fn load_note(self, zone: &str, of_several: bool) -> String {
+        let words = self.words();
+        let several = if of_several { words.load_of_several } else { "" };
+        self.pick(format!("{} ({zone}). {several}", words.load_note), format!("{}（{zone}）。{several}", words.load_note))
+    }
+
+    pub(super) fn points(self, points: f64) -> String {
+        let points = without_zero(points);
+        self.pick(format!("{points} points"), format!("{points} 个百分点"))
+    }
+
+    /// Days, and the accounts of which something holds on them.
+    pub(super) fn days_of(self, days: &[Day], accounts: &str) -> String {
+        let days = self.days(days);
+        self.pick(format!("{days} ({accounts})"), format!("{days}（{accounts}）"))
+    }
+
+    /// Where the page is from.
+    pub(super) fn made_by(self, version: &str, zone: &str) -> String {
+        self.pick(
+            format!("Made by kefu {version} from the metric tables of the lake. Days and hours are those of {zone}."),
+            format!("由 kefu {version} 根据数据湖的指标表生成。日期与小时按 {zone} 时间。"),
+        )
+    }
+}
+
+/// Seconds in the two largest of the units, which are those of seconds, minutes, hours and days.
+fn two_units(seconds: f64, [second, minute, hour, day]: [&str; 4]) -> String {
+    if seconds < 59.95 {
+        return format!("{}{second}", without_zero(seconds));
+    }
+    let parts =
+        |whole: u64, (large, large_unit): (u64, &str), (small, small_unit): (u64, &str)| match (whole / large, whole % large / small) {
+            (large, 0) => format!("{large}{large_unit}"),
+            (large, small) => format!("{large}{large_unit} {small}{small_unit}"),
+        };
+    let rounded = |to: u64| (seconds / to as f64).round() as u64 * to;
+    if rounded(1) < 3_600 {
+        parts(rounded(1), (60, minute), (1, second))
+    } else if rounded(60) < 86_400 {
+        parts(rounded(60), (3_600, hour), (60, minute))
+    } else {
+        parts(rounded(3_600), (86_400, day), (3_600, hour))
+    }
+}
+
+/// One digit after the point, unless it is a zero.
+fn without_zero(number: f64) -> String {
+    let number = (number * 10.0).round() / 10.0 + 0.0;
+    number.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_two_units_and_round_into_the_next() {
+        let english = [0.0, 0.5, 26.0, 59.94, 59.96, 94.0, 119.6, 120.0, 3_599.6, 7_500.0, 86_399.0, 97_200.0, 172_800.0]
+            .map(|seconds| Language::En.duration(seconds));
+        let expected =
+            ["0 s", "0.5 s", "26 s", "59.9 s", "1 min", "1 min 34 s", "2 min", "2 min", "1 h", "2 h 5 min", "1 d", "1 d 3 h", "2 d"];
+        assert_eq!(english, expected);
+        assert_eq!((Language::Zh.duration(94.0), Language::En.short_duration(94.0)), ("1 分 34 秒".to_owned(), "1m 34s".to_owned()));
+    }
+
+    #[test]
+    fn numbers_are_grouped_and_have_one_digit_after_the_point() {
+        let counts = [0, 999, 1_000, 1_234_567, -12_345].map(|count| Language::En.count(count));
+        assert_eq!(counts, ["0", "999", "1,000", "1,234,567", "−12,345"]);
+        assert_eq!([0.0, 0.9234, 0.99999, 1.0].map(|share| Language::En.share(share)), ["0.0%", "92.3%", "99.9%", "100.0%"]);
+        assert_eq!([0.04, 9.94, 9.96].map(|number| Language::En.rounded(number)), ["0", "9.9", "10"]);
+    }
+
+    #[test]
+    fn days_in_a_row_are_a_range_in_either_language() {
+        let days = ["2024-05-01", "2024-05-02", "2024-05-04"].map(|day| day.parse().unwrap());
+        assert_eq!(Language::En.days(&days), "2024-05-01 to 2024-05-02, 2024-05-04");
+        assert_eq!(Language::Zh.days(&days), "2024-05-01 至 2024-05-02、2024-05-04");
+    }
+}

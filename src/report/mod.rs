@@ -1,0 +1,195 @@
+//! A page to look at: the figures of some days, as one HTML file that needs nothing else.
+//!
+//! ```text
+//! lake ── reading ── facts of each account's days ── figures ── page (page.html, words, charts)
+//! ```
+//!
+//! It sums up what the lake's tables say, and computes no metric of its own: what a turn is and who answered it was decided by the metrics stage. It reads
+//! no clock, so that the same lake gives the same page, and it changes nothing. Everything that comes from data reaches the page through the template's
+//! escaping; [`page`] says how.
+
+mod chart;
+mod figures;
+mod language;
+mod page;
+mod reading;
+mod scale;
+mod statistics;
+mod unanswered;
+mod words;
+
+use std::collections::BTreeSet;
+
+use rayon::prelude::*;
+
+pub use figures::{AccountCoverage, Figures, NothingToCompare, Totals};
+pub use language::Language;
+pub use page::page;
+
+use crate::calendar::{DayRange, Zone};
+use crate::failure::{Class, Classified, Failure};
+use crate::lake::{Account, Lake, Table};
+use crate::metrics::Parameters;
+use crate::pipeline::{Freshness, MetricsJob, status};
+use figures::{AccountFigures, Before, CoveredDay};
+use reading::{DayFacts, Reader};
+
+/// What the report is about.
+#[derive(Clone, Debug)]
+pub struct ReportJob {
+    pub lake: Lake,
+    /// In order, each once.
+    pub accounts: Vec<Account>,
+    pub zone: Zone,
+    pub parameters: Parameters,
+    pub days: DayRange,
+    /// 30, 60, 180 or 300.
+    pub service_level_seconds: i64,
+    /// Whether what customers wrote is shown.
+    pub with_text: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    #[error("nothing was fetched yet")]
+    NothingFetched,
+    #[error("no day of {asked} was fetched; the lake has {there}")]
+    NoSuchDays { asked: DayRange, there: DayRange },
+    #[error("the days of {asked} were fetched, and their metrics are missing")]
+    NoMetrics { asked: DayRange },
+    #[error("the lake has no account `{asked}`")]
+    NoSuchAccount { asked: String, there: String },
+}
+
+impl Classified for ReportError {
+    fn class(&self) -> Class {
+        match self {
+            Self::NothingFetched => Class::Settings,
+            Self::NoSuchDays { .. } | Self::NoMetrics { .. } | Self::NoSuchAccount { .. } => Class::Usage,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NothingFetched => "`kefu run` fetches the last days, and `kefu demo` generated ones; --lake names another lake".into(),
+            Self::NoSuchDays { asked: DayRange { first, last }, .. } => {
+                format!("name days that are there, or fetch these with `kefu run --from {first} --to {last}`")
+            }
+            Self::NoMetrics { .. } => "`kefu metrics` computes them".into(),
+            Self::NoSuchAccount { there, .. } => format!("it has {there}"),
+        })
+    }
+}
+
+/// The accounts of a lake to report on: all of them, unless some are named.
+///
+/// # Errors
+/// When the lake has none, or not all that are named.
+pub fn accounts(lake: &Lake, named: &[String]) -> Result<Vec<Account>, Failure> {
+    let there = lake.accounts()?;
+    if there.is_empty() {
+        return Err(ReportError::NothingFetched.into());
+    }
+    if let Some(asked) = named.iter().find(|name| !there.contains(*name)) {
+        let there = there.into_iter().collect::<Vec<_>>().join(", ");
+        return Err(ReportError::NoSuchAccount { asked: asked.escape_debug().to_string(), there }.into());
+    }
+    // What has another name than an account's is not kefu's, which `kefu verify` says.
+    let wanted = there.into_iter().filter(|name| named.is_empty() || named.contains(name));
+    Ok(wanted.filter_map(|name| Account::new(name).ok()).collect())
+}
+
+/// From the first day in the lake to the last one, of these accounts.
+///
+/// # Errors
+/// When there is none.
+pub fn days_there(lake: &Lake, accounts: &[Account]) -> Result<DayRange, Failure> {
+    let mut days = BTreeSet::new();
+    for account in accounts {
+        days.extend(lake.days(Table::Messages, account)?);
+        // Those whose messages were pruned.
+        days.extend(lake.days(Table::AccountDaily, account)?);
+    }
+    let range = days.first().zip(days.last()).map(|(first, last)| DayRange { first: *first, last: *last });
+    Ok(range.ok_or(ReportError::NothingFetched)?)
+}
+
+/// An account's days: how they are, and the facts of those whose metrics are there.
+struct AccountDays {
+    account: Account,
+    covered: Vec<CoveredDay>,
+    facts: Vec<DayFacts>,
+}
+
+/// Gathers the figures.
+///
+/// # Errors
+/// When there is nothing to report, or the lake cannot be read.
+pub fn gather(job: &ReportJob) -> Result<Figures, Failure> {
+    let there = days_there(&job.lake, &job.accounts)?;
+    let days = read(job, job.days)?;
+    let has_any = |wanted: fn(&CoveredDay) -> bool| days.iter().flat_map(|account| &account.covered).any(wanted);
+    if !has_any(|day| day.is_in_report) {
+        let asked = job.days;
+        let is_fetched = has_any(|day| day.status.fetched);
+        return Err(if is_fetched { ReportError::NoMetrics { asked } } else { ReportError::NoSuchDays { asked, there } }.into());
+    }
+    let facts = pooled(&days);
+    let earlier = job.days.before();
+    let earlier_days = read(job, earlier)?;
+    let missing = if !is_complete(&days) {
+        Some(NothingToCompare::PeriodIncomplete)
+    } else if !is_complete(&earlier_days) {
+        Some(NothingToCompare::BeforeIncomplete)
+    } else {
+        None
+    };
+    let before = missing.is_none().then(|| Totals::of(&pooled(&earlier_days))).flatten();
+    let of_account = |account: &AccountDays| {
+        let facts: Vec<_> = account.facts.iter().map(|day| (&account.account, day)).collect();
+        AccountFigures { account: account.account.clone(), totals: Totals::of(&facts) }
+    };
+    // There is a day, so there are totals.
+    let totals = Totals::of(&facts).ok_or(ReportError::NoMetrics { asked: job.days })?;
+    Ok(Figures {
+        timezone: job.zone.name().to_owned(),
+        first: job.days.first,
+        last: job.days.last,
+        service_level_seconds: job.service_level_seconds,
+        totals,
+        before: Before { first: earlier.first, last: earlier.last, totals: before, missing },
+        accounts: days.iter().map(of_account).collect(),
+        days: figures::days(job.days, &facts),
+        load: figures::load(&facts),
+        workers: figures::workers(&facts),
+        unanswered: unanswered::list(job, &facts)?,
+        coverage: days.into_iter().map(|account| AccountCoverage { account: account.account, days: account.covered }).collect(),
+    })
+}
+
+/// The facts of all accounts together.
+fn pooled(days: &[AccountDays]) -> Vec<(&Account, &DayFacts)> {
+    days.iter().flat_map(|account| account.facts.iter().map(|day| (&account.account, day))).collect()
+}
+
+/// Whether every day of every account is there.
+fn is_complete(days: &[AccountDays]) -> bool {
+    days.iter().all(|account| account.covered.iter().all(|day| day.is_in_report))
+}
+
+fn read(job: &ReportJob, days: DayRange) -> Result<Vec<AccountDays>, Failure> {
+    let of_account = |account: &Account| -> Result<AccountDays, Failure> {
+        let (lake, zone, parameters) = (job.lake.clone(), job.zone.clone(), job.parameters.clone());
+        let statuses = status(&MetricsJob { lake, account: account.clone(), zone, parameters }, Some(days))?;
+        let reader = Reader { lake: &job.lake, parameters: &job.parameters, service_level_seconds: job.service_level_seconds };
+        let read = |day: &crate::pipeline::DayStatus| {
+            let has_messages = day.fetched && day.metrics != Some(Freshness::Damaged);
+            reader.day(account, day.date, has_messages)
+        };
+        let facts: Vec<Option<DayFacts>> = statuses.par_iter().map(read).collect::<Result<_, _>>()?;
+        let covered = statuses.into_iter().zip(&facts);
+        let covered = covered.map(|(status, facts)| CoveredDay { mark: status.mark(), is_in_report: facts.is_some(), status }).collect();
+        Ok(AccountDays { account: account.clone(), covered, facts: facts.into_iter().flatten().collect() })
+    };
+    job.accounts.iter().map(of_account).collect()
+}

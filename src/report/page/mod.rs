@@ -1,0 +1,245 @@
+//! The figures as a page: what is shown where, in words and with its exact value beside it.
+//!
+//! Whatever comes from data is escaped by the template, and no value is marked as safe but the page's own style and script. [`visible`] makes characters
+//! seen that would hide or reorder others. The page's policy allows nothing but that style and that script, by their hashes.
+
+mod cards;
+mod coverage;
+mod tables;
+mod turns;
+
+use askama::Template;
+use ring::digest::{SHA256, digest};
+
+use super::chart::{self, Scene};
+use super::figures::Figures;
+use super::language::Language;
+use super::words::{Defined, Words};
+use crate::calendar::DayRange;
+use crate::failure::{BugError, Failure};
+use crate::pipeline::Mark;
+use cards::{Card, Cards, Share};
+use coverage::Coverage;
+use tables::Table;
+use turns::TurnRow;
+
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("sort.js");
+
+/// The page of these figures.
+///
+/// # Errors
+/// None that a user could cause.
+pub fn page(figures: &Figures, language: Language) -> Result<String, Failure> {
+    let page = Page::of(figures, language).render().map_err(|error| BugError(format!("the page cannot be made: {error}")))?;
+    Ok(format!("{}\n", page.trim()))
+}
+
+#[derive(Template)]
+#[template(path = "page.html", config = "src/report/page/askama.toml")]
+struct Page {
+    words: &'static Words,
+    style: &'static str,
+    script: &'static str,
+    /// Of style and script, for the page's policy.
+    hashes: (String, String),
+    period: String,
+    accounts: String,
+    timezone: String,
+    warnings: Vec<(char, String)>,
+    comparison: String,
+    hero: Vec<Card>,
+    volume: Vec<Card>,
+    turns: Vec<Card>,
+    sessions: Vec<Card>,
+    session_bar: Vec<Share>,
+    by_account: Option<Table>,
+    response_times: Vec<Scene>,
+    days: Table,
+    unanswered: Vec<Scene>,
+    unanswered_days: Table,
+    load: Vec<Scene>,
+    load_table: Table,
+    load_note: String,
+    workers: Table,
+    unanswered_turns: Vec<TurnRow>,
+    /// Whether turns show their account, and whether they show what was written.
+    turns_show: (bool, bool),
+    not_listed: Option<String>,
+    coverage: Vec<Coverage>,
+    legend: Vec<(char, &'static str)>,
+    definitions: Vec<Defined>,
+    made_by: String,
+}
+
+/// A value as people read it, and exactly.
+struct Value {
+    exact: String,
+    shown: String,
+    /// What is shown when it is pointed at; nothing for none.
+    title: String,
+}
+
+/// What a figure is measured in.
+#[derive(Clone, Copy)]
+enum Unit {
+    Count,
+    Seconds,
+    Share,
+}
+
+impl Page {
+    fn of(figures: &Figures, language: Language) -> Self {
+        let words = language.words();
+        let of_several = figures.accounts.len() > 1;
+        let with_texts = figures.unanswered.turns.iter().any(|turn| turn.texts.is_some());
+        let cards = Cards { figures, language };
+        let before = DayRange { first: figures.before.first, last: figures.before.last };
+        let symbols = |mark: Mark| (mark.symbol(), language.mark(mark));
+        Self {
+            words,
+            style: STYLE,
+            script: SCRIPT,
+            hashes: (hash(STYLE), hash(SCRIPT)),
+            period: language.range(DayRange { first: figures.first, last: figures.last }),
+            accounts: language.names(&figures.accounts.iter().map(|account| account.account.as_str()).collect::<Vec<_>>()),
+            timezone: figures.timezone.clone(),
+            warnings: coverage::warnings(figures, language),
+            comparison: match figures.before.missing {
+                Some(missing) => language.nothing_to_compare(missing, before),
+                None => format!("{} {}", words.compared_with, language.range(before)),
+            },
+            hero: cards.hero(),
+            volume: cards.volume(),
+            turns: cards.turns(),
+            sessions: cards.sessions(),
+            session_bar: cards.session_bar(),
+            by_account: of_several.then(|| tables::by_account(figures, language)),
+            response_times: chart::response_times(figures, language),
+            days: tables::days(figures, language),
+            unanswered: chart::unanswered(figures, language),
+            unanswered_days: tables::unanswered_days(figures, language),
+            load: chart::load(figures, language),
+            load_table: tables::load_table(figures, language),
+            load_note: language.load_note(&figures.timezone, of_several),
+            workers: tables::workers(figures, language),
+            unanswered_turns: figures.unanswered.turns.iter().map(|turn| turns::turn_row(turn, language)).collect(),
+            turns_show: (of_several, with_texts),
+            not_listed: (figures.unanswered.more > 0).then(|| language.not_listed(figures.unanswered.more)),
+            coverage: figures.coverage.iter().map(|account| coverage::coverage(account, language)).collect(),
+            legend: Mark::ALL.map(symbols).to_vec(),
+            definitions: definitions(words),
+            made_by: language.made_by(env!("CARGO_PKG_VERSION"), &figures.timezone),
+        }
+    }
+}
+
+/// The page's policy names style and script by this.
+fn hash(text: &str) -> String {
+    format!("sha256-{}", base64(digest(&SHA256, text.as_bytes()).as_ref()))
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let of_three = |three: &[u8]| {
+        let bits = three.iter().chain([0, 0].iter()).take(3).fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte));
+        let digit = |place: u32| DIGITS.get((bits >> (18 - 6 * place) & 63) as usize).map_or('=', |digit| char::from(*digit));
+        let known = three.len() as u32 + 1;
+        (0..4).map(|place| if place < known { digit(place) } else { '=' }).collect::<String>()
+    };
+    bytes.chunks(3).map(of_three).collect()
+}
+
+/// A name from data, of which the beginning tells enough.
+fn name(name: &str) -> String {
+    const SHOWN: usize = 60;
+    match name.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", visible(name.get(..end).unwrap_or_default())),
+        None => visible(name),
+    }
+}
+
+/// Text from data in which every character is seen: a control character as its picture, one that reorders or hides others by its number.
+fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' | '\t' => shown.push(character),
+            '\0'..='\u{1f}' => shown.extend(char::from_u32(0x2400 + u32::from(character))),
+            '\u{7f}' => shown.push('\u{2421}'),
+            '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' => {
+                shown.push_str(&format!("⟨U+{:04X}⟩", u32::from(character)));
+            }
+            '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}' => {
+                shown.push_str(&format!("⟨U+{:04X}⟩", u32::from(character)));
+            }
+            _ => shown.push(character),
+        }
+    }
+    shown
+}
+
+fn value(unit: Unit, value: Option<f64>, language: Language) -> Value {
+    let Some(number) = value else {
+        return Value {
+            exact: String::new(),
+            shown: language.words().not_a_value.to_owned(),
+            title: language.words().nothing_there.to_owned(),
+        };
+    };
+    let (shown, title) = match unit {
+        Unit::Count => (language.count(number as i64), String::new()),
+        Unit::Seconds => (language.duration(number), language.exact_seconds(number)),
+        Unit::Share => (language.share(number), String::new()),
+    };
+    Value { exact: number.to_string(), shown, title }
+}
+
+fn named(shown: &str) -> Value {
+    Value { exact: name(shown), shown: name(shown), title: String::new() }
+}
+
+fn definitions(words: &Words) -> Vec<Defined> {
+    vec![
+        words.turns,
+        words.answered,
+        words.pending,
+        words.first,
+        words.later,
+        words.service,
+        words.response_p50,
+        words.response_p90,
+        words.response_mean,
+        words.first_response,
+        words.own_p50,
+        words.customers,
+        words.customers_served,
+        words.messages_received,
+        words.messages_sent,
+        words.workers,
+        words.takeovers,
+        words.handed_off,
+        words.max_concurrent,
+        words.completed,
+        words.missed,
+        words.dropped,
+        words.open,
+        words.outreach,
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_the_one_that_browsers_compute() {
+        assert_eq!(hash("alert('Hello, world.');"), "sha256-qznLcsROx4GACP2dm0UCKCzCG+HiZ1guq6ZZDob/Tng=");
+        assert_eq!([base64(b"f"), base64(b"fo"), base64(b"foo"), base64(b"")], ["Zg==", "Zm8=", "Zm9v", ""]);
+    }
+
+    #[test]
+    fn what_hides_or_reorders_characters_is_seen() {
+        assert_eq!(visible("a\0b\u{202e}c\u{7f}\r\n很😭"), "a␀b⟨U+202E⟩c␡␍\n很😭");
+    }
+}

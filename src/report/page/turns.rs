@@ -1,0 +1,33 @@
+//! The turns that nobody answered, as rows.
+
+use super::{name, visible};
+use crate::report::figures::UnansweredTurn;
+use crate::report::language::Language;
+
+pub(super) struct TurnRow {
+    pub account: String,
+    pub asked_at: String,
+    pub worker: String,
+    pub customer: String,
+    pub kind: &'static str,
+    pub messages: String,
+    /// None for a text that is not in the lake.
+    pub texts: Vec<Option<String>>,
+    pub more: Option<String>,
+}
+
+pub(super) fn turn_row(turn: &UnansweredTurn, language: Language) -> TurnRow {
+    let words = language.words();
+    let texts = turn.texts.iter().flat_map(|texts| &texts.texts).map(|text| text.as_deref().map(visible)).collect();
+    let more = turn.texts.as_ref().map_or(0, |texts| texts.more);
+    TurnRow {
+        account: turn.account.to_string(),
+        asked_at: turn.asked_at.clone(),
+        worker: name(&turn.worker),
+        customer: visible(&turn.customer),
+        kind: if turn.is_first { words.first_kind } else { words.later_kind },
+        messages: language.count(turn.customer_messages),
+        texts,
+        more: (more > 0).then(|| language.more_messages(more)),
+    }
+}

@@ -1,0 +1,393 @@
+//! What the report needs of an account's day, read from the lake's tables.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, BooleanArray, Int32Array, Int64Array, PrimitiveArray, RecordBatch, StringArray};
+use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type, TimestampMicrosecondType};
+
+use crate::calendar::{Day, UnixSeconds};
+use crate::failure::{BugError, Failure};
+use crate::lake::{Account, Lake, Table, opercode};
+use crate::metrics::Parameters;
+
+/// The day's own counts, from `account_daily`, where they were counted once and for all.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub messages_received: i64,
+    pub messages_sent: i64,
+    pub answered: i64,
+    pub pending: i64,
+    pub unanswered_first: i64,
+    pub unanswered_later: i64,
+    pub answered_within: i64,
+    pub sessions_completed: i64,
+    pub sessions_missed: i64,
+    pub sessions_dropped: i64,
+    pub sessions_open: i64,
+    pub sessions_outreach: i64,
+}
+
+/// A row of `worker_daily`.
+#[derive(Clone, Debug)]
+pub(super) struct WorkerDay {
+    pub worker: Arc<str>,
+    pub messages_received: i64,
+    pub messages_sent: i64,
+    pub answered: i64,
+    pub pending: i64,
+    pub unanswered_first: i64,
+    pub unanswered_later: i64,
+    pub answered_within: i64,
+    pub takeovers: i64,
+    pub handed_off: i64,
+    pub max_concurrent: i64,
+}
+
+/// The wait of an answered turn.
+#[derive(Clone, Debug)]
+pub(super) struct Wait {
+    pub worker: Arc<str>,
+    pub response_seconds: i64,
+    pub own_response_seconds: Option<i64>,
+    pub is_first: bool,
+}
+
+/// A turn that got no answer.
+#[derive(Clone, Debug)]
+pub(super) struct Unanswered {
+    pub openid: Arc<str>,
+    pub worker: Arc<str>,
+    pub asked_at: UnixSeconds,
+    pub last_asked_at: UnixSeconds,
+    pub customer_messages: i64,
+    pub is_first: bool,
+}
+
+/// The turns of a day that are over.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Turns {
+    pub waits: Vec<Wait>,
+    pub unanswered: Vec<Unanswered>,
+}
+
+/// Who wrote to whom on a day. A pair may occur several times.
+#[derive(Clone, Debug)]
+pub(super) struct Visit {
+    pub customer: Arc<str>,
+    pub worker: Arc<str>,
+    /// The worker received a message of the customer's.
+    pub was_received: bool,
+    /// The worker sent one that was not automatic.
+    pub was_sent: bool,
+}
+
+/// What a customer wrote.
+#[derive(Clone, Debug)]
+pub(super) struct Said {
+    pub openid: Arc<str>,
+    pub sent_at: UnixSeconds,
+    /// Null where WeChat gave none, or it was dropped.
+    pub text: Option<String>,
+}
+
+/// An account's day of which the metrics are there.
+#[derive(Debug)]
+pub(super) struct DayFacts {
+    pub day: Day,
+    pub counts: Counts,
+    pub workers: Vec<WorkerDay>,
+    /// Messages received in each hour.
+    pub hours: [i64; 24],
+    /// None when the response pairs are not there, because they were pruned.
+    pub turns: Option<Turns>,
+    /// None when the messages are not there, or cannot be read.
+    pub visits: Option<Vec<Visit>>,
+}
+
+/// From where, and by which rules.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    pub lake: &'a Lake,
+    pub parameters: &'a Parameters,
+    pub service_level_seconds: i64,
+}
+
+impl Reader<'_> {
+    /// A day's facts; none when its metrics are not there.
+    pub(super) fn day(&self, account: &Account, day: Day, has_messages: bool) -> Result<Option<DayFacts>, Failure> {
+        let needed = [Table::AccountDaily, Table::WorkerDaily, Table::WorkerHourly];
+        let is_there = |table: Table| self.lake.path(table, account, day).is_file();
+        if !needed.into_iter().all(is_there) {
+            return Ok(None);
+        }
+        Ok(Some(DayFacts {
+            day,
+            counts: self.counts(account, day)?,
+            workers: self.workers(account, day)?,
+            hours: self.hours(account, day)?,
+            turns: if is_there(Table::ResponsePairs) { Some(self.turns(account, day)?) } else { None },
+            visits: if has_messages { Some(self.visits(account, day)?) } else { None },
+        }))
+    }
+
+    fn within(&self) -> String {
+        format!("answered_within_{}s", self.service_level_seconds)
+    }
+
+    fn counts(&self, account: &Account, day: Day) -> Result<Counts, Failure> {
+        let within = self.within();
+        let names = [
+            "messages_received",
+            "messages_sent",
+            "answered",
+            "pending",
+            "unanswered_first",
+            "unanswered_later",
+            within.as_str(),
+            "sessions_completed",
+            "sessions_missed",
+            "sessions_dropped",
+            "sessions_open",
+            "sessions_outreach",
+        ];
+        let mut counts = Counts::default();
+        for batch in self.lake.read(Table::AccountDaily, account, day, &names)? {
+            let batch = batch?;
+            let columns = Columns(&batch);
+            let total = |name: &str| Ok::<i64, Failure>(columns.whole(name)?.values().iter().sum());
+            counts = Counts {
+                messages_received: total("messages_received")?,
+                messages_sent: total("messages_sent")?,
+                answered: total("answered")?,
+                pending: total("pending")?,
+                unanswered_first: total("unanswered_first")?,
+                unanswered_later: total("unanswered_later")?,
+                answered_within: total(&within)?,
+                sessions_completed: total("sessions_completed")?,
+                sessions_missed: total("sessions_missed")?,
+                sessions_dropped: total("sessions_dropped")?,
+                sessions_open: total("sessions_open")?,
+                sessions_outreach: total("sessions_outreach")?,
+            };
+        }
+        Ok(counts)
+    }
+
+    fn workers(&self, account: &Account, day: Day) -> Result<Vec<WorkerDay>, Failure> {
+        let within = self.within();
+        let names = [
+            "worker",
+            "messages_received",
+            "messages_sent",
+            "max_concurrent",
+            "answered",
+            "pending",
+            "unanswered_first",
+            "unanswered_later",
+            "takeovers",
+            "handed_off",
+            within.as_str(),
+        ];
+        let mut rows = Vec::new();
+        for batch in self.lake.read(Table::WorkerDaily, account, day, &names)? {
+            let batch = batch?;
+            let columns = Columns(&batch);
+            let workers = columns.names("worker")?;
+            let numbers: HashMap<&str, &Int64Array> =
+                names.iter().skip(1).map(|name| Ok((*name, columns.whole(name)?))).collect::<Result<_, Failure>>()?;
+            for row in 0..batch.num_rows() {
+                let number = |name: &str| numbers.get(name).and_then(|column| column.values().get(row)).copied().unwrap_or_default();
+                rows.push(WorkerDay {
+                    worker: workers.name(row),
+                    messages_received: number("messages_received"),
+                    messages_sent: number("messages_sent"),
+                    answered: number("answered"),
+                    pending: number("pending"),
+                    unanswered_first: number("unanswered_first"),
+                    unanswered_later: number("unanswered_later"),
+                    answered_within: number(&within),
+                    takeovers: number("takeovers"),
+                    handed_off: number("handed_off"),
+                    max_concurrent: number("max_concurrent"),
+                });
+            }
+        }
+        Ok(rows)
+    }
+
+    fn hours(&self, account: &Account, day: Day) -> Result<[i64; 24], Failure> {
+        let mut hours = [0; 24];
+        for batch in self.lake.read(Table::WorkerHourly, account, day, &["hour", "messages_received"])? {
+            let batch = batch?;
+            let columns = Columns(&batch);
+            let rows = columns.codes("hour")?.values().iter().zip(columns.whole("messages_received")?.values());
+            for (hour, received) in rows {
+                if let Some(total) = usize::try_from(*hour).ok().and_then(|hour| hours.get_mut(hour)) {
+                    *total += received;
+                }
+            }
+        }
+        Ok(hours)
+    }
+
+    fn turns(&self, account: &Account, day: Day) -> Result<Turns, Failure> {
+        let names = [
+            "openid",
+            "worker",
+            "asked_at",
+            "last_asked_at",
+            "outcome",
+            "response_seconds",
+            "own_response_seconds",
+            "customer_messages",
+            "is_first",
+        ];
+        let mut turns = Turns::default();
+        for batch in self.lake.read(Table::ResponsePairs, account, day, &names)? {
+            let batch = batch?;
+            let columns = Columns(&batch);
+            let (openids, workers) = (columns.names("openid")?, columns.names("worker")?);
+            let (asked_at, last_asked_at) = (columns.instants("asked_at")?, columns.instants("last_asked_at")?);
+            let (response, own) = (columns.whole("response_seconds")?, columns.whole("own_response_seconds")?);
+            let (outcomes, first) = (columns.texts("outcome")?, columns.flags("is_first")?);
+            let customer_messages = columns.whole("customer_messages")?;
+            for row in 0..batch.num_rows() {
+                match (outcomes.value(row), number(response, row)) {
+                    ("answered", Some(response_seconds)) => turns.waits.push(Wait {
+                        worker: workers.name(row),
+                        response_seconds,
+                        own_response_seconds: number(own, row),
+                        is_first: first.value(row),
+                    }),
+                    ("unanswered", _) => turns.unanswered.push(Unanswered {
+                        openid: openids.name(row),
+                        worker: workers.name(row),
+                        asked_at: asked_at.value(row).div_euclid(1_000_000),
+                        last_asked_at: last_asked_at.value(row).div_euclid(1_000_000),
+                        customer_messages: customer_messages.value(row),
+                        is_first: first.value(row),
+                    }),
+                    _ => {}
+                }
+            }
+        }
+        Ok(turns)
+    }
+
+    fn visits(&self, account: &Account, day: Day) -> Result<Vec<Visit>, Failure> {
+        let has_rules = !self.parameters.auto_reply.is_empty();
+        let mut names = vec!["openid", "worker", "opercode"];
+        // What messages say is read only if a rule asks for it.
+        names.extend(self.parameters.needs_texts().then_some("text"));
+        let mut visits = Vec::new();
+        for batch in self.lake.read(Table::Messages, account, day, &names)? {
+            let batch = batch?;
+            let columns = Columns(&batch);
+            let (openids, workers) = (columns.names("openid")?, columns.names("worker")?);
+            let texts = self.parameters.needs_texts().then(|| columns.texts("text")).transpose()?;
+            let mut seen: HashMap<(i32, i32), (bool, bool)> = HashMap::new();
+            for (row, code) in columns.codes("opercode")?.values().iter().enumerate() {
+                let (Some(openid), Some(worker)) = (openids.key(row), workers.key(row)) else { continue };
+                let text = || texts.filter(|texts| texts.is_valid(row)).map(|texts| texts.value(row));
+                match *code {
+                    opercode::WORKER_RECEIVED => seen.entry((openid, worker)).or_default().0 = true,
+                    opercode::WORKER_SENT if has_rules && self.parameters.is_automatic(&workers.name(row), text()) => {}
+                    opercode::WORKER_SENT => seen.entry((openid, worker)).or_default().1 = true,
+                    _ => {}
+                }
+            }
+            visits.extend(seen.into_iter().map(|((openid, worker), (was_received, was_sent))| Visit {
+                customer: openids.named(openid),
+                worker: workers.named(worker),
+                was_received,
+                was_sent,
+            }));
+        }
+        Ok(visits)
+    }
+
+    /// What customers wrote on a day: of those who are `wanted`.
+    pub(super) fn texts(&self, account: &Account, day: Day, wanted: impl Fn(&str) -> bool) -> Result<Vec<Said>, Failure> {
+        let mut written = Vec::new();
+        for batch in self.lake.read(Table::Messages, account, day, &["openid", "opercode", "text", "sent_at"])? {
+            let batch = batch?;
+            let columns = Columns(&batch);
+            let (openids, codes) = (columns.names("openid")?, columns.codes("opercode")?);
+            let (texts, sent_at) = (columns.texts("text")?, columns.instants("sent_at")?);
+            for row in 0..batch.num_rows() {
+                let openid = openids.name(row);
+                if codes.value(row) == opercode::WORKER_RECEIVED && wanted(&openid) {
+                    let text = texts.is_valid(row).then(|| texts.value(row).to_owned());
+                    written.push(Said { openid, sent_at: sent_at.value(row).div_euclid(1_000_000), text });
+                }
+            }
+        }
+        Ok(written)
+    }
+}
+
+fn number(column: &Int64Array, row: usize) -> Option<i64> {
+    column.is_valid(row).then(|| column.value(row))
+}
+
+/// The columns of a batch. The lake checks every file against its table's schema, so that one which is not there was not asked for.
+struct Columns<'a>(&'a RecordBatch);
+
+impl<'a> Columns<'a> {
+    fn column<T>(&self, name: &str, typed: impl FnOnce(&'a dyn Array) -> Option<T>) -> Result<T, Failure> {
+        let column = self.0.column_by_name(name).and_then(|column| typed(column.as_ref()));
+        Ok(column.ok_or_else(|| BugError(format!("the lake gave no column {name} of the type of its table")))?)
+    }
+
+    fn primitive<T: ArrowPrimitiveType>(&self, name: &str) -> Result<&'a PrimitiveArray<T>, Failure> {
+        self.column(name, |column| column.as_primitive_opt())
+    }
+
+    fn whole(&self, name: &str) -> Result<&'a Int64Array, Failure> {
+        self.primitive::<Int64Type>(name)
+    }
+
+    fn codes(&self, name: &str) -> Result<&'a Int32Array, Failure> {
+        self.primitive::<Int32Type>(name)
+    }
+
+    fn instants(&self, name: &str) -> Result<&'a PrimitiveArray<TimestampMicrosecondType>, Failure> {
+        self.primitive(name)
+    }
+
+    fn flags(&self, name: &str) -> Result<&'a BooleanArray, Failure> {
+        self.column(name, |column| column.as_boolean_opt())
+    }
+
+    fn texts(&self, name: &str) -> Result<&'a StringArray, Failure> {
+        self.column(name, |column| column.as_string_opt())
+    }
+
+    fn names(&self, name: &str) -> Result<Names<'a>, Failure> {
+        let dictionary = self.column(name, |column| column.as_dictionary_opt::<Int32Type>())?;
+        let values = dictionary.values().as_string_opt::<i32>();
+        let values = values.ok_or_else(|| BugError(format!("the names of {name} are no texts")))?;
+        Ok(Names { keys: dictionary.keys(), values: values.iter().map(|value| value.unwrap_or_default().into()).collect() })
+    }
+}
+
+/// A column of names: a key for each row, and the name of each key.
+struct Names<'a> {
+    keys: &'a Int32Array,
+    values: Vec<Arc<str>>,
+}
+
+impl Names<'_> {
+    fn key(&self, row: usize) -> Option<i32> {
+        self.keys.values().get(row).copied()
+    }
+
+    fn named(&self, key: i32) -> Arc<str> {
+        usize::try_from(key).ok().and_then(|key| self.values.get(key)).cloned().unwrap_or_default()
+    }
+
+    fn name(&self, row: usize) -> Arc<str> {
+        self.key(row).map(|key| self.named(key)).unwrap_or_default()
+    }
+}

@@ -1,0 +1,347 @@
+//! The page of `kefu report`: what is on it, what is not, and that nothing from data is more than text.
+
+use std::process::Output;
+
+use kefu::lake::{Account, Table};
+use kefu::simulator::{APPID, Generated, GeneratorOptions, SECRET, Simulator};
+use serde_json::{Value, json};
+
+use crate::world::{World, files, recorded};
+
+/// 2024-05-13 10:00:00 in Shanghai.
+const TEN: i64 = 1_715_565_600;
+const DAY_SECONDS: i64 = 86_400;
+
+/// What nobody should be called.
+const HOSTILE_NAMES: [&str; 5] = [
+    "<script>alert(1)</script>",
+    "\"><img src=x onerror=alert(1)>",
+    "' onmouseover='alert(1)",
+    "&lt;b&gt;{{ words.title }}{% if %}",
+    "\u{202e}evil\u{2066}\u{feff}",
+];
+
+/// What nobody should write.
+const HOSTILE_TEXTS: [&str; 5] = [
+    "</bdi></td></table><script>alert(2)</script>",
+    "<!-- <svg onload=alert(3)> ]]> \"'`",
+    "\0\u{1}\u{1b}[31m\u{7f}\u{85}",
+    "\u{202e}reversed\u{202d}",
+    "javascript:alert(4)&amp;&#x3c;script&#x3e;",
+];
+
+fn line(openid: &str, opercode: i32, text: &str, time: i64, worker: &str) -> String {
+    json!({ "openid": openid, "opercode": opercode, "text": text, "time": time, "worker": worker }).to_string()
+}
+
+/// A question to each worker with a hostile name that nobody answers, and one that is.
+fn hostile_lines() -> Vec<String> {
+    let mut lines = Vec::new();
+    for (place, (name, text)) in HOSTILE_NAMES.iter().zip(HOSTILE_TEXTS).enumerate() {
+        let start = TEN + 10_000 * place as i64 / 10;
+        lines.push(line(&format!("oASKED{place}<i>"), 2003, text, start, name));
+        lines.push(line(&format!("oSERVED{place}"), 2003, "SECRET of the served", start + 100, name));
+        lines.push(line(&format!("oSERVED{place}"), 2002, "SECRET answer", start + 140, name));
+    }
+    lines.push(line("oLONG", 2003, &"很长 <b>".repeat(2_000), TEN + 9_000, &"名<b>".repeat(1_000)));
+    lines
+}
+
+/// A lake with these records, fetched and computed for so many days from 2024-05-13 on.
+fn lake_of(world: &World, lines: Vec<String>, days: i64) {
+    let simulator = world.simulate(recorded(lines), world.options(&[]));
+    let last = format!("2024-05-{}", 12 + days);
+    run(world, &simulator, "2024-05-13", &last);
+}
+
+#[track_caller]
+fn run(world: &World, simulator: &Simulator, first: &str, last: &str) {
+    let output = world.kefu(simulator, &["run", "--from", first, "--to", last]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A lake of generated days, from 2024-05-01 on.
+fn generated(days: u32) -> World {
+    let world = World::new();
+    fetch_generated(&world, "acme", days, 1);
+    world
+}
+
+fn fetch_generated(world: &World, account: &str, days: u32, seed: u64) {
+    let generator = GeneratorOptions { first_day: "2024-05-01".parse().unwrap(), days, messages_per_day: 200, seed };
+    let simulator = world.simulate(Generated::new(generator), world.options(&[]));
+    let last = format!("2024-05-{days:02}");
+    let mut command = world.command(&["run", "--from", "2024-05-01", "--to", &last]);
+    command.env("KEFU_BASE_URL", simulator.base_url()).env("KEFU_APPID", APPID).env("KEFU_ACCOUNT", account);
+    assert!(command.env("KEFU_SECRET", SECRET).output().unwrap().status.success());
+}
+
+/// Runs the command; it needs no settings but the lake.
+fn report(world: &World, arguments: &[&str]) -> Output {
+    world.command(&[&["report"], arguments].concat()).output().unwrap()
+}
+
+/// The page, and the figures that were printed.
+#[track_caller]
+fn page(world: &World, arguments: &[&str]) -> (String, Value) {
+    let output = report(world, &[arguments, &["--output", "json"]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let page = fs_err::read_to_string(world.folder.path().join("kefu-report.html")).unwrap();
+    (page, serde_json::from_slice(&output.stdout).unwrap())
+}
+
+/// What a refused report says.
+fn refusal(world: &World, arguments: &[&str]) -> String {
+    let output = report(world, arguments);
+    assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
+    assert!(!world.folder.path().join("kefu-report.html").exists());
+    let said = String::from_utf8(output.stderr).unwrap().replace(&world.lake_folder().display().to_string(), "data/lake");
+    format!("{} {said}", output.status.code().unwrap())
+}
+
+/// The tags of a page, as a browser would begin them: what is in attributes and between tags is not among them.
+fn tags(page: &str) -> Vec<&str> {
+    // The page escapes every `<` and `>` that is not its own, and no attribute of its own holds one.
+    let without_script = page.split_once("<script>").map_or(page, |(before, _)| before);
+    without_script.split('<').skip(1).map(|tag| tag.split(['>', ' ', '\n']).next().unwrap()).collect()
+}
+
+/// Everything that the page may be made of. A tag or an attribute that is not here came from data.
+#[track_caller]
+fn assert_nothing_foreign(page: &str) {
+    let known = [
+        "!doctype", "html", "head", "meta", "link", "title", "style", "body", "div", "a", "header", "h1", "h2", "h3", "p", "main",
+        "section", "ul", "li", "ol", "dl", "dt", "dd", "span", "data", "svg", "defs", "pattern", "line", "rect", "path", "text", "figure",
+        "details", "summary", "table", "caption", "thead", "tbody", "tr", "th", "td", "bdi", "b", "footer",
+    ];
+    for tag in tags(page) {
+        assert!(known.contains(&tag.trim_start_matches('/')), "<{tag}>");
+    }
+    assert_eq!(page.matches("<script>").count(), 1);
+    assert_eq!(page.matches("<script").count(), 1);
+    // Between the brackets of a tag: what is beyond them is text, whatever it looks like.
+    for inside in page.split('<').skip(1).filter_map(|tag| tag.split_once('>')).map(|(inside, _)| inside) {
+        assert!(!inside.contains("alert"), "<{inside}>");
+    }
+    // Control characters and such as reorder what follows are shown, not there.
+    assert!(!page.chars().any(|character| character.is_control() && character != '\n'));
+    assert!(!page.contains(['\u{202e}', '\u{202d}', '\u{2066}', '\u{feff}']));
+}
+
+#[test]
+fn hostile_names_and_texts_are_nothing_but_text() {
+    let world = World::new();
+    lake_of(&world, hostile_lines(), 6);
+    for arguments in [&["--with-text"][..], &[], &["--lang", "zh", "--with-text"]] {
+        let (page, _) = page(&world, arguments);
+        assert_nothing_foreign(&page);
+        assert!(page.contains("&#60;script&#62;alert(1)&#60;/script&#62;"), "the name is there, as text");
+        assert!(page.contains("⟨U+202E⟩evil⟨U+2066⟩⟨U+FEFF⟩"));
+        assert_eq!(page.contains("&#60;script&#62;alert(2)"), arguments.contains(&"--with-text"));
+        assert_eq!(page.contains("␀␁␛[31m␡⟨U+0085⟩"), arguments.contains(&"--with-text"));
+    }
+}
+
+#[test]
+fn texts_are_on_the_page_only_when_asked_for_and_of_unanswered_turns_alone() {
+    let world = World::new();
+    lake_of(&world, hostile_lines(), 6);
+    let (without, figures) = page(&world, &[]);
+    let (with, figures_with) = page(&world, &["--with-text"]);
+    let texts: Vec<String> = (13..=18).flat_map(|day| world.texts(&format!("2024-05-{day}"))).collect();
+    assert_eq!(texts.len(), 16);
+    for text in &texts {
+        let plain: String = text.chars().filter(|character| character.is_alphanumeric()).take(12).collect();
+        assert!(!without.contains(text) && (plain.len() < 8 || !without.contains(&plain)), "{text:?}");
+    }
+    assert!(!figures.to_string().contains("很长") && figures_with.to_string().contains("很长"));
+    // Of a long text the beginning; nothing of turns that were answered; of openids the end.
+    assert!(with.contains("很长 &#60;b&#62;很长") && with.contains("…</bdi>") && with.len() < without.len() + 10_000);
+    assert!(!with.contains("SECRET") && !with.contains("oASKED") && with.contains("…ED0&#60;i&#62;"));
+    // Nor is the path of the lake.
+    assert!(!with.contains(&world.folder.path().display().to_string()));
+}
+
+#[test]
+fn a_text_that_was_dropped_is_said_to_be_missing() {
+    let world = World::new();
+    fs_err::write(world.folder.path().join("kefu.toml"), "[privacy]\ntext = 'drop'\n").unwrap();
+    lake_of(&world, hostile_lines(), 6);
+    let (page, figures) = page(&world, &["--with-text"]);
+    assert!(page.contains("(no text in the lake)") && !page.contains("alert(2)"));
+    assert_eq!(figures["unanswered"]["turns"][0]["texts"]["texts"], json!([null]));
+}
+
+#[test]
+fn the_page_asks_nobody_for_anything_and_allows_nothing_but_its_own_script() {
+    let (page, _) = page(&generated(5), &[]);
+    for foreign in ["http:", "https:", "//", "@import", "src=", "<link rel=\"stylesheet\"", "eval(", "innerHTML"] {
+        let body = page.replace("// Sorts tables", "").replace("// Of numbers", "");
+        assert!(!body.contains(foreign), "{foreign}");
+    }
+    let policy = page.split_once("Content-Security-Policy\" content=\"").unwrap().1.split('"').next().unwrap();
+    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-") && !policy.contains("unsafe"), "{policy}");
+    assert!(page.contains("role=\"img\" aria-label=") && page.contains("<th scope=\"row\""));
+}
+
+#[test]
+fn the_same_lake_gives_the_same_page_and_stays_as_it_is() {
+    let world = generated(10);
+    let state = || files(&world.lake_folder()).into_iter().map(|path| (path.clone(), fs_err::read(path).unwrap())).collect::<Vec<_>>();
+    let before = state();
+    let (first, _) = page(&world, &["--with-text"]);
+    let (second, _) = page(&world, &["--with-text"]);
+    assert!(first == second && before == state());
+    let stdout = report(&world, &["--with-text", "--out", "-", "--threads", "1"]).stdout;
+    assert!(stdout == first.as_bytes());
+    // No file was left beside the page.
+    let beside = files(world.folder.path()).into_iter().filter(|path| !path.starts_with(world.lake_folder())).count();
+    assert_eq!(beside, 1);
+}
+
+#[test]
+fn without_days_it_is_the_last_week_and_it_is_compared_with_the_one_before() {
+    let world = generated(20);
+    let (page_of_week, week) = page(&world, &[]);
+    assert_eq!((&week["first"], &week["last"]), (&json!("2024-05-14"), &json!("2024-05-20")));
+    assert_eq!(
+        (&week["before"]["first"], &week["before"]["last"], &week["before"]["missing"]),
+        (&json!("2024-05-07"), &json!("2024-05-13"), &Value::Null)
+    );
+    assert_eq!(week["totals"]["messages_received"].as_i64().unwrap() + week["totals"]["messages_sent"].as_i64().unwrap(), 1_400);
+    assert!(page_of_week.contains("Change against 2024-05-07 to 2024-05-13"));
+    // The week before as the week itself: the same figures.
+    let (_, before) = page(&world, &["--from", "2024-05-07", "--to", "2024-05-13"]);
+    assert_eq!(before["totals"], week["before"]["totals"]);
+    // All of the lake: there is nothing before, and so nothing to compare, rather than a nought.
+    let (all_page, all) = page(&world, &["--days", "20"]);
+    assert_eq!((&all["before"]["totals"], &all["before"]["missing"]), (&Value::Null, &json!("before_incomplete")));
+    assert!(all_page.contains("not all of it is in the lake") && !all_page.contains("class=\"was\""));
+}
+
+#[test]
+fn a_day_that_is_missing_is_a_gap_and_an_empty_one_is_not() {
+    let world = World::new();
+    let asked = |day: i64| line("oC1", 2003, "x", TEN + day * DAY_SECONDS, "kf1");
+    let answered = |day: i64| line("oC1", 2002, "x", TEN + day * DAY_SECONDS + 40, "kf1");
+    // The second day is not fetched, and there is nothing on the third.
+    let lines: Vec<String> = [0, 1, 3].into_iter().flat_map(|day| [asked(day), answered(day)]).collect();
+    let simulator = world.simulate(recorded(lines), world.options(&[]));
+    run(&world, &simulator, "2024-05-13", "2024-05-13");
+    run(&world, &simulator, "2024-05-15", "2024-05-16");
+    let (page, figures) = page(&world, &["--from", "2024-05-13", "--to", "2024-05-16"]);
+    let days = figures["days"].as_array().unwrap();
+    let of = |figure: &str| days.iter().map(|day| day[figure].clone()).collect::<Vec<_>>();
+    assert_eq!(of("accounts"), [json!(1), json!(0), json!(1), json!(1)]);
+    assert_eq!(of("answered"), [json!(1), Value::Null, json!(0), json!(1)]);
+    assert_eq!(of("response_seconds_p50"), [json!(40.0), Value::Null, Value::Null, json!(40.0)]);
+    assert_eq!(of("service_level"), [json!(1.0), Value::Null, Value::Null, json!(1.0)]);
+    assert_eq!(
+        figures["coverage"][0]["days"].as_array().unwrap().iter().map(|day| day["mark"].clone()).collect::<Vec<_>>(),
+        [json!("not_final"), json!("missing"), json!("empty"), json!("not_final")]
+    );
+    assert_eq!(figures["before"]["missing"], "period_incomplete");
+    assert!(page.contains("Not in the figures, because they are not in the lake: 2024-05-14.") && page.contains("class=\"gap\""));
+    // A weekday without a day has no average.
+    let load = figures["load"].as_array().unwrap();
+    assert_eq!(
+        (&load[0]["messages_received_mean"][10], &load[1]["messages_received_mean"], &load[2]["messages_received_mean"][10]),
+        (&json!(1.0), &Value::Null, &json!(0.0))
+    );
+    assert!(figures["workers"][0]["is_small_sample"].as_bool().unwrap() && page.contains("small sample"));
+}
+
+#[test]
+fn accounts_are_pooled_and_shown_apart() {
+    let world = generated(12);
+    fetch_generated(&world, "旗舰店", 12, 2);
+    let (page_of_both, both) = page(&world, &["--from", "2024-05-08", "--to", "2024-05-12"]);
+    let [one, other] =
+        ["acme", "旗舰店"].map(|account| page(&world, &["--from", "2024-05-08", "--to", "2024-05-12", "--account", account]).1);
+    assert_eq!([&both["accounts"][0]["totals"], &both["accounts"][1]["totals"]], [&one["totals"], &other["totals"]]);
+    // The generated customers of both have the same openids, and are others.
+    for count in ["messages_received", "customers", "customers_served", "workers", "turns", "answered", "unanswered_first"] {
+        let [sum, one, other] = [&both, &one, &other].map(|figures| figures["totals"][count].as_i64().unwrap());
+        assert_eq!(sum, one + other, "{count}");
+    }
+    let workers = |figures: &Value| figures["workers"].as_array().unwrap().clone();
+    assert_eq!(workers(&both), [workers(&one), workers(&other)].concat());
+    assert!(page_of_both.contains("By account") && page_of_both.contains("acme, 旗舰店"));
+}
+
+#[test]
+fn what_was_pruned_is_not_made_up() {
+    let world = generated(12);
+    let (_, whole) = page(&world, &["--from", "2024-05-06", "--to", "2024-05-09"]);
+    assert!(world.command(&["prune", "--before", "2024-05-08", "--yes"]).output().unwrap().status.success());
+    let (page_of_pruned, pruned) = page(&world, &["--from", "2024-05-06", "--to", "2024-05-09"]);
+    assert_eq!((&pruned["totals"]["customers"], &pruned["totals"]["customers_served"]), (&Value::Null, &Value::Null));
+    assert_eq!(pruned["totals"]["response_seconds_p90"], whole["totals"]["response_seconds_p90"]);
+    assert!(page_of_pruned.contains("Messages were pruned: 2024-05-06 to 2024-05-07."));
+    // The response pairs, too: counts stay, waits are not known.
+    let tables = ["--table", "messages", "--table", "response_pairs"];
+    assert!(world.command(&[&["prune", "--before", "2024-05-08", "--yes"][..], &tables].concat()).output().unwrap().status.success());
+    let (_, pruned) = page(&world, &["--from", "2024-05-06", "--to", "2024-05-09"]);
+    assert_eq!(
+        (&pruned["totals"]["answered"], &pruned["totals"]["service_level"]),
+        (&whole["totals"]["answered"], &whole["totals"]["service_level"])
+    );
+    assert_eq!(pruned["totals"]["response_seconds_p90"], Value::Null);
+    assert_eq!(pruned["days"][3]["response_seconds_p90"], whole["days"][3]["response_seconds_p90"]);
+}
+
+#[test]
+fn metrics_that_are_stale_are_said_to_be() {
+    let world = generated(8);
+    fs_err::write(world.folder.path().join("kefu.toml"), "metrics.session_gap = 60\n").unwrap();
+    let (stale, _) = page(&world, &[]);
+    assert!(stale.contains("Metrics that are missing or not made of what is in the lake now: 2024-05-02 to 2024-05-08."));
+}
+
+#[test]
+fn the_page_speaks_chinese() {
+    let world = generated(10);
+    let (page, _) = page(&world, &["--lang", "zh"]);
+    assert!(page.contains("<html lang=\"zh-CN\">"));
+    for word in [
+        "首次响应时间",
+        "平均响应时间",
+        "服务水平",
+        "会话",
+        "接待客户数",
+        "未回复",
+        "待回复",
+        "客服",
+        "接管",
+        "转出",
+        "最大并发",
+        "数据完整性",
+        "周一",
+    ] {
+        assert!(page.contains(word), "{word}");
+    }
+    for word in ["Workers", "unanswered", "Mon", "median"] {
+        let shown = page.split_once("<main>").unwrap().1.split_once("<script>").unwrap().0;
+        assert!(!shown.split('>').any(|text| text.split('<').next().unwrap().contains(word)), "{word}");
+    }
+}
+
+#[test]
+fn what_cannot_be_reported_is_refused_with_the_next_step() {
+    let nothing = World::new();
+    let mut said = vec![refusal(&nothing, &[])];
+    fs_err::create_dir_all(nothing.lake_folder()).unwrap();
+    said.push(refusal(&nothing, &[]));
+    let world = generated(3);
+    said.push(refusal(&world, &["--date", "2024-07-01"]));
+    said.push(refusal(&world, &["--account", "nobody"]));
+    said.push(refusal(&world, &["--out", "-", "--output", "json"]));
+    said.push(refusal(&world, &["--out", "lake/messages/page.html"]));
+    said.push(refusal(&world, &["--out", "nowhere/page.html"]));
+    for day in ["2024-05-01", "2024-05-02", "2024-05-03"] {
+        fs_err::remove_file(world.lake().path(Table::AccountDaily, &Account::new("acme".into()).unwrap(), day.parse().unwrap())).unwrap();
+    }
+    said.push(refusal(&world, &[]));
+    let temporary = regex::Regex::new(r"page\.\d+\.tmp").unwrap();
+    insta::assert_snapshot!(temporary.replace_all(&said.join("\n"), "page.(process).tmp"));
+}

@@ -1,0 +1,278 @@
+"""`kefu report`: each figure of its JSON and of its page, against SQL over the lake's messages and response pairs."""
+
+import datetime
+import math
+from html.parser import HTMLParser
+
+import duckdb
+import pytest
+
+from conftest import kefu, simulator
+
+DAY = datetime.timedelta(days=1)
+WITHIN = 60
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    """A lake of three accounts, one of which lacks a day; what the demo leaves; and the reports on them."""
+    folder = tmp_path_factory.mktemp("reports")
+    for account, seed, ranges in [
+        ("one", "1", [("2024-05-01", "2024-05-21")]),
+        ("two", "2", [("2024-05-01", "2024-05-16"), ("2024-05-18", "2024-05-21")]),
+        ("three", "3", [("2024-05-01", "2024-05-21")]),
+    ]:
+        with simulator("--first-day", "2024-05-01", "--days", "20", "--messages-per-day", "500", "--seed", seed) as settings:
+            for first, last in ranges:
+                kefu(folder, settings | {"KEFU_ACCOUNT": account}, "run", "--from", first, "--to", last)
+    kefu(folder, {}, "demo")
+
+    def report(lake, *arguments):
+        page = folder / "page.html"
+        figures = kefu(folder, {}, "report", "--lake", lake, "--out", str(page), *arguments)
+        return folder / lake, figures, Page(page.read_text())
+
+    return report
+
+
+CASES = [
+    ("data/demo", []),
+    ("data/demo", ["--date", "2024-05-15", "--lang", "zh"]),
+    ("data/lake", ["--from", "2024-05-08", "--to", "2024-05-14", "--service-level", str(WITHIN)]),
+    ("data/lake", ["--from", "2024-05-12", "--to", "2024-05-21"]),
+    ("data/lake", ["--from", "2024-05-08", "--to", "2024-05-14", "--account", "two", "--account", "three"]),
+]
+
+
+@pytest.mark.parametrize("lake, arguments", CASES)
+def test_every_figure_is_the_one_of_sql(reports, lake, arguments):
+    lake, figures, page = reports(lake, *arguments)
+    sql = Lake(lake, [account["account"] for account in figures["accounts"]], figures["service_level_seconds"])
+    first, last = (datetime.date.fromisoformat(figures[end]) for end in ["first", "last"])
+
+    expected = sql.totals(first, last)
+    same(figures["totals"], expected)
+    same(page.key_figures, {name: expected[name] for name in page.key_figures})
+    assert len(page.key_figures) >= 19
+
+    length = last - first + DAY
+    before = [first - length, first - DAY]
+    assert [figures["before"]["first"], figures["before"]["last"]] == [str(day) for day in before]
+    if sql.is_complete(first, last) and sql.is_complete(*before):
+        same(figures["before"]["totals"], sql.totals(*before))
+    else:
+        assert figures["before"]["totals"] is None
+
+    days = [first + DAY * number for number in range(length.days)]
+    assert [day["date"] for day in figures["days"]] == [str(day) for day in days] == [row["date"] for row in page.tables["days"]]
+    for day, in_json, in_page in zip(days, figures["days"], page.tables["days"]):
+        accounts = sql.accounts_of(day)
+        assert in_json["accounts"] == accounts
+        expected = sql.totals(day, day) if accounts else {}
+        same({name: value for name, value in in_json.items() if name not in ("date", "accounts")}, expected)
+        same(numbers(in_page), {name: expected.get(name) for name in numbers(in_page)})
+
+    if len(figures["accounts"]) > 1:
+        for account, row in zip(figures["accounts"], page.tables["accounts"]):
+            assert row["account"] == account["account"]
+            alone = Lake(lake, [account["account"]], figures["service_level_seconds"]).totals(first, last)
+            same(account["totals"], alone)
+            same(numbers(row), {name: alone[name] for name in numbers(row)})
+
+    workers = sql.workers(first, last)
+    assert len(workers) == len(figures["workers"]) == len(page.tables["workers"]) > 0
+    for expected, in_json, in_page in zip(workers, figures["workers"], page.tables["workers"]):
+        assert in_json.pop("is_small_sample") == (expected["answered"] < 30)
+        same(in_json, expected)
+        same(numbers(in_page), {name: expected[name] for name in numbers(in_page)})
+        assert in_page["worker"] == expected["worker"] and in_page.get("account", expected["account"]) == expected["account"]
+        assert len(numbers(in_page)) == 15
+
+    loads = sql.load(first, last)
+    for weekday, in_json, in_page in zip(range(1, 8), figures["load"], page.rows["load"]):
+        expected = loads.get(weekday, [None] * 24)
+        assert in_json["weekday"] == weekday
+        for hour, (ours, shown) in enumerate(zip(in_json["messages_received_mean"] or [None] * 24, in_page, strict=True)):
+            assert close(ours, expected[hour]) and close(shown, expected[hour]), (weekday, hour)
+
+    turns = sql.unanswered(first, last)
+    listed = figures["unanswered"]["turns"]
+    assert figures["unanswered"]["more"] == len(turns) - len(listed) and len(listed) == min(50, len(turns))
+    assert [(turn["account"], turn["asked_at"], turn["customer_messages"], turn["is_first"]) for turn in listed] == turns[:50]
+    assert len(page.unanswered) == len(listed)
+    assert [asked_at for asked_at, *_ in page.unanswered] == [turn["asked_at"] for turn in listed]
+    assert all("texts" not in turn for turn in listed)
+
+
+def test_the_texts_of_unanswered_turns_are_those_of_the_lake(reports):
+    lake, figures, page = reports("data/demo", "--with-text")
+    for turn in figures["unanswered"]["turns"]:
+        said = [text for (text,) in duckdb.sql(f"""
+            SELECT text FROM '{lake}/messages/*/*.parquet' AS messages
+            JOIN '{lake}/response_pairs/*/*.parquet' AS pairs USING (account, openid)
+            WHERE opercode = 2003 AND sent_at BETWEEN asked_at AND last_asked_at AND outcome = 'unanswered'
+              AND strftime(asked_at AT TIME ZONE 'Asia/Shanghai', '%Y-%m-%d %H:%M:%S') = '{turn["asked_at"]}' AND suffix(openid, '{turn["customer"][1:]}')
+            ORDER BY sent_at, seq
+        """).fetchall()]
+        assert turn["texts"]["texts"] == said[:10] and turn["texts"]["more"] == max(0, len(said) - 10)
+
+
+class Lake:
+    """The figures by SQL: of messages and response pairs, and of the tables' own rows only what neither of them says."""
+
+    def __init__(self, lake, accounts, within):
+        self.connection = duckdb.connect()
+        self.accounts, self.within = accounts, within
+        self.connection.execute("SET TimeZone = 'Asia/Shanghai'")
+        wanted = ", ".join(f"'{account}'" for account in accounts)
+        for table in ["messages", "response_pairs", "sessions", "worker_daily", "account_daily"]:
+            files = f"read_parquet('{lake}/{table}/*/*.parquet', hive_partitioning = true)"
+            self.connection.execute(f"CREATE VIEW {table} AS SELECT * FROM {files} WHERE account IN ({wanted})")
+
+    def rows(self, query):
+        return self.connection.execute(query).fetchall()
+
+    def dicts(self, query):
+        result = self.connection.execute(query)
+        names = [column[0] for column in result.description]
+        return [dict(zip(names, row)) for row in result.fetchall()]
+
+    def accounts_of(self, day):
+        return self.rows(f"SELECT count(*) FROM account_daily WHERE date = '{day}'")[0][0]
+
+    def is_complete(self, first, last):
+        days = self.rows(f"SELECT count(*) FROM account_daily WHERE date BETWEEN '{first}' AND '{last}'")[0][0]
+        return days == len(self.accounts) * ((last - first).days + 1)
+
+    def totals(self, first, last):
+        period = f"date BETWEEN '{first}' AND '{last}'"
+        [messages] = self.dicts(f"""
+            SELECT count(*) FILTER (opercode = 2003) AS messages_received, count(*) FILTER (opercode = 2002) AS messages_sent,
+                   count(DISTINCT (account, openid)) FILTER (opercode = 2003) AS customers,
+                   count(DISTINCT (account, worker)) FILTER (opercode = 2002) AS workers
+            FROM messages WHERE {period}
+        """)
+        [served] = self.dicts(f"""
+            SELECT count(*) AS customers_served FROM (
+                SELECT account, openid FROM messages WHERE {period} GROUP BY ALL HAVING bool_or(opercode = 2003) AND bool_or(opercode = 2002))
+        """)
+        [turns] = self.dicts(f"SELECT count(*) AS turns, {self.of_turns()} FROM response_pairs WHERE {period}")
+        sessions = ", ".join(f"count(*) FILTER (outcome = '{outcome}') AS sessions_{outcome}" for outcome in ["completed", "missed", "dropped", "open", "outreach"])
+        [sessions] = self.dicts(f"SELECT {sessions} FROM sessions WHERE {period}")
+        del turns["own_response_seconds_p50"], turns["takeovers"]
+        return messages | served | turns | sessions
+
+    def of_turns(self):
+        return f"""
+            count(*) FILTER (outcome = 'answered') AS answered, count(*) FILTER (outcome = 'pending') AS pending,
+            count(*) FILTER (outcome = 'unanswered' AND is_first) AS unanswered_first,
+            count(*) FILTER (outcome = 'unanswered' AND NOT is_first) AS unanswered_later,
+            count(*) FILTER (response_seconds <= {self.within}) AS answered_within,
+            answered_within / nullif(answered + unanswered_first, 0) AS service_level,
+            avg(response_seconds) AS response_seconds_mean,
+            quantile_cont(response_seconds, 0.5) AS response_seconds_p50, quantile_cont(response_seconds, 0.9) AS response_seconds_p90,
+            quantile_cont(response_seconds, 0.5) FILTER (is_first) AS first_response_seconds_p50,
+            quantile_cont(own_response_seconds, 0.5) AS own_response_seconds_p50,
+            count(*) FILTER (outcome = 'answered' AND own_response_seconds IS NULL) AS takeovers
+        """
+
+    def workers(self, first, last):
+        period = f"date BETWEEN '{first}' AND '{last}'"
+        return self.dicts(f"""
+            WITH own AS (SELECT account, worker, max(max_concurrent) AS max_concurrent, sum(handed_off)::BIGINT AS handed_off FROM worker_daily WHERE {period} GROUP BY ALL),
+            by_message AS (
+                SELECT account, worker, count(*) FILTER (opercode = 2003) AS messages_received, count(*) FILTER (opercode = 2002) AS messages_sent,
+                       count(DISTINCT openid) FILTER (opercode = 2003) AS customers
+                FROM messages WHERE {period} GROUP BY ALL),
+            by_turn AS (SELECT account, worker, {self.of_turns()} FROM response_pairs WHERE {period} GROUP BY ALL)
+            SELECT account, worker, coalesce(messages_received, 0) AS messages_received, coalesce(messages_sent, 0) AS messages_sent,
+                   coalesce(customers, 0) AS customers, coalesce(answered, 0) AS answered, coalesce(pending, 0) AS pending,
+                   coalesce(unanswered_first, 0) AS unanswered_first, coalesce(unanswered_later, 0) AS unanswered_later,
+                   response_seconds_p50, response_seconds_p90, response_seconds_mean, coalesce(answered_within, 0) AS answered_within, service_level,
+                   own_response_seconds_p50, coalesce(takeovers, 0) AS takeovers, handed_off, max_concurrent
+            FROM own LEFT JOIN by_message USING (account, worker) LEFT JOIN by_turn USING (account, worker) ORDER BY account, worker
+        """)
+
+    def load(self, first, last):
+        """By weekday, the accounts' averages of each hour, added up."""
+        days = dict(((account, weekday), count) for account, weekday, count in self.rows(f"""
+            SELECT account, isodow(date), count(*) FROM account_daily WHERE date BETWEEN '{first}' AND '{last}' GROUP BY ALL"""))
+        received = self.rows(f"""
+            SELECT account, isodow(date), hour(sent_at AT TIME ZONE 'Asia/Shanghai'), count(*)
+            FROM messages WHERE opercode = 2003 AND date BETWEEN '{first}' AND '{last}' GROUP BY ALL""")
+        load = {weekday: [0.0] * 24 for _, weekday in days}
+        for account, weekday, hour, count in received:
+            load[weekday][hour] += count / days[account, weekday]
+        return load
+
+    def unanswered(self, first, last):
+        return self.rows(f"""
+            SELECT account, strftime(asked_at AT TIME ZONE 'Asia/Shanghai', '%Y-%m-%d %H:%M:%S'), customer_messages, is_first FROM response_pairs
+            WHERE outcome = 'unanswered' AND date BETWEEN '{first}' AND '{last}' ORDER BY is_first DESC, asked_at DESC, account, openid""")
+
+
+class Page(HTMLParser):
+    """What the page shows, by its `data-figure`s: the key figures, and of each table the rows."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.key_figures, self.tables, self.rows, self.unanswered = {}, {}, {}, []
+        self.table = self.cell = None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        figure = attributes.get("data-figure")
+        if tag == "data":
+            self.key_figures[figure] = value(attributes["value"])
+        elif tag == "table":
+            self.table = attributes.get("id")
+            self.tables[self.table], self.rows[self.table] = [], []
+        elif tag == "tbody" and self.table:
+            self.in_body = True
+        elif tag == "tr" and self.table:
+            self.tables[self.table].append({})
+            self.rows[self.table].append([])
+            self.cell = None
+        elif tag in ("td", "th") and self.table:
+            if "data-value" in attributes:
+                self.tables[self.table][-1][figure] = value(attributes["data-value"])
+                self.rows[self.table][-1].append(value(attributes["data-value"]))
+                self.cell = None
+            else:
+                self.cell = figure or tag
+                self.tables[self.table][-1].setdefault(self.cell, "")
+
+    def handle_data(self, data):
+        if self.table and self.cell:
+            self.tables[self.table][-1][self.cell] += data.strip()
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th", "bdi"):
+            self.cell = None
+        elif tag == "thead" and self.table:
+            self.tables[self.table], self.rows[self.table] = [], []
+        elif tag == "table":
+            if self.table == "unanswered":
+                self.unanswered = [(row["th"],) for row in self.tables["unanswered"]]
+            self.table = None
+
+
+def value(text):
+    return float(text) if text else None
+
+
+def numbers(row):
+    return {name: value for name, value in row.items() if not isinstance(value, str)}
+
+
+def close(ours, theirs):
+    if ours is None or theirs is None or isinstance(ours, str):
+        return ours == theirs
+    return math.isclose(ours, theirs, rel_tol=1e-9, abs_tol=1e-9)
+
+
+def same(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    wrong = {name: (ours[name], theirs[name]) for name in ours if not close(ours[name], theirs[name])}
+    assert not wrong
