@@ -243,5 +243,7 @@ fn write(lake: &Lake, record: &RunRecord) -> Result<(), LakeError> {
 }
 
 fn rfc3339(instant: OffsetDateTime) -> String {
+    // To the microsecond, which is what DuckDB takes for a timestamp.
+    let instant = instant.replace_nanosecond(instant.microsecond() * 1_000).unwrap_or(instant);
     instant.format(&Rfc3339).unwrap_or_default()
 }
