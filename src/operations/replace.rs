@@ -5,11 +5,16 @@ use std::path::Path;
 
 use fs_err::File;
 
-/// Puts a file with these contents at `path`, in the place of the one before. The folder must be there.
+/// Puts a file with these contents at `path`, in the place of the one before, which a link may lead to. The folder must be there.
 ///
 /// # Errors
-/// When the disk refuses it; then nothing has changed.
+/// When the disk refuses it, or what is there is no file: a pipe, a device, a folder. Then nothing has changed.
 pub fn replace(path: &Path, contents: &[u8]) -> std::io::Result<()> {
+    let followed = if path.exists() { fs_err::canonicalize(path)? } else { path.to_owned() };
+    let path = followed.as_path();
+    if path.exists() && !path.is_file() {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "what is there is not a plain file"));
+    }
     // In the same folder, or it could not be renamed; and under a name that nobody looks for.
     let beside = path.with_extension(format!("{}.tmp", std::process::id()));
     let write = |mut file: File| file.write_all(contents).and_then(|()| file.sync_all());

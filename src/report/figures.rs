@@ -288,6 +288,7 @@ pub(super) fn days(range: DayRange, facts: &Facts<'_>) -> Vec<DayFigures> {
 
 /// Each weekday.
 pub(super) fn load(facts: &Facts<'_>) -> Vec<WeekdayLoad> {
+    let accounts: BTreeSet<&Account> = facts.iter().map(|(account, _)| *account).collect();
     let of_weekday = |weekday: u8| {
         let mut by_account: BTreeMap<&Account, Vec<&DayFacts>> = BTreeMap::new();
         for (account, day) in facts.iter().filter(|(_, day)| day.day.weekday().number_from_monday() == weekday) {
@@ -298,7 +299,9 @@ pub(super) fn load(facts: &Facts<'_>) -> Vec<WeekdayLoad> {
         };
         let hours = (0..24).map(|hour| by_account.values().map(|days| mean(hour, days)).sum());
         let days: usize = by_account.values().map(Vec::len).sum();
-        WeekdayLoad { weekday, days: days as i64, messages_received_mean: (days > 0).then(|| hours.collect()) }
+        // Without one of the accounts the sum would pass for a quiet day.
+        let is_whole = days > 0 && by_account.len() == accounts.len();
+        WeekdayLoad { weekday, days: days as i64, messages_received_mean: is_whole.then(|| hours.collect()) }
     };
     (1..=7).map(of_weekday).collect()
 }

@@ -345,3 +345,29 @@ fn what_cannot_be_reported_is_refused_with_the_next_step() {
     let temporary = regex::Regex::new(r"page\.\d+\.tmp").unwrap();
     insta::assert_snapshot!(temporary.replace_all(&said.join("\n"), "page.(process).tmp"));
 }
+
+/// Texts are a favour; that one day's cannot be read must not keep anyone from the page.
+#[test]
+fn a_day_that_cannot_be_read_costs_its_texts_alone() {
+    let world = generated(7);
+    let path = world.path("messages", "2024-05-07");
+    let bytes = fs_err::read(&path).unwrap();
+    fs_err::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let (page, _) = page(&world, &["--with-text"]);
+    assert!(page.contains("Messages that cannot be read"), "the page says so");
+}
+
+/// Pipes and devices are no place for a page, and a link leads to the file that is meant.
+#[test]
+fn the_page_replaces_files_alone_and_follows_links() {
+    let world = generated(1);
+    let at = |name: &str| world.folder.path().join(name);
+    fs_err::write(at("real.html"), "old").unwrap();
+    std::os::unix::fs::symlink(at("real.html"), at("link.html")).unwrap();
+    assert!(report(&world, &["--out", "link.html"]).status.success());
+    assert!(at("link.html").is_symlink() && fs_err::read_to_string(at("real.html")).unwrap().contains("</html>"));
+    assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+    let refused = report(&world, &["--out", "pipe"]);
+    assert!(!refused.status.success() && !at("pipe").is_file() && at("pipe").exists());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("not a plain file"));
+}

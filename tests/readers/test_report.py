@@ -194,14 +194,15 @@ class Lake:
         """)
 
     def load(self, first, last):
-        """By weekday, the accounts' averages of each hour, added up."""
+        """By weekday, the accounts' averages of each hour, added up; none where an account has no such day."""
         days = dict(((account, weekday), count) for account, weekday, count in self.rows(f"""
             SELECT account, isodow(date), count(*) FROM account_daily WHERE date BETWEEN '{first}' AND '{last}' GROUP BY ALL"""))
         received = self.rows(f"""
             SELECT account, isodow(date), hour(sent_at AT TIME ZONE 'Asia/Shanghai'), count(*)
             FROM messages WHERE opercode = 2003 AND date BETWEEN '{first}' AND '{last}' GROUP BY ALL""")
-        load = {weekday: [0.0] * 24 for _, weekday in days}
-        for account, weekday, hour, count in received:
+        accounts = {account for account, _ in days}
+        load = {weekday: [0.0] * 24 for _, weekday in days if all((account, weekday) in days for account in accounts)}
+        for account, weekday, hour, count in (row for row in received if row[1] in load):
             load[weekday][hour] += count / days[account, weekday]
         return load
 
