@@ -11,6 +11,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    signals::outlive_large_files();
     threads::limit(cli.global.threads);
     telemetry::begin_logging(cli.global.log_format, cli.global.log_level);
     let outcome = commands::execute(&cli);

@@ -63,6 +63,13 @@ pub fn let_it_leave() {
 /// SIGXFSZ, on Linux and on macOS.
 const FILE_TOO_LARGE: i32 = 25;
 
+/// From now on, a file that may not grow is an error like a disk that is full, and does not kill. Best effort.
+pub fn outlive_large_files() {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+    // Whoever has listened once is never again killed by it.
+    runtime.block_on(async { drop(signal(SignalKind::from_raw(FILE_TOO_LARGE))) });
+}
+
 /// The last act may take so long.
 const LAST_ACT_LIMIT: Duration = Duration::from_secs(2);
 
@@ -70,8 +77,6 @@ fn listen(ready: Sender<()>) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
     runtime.block_on(async {
         let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else { return };
-        // Only to be heard: then a file that grows too large is an error like a disk that is full, and does not kill.
-        let _too_large = signal(SignalKind::from_raw(FILE_TOO_LARGE));
         drop(ready);
         let (kind, name) = tokio::select! {
             _ = interrupt.recv() => (SignalKind::interrupt(), "SIGINT"),
