@@ -103,24 +103,15 @@ impl Verified {
     }
 }
 
-/// The partitions that the same is to be said of.
-#[derive(Default)]
-struct Alike {
-    days: BTreeSet<Day>,
-    tables: BTreeSet<Table>,
-}
-
 /// Findings of one kind for people, as place, what and advice: each by itself, but partitions of which the same is to be said together, by their runs
-/// of days.
+/// of days. Days are together only with the very same tables, so that no line tells of more than was found.
 fn rows(findings: &[&Finding], root: &Path) -> Vec<[String; 3]> {
     let mut rows = Vec::new();
-    let mut alike: BTreeMap<(&Account, &str, &str), Alike> = BTreeMap::new();
+    let mut tables_of: BTreeMap<(&Account, &str, &str, Day), BTreeSet<Table>> = BTreeMap::new();
     for finding in findings {
         match &finding.partition {
             Some((account, day, table)) => {
-                let alike = alike.entry((account, &finding.what, &finding.advice)).or_default();
-                alike.days.insert(*day);
-                alike.tables.insert(*table);
+                tables_of.entry((account, &finding.what, &finding.advice, *day)).or_default().insert(*table);
             }
             None => {
                 let path = finding.path.strip_prefix(root).unwrap_or(&finding.path);
@@ -128,7 +119,11 @@ fn rows(findings: &[&Finding], root: &Path) -> Vec<[String; 3]> {
             }
         }
     }
-    rows.extend(alike.into_iter().map(|((account, what, advice), Alike { days, tables })| {
+    let mut days_of: BTreeMap<(&Account, &str, &str, BTreeSet<Table>), BTreeSet<Day>> = BTreeMap::new();
+    for ((account, what, advice, day), tables) in tables_of {
+        days_of.entry((account, what, advice, tables)).or_default().insert(day);
+    }
+    rows.extend(days_of.into_iter().map(|((account, what, advice, tables), days)| {
         let runs = DayRange::runs(days);
         let mut place = runs.iter().take(SHOWN_MAX).map(ToString::to_string).collect::<Vec<_>>().join(", ");
         if let Some(others @ 1..) = runs.len().checked_sub(SHOWN_MAX) {
