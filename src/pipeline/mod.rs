@@ -15,6 +15,7 @@ mod finding;
 mod mark;
 mod observer;
 mod refresh;
+mod status;
 mod verify;
 
 pub use compare::{ComparedDay, Record, compare_days};
@@ -22,5 +23,6 @@ pub use fetch_days::{DayFailure, FetchJob, FetchReport, FetchedDay, Refreshed, f
 pub use finding::{Finding, Kind, Severity};
 pub use mark::Mark;
 pub use observer::Observer;
-pub use refresh::{DayStatus, Freshness, MetricsJob, MetricsReport, read_history, refresh_metrics, status, targets};
+pub use refresh::{MetricsJob, MetricsReport, read_history, refresh_metrics, targets};
+pub use status::{DayStatus, Freshness, status};
 pub use verify::{Verification, VerifyJob, verify};

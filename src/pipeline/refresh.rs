@@ -52,18 +52,18 @@ pub(super) struct Inputs {
     /// Every day of which there is a file.
     pub(super) fetched: BTreeSet<Day>,
     /// Those whose file can be read.
-    days: BTreeMap<Day, Input>,
+    pub(super) days: BTreeMap<Day, Input>,
     /// And those whose file cannot.
-    damaged: BTreeMap<Day, LakeError>,
-    pruned: Pruned,
+    pub(super) damaged: BTreeMap<Day, LakeError>,
+    pub(super) pruned: Pruned,
 }
 
 /// A fetched day.
 #[derive(Clone, Debug)]
-struct Input {
-    content_hash: ContentHash,
-    rows: usize,
-    rejects: u64,
+pub(super) struct Input {
+    pub(super) content_hash: ContentHash,
+    pub(super) rows: usize,
+    pub(super) rejects: u64,
 }
 
 /// Brings the metric partitions of the fetched days up to date: of all of them, or of those `among` the given.
@@ -117,89 +117,6 @@ pub fn refresh_metrics(job: &MetricsJob, among: Option<DayRange>, observer: &dyn
         Some(error) if readable.len() < wanted.len() => Err(error.into()),
         _ => Ok(MetricsReport { fresh: readable.len() - stale.len() - kept.len(), computed: stale, kept }),
     }
-}
-
-/// What is known about a day, from the footers alone.
-#[derive(Clone, Debug, Serialize)]
-pub struct DayStatus {
-    pub date: Day,
-    pub fetched: bool,
-    /// Its messages are not there because they were pruned.
-    pub pruned: bool,
-    pub messages: u64,
-    pub rejects: u64,
-    /// Of all files of the day.
-    pub bytes: u64,
-    /// None when the day has neither messages nor metrics.
-    pub metrics: Option<Freshness>,
-    /// Whether the three days after it are fetched too, or were when its metrics were computed that are kept: nothing about it can change any more.
-    pub is_final: bool,
-    /// Whether it cannot become final by days to come, because days that it needs were pruned.
-    #[serde(skip)]
-    pub needs_pruned: bool,
-}
-
-/// Whether a day's metric partitions are made of what is there now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Freshness {
-    Fresh,
-    Stale,
-    /// Some were never computed, and the others are fresh.
-    Missing,
-    /// The day's messages are there but cannot be read.
-    Damaged,
-    /// Made of messages that have been pruned, so that it cannot be computed again.
-    Kept,
-    /// The day's messages are gone, its metrics are not.
-    LeftOver,
-}
-
-/// Every day from the first one in the lake to the last, or those `among` the given, with the missing ones in between.
-///
-/// # Errors
-/// When the lake cannot be read.
-pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus>, Failure> {
-    let inputs = read_inputs(job)?;
-    let computed = job.lake.days(Table::AccountDaily, &job.account)?;
-    let there: BTreeSet<Day> = inputs.fetched.union(&computed).copied().collect();
-    let all = there.first().zip(there.last()).map(|(first, last)| DayRange { first: *first, last: *last });
-    let Some(range) = among.or(all) else { return Ok(Vec::new()) };
-    let days: Vec<Day> = range.days().collect();
-    let of_day = |day: &Day| -> Result<DayStatus, LakeError> {
-        let input = inputs.days.get(day);
-        let pruned = inputs.was_pruned(*day);
-        let state = input.map(|_| state_of(job, &inputs, *day)).transpose()?;
-        let metrics = match state {
-            Some(state) if state.is_outdated => Some(Freshness::Stale),
-            Some(state) if !state.stale.is_empty() => Some(Freshness::Missing),
-            Some(state) if state.is_kept => Some(Freshness::Kept),
-            Some(_) => Some(Freshness::Fresh),
-            None if inputs.damaged.contains_key(day) => Some(Freshness::Damaged),
-            None if pruned && computed.contains(day) => Some(Freshness::Kept),
-            None if computed.contains(day) => Some(Freshness::LeftOver),
-            None => None,
-        };
-        // What is kept is as final as it was.
-        let is_final = match metrics {
-            Some(Freshness::Kept) => was_final(job, *day),
-            _ => input.is_some() && view(&inputs.fetched, *day).last == day.plus(DAYS_AFTER),
-        };
-        let needs_pruned = metrics == Some(Freshness::Kept) || (1..=DAYS_AFTER).any(|days| inputs.was_pruned(day.plus(days)));
-        let size = |table: Table| fs_err::metadata(job.lake.path(table, &job.account, *day)).map_or(0, |file| file.len());
-        Ok(DayStatus {
-            date: *day,
-            fetched: inputs.fetched.contains(day),
-            pruned,
-            messages: input.map_or(0, |input| input.rows as u64),
-            rejects: input.map_or(0, |input| input.rejects),
-            bytes: Table::ALL.into_iter().map(size).sum(),
-            metrics,
-            is_final,
-            needs_pruned: needs_pruned && !is_final,
-        })
-    };
-    Ok(days.par_iter().map(of_day).collect::<Result<_, _>>()?)
 }
 
 pub(super) fn read_inputs(job: &MetricsJob) -> Result<Inputs, LakeError> {
@@ -274,16 +191,16 @@ pub(super) fn expected_footer(job: &MetricsJob, inputs: &Inputs, table: Table, d
 
 /// A day's metric partitions, compared with what there is to make them of.
 #[derive(Debug, Default)]
-struct DayState {
+pub(super) struct DayState {
     /// The tables whose partition is missing, damaged or made of something else than what is there.
-    stale: Vec<Table>,
+    pub(super) stale: Vec<Table>,
     /// Whether some of those are there, so that they would mislead a reader.
-    is_outdated: bool,
+    pub(super) is_outdated: bool,
     /// Whether there are others that would be stale, but are left as they are.
-    is_kept: bool,
+    pub(super) is_kept: bool,
 }
 
-fn state_of(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<DayState, LakeError> {
+pub(super) fn state_of(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<DayState, LakeError> {
     let mut state = DayState::default();
     for table in Table::METRICS {
         if !job.lake.path(table, &job.account, day).is_file() {
@@ -304,12 +221,6 @@ fn state_of(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<DayState, Lak
         }
     }
     Ok(state)
-}
-
-/// Whether a day was final when its metrics were computed.
-fn was_final(job: &MetricsJob, day: Day) -> bool {
-    let footers = Table::METRICS.into_iter().filter_map(|table| job.lake.footer(table, &job.account, day).ok());
-    footers.take(1).any(|footer| footer.get("final") == Some("true"))
 }
 
 /// Days that are computed together.
