@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::file::AccountTable;
-use super::{Origin, Setting, SettingsError, Sources};
+use super::sources::Sources;
+use super::{Origin, Setting, SettingsError};
 use crate::lake::Account;
 use crate::wechat::{Credential, Places, Proof, Secret, TokenCommand};
 

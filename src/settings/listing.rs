@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::identity::SecretSource;
-use super::{Origin, Setting, Settings, Sources};
+use super::sources::Sources;
+use super::{Origin, Setting, Settings};
 use crate::fetch::Texts;
 use crate::metrics::Parameters;
 

@@ -7,24 +7,22 @@ mod file;
 mod identity;
 mod listing;
 mod privacy;
+mod sources;
 mod suggestion;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use crate::calendar::Zone;
 use crate::failure::{Class, Classified};
 use crate::fetch::Texts;
 use crate::lake::Account;
-use crate::metrics::{AutoReply, Parameters, SESSION_GAP_MAX};
+use crate::metrics::Parameters;
 use crate::wechat::{BaseUrl, Credential};
-use file::File;
 use identity::{Identity, SecretSource};
 pub use listing::Listed;
-
-const CONFIG: &str = "kefu.toml";
+use sources::{Sources, read_file};
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -244,122 +242,6 @@ impl<T> Setting<T> {
             Ok(value) => Ok(Setting { value, origin: self.origin }),
             Err(reason) => Err(SettingsError::Wrong { origin: self.origin, reason }),
         }
-    }
-}
-
-struct LoadedFile {
-    path: PathBuf,
-    /// How the path was given.
-    origin: Origin,
-    is_there: bool,
-    values: File,
-}
-
-impl LoadedFile {
-    fn shown(&self) -> Setting<String> {
-        let absence = if self.is_there { "" } else { " (not there)" };
-        Setting { value: format!("{}{absence}", self.path.display()), origin: self.origin.clone() }
-    }
-}
-
-/// The file named by flag or environment must exist; the one in the current folder may.
-fn read_file(flags: &Flags, environment: Environment<'_>) -> Result<LoadedFile, SettingsError> {
-    let (path, origin) = match (&flags.config, environment("KEFU_CONFIG")) {
-        (Some(path), _) => (path.clone(), Origin::Flag("--config")),
-        (None, Some(path)) => (PathBuf::from(path), Origin::Environment("KEFU_CONFIG")),
-        (None, None) => (PathBuf::from(CONFIG), Origin::Default),
-    };
-    match fs_err::read_to_string(&path) {
-        Ok(text) => {
-            let values = File::parse(&text).map_err(|reason| SettingsError::Malformed { path: path.clone(), reason })?;
-            Ok(LoadedFile { path, origin, is_there: true, values })
-        }
-        Err(error) if origin == Origin::Default && error.kind() == std::io::ErrorKind::NotFound => {
-            Ok(LoadedFile { path, origin, is_there: false, values: File::default() })
-        }
-        Err(error) => Err(SettingsError::Unreadable(error)),
-    }
-}
-
-struct Sources<'a> {
-    environment: Environment<'a>,
-    file: &'a LoadedFile,
-}
-
-impl Sources<'_> {
-    fn text(
-        &self,
-        (flag, given): (&'static str, Option<String>),
-        variable: &'static str,
-        (key, filed): (&'static str, &Option<String>),
-    ) -> Option<Setting<String>> {
-        given
-            .map(|value| Setting { value, origin: Origin::Flag(flag) })
-            .or_else(|| (self.environment)(variable).map(|value| Setting { value, origin: Origin::Environment(variable) }))
-            .or_else(|| filed.clone().map(|value| Setting { value, origin: self.in_file(key) }))
-    }
-
-    fn number<T>(
-        &self,
-        flag: &'static str,
-        given: Option<T>,
-        variable: &'static str,
-        (key, filed): (&'static str, Option<T>),
-        default: T,
-        allowed: std::ops::RangeInclusive<T>,
-    ) -> Result<Setting<T>, SettingsError>
-    where
-        T: Copy + PartialOrd + fmt::Display + FromStr,
-    {
-        let in_environment = match (self.environment)(variable) {
-            Some(text) => {
-                let origin = Origin::Environment(variable);
-                let value = text.parse().map_err(|_| SettingsError::Wrong {
-                    origin: origin.clone(),
-                    reason: format!("`{text}` is not a number from {} to {}", allowed.start(), allowed.end()),
-                })?;
-                Some(Setting { value, origin })
-            }
-            None => None,
-        };
-        let setting = given
-            .map(|value| Setting { value, origin: Origin::Flag(flag) })
-            .or(in_environment)
-            .or_else(|| filed.map(|value| Setting { value, origin: self.in_file(key) }))
-            .unwrap_or(Setting { value: default, origin: Origin::Default });
-        if allowed.contains(&setting.value) {
-            return Ok(setting);
-        }
-        let reason = format!("{} is not between {} and {}", setting.value, allowed.start(), allowed.end());
-        Err(SettingsError::Wrong { origin: setting.origin, reason })
-    }
-
-    fn parameters(&self, zone: &str) -> Result<Parameters, SettingsError> {
-        let metrics = &self.file.values.metrics;
-        let within = |key: &'static str, given: Option<i64>, default: i64, max: i64| match given {
-            None => Ok(default),
-            Some(seconds) if (1..=max).contains(&seconds) => Ok(seconds),
-            Some(seconds) => {
-                Err(SettingsError::Wrong { origin: self.in_file(key), reason: format!("{seconds} is not between 1 and {max} seconds") })
-            }
-        };
-        if !metrics.auto_reply.iter().all(AutoReply::is_telling) {
-            let reason =
-                "a rule needs a worker, a text, a prefix or a regex that is not empty; without any it would match every message".to_owned();
-            return Err(SettingsError::Wrong { origin: self.in_file("metrics.auto_reply"), reason });
-        }
-        let defaults = Parameters::in_zone(zone);
-        Ok(Parameters {
-            session_gap: within("metrics.session_gap", metrics.session_gap, defaults.session_gap, SESSION_GAP_MAX)?,
-            reply_window: within("metrics.reply_window", metrics.reply_window, defaults.reply_window, defaults.reply_window)?,
-            auto_reply: metrics.auto_reply.clone(),
-            business_hours: metrics.business_hours.clone(),
-            ..defaults
-        })
-    }
-
-    fn in_file(&self, key: impl Into<String>) -> Origin {
-        Origin::File { path: self.file.path.clone(), key: key.into() }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::file::Openid;
 use super::identity::SecretSource;
-use super::{Setting, Settings, SettingsError, Sources};
+use super::sources::Sources;
+use super::{Setting, Settings, SettingsError};
 use crate::fetch::{OpenidKey, Openids, Privacy, Texts};
 use crate::metrics::AutoReply;
 
