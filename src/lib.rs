@@ -54,7 +54,7 @@
 //!
 //! let parameters = Parameters::in_zone(zone.name());
 //! let job = MetricsJob { lake: lake.clone(), account: account.clone(), zone, parameters };
-//! let metrics = refresh_metrics(&job, None, &()).map_err(|failure| failure.to_string())?;
+//! let metrics = refresh_metrics(&job, None, &()).map_err(|stopped| stopped.failure.to_string())?;
 //! assert_eq!(metrics.computed, [day]);
 //! assert!(lake.path(Table::WorkerDaily, &account, day).is_file());
 //! # Ok(())

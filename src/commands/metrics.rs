@@ -38,7 +38,11 @@ fn compute(settings: &Settings, among: Option<DayRange>, lake: &Lake, history: &
         parameters: settings.parameters.clone(),
         zone: settings.zone.value.clone(),
     };
-    let report = refresh_metrics(&job, among, &Watched::metrics(Some(history)))?;
-    history.up_to_date(report.fresh);
-    Ok(Summary::new("metrics", &job.account, &job.zone, &job.lake).with_metrics(&report).into())
+    let (report, failure) = match refresh_metrics(&job, among, &Watched::metrics(Some(history))) {
+        Ok(report) => (report, None),
+        Err(stopped) => (stopped.report, Some(stopped.failure)),
+    };
+    history.computed(&report);
+    let report = Summary::new("metrics", &job.account, &job.zone, &job.lake).with_metrics(report);
+    Ok(Outcome { report, class: None, failure })
 }

@@ -19,8 +19,8 @@ mod watched;
 mod welcome;
 
 use crate::cli::{Cli, Command, GlobalArgs};
-use crate::failure::{BugError, Class, Failure, UsageError};
-use crate::lake::{Account, Lake};
+use crate::failure::{BugError, Class, Failure};
+use crate::lake::Lake;
 use crate::settings::{self, Flags, Settings};
 
 /// Does what was asked for. The class of what did not succeed, where the rest did and has been shown.
@@ -55,15 +55,7 @@ fn settings_for_lake(global: &GlobalArgs) -> Result<Settings, Failure> {
     }
     let lake = Lake::at(&settings.lake.value);
     lake.require_folder()?;
-    let there = lake.accounts()?;
-    if let Some(unknown) = flags.accounts.iter().find(|account| !there.contains(*account)) {
-        let there_are = if there.is_empty() { "none".to_owned() } else { there.into_iter().collect::<Vec<_>>().join(", ") };
-        let message = format!("the lake has no account `{}`; there are: {there_are}", unknown.escape_debug());
-        return Err(UsageError { message, advice: None }.into());
-    }
-    let is_wanted = |account: &String| flags.accounts.is_empty() || flags.accounts.contains(account);
-    // A file whose name no account could have is for `kefu verify` to tell.
-    let accounts: Vec<Account> = there.into_iter().filter(is_wanted).filter_map(|account| Account::new(account).ok()).collect();
+    let accounts = lake.accounts_named(&flags.accounts)?;
     // With none at all, the settings say what they lack.
     Ok(if accounts.is_empty() { settings } else { settings.for_accounts(accounts) })
 }

@@ -35,7 +35,14 @@ impl Classified for WriteError {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("--out names the file; its folder must be there, and this user must be able to write in it".into())
+        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        Some(match self.source.kind() {
+            FileTooLarge => {
+                "files may only grow so large here (`ulimit -f`): raise that, then again; a report that was there is as it was".into()
+            }
+            QuotaExceeded | StorageFull => "free some space, then again; a report that was there is as it was".into(),
+            _ => "--out names the file; its folder must be there, and this user must be able to write in it".into(),
+        })
     }
 }
 

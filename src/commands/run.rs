@@ -14,9 +14,8 @@ use crate::failure::{Class, Failure};
 use crate::fetch::Source;
 use crate::lake::{Lake, Table};
 use crate::operations::History;
-use crate::pipeline::{FetchJob, MetricsJob, fetch_days, refresh_metrics};
+use crate::pipeline::{FetchJob, MetricsJob, MetricsStopped, fetch_days, refresh_metrics, require_privacy};
 use crate::settings::{self, Flags, Settings};
-use crate::telemetry;
 
 /// How much of the nightly job to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,17 +81,11 @@ fn run(settings: &Settings, wanted: Wanted, half: Half, lake: &Lake, history: &H
     let is_there = |day: &Day| lake.path(Table::Messages, &account, *day).is_file();
     let stays_away = |day: &Day| (!wanted.is_named || wanted.force) && pruned.includes(Table::Messages, *day) && !is_there(day);
     let absent: Vec<Day> = wanted.range.days().filter(stays_away).collect();
-    if !absent.is_empty() {
-        telemetry::print_note(&format!(
-            "not fetched, because they were pruned: {}; days that are named without --force come back",
-            days::in_words(&absent)
-        ));
-    }
     let days = wanted.range.days().filter(|day| !stays_away(day));
     let (skipped, days): (Vec<Day>, Vec<Day>) = days.partition(|day| there.contains(day) && !refreshed.contains(day));
     // Whether a refreshed day will be replaced is not known yet.
     let replaced = days.iter().copied().filter(|day| !refreshed.contains(day)).collect();
-    lake.require_privacy(&account, &source.privacy().to_string(), &replaced)?;
+    require_privacy(lake, &account, source.privacy(), &replaced)?;
     let job = FetchJob {
         source: Arc::new(source),
         lake: lake.clone(),
@@ -101,23 +94,29 @@ fn run(settings: &Settings, wanted: Wanted, half: Half, lake: &Lake, history: &H
         concurrency: settings.concurrency.value.into(),
         refreshed,
     };
-    history.skipped(skipped.len());
+    history.asked(days.len(), skipped.len(), absent.len());
     let mut report = wait_for(async { Ok(fetch_days(&job, &days, &Watched::fetch(days.len(), Some(history))).await) })?;
     report.skipped = skipped;
-    history.given_up(report.given_up.len());
-    let mut outcome =
-        Outcome { class: report.class(), report: Summary::new(half.name(), &account, &zone, lake).with_fetch(&report), failure: None };
+    report.pruned = absent;
+    let summary = Summary::new(half.name(), &account, &zone, lake).with_fetch(&report);
+    let mut outcome = Outcome { class: report.class(), report: summary, failure: None };
     if half == Half::Both && report.worst() == Some(Class::Lake) {
-        telemetry::print_note("the metrics were not computed, because the lake cannot be written; the next run does that");
+        // They could not be written either; the next run computes them.
+        outcome.report = outcome.report.without_metrics();
     } else if half == Half::Both {
         let job = MetricsJob { lake: lake.clone(), account, zone, parameters: settings.parameters.clone() };
         // What was committed is worth computing even if some days failed.
         match refresh_metrics(&job, None, &Watched::metrics(Some(history))) {
             Ok(metrics) => {
-                history.up_to_date(metrics.fresh);
-                outcome.report = outcome.report.with_metrics(&metrics);
+                history.computed(&metrics);
+                outcome.report = outcome.report.with_metrics(metrics);
             }
-            Err(failure) => outcome.failure = Some(failure.during("the metrics could not be computed")),
+            Err(stopped) => {
+                let MetricsStopped { report, failure } = *stopped;
+                history.computed(&report);
+                outcome.report = outcome.report.with_metrics(report);
+                outcome.failure = Some(failure.during("not all metrics could be computed"));
+            }
         }
     }
     Ok(outcome)

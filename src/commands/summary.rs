@@ -23,12 +23,16 @@ pub(super) struct Summary {
     fetch: Option<FetchSummary>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metrics: Option<MetricsReport>,
+    /// Whether metrics were to be computed, and were not begun because the lake cannot be written.
+    #[serde(skip)]
+    lacks_metrics: bool,
 }
 
 #[derive(Debug, Serialize)]
 struct FetchSummary {
     fetched: Vec<FetchedDay>,
     skipped: Vec<Day>,
+    pruned: Vec<Day>,
     failed: Vec<FailedDay>,
     given_up: Vec<Day>,
     /// The class of the worst failure; null when nothing failed.
@@ -59,6 +63,7 @@ impl Summary {
             lake: lake.root().display().to_string(),
             fetch: None,
             metrics: None,
+            lacks_metrics: false,
         }
     }
 
@@ -67,6 +72,7 @@ impl Summary {
         let fetch = FetchSummary {
             fetched: report.fetched.clone(),
             skipped: report.skipped.clone(),
+            pruned: report.pruned.clone(),
             failed: report.failed.iter().map(FailedDay::from).collect(),
             given_up: report.given_up.clone(),
             worst: report.worst(),
@@ -75,8 +81,13 @@ impl Summary {
     }
 
     #[must_use]
-    pub(super) fn with_metrics(self, report: &MetricsReport) -> Self {
-        Self { metrics: Some(report.clone()), ..self }
+    pub(super) fn with_metrics(self, report: MetricsReport) -> Self {
+        Self { metrics: Some(report), ..self }
+    }
+
+    #[must_use]
+    pub(super) fn without_metrics(self) -> Self {
+        Self { lacks_metrics: true, ..self }
     }
 }
 
@@ -136,6 +147,9 @@ impl Report for Summary {
         if let Some(fetch) = &self.fetch {
             lines.extend(fetch.in_words());
         }
+        if self.lacks_metrics {
+            lines.push("metrics   not computed, because the lake cannot be written; the next run does that".to_owned());
+        }
         if let Some(metrics) = &self.metrics {
             lines.push(match metrics.computed.as_slice() {
                 [] if metrics.fresh + metrics.kept.len() == 0 => "metrics   nothing to compute: no day of these was fetched".to_owned(),
@@ -156,6 +170,13 @@ impl Report for Summary {
                     days(kept.len()),
                     in_words(kept)
                 ));
+            }
+            if !metrics.superseded.is_empty() {
+                lines
+                    .push(format!("          of those, made of messages that have been replaced since: {}", in_words(&metrics.superseded)));
+            }
+            if !metrics.beside_pruned.is_empty() {
+                lines.push(format!("          computed without the pruned days beside them: {}", in_words(&metrics.beside_pruned)));
             }
         }
         lines.join("\n")
@@ -189,6 +210,15 @@ impl FetchSummary {
         );
         if !self.skipped.is_empty() {
             lines.push(format!("skipped   {} {} already there: {}", self.skipped.len(), days(self.skipped.len()), in_words(&self.skipped)));
+        }
+        if !self.pruned.is_empty() {
+            let pruned = &self.pruned;
+            lines.push(format!(
+                "pruned    {} {} not fetched: {} (days that are named without --force come back)",
+                pruned.len(),
+                days(pruned.len()),
+                in_words(pruned)
+            ));
         }
         if !self.failed.is_empty() {
             let failed: Vec<Day> = self.failed.iter().map(|failed| failed.date).chain(self.given_up.iter().copied()).collect();

@@ -16,7 +16,9 @@ use crate::cli::{GlobalArgs, OutputFormat, VerifyArgs};
 use crate::failure::{Class, Failure};
 use crate::fetch::Source;
 use crate::lake::{Account, Lake, Table};
-use crate::pipeline::{ComparedDay, FetchJob, Finding, Kind, Record, Severity, Verification, VerifyJob, compare_days, verify};
+use crate::pipeline::{
+    ComparedDay, FetchJob, Finding, Kind, Record, Severity, Verification, VerifyJob, compare_days, require_privacy, verify,
+};
 use crate::settings::{self, Settings};
 use crate::telemetry::{self, Progress};
 
@@ -161,7 +163,7 @@ fn against_api(global: &GlobalArgs, args: &VerifyArgs, settings: Settings) -> Re
     let _lock = lake.hold_for_reading()?;
     lake.require_zone(zone.name())?;
     // Names under another key, or none, would all differ, and the originals would be shown.
-    lake.require_privacy(&account, &source.privacy().to_string(), &BTreeSet::new())?;
+    require_privacy(&lake, &account, source.privacy(), &BTreeSet::new())?;
     let days: Vec<Day> = range.days().collect();
     let job = FetchJob {
         source: Arc::new(source),

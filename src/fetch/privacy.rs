@@ -106,9 +106,15 @@ impl fmt::Display for Privacy {
             Texts::Keep => "text=keep",
             Texts::Drop => "text=drop",
         })?;
-        match &self.openids {
-            Openids::Keep => f.write_str(" openid=keep"),
-            Openids::Keyed(key) => write!(f, " openid=hmac-sha256:{}", key.fingerprint()),
+        write!(f, " openid={}", self.openids)
+    }
+}
+
+impl fmt::Display for Openids {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Keep => f.write_str("keep"),
+            Self::Keyed(key) => write!(f, "hmac-sha256:{}", key.fingerprint()),
         }
     }
 }

@@ -63,6 +63,16 @@ impl Footer {
         self.get("privacy").unwrap_or(EVERYTHING_KEPT)
     }
 
+    /// What was done to the openids, of that.
+    pub fn openids(&self) -> &str {
+        self.privacy().split_whitespace().find_map(|word| word.strip_prefix("openid=")).unwrap_or_default()
+    }
+
+    /// The messages that metrics were made of: the content hash of each day's. Nothing where the footer does not say it.
+    pub fn inputs(&self) -> BTreeMap<Day, ContentHash> {
+        self.get("inputs").and_then(|inputs| serde_json::from_str(inputs).ok()).unwrap_or_default()
+    }
+
     /// Whether the file has the texts that its messages came with.
     pub fn has_texts(&self) -> bool {
         !self.privacy().starts_with("text=drop")

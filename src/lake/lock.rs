@@ -25,6 +25,9 @@ impl Lake {
     /// # Errors
     /// [`LakeError::Occupied`], naming the holder, when another process has it.
     pub fn hold(&self) -> Result<Lock, LakeError> {
+        if self.root().exists() {
+            self.require_folder()?;
+        }
         fs_err::create_dir_all(self.own_folder())?;
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(self.own_folder().join("lock"))?;
         match file.try_lock() {

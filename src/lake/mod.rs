@@ -43,9 +43,8 @@ pub use write::{FinishedPartition, PartitionFacts, StagedPartition};
 use arrow::error::ArrowError;
 use disk::Disk;
 use parquet::errors::ParquetError;
-use rayon::prelude::*;
 
-use crate::calendar::{Day, DayRange};
+use crate::calendar::Day;
 use crate::failure::{Class, Classified};
 
 /// The values of `messages.opercode` that metrics are made of; any other is kept as it came.
@@ -74,10 +73,12 @@ pub enum LakeError {
     Occupied { holder: String },
     #[error("there is no lake at {root}")]
     Absent { root: PathBuf },
+    #[error("{root} is not a folder")]
+    NoFolder { root: PathBuf },
+    #[error("the lake has no account `{}`; there are: {}", unknown.escape_debug(), one_or_more(there))]
+    NoAccount { unknown: String, there: BTreeSet<String> },
     #[error("the lake was begun in the time zone {lake}, and its days cannot be continued in {asked}")]
     OtherZone { lake: String, asked: String },
-    #[error("{} of the lake were fetched with other privacy settings ({lake}) than there are now ({asked})", in_words(runs))]
-    OtherPrivacy { runs: Vec<DayRange>, lake: String, asked: String },
     #[error("the texts of {day} were dropped, and the rules for automatic replies need them")]
     TextsDropped { day: Day },
 }
@@ -99,9 +100,9 @@ impl Classified for LakeError {
     fn class(&self) -> Class {
         match self {
             Self::Occupied { .. } => Class::Occupied,
-            Self::OtherZone { .. } | Self::OtherPrivacy { .. } | Self::TextsDropped { .. } | Self::Absent { .. } => Class::Settings,
+            Self::OtherZone { .. } | Self::TextsDropped { .. } | Self::Absent { .. } | Self::NoAccount { .. } => Class::Settings,
             Self::Shape(_) => Class::Bug,
-            Self::Io(_) | Self::Parquet { .. } | Self::Damaged { .. } => Class::Lake,
+            Self::Io(_) | Self::Parquet { .. } | Self::Damaged { .. } | Self::NoFolder { .. } => Class::Lake,
         }
     }
 
@@ -109,15 +110,9 @@ impl Classified for LakeError {
         match self {
             Self::Occupied { .. } => Some("run again when it has finished".into()),
             Self::Absent { .. } => Some("name it with --lake or KEFU_LAKE; `kefu run` makes one".into()),
+            Self::NoFolder { .. } => Some("name the folder of the lake with --lake or KEFU_LAKE".into()),
+            Self::NoAccount { .. } => Some("pick one of those with --account, or leave it out".into()),
             Self::OtherZone { lake, .. } => Some(format!("keep --timezone {lake}, or begin another lake with --lake")),
-            Self::OtherPrivacy { runs, .. } => {
-                let again = runs.first().zip(runs.last()).map_or_else(String::new, |(DayRange { first, .. }, DayRange { last, .. })| {
-                    format!(
-                        "fetch those days again, all in one run, with `kefu run --from {first} --to {last} --force`, which leaves pruned days pruned; or "
-                    )
-                });
-                Some(format!("keep [privacy] as it was; or {again}begin another lake with --lake"))
-            }
             Self::TextsDropped { .. } => {
                 Some("remove the rules in [metrics] with a text, a prefix or a regex, or fetch the day again with --force".into())
             }
@@ -135,7 +130,7 @@ impl Classified for LakeError {
                     Some("give this user write access to the lake, or choose another one with --lake".into())
                 }
                 std::io::ErrorKind::NotFound => {
-                    Some("something has taken a folder of the lake away while kefu was at work; run again, which makes it anew".into())
+                    Some("something has taken a folder of the lake away while kefu was at work: if its disk is no longer mounted, mount it; then run again, which makes what is missing".into())
                 }
                 _ => None,
             },
@@ -236,26 +231,6 @@ impl Lake {
         }
     }
 
-    /// Checks that the personal data of an account's days was treated in the same way, but for the days that are about to be `replaced`: one
-    /// customer must not become two.
-    ///
-    /// # Errors
-    /// [`LakeError::OtherPrivacy`] when it was not.
-    pub fn require_privacy(&self, account: &Account, privacy: &str, replaced: &BTreeSet<Day>) -> Result<(), LakeError> {
-        let days = self.days(Table::Messages, account)?;
-        // A file that is damaged must not keep anyone from fetching it again.
-        let treated = |day: Day| Some((day, self.footer(Table::Messages, account, day).ok()?.privacy().to_owned()));
-        let others: Vec<(Day, String)> = days.into_par_iter().filter_map(treated).filter(|(_, lake)| lake != privacy).collect();
-        match others.iter().rfind(|(day, _)| !replaced.contains(day)) {
-            Some((_, lake)) => {
-                // Those that were to be replaced, too: all of them have to be, in one run.
-                let runs = DayRange::runs(others.iter().map(|(day, _)| *day));
-                Err(LakeError::OtherPrivacy { runs, lake: lake.clone(), asked: privacy.to_owned() })
-            }
-            None => Ok(()),
-        }
-    }
-
     /// Whether a table has a file of any account and day.
     ///
     /// # Errors
@@ -276,17 +251,34 @@ impl Lake {
         Ok(files.into_iter().flatten().filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned())).collect())
     }
 
+    /// The accounts of these names; all that there are, if none is named. One whose name no account could have is for `kefu verify` to tell.
+    ///
+    /// # Errors
+    /// [`LakeError::NoAccount`] when one is not there, or when a folder cannot be listed.
+    pub fn accounts_named(&self, named: &[String]) -> Result<Vec<Account>, LakeError> {
+        let there = self.accounts()?;
+        if let Some(unknown) = named.iter().find(|name| !there.contains(*name)) {
+            return Err(LakeError::NoAccount { unknown: unknown.clone(), there });
+        }
+        let wanted = there.into_iter().filter(|name| named.is_empty() || named.contains(name));
+        Ok(wanted.filter_map(|name| Account::new(name).ok()).collect())
+    }
+
     /// Checks that there is a lake to read.
     ///
     /// # Errors
-    /// [`LakeError::Absent`] when its folder is not there.
+    /// [`LakeError::Absent`] when its folder is not there, [`LakeError::NoFolder`] when it is none.
     pub fn require_folder(&self) -> Result<(), LakeError> {
-        if self.root.is_dir() { Ok(()) } else { Err(LakeError::Absent { root: self.root.clone() }) }
+        match self.root.is_dir() {
+            true => Ok(()),
+            false if self.root.exists() => Err(LakeError::NoFolder { root: self.root.clone() }),
+            false => Err(LakeError::Absent { root: self.root.clone() }),
+        }
     }
 }
 
-fn in_words(runs: &[DayRange]) -> String {
-    runs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+fn one_or_more(names: &BTreeSet<String>) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.iter().cloned().collect::<Vec<_>>().join(", ") }
 }
 
 /// What a folder holds; nothing when it is not there, or is none.

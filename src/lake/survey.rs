@@ -21,6 +21,9 @@ impl Lake {
     /// # Errors
     /// When the lake is no folder, or this user may not write into one of its folders.
     pub fn space(&self) -> Result<Space, LakeError> {
+        if self.root().exists() {
+            self.require_folder()?;
+        }
         let root = std::path::absolute(self.root())?;
         let is_there = |path: &Path| path.symlink_metadata().is_ok();
         // A lake that is not there yet will be where the nearest of the folders above it is.

@@ -19,6 +19,9 @@ impl Table {
     /// The tables that are computed from [`Table::Messages`].
     pub const METRICS: [Self; 5] = [Self::ResponsePairs, Self::Sessions, Self::WorkerDaily, Self::WorkerHourly, Self::AccountDaily];
 
+    /// Those of the metrics whose rows name customers.
+    pub const WITH_OPENIDS: [Self; 2] = [Self::ResponsePairs, Self::Sessions];
+
     /// Name of the table and of its folder.
     pub fn name(self) -> &'static str {
         match self {

@@ -17,7 +17,7 @@ use time::macros::format_description;
 use crate::calendar::{Clock, Day};
 use crate::failure::{Class, Failure};
 use crate::lake::{Account, Lake, LakeError};
-use crate::pipeline::{DayFailure, FetchedDay};
+use crate::pipeline::{DayFailure, FetchedDay, MetricsReport};
 
 /// A run, as DuckDB reads it. Every field is always there.
 #[derive(Clone, Debug, Serialize)]
@@ -40,6 +40,8 @@ pub struct RunRecord {
     pub days_skipped: u64,
     pub days_failed: u64,
     pub days_given_up: u64,
+    /// Days that were left away because they were pruned.
+    pub days_pruned: u64,
     pub messages_received: u64,
     pub messages_sent: u64,
     pub messages_other: u64,
@@ -52,6 +54,12 @@ pub struct RunRecord {
     pub token_renewals: u64,
     pub days_computed: u64,
     pub days_fresh: u64,
+    /// Days with metrics that were left as they are, because messages that they were made of have been pruned.
+    pub days_kept: u64,
+    /// Of those, the ones made of messages that have been replaced since, too.
+    pub days_superseded: u64,
+    /// Of the days that were computed, those beside which messages have been pruned.
+    pub days_beside_pruned: u64,
     pub days: Vec<FetchedDay>,
     pub failures: Vec<FailedDay>,
 }
@@ -99,6 +107,7 @@ impl RunRecord {
             days_skipped: 0,
             days_failed: 0,
             days_given_up: 0,
+            days_pruned: 0,
             messages_received: 0,
             messages_sent: 0,
             messages_other: 0,
@@ -111,6 +120,9 @@ impl RunRecord {
             token_renewals: 0,
             days_computed: 0,
             days_fresh: 0,
+            days_kept: 0,
+            days_superseded: 0,
+            days_beside_pruned: 0,
             days: Vec::new(),
             failures: Vec::new(),
         }
@@ -152,14 +164,20 @@ impl History {
         Ok(())
     }
 
-    /// Takes note of days that were there before.
-    pub fn skipped(&self, days: usize) {
-        self.note(|record| record.days_skipped = days as u64);
+    /// Takes note of the days before any is fetched: how many there are to fetch, how many are there, and how many were pruned and stay away.
+    pub fn asked(&self, days: usize, skipped: usize, pruned: usize) {
+        self.note(|record| {
+            // Until they are tried.
+            record.days_given_up = days as u64;
+            record.days_skipped = skipped as u64;
+            record.days_pruned = pruned as u64;
+        });
     }
 
     /// Takes note of a day that was fetched.
     pub fn day_fetched(&self, day: &FetchedDay) {
         self.note(|record| {
+            record.days_given_up = record.days_given_up.saturating_sub(1);
             record.days_fetched += 1;
             record.messages_received += day.messages.received;
             record.messages_sent += day.messages.sent;
@@ -179,14 +197,10 @@ impl History {
     pub fn day_failed(&self, failed: &DayFailure) {
         let DayFailure { day, failure } = failed;
         self.note(|record| {
+            record.days_given_up = record.days_given_up.saturating_sub(1);
             record.days_failed += 1;
             record.failures.push(FailedDay { date: *day, class: failure.class, reason: failure.to_string() });
         });
-    }
-
-    /// Takes note of days that were not tried.
-    pub fn given_up(&self, days: usize) {
-        self.note(|record| record.days_given_up = days as u64);
     }
 
     /// Takes note of a day whose metrics were computed.
@@ -194,9 +208,14 @@ impl History {
         self.note(|record| record.days_computed += 1);
     }
 
-    /// Takes note of days whose metrics were up to date.
-    pub fn up_to_date(&self, days: usize) {
-        self.note(|record| record.days_fresh = days as u64);
+    /// Takes note of what became of the metrics, beside the days that were computed.
+    pub fn computed(&self, report: &MetricsReport) {
+        self.note(|record| {
+            record.days_fresh = report.fresh as u64;
+            record.days_kept = report.kept.len() as u64;
+            record.days_superseded = report.superseded.len() as u64;
+            record.days_beside_pruned = report.beside_pruned.len() as u64;
+        });
     }
 
     /// Enters how the run ended: with a failure, with something that did not succeed, or well. Gives the whole record.
@@ -224,7 +243,7 @@ impl History {
             && let Err(error) = write(&self.lake, &state.record)
         {
             // The run is what it is. Its entry says `running`, as that of a run that was killed.
-            tracing::warn!(event = "history_not_written", reason = %error);
+            tracing::warn!(event = "history_not_written", reason = %error, "the history of runs cannot be written");
         }
         state.record.clone()
     }

@@ -90,6 +90,8 @@ pub struct FetchReport {
     pub given_up: Vec<Day>,
     /// Days that were there before, and were left as they were.
     pub skipped: Vec<Day>,
+    /// Days that were left away, because they were pruned.
+    pub pruned: Vec<Day>,
 }
 
 impl FetchReport {

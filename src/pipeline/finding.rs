@@ -59,6 +59,8 @@ pub enum Kind {
     Statistics,
     /// Rejects that are missing, or too many, by the count of the messages.
     Rejects,
+    /// Openids that were treated otherwise than those of the last messages, so that one customer has two names.
+    Openids,
     /// Metrics that count other messages than there are.
     Totals,
     /// Metrics other than those that their inputs give.
@@ -66,6 +68,8 @@ pub enum Kind {
     /// Metrics of other messages or parameters than those of now.
     Stale,
     MissingMetrics,
+    /// Metrics that are kept although messages that they were made of have been replaced, because others have been pruned.
+    Superseded,
     /// Metrics of a day whose messages are gone.
     LeftOver,
     MissingDays,
@@ -90,10 +94,12 @@ impl Kind {
             Self::Encoding => "encoding",
             Self::Statistics => "statistics",
             Self::Rejects => "rejects",
+            Self::Openids => "openids",
             Self::Totals => "totals",
             Self::Values => "values",
             Self::Stale => "stale",
             Self::MissingMetrics => "missing_metrics",
+            Self::Superseded => "superseded",
             Self::LeftOver => "left_over",
             Self::MissingDays => "missing_days",
             Self::Staging => "staging",
@@ -102,7 +108,7 @@ impl Kind {
 
     fn severity(self) -> Severity {
         match self {
-            Self::Stale | Self::MissingMetrics | Self::LeftOver | Self::MissingDays | Self::Staging => Severity::Note,
+            Self::Stale | Self::MissingMetrics | Self::Superseded | Self::LeftOver | Self::MissingDays | Self::Staging => Severity::Note,
             _ => Severity::Broken,
         }
     }

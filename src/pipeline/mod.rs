@@ -10,8 +10,10 @@
 //! Only this module knows both ends of either arrow.
 
 mod compare;
+mod continuity;
 mod fetch_days;
 mod finding;
+mod inputs;
 mod mark;
 mod observer;
 mod refresh;
@@ -19,10 +21,12 @@ mod status;
 mod verify;
 
 pub use compare::{ComparedDay, Record, compare_days};
+pub use continuity::{ContinuityError, require_privacy};
 pub use fetch_days::{DayFailure, FetchJob, FetchReport, FetchedDay, Refreshed, fetch_days};
 pub use finding::{Finding, Kind, Severity};
+pub use inputs::MixedOpenids;
 pub use mark::Mark;
 pub use observer::Observer;
-pub use refresh::{MetricsJob, MetricsReport, read_history, refresh_metrics, targets};
+pub use refresh::{MetricsJob, MetricsReport, MetricsStopped, read_history, refresh_metrics, targets};
 pub use status::{DayStatus, Freshness, status};
 pub use verify::{Verification, VerifyJob, verify};

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::MetricsJob;
-use super::refresh::{read_inputs, state_of, view};
+use super::inputs::{read_inputs, state_of, view};
 use crate::calendar::{Day, DayRange};
 use crate::failure::Failure;
 use crate::lake::{LakeError, Table};

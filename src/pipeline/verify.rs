@@ -7,7 +7,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::finding::{Finding, Kind, Severity};
-use super::refresh::{MetricsJob, chunks, expected_footer, read_history, read_inputs, targets, view};
+use super::inputs::{expected_footer, read_inputs, view};
+use super::refresh::{MetricsJob, chunks, read_history, targets};
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::Failure;
 use crate::lake::{Account, ContentHash, Contents, Examined, Footer, Lake, LakeError, Survey, Table};
@@ -79,6 +80,7 @@ pub fn verify(job: &VerifyJob, among: Option<DayRange>, progress: &Progress) -> 
         let job =
             MetricsJob { lake: job.lake.clone(), account: account.clone(), zone: job.zone.clone(), parameters: job.parameters.clone() };
         verification.findings.extend(missing_days(&job, among)?);
+        verification.findings.extend(other_openids(&job, &days));
         verify_metrics(&job, &days, is_wanted, &mut verification)?;
         verification.accounts.push(account);
     }
@@ -168,8 +170,8 @@ impl ExaminedDay {
     /// Metrics that were made of the messages that are there count as many of them, whatever the parameters were.
     fn totals_flaw(&self) -> Option<String> {
         let (messages, metrics) = (self.sound.get(&Table::Messages)?, self.sound.get(&Table::AccountDaily)?);
-        let inputs: BTreeMap<String, ContentHash> = serde_json::from_str(metrics.footer.get("inputs")?).ok()?;
-        let is_input = inputs.get(messages.footer.get("date")?) == Some(&messages.content_hash);
+        let day: Day = messages.footer.get("date")?.parse().ok()?;
+        let is_input = metrics.footer.inputs().get(&day) == Some(&messages.content_hash);
         let (there, counted) = (messages.counts, metrics.counts);
         (is_input && (there.received, there.sent) != (counted.received, counted.sent)).then(|| {
             format!(
@@ -267,6 +269,20 @@ fn missing_days(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<Finding
     Ok(gaps.map(finding).collect())
 }
 
+/// The files whose openids do not join with those of the last messages.
+fn other_openids(job: &MetricsJob, days: &BTreeMap<Day, ExaminedDay>) -> Vec<Finding> {
+    let openids = |day: &ExaminedDay, table: Table| Some(day.sound.get(&table)?.footer.openids().to_owned());
+    let Some(last) = days.values().rev().find_map(|day| openids(day, Table::Messages)) else { return Vec::new() };
+    let tables = || std::iter::once(Table::Messages).chain(Table::WITH_OPENIDS);
+    let others = days.iter().flat_map(|(day, examined)| tables().map(move |table| (*day, table, openids(examined, table))));
+    let finding = |(day, table, other): (Day, Table, Option<String>)| {
+        let what = format!("its openids are of other privacy settings ({}) than those of the last messages ({last})", other?);
+        let advice = "`kefu run` says how to make them alike";
+        Some(Finding::new(Kind::Openids, job.lake.path(table, &job.account, day), what, advice))
+    };
+    others.filter(|(_, _, openids)| openids.as_ref().is_some_and(|openids| *openids != last)).filter_map(finding).collect()
+}
+
 /// Compares metric partitions with what is there now; those that were made of it, with what it gives.
 fn verify_metrics(
     job: &MetricsJob,
@@ -284,7 +300,15 @@ fn verify_metrics(
             let finding = match (there, sound) {
                 // Kept on purpose: what they were made of was pruned.
                 (true, _) if inputs.was_pruned(*day) => continue,
-                (true, Some(sound)) if inputs.lack_some_of(&sound.footer, *day) => continue,
+                (true, Some(sound)) if inputs.lack_some_of(&sound.footer) => {
+                    if !inputs.have_replaced_some_of(&sound.footer) {
+                        continue;
+                    }
+                    let what = "kept from before a prune, and some of the messages that it was made of have been replaced since";
+                    let advice =
+                        "nothing, or remove it: `kefu metrics` computes it of the messages that are left, which changes its numbers";
+                    Finding::new(Kind::Superseded, path(table, *day), what, advice)
+                }
                 (true, _) if !inputs.fetched.contains(day) => {
                     let advice = "`kefu run` fetches the day when it is named; or remove them";
                     Finding::new(Kind::LeftOver, path(table, *day), "the messages of the day are gone", advice)

@@ -57,15 +57,13 @@ pub enum ReportError {
     NoSuchDays { asked: DayRange, there: DayRange },
     #[error("the days of {asked} were fetched, and their metrics are missing")]
     NoMetrics { asked: DayRange },
-    #[error("the lake has no account `{asked}`")]
-    NoSuchAccount { asked: String, there: String },
 }
 
 impl Classified for ReportError {
     fn class(&self) -> Class {
         match self {
             Self::NothingFetched => Class::Settings,
-            Self::NoSuchDays { .. } | Self::NoMetrics { .. } | Self::NoSuchAccount { .. } => Class::Usage,
+            Self::NoSuchDays { .. } | Self::NoMetrics { .. } => Class::Usage,
         }
     }
 
@@ -76,7 +74,6 @@ impl Classified for ReportError {
                 format!("name days that are there, or fetch these with `kefu run --from {first} --to {last}`")
             }
             Self::NoMetrics { .. } => "`kefu metrics` computes them".into(),
-            Self::NoSuchAccount { there, .. } => format!("it has {there}"),
         })
     }
 }
@@ -86,17 +83,10 @@ impl Classified for ReportError {
 /// # Errors
 /// When the lake has none, or not all that are named.
 pub fn accounts(lake: &Lake, named: &[String]) -> Result<Vec<Account>, Failure> {
-    let there = lake.accounts()?;
-    if there.is_empty() {
+    if lake.accounts()?.is_empty() {
         return Err(ReportError::NothingFetched.into());
     }
-    if let Some(asked) = named.iter().find(|name| !there.contains(*name)) {
-        let there = there.into_iter().collect::<Vec<_>>().join(", ");
-        return Err(ReportError::NoSuchAccount { asked: asked.escape_debug().to_string(), there }.into());
-    }
-    // What has another name than an account's is not kefu's, which `kefu verify` says.
-    let wanted = there.into_iter().filter(|name| named.is_empty() || named.contains(name));
-    Ok(wanted.filter_map(|name| Account::new(name).ok()).collect())
+    Ok(lake.accounts_named(named)?)
 }
 
 /// From the first day in the lake to the last one, of these accounts.

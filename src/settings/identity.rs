@@ -43,7 +43,10 @@ impl Setting<SecretSource> {
             SecretSource::Value(secret) | SecretSource::Variable { secret, .. } => secret.expose().to_owned(),
             SecretSource::Unset { name } => return Err(SettingsError::Unset { origin: self.origin.clone(), name: name.clone() }),
             SecretSource::Command(_) => return Err(wrong("a command gives tokens, and no secret")),
-            SecretSource::File(path) => fs_err::read_to_string(path).map_err(|error| wrong(&error.to_string()))?,
+            SecretSource::File(path) => {
+                let unreadable = |source| SettingsError::UnreadableFile { origin: self.origin.clone(), source };
+                fs_err::read_to_string(path).map_err(unreadable)?
+            }
         };
         // A line's end is easily copied along.
         match text.trim() {

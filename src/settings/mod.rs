@@ -55,6 +55,8 @@ pub struct Setting<T> {
 pub enum SettingsError {
     #[error("{origin} is wrong: {reason}")]
     Wrong { origin: Origin, reason: String },
+    #[error("{origin} names a file that cannot be read")]
+    UnreadableFile { origin: Origin, source: std::io::Error },
     #[error("{origin} is wrong: the environment has no variable {}", name.as_deref().unwrap_or("of the name that stands there"))]
     Unset { origin: Origin, name: Option<String> },
     #[error("{what} is missing")]
@@ -82,6 +84,9 @@ impl Classified for SettingsError {
                 "write the name of a variable like FLAGSHIP_SECRET, and the secret into that variable; what stands there is not shown, because it could be the secret itself"
                     .into(),
             ),
+            Self::UnreadableFile { .. } => {
+                Some("check that the file is there and that this user can read it; a path in kefu.toml is relative to its folder".into())
+            }
             Self::Several { .. } => Some("pick one with --account".into()),
             _ => None,
         }

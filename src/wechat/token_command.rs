@@ -69,6 +69,8 @@ enum Why {
     Ended(ExitStatus),
     #[error("it took longer than {} s", .0.as_secs())]
     TookTooLong(Duration),
+    #[error("it has ended, but something that it started still has its output open after {} s", .0.as_secs())]
+    LeftOpen(Duration),
     #[error("what it prints is not one word of plain characters")]
     NotAToken,
 }
@@ -91,6 +93,7 @@ impl Classified for TokenCommandError {
                 Why::CannotRun(_) => {
                     "check `access_token_command`: its first word is a program, run without a shell; a path in it is relative to kefu.toml"
                 }
+                Why::LeftOpen(_) => "let what it starts in the background print elsewhere, as with `>/dev/null &` in a shell",
                 Why::NotAToken => "see to it that `access_token_command` prints the token and nothing else; what it prints is never shown",
                 _ => "run the command by hand to see what it says; kefu does not show it, because it could hold the token",
             }
@@ -146,8 +149,8 @@ impl TokenCommand {
             }
             tokio::time::sleep(GLANCE).await;
         };
-        // A child of its own that lives on may still hold the pipe.
-        let output = tokio::time::timeout_at(deadline, output).await.map_err(|_| Why::TookTooLong(self.limit))?;
+        // A child of its own that lives on may still hold the pipe, and could print the rest.
+        let output = tokio::time::timeout_at(deadline, output).await.map_err(|_| Why::LeftOpen(self.limit))?;
         group.let_go();
         Ok((status, output.unwrap_or_default()))
     }
@@ -204,6 +207,13 @@ mod tests {
         }
         let absent = TokenCommand { program: "/nowhere/token".into(), ..shell("") };
         assert_eq!(token(&absent).unwrap_err().class(), Class::Settings);
+    }
+
+    #[test]
+    fn one_that_leaves_its_output_open_is_told_apart_from_a_slow_one() {
+        let command = TokenCommand { limit: Duration::from_secs(2), ..shell("tail -f /dev/null & echo token") };
+        let error = token(&command).unwrap_err();
+        assert!(error.to_string().contains("its output open") && error.hint().unwrap().contains(">/dev/null"), "{error}");
     }
 
     #[test]

@@ -79,7 +79,7 @@ fn refresh(world: &World) -> Result<(), Failure> {
         zone: world.zone.clone(),
         parameters: Parameters::in_zone(world.zone.name()),
     };
-    refresh_metrics(&job, None, &()).map(drop)
+    Ok(refresh_metrics(&job, None, &()).map(drop)?)
 }
 
 /// Every file of a table, by its path in the lake.

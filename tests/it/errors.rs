@@ -4,9 +4,11 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kefu::calendar::{Day, DayRange};
 use kefu::failure::{BugError, Classified, Failure};
 use kefu::fetch::ContractError;
 use kefu::lake::LakeError;
+use kefu::pipeline::{ContinuityError, MixedOpenids};
 use kefu::settings::{Flags, Settings, SettingsError};
 use kefu::wechat::{ApiError, CallError, Places};
 
@@ -74,9 +76,21 @@ fn what_the_lake_does() {
         LakeError::Damaged { path: path(), reason: "its footer lacks the counts".into() },
         LakeError::Occupied { holder: "process 4711".into() },
         LakeError::Absent { root: "data/lake".into() },
+        LakeError::NoFolder { root: "data/lake".into() },
+        LakeError::NoAccount { unknown: "nobody".into(), there: ["flagship".to_owned(), "outlet".to_owned()].into() },
         LakeError::OtherZone { lake: "Asia/Shanghai".into(), asked: "UTC".into() },
     ];
-    insta::assert_snapshot!("errors_of_the_lake", format!("{}\n{}", of(errors), of([BugError("the calls have ended too soon".into())])));
+    let day = |text: &str| -> Day { text.parse().unwrap() };
+    let (lake, asked) = ("text=keep openid=keep".to_owned(), "text=keep openid=hmac-sha256:0123456789abcdef".to_owned());
+    let runs = vec![DayRange { first: day("2024-05-13"), last: day("2024-05-17") }];
+    let names = [
+        ContinuityError::OtherMessages { runs: runs.clone(), last_kept: None, lake: lake.clone(), asked: asked.clone() },
+        ContinuityError::OtherMessages { runs, last_kept: Some(day("2024-05-14")), lake, asked },
+        ContinuityError::OtherMetrics { last_kept: day("2024-05-14"), lake: "keep".into(), asked: "hmac-sha256:0123456789abcdef".into() },
+    ];
+    let mixed = of([MixedOpenids { day: day("2024-05-16") }]);
+    let bug = of([BugError("the calls have ended too soon".into())]);
+    insta::assert_snapshot!("errors_of_the_lake", [of(errors), of(names), mixed, bug].join("\n"));
 }
 
 #[test]

@@ -123,6 +123,7 @@ fn the_history_of_a_run_that_was_told_to_leave_has_the_days_that_it_committed() 
         fs_err::read_dir(world.lake_folder().join("_kefu/runs")).unwrap().map(|file| file.unwrap().path()).collect();
     let run: serde_json::Value = serde_json::from_slice(&fs_err::read(&history[0]).unwrap()).unwrap();
     assert_eq!((history.len(), run["outcome"].as_str(), run["days_fetched"].as_u64()), (1, Some("stopped"), Some(3)));
+    assert!(run["days_given_up"].as_u64() > Some(0), "{run}");
     assert_eq!(run["messages_received"].as_u64().unwrap() + run["messages_sent"].as_u64().unwrap(), 300);
     assert_eq!(world.table_files().len(), 3);
 }

@@ -224,15 +224,62 @@ fn what_the_hint_says_makes_the_lake_one_again_and_brings_no_pruned_day_back() {
     succeeds(&world, &simulator, &["run", "--date", "2024-05-13"]);
     settings(&world, HASHED);
     is_refused(&world, &simulator, &["run", "--date", "2024-05-17", "--force"], "2024-05-13, 2024-05-16 to 2024-05-17 of the lake were");
-    let hinted = ["run", "--from", "2024-05-13", "--to", "2024-05-17", "--force"];
-    is_refused(&world, &simulator, &["run", "--date", "2024-05-18"], &hinted.join(" "));
-    let output = world.kefu(&simulator, &hinted);
+    // Of the response pairs and sessions, those of all five days were made of messages that are gone.
+    let prune = ["prune", "--before", "2024-05-18", "--table", "response_pairs", "--table", "sessions"];
+    let again = ["run", "--from", "2024-05-13", "--to", "2024-05-17", "--force"];
+    is_refused(&world, &simulator, &["run", "--date", "2024-05-18"], &prune.join(" "));
+    is_refused(&world, &simulator, &["run", "--date", "2024-05-18"], &again.join(" "));
+    // Only that would leave customers with two names.
+    is_refused(&world, &simulator, &again, "the response pairs and sessions up to 2024-05-17 have openids of other privacy settings");
+    let numbers: Vec<Vec<u8>> = numbers(&world);
+    succeeds(&world, &simulator, &[&prune[..], &["--yes"]].concat());
+    let output = world.kefu(&simulator, &again);
     assert!(output.status.success(), "{}", stderr(&output));
-    assert!(stderr(&output).contains("not fetched, because they were pruned: 2024-05-14 to 2024-05-15;"), "{}", stderr(&output));
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("2 days not fetched: 2024-05-14 to 2024-05-15"), "{shown}");
     let there =
         ["2024-05-13", "2024-05-14", "2024-05-15", "2024-05-16", "2024-05-17"].map(|day| world.has(kefu::lake::Table::Messages, day));
     assert_eq!(there, [true, false, false, true, true]);
+    assert!(numbers == self::numbers(&world));
     succeeds(&world, &simulator, &["run", "--date", "2024-05-18"]);
+    succeeds(&world, &simulator, &["verify"]);
+    let openids = |day: &str| world.rows("sessions", day).into_iter().map(|row| row[1].clone()).collect::<Vec<_>>();
+    assert!(openids("2024-05-18").iter().all(|openid| openid.len() == 32));
+}
+
+/// What the tables that name nobody hold of the first five days.
+fn numbers(world: &World) -> Vec<Vec<u8>> {
+    let days = ["2024-05-13", "2024-05-14", "2024-05-15", "2024-05-16", "2024-05-17"];
+    let tables = ["worker_daily", "worker_hourly", "account_daily"];
+    days.iter().flat_map(|day| tables.map(|table| fs_err::read(world.path(table, day)).unwrap())).collect()
+}
+
+#[test]
+fn a_switch_that_was_not_finished_is_told_of_and_computes_nothing_wrong() {
+    let mut world = World::new();
+    let simulator = world.simulate(generated(), world.options(&[]));
+    succeeds(&world, &simulator, &RANGE);
+    assert_eq!(verified(&world, &simulator), (Some(0), 0));
+    // As if a run that was to fetch all of them again had not come further.
+    settings(&world, HASHED);
+    world.privacy = Privacy { texts: Texts::Keep, ..drop_and_hash() };
+    world.fetch(generated(), &[], &["2024-05-16", "2024-05-17"]);
+    let before = numbers(&world);
+    is_refused(&world, &simulator, &["metrics"], "would take one customer for two");
+    assert!(before == numbers(&world));
+    // Three days of messages, and the pairs and sessions of all five that are still to be computed again.
+    assert_eq!(verified(&world, &simulator), (Some(65), 3 + 10));
+    is_refused(&world, &simulator, &["run", "--date", "2024-05-17"], "2024-05-13 to 2024-05-15 of the lake were");
+    succeeds(&world, &simulator, &["run", "--from", "2024-05-13", "--to", "2024-05-15", "--force"]);
+    assert_eq!(verified(&world, &simulator), (Some(0), 0));
+}
+
+/// The exit code of `verify`, and how many files it found whose openids do not join.
+fn verified(world: &World, simulator: &Simulator) -> (Option<i32>, usize) {
+    let output = world.kefu(simulator, &["verify", "--output", "json"]);
+    let verified: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let kinds = verified["findings"].as_array().unwrap().iter().filter(|finding| finding["kind"] == "openids").count();
+    (output.status.code(), kinds)
 }
 
 #[test]
@@ -285,7 +332,10 @@ fn privacy_settings_that_make_no_sense_are_refused() {
         ("privacy.openid = 'hunter2'".to_owned(), "the key itself never stands here"),
         ("privacy.openid = { hmac_key = 'hunter2' }".to_owned(), "the key itself never stands here"),
         ("privacy.openid = {}".to_owned(), "the key itself never stands here"),
-        ("privacy.openid = { hmac_key_file = 'nowhere' }".to_owned(), "`privacy.openid.hmac_key_file` in kefu.toml is wrong"),
+        (
+            "privacy.openid = { hmac_key_file = 'nowhere' }".to_owned(),
+            "`privacy.openid.hmac_key_file` in kefu.toml names a file that cannot be read",
+        ),
         (rules("prefix = 'hunter2'"), "could never match: keep texts, or remove the rules"),
         (rules("regex = 'hunter2'"), "`privacy.text` in kefu.toml is wrong"),
     ];

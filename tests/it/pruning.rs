@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kefu::lake::{Obstacle, Operation, Table};
-use kefu::simulator::{Generated, GeneratorOptions, Simulator};
+use kefu::simulator::{Generated, GeneratorOptions, Records, Simulator};
 use serde_json::{Value, json};
 
-use crate::world::{World, records};
+use crate::world::{World, files, record, recorded, records};
 
 /// Twelve days from 2024-05-01, all fetched and computed.
 struct TwelveDays {
@@ -19,10 +19,24 @@ struct TwelveDays {
 }
 
 impl TwelveDays {
+    fn generated() -> Generated {
+        Generated::new(GeneratorOptions { first_day: "2024-05-01".parse().unwrap(), days: 12, messages_per_day: 200, seed: 1 })
+    }
+
+    /// The API gives one more message of a day.
+    fn with_a_late_message(self, day: &str) -> Self {
+        let bounds = |day: &str| self.world.zone.bounds(day.parse().unwrap());
+        let page = Self::generated().page(bounds("2024-05-01").start, bounds("2024-05-12").end, 0, 1_000_000);
+        let known: Vec<Value> = serde_json::from_slice(&[b"[", &page.records[..], b"]"].concat()).unwrap();
+        let late = record(bounds(day).start + 3_600, "late");
+        let lines = known.iter().map(ToString::to_string).chain([late]);
+        let simulator = self.world.simulate(recorded(lines), self.world.options(&[]));
+        Self { simulator, ..self }
+    }
+
     fn new() -> Self {
         let world = World::new();
-        let generator = GeneratorOptions { first_day: "2024-05-01".parse().unwrap(), days: 12, messages_per_day: 200, seed: 1 };
-        let simulator = world.simulate(Generated::new(generator), world.options(&[]));
+        let simulator = world.simulate(Self::generated(), world.options(&[]));
         let days = Self { world, simulator };
         days.kefu(&["run", "--from", "2024-05-01", "--to", "2024-05-12"]);
         days
@@ -58,6 +72,11 @@ fn runs(states: &[(&str, bool, usize)]) -> Vec<(String, bool)> {
     states.iter().flat_map(|(state, pruned, days)| std::iter::repeat_n(((*state).to_owned(), *pruned), *days)).collect()
 }
 
+/// What is reported of metrics when none was computed.
+fn only_kept(kept: &[&str], fresh: usize) -> Value {
+    json!({ "computed": [], "fresh": fresh, "kept": kept, "superseded": [], "beside_pruned": [] })
+}
+
 #[test]
 fn without_yes_nothing_happens_but_a_list() {
     let days = TwelveDays::new();
@@ -88,7 +107,7 @@ fn what_is_pruned_is_gone_and_no_number_changes() {
 
     // The two days that look back at what was pruned are kept, whatever they are asked for.
     let report = days.kefu(&["metrics"])["metrics"].take();
-    assert_eq!(report, json!({ "computed": [], "fresh": 5, "kept": ["2024-05-06", "2024-05-07"] }));
+    assert_eq!(report, only_kept(&["2024-05-06", "2024-05-07"], 5));
     assert!(days.files() == expected);
     assert_eq!(days.states(), runs(&[("kept", true, 5), ("kept", false, 2), ("fresh", false, 5)]));
 
@@ -107,14 +126,15 @@ fn what_is_pruned_is_gone_and_no_number_changes() {
 #[test]
 fn days_that_are_not_final_yet_go_on_where_nothing_of_theirs_is_pruned() {
     let world = World::new();
-    let generator = GeneratorOptions { first_day: "2024-05-01".parse().unwrap(), days: 12, messages_per_day: 200, seed: 1 };
-    let simulator = world.simulate(Generated::new(generator), world.options(&[]));
+    let simulator = world.simulate(TwelveDays::generated(), world.options(&[]));
     let days = TwelveDays { world, simulator };
     days.kefu(&["run", "--from", "2024-05-01", "--to", "2024-05-08"]);
     days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);
     let report = days.kefu(&["run", "--from", "2024-05-06", "--to", "2024-05-09"])["metrics"].take();
     // Of the three days that the new one is about, two were made of messages that are gone.
-    assert_eq!(report, json!({ "computed": ["2024-05-08", "2024-05-09"], "fresh": 0, "kept": ["2024-05-06", "2024-05-07"] }));
+    let mut expected = only_kept(&["2024-05-06", "2024-05-07"], 0);
+    expected["computed"] = json!(["2024-05-08", "2024-05-09"]);
+    assert_eq!(report, expected);
 }
 
 #[test]
@@ -132,7 +152,7 @@ fn a_prune_that_was_killed_changes_no_number_either_and_goes_on() {
     fs_err::create_dir_all(days.world.path("messages", "2024-05-04").parent().unwrap()).unwrap();
 
     let report = days.kefu(&["metrics"])["metrics"].take();
-    assert_eq!(report, json!({ "computed": [], "fresh": 6, "kept": ["2024-05-05", "2024-05-06"] }));
+    assert_eq!(report, only_kept(&["2024-05-05", "2024-05-06"], 6));
     assert_eq!(days.kefu(&["prune", "--before", "2024-05-09"])["tables"][0]["files"], json!(4));
     days.kefu(&["prune", "--before", "2024-05-09", "--yes"]);
     assert!(days.files() == expected);
@@ -231,14 +251,41 @@ fn a_pruned_day_that_is_back_alone_is_as_final_as_it_was() {
 }
 
 #[test]
-fn a_day_that_was_fetched_again_with_other_names_is_computed_again() {
+fn no_number_that_was_made_of_pruned_messages_changes_when_a_day_is_replaced() {
     let days = TwelveDays::new();
     days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);
-    fs_err::write(days.world.folder.path().join("key"), "a key of the tests, as long as one has to be").unwrap();
-    fs_err::write(days.world.folder.path().join("kefu.toml"), "privacy.openid = { hmac_key_file = 'key' }\n").unwrap();
-    let report = days.kefu(&["run", "--from", "2024-05-06", "--to", "2024-05-12", "--force"]);
-    assert_eq!(report["metrics"]["computed"].as_array().unwrap().len(), 7);
-    assert!(days.world.rows("response_pairs", "2024-05-06").iter().all(|row| row[1].len() == 32));
+    let before = days.files();
+    let days = days.with_a_late_message("2024-05-06");
+    let report = days.kefu(&["run", "--date", "2024-05-06", "--force"]);
+    // Those that look at it and at nothing pruned are computed again; those that were made of pruned days are not, and it is said.
+    let kept = json!(["2024-05-06", "2024-05-07"]);
+    assert_eq!((&report["metrics"]["kept"], &report["metrics"]["superseded"]), (&kept, &kept));
+    assert_eq!((&report["metrics"]["computed"], &report["metrics"]["beside_pruned"]), (&json!(["2024-05-08"]), &json!([])));
+    let changed: Vec<String> = days
+        .files()
+        .into_iter()
+        .filter(|(path, bytes)| before.get(path) != Some(bytes))
+        .map(|(path, _)| path.strip_prefix(days.world.lake_folder()).unwrap().parent().unwrap().display().to_string())
+        .collect();
+    assert!(changed.contains(&"messages/date=2024-05-06".to_owned()), "{changed:?}");
+    assert!(changed.iter().all(|path| path.starts_with("messages/") || path.ends_with("2024-05-08")), "{changed:?}");
+
+    // It is in the history, and `verify` knows of it.
+    let newest = files(&days.world.lake_folder().join("_kefu/runs")).into_iter().max().unwrap();
+    let run: Value = serde_json::from_slice(&fs_err::read(newest).unwrap()).unwrap();
+    assert_eq!((&run["days_kept"], &run["days_superseded"], &run["days_beside_pruned"]), (&json!(2), &json!(2), &json!(0)));
+    let verified = days.kefu(&["verify"]);
+    let superseded = verified["findings"].as_array().unwrap().iter().filter(|finding| finding["kind"] == "superseded").count();
+    assert_eq!((superseded, &verified["broken"]), (10, &json!(0)));
+
+    // Whoever wants them computed of what is left removes them.
+    for table in Table::METRICS {
+        fs_err::remove_file(days.world.path(table.name(), "2024-05-06")).unwrap();
+    }
+    let report = days.kefu(&["metrics"])["metrics"].take();
+    assert_eq!((&report["computed"], &report["beside_pruned"]), (&json!(["2024-05-06"]), &json!(["2024-05-06"])));
+    let shown = days.world.kefu(&days.simulator, &["metrics"]);
+    assert!(String::from_utf8(shown.stdout).unwrap().contains("made of messages that have been replaced since: 2024-05-07"));
 }
 
 #[test]
@@ -258,6 +305,9 @@ fn the_nightly_run_does_not_bring_pruned_days_back() {
     assert!(!said.contains("never final"), "{said}");
     assert_eq!(world.table_files().iter().filter(|path| path.to_string_lossy().contains("/messages/")).count(), 1);
     assert_eq!(fetched(&["run"]), 0);
+    let output = world.kefu(&simulator, &["run", "--output", "json"]);
+    let run: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(run["fetch"]["pruned"].as_array().map(Vec::len), Some(2));
     assert_eq!(fetched(&["run", "--force"]), 1);
 }
 

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use kefu::calendar::{Day, DayRange};
 use kefu::lake::Table;
 use kefu::metrics::{AutoReply, BusinessHours, Parameters};
-use kefu::pipeline::{Freshness, MetricsJob, refresh_metrics, status};
+use kefu::pipeline::{Freshness, MetricsJob, MetricsStopped, refresh_metrics, status};
 use kefu::simulator::{Generated, GeneratorOptions};
 
 use crate::chat::day;
@@ -144,9 +144,10 @@ fn a_day_that_is_damaged_keeps_only_those_from_being_computed_that_look_at_it() 
     let world = World::new();
     fetch(&world, 1, (0..20).map(nth));
     fs_err::write(world.path("messages", &nth(10).to_string()), "garbage").unwrap();
-    let failure = refresh_metrics(&job(&world), None, &()).unwrap_err();
+    let MetricsStopped { report, failure } = *refresh_metrics(&job(&world), None, &()).unwrap_err();
     assert!(failure.to_string().contains(&nth(10).to_string()), "{failure}");
     let computed: BTreeSet<Day> = world.lake().days(Table::AccountDaily, &world.account()).unwrap();
+    assert_eq!(report.computed, computed.iter().copied().collect::<Vec<_>>());
     assert_eq!(computed, days(0, 6).into_iter().chain(days(13, 19)).collect());
     let states: Vec<_> = status(&job(&world), None).unwrap().into_iter().map(|day| day.metrics.unwrap()).collect();
     // What was never computed is not stale: nothing is there that could mislead.

@@ -8,6 +8,7 @@ use super::Check;
 use crate::calendar::{Clock, DayRange, Zone};
 use crate::failure::{Class, Classified, Failure};
 use crate::lake::{Account, Lake, LakeError, Table};
+use crate::pipeline::require_privacy;
 use crate::settings::Settings;
 
 /// With less, a large day may not fit.
@@ -60,12 +61,12 @@ pub(super) fn secrets(settings: &Settings) -> Check {
 /// Whether personal data is treated as it was in the days that are there.
 pub(super) fn privacy(settings: &Settings, lake: &Lake) -> Check {
     let found = || -> Result<Check, Failure> {
-        let privacy = settings.privacy()?.to_string();
+        let privacy = settings.privacy()?;
         // An account that is not named has no days; that it is missing is told of where it is needed.
         for settings in settings.each_account().filter(Settings::has_account) {
-            lake.require_privacy(&settings.account()?, &privacy, &BTreeSet::new())?;
+            require_privacy(lake, &settings.account()?, &privacy, &BTreeSet::new())?;
         }
-        Ok(Check::ok("privacy", privacy))
+        Ok(Check::ok("privacy", privacy.to_string()))
     };
     Check::of("privacy", found())
 }

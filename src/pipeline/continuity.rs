@@ -1,0 +1,112 @@
+//! Whether an account's days can be continued with the privacy settings of now: one customer must not become two.
+//!
+//! Messages can be fetched again, and what was computed of them is computed again then. Response pairs and sessions of messages that have been
+//! pruned cannot, and keep the openids that they were written with.
+
+use std::collections::BTreeSet;
+
+use rayon::prelude::*;
+
+use crate::calendar::{Day, DayRange};
+use crate::failure::{Class, Classified};
+use crate::fetch::Privacy;
+use crate::lake::{Account, Lake, LakeError, Table};
+use crate::metrics::{DAYS_AFTER, DAYS_BEFORE};
+
+#[derive(Debug, thiserror::Error)]
+pub enum ContinuityError {
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    #[error("{} of the lake were fetched with other privacy settings ({lake}) than there are now ({asked})", in_words(runs))]
+    OtherMessages { runs: Vec<DayRange>, last_kept: Option<Day>, lake: String, asked: String },
+    #[error(
+        "the response pairs and sessions up to {last_kept} have openids of other privacy settings (openid={lake}) than there are now \
+         (openid={asked}), and cannot be computed again, because messages that they were made of are gone"
+    )]
+    OtherMetrics { last_kept: Day, lake: String, asked: String },
+}
+
+impl Classified for ContinuityError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Lake(error) => error.class(),
+            Self::OtherMessages { .. } | Self::OtherMetrics { .. } => Class::Settings,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let prune = |last_kept: Day| {
+            let tables = Table::WITH_OPENIDS.map(|table| format!("--table {table}")).join(" ");
+            format!("`kefu prune --before {} {tables}`, which only lists them without --yes", last_kept.plus(1))
+        };
+        let fetch = |runs: &[DayRange]| {
+            let (first, last) = (runs.first()?.first, runs.last()?.last);
+            let command = format!("`kefu run --from {first} --to {last} --force`");
+            Some(format!("fetch those days again, all in one run, with {command}, which leaves pruned days pruned"))
+        };
+        let remedy = match self {
+            Self::Lake(error) => return error.hint(),
+            Self::OtherMessages { runs, last_kept: None, .. } => fetch(runs)?,
+            Self::OtherMessages { runs, last_kept: Some(day), .. } => {
+                format!(
+                    "delete the response pairs and sessions that cannot be computed again, with {}, and then {}",
+                    prune(*day),
+                    fetch(runs)?
+                )
+            }
+            Self::OtherMetrics { last_kept, .. } => format!("delete those with {}", prune(*last_kept)),
+        };
+        Some(format!("keep [privacy] as it was; or {remedy}; or begin another lake with --lake"))
+    }
+}
+
+fn in_words(runs: &[DayRange]) -> String {
+    runs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Checks that the personal data of an account's days was treated as it would be now, but for the days that are about to be `replaced`.
+///
+/// # Errors
+/// [`ContinuityError::OtherMessages`] and [`ContinuityError::OtherMetrics`] when it was not.
+pub fn require_privacy(lake: &Lake, account: &Account, privacy: &Privacy, replaced: &BTreeSet<Day>) -> Result<(), ContinuityError> {
+    let fetched = lake.days(Table::Messages, account)?;
+    let last_kept = kept_with_other_openids(lake, account, privacy, &fetched)?;
+    let asked = privacy.to_string();
+    // A file that is damaged must not keep anyone from fetching it again.
+    let treated = |day: Day| Some((day, lake.footer(Table::Messages, account, day).ok()?.privacy().to_owned()));
+    let others: Vec<(Day, String)> = fetched.into_par_iter().filter_map(treated).filter(|(_, lake)| *lake != asked).collect();
+    match (others.iter().rfind(|(day, _)| !replaced.contains(day)), last_kept) {
+        (Some((_, lake)), last_kept) => {
+            // Those that were to be replaced, too: all of them have to be, in one run.
+            let runs = DayRange::runs(others.iter().map(|(day, _)| *day));
+            Err(ContinuityError::OtherMessages { runs, last_kept: last_kept.map(|(day, _)| day), lake: lake.clone(), asked })
+        }
+        (None, Some((last_kept, lake))) => Err(ContinuityError::OtherMetrics { last_kept, lake, asked: privacy.openids.to_string() }),
+        (None, None) => Ok(()),
+    }
+}
+
+/// The last day whose response pairs or sessions have openids of other settings and cannot be computed again, with those settings.
+fn kept_with_other_openids(
+    lake: &Lake,
+    account: &Account,
+    privacy: &Privacy,
+    fetched: &BTreeSet<Day>,
+) -> Result<Option<(Day, String)>, LakeError> {
+    let asked = privacy.openids.to_string();
+    let pruned = lake.pruned()?;
+    let is_gone = |day: Day| pruned.includes(Table::Messages, day) && !fetched.contains(&day);
+    // Of most days, the names of the folders tell enough.
+    let may_be_kept = |day: &Day| !fetched.contains(day) || (-DAYS_BEFORE..=DAYS_AFTER).any(|step| is_gone(day.plus(step)));
+    let mut last = None;
+    for table in Table::WITH_OPENIDS {
+        let days: Vec<Day> = lake.days(table, account)?.into_iter().filter(may_be_kept).collect();
+        let other = |day: Day| -> Option<(Day, String)> {
+            let footer = lake.footer(table, account, day).ok()?;
+            let is_kept = !fetched.contains(&day) || footer.inputs().into_keys().any(is_gone);
+            (is_kept && footer.openids() != asked).then(|| (day, footer.openids().to_owned()))
+        };
+        last = last.max(days.into_par_iter().filter_map(other).max());
+    }
+    Ok(last)
+}

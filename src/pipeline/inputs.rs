@@ -1,0 +1,192 @@
+//! What metric partitions are made of, and whether those that are there are made of what is there now.
+//!
+//! A metric partition's footer says what it was made of: the content hash of each day of messages, the parameters, the version of the
+//! definitions. It is fresh while all of that is still so; nothing else is remembered anywhere.
+//!
+//! One that was made of messages that have been pruned since could only be computed again from fewer of them, which would change its numbers for no
+//! reason but that old messages were deleted. So it is kept as it is, also when messages that are still there are replaced.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rayon::prelude::*;
+
+use super::MetricsJob;
+use crate::calendar::{Day, DayRange};
+use crate::failure::{Class, Classified};
+use crate::lake::{ContentHash, Footer, LakeError, Pruned, SCHEMA_VERSION, Table};
+use crate::metrics::{DAYS_AFTER, DAYS_BEFORE, DEFINITIONS_VERSION};
+
+/// The fetched days of an account.
+#[derive(Debug)]
+pub(super) struct Inputs {
+    /// Every day of which there is a file.
+    pub(super) fetched: BTreeSet<Day>,
+    /// Those whose file can be read.
+    pub(super) days: BTreeMap<Day, Input>,
+    /// And those whose file cannot.
+    pub(super) damaged: BTreeMap<Day, LakeError>,
+    pub(super) pruned: Pruned,
+}
+
+/// A fetched day.
+#[derive(Clone, Debug)]
+pub(super) struct Input {
+    pub(super) content_hash: ContentHash,
+    pub(super) rows: usize,
+    pub(super) rejects: u64,
+    /// What was done to the openids.
+    pub(super) openids: String,
+}
+
+pub(super) fn read_inputs(job: &MetricsJob) -> Result<Inputs, LakeError> {
+    let fetched = job.lake.days(Table::Messages, &job.account)?;
+    let read = |day: &Day| -> Result<Input, LakeError> {
+        let footer = job.lake.footer(Table::Messages, &job.account, *day)?;
+        let path = || job.lake.path(Table::Messages, &job.account, *day);
+        let damaged = || LakeError::Damaged { path: path(), reason: "its footer lacks the counts".into() };
+        let count = |key: &str| footer.get(key).and_then(|count| count.parse().ok()).ok_or_else(damaged);
+        let (rows, rejects): (u64, u64) = (count("rows")?, count("rejects")?);
+        let openids = footer.openids().to_owned();
+        Ok(Input { content_hash: footer.content_hash().ok_or_else(damaged)?, rows: rows as usize, rejects, openids })
+    };
+    let mut inputs = Inputs { fetched, days: BTreeMap::new(), damaged: BTreeMap::new(), pruned: job.lake.pruned()? };
+    for (day, input) in inputs.fetched.par_iter().map(|day| (*day, read(day))).collect::<Vec<_>>() {
+        match input {
+            Ok(input) => drop(inputs.days.insert(day, input)),
+            Err(error @ LakeError::Damaged { .. }) => drop(inputs.damaged.insert(day, error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(inputs)
+}
+
+impl Inputs {
+    pub(super) fn was_pruned(&self, day: Day) -> bool {
+        self.pruned.includes(Table::Messages, day) && !self.fetched.contains(&day)
+    }
+
+    /// Whether a metric partition was made of messages that have been pruned since.
+    pub(super) fn lack_some_of(&self, partition: &Footer) -> bool {
+        partition.inputs().into_keys().any(|day| self.was_pruned(day))
+    }
+
+    /// Whether a metric partition was made of messages in whose place there are others now.
+    pub(super) fn have_replaced_some_of(&self, partition: &Footer) -> bool {
+        partition.inputs().into_iter().any(|(day, hash)| self.days.get(&day).is_some_and(|input| input.content_hash != hash))
+    }
+
+    /// Whether messages were pruned that a day's metrics would be made of.
+    pub(super) fn is_beside_pruned(&self, day: Day) -> bool {
+        (-DAYS_BEFORE..=DAYS_AFTER).any(|step| self.was_pruned(day.plus(step)))
+    }
+
+    /// Whether a customer may have two names in the messages that a day's metrics are made of.
+    pub(super) fn mixes_openids(&self, day: Day) -> bool {
+        let range = view(&self.fetched, day);
+        let mut openids = self.days.range(range.first..=range.last).map(|(_, input)| &input.openids);
+        let first = openids.next();
+        openids.any(|openids| Some(openids) != first)
+    }
+}
+
+/// The days on which partition `day` depends: those of the unbroken run around it, from D−2 to D+3.
+pub(super) fn view(fetched: &BTreeSet<Day>, day: Day) -> DayRange {
+    let reach =
+        |step: i64, most: i64| (1..=most).map(|days| day.plus(step * days)).take_while(|day| fetched.contains(day)).last().unwrap_or(day);
+    DayRange { first: reach(-1, DAYS_BEFORE), last: reach(1, DAYS_AFTER) }
+}
+
+/// What the footer of a metric partition says beside what every file's footer says.
+pub(super) fn record_inputs(footer: &mut Footer, job: &MetricsJob, inputs: &Inputs, table: Table, day: Day) {
+    let range = view(&inputs.fetched, day);
+    let hashes: BTreeMap<String, &ContentHash> =
+        inputs.days.range(range.first..=range.last).map(|(day, input)| (day.to_string(), &input.content_hash)).collect();
+    footer.set("definitions_version", DEFINITIONS_VERSION);
+    footer.set("parameters", job.parameters.for_partition(table, day));
+    footer.set("inputs", serde_json::json!(hashes));
+    if let Some(input) = inputs.days.get(&day).filter(|input| Table::WITH_OPENIDS.contains(&table) && input.openids != "keep") {
+        footer.set("privacy", format!("openid={}", input.openids));
+    }
+}
+
+/// What the footer of a metric partition says while it is fresh.
+pub(super) fn expected_footer(job: &MetricsJob, inputs: &Inputs, table: Table, day: Day) -> Footer {
+    let mut expected = Footer::default();
+    record_inputs(&mut expected, job, inputs, table, day);
+    expected.set("schema_version", SCHEMA_VERSION);
+    expected
+}
+
+/// A day's metric partitions, compared with what there is to make them of.
+#[derive(Debug, Default)]
+pub(super) struct DayState {
+    /// The tables whose partition is missing, damaged or made of something else than what is there.
+    pub(super) stale: Vec<Table>,
+    /// Whether some of those are there, so that they would mislead a reader.
+    pub(super) is_outdated: bool,
+    /// Whether there are others that would be stale, but are left as they are.
+    pub(super) is_kept: bool,
+    /// Whether some of those were made of messages that have been replaced since.
+    pub(super) is_superseded: bool,
+}
+
+pub(super) fn state_of(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<DayState, LakeError> {
+    let mut state = DayState::default();
+    for table in Table::METRICS {
+        if !job.lake.path(table, &job.account, day).is_file() {
+            // What was pruned itself stays away.
+            if !inputs.pruned.includes(table, day) {
+                state.stale.push(table);
+            }
+            continue;
+        }
+        match job.lake.footer(table, &job.account, day) {
+            Ok(footer) if footer.includes(&expected_footer(job, inputs, table, day)) => {}
+            Ok(footer) if inputs.lack_some_of(&footer) => {
+                state.is_kept = true;
+                state.is_superseded |= inputs.have_replaced_some_of(&footer);
+            }
+            Ok(_) | Err(LakeError::Damaged { .. }) => {
+                state.stale.push(table);
+                state.is_outdated = true;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(state)
+}
+
+/// A day whose metrics would take a customer for two.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the openids in the messages around {day} were not all treated alike ([privacy]), so that its metrics would take one customer for two"
+)]
+pub struct MixedOpenids {
+    pub day: Day,
+}
+
+impl Classified for MixedOpenids {
+    fn class(&self) -> Class {
+        Class::Settings
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("fetch the days that differ again; `kefu run` without days says which those are".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(text: &str) -> Day {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_missing_day_ends_the_view_on_its_side() {
+        let fetched: BTreeSet<Day> = ["2024-05-10", "2024-05-12", "2024-05-13", "2024-05-14", "2024-05-16"].map(day).into();
+        let view = view(&fetched, day("2024-05-13"));
+        assert_eq!(view, DayRange { first: day("2024-05-12"), last: day("2024-05-14") });
+    }
+}
