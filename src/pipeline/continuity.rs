@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::calendar::{Day, DayRange};
 use crate::failure::{Class, Classified};
 use crate::fetch::Privacy;
-use crate::lake::{Account, Lake, LakeError, Table};
+use crate::lake::{Account, Lake, LakeError, Pruned, Table};
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE};
 
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +95,9 @@ fn kept_with_other_openids(
 ) -> Result<Option<(Day, String)>, LakeError> {
     let asked = privacy.openids.to_string();
     let pruned = lake.pruned()?;
+    if pruned == Pruned::default() {
+        return Ok(None);
+    }
     let is_gone = |day: Day| pruned.includes(Table::Messages, day) && !fetched.contains(&day);
     // Of most days, the names of the folders tell enough.
     let may_be_kept = |day: &Day| !fetched.contains(day) || (-DAYS_BEFORE..=DAYS_AFTER).any(|step| is_gone(day.plus(step)));

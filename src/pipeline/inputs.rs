@@ -80,8 +80,18 @@ impl Inputs {
         (-DAYS_BEFORE..=DAYS_AFTER).any(|step| self.was_pruned(day.plus(step)))
     }
 
-    /// Whether a customer may have two names in the messages that a day's metrics are made of.
-    pub(super) fn mixes_openids(&self, day: Day) -> bool {
+    /// The days of whose metrics a customer could be two, because the openids of the messages that they are made of were not all treated alike.
+    pub(super) fn mixed(&self) -> BTreeSet<Day> {
+        let changes = self.days.iter().zip(self.days.iter().skip(1)).filter(|((_, input), (_, next))| input.openids != next.openids);
+        let around = |((last, _), (first, _)): ((&Day, &Input), (&Day, &Input))| DayRange {
+            first: last.plus(1 - DAYS_AFTER),
+            last: first.plus(DAYS_BEFORE - 1),
+        };
+        let near = changes.flat_map(|change| around(change).days());
+        near.filter(|day| self.fetched.contains(day) && self.mixes_openids(*day)).collect()
+    }
+
+    fn mixes_openids(&self, day: Day) -> bool {
         let range = view(&self.fetched, day);
         let mut openids = self.days.range(range.first..=range.last).map(|(_, input)| &input.openids);
         let first = openids.next();

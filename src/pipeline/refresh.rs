@@ -98,11 +98,12 @@ impl Plan {
         let damaged = std::mem::take(&mut inputs.damaged);
         let is_wanted = |day: &&Day| among.is_none_or(|range| range.contains(**day));
         let looks_at_damage = |day: Day| damaged.keys().find(|damaged| view(&inputs.fetched, day).contains(**damaged)).copied();
-        let (mut computable, mut looked_at, mut mixed) = (Vec::new(), None, None);
+        let mixed = inputs.mixed();
+        let (mut computable, mut looked_at, mut first_mixed) = (Vec::new(), None, None);
         for day in inputs.fetched.iter().filter(is_wanted).copied() {
             match looks_at_damage(day) {
                 Some(damaged) => looked_at = looked_at.or(Some(damaged)),
-                None if inputs.mixes_openids(day) => mixed = mixed.or(Some(day)),
+                None if mixed.contains(&day) => first_mixed = first_mixed.or(Some(day)),
                 None => computable.push(day),
             }
         }
@@ -111,7 +112,7 @@ impl Plan {
         let stale = states.iter().filter(|(_, state)| !state.stale.is_empty()).map(|(day, _)| *day).collect();
         let damage =
             looked_at.and_then(|day| damaged.into_iter().find(|(damaged, _)| *damaged == day)).map(|(_, error)| Failure::from(error));
-        let obstacle = damage.or(mixed.map(|day| MixedOpenids { day }.into()));
+        let obstacle = damage.or(first_mixed.map(|day| MixedOpenids { day }.into()));
         Ok(Self { inputs, states, stale, obstacle })
     }
 
