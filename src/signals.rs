@@ -2,7 +2,7 @@
 //!
 //! A run may be killed at any moment without harm, so there is nothing to wait for: what is in its place stays, what is in staging goes.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
@@ -13,24 +13,28 @@ use crate::{process_group, telemetry};
 
 type Act = Box<dyn FnOnce(u8) + Send>;
 
-/// What is to be done before the process leaves.
-static LAST_ACT: Mutex<Option<Act>> = Mutex::new(None);
+/// What is to be done before the process leaves, the last of them first.
+static LAST_ACTS: Mutex<Vec<(u64, Act)>> = Mutex::new(Vec::new());
+
+/// Tells acts apart.
+static ACTS: AtomicU64 = AtomicU64::new(0);
 
 /// The process has been told to leave, and is about to.
 static IS_LEAVING: AtomicBool = AtomicBool::new(false);
 
 static LISTENING: Once = Once::new();
 
-/// Takes the last act back when dropped.
+/// Takes an act back when dropped.
 #[derive(Debug)]
-pub struct Registered(());
+pub struct Registered(u64);
 
 /// From now on, a process that is told to stop says so, does `act`, which learns the exit code, and exits with 128 and the signal's number, as
 /// shells do. Best effort: where signals cannot be had, they kill the process as they always did.
 pub fn on_leaving(act: impl FnOnce(u8) + Send + 'static) -> Registered {
-    *last_act() = Some(Box::new(act));
+    let number = ACTS.fetch_add(1, Ordering::Relaxed);
+    last_acts().push((number, Box::new(act)));
     listen_from_now_on();
-    Registered(())
+    Registered(number)
 }
 
 /// From now on, a process that is told to stop ends [the programs that it has started](process_group) before it leaves.
@@ -45,12 +49,12 @@ pub fn listen_from_now_on() {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        *last_act() = None;
+        last_acts().retain(|(number, _)| *number != self.0);
     }
 }
 
-fn last_act() -> std::sync::MutexGuard<'static, Option<Act>> {
-    LAST_ACT.lock().unwrap_or_else(PoisonError::into_inner)
+fn last_acts() -> std::sync::MutexGuard<'static, Vec<(u64, Act)>> {
+    LAST_ACTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Does not return when the process is about to end because it was told to. What failed meanwhile failed because of that.
@@ -70,8 +74,8 @@ pub fn outlive_large_files() {
     runtime.block_on(async { drop(signal(SignalKind::from_raw(FILE_TOO_LARGE))) });
 }
 
-/// The last act may take so long.
-const LAST_ACT_LIMIT: Duration = Duration::from_secs(2);
+/// The last acts may take so long.
+const LAST_ACTS_LIMIT: Duration = Duration::from_secs(2);
 
 fn listen(ready: Sender<()>) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
@@ -85,11 +89,11 @@ fn listen(ready: Sender<()>) {
         IS_LEAVING.store(true, Ordering::SeqCst);
         telemetry::print_note(&format!("stopped by {name}; what was committed stays, run again for the rest"));
         let exit_code = u8::try_from(128 + kind.as_raw_value()).unwrap_or(1);
-        let act = last_act().take();
-        let last_act = tokio::task::spawn_blocking(move || act.into_iter().for_each(|act| act(exit_code)));
+        let acts = std::mem::take(&mut *last_acts());
+        let last_acts = tokio::task::spawn_blocking(move || acts.into_iter().rev().for_each(|(_, act)| act(exit_code)));
         // Whoever asks twice wants it now.
         tokio::select! {
-            _ = tokio::time::timeout(LAST_ACT_LIMIT, last_act) => {}
+            _ = tokio::time::timeout(LAST_ACTS_LIMIT, last_acts) => {}
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }

@@ -1,5 +1,7 @@
 //! A command's work for each account in turn. One account that fails does not keep the others from their turn.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -35,7 +37,7 @@ impl<R> From<R> for Outcome<R> {
 /// Does the work for each account of the settings. With one of them, shows its report; with several, in words those of each as it comes, and as JSON
 /// one object with all of them. The class is that of what did not succeed: [`Class::Partial`], if something else did.
 ///
-/// What kept the work from its end is shown here, and is in the result where that is JSON.
+/// What kept the work from its end is shown here, and is in the result where that is JSON: of a process that is told to leave, too.
 ///
 /// # Errors
 /// When the result cannot be shown, or no account is named.
@@ -48,7 +50,20 @@ pub(super) fn in_turn<R: Report>(
     let accounts: Vec<Settings> = settings.each_account().collect();
     let is_alone = accounts.len() == 1;
     let mut classes = Vec::new();
-    let mut objects = Vec::new();
+    let objects: Arc<Mutex<Vec<Value>>> = Arc::default();
+    let told_to_leave = (format == OutputFormat::Json).then(|| {
+        let names: Vec<_> = accounts.iter().map(|settings| settings.account().ok()).collect();
+        let objects = objects.clone();
+        signals::on_leaving(move |_| {
+            let mut objects = std::mem::take(&mut *lock(&objects));
+            let hint = "what was committed stays, run again for the rest";
+            let failure = json!({ "class": "stopped", "reason": "told to stop by a signal", "hint": hint });
+            let rest = names.iter().skip(objects.len());
+            objects.extend(rest.map(|account| json!({ "command": command, "account": account, "failure": failure })));
+            // Nobody is left to be told that it cannot be shown.
+            let _ = telemetry::print_result(&as_one(&objects));
+        })
+    });
     // A result that cannot be shown is no reason to do less.
     let mut shown: Result<(), OutputError> = Ok(());
     for settings in &accounts {
@@ -70,21 +85,30 @@ pub(super) fn in_turn<R: Report>(
         if let (Some(failure), Value::Object(object)) = (&failure, &mut object) {
             object.insert("failure".to_owned(), json!(failure));
         }
-        objects.push(object);
+        lock(&objects).push(object);
         classes.push(failure.as_ref().map(|failure| failure.class).or(class));
         if let Some(failure) = failure {
             telemetry::print_failure(&if is_alone { failure } else { failure.during(format!("the account {account} failed")) });
         }
     }
+    drop(told_to_leave);
     if format == OutputFormat::Json {
-        let result = match objects.as_slice() {
-            [alone] => alone.to_string(),
-            several => json!({ "accounts": several }).to_string(),
-        };
-        shown = shown.and(telemetry::print_result(&result));
+        shown = shown.and(telemetry::print_result(&as_one(&lock(&objects))));
     }
     shown?;
     Ok(class_of_all(&classes))
+}
+
+fn lock(objects: &Mutex<Vec<Value>>) -> MutexGuard<'_, Vec<Value>> {
+    objects.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The result of a command: the one account's object, or one with those of all.
+fn as_one(objects: &[Value]) -> String {
+    match objects {
+        [alone] => alone.to_string(),
+        several => json!({ "accounts": several }).to_string(),
+    }
 }
 
 /// The class of several: the worst, unless something succeeded.

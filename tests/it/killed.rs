@@ -94,7 +94,11 @@ fn a_run_that_is_told_to_leave_leaves_at_once_and_clears_up() {
         let world = World::new();
         let options = Options { latency: Duration::from_secs(600), ..world.options(&[]) };
         let simulator = world.simulate(generated(), options);
-        let mut child = command(&world, &simulator, &[&["run"], RANGE.as_slice()].concat()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command(&world, &simulator, &[&["run", "--output", "json"], RANGE.as_slice()].concat())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         while simulator.requests().iter().all(|request| request.call != "getmsglist") {
             assert!(child.try_wait().unwrap().is_none(), "it has ended by itself");
             std::thread::yield_now();
@@ -103,6 +107,8 @@ fn a_run_that_is_told_to_leave_leaves_at_once_and_clears_up() {
         let said: Vec<String> = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap).collect();
         assert_eq!(child.wait().unwrap().code(), Some(code));
         assert!(said.iter().any(|line| line.contains(&format!("stopped by SIG{signal}"))), "{said:?}");
+        let result: serde_json::Value = serde_json::from_reader(child.stdout.take().unwrap()).unwrap();
+        assert_eq!((result["account"].as_str(), result["failure"]["class"].as_str()), (Some("acme"), Some("stopped")));
         assert!(world.table_files().is_empty() && world.staged_files().is_empty());
     }
 }
