@@ -120,6 +120,11 @@ impl DayRange {
         runs
     }
 
+    /// Days in order, as people write them: runs of days as `first to last`.
+    pub fn in_words(days: &[Day]) -> String {
+        Self::runs(days.iter().copied()).iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+
     /// As many days, just before these.
     #[must_use]
     pub fn before(self) -> Self {
@@ -279,6 +284,12 @@ mod tests {
 
     fn day(text: &str) -> Day {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn days_in_a_row_are_written_as_one() {
+        let days = ["2024-05-01", "2024-05-02", "2024-05-03", "2024-05-07"].map(day);
+        assert_eq!(DayRange::in_words(&days), "2024-05-01 to 2024-05-03, 2024-05-07");
     }
 
     #[test]

@@ -38,7 +38,7 @@ Exit codes:
    3  some days or accounts failed, the others are committed; verify --against-api: some days differ
   65  the API's data breaks the contract; verify: the lake is damaged
   69  the API was unreachable or busy through every retry
-  73  cannot write the lake
+  73  cannot write the lake, or read it
   75  another run holds the lake, or a quota is used up
   77  refused: credentials, IP whitelist, permission, frozen account
   78  settings are wrong or missing";
@@ -70,7 +70,7 @@ pub enum Command {
     ///
     /// Texts stand in `messages` and `rejects` alone. Openids stand in `response_pairs` and `sessions`, too: name those with --table as well to be rid
     /// of them. The numbers that were made of the messages stay as they are: what cannot be computed again is not, and what was deleted comes back
-    /// only when its days are named to `kefu run` or `kefu fetch`. It deletes the days of every account.
+    /// only when its days are named to `kefu run` or `kefu fetch` without --force. It deletes the days of every account.
     Prune(PruneArgs),
     /// Read the whole lake and check everything that it promises
     ///
@@ -159,7 +159,7 @@ pub struct FetchArgs {
     /// Without days: how many days up to yesterday to look at [default: 3]
     #[arg(long, value_name = "DAYS", conflicts_with_all = ["date", "from", "to"], value_parser = clap::value_parser!(u16).range(1..=3650))]
     pub lookback: Option<u16>,
-    /// Fetch days again that are already there, and replace them
+    /// Fetch days again that are already there, and replace them: never by nothing, and no pruned ones
     #[arg(long)]
     pub force: bool,
     /// Without days: fetch the last days again, and replace those that have changed, because messages can come late

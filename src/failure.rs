@@ -110,6 +110,15 @@ impl Failure {
         Self { error: self.error.context(what), ..self }
     }
 
+    /// The error itself, if it is of this type.
+    ///
+    /// # Errors
+    /// The failure as it was, if it is not.
+    pub fn into_error<E: std::error::Error + Send + Sync + 'static>(self) -> Result<E, Self> {
+        let Self { class, hint, error } = self;
+        error.downcast().map_err(|error| Self { class, hint, error })
+    }
+
     /// What happened and, from the outside in, why. Never empty.
     pub fn causes(&self) -> Vec<String> {
         let mut causes: Vec<String> = Vec::new();

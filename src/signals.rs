@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Condvar, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -64,6 +64,42 @@ pub fn let_it_leave() {
     }
 }
 
+/// Work that a process which is told to leave lets come to its end, because it could not say otherwise whether it was done.
+#[derive(Debug)]
+pub struct Indivisible(());
+
+static INDIVISIBLE: Mutex<usize> = Mutex::new(0);
+static DONE: Condvar = Condvar::new();
+
+/// Begins such work. Does not return when the process is about to end.
+pub fn indivisible() -> Indivisible {
+    let mut running = INDIVISIBLE.lock().unwrap_or_else(PoisonError::into_inner);
+    if IS_LEAVING.load(Ordering::SeqCst) {
+        drop(running);
+        let_it_leave();
+        running = INDIVISIBLE.lock().unwrap_or_else(PoisonError::into_inner);
+    }
+    *running += 1;
+    Indivisible(())
+}
+
+impl Drop for Indivisible {
+    fn drop(&mut self) {
+        *INDIVISIBLE.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        DONE.notify_all();
+    }
+}
+
+/// Waits until there is no such work left, but not for long.
+fn await_indivisible() {
+    let running = INDIVISIBLE.lock().unwrap_or_else(PoisonError::into_inner);
+    // Whatever came of it, it is time to leave.
+    let _ = DONE.wait_timeout_while(running, INDIVISIBLE_LIMIT, |running| *running > 0);
+}
+
+/// A commit waits for the disk, which may be slow.
+const INDIVISIBLE_LIMIT: Duration = Duration::from_secs(1);
+
 /// SIGXFSZ, on Linux and on macOS.
 const FILE_TOO_LARGE: i32 = 25;
 
@@ -90,7 +126,10 @@ fn listen(ready: Sender<()>) {
         telemetry::print_note(&format!("stopped by {name}; what was committed stays, run again for the rest"));
         let exit_code = u8::try_from(128 + kind.as_raw_value()).unwrap_or(1);
         let acts = std::mem::take(&mut *last_acts());
-        let last_acts = tokio::task::spawn_blocking(move || acts.into_iter().rev().for_each(|(_, act)| act(exit_code)));
+        let last_acts = tokio::task::spawn_blocking(move || {
+            await_indivisible();
+            acts.into_iter().rev().for_each(|(_, act)| act(exit_code));
+        });
         // Whoever asks twice wants it now.
         tokio::select! {
             _ = tokio::time::timeout(LAST_ACTS_LIMIT, last_acts) => {}

@@ -1,6 +1,6 @@
 //! Which days a command is about.
 
-use crate::calendar::{Clock, Day, DayRange, Zone};
+use crate::calendar::{Clock, DayRange, Zone};
 use crate::cli::DaysArgs;
 use crate::failure::UsageError;
 
@@ -32,14 +32,10 @@ pub(super) fn to_fetch(args: &DaysArgs, lookback: u16, zone: &Zone, clock: &Cloc
     }
 }
 
-/// Days as people write them: runs of days as `first to last`.
-pub(super) fn in_words(days: &[Day]) -> String {
-    DayRange::runs(days.iter().copied()).iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calendar::Day;
 
     fn day(text: &str) -> Day {
         text.parse().unwrap()
@@ -54,10 +50,5 @@ mod tests {
         assert_eq!(to_fetch(&none, 3, &zone, &clock).unwrap(), DayRange { first: day("2024-05-10"), last: day("2024-05-12") });
         let today = DaysArgs { date: Some(day("2024-05-13")), ..none };
         assert!(to_fetch(&today, 3, &zone, &clock).unwrap_err().message.contains("not over yet"));
-    }
-
-    #[test]
-    fn days_in_a_row_are_written_as_one() {
-        assert_eq!(in_words(&["2024-05-01", "2024-05-02", "2024-05-03", "2024-05-07"].map(day)), "2024-05-01 to 2024-05-03, 2024-05-07");
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
             concurrency: 4,
             refreshed: BTreeSet::new(),
         };
-        Ok(fetch_days(&job, &days, &Watched::fetch(days.len(), None)).await)
+        Ok(fetch_days(&job, &days, &Watched::fetch(days.len(), &job.account, None)).await)
     })?;
     if let Some(failed) = report.failed.into_iter().next() {
         return Err(failed.failure.during(format!("{} was not fetched", failed.day)));
@@ -58,7 +58,7 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
 
     let parameters = Parameters::in_zone(zone.name());
     let job = MetricsJob { lake: lake.clone(), account: account.clone(), zone: zone.clone(), parameters };
-    refresh_metrics(&job, None, &Watched::metrics(None))?;
+    refresh_metrics(&job, None, &Watched::metrics(&job.account, None))?;
     let targets = targets(&zone, &days.iter().copied().collect(), &days);
     let workers = metrics::period(&read_history(&job, range)?, account.as_str(), &zone, &targets, &job.parameters)?;
     match global.output {

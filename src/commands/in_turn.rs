@@ -28,6 +28,14 @@ pub(super) struct Outcome<R> {
     pub failure: Option<Failure>,
 }
 
+impl<R> Outcome<R> {
+    /// The class of it all: of the two the worse.
+    pub(super) fn worst(&self) -> Option<Class> {
+        let failed = self.failure.as_ref().map(|failure| failure.class);
+        failed.into_iter().chain(self.class).max_by_key(|class| class.severity())
+    }
+}
+
 impl<R> From<R> for Outcome<R> {
     fn from(report: R) -> Self {
         Self { report, class: None, failure: None }
@@ -70,9 +78,10 @@ pub(super) fn in_turn<R: Report>(
         let account = settings.account()?;
         let outcome = work(settings);
         signals::let_it_leave();
-        let (report, class, failure) = match outcome {
-            Ok(Outcome { report, class, failure }) => (Some(report), class, failure),
-            Err(failure) => (None, None, Some(failure)),
+        classes.push(outcome.as_ref().map_or_else(|failure| Some(failure.class), Outcome::worst));
+        let (report, failure) = match outcome {
+            Ok(Outcome { report, failure, .. }) => (Some(report), failure),
+            Err(failure) => (None, Some(failure)),
         };
         if let Some(report) = &report {
             report.show_failures();
@@ -86,7 +95,6 @@ pub(super) fn in_turn<R: Report>(
             object.insert("failure".to_owned(), json!(failure));
         }
         lock(&objects).push(object);
-        classes.push(failure.as_ref().map(|failure| failure.class).or(class));
         if let Some(failure) = failure {
             telemetry::print_failure(&if is_alone { failure } else { failure.during(format!("the account {account} failed")) });
         }

@@ -10,7 +10,7 @@ use crate::cli::{GlobalArgs, MetricsArgs};
 use crate::failure::{Class, Failure};
 use crate::lake::Lake;
 use crate::operations::History;
-use crate::pipeline::{MetricsJob, refresh_metrics};
+use crate::pipeline::{MetricsJob, MetricsReport, MetricsStopped, MixedOpenids, refresh_metrics};
 use crate::settings::Settings;
 
 pub(super) fn execute(global: &GlobalArgs, args: &MetricsArgs) -> Result<Option<Class>, Failure> {
@@ -38,11 +38,18 @@ fn compute(settings: &Settings, among: Option<DayRange>, lake: &Lake, history: &
         parameters: settings.parameters.clone(),
         zone: settings.zone.value.clone(),
     };
-    let (report, failure) = match refresh_metrics(&job, among, &Watched::metrics(Some(history))) {
+    let (report, failure) = computed(refresh_metrics(&job, among, &Watched::metrics(&job.account, Some(history))), history);
+    let failure = failure.or(MixedOpenids::of(&report).map(Failure::from));
+    let report = Summary::new("metrics", &job.account, &job.zone, &job.lake).with_metrics(report);
+    Ok(Outcome { report, class: None, failure })
+}
+
+/// What was computed, entered in the history, and what kept the rest from it.
+pub(super) fn computed(outcome: Result<MetricsReport, Box<MetricsStopped>>, history: &History) -> (MetricsReport, Option<Failure>) {
+    let (report, failure) = match outcome {
         Ok(report) => (report, None),
         Err(stopped) => (stopped.report, Some(stopped.failure)),
     };
     history.computed(&report);
-    let report = Summary::new("metrics", &job.account, &job.zone, &job.lake).with_metrics(report);
-    Ok(Outcome { report, class: None, failure })
+    (report, failure)
 }

@@ -47,33 +47,34 @@ impl Operated {
         if telemetry::is_for_machines() {
             tracing::info!(event = "run_begun", command = self.command, account = %account);
         }
-        let outcome = self.hold_and_work(&lake, &history, work);
-        let (class, failure) = match &outcome {
-            Ok(outcome) => (outcome.class, outcome.failure.as_ref()),
-            Err(failure) => (None, Some(failure)),
+        // The record is written while the lake is held, or the next run would clear it away.
+        let lock = match lake.hold() {
+            Ok(lock) => Arc::new(lock),
+            Err(error) => {
+                let failure = Failure::from(error);
+                self.ended(history.end(Some(failure.class), Some(&failure)));
+                return Err(failure);
+            }
         };
-        self.ended(history.end(class, failure));
-        outcome
-    }
-
-    fn hold_and_work<R>(
-        &self,
-        lake: &Lake,
-        history: &History,
-        work: impl FnOnce(&Lake, &History) -> Result<Outcome<R>, Failure>,
-    ) -> Result<Outcome<R>, Failure> {
-        let _lock = lake.hold()?;
-        let _at_the_end = {
-            let (operated, history, lake) = (self.clone(), history.clone(), lake.clone());
+        let at_the_end = {
+            let (operated, history, lake, lock) = (self.clone(), history.clone(), lake.clone(), lock.clone());
             signals::on_leaving(move |exit_code| {
-                operated.ended(history.stopped(exit_code));
-                operated.write_figures();
+                let _lock = lock;
+                if let Some(record) = history.stopped(exit_code) {
+                    operated.ended(record);
+                    operated.write_figures();
+                }
                 // What cannot be cleared, the next run clears.
                 let _ = lake.clear_staging();
             })
         };
-        history.enter()?;
-        work(lake, history)
+        let outcome = history.enter().map_err(Failure::from).and_then(|()| work(&lake, &history));
+        self.ended(match &outcome {
+            Ok(outcome) => history.end(outcome.worst(), outcome.failure.as_ref()),
+            Err(failure) => history.end(Some(failure.class), Some(failure)),
+        });
+        drop((at_the_end, lock));
+        outcome
     }
 
     /// Writes the figures, whatever the outcome.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use rayon::prelude::*;
 use serde::Serialize;
 
-use super::days::in_words;
 use crate::calendar::{Clock, Day, DayRange, Zone};
 use crate::cli::{GlobalArgs, OutputFormat, PruneArgs};
 use crate::failure::{Class, Failure, UsageError};
-use crate::lake::{Lake, LakeError, PartitionFile, Table};
+use crate::lake::{Account, Lake, LakeError, PartitionFile, Table};
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE};
 use crate::settings::{self, Settings};
 use crate::signals;
@@ -24,7 +24,7 @@ struct Pruning {
     /// Whether what is listed was deleted.
     deleted: bool,
     tables: Vec<PrunedTable>,
-    /// Days whose messages go before their metrics were ever computed.
+    /// Days whose messages go before their metrics were computed from them.
     without_metrics: BTreeSet<Day>,
     /// Of the last days, those whose metrics could still change and never will, because messages that they are made of go.
     never_final: Vec<Day>,
@@ -98,16 +98,18 @@ fn never_final(before: Day, yesterday: Day) -> Vec<Day> {
     waiting.days().filter(|day| day.plus(-DAYS_BEFORE) < before).collect()
 }
 
-/// The days of messages of which no metric was computed, or not yet.
+/// The days of messages of which no metric was computed, or not of those messages.
 fn without_metrics(lake: &Lake, before: Day) -> Result<BTreeSet<Day>, LakeError> {
-    let whose = |partition: PartitionFile| (partition.day, partition.account);
-    let computed: BTreeSet<_> = lake.partitions_before(Table::AccountDaily, before)?.into_iter().map(whose).collect();
     let pruned = lake.pruned()?;
-    let messages = lake.partitions_before(Table::Messages, before)?.into_iter().map(whose);
-    Ok(messages
-        .filter(|partition| !computed.contains(partition) && !pruned.includes(Table::AccountDaily, partition.0))
-        .map(|(day, _)| day)
-        .collect())
+    let lacks_metrics = |messages: &PartitionFile| -> bool {
+        let Ok(account) = Account::new(messages.account.clone()) else { return false };
+        let made_of =
+            lake.footer(Table::AccountDaily, &account, messages.day).ok().and_then(|footer| footer.inputs().remove(&messages.day));
+        let there = lake.footer(Table::Messages, &account, messages.day).ok().and_then(|footer| footer.content_hash());
+        made_of != there && !(made_of.is_none() && pruned.includes(Table::AccountDaily, messages.day))
+    };
+    let messages = lake.partitions_before(Table::Messages, before)?.into_par_iter();
+    Ok(messages.filter(lacks_metrics).map(|messages| messages.day).collect())
 }
 
 impl PrunedTable {
@@ -127,16 +129,18 @@ impl Pruning {
         let mut lines = vec![format!("before {} · {}", self.before, self.lake)];
         lines.extend(self.tables.iter().map(PrunedTable::in_words));
         if !self.without_metrics.is_empty() {
-            let days = in_words(&self.without_metrics.iter().copied().collect::<Vec<_>>());
+            let days = DayRange::in_words(&self.without_metrics.iter().copied().collect::<Vec<_>>());
             lines.push(match self.deleted {
-                true => format!("never computed: the metrics of {days}"),
-                false => format!("never computed: the metrics of {days}; `kefu metrics` computes them while the messages are there"),
+                true => format!("never computed from what was there: the metrics of {days}"),
+                false => {
+                    format!("not computed from what is there: the metrics of {days}; `kefu metrics` does that while the messages are there")
+                }
             });
         }
         if !self.never_final.is_empty() {
             lines.push(format!(
                 "never final: the metrics of {}, which wait for later days and are also made of days that go; keep at least {} days",
-                in_words(&self.never_final),
+                DayRange::in_words(&self.never_final),
                 DAYS_BEFORE + DAYS_AFTER
             ));
         }
@@ -154,7 +158,7 @@ impl PrunedTable {
         if self.files == 0 {
             return format!("{:<14} nothing", self.table);
         }
-        let days = in_words(&self.days.iter().copied().collect::<Vec<_>>());
+        let days = DayRange::in_words(&self.days.iter().copied().collect::<Vec<_>>());
         format!("{:<14} {} files, {:.1} MiB: {days}", self.table, self.files, self.bytes as f64 / 1_048_576.0)
     }
 }
@@ -175,7 +179,7 @@ mod tests {
     #[test]
     fn with_fewer_than_five_days_some_metrics_never_become_final() {
         let yesterday: Day = "2024-05-12".parse().unwrap();
-        let kept = |days: i64| in_words(&never_final(yesterday.plus(1 - days), yesterday));
+        let kept = |days: i64| DayRange::in_words(&never_final(yesterday.plus(1 - days), yesterday));
         assert_eq!(
             [5, 4, 3, 2, 1].map(kept),
             ["", "2024-05-10", "2024-05-10 to 2024-05-11", "2024-05-10 to 2024-05-12", "2024-05-10 to 2024-05-12"]

@@ -148,7 +148,7 @@ fn in_words(written: &Written<'_>) -> String {
     lines.push(table.to_string());
     let absent: Vec<_> = figures.days.iter().filter(|day| day.accounts < accounts.len()).map(|day| day.date).collect();
     if !absent.is_empty() {
-        lines.push(format!("not all there: {}", days::in_words(&absent)));
+        lines.push(format!("not all there: {}", DayRange::in_words(&absent)));
     }
     lines.join("\n")
 }

@@ -88,7 +88,7 @@ impl Report for Status {
             ),
         ] {
             if !days.is_empty() {
-                lines.push(format!("{what:<9} {} ({advice})", days::in_words(&days)));
+                lines.push(format!("{what:<9} {} ({advice})", DayRange::in_words(&days)));
             }
         }
         lines.join("\n")

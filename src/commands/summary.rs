@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::days::in_words;
 use super::in_turn::Report;
-use crate::calendar::{Day, Zone};
+use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::Class;
 use crate::lake::{Account, Lake};
 use crate::pipeline::{DayFailure, FetchReport, FetchedDay, MetricsReport, Refreshed};
@@ -24,8 +23,8 @@ pub(super) struct Summary {
     #[serde(skip_serializing_if = "Option::is_none")]
     metrics: Option<MetricsReport>,
     /// Whether metrics were to be computed, and were not begun because the lake cannot be written.
-    #[serde(skip)]
-    lacks_metrics: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    metrics_put_off: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -35,6 +34,8 @@ struct FetchSummary {
     pruned: Vec<Day>,
     failed: Vec<FailedDay>,
     given_up: Vec<Day>,
+    /// Of those that failed or were not tried: the days that are in the lake, as they were before.
+    unchanged: Vec<Day>,
     /// The class of the worst failure; null when nothing failed.
     worst: Option<Class>,
 }
@@ -63,18 +64,20 @@ impl Summary {
             lake: lake.root().display().to_string(),
             fetch: None,
             metrics: None,
-            lacks_metrics: false,
+            metrics_put_off: false,
         }
     }
 
     #[must_use]
-    pub(super) fn with_fetch(self, report: &FetchReport) -> Self {
+    pub(super) fn with_fetch(self, report: &FetchReport, is_there: impl Fn(&Day) -> bool) -> Self {
+        let failed = report.failed.iter().map(|failed| failed.day).chain(report.given_up.iter().copied());
         let fetch = FetchSummary {
             fetched: report.fetched.clone(),
             skipped: report.skipped.clone(),
             pruned: report.pruned.clone(),
             failed: report.failed.iter().map(FailedDay::from).collect(),
             given_up: report.given_up.clone(),
+            unchanged: failed.filter(is_there).collect(),
             worst: report.worst(),
         };
         Self { fetch: Some(fetch), ..self }
@@ -87,7 +90,7 @@ impl Summary {
 
     #[must_use]
     pub(super) fn without_metrics(self) -> Self {
-        Self { lacks_metrics: true, ..self }
+        Self { metrics_put_off: true, ..self }
     }
 }
 
@@ -131,10 +134,12 @@ impl Report for Summary {
         }
         for (days, failed) in in_common(&fetch.failed) {
             let verb = if days.len() == 1 { "was" } else { "were" };
-            telemetry::print_note(&format!("error: {}: {} {verb} not fetched: {}", self.account, in_words(&days), failed.reason));
+            let again = if days.iter().all(|day| fetch.unchanged.contains(day)) { " again" } else { "" };
+            let days = DayRange::in_words(&days);
+            telemetry::print_note(&format!("error: {}: {days} {verb} not fetched{again}: {}", self.account, failed.reason));
         }
         if !fetch.given_up.is_empty() {
-            telemetry::print_note(&format!("  not tried, because the same would happen: {}", in_words(&fetch.given_up)));
+            telemetry::print_note(&format!("  not tried, because the same would happen: {}", DayRange::in_words(&fetch.given_up)));
         }
         let hints: BTreeSet<&String> = fetch.failed.iter().filter_map(|failed| failed.hint.as_ref()).collect();
         for hint in hints {
@@ -147,37 +152,34 @@ impl Report for Summary {
         if let Some(fetch) = &self.fetch {
             lines.extend(fetch.in_words());
         }
-        if self.lacks_metrics {
+        if self.metrics_put_off {
             lines.push("metrics   not computed, because the lake cannot be written; the next run does that".to_owned());
         }
         if let Some(metrics) = &self.metrics {
             lines.push(match metrics.computed.as_slice() {
-                [] if metrics.fresh + metrics.kept.len() == 0 => "metrics   nothing to compute: no day of these was fetched".to_owned(),
+                [] if metrics.fresh + metrics.kept.len() + metrics.mixed.len() + metrics.damaged.len() == 0 => {
+                    "metrics   nothing to compute: no day of these was fetched".to_owned()
+                }
                 [] => format!("metrics   up to date ({} {})", metrics.fresh, days(metrics.fresh)),
                 computed => format!(
                     "metrics   computed {} {}: {}; {} up to date",
                     computed.len(),
                     days(computed.len()),
-                    in_words(computed),
+                    DayRange::in_words(computed),
                     metrics.fresh
                 ),
             });
-            if !metrics.kept.is_empty() {
-                let kept = &metrics.kept;
-                lines.push(format!(
-                    "          left as they are, because messages were pruned: {} {}: {}",
-                    kept.len(),
-                    days(kept.len()),
-                    in_words(kept)
-                ));
-            }
-            if !metrics.superseded.is_empty() {
-                lines
-                    .push(format!("          of those, made of messages that have been replaced since: {}", in_words(&metrics.superseded)));
-            }
-            if !metrics.beside_pruned.is_empty() {
-                lines.push(format!("          computed without the pruned days beside them: {}", in_words(&metrics.beside_pruned)));
-            }
+            let remarks = [
+                ("left as they are, because messages were pruned", &metrics.kept),
+                ("kept, although messages that they were made of have been replaced since", &metrics.superseded),
+                ("computed without the pruned days beside them", &metrics.beside_pruned),
+                ("not computed, because openids around them were not all treated alike", &metrics.mixed),
+                ("not computed, because messages around them cannot be read", &metrics.damaged),
+            ];
+            let remarks = remarks.iter().filter(|(_, concerned)| !concerned.is_empty());
+            lines.extend(remarks.map(|(remark, concerned)| {
+                format!("          {remark}: {} {}: {}", concerned.len(), days(concerned.len()), DayRange::in_words(concerned))
+            }));
         }
         lines.join("\n")
     }
@@ -189,7 +191,7 @@ impl FetchSummary {
         let total = |count: fn(&FetchedDay) -> u64| self.fetched.iter().map(count).sum::<u64>();
         let mut lines = Vec::new();
         if !dates.is_empty() {
-            lines.push(format!("fetched   {} {}: {}", dates.len(), days(dates.len()), in_words(&dates)));
+            lines.push(format!("fetched   {} {}: {}", dates.len(), days(dates.len()), DayRange::in_words(&dates)));
             lines.push(format!(
                 "messages  {} received, {} sent, {} with other codes, in {} requests",
                 total(|day| day.messages.received),
@@ -209,7 +211,12 @@ impl FetchSummary {
             remarks.iter().filter(|(_, count, _)| *count > 0).map(|(what, count, remark)| format!("          {what}: {count}{remark}")),
         );
         if !self.skipped.is_empty() {
-            lines.push(format!("skipped   {} {} already there: {}", self.skipped.len(), days(self.skipped.len()), in_words(&self.skipped)));
+            lines.push(format!(
+                "skipped   {} {} already there: {}",
+                self.skipped.len(),
+                days(self.skipped.len()),
+                DayRange::in_words(&self.skipped)
+            ));
         }
         if !self.pruned.is_empty() {
             let pruned = &self.pruned;
@@ -217,12 +224,20 @@ impl FetchSummary {
                 "pruned    {} {} not fetched: {} (days that are named without --force come back)",
                 pruned.len(),
                 days(pruned.len()),
-                in_words(pruned)
+                DayRange::in_words(pruned)
             ));
         }
         if !self.failed.is_empty() {
-            let failed: Vec<Day> = self.failed.iter().map(|failed| failed.date).chain(self.given_up.iter().copied()).collect();
-            lines.push(format!("missing   {} {}: {}", failed.len(), days(failed.len()), in_words(&failed)));
+            let failed = self.failed.iter().map(|failed| failed.date).chain(self.given_up.iter().copied());
+            let missing: Vec<Day> = failed.filter(|day| !self.unchanged.contains(day)).collect();
+            for (what, concerned, remark) in
+                [("missing", &missing, ""), ("as before", &self.unchanged, ", which could not be fetched again")]
+            {
+                if !concerned.is_empty() {
+                    let (count, listed) = (concerned.len(), DayRange::in_words(concerned));
+                    lines.push(format!("{what:<9} {count} {}: {listed}{remark}", days(count)));
+                }
+            }
         }
         lines
     }
@@ -239,7 +254,7 @@ impl FetchSummary {
         });
         let mut lines: Vec<String> = changed.collect();
         if !same.is_empty() {
-            lines.push(format!("the same  {} {}: {}", same.len(), days(same.len()), in_words(&same)));
+            lines.push(format!("the same  {} {}: {}", same.len(), days(same.len()), DayRange::in_words(&same)));
         }
         lines
     }
@@ -264,7 +279,7 @@ mod tests {
             failed("2024-05-16", Class::Contract, "a page says 4"),
         ];
         let shown: Vec<String> =
-            in_common(&failures).iter().map(|(days, failed)| format!("{}: {}", in_words(days), failed.reason)).collect();
+            in_common(&failures).iter().map(|(days, failed)| format!("{}: {}", DayRange::in_words(days), failed.reason)).collect();
         assert_eq!(
             shown,
             [

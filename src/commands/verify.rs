@@ -17,7 +17,7 @@ use crate::failure::{Class, Failure};
 use crate::fetch::Source;
 use crate::lake::{Account, Lake, Table};
 use crate::pipeline::{
-    ComparedDay, FetchJob, Finding, Kind, Record, Severity, Verification, VerifyJob, compare_days, require_privacy, verify,
+    ComparedDay, FetchJob, Finding, Kind, Record, Severity, Verification, VerifyJob, compare_days, require_privacy_of, verify,
 };
 use crate::settings::{self, Settings};
 use crate::telemetry::{self, Progress};
@@ -147,8 +147,11 @@ struct Compared {
     account: String,
     timezone: String,
     lake: String,
+    /// Whether the lake has what the API gives, of the days that were not pruned.
     equal: bool,
     days: Vec<ComparedDay>,
+    /// Days that were not compared, because they were pruned.
+    pruned: Vec<Day>,
 }
 
 fn against_api(global: &GlobalArgs, args: &VerifyArgs, settings: Settings) -> Result<Option<Class>, Failure> {
@@ -163,8 +166,9 @@ fn against_api(global: &GlobalArgs, args: &VerifyArgs, settings: Settings) -> Re
     let _lock = lake.hold_for_reading()?;
     lake.require_zone(zone.name())?;
     // Names under another key, or none, would all differ, and the originals would be shown.
-    require_privacy(&lake, &account, source.privacy(), &BTreeSet::new())?;
-    let days: Vec<Day> = range.days().collect();
+    require_privacy_of(&lake, &account, source.privacy(), range)?;
+    let (there, marked) = (lake.days(Table::Messages, &account)?, lake.pruned()?);
+    let (pruned, days): (Vec<Day>, Vec<Day>) = range.days().partition(|day| marked.includes(Table::Messages, *day) && !there.contains(day));
     let job = FetchJob {
         source: Arc::new(source),
         lake,
@@ -185,6 +189,7 @@ fn against_api(global: &GlobalArgs, args: &VerifyArgs, settings: Settings) -> Re
         lake: job.lake.root().display().to_string(),
         equal: compared.iter().all(ComparedDay::is_equal),
         days: compared,
+        pruned,
     };
     match global.output {
         OutputFormat::Json => telemetry::print_result(&serde_json::json!(compared).to_string())?,
@@ -216,13 +221,16 @@ impl Compared {
             }
         }
         let named = |wanted: &dyn Fn(&&ComparedDay) -> bool| -> Vec<Day> { self.days.iter().filter(wanted).map(|day| day.date).collect() };
-        let (missing, differing) = (named(&|day| !day.in_lake), named(&|day| day.in_lake && !day.is_equal()));
-        if !missing.is_empty() {
-            lines.push(format!("missing   {} (`kefu run --from … --to …` fetches them)", days::in_words(&missing)));
-        }
-        if !differing.is_empty() {
-            lines.push(format!("differing {} (`kefu run --date … --force` replaces them)", days::in_words(&differing)));
-        }
+        let differs = |day: &&ComparedDay| day.in_lake && !day.is_equal();
+        let has_vanished = |day: &&ComparedDay| day.lake_records + day.lake_rejects > 0 && day.api_records + day.api_rejects == 0;
+        let remarks = [
+            ("missing", named(&|day| !day.in_lake), "`kefu run --from … --to …` fetches them"),
+            ("differing", named(&|day| differs(day) && !has_vanished(day)), "`kefu run --date … --force` replaces them"),
+            ("vanished", named(&|day| differs(day) && has_vanished(day)), "WeChat no longer has them; the lake does, and keeps them"),
+            ("pruned", self.pruned.clone(), "not compared"),
+        ];
+        let remarks = remarks.iter().filter(|(_, days, _)| !days.is_empty());
+        lines.extend(remarks.map(|(what, days, remark)| format!("{what:<9} {} ({remark})", DayRange::in_words(days))));
         if self.equal {
             lines.push("the lake has what the API gives".to_owned());
         }

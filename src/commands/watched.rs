@@ -1,6 +1,7 @@
 //! The days of a run as they come: on the bar, in the log, and in the history of runs.
 
 use crate::calendar::Day;
+use crate::lake::Account;
 use crate::operations::History;
 use crate::pipeline::{DayFailure, FetchedDay, Observer};
 use crate::telemetry::{self, Progress};
@@ -8,17 +9,19 @@ use crate::telemetry::{self, Progress};
 /// Watches the days of a stage.
 pub(super) struct Watched<'a> {
     progress: Progress,
+    /// Whose days they are.
+    account: &'a Account,
     /// None where nothing is kept.
     history: Option<&'a History>,
 }
 
 impl<'a> Watched<'a> {
-    pub(super) fn fetch(days: usize, history: Option<&'a History>) -> Self {
-        Self { progress: Progress::begin("fetch", days), history }
+    pub(super) fn fetch(days: usize, account: &'a Account, history: Option<&'a History>) -> Self {
+        Self { progress: Progress::begin("fetch", days), account, history }
     }
 
-    pub(super) fn metrics(history: Option<&'a History>) -> Self {
-        Self { progress: Progress::begin("metrics", 0), history }
+    pub(super) fn metrics(account: &'a Account, history: Option<&'a History>) -> Self {
+        Self { progress: Progress::begin("metrics", 0), account, history }
     }
 }
 
@@ -27,6 +30,7 @@ impl Observer for Watched<'_> {
         self.progress.advance(&fetched.date.to_string());
         tracing::info!(
             event = "day_fetched",
+            account = %self.account,
             date = %fetched.date,
             received = fetched.messages.received,
             sent = fetched.messages.sent,
@@ -42,7 +46,7 @@ impl Observer for Watched<'_> {
         if telemetry::is_for_machines() {
             let failure = &failed.failure;
             let (class, exit_code, hint) = (failure.class.name(), failure.class.exit_code(), failure.hint.as_deref().unwrap_or_default());
-            tracing::error!(event = "day_failed", date = %failed.day, class, exit_code, reason = %failure, hint);
+            tracing::error!(event = "day_failed", account = %self.account, date = %failed.day, class, exit_code, reason = %failure, hint);
         }
         self.history.iter().for_each(|history| history.day_failed(failed));
     }
@@ -53,7 +57,7 @@ impl Observer for Watched<'_> {
 
     fn day_computed(&self, day: Day) {
         self.progress.advance(&day.to_string());
-        tracing::debug!(event = "day_computed", date = %day);
+        tracing::debug!(event = "day_computed", account = %self.account, date = %day);
         self.history.iter().for_each(|history| history.day_computed());
     }
 }

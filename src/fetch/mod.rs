@@ -152,6 +152,11 @@ impl Source {
         &self.privacy
     }
 
+    /// How long may be waited in all for the calls of one span.
+    pub fn patience(&self) -> Arc<Patience> {
+        Arc::new(Patience::new(self.policy.span_wait_max))
+    }
+
     /// Sends every record of a span into `events`: the pages of each stretch in the API's order. There is one stretch for each window that the API
     /// allows, and more while there are `connections` to spare.
     ///
@@ -161,12 +166,12 @@ impl Source {
         self: &Arc<Self>,
         span: Span,
         connections: &Arc<Semaphore>,
+        patience: &Arc<Patience>,
         events: mpsc::Sender<FetchEvent>,
     ) -> Result<CallCounts, FetchError> {
         let mut counts = CallCounts::default();
         let mut plan = Plan::new(span, self.page_records);
         let mut on_their_way = JoinSet::new();
-        let patience = Arc::new(Patience::new(self.policy.span_wait_max));
         for window in plan.windows() {
             send(&events, FetchEvent::Begun { stretch: window.start }).await?;
         }

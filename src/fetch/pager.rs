@@ -23,6 +23,8 @@ pub enum ContractError {
     AllMisplaced { records: u64 },
     #[error("the day had {records} records when it was fetched, and now has none")]
     Vanished { records: u64 },
+    #[error("the metrics that are kept of the day were made of records, and WeChat has none of it now")]
+    VanishedSincePrune,
 }
 
 impl Classified for ContractError {
@@ -35,8 +37,10 @@ impl Classified for ContractError {
             Self::TooManyRejects { .. } | Self::AllMisplaced { .. } => {
                 "nothing of this day was committed; WeChat seems to have changed the form of its records: look for a newer kefu, or report it".into()
             }
+            Self::VanishedSincePrune => "the metrics are as they were, and so is the lake: a pruned day comes back only while WeChat has its records".into(),
             Self::Vanished { .. } => {
-                "the day is as it was; WeChat no longer has its records, and refreshing it is of no use: look at fewer days with --refresh".into()
+                "the day is as it was: WeChat no longer has its records, and fetching it again is of no use. To fetch others again, leave it out; where [privacy] has changed, prune it first"
+                    .into()
             }
             _ => "nothing of this day was committed; run again, and if it stays, ask WeChat's support with the day and the msgid".into(),
         })

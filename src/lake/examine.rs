@@ -14,10 +14,12 @@ use parquet::bloom_filter::Sbbf;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 
+use super::encoder::{CREATED_BY, ENCODER_ROWS, EncodeError, Encoder, ROW_GROUP_ROWS, sorting_columns};
+use super::guard::guarded;
 use super::hash::ContentHasher;
+use super::original::Original;
 use super::read::read_file;
 use super::statistics::Claims;
-use super::write::{ENCODER_ROWS, ROW_GROUP_ROWS, sorting_columns};
 use super::{Account, ContentHash, Footer, Lake, LakeError, MessageCounts, Table, list, opercode, schema};
 use crate::calendar::{Day, UnixSeconds};
 
@@ -53,6 +55,8 @@ pub struct Contents {
     pub oddities: Vec<String>,
     /// The columns of which a row group or a page claims other values than it has.
     pub misstated: Vec<String>,
+    /// Whether its bytes are those that kefu writes for these rows and this footer. None when another version of the encoder wrote it.
+    pub is_as_encoded: Option<bool>,
 }
 
 /// What came of looking at a file.
@@ -100,35 +104,47 @@ impl Lake {
     pub fn examine(&self, table: Table, account: &Account, day: Day) -> Result<Examined, LakeError> {
         let path = self.path(table, account, day);
         let file = File::open(&path)?;
-        let schema = table.schema();
-        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_page_index_policy(PageIndexPolicy::Optional);
-        let metadata = match ArrowReaderMetadata::load(file.file(), options) {
-            Ok(metadata) => metadata,
-            Err(error) => return Ok(Examined::Unreadable(error.to_string())),
-        };
-        if let Some(difference) = difference(metadata.schema(), &schema) {
-            return Ok(Examined::OtherSchema(difference));
+        match guarded(&path, || examine_file(file, table, account)) {
+            Err(LakeError::Damaged { reason, .. }) => Ok(Examined::Unreadable(reason)),
+            examined => examined,
         }
-        let (footer, mut oddities) = (Footer::of(metadata.metadata()), oddities(metadata.metadata(), table));
-        let mut rows = RowsSeen::of(table, account, Claims::of(metadata.metadata()))?;
-        match filters(&file, metadata.metadata(), table) {
-            // Of other row groups nobody knows which rows they have.
-            Ok(filters) if oddities.is_empty() => rows.filters = filters,
-            Ok(_) => {}
-            Err(error) => oddities.push(format!("its bloom filter cannot be read: {error}")),
-        }
-        let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let batches = read_file(file, &schema, &columns, ENCODER_ROWS);
-        match batches.and_then(|batches| batches.into_iter().try_for_each(|batch| rows.see(&batch?))) {
-            Ok(()) => {}
-            Err(LakeError::Damaged { reason, .. }) => return Ok(Examined::Unreadable(reason)),
-            Err(error) => return Err(error),
-        }
-        if !rows.is_findable {
-            oddities.push("its bloom filter misses some openids".to_owned());
-        }
-        Ok(Examined::Read(Box::new(rows.finish(footer, oddities)?)))
     }
+}
+
+fn examine_file(file: File, table: Table, account: &Account) -> Result<Examined, LakeError> {
+    let schema = table.schema();
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_page_index_policy(PageIndexPolicy::Optional);
+    let metadata = match ArrowReaderMetadata::load(file.file(), options) {
+        Ok(metadata) => metadata,
+        Err(error) => return Ok(Examined::Unreadable(error.to_string())),
+    };
+    if let Some(difference) = difference(metadata.schema(), &schema) {
+        return Ok(Examined::OtherSchema(difference));
+    }
+    let (footer, mut oddities) = (Footer::of(metadata.metadata()), oddities(metadata.metadata(), table));
+    let is_ours = metadata.metadata().file_metadata().created_by() == Some(CREATED_BY.as_str());
+    let damaged = |error: EncodeError| match error {
+        EncodeError::Lake(error) => error,
+        EncodeError::Parquet(error) => LakeError::Damaged { path: file.path().to_owned(), reason: error.to_string() },
+    };
+    let encoder = Encoder::new(table, footer.clone(), Original::of(&file)?).map_err(|error| damaged(EncodeError::Parquet(error)))?;
+    let mut rows = RowsSeen::of(table, account, Claims::of(metadata.metadata()), encoder)?;
+    match filters(&file, metadata.metadata(), table) {
+        // Of other row groups nobody knows which rows they have.
+        Ok(filters) if oddities.is_empty() => rows.filters = filters,
+        Ok(_) => {}
+        Err(error) => oddities.push(format!("its bloom filter cannot be read: {error}")),
+    }
+    let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    for batch in read_file(File::open(file.path())?, &schema, &columns, ENCODER_ROWS)? {
+        rows.see(&batch?).map_err(damaged)?;
+    }
+    if !rows.is_findable {
+        oddities.push("its bloom filter misses some openids".to_owned());
+    }
+    let mut contents = rows.finish(footer, oddities).map_err(damaged)?;
+    contents.is_as_encoded = contents.is_as_encoded.filter(|_| is_ours);
+    Ok(Examined::Read(Box::new(contents)))
 }
 
 impl ContentHash {
@@ -177,7 +193,8 @@ impl CutRows {
 struct RowsSeen<'a> {
     table: Table,
     account: &'a Account,
-    cut: CutRows,
+    /// Writes the rows once more, beside the file.
+    encoder: Encoder<Original>,
     /// None for a table whose rows have no order.
     order: Option<RowConverter>,
     last: Option<OwnedRow>,
@@ -196,14 +213,14 @@ struct RowsSeen<'a> {
 }
 
 impl<'a> RowsSeen<'a> {
-    fn of(table: Table, account: &'a Account, claims: Claims) -> Result<Self, ArrowError> {
+    fn of(table: Table, account: &'a Account, claims: Claims, encoder: Encoder<Original>) -> Result<Self, ArrowError> {
         let schema = table.schema();
         let keys = table.sorted_by().iter().map(|column| Ok(SortField::new(schema.field_with_name(column)?.data_type().clone())));
         let keys: Vec<SortField> = keys.collect::<Result<_, ArrowError>>()?;
         Ok(Self {
             table,
             account,
-            cut: CutRows::of(schema),
+            encoder,
             order: if keys.is_empty() { None } else { Some(RowConverter::new(keys)?) },
             last: None,
             rows: 0,
@@ -218,7 +235,7 @@ impl<'a> RowsSeen<'a> {
         })
     }
 
-    fn see(&mut self, batch: &RecordBatch) -> Result<(), LakeError> {
+    fn see(&mut self, batch: &RecordBatch) -> Result<(), EncodeError> {
         let strings = |name: &str| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
         let numbers = |name: &str| batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
         self.is_of_account &= strings("account").is_some_and(|names| names.iter().all(|name| name == Some(self.account.as_str())));
@@ -251,7 +268,7 @@ impl<'a> RowsSeen<'a> {
         self.claims.see(batch);
         self.see_order(batch)?;
         self.rows += batch.num_rows() as u64;
-        self.cut.push(batch.clone())
+        self.encoder.append(batch.clone())
     }
 
     fn see_order(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
@@ -264,12 +281,25 @@ impl<'a> RowsSeen<'a> {
         Ok(())
     }
 
-    fn finish(self, footer: Footer, oddities: Vec<String>) -> Result<Contents, LakeError> {
+    fn finish(mut self, footer: Footer, oddities: Vec<String>) -> Result<Contents, EncodeError> {
+        let content_hash = self.encoder.finish()?.content_hash;
+        let is_as_encoded = Some(self.encoder.sink().is_repeated());
         let Self { rows, is_of_account, is_sorted, is_numbered, counts, .. } = self;
         let instants = self.instants.map(|(first, last)| (first.div_euclid(1_000_000), last.div_euclid(1_000_000)));
-        let content_hash = self.cut.finish()?;
         let misstated = self.claims.wrong_columns();
-        Ok(Contents { footer, rows, content_hash, is_of_account, is_sorted, is_numbered, instants, counts, oddities, misstated })
+        Ok(Contents {
+            footer,
+            rows,
+            content_hash,
+            is_of_account,
+            is_sorted,
+            is_numbered,
+            instants,
+            counts,
+            oddities,
+            misstated,
+            is_as_encoded,
+        })
     }
 }
 

@@ -28,7 +28,7 @@ impl Lake {
         if self.root().exists() {
             self.require_folder()?;
         }
-        fs_err::create_dir_all(self.own_folder())?;
+        self.make_own_folder()?;
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(self.own_folder().join("lock"))?;
         match file.try_lock() {
             Ok(()) => {}
@@ -45,6 +45,22 @@ impl Lake {
         self.clear_staging()?;
         fs_err::create_dir_all(self.staging_folder())?;
         Ok(Lock { file })
+    }
+
+    /// Makes kefu's own folder, and the lake where it is not there yet, in a way that a power cut cannot undo.
+    fn make_own_folder(&self) -> Result<(), LakeError> {
+        let own = std::path::absolute(self.own_folder())?;
+        let new = own.ancestors().take_while(|folder| !folder.is_dir()).count();
+        fs_err::create_dir_all(&own)?;
+        // The entry of each new folder is in the one above.
+        for folder in own.ancestors().skip(1).take(new) {
+            match self.disk.sync_folder(folder) {
+                // One in which this user may make folders but not look is somebody else's; best effort.
+                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && !folder.starts_with(self.root()) => {}
+                synced => synced?,
+            }
+        }
+        Ok(())
     }
 
     /// Takes away what is in staging. Only whoever holds the lake may do so.

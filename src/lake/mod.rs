@@ -6,11 +6,14 @@
 mod account;
 mod commit;
 mod disk;
+mod encoder;
 mod examine;
 mod footer;
+mod guard;
 mod hash;
 mod lock;
 mod messages;
+mod original;
 mod prune;
 mod read;
 mod runs;
@@ -19,6 +22,7 @@ mod spill;
 mod statistics;
 mod survey;
 mod table;
+mod unfinished;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +31,7 @@ use std::sync::Arc;
 
 pub use account::Account;
 pub use disk::{Obstacle, Operation};
+pub use encoder::PartitionFacts;
 pub use examine::{Contents, Examined, Survey};
 pub use footer::Footer;
 pub use hash::ContentHash;
@@ -38,7 +43,7 @@ pub use schema::SCHEMA_VERSION;
 pub use spill::Spill;
 pub use survey::Space;
 pub use table::Table;
-pub use write::{FinishedPartition, PartitionFacts, StagedPartition};
+pub use write::{FinishedPartition, StagedPartition};
 
 use arrow::error::ArrowError;
 use disk::Disk;
@@ -116,10 +121,12 @@ impl Classified for LakeError {
             Self::TextsDropped { .. } => {
                 Some("remove the rules in [metrics] with a text, a prefix or a regex, or fetch the day again with --force".into())
             }
-            Self::Damaged { .. } => Some(
-                "fetch that day again: `kefu fetch --date … --force` replaces its messages, and `kefu metrics` then what depends on them"
-                    .into(),
-            ),
+            Self::Damaged { path, .. } => Some(match path.parent().and_then(day_of) {
+                Some(day) => format!(
+                    "fetch the day again: `kefu fetch --date {day} --force` replaces its messages, and `kefu metrics` then what depends on them"
+                ),
+                None => "put it back from a copy, or remove it: pruned days then count as missing, and no table is touched".into(),
+            }),
             Self::Io(error) => match error.kind() {
                 std::io::ErrorKind::FileTooLarge => {
                     Some("files may only grow so large here (`ulimit -f`, LimitFSIZE): raise that, then run again; nothing half-written was left".into())
@@ -127,7 +134,10 @@ impl Classified for LakeError {
                 std::io::ErrorKind::QuotaExceeded => Some("this user's quota of the disk is used up: free some space, then run again; nothing half-written was left".into()),
                 std::io::ErrorKind::StorageFull => Some("free some space, then run again; nothing half-written was left".into()),
                 std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-                    Some("give this user write access to the lake, or choose another one with --lake".into())
+                    Some("give this user access to the lake (write access, but for commands that only read), or choose another one with --lake".into())
+                }
+                std::io::ErrorKind::NotADirectory | std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::IsADirectory => {
+                    Some("something stands where a folder or a file of the lake belongs: move it away, then run again".into())
                 }
                 std::io::ErrorKind::NotFound => {
                     Some("something has taken a folder of the lake away while kefu was at work: if its disk is no longer mounted, mount it; then run again, which makes what is missing".into())
@@ -200,9 +210,8 @@ impl Lake {
     }
 
     fn date_folders(&self, table: Table) -> Result<BTreeMap<Day, PathBuf>, LakeError> {
-        let day = |folder: &Path| folder.file_name()?.to_str()?.strip_prefix("date=")?.parse().ok();
         let folders = list(&self.root.join(table.name()))?.into_iter();
-        Ok(folders.filter_map(|folder| Some((day(&folder)?, folder))).collect())
+        Ok(folders.filter_map(|folder| Some((day_of(&folder)?, folder))).collect())
     }
 
     /// The time zone in which the lake's days are cut, whoever's they are; none while there are no days.
@@ -210,25 +219,35 @@ impl Lake {
     /// # Errors
     /// When a folder cannot be listed.
     pub fn zone(&self) -> Result<Option<String>, LakeError> {
-        let mut folders = list(&self.root.join(Table::Messages.name()))?;
-        folders.sort();
-        for path in folders.iter().map(|folder| list(folder)).collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
-            // A file that is damaged must not keep anyone from fetching it again; the next one tells as well.
-            let Ok(footer) = read::footer_of(&path) else { continue };
-            return Ok(Some(footer.zone().to_owned()));
-        }
-        Ok(None)
+        self.find_zone(|_| true)
     }
 
-    /// Checks that the lake's days are cut in this time zone.
+    /// Checks that the lake's days are cut in this time zone. It is enough that one is: a file that says otherwise beside it is damaged, which must not keep
+    /// anyone from fetching it again.
     ///
     /// # Errors
     /// [`LakeError::OtherZone`] when they are cut in another one.
     pub fn require_zone(&self, zone: &str) -> Result<(), LakeError> {
         match self.zone()? {
-            Some(lake) if lake != zone => Err(LakeError::OtherZone { lake, asked: zone.to_owned() }),
+            Some(lake) if lake != zone && self.find_zone(|lake| lake == zone)?.is_none() => {
+                Err(LakeError::OtherZone { lake, asked: zone.to_owned() })
+            }
             _ => Ok(()),
         }
+    }
+
+    /// The first zone that some file names and that is wanted: of messages, or of the metrics that are left of pruned ones.
+    fn find_zone(&self, is_wanted: impl Fn(&str) -> bool) -> Result<Option<String>, LakeError> {
+        for folder in [Table::Messages, Table::AccountDaily].map(|table| self.date_folders(table)) {
+            for folder in folder?.into_values() {
+                // Of a file that is damaged, or none of kefu's, the next one tells.
+                let zones = list(&folder)?.into_iter().filter_map(|path| Some(read::footer_of(&path).ok()?.zone().to_owned()));
+                if let Some(zone) = zones.into_iter().find(|zone| !zone.is_empty() && is_wanted(zone)) {
+                    return Ok(Some(zone));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Whether a table has a file of any account and day.
@@ -241,14 +260,18 @@ impl Lake {
         Ok(files.into_iter().flatten().next().is_some())
     }
 
-    /// The accounts that have messages.
+    /// The accounts that have messages, or the metrics that are left of pruned ones.
     ///
     /// # Errors
     /// When a folder cannot be listed.
     pub fn accounts(&self) -> Result<BTreeSet<String>, LakeError> {
-        let folders = list(&self.root.join(Table::Messages.name()))?;
-        let files = folders.iter().map(|folder| list(folder)).collect::<Result<Vec<_>, _>>()?;
-        Ok(files.into_iter().flatten().filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned())).collect())
+        let mut accounts = BTreeSet::new();
+        for folder in [Table::Messages, Table::AccountDaily].map(|table| self.date_folders(table)) {
+            for files in folder?.into_values().map(|folder| list(&folder)) {
+                accounts.extend(files?.iter().filter_map(|file| Some(file.file_name()?.to_str()?.strip_suffix(".parquet")?.to_owned())));
+            }
+        }
+        Ok(accounts)
     }
 
     /// The accounts of these names; all that there are, if none is named. One whose name no account could have is for `kefu verify` to tell.
@@ -275,6 +298,11 @@ impl Lake {
             false => Err(LakeError::Absent { root: self.root.clone() }),
         }
     }
+}
+
+/// The day of a folder with partitions.
+fn day_of(folder: &Path) -> Option<Day> {
+    folder.file_name()?.to_str()?.strip_prefix("date=")?.parse().ok()
 }
 
 fn one_or_more(names: &BTreeSet<String>) -> String {

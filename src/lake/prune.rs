@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::commit::StagedFile;
-use super::{Lake, LakeError, Table, list};
+use super::{Account, Lake, LakeError, Table, list};
 use crate::calendar::Day;
 
 /// The file in kefu's own folder that says what was pruned.
@@ -25,6 +25,11 @@ impl Pruned {
     /// Whether a partition that is not there was deleted on purpose.
     pub fn includes(&self, table: Table, day: Day) -> bool {
         self.0.get(table.name()).is_some_and(|first_kept| day < *first_kept)
+    }
+
+    /// Whether nothing ever was.
+    pub fn is_nothing(&self) -> bool {
+        self.0.is_empty()
     }
 
     fn add(&mut self, table: Table, before: Day) {
@@ -93,6 +98,11 @@ impl Lake {
             }
             if !folders.is_empty() {
                 self.disk.sync_folder(&self.root().join(table.name()))?;
+            }
+        }
+        if tables.contains(&Table::Messages) {
+            for (day, account) in self.unfinished()?.into_iter().filter(|(day, _)| *day < before) {
+                Account::new(account).map_or(Ok(()), |account| self.end_changing(&account, day))?;
             }
         }
         Ok(())

@@ -11,6 +11,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, Parq
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaDataReader;
 
+use super::guard::guarded;
 use super::{Account, Footer, Lake, LakeError, Table, schema};
 use crate::calendar::Day;
 
@@ -61,8 +62,11 @@ impl Lake {
 
 /// What a file says about itself.
 pub(super) fn footer_of(path: &Path) -> Result<Footer, LakeError> {
-    let metadata = ParquetMetaDataReader::new().parse_and_finish(File::open(path)?.file());
-    Ok(Footer::of(&metadata.map_err(|error| LakeError::Damaged { path: path.to_owned(), reason: error.to_string() })?))
+    let file = File::open(path)?;
+    guarded(path, || {
+        let metadata = ParquetMetaDataReader::new().parse_and_finish(file.file());
+        Ok(Footer::of(&metadata.map_err(|error| LakeError::Damaged { path: path.to_owned(), reason: error.to_string() })?))
+    })
 }
 
 /// The table's schema with the named columns of names as dictionaries.
@@ -87,12 +91,22 @@ pub(super) fn read_file(
     let path = file.path().to_owned();
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_schema(schema.clone());
     let damaged = |error: ParquetError| LakeError::Damaged { path: path.clone(), reason: error.to_string() };
-    let metadata = ArrowReaderMetadata::load(file.file(), options).map_err(damaged)?;
-    let mask = ProjectionMask::columns(metadata.parquet_schema(), columns.iter().copied());
-    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file.into_parts().0, metadata)
-        .with_projection(mask)
-        .with_batch_size(batch_rows)
-        .build()
-        .map_err(damaged)?;
-    Ok(reader.map(move |batch| batch.map_err(|error| LakeError::Damaged { path: path.clone(), reason: error.to_string() })))
+    let reader = guarded(&path, || {
+        let metadata = ArrowReaderMetadata::load(file.file(), options).map_err(damaged)?;
+        let mask = ProjectionMask::columns(metadata.parquet_schema(), columns.iter().copied());
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file.into_parts().0, metadata);
+        reader.with_projection(mask).with_batch_size(batch_rows).build().map_err(damaged)
+    })?;
+    let mut reader = Some(reader);
+    Ok(std::iter::from_fn(move || {
+        let batch = guarded(&path, || {
+            let batch = reader.as_mut().and_then(Iterator::next).transpose();
+            batch.map_err(|error| LakeError::Damaged { path: path.clone(), reason: error.to_string() })
+        });
+        if batch.is_err() {
+            // Nobody knows where it stands.
+            reader = None;
+        }
+        batch.transpose()
+    }))
 }

@@ -16,7 +16,11 @@ impl Lake {
         let staged = StagedFile::new(self, &format!("{run}.json"));
         staged.create()?.write_all(record.as_bytes())?;
         self.disk.sync_file(staged.path())?;
+        let is_new = !folder.is_dir();
         self.disk.create_folders(&folder)?;
+        if is_new {
+            self.disk.sync_folder(&self.own_folder())?;
+        }
         self.disk.rename(staged.path(), &folder.join(format!("{run}.json")))?;
         Ok(self.disk.sync_folder(&folder)?)
     }

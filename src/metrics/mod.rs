@@ -11,7 +11,7 @@
 //! the three tables group and join them. Nothing here does I/O. Inside this stage an instant is an int64 of unix seconds, a local day
 //! its number, and an openid or a worker a number that ascends with its name.
 //!
-//! The definitions are in the README of kefu, under "Definitions".
+//! The definitions are in `definitions.md` beside this file.
 
 mod account_daily;
 mod activity;

@@ -134,7 +134,6 @@ impl RunRecord {
     }
 
     fn ended(self, at: OffsetDateTime, seconds: f64, class: Option<Class>, failure: Option<&Failure>) -> Self {
-        let class = failure.map(|failure| failure.class).or(class);
         Self {
             ended_at: Some(rfc3339(at)),
             duration_seconds: Some(seconds),
@@ -218,18 +217,21 @@ impl History {
         });
     }
 
-    /// Enters how the run ended: with a failure, with something that did not succeed, or well. Gives the whole record.
+    /// Enters how the run ended: well, or with something that did not succeed, of this class, and with the failure that kept it from its end. Gives the
+    /// whole record.
     pub fn end(&self, class: Option<Class>, failure: Option<&Failure>) -> RunRecord {
         self.end_with(|record, at, seconds| record.ended(at, seconds, class, failure))
     }
 
-    /// Enters that the run was told to stop.
-    pub fn stopped(&self, exit_code: u8) -> RunRecord {
-        self.end_with(|record, at, seconds| RunRecord {
+    /// Enters that the run was told to stop. None when it had come to its end.
+    pub fn stopped(&self, exit_code: u8) -> Option<RunRecord> {
+        let is_over = self.state().record.ended_at.is_some();
+        let stopped = |record: RunRecord, at, seconds| RunRecord {
             outcome: "stopped".to_owned(),
             exit_code: Some(exit_code),
             ..record.ended(at, seconds, None, None)
-        })
+        };
+        (!is_over).then(|| self.end_with(stopped))
     }
 
     fn end_with(&self, ended: impl FnOnce(RunRecord, OffsetDateTime, f64) -> RunRecord) -> RunRecord {

@@ -100,7 +100,7 @@ async fn compare_day(job: &FetchJob, connections: &Arc<Semaphore>, day: Day) -> 
         let job = job.clone();
         tokio::task::spawn_blocking(move || compare_pages(&job, day, receiver))
     };
-    let fetched = job.source.fetch(job.zone.bounds(day), connections, sender).await;
+    let fetched = job.source.fetch(job.zone.bounds(day), connections, &job.source.patience(), sender).await;
     let compared = comparing.await.map_err(|error| BugError(format!("comparing a day stopped: {error}")))?;
     match (fetched, compared) {
         // The pages are no longer taken because the lake could not be read.

@@ -10,14 +10,16 @@ use rayon::prelude::*;
 use crate::calendar::{Day, DayRange};
 use crate::failure::{Class, Classified};
 use crate::fetch::Privacy;
-use crate::lake::{Account, Lake, LakeError, Pruned, Table};
+use crate::lake::{Account, Lake, LakeError, Table};
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE};
 
+/// Why an account's days cannot be continued. `lake` and `asked` are what footers say: of all personal data in the case of messages, of openids alone in the
+/// case of metrics.
 #[derive(Debug, thiserror::Error)]
 pub enum ContinuityError {
     #[error(transparent)]
     Lake(#[from] LakeError),
-    #[error("{} of the lake were fetched with other privacy settings ({lake}) than there are now ({asked})", in_words(runs))]
+    #[error("{} of the lake were fetched with other privacy settings ({lake}) than there are now ({asked})", listed(runs))]
     OtherMessages { runs: Vec<DayRange>, last_kept: Option<Day>, lake: String, asked: String },
     #[error(
         "the response pairs and sessions up to {last_kept} have openids of other privacy settings (openid={lake}) than there are now \
@@ -37,12 +39,18 @@ impl Classified for ContinuityError {
     fn hint(&self) -> Option<String> {
         let prune = |last_kept: Day| {
             let tables = Table::WITH_OPENIDS.map(|table| format!("--table {table}")).join(" ");
-            format!("`kefu prune --before {} {tables}`, which only lists them without --yes", last_kept.plus(1))
+            let before = last_kept.plus(1);
+            format!(
+                "`kefu prune --before {before} {tables}`, which lists them without --yes and takes those of all accounts before that day"
+            )
         };
         let fetch = |runs: &[DayRange]| {
             let (first, last) = (runs.first()?.first, runs.last()?.last);
             let command = format!("`kefu run --from {first} --to {last} --force`");
-            Some(format!("fetch those days again, all in one run, with {command}, which leaves pruned days pruned"))
+            Some(format!(
+                "fetch those days again, all in one run, with {command}, which leaves pruned days pruned and no day with messages empty \
+                 (--account picks one of several accounts)"
+            ))
         };
         let remedy = match self {
             Self::Lake(error) => return error.hint(),
@@ -60,11 +68,31 @@ impl Classified for ContinuityError {
     }
 }
 
-fn in_words(runs: &[DayRange]) -> String {
+fn listed(runs: &[DayRange]) -> String {
     runs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Checks that the personal data of an account's days was treated as it would be now, but for the days that are about to be `replaced`.
+/// The days of messages, of those `among` the given, whose personal data was treated otherwise than it would be now, and how.
+fn others(lake: &Lake, account: &Account, privacy: &Privacy, among: BTreeSet<Day>) -> Vec<(Day, String)> {
+    let asked = privacy.to_string();
+    // A file that is damaged must not keep anyone from fetching it again.
+    let treated = |day: Day| Some((day, lake.footer(Table::Messages, account, day).ok()?.privacy().to_owned()));
+    among.into_par_iter().filter_map(treated).filter(|(_, lake)| *lake != asked).collect()
+}
+
+/// Checks that the personal data in the messages of days was treated as it would be now.
+///
+/// # Errors
+/// [`ContinuityError::OtherMessages`] when it was not.
+pub fn require_privacy_of(lake: &Lake, account: &Account, privacy: &Privacy, days: DayRange) -> Result<(), ContinuityError> {
+    let fetched = lake.days(Table::Messages, account)?.into_iter().filter(|day| days.contains(*day)).collect();
+    let others = others(lake, account, privacy, fetched);
+    let Some((_, lake)) = others.last().cloned() else { return Ok(()) };
+    let runs = DayRange::runs(others.into_iter().map(|(day, _)| day));
+    Err(ContinuityError::OtherMessages { runs, last_kept: None, lake, asked: privacy.to_string() })
+}
+
+/// Checks that the personal data of all of an account's days was treated as it would be now, but for the days that are about to be `replaced`.
 ///
 /// # Errors
 /// [`ContinuityError::OtherMessages`] and [`ContinuityError::OtherMetrics`] when it was not.
@@ -72,9 +100,7 @@ pub fn require_privacy(lake: &Lake, account: &Account, privacy: &Privacy, replac
     let fetched = lake.days(Table::Messages, account)?;
     let last_kept = kept_with_other_openids(lake, account, privacy, &fetched)?;
     let asked = privacy.to_string();
-    // A file that is damaged must not keep anyone from fetching it again.
-    let treated = |day: Day| Some((day, lake.footer(Table::Messages, account, day).ok()?.privacy().to_owned()));
-    let others: Vec<(Day, String)> = fetched.into_par_iter().filter_map(treated).filter(|(_, lake)| *lake != asked).collect();
+    let others = others(lake, account, privacy, fetched);
     match (others.iter().rfind(|(day, _)| !replaced.contains(day)), last_kept) {
         (Some((_, lake)), last_kept) => {
             // Those that were to be replaced, too: all of them have to be, in one run.
@@ -95,7 +121,7 @@ fn kept_with_other_openids(
 ) -> Result<Option<(Day, String)>, LakeError> {
     let asked = privacy.openids.to_string();
     let pruned = lake.pruned()?;
-    if pruned == Pruned::default() {
+    if pruned.is_nothing() {
         return Ok(None);
     }
     let is_gone = |day: Day| pruned.includes(Table::Messages, day) && !fetched.contains(&day);

@@ -11,8 +11,9 @@ use tokio::task::JoinSet;
 use super::Observer;
 use crate::calendar::{Day, Span, UnixSeconds, Zone};
 use crate::failure::{BugError, Class, Failure};
-use crate::fetch::{CallCounts, ContractError, FetchError, FetchEvent, FetchedPage, Reject, Source};
+use crate::fetch::{CallCounts, ContractError, FetchError, FetchEvent, FetchedPage, Patience, Reject, Source};
 use crate::lake::{Account, ContentHash, Lake, LakeError, MessageCounts, Spill, StagedMessages, StagedPartition, Table};
+use crate::signals::{self, Indivisible};
 
 /// Pages between the network and the disk. With one being fetched and one being written, a day costs the memory of three.
 const PAGES_IN_FLIGHT: usize = 1;
@@ -132,7 +133,7 @@ pub async fn fetch_days(job: &FetchJob, days: &[Day], observer: &dyn Observer) -
         };
         let Some(day) = day_of_task.remove(&task) else { continue };
         match outcome {
-            Ok(fetched) => {
+            Ok((fetched, _noted)) => {
                 observer.day_fetched(&fetched);
                 report.fetched.push(fetched);
                 unavailable_in_a_row = 0;
@@ -154,32 +155,42 @@ pub async fn fetch_days(job: &FetchJob, days: &[Day], observer: &dyn Observer) -
     report
 }
 
-/// Fetches one day and commits it, or leaves everything as it was.
-async fn fetch_day(job: &FetchJob, connections: &Arc<Semaphore>, day: Day) -> Result<FetchedDay, Failure> {
-    let (staged, calls) = match stage_day(job, connections, day).await? {
+/// Fetches one day and commits it, or leaves everything as it was. Until what comes with the day is dropped, a process that is told to leave waits, so that the
+/// day is taken note of.
+async fn fetch_day(job: &FetchJob, connections: &Arc<Semaphore>, day: Day) -> Result<(FetchedDay, Indivisible), Failure> {
+    let patience = job.source.patience();
+    let (staged, calls) = match stage_day(job, connections, &patience, day).await? {
         (Some(staged), calls) => (staged, calls),
         (None, _) => {
             // With a cursor of its own, which counts as one of all calls that are made.
             let _connection = connections.acquire().await.map_err(|error| BugError(error.to_string()))?;
-            let (staged, calls) = stage_day(job, &Arc::new(Semaphore::new(1)), day).await?;
+            let (staged, calls) = stage_day(job, &Arc::new(Semaphore::new(1)), &patience, day).await?;
             (staged.ok_or_else(|| BugError("a day with one cursor is not split".into()))?, calls)
         }
     };
     staged.check().map_err(FetchError::from)?;
     let job = job.clone();
-    let commit = tokio::task::spawn_blocking(move || staged.commit(&job, calls));
+    let commit = tokio::task::spawn_blocking(move || {
+        let indivisible = signals::indivisible();
+        Ok::<_, LakeError>((staged.commit(&job, calls)?, indivisible))
+    });
     commit.await.map_err(|error| BugError(format!("committing a day stopped: {error}")))?.map_err(Failure::from)
 }
 
 /// None when the day must be walked with one cursor: a reject is known by its page and its position there, which are those of the day as a whole.
-async fn stage_day(job: &FetchJob, connections: &Arc<Semaphore>, day: Day) -> Result<(Option<StagedDay>, CallCounts), Failure> {
+async fn stage_day(
+    job: &FetchJob,
+    connections: &Arc<Semaphore>,
+    patience: &Arc<Patience>,
+    day: Day,
+) -> Result<(Option<StagedDay>, CallCounts), Failure> {
     let span = job.zone.bounds(day);
     let (sender, receiver) = mpsc::channel(PAGES_IN_FLIGHT);
     let writer = {
         let job = job.clone();
         tokio::task::spawn_blocking(move || stage_pages(&job, day, span, receiver))
     };
-    let calls = job.source.fetch(span, connections, sender).await;
+    let calls = job.source.fetch(span, connections, patience, sender).await;
     let staged = writer.await.map_err(|error| BugError(format!("writing a day stopped: {error}")))?;
     match (calls, staged) {
         // When the disk refuses a page, the fetch ends because of that: the disk's reason is the one to report.
@@ -202,8 +213,12 @@ struct StagedDay {
     repaired_pages: u64,
     /// Whether it was walked with several cursors.
     is_split: bool,
-    /// What is there, of a day that is to be refreshed.
+    /// What is there.
     before: Option<Before>,
+    /// Whether nothing is there, but metrics that were made of records.
+    had_records: bool,
+    /// Whether it is replaced only if it has changed.
+    is_refreshed: bool,
 }
 
 /// What the footer says of a day that is there.
@@ -220,6 +235,18 @@ impl Before {
         let count = |key: &str| footer.get(key).and_then(|count| count.parse().ok());
         Some(Self { rows: count("rows")?, rejects: count("rejects")?, content_hash: footer.content_hash() })
     }
+}
+
+/// Whether a day that is not there has metrics that were made of its records: it was pruned.
+fn had_records(job: &FetchJob, day: Day) -> Result<bool, LakeError> {
+    let is_there = |table: Table| job.lake.path(table, &job.account, day).is_file();
+    if is_there(Table::Messages) || !is_there(Table::AccountDaily) {
+        return Ok(false);
+    }
+    let nothing = ContentHash::of(&RecordBatch::new_empty(Table::Messages.schema()))?;
+    // Metrics that cannot be read are computed anew in any case.
+    let footer = job.lake.footer(Table::AccountDaily, &job.account, day).unwrap_or_default();
+    Ok(footer.inputs().get(&day).is_some_and(|messages| *messages != nothing))
 }
 
 /// What has come of a stretch of the day before it was its turn.
@@ -243,7 +270,9 @@ fn stage_pages(job: &FetchJob, day: Day, span: Span, mut events: mpsc::Receiver<
         pages: 0,
         repaired_pages: 0,
         is_split: false,
-        before: job.refreshed.contains(&day).then(|| Before::of(job, day)).flatten(),
+        before: Before::of(job, day),
+        had_records: had_records(job, day)?,
+        is_refreshed: job.refreshed.contains(&day),
     };
     let mut stretches: BTreeMap<UnixSeconds, Waiting> = BTreeMap::new();
     while let Some(event) = events.blocking_recv() {
@@ -312,9 +341,12 @@ impl StagedDay {
         if kept == 0 && self.misplaced > 0 {
             return Err(ContractError::AllMisplaced { records: self.misplaced });
         }
-        // WeChat keeps its records for a time that nobody documents.
+        // WeChat keeps its records for a time that nobody documents. Whatever was asked for, a day with records is not replaced by nothing.
         if let Some(before) = self.before.as_ref().filter(|before| before.rows > 0 && records == 0) {
             return Err(ContractError::Vanished { records: before.rows });
+        }
+        if self.had_records && records == 0 {
+            return Err(ContractError::VanishedSincePrune);
         }
         Ok(())
     }
@@ -349,12 +381,12 @@ impl StagedDay {
     }
 
     /// Everything that a full disk can refuse comes first. Then the rejects, then the messages, whose file is what says that the day is there;
-    /// and only then are older rejects taken away.
+    /// and only then are older rejects taken away. Where both files change, a note says so meanwhile.
     fn commit(self, job: &FetchJob, calls: CallCounts) -> Result<FetchedDay, LakeError> {
         let counts = self.messages.counts();
         let rejected = self.rejected.map(StagedPartition::finish).transpose()?;
         let messages = self.messages.finish(self.rejects)?;
-        let refreshed = self.before.as_ref().map(|before| Refreshed {
+        let refreshed = self.before.as_ref().filter(|_| self.is_refreshed).map(|before| Refreshed {
             is_changed: (before.content_hash.as_ref(), before.rejects) != (Some(messages.content_hash()), self.rejects),
             messages_before: before.rows,
         });
@@ -372,13 +404,18 @@ impl StagedDay {
             // Dropped, what is in staging vanishes.
             return Ok(fetched);
         }
+        let is_there = |table: Table| job.lake.path(table, &job.account, self.day).is_file();
+        let changes_both = rejected.is_some() || is_there(Table::Rejects) || job.lake.is_unfinished(&job.account, self.day);
+        if changes_both {
+            job.lake.begin_changing(&job.account, self.day)?;
+        }
         match rejected {
             Some(rejected) => {
                 rejected.commit()?;
                 if let Err(error) = messages.commit() {
-                    if !job.lake.path(Table::Messages, &job.account, self.day).is_file() {
-                        // The first error is the one to report; rejects of a day that is not there mislead nobody but a reader.
-                        let _ = job.lake.remove(Table::Rejects, &job.account, self.day);
+                    // Rejects of a day that is not there mislead nobody but a reader. The first error is the one to report.
+                    if !is_there(Table::Messages) && job.lake.remove(Table::Rejects, &job.account, self.day).is_ok() {
+                        let _ = job.lake.end_changing(&job.account, self.day);
                     }
                     return Err(error);
                 }
@@ -387,6 +424,9 @@ impl StagedDay {
                 messages.commit()?;
                 job.lake.remove(Table::Rejects, &job.account, self.day)?;
             }
+        }
+        if changes_both {
+            job.lake.end_changing(&job.account, self.day)?;
         }
         Ok(fetched)
     }

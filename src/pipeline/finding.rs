@@ -57,6 +57,8 @@ pub enum Kind {
     Encoding,
     /// Row groups or pages whose values are not those that they claim, so that readers skip rows.
     Statistics,
+    /// Bytes that kefu would not write for the file's rows and footer.
+    Bytes,
     /// Rejects that are missing, or too many, by the count of the messages.
     Rejects,
     /// Openids that were treated otherwise than those of the last messages, so that one customer has two names.
@@ -73,6 +75,8 @@ pub enum Kind {
     /// Metrics of a day whose messages are gone.
     LeftOver,
     MissingDays,
+    /// Messages and rejects that may not belong together, because a run was killed while it changed them.
+    Unfinished,
     /// What a run that was killed has left in staging.
     Staging,
 }
@@ -93,6 +97,7 @@ impl Kind {
             Self::Day => "day",
             Self::Encoding => "encoding",
             Self::Statistics => "statistics",
+            Self::Bytes => "bytes",
             Self::Rejects => "rejects",
             Self::Openids => "openids",
             Self::Totals => "totals",
@@ -102,13 +107,20 @@ impl Kind {
             Self::Superseded => "superseded",
             Self::LeftOver => "left_over",
             Self::MissingDays => "missing_days",
+            Self::Unfinished => "unfinished",
             Self::Staging => "staging",
         }
     }
 
     fn severity(self) -> Severity {
         match self {
-            Self::Stale | Self::MissingMetrics | Self::Superseded | Self::LeftOver | Self::MissingDays | Self::Staging => Severity::Note,
+            Self::Stale
+            | Self::MissingMetrics
+            | Self::Superseded
+            | Self::LeftOver
+            | Self::MissingDays
+            | Self::Unfinished
+            | Self::Staging => Severity::Note,
             _ => Severity::Broken,
         }
     }

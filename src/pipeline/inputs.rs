@@ -1,7 +1,7 @@
 //! What metric partitions are made of, and whether those that are there are made of what is there now.
 //!
 //! A metric partition's footer says what it was made of: the content hash of each day of messages, the parameters, the version of the
-//! definitions. It is fresh while all of that is still so; nothing else is remembered anywhere.
+//! definitions. It is fresh while all of that is still so. Beside the footers, only what was pruned is remembered.
 //!
 //! One that was made of messages that have been pruned since could only be computed again from fewer of them, which would change its numbers for no
 //! reason but that old messages were deleted. So it is kept as it is, also when messages that are still there are replaced.
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
-use super::MetricsJob;
+use super::{MetricsJob, MetricsReport};
 use crate::calendar::{Day, DayRange};
 use crate::failure::{Class, Classified};
 use crate::lake::{ContentHash, Footer, LakeError, Pruned, SCHEMA_VERSION, Table};
@@ -75,9 +75,19 @@ impl Inputs {
         partition.inputs().into_iter().any(|(day, hash)| self.days.get(&day).is_some_and(|input| input.content_hash != hash))
     }
 
-    /// Whether messages were pruned that a day's metrics would be made of.
-    pub(super) fn is_beside_pruned(&self, day: Day) -> bool {
-        (-DAYS_BEFORE..=DAYS_AFTER).any(|step| self.was_pruned(day.plus(step)))
+    /// The pruned days whose metrics can have been made of messages that are still there.
+    pub(super) fn pruned_beside_fetched(&self) -> BTreeSet<Day> {
+        let around = |day: &Day| DayRange { first: day.plus(-DAYS_AFTER), last: day.plus(DAYS_BEFORE) }.days();
+        match self.pruned.is_nothing() {
+            true => BTreeSet::new(),
+            false => self.fetched.iter().flat_map(around).filter(|day| self.was_pruned(*day)).collect(),
+        }
+    }
+
+    /// Whether messages were pruned that a day's metrics would be made of, as far as the metrics that are left of them tell.
+    pub(super) fn is_beside_pruned(&self, job: &MetricsJob, day: Day) -> bool {
+        let had_messages = |day: Day| self.was_pruned(day) && job.lake.path(Table::AccountDaily, &job.account, day).is_file();
+        (-DAYS_BEFORE..=DAYS_AFTER).any(|step| had_messages(day.plus(step)))
     }
 
     /// The days of whose metrics a customer could be two, because the openids of the messages that they are made of were not all treated alike.
@@ -119,8 +129,15 @@ pub(super) fn record_inputs(footer: &mut Footer, job: &MetricsJob, inputs: &Inpu
     }
 }
 
+/// Whether a metric partition is made of what is there now.
+pub(super) fn is_fresh(footer: &Footer, job: &MetricsJob, inputs: &Inputs, table: Table, day: Day) -> bool {
+    // The content of days without messages is the same whatever is done to openids.
+    let has_other_openids = || inputs.days.get(&day).is_some_and(|input| input.openids != footer.openids());
+    footer.includes(&expected_footer(job, inputs, table, day)) && !(Table::WITH_OPENIDS.contains(&table) && has_other_openids())
+}
+
 /// What the footer of a metric partition says while it is fresh.
-pub(super) fn expected_footer(job: &MetricsJob, inputs: &Inputs, table: Table, day: Day) -> Footer {
+fn expected_footer(job: &MetricsJob, inputs: &Inputs, table: Table, day: Day) -> Footer {
     let mut expected = Footer::default();
     record_inputs(&mut expected, job, inputs, table, day);
     expected.set("schema_version", SCHEMA_VERSION);
@@ -151,7 +168,7 @@ pub(super) fn state_of(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<Da
             continue;
         }
         match job.lake.footer(table, &job.account, day) {
-            Ok(footer) if footer.includes(&expected_footer(job, inputs, table, day)) => {}
+            Ok(footer) if is_fresh(&footer, job, inputs, table, day) => {}
             Ok(footer) if inputs.lack_some_of(&footer) => {
                 state.is_kept = true;
                 state.is_superseded |= inputs.have_replaced_some_of(&footer);
@@ -166,13 +183,21 @@ pub(super) fn state_of(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<Da
     Ok(state)
 }
 
-/// A day whose metrics would take a customer for two.
+/// Days whose metrics would take a customer for two.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the openids in the messages around {day} were not all treated alike ([privacy]), so that its metrics would take one customer for two"
+    "the metrics of {} were not computed: the openids in the messages around were not all treated alike ([privacy]), and one customer would be two",
+    DayRange::in_words(days)
 )]
 pub struct MixedOpenids {
-    pub day: Day,
+    pub days: Vec<Day>,
+}
+
+impl MixedOpenids {
+    /// Those of a report, if there are any.
+    pub fn of(report: &MetricsReport) -> Option<Self> {
+        (!report.mixed.is_empty()).then(|| Self { days: report.mixed.clone() })
+    }
 }
 
 impl Classified for MixedOpenids {

@@ -21,7 +21,7 @@ mod status;
 mod verify;
 
 pub use compare::{ComparedDay, Record, compare_days};
-pub use continuity::{ContinuityError, require_privacy};
+pub use continuity::{ContinuityError, require_privacy, require_privacy_of};
 pub use fetch_days::{DayFailure, FetchJob, FetchReport, FetchedDay, Refreshed, fetch_days};
 pub use finding::{Finding, Kind, Severity};
 pub use inputs::MixedOpenids;

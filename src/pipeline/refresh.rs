@@ -10,11 +10,11 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::Observer;
-use super::inputs::{DayState, Inputs, MixedOpenids, read_inputs, record_inputs, state_of, view};
+use super::inputs::{DayState, Inputs, read_inputs, record_inputs, state_of, view};
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::{BugError, Failure};
 use crate::lake::{Account, Lake, LakeError, Table};
-use crate::metrics::{self, DAYS_AFTER, DAYS_BEFORE, History, HistoryBuilder, Parameters, Part, Partitions, Target};
+use crate::metrics::{self, DAYS_AFTER, DAYS_BEFORE, History, HistoryBuilder, MetricsError, Parameters, Part, Partitions, Target};
 
 /// Messages that are in memory at once, unless a single day needs more.
 const ROWS_AT_ONCE: usize = 12_000_000;
@@ -38,12 +38,17 @@ pub struct MetricsReport {
     pub computed: Vec<Day>,
     /// Days whose partitions were up to date.
     pub fresh: usize,
-    /// Days with partitions that were left as they are, because messages that they were made of have been pruned.
+    /// Of the fetched days, those with partitions that were left as they are, because messages that they were made of have been pruned.
     pub kept: Vec<Day>,
-    /// Of those, the days with partitions made of messages that have been replaced since, too: what replaced them is not in the numbers.
+    /// Days, pruned ones too, with partitions that are kept although other messages that they were made of have been replaced since: what
+    /// replaced them is not in the numbers.
     pub superseded: Vec<Day>,
     /// Of those computed, the days beside which messages have been pruned, so that conversations are cut there.
     pub beside_pruned: Vec<Day>,
+    /// Days that were not computed, because the openids of messages that they are made of were not all treated alike.
+    pub mixed: Vec<Day>,
+    /// Days that were not computed, because messages that they are made of cannot be read.
+    pub damaged: Vec<Day>,
 }
 
 /// What kept the work from its end, and what was done until then.
@@ -63,21 +68,36 @@ impl From<Box<MetricsStopped>> for Failure {
 ///
 /// # Errors
 /// When a partition cannot be read or written. Those written until then stay, and a day whose messages cannot be read keeps only those days from
-/// being computed that look at it.
+/// being computed that look at it. That days were left out because their messages name customers in two ways is in the report.
 pub fn refresh_metrics(job: &MetricsJob, among: Option<DayRange>, observer: &dyn Observer) -> Result<MetricsReport, Box<MetricsStopped>> {
     let stopped = |report: MetricsReport, failure: Failure| Box::new(MetricsStopped { report, failure });
-    let plan = Plan::make(job, among).map_err(|error| stopped(MetricsReport::default(), error.into()))?;
-    observer.metrics_begun(plan.stale.len());
     let computed = Mutex::new(BTreeSet::new());
     let note = |day: Day| {
         computed.lock().unwrap_or_else(PoisonError::into_inner).insert(day);
         observer.day_computed(day);
     };
-    let outcome = plan.carry_out(job, &note);
-    let report = plan.report(computed.into_inner().unwrap_or_else(PoisonError::into_inner));
-    match outcome.err().or(plan.obstacle) {
-        Some(failure) => Err(stopped(report, failure)),
-        None => Ok(report),
+    let mut unreadable = BTreeMap::new();
+    loop {
+        let mut plan = Plan::make(job, among, unreadable).map_err(|error| stopped(MetricsReport::default(), error.into()))?;
+        observer.metrics_begun(plan.stale.len());
+        let failure = match plan.carry_out(job, &note).map_err(Failure::into_error::<LakeError>) {
+            Ok(()) => None,
+            Err(Err(failure)) => Some(failure),
+            // Rows that cannot be read, which only reading brings to light, are a reason to leave out the days that look at them, and no others.
+            Err(Ok(error)) => match plan.messages_in(job, &error).filter(|day| !plan.unreadable.contains_key(day)) {
+                Some(day) => {
+                    plan.unreadable.insert(day, error);
+                    unreadable = plan.unreadable;
+                    continue;
+                }
+                None => Some(error.into()),
+            },
+        };
+        let report = plan.report(job, computed.into_inner().unwrap_or_else(PoisonError::into_inner));
+        return match failure.or(plan.damage()) {
+            Some(failure) => Err(stopped(report, failure)),
+            None => Ok(report),
+        };
     }
 }
 
@@ -88,32 +108,45 @@ struct Plan {
     states: BTreeMap<Day, DayState>,
     /// Those of them with partitions to compute, in order.
     stale: Vec<Day>,
-    /// Why other wanted days cannot be computed, if there are any.
-    obstacle: Option<Failure>,
+    /// The days whose messages cannot be read, and why.
+    unreadable: BTreeMap<Day, LakeError>,
+    /// Wanted days that look at those.
+    damaged: Vec<Day>,
+    /// Wanted days whose messages name customers in two ways.
+    mixed: Vec<Day>,
+    /// Pruned days whose partitions are kept although messages that they were made of have been replaced.
+    superseded: Vec<Day>,
 }
 
 impl Plan {
-    fn make(job: &MetricsJob, among: Option<DayRange>) -> Result<Self, LakeError> {
+    /// `unreadable` are days whose messages turned out to be so, whatever their footers say.
+    fn make(job: &MetricsJob, among: Option<DayRange>, mut unreadable: BTreeMap<Day, LakeError>) -> Result<Self, LakeError> {
         let mut inputs = read_inputs(job)?;
-        let damaged = std::mem::take(&mut inputs.damaged);
+        unreadable.append(&mut inputs.damaged);
         let is_wanted = |day: &&Day| among.is_none_or(|range| range.contains(**day));
-        let looks_at_damage = |day: Day| damaged.keys().find(|damaged| view(&inputs.fetched, day).contains(**damaged)).copied();
-        let mixed = inputs.mixed();
-        let (mut computable, mut looked_at, mut first_mixed) = (Vec::new(), None, None);
-        for day in inputs.fetched.iter().filter(is_wanted).copied() {
-            match looks_at_damage(day) {
-                Some(damaged) => looked_at = looked_at.or(Some(damaged)),
-                None if mixed.contains(&day) => first_mixed = first_mixed.or(Some(day)),
-                None => computable.push(day),
-            }
-        }
+        let looks_at_damage = |day: &Day| unreadable.keys().any(|unreadable| view(&inputs.fetched, *day).contains(*unreadable));
+        let (damaged, readable): (Vec<Day>, Vec<Day>) = inputs.fetched.iter().filter(is_wanted).copied().partition(looks_at_damage);
+        let all_mixed = inputs.mixed();
+        let (mixed, computable): (Vec<Day>, Vec<Day>) = readable.into_iter().partition(|day| all_mixed.contains(day));
         let states = computable.into_par_iter().map(|day| Ok((day, state_of(job, &inputs, day)?)));
         let states: BTreeMap<Day, DayState> = states.collect::<Result<_, LakeError>>()?;
         let stale = states.iter().filter(|(_, state)| !state.stale.is_empty()).map(|(day, _)| *day).collect();
-        let damage =
-            looked_at.and_then(|day| damaged.into_iter().find(|(damaged, _)| *damaged == day)).map(|(_, error)| Failure::from(error));
-        let obstacle = damage.or(first_mixed.map(|day| MixedOpenids { day }.into()));
-        Ok(Self { inputs, states, stale, obstacle })
+        let superseded = inputs.pruned_beside_fetched().into_iter().filter(|day| among.is_none_or(|range| range.contains(*day)));
+        let superseded =
+            superseded.map(|day| Ok((day, state_of(job, &inputs, day)?.is_superseded))).collect::<Result<Vec<_>, LakeError>>()?;
+        let superseded = superseded.into_iter().filter_map(|(day, is_superseded)| is_superseded.then_some(day)).collect();
+        Ok(Self { inputs, states, stale, unreadable, damaged, mixed, superseded })
+    }
+
+    /// The day whose messages are what an error is about.
+    fn messages_in(&self, job: &MetricsJob, error: &LakeError) -> Option<Day> {
+        let LakeError::Damaged { path, .. } = error else { return None };
+        self.inputs.fetched.iter().copied().find(|day| job.lake.path(Table::Messages, &job.account, *day) == *path)
+    }
+
+    /// Why wanted days were left out, if any were.
+    fn damage(self) -> Option<Failure> {
+        if self.damaged.is_empty() { None } else { self.unreadable.into_values().next().map(Failure::from) }
     }
 
     /// Computes the stale partitions and writes them.
@@ -151,14 +184,23 @@ impl Plan {
         Ok(())
     }
 
-    fn report(&self, computed: BTreeSet<Day>) -> MetricsReport {
+    fn report(&self, job: &MetricsJob, computed: BTreeSet<Day>) -> MetricsReport {
         let named = |is: fn(&DayState) -> bool| self.states.iter().filter(|(_, state)| is(state)).map(|(day, _)| *day).collect::<Vec<_>>();
         MetricsReport {
-            fresh: named(|state| state.stale.is_empty() && !state.is_kept).len(),
-            kept: named(|state| state.stale.is_empty() && state.is_kept),
-            superseded: named(|state| state.is_superseded),
-            beside_pruned: computed.iter().copied().filter(|day| self.inputs.is_beside_pruned(*day)).collect(),
+            fresh: named(|state| state.stale.is_empty() && !state.is_kept).into_iter().filter(|day| !computed.contains(day)).count(),
+            kept: named(|state| state.is_kept),
+            superseded: self
+                .superseded
+                .iter()
+                .copied()
+                .chain(named(|state| state.is_superseded))
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
+            beside_pruned: computed.iter().copied().filter(|day| self.inputs.is_beside_pruned(job, *day)).collect(),
             computed: computed.into_iter().collect(),
+            mixed: self.mixed.clone(),
+            damaged: self.damaged.clone(),
         }
     }
 }
@@ -218,7 +260,10 @@ pub fn read_history(job: &MetricsJob, days: DayRange) -> Result<History, Failure
             return Err(LakeError::TextsDropped { day: *day }.into());
         }
         let batches = job.lake.read(Table::Messages, &job.account, *day, &columns)?;
-        batches.map(|batch| Ok(history.decode(*day, &batch?)?)).collect()
+        // The file has the table's columns; that they do not hold what messages have is its damage.
+        let path = || job.lake.path(Table::Messages, &job.account, *day);
+        let damaged = |error: MetricsError| LakeError::Damaged { path: path(), reason: error.to_string() };
+        batches.map(|batch| Ok(history.decode(*day, &batch?).map_err(damaged)?)).collect()
     };
     for parts in days.par_iter().map(read).collect::<Result<Vec<_>, _>>()? {
         parts.into_iter().for_each(|part| history.push(part));

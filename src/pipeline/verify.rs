@@ -7,11 +7,11 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::finding::{Finding, Kind, Severity};
-use super::inputs::{expected_footer, read_inputs, view};
+use super::inputs::{is_fresh, read_inputs, view};
 use super::refresh::{MetricsJob, chunks, read_history, targets};
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::Failure;
-use crate::lake::{Account, ContentHash, Contents, Examined, Footer, Lake, LakeError, Survey, Table};
+use crate::lake::{Account, ContentHash, Contents, Examined, Footer, Lake, LakeError, Pruned, Survey, Table};
 use crate::metrics::{self, DAYS_AFTER, DAYS_BEFORE, Parameters, Partitions, Target};
 use crate::telemetry::Progress;
 
@@ -60,8 +60,10 @@ pub fn verify(job: &VerifyJob, among: Option<DayRange>, progress: &Progress) -> 
         }
     }
     progress.expect(tables_of_day.len());
+    let (pruned, unfinished) = (job.lake.pruned()?, job.lake.unfinished()?);
     let examine = |((account, day), tables): ((Account, Day), BTreeSet<Table>)| {
-        let examined = ExaminedDay::read(job, &account, day, tables)?;
+        let is_unfinished = unfinished.contains(&(day, account.to_string()));
+        let examined = ExaminedDay::read(job, &account, day, tables, &pruned, is_unfinished)?;
         progress.advance(&day.to_string());
         Ok((account, day, examined))
     };
@@ -124,7 +126,14 @@ struct ExaminedDay {
 }
 
 impl ExaminedDay {
-    fn read(job: &VerifyJob, account: &Account, day: Day, there: BTreeSet<Table>) -> Result<Self, LakeError> {
+    fn read(
+        job: &VerifyJob,
+        account: &Account,
+        day: Day,
+        there: BTreeSet<Table>,
+        pruned: &Pruned,
+        is_unfinished: bool,
+    ) -> Result<Self, LakeError> {
         let mut examined = Self { there, sound: BTreeMap::new(), findings: Vec::new() };
         for table in examined.there.clone() {
             let flaws = match job.lake.examine(table, account, day)? {
@@ -141,8 +150,13 @@ impl ExaminedDay {
             let finding = |(kind, what)| Finding::new(kind, job.lake.path(table, account, day), what, remedy(kind, table, day));
             examined.findings.extend(flaws.into_iter().map(finding));
         }
-        let between =
-            [(Kind::Rejects, Table::Rejects, examined.rejects_flaw()), (Kind::Totals, Table::AccountDaily, examined.totals_flaw())];
+        let mut between = vec![(Kind::Totals, Table::AccountDaily, examined.totals_flaw())];
+        match is_unfinished {
+            true => {
+                between.push((Kind::Unfinished, Table::Messages, Some("a run was killed while it changed messages and rejects".to_owned())))
+            }
+            false => between.push((Kind::Rejects, Table::Rejects, examined.rejects_flaw(pruned, day))),
+        }
         for (kind, table, flaw) in between {
             let finding = |what| Finding::new(kind, job.lake.path(table, account, day), what, remedy(kind, table, day));
             examined.findings.extend(flaw.map(finding));
@@ -150,15 +164,16 @@ impl ExaminedDay {
         Ok(examined)
     }
 
-    /// A day has a file of rejects exactly when its messages count some, and then as many rows.
-    fn rejects_flaw(&self) -> Option<String> {
+    /// A day has a file of rejects exactly when its messages count some, and then as many rows; unless either was pruned.
+    fn rejects_flaw(&self, pruned: &Pruned, day: Day) -> Option<String> {
         let is_there = self.there.contains(&Table::Rejects);
         if is_there && !self.there.contains(&Table::Messages) {
-            return Some("the messages of the day are not there".to_owned());
+            return (!pruned.includes(Table::Messages, day)).then(|| "the messages of the day are not there".to_owned());
         }
         let counted: u64 = self.sound.get(&Table::Messages)?.footer.get("rejects")?.parse().ok()?;
         match (counted, self.sound.get(&Table::Rejects)) {
             (0, _) if is_there => Some("the footer of the messages counts no rejects".to_owned()),
+            (1.., _) if !is_there && pruned.includes(Table::Rejects, day) => None,
             (1.., _) if !is_there => Some(format!("is missing, and the footer of the messages counts {counted}")),
             (_, Some(rejects)) if rejects.rows != counted => {
                 Some(format!("it has {} rows, and the footer of the messages counts {counted}", rejects.rows))
@@ -237,6 +252,10 @@ fn flaws(contents: &Contents, table: Table, account: &Account, day: Day, zone: &
     let misstated = contents.misstated.join(", ");
     let hides_rows = format!("its row groups or pages claim other values of {misstated} than they have, so that readers skip rows");
     require(contents.misstated.is_empty(), Kind::Statistics, hides_rows);
+    // Whatever is wrong above is so in the bytes, too.
+    if flaws.is_empty() && contents.is_as_encoded == Some(false) {
+        flaws.push((Kind::Bytes, "its bytes are not those that kefu writes for its rows, and readers may see something else".to_owned()));
+    }
     flaws
 }
 
@@ -246,6 +265,7 @@ fn remedy(kind: Kind, table: Table, day: Day) -> String {
         (Kind::Misplaced, Table::Messages | Table::Rejects) => {
             format!("move it to where it belongs, or away; `kefu run --date {day}` fetches what is missing then")
         }
+        (Kind::Unfinished, _) => "nothing to do: the next run fetches the day again".to_owned(),
         (_, Table::Messages | Table::Rejects) => format!("`kefu run --date {day} --force` fetches the day again"),
         _ => "remove it: `kefu metrics` computes it again".to_owned(),
     }
@@ -291,6 +311,7 @@ fn verify_metrics(
     verification: &mut Verification,
 ) -> Result<(), Failure> {
     let inputs = read_inputs(job)?;
+    let mixed = inputs.mixed();
     let is_sound = |day: Day| days.get(&day).is_some_and(|day| day.sound.contains_key(&Table::Messages));
     let path = |table: Table, day: Day| job.lake.path(table, &job.account, day);
     let mut fresh: BTreeMap<Day, Vec<Table>> = BTreeMap::new();
@@ -299,7 +320,6 @@ fn verify_metrics(
             let (there, sound) = (examined.there.contains(&table), examined.sound.get(&table));
             let finding = match (there, sound) {
                 // Kept on purpose: what they were made of was pruned.
-                (true, _) if inputs.was_pruned(*day) => continue,
                 (true, Some(sound)) if inputs.lack_some_of(&sound.footer) => {
                     if !inputs.have_replaced_some_of(&sound.footer) {
                         continue;
@@ -309,18 +329,21 @@ fn verify_metrics(
                         "nothing, or remove it: `kefu metrics` computes it of the messages that are left, which changes its numbers";
                     Finding::new(Kind::Superseded, path(table, *day), what, advice)
                 }
+                (true, _) if inputs.was_pruned(*day) => continue,
                 (true, _) if !inputs.fetched.contains(day) => {
                     let advice = "`kefu run` fetches the day when it is named; or remove them";
                     Finding::new(Kind::LeftOver, path(table, *day), "the messages of the day are gone", advice)
                 }
-                (false, _) if !inputs.fetched.contains(day) => continue,
+                (false, _) if !inputs.fetched.contains(day) || inputs.pruned.includes(table, *day) => continue,
                 (false, _) => Finding::new(Kind::MissingMetrics, path(table, *day), "was never computed", "`kefu metrics` computes it"),
                 // What is wrong with the messages has been said, and hides what they would give.
                 _ if !view(&inputs.fetched, *day).days().all(is_sound) => continue,
-                (true, Some(sound)) if sound.footer.includes(&expected_footer(job, &inputs, table, *day)) => {
+                (true, Some(sound)) if is_fresh(&sound.footer, job, &inputs, table, *day) => {
                     fresh.entry(*day).or_default().push(table);
                     continue;
                 }
+                // Why they are so has been said, and `kefu metrics` would refuse it.
+                (true, Some(_)) if mixed.contains(day) => continue,
                 (true, Some(_)) => {
                     let what = "made of other messages, parameters or definitions than those of now";
                     Finding::new(Kind::Stale, path(table, *day), what, "`kefu metrics` computes it again")

@@ -88,7 +88,8 @@ impl Classified for SettingsError {
                 Some("check that the file is there and that this user can read it; a path in kefu.toml is relative to its folder".into())
             }
             Self::Several { .. } => Some("pick one with --account".into()),
-            _ => None,
+            Self::Wrong { .. } | Self::Malformed { .. } => Some("correct that, then run again; nothing was fetched or changed".into()),
+            Self::Unreadable(_) => Some("check that the file is there and that this user can read it; nothing was fetched or changed".into()),
         }
     }
 }

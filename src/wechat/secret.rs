@@ -31,7 +31,21 @@ impl Secret {
 
     /// A text with something else in place of the value.
     pub fn hidden_in(&self, text: &str) -> String {
-        if self.0.is_empty() { text.to_owned() } else { text.replace(&self.0, "(secret)") }
+        if self.0.is_empty() {
+            return text.to_owned();
+        }
+        let hidden = text.replace(&self.0, "(secret)");
+        match self.in_a_url() {
+            Some(encoded) => hidden.replace(&encoded, "(secret)"),
+            None => hidden,
+        }
+    }
+
+    /// The value as it is in the query of a URL.
+    fn in_a_url(&self) -> Option<String> {
+        let mut url = reqwest::Url::parse("https://localhost").ok()?;
+        url.query_pairs_mut().append_key_only(&self.0);
+        url.query().map(str::to_owned)
     }
 
     /// The value, for the one call that needs it.
@@ -80,6 +94,8 @@ mod tests {
         const { assert!(Type::<String>::CAN_BE_SHOWN && Type::<String>::CAN_BE_WRITTEN) };
         const { assert!(!Type::<Secret>::CAN_BE_SHOWN && !Type::<Secret>::CAN_BE_WRITTEN) };
         const { assert!(!Type::<Credential>::CAN_BE_SHOWN && !Type::<Credential>::CAN_BE_WRITTEN) };
+        let secret = Secret::new("hunter+2/x=".into());
+        assert_eq!(secret.hidden_in("?a=hunter%2B2%2Fx%3D&b=hunter+2/x="), "?a=(secret)&b=(secret)");
         let secret = Secret::new("hunter2".into());
         assert_eq!(format!("{secret:?} {secret:#?}"), "(secret) (secret)");
         let proofs = [Proof::AccessToken(secret.clone()), Proof::AppSecret { appid: "wx1".into(), secret }];

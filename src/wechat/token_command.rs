@@ -120,10 +120,7 @@ impl TokenCommand {
     /// When it cannot be run, takes too long, fails, or prints something that cannot be a token.
     pub async fn token(&self) -> Result<Secret, TokenCommandError> {
         let failed = |why| TokenCommandError { program: self.program.clone(), why };
-        let (status, output) = self.run().await.map_err(failed)?;
-        if !status.success() {
-            return Err(failed(Why::Ended(status)));
-        }
+        let output = self.run().await.map_err(failed)?;
         match output.trim_ascii() {
             token if !token.is_empty() && token.len() <= TOKEN_BYTES_MAX && token.iter().all(u8::is_ascii_graphic) => {
                 Ok(Secret::new(String::from_utf8_lossy(token).into_owned()))
@@ -132,7 +129,7 @@ impl TokenCommand {
         }
     }
 
-    async fn run(&self) -> Result<(ExitStatus, Vec<u8>), Why> {
+    async fn run(&self) -> Result<Vec<u8>, Why> {
         let deadline = Instant::now() + self.limit;
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -149,10 +146,13 @@ impl TokenCommand {
             }
             tokio::time::sleep(GLANCE).await;
         };
+        if !status.success() {
+            return Err(Why::Ended(status));
+        }
         // A child of its own that lives on may still hold the pipe, and could print the rest.
         let output = tokio::time::timeout_at(deadline, output).await.map_err(|_| Why::LeftOpen(self.limit))?;
         group.let_go();
-        Ok((status, output.unwrap_or_default()))
+        Ok(output.unwrap_or_default())
     }
 }
 

@@ -59,6 +59,7 @@ fn what_the_way_there_does() {
         ContractError::TooManyRejects { rejects: 400, records: 500, reason: "missing field `time`".into() },
         ContractError::AllMisplaced { records: 12 },
         ContractError::Vanished { records: 1_500 },
+        ContractError::VanishedSincePrune,
     ];
     insta::assert_snapshot!("errors_of_the_way", format!("{}\n{}", of(errors), of(broken)));
 }
@@ -88,7 +89,7 @@ fn what_the_lake_does() {
         ContinuityError::OtherMessages { runs, last_kept: Some(day("2024-05-14")), lake, asked },
         ContinuityError::OtherMetrics { last_kept: day("2024-05-14"), lake: "keep".into(), asked: "hmac-sha256:0123456789abcdef".into() },
     ];
-    let mixed = of([MixedOpenids { day: day("2024-05-16") }]);
+    let mixed = of([MixedOpenids { days: vec![day("2024-05-16"), day("2024-05-17")] }]);
     let bug = of([BugError("the calls have ended too soon".into())]);
     insta::assert_snapshot!("errors_of_the_lake", [of(errors), of(names), mixed, bug].join("\n"));
 }

@@ -117,6 +117,8 @@ fn check(seed: u64) {
             assert!(world.bytes(day) == clean.bytes(day), "{}", story());
         }
     }
+    let report = &night.report;
+    assert_eq!(report.fetched.len() + report.failed.len() + report.given_up.len(), DAYS.len(), "{}", story());
     assert!(world.staged_files().is_empty(), "{}", story());
     assert!(world.table_files().iter().all(|path| path.starts_with(world.lake_folder().join("messages"))), "{}", story());
     match &schedule.failures {

@@ -255,6 +255,19 @@ fn numbers(world: &World) -> Vec<Vec<u8>> {
 }
 
 #[test]
+fn back_from_hashed_openids_nothing_is_left_of_them_on_days_without_messages_either() {
+    let world = World::new();
+    let simulator = world.simulate(generated(), world.options(&[]));
+    settings(&world, HASHED);
+    // Of ten days, five have messages.
+    let range = ["run", "--from", "2024-05-13", "--to", "2024-05-22"];
+    succeeds(&world, &simulator, &range);
+    settings(&world, "");
+    succeeds(&world, &simulator, &[&range[..], &["--force"]].concat());
+    assert_eq!(verified(&world, &simulator), (Some(0), 0));
+}
+
+#[test]
 fn a_switch_that_was_not_finished_is_told_of_and_computes_nothing_wrong() {
     let mut world = World::new();
     let simulator = world.simulate(generated(), world.options(&[]));
@@ -265,7 +278,7 @@ fn a_switch_that_was_not_finished_is_told_of_and_computes_nothing_wrong() {
     world.privacy = Privacy { texts: Texts::Keep, ..drop_and_hash() };
     world.fetch(generated(), &[], &["2024-05-16", "2024-05-17"]);
     let before = numbers(&world);
-    is_refused(&world, &simulator, &["metrics"], "would take one customer for two");
+    is_refused(&world, &simulator, &["metrics"], "and one customer would be two");
     assert!(before == numbers(&world));
     // Three days of messages, and the pairs and sessions of all five that are still to be computed again.
     assert_eq!(verified(&world, &simulator), (Some(65), 3 + 10));
@@ -293,7 +306,9 @@ fn what_is_compared_with_wechat_is_pseudonymous_too() {
     // Without the key, originals would be shown as added.
     settings(&world, "");
     is_refused(&world, &simulator, &["verify", "--against-api", "--date", "2024-05-13"], "other privacy settings");
-    is_refused(&world, &simulator, &["doctor"], "");
+    let doctor = world.kefu(&simulator, &["doctor"]);
+    assert_eq!(doctor.status.code(), Some(78));
+    assert!(String::from_utf8(doctor.stdout).unwrap().contains("other privacy settings"));
 }
 
 #[test]

@@ -48,6 +48,9 @@ pub(super) fn time_zone(lake: &Lake, zone: &Zone, clock: &Clock) -> Check {
 pub(super) fn secrets(settings: &Settings) -> Check {
     let is_open = |path: &Path| fs_err::metadata(path).is_ok_and(|facts| facts.permissions().mode() & 0o004 != 0);
     let files = settings.secret_files();
+    if let Some(path) = files.iter().find(|path| !path.exists()) {
+        return Check::warn("secrets", format!("{} is not there", path.display()), "make it, or correct the path in kefu.toml");
+    }
     match files.iter().find(|path| is_open(path)) {
         Some(path) => {
             let advice = format!("chmod 600 {}", path.display());
@@ -87,6 +90,7 @@ pub(super) fn lake(lake: &Lake) -> Check {
         return Check::ok("lake", "not there yet: `kefu run` makes it");
     }
     let found = || {
+        lake.require_folder()?;
         let strays = lake.strays()?;
         if let Some(first) = strays.first() {
             let found = format!("{} below the tables' folders that kefu did not put there, for instance {}", strays.len(), first.display());

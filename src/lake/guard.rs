@@ -1,0 +1,47 @@
+//! Decoding a file that may be damaged. On some damage the decoders panic where they should give an error; one file must not take everything else down with it.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::path::Path;
+use std::sync::Once;
+
+use super::LakeError;
+
+thread_local! {
+    /// Whether a panic of this thread is caught here, and so is nothing to tell anyone.
+    static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+static QUIET: Once = Once::new();
+
+/// What `decode` makes of the file at `path`.
+///
+/// # Errors
+/// Those of `decode`; [`LakeError::Damaged`] when it panics. Whatever it had borrowed must not be used any more then.
+pub(super) fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T, LakeError>) -> Result<T, LakeError> {
+    QUIET.call_once(|| {
+        let told = take_hook();
+        set_hook(Box::new(move |panic| {
+            if !IS_GUARDED.get() {
+                told(panic);
+            }
+        }));
+    });
+    let before = IS_GUARDED.replace(true);
+    let decoded = catch_unwind(AssertUnwindSafe(decode));
+    IS_GUARDED.set(before);
+    decoded.unwrap_or_else(|_| Err(LakeError::Damaged { path: path.to_owned(), reason: "it cannot be decoded".to_owned() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_damage() {
+        let path = Path::new("data/lake/messages/date=2016-06-01/acme.parquet");
+        let decoded = guarded::<()>(path, || panic!("a damaged length"));
+        assert!(matches!(decoded, Err(LakeError::Damaged { path: damaged, .. }) if damaged == path));
+        assert_eq!(guarded(path, || Ok(1)).unwrap(), 1);
+    }
+}

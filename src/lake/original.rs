@@ -1,0 +1,43 @@
+//! A file that is written once more, to see whether the same bytes come.
+
+use std::io::{self, BufReader, Read, Write};
+
+use fs_err::File;
+
+/// Takes bytes and holds them against those of a file.
+#[derive(Debug)]
+pub(super) struct Original {
+    file: BufReader<File>,
+    differs: bool,
+    /// How many bytes came.
+    bytes: u64,
+    read: Vec<u8>,
+}
+
+impl Original {
+    pub(super) fn of(file: &File) -> io::Result<Self> {
+        Ok(Self { file: BufReader::new(File::open(file.path())?), differs: false, bytes: 0, read: Vec::new() })
+    }
+
+    /// Whether the bytes so far are all of the file's, and the same.
+    pub(super) fn is_repeated(&self) -> bool {
+        let written = || self.file.get_ref().metadata().map(|facts| facts.len());
+        !self.differs && written().is_ok_and(|length| length == self.bytes)
+    }
+}
+
+impl Write for Original {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes += bytes.len() as u64;
+        if !self.differs {
+            self.read.resize(bytes.len(), 0);
+            // A file that ends before the bytes do differs as well.
+            self.differs = self.file.read_exact(&mut self.read).is_err() || self.read != bytes;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
