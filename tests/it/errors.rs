@@ -10,7 +10,7 @@ use kefu::fetch::ContractError;
 use kefu::lake::LakeError;
 use kefu::pipeline::{ContinuityError, MixedOpenids};
 use kefu::settings::{Flags, Settings, SettingsError};
-use kefu::wechat::{ApiError, CallError, Places};
+use kefu::wechat::{ApiError, CallError, Places, TokenCommand};
 
 fn shown(failure: &Failure) -> String {
     let hint = failure.hint.as_ref().map_or_else(String::new, |hint| format!("\n    {hint}"));
@@ -74,6 +74,11 @@ fn what_the_lake_does() {
         refused(io::ErrorKind::PermissionDenied, "Permission denied"),
         refused(io::ErrorKind::ReadOnlyFilesystem, "Read-only file system"),
         refused(io::ErrorKind::NotFound, "No such file or directory"),
+        refused(io::ErrorKind::FileTooLarge, "File too large"),
+        refused(io::ErrorKind::QuotaExceeded, "Disk quota exceeded"),
+        refused(io::ErrorKind::NotADirectory, "Not a directory"),
+        LakeError::Damaged { path: "data/lake/_kefu/pruned.json".into(), reason: "expected value at line 1 column 1".into() },
+        LakeError::TextsDropped { day: "2016-06-01".parse().unwrap() },
         LakeError::Damaged { path: path(), reason: "its footer lacks the counts".into() },
         LakeError::Occupied { holder: "process 4711".into() },
         LakeError::Absent { root: "data/lake".into() },
@@ -95,6 +100,16 @@ fn what_the_lake_does() {
 }
 
 #[test]
+fn what_a_token_command_does() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let errors = [&["/nowhere/token"][..], &["false"], &["echo", "two words"]].map(|words| {
+        let command: TokenCommand = serde_json::from_value(serde_json::json!(words)).unwrap();
+        runtime.block_on(command.token()).unwrap_err()
+    });
+    insta::assert_snapshot!("errors_of_token_commands", of(errors));
+}
+
+#[test]
 fn what_the_settings_do() {
     let resolve = |variables: &[(&str, &str)]| -> Result<Settings, SettingsError> {
         Settings::resolve(&Flags::default(), &|name| {
@@ -103,6 +118,13 @@ fn what_the_settings_do() {
     };
     let credential = |variables: &[(&str, &str)]| resolve(variables).unwrap().credential().unwrap_err();
     let wrong = |variables: &[(&str, &str)]| resolve(variables).map(|_| ()).unwrap_err();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |toml: &str| {
+        let path = folder.path().join("kefu.toml");
+        fs_err::write(&path, toml).unwrap();
+        Settings::resolve(&Flags { config: Some(path), ..Flags::default() }, &|_| None)
+    };
+    let several = file("[[accounts]]\nappid = 'wx1'\nsecret_env = 'ONE'\n[[accounts]]\nappid = 'wx2'\nsecret_env = 'TWO'");
     let errors = [
         resolve(&[]).unwrap().account().unwrap_err(),
         credential(&[]),
@@ -113,6 +135,12 @@ fn what_the_settings_do() {
         wrong(&[("KEFU_CONCURRENCY", "many")]),
         wrong(&[("KEFU_CONFIG", "nowhere.toml")]),
         wrong(&[("KEFU_ACCOUNT", "../../x")]),
+        file("colour = 1").unwrap_err(),
+        file("appid = 'wx1'\nsecret_file = 'nowhere'").unwrap().credential().unwrap_err(),
+        file("privacy.openid = { hmac_key_env = 'OUR_KEY' }").unwrap().privacy().unwrap_err(),
+        file("privacy.openid = { hmac_key_env = 'a key, not a name' }").unwrap().privacy().unwrap_err(),
+        several.unwrap().account().unwrap_err(),
     ];
-    insta::assert_snapshot!("errors_of_the_settings", of(errors));
+    let folder = folder.path().display().to_string();
+    insta::assert_snapshot!("errors_of_the_settings", of(errors).replace(&folder, "(folder)"));
 }
