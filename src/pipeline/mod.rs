@@ -17,6 +17,7 @@ mod inputs;
 mod mark;
 mod observer;
 mod refresh;
+mod staged_day;
 mod status;
 mod verify;
 
