@@ -100,6 +100,8 @@ pub(super) fn in_turn<R: Report>(
         }
     }
     drop(told_to_leave);
+    // It may be about to show the result itself.
+    signals::let_it_leave();
     if format == OutputFormat::Json {
         shown = shown.and(telemetry::print_result(&as_one(&lock(&objects))));
     }

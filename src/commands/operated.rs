@@ -69,6 +69,8 @@ impl Operated {
             })
         };
         let outcome = history.enter().map_err(Failure::from).and_then(|()| work(&lake, &history));
+        // Told to leave, what is to be entered is that.
+        signals::let_it_leave();
         self.ended(match &outcome {
             Ok(outcome) => history.end(outcome.worst(), outcome.failure.as_ref()),
             Err(failure) => history.end(Some(failure.class), Some(failure)),

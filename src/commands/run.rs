@@ -1,6 +1,5 @@
 //! `kefu run` and `kefu fetch`
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::in_turn::{Outcome, in_turn};
@@ -9,13 +8,13 @@ use super::operated::Operated;
 use super::summary::Summary;
 use super::watched::Watched;
 use super::{days, wait_for};
-use crate::calendar::{Clock, Day, DayRange};
+use crate::calendar::{Clock, Day};
 use crate::cli::{FetchArgs, GlobalArgs};
 use crate::failure::{Class, Failure};
 use crate::fetch::Source;
 use crate::lake::{Lake, Table};
 use crate::operations::History;
-use crate::pipeline::{FetchJob, MetricsJob, MixedOpenids, fetch_days, refresh_metrics, require_privacy};
+use crate::pipeline::{FetchJob, MetricsJob, MixedOpenids, Selection, Wanted, fetch_days, refresh_metrics, require_privacy};
 use crate::settings::{self, Flags, Settings};
 
 /// How much of the nightly job to do.
@@ -33,18 +32,6 @@ impl Half {
             Self::Both => "run",
         }
     }
-}
-
-/// The days to fetch, and what to do about those that are there.
-#[derive(Clone, Copy, Debug)]
-struct Wanted {
-    range: DayRange,
-    /// Whether the days were named.
-    is_named: bool,
-    /// Fetch them all again.
-    force: bool,
-    /// Fetch the last so many again, and replace those that have changed.
-    refresh: u16,
 }
 
 pub(super) fn execute(global: &GlobalArgs, args: &FetchArgs, half: Half) -> Result<Option<Class>, Failure> {
@@ -74,23 +61,10 @@ fn run(settings: &Settings, wanted: Wanted, half: Half, lake: &Lake, history: &H
     let source = Source::connect(&settings.base_url.value, credential, Clock::System)?.with_privacy(settings.privacy()?);
     lake.require_zone(zone.name())?;
 
-    let mut there = if wanted.force { BTreeSet::new() } else { lake.days(Table::Messages, &account)? };
-    // What a run that was killed has left half changed is not there.
-    let unfinished = lake.unfinished_days(&account)?;
-    there.retain(|day| !unfinished.contains(day));
-    let is_refreshed = |day: &Day| *day > wanted.range.last.plus(-i64::from(wanted.refresh));
-    let refreshed: BTreeSet<Day> = there.iter().copied().filter(|day| wanted.range.contains(*day) && is_refreshed(day)).collect();
-    // What was pruned comes back only when it is named, and not among days that are to be fetched again.
-    let pruned = lake.pruned()?;
-    let is_there = |day: &Day| lake.path(Table::Messages, &account, *day).is_file();
-    let stays_away = |day: &Day| (!wanted.is_named || wanted.force) && pruned.includes(Table::Messages, *day) && !is_there(day);
-    let absent: Vec<Day> = wanted.range.days().filter(stays_away).collect();
-    let unfinished = unfinished.into_iter().filter(|day| !wanted.range.contains(*day) && is_there(day));
-    let days = wanted.range.days().filter(|day| !stays_away(day)).chain(unfinished);
-    let (skipped, days): (Vec<Day>, Vec<Day>) = days.partition(|day| there.contains(day) && !refreshed.contains(day));
-    // Whether a refreshed day will be replaced is not known yet.
-    let replaced = days.iter().copied().filter(|day| !refreshed.contains(day)).collect();
-    require_privacy(lake, &account, source.privacy(), &replaced)?;
+    let selection = Selection::of(lake, &account, wanted)?;
+    require_privacy(lake, &account, source.privacy(), &selection.replaced())?;
+    let Selection { days, refreshed, skipped, pruned } = selection;
+    let before = lake.days(Table::Messages, &account)?;
     let job = FetchJob {
         source: Arc::new(source),
         lake: lake.clone(),
@@ -99,11 +73,14 @@ fn run(settings: &Settings, wanted: Wanted, half: Half, lake: &Lake, history: &H
         concurrency: settings.concurrency.value.into(),
         refreshed,
     };
-    history.asked(days.len(), skipped.len(), absent.len());
+    history.asked(days.len(), skipped.len(), pruned.len());
     let mut report = wait_for(async { Ok(fetch_days(&job, &days, &Watched::fetch(days.len(), &account, Some(history))).await) })?;
     report.skipped = skipped;
-    report.pruned = absent;
-    let summary = Summary::new(half.name(), &account, &zone, lake).with_fetch(&report, is_there);
+    report.pruned = pruned;
+    // A day of which one file was changed and the other was not is not as it was.
+    let unfinished = lake.unfinished_days(&account)?;
+    let is_unchanged = |day: &Day| before.contains(day) && !unfinished.contains(day);
+    let summary = Summary::new(half.name(), &account, &zone, lake).with_fetch(&report, is_unchanged);
     let mut outcome = Outcome { class: report.class(), report: summary, failure: None };
     if half == Half::Both && report.worst() == Some(Class::Lake) {
         // They could not be written either; the next run computes them.

@@ -156,10 +156,12 @@ impl Report for Summary {
             lines.push("metrics   not computed, because the lake cannot be written; the next run does that".to_owned());
         }
         if let Some(metrics) = &self.metrics {
+            let left_out = metrics.waiting.len() + metrics.mixed.len() + metrics.damaged.len();
             lines.push(match metrics.computed.as_slice() {
-                [] if metrics.fresh + metrics.kept.len() + metrics.mixed.len() + metrics.damaged.len() == 0 => {
+                [] if metrics.fresh + metrics.kept.len() + left_out == 0 => {
                     "metrics   nothing to compute: no day of these was fetched".to_owned()
                 }
+                [] if left_out > 0 => format!("metrics   computed none; {} up to date", metrics.fresh),
                 [] => format!("metrics   up to date ({} {})", metrics.fresh, days(metrics.fresh)),
                 computed => format!(
                     "metrics   computed {} {}: {}; {} up to date",
@@ -170,6 +172,7 @@ impl Report for Summary {
                 ),
             });
             let remarks = [
+                ("still to be computed", &metrics.waiting),
                 ("left as they are, because messages were pruned", &metrics.kept),
                 ("kept, although messages that they were made of have been replaced since", &metrics.superseded),
                 ("computed without the pruned days beside them", &metrics.beside_pruned),

@@ -23,8 +23,10 @@ pub enum ContractError {
     AllMisplaced { records: u64 },
     #[error("the day had {records} records when it was fetched, and now has none")]
     Vanished { records: u64 },
-    #[error("the metrics that are kept of the day were made of records, and WeChat has none of it now")]
-    VanishedSincePrune,
+    #[error("the day had {records} records when it was fetched, and now has none; a run was killed while it changed them")]
+    VanishedUnfinished { records: u64 },
+    #[error("there are metrics of the day that were made of records, and WeChat has none of it now")]
+    VanishedWithMetrics,
 }
 
 impl Classified for ContractError {
@@ -37,7 +39,12 @@ impl Classified for ContractError {
             Self::TooManyRejects { .. } | Self::AllMisplaced { .. } => {
                 "nothing of this day was committed; WeChat seems to have changed the form of its records: look for a newer kefu, or report it".into()
             }
-            Self::VanishedSincePrune => "the metrics are as they were, and so is the lake: a pruned day comes back only while WeChat has its records".into(),
+            Self::VanishedUnfinished { .. } => {
+                "its messages and its rejects may not belong together, and cannot be fetched again; to keep them as they are, remove the day's note in _kefu/unfinished".into()
+            }
+            Self::VanishedWithMetrics => {
+                "the metrics are as they were: a day that was pruned, or whose messages are damaged, comes back only while WeChat has its records".into()
+            }
             Self::Vanished { .. } => {
                 "the day is as it was: WeChat no longer has its records, and fetching it again is of no use. To fetch others again, leave it out; where [privacy] has changed, prune it first"
                     .into()

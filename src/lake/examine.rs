@@ -20,7 +20,7 @@ use super::hash::ContentHasher;
 use super::original::Original;
 use super::read::read_file;
 use super::statistics::Claims;
-use super::{Account, ContentHash, Footer, Lake, LakeError, MessageCounts, Table, list, opercode, schema};
+use super::{Account, ContentHash, Footer, Lake, LakeError, MessageCounts, Table, day_of, list, opercode, schema};
 use crate::calendar::{Day, UnixSeconds};
 
 /// What stands below the folders of the tables, and in staging.
@@ -301,10 +301,6 @@ impl<'a> RowsSeen<'a> {
             is_as_encoded,
         })
     }
-}
-
-fn day_of(folder: &Path) -> Option<Day> {
-    folder.file_name()?.to_str()?.strip_prefix("date=")?.parse().ok()
 }
 
 fn account_of(file: &Path) -> Option<Account> {

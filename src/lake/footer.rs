@@ -39,6 +39,11 @@ impl Footer {
         self.0.get(key).map(String::as_str)
     }
 
+    /// What it says something of.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// Whether this footer says everything that `other` says.
     pub fn includes(&self, other: &Self) -> bool {
         other.0.iter().all(|(key, value)| self.get(key) == Some(value))

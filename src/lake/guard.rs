@@ -30,7 +30,13 @@ pub(super) fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T, LakeErr
     let before = IS_GUARDED.replace(true);
     let decoded = catch_unwind(AssertUnwindSafe(decode));
     IS_GUARDED.set(before);
-    decoded.unwrap_or_else(|_| Err(LakeError::Damaged { path: path.to_owned(), reason: "it cannot be decoded".to_owned() }))
+    decoded.unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Err(LakeError::Damaged {
+            path: path.to_owned(),
+            reason: format!("it cannot be decoded ({})", said.unwrap_or("for no known reason")),
+        })
+    })
 }
 
 #[cfg(test)]
@@ -41,7 +47,9 @@ mod tests {
     fn a_panic_is_damage() {
         let path = Path::new("data/lake/messages/date=2016-06-01/acme.parquet");
         let decoded = guarded::<()>(path, || panic!("a damaged length"));
-        assert!(matches!(decoded, Err(LakeError::Damaged { path: damaged, .. }) if damaged == path));
+        assert!(
+            matches!(decoded, Err(LakeError::Damaged { path: damaged, reason }) if damaged == path && reason.contains("a damaged length"))
+        );
         assert_eq!(guarded(path, || Ok(1)).unwrap(), 1);
     }
 }

@@ -122,10 +122,15 @@ impl Classified for LakeError {
                 Some("remove the rules in [metrics] with a text, a prefix or a regex, or fetch the day again with --force".into())
             }
             Self::Damaged { path, .. } => Some(match path.parent().and_then(day_of) {
+                Some(_) if Table::METRICS.iter().any(|table| is_below(path, table.name())) => {
+                    "remove it: `kefu metrics` computes it again, unless its messages were pruned; then put it back from a copy".into()
+                }
                 Some(day) => format!(
                     "fetch the day again: `kefu fetch --date {day} --force` replaces its messages, and `kefu metrics` then what depends on them"
                 ),
-                None => "put it back from a copy, or remove it: pruned days then count as missing, and no table is touched".into(),
+                None => "put it back from a copy, or write it anew: for each pruned table the first day that was kept, as in {\"messages\":\"2024-05-14\"}; \
+                         without it, metrics next to pruned days would be computed again from what is left"
+                    .into(),
             }),
             Self::Io(error) => match error.kind() {
                 std::io::ErrorKind::FileTooLarge => {
@@ -298,6 +303,11 @@ impl Lake {
             false => Err(LakeError::Absent { root: self.root.clone() }),
         }
     }
+}
+
+/// Whether a partition's file is in a table's folder.
+fn is_below(path: &Path, table: &str) -> bool {
+    path.ancestors().nth(2).and_then(Path::file_name).is_some_and(|folder| folder == table)
 }
 
 /// The day of a folder with partitions.

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access, statvfs};
 
-use super::{Account, Lake, LakeError, OWN, Table, list};
-use crate::calendar::Day;
+use super::{Account, Lake, LakeError, OWN, Table, day_of, list};
 
 /// What the file system has that the lake is on, or would be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,8 +48,7 @@ impl Lake {
         let mut strays = Vec::new();
         for table in Table::ALL {
             for folder in list(&self.root().join(table.name()))? {
-                let day = name(&folder).and_then(|name| name.strip_prefix("date=")).and_then(|day| day.parse::<Day>().ok());
-                if day.is_none() || !folder.is_dir() {
+                if day_of(&folder).is_none() || !folder.is_dir() {
                     strays.push(folder);
                     continue;
                 }

@@ -56,7 +56,7 @@ pub struct RunRecord {
     pub days_fresh: u64,
     /// Days with metrics that were left as they are, because messages that they were made of have been pruned.
     pub days_kept: u64,
-    /// Of those, the ones made of messages that have been replaced since, too.
+    /// Days, pruned ones too, with metrics that are kept although other messages that they were made of have been replaced since.
     pub days_superseded: u64,
     /// Of the days that were computed, those beside which messages have been pruned.
     pub days_beside_pruned: u64,
@@ -220,22 +220,22 @@ impl History {
     /// Enters how the run ended: well, or with something that did not succeed, of this class, and with the failure that kept it from its end. Gives the
     /// whole record.
     pub fn end(&self, class: Option<Class>, failure: Option<&Failure>) -> RunRecord {
-        self.end_with(|record, at, seconds| record.ended(at, seconds, class, failure))
+        self.end_with(self.state(), |record, at, seconds| record.ended(at, seconds, class, failure))
     }
 
     /// Enters that the run was told to stop. None when it had come to its end.
     pub fn stopped(&self, exit_code: u8) -> Option<RunRecord> {
-        let is_over = self.state().record.ended_at.is_some();
         let stopped = |record: RunRecord, at, seconds| RunRecord {
             outcome: "stopped".to_owned(),
             exit_code: Some(exit_code),
             ..record.ended(at, seconds, None, None)
         };
-        (!is_over).then(|| self.end_with(stopped))
+        let state = self.state();
+        let is_over = state.record.ended_at.is_some();
+        (!is_over).then(|| self.end_with(state, stopped))
     }
 
-    fn end_with(&self, ended: impl FnOnce(RunRecord, OffsetDateTime, f64) -> RunRecord) -> RunRecord {
-        let mut state = self.state();
+    fn end_with(&self, mut state: MutexGuard<'_, State>, ended: impl FnOnce(RunRecord, OffsetDateTime, f64) -> RunRecord) -> RunRecord {
         let now = self.clock.now();
         state.record = ended(state.record.clone(), now, (now - self.started).as_seconds_f64());
         // They came as they were done.

@@ -12,8 +12,8 @@ use super::staged_day::{StagedDay, stage_pages};
 use crate::calendar::{Day, Zone};
 use crate::failure::{BugError, Class, Failure};
 use crate::fetch::{CallCounts, FetchError, Patience, Source};
-use crate::lake::{Account, Lake, LakeError, MessageCounts};
-use crate::signals::{self, Indivisible};
+use crate::lake::{Account, Lake, MessageCounts};
+use crate::signals::Indivisible;
 
 /// Pages between the network and the disk. With one being fetched and one being written, a day costs the memory of three.
 const PAGES_IN_FLIGHT: usize = 1;
@@ -162,13 +162,12 @@ async fn fetch_day(job: &FetchJob, connections: &Arc<Semaphore>, day: Day) -> Re
             (staged.ok_or_else(|| BugError("a day with one cursor is not split".into()))?, calls)
         }
     };
-    staged.check().map_err(FetchError::from)?;
     let job = job.clone();
     let commit = tokio::task::spawn_blocking(move || {
-        let indivisible = signals::indivisible();
-        Ok::<_, LakeError>((staged.commit(&job, calls)?, indivisible))
+        staged.check(&job)?;
+        Ok(staged.commit(&job, calls)?)
     });
-    commit.await.map_err(|error| BugError(format!("committing a day stopped: {error}")))?.map_err(Failure::from)
+    commit.await.map_err(|error| BugError(format!("committing a day stopped: {error}")))?
 }
 
 /// None when the day must be walked with one cursor: a reject is known by its page and its position there, which are those of the day as a whole.

@@ -15,6 +15,7 @@ use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::{BugError, Failure};
 use crate::lake::{Account, Lake, LakeError, Table};
 use crate::metrics::{self, DAYS_AFTER, DAYS_BEFORE, History, HistoryBuilder, MetricsError, Parameters, Part, Partitions, Target};
+use crate::signals;
 
 /// Messages that are in memory at once, unless a single day needs more.
 const ROWS_AT_ONCE: usize = 12_000_000;
@@ -38,6 +39,8 @@ pub struct MetricsReport {
     pub computed: Vec<Day>,
     /// Days whose partitions were up to date.
     pub fresh: usize,
+    /// Days whose partitions are still to be computed, because something kept the work from its end.
+    pub waiting: Vec<Day>,
     /// Of the fetched days, those with partitions that were left as they are, because messages that they were made of have been pruned.
     pub kept: Vec<Day>,
     /// Days, pruned ones too, with partitions that are kept although other messages that they were made of have been replaced since: what
@@ -78,7 +81,9 @@ pub fn refresh_metrics(job: &MetricsJob, among: Option<DayRange>, observer: &dyn
     };
     let mut unreadable = BTreeMap::new();
     loop {
-        let mut plan = Plan::make(job, among, unreadable).map_err(|error| stopped(MetricsReport::default(), error.into()))?;
+        let so_far = || computed.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
+        let mut plan = Plan::make(job, among, unreadable)
+            .map_err(|error| stopped(MetricsReport { computed: so_far(), ..MetricsReport::default() }, error.into()))?;
         observer.metrics_begun(plan.stale.len());
         let failure = match plan.carry_out(job, &note).map_err(Failure::into_error::<LakeError>) {
             Ok(()) => None,
@@ -146,7 +151,8 @@ impl Plan {
 
     /// Why wanted days were left out, if any were.
     fn damage(self) -> Option<Failure> {
-        if self.damaged.is_empty() { None } else { self.unreadable.into_values().next().map(Failure::from) }
+        let range = view(&self.inputs.fetched, *self.damaged.first()?);
+        self.unreadable.into_iter().find(|(day, _)| range.contains(*day)).map(|(_, error)| error.into())
     }
 
     /// Computes the stale partitions and writes them.
@@ -161,6 +167,8 @@ impl Plan {
             let history = read_history(job, days)?;
             let targets = targets(&job.zone, &inputs.fetched, &chunk.days);
             let write = |(target, mut partitions): (Target, Partitions)| {
+                // Told to leave, kefu takes note of the days that it has begun to write.
+                let _noted = signals::indivisible();
                 partitions.retain(|table, _| states.get(&target.day).is_some_and(|state| state.stale.contains(table)));
                 write_partitions(job, inputs, &target, partitions)?;
                 day_computed(target.day);
@@ -197,6 +205,7 @@ impl Plan {
                 .collect::<BTreeSet<_>>()
                 .into_iter()
                 .collect(),
+            waiting: self.stale.iter().copied().filter(|day| !computed.contains(day)).collect(),
             beside_pruned: computed.iter().copied().filter(|day| self.inputs.is_beside_pruned(job, *day)).collect(),
             computed: computed.into_iter().collect(),
             mixed: self.mixed.clone(),

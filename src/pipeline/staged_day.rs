@@ -8,8 +8,11 @@ use tokio::sync::mpsc;
 
 use super::{FetchJob, FetchedDay, Refreshed};
 use crate::calendar::{Day, Span, UnixSeconds};
+use crate::failure::Failure;
 use crate::fetch::{CallCounts, ContractError, FetchEvent, FetchedPage, Reject};
-use crate::lake::{ContentHash, LakeError, Spill, StagedMessages, StagedPartition, Table};
+use crate::lake::{ContentHash, Footer, LakeError, Spill, StagedMessages, StagedPartition, Table};
+use crate::metrics::{DAYS_AFTER, DAYS_BEFORE};
+use crate::signals::{self, Indivisible};
 
 /// How many of a day's records may be unreadable: a few, or half of them up to a hundred, or one in a hundred. More mean that WeChat has
 /// changed its format, and that a committed day would be silently short.
@@ -32,8 +35,8 @@ pub(super) struct StagedDay {
     is_split: bool,
     /// What is there.
     before: Option<Before>,
-    /// Whether nothing is there, but metrics that were made of records.
-    had_records: bool,
+    /// Whether a run was killed while it changed what is there.
+    is_unfinished: bool,
     /// Whether it is replaced only if it has changed.
     is_refreshed: bool,
 }
@@ -46,24 +49,33 @@ struct Before {
 }
 
 impl Before {
-    fn of(job: &FetchJob, day: Day) -> Option<Self> {
-        // One that cannot be read is replaced.
-        let footer = job.lake.footer(Table::Messages, &job.account, day).ok()?;
+    /// None where nothing is there, or where it cannot be read: then it is replaced.
+    fn of(job: &FetchJob, day: Day) -> Result<Option<Self>, LakeError> {
+        let Some(footer) = footer(job, Table::Messages, day)? else { return Ok(None) };
         let count = |key: &str| footer.get(key).and_then(|count| count.parse().ok());
-        Some(Self { rows: count("rows")?, rejects: count("rejects")?, content_hash: footer.content_hash() })
+        let counts = count("rows").zip(count("rejects"));
+        Ok(counts.map(|(rows, rejects)| Self { rows, rejects, content_hash: footer.content_hash() }))
     }
 }
 
-/// Whether a day that is not there has metrics that were made of its records: it was pruned.
-fn had_records(job: &FetchJob, day: Day) -> Result<bool, LakeError> {
-    let is_there = |table: Table| job.lake.path(table, &job.account, day).is_file();
-    if is_there(Table::Messages) || !is_there(Table::AccountDaily) {
-        return Ok(false);
+/// The footer of a file that is there and can be read.
+fn footer(job: &FetchJob, table: Table, day: Day) -> Result<Option<Footer>, LakeError> {
+    match job.lake.path(table, &job.account, day).is_file().then(|| job.lake.footer(table, &job.account, day)).transpose() {
+        Err(LakeError::Damaged { .. }) => Ok(None),
+        footer => footer,
     }
+}
+
+/// Whether metrics that look at a day say that they were made of records of it.
+fn had_records(job: &FetchJob, day: Day) -> Result<bool, LakeError> {
     let nothing = ContentHash::of(&RecordBatch::new_empty(Table::Messages.schema()))?;
-    // Metrics that cannot be read are computed anew in any case.
-    let footer = job.lake.footer(Table::AccountDaily, &job.account, day).unwrap_or_default();
-    Ok(footer.inputs().get(&day).is_some_and(|messages| *messages != nothing))
+    for (table, step) in Table::METRICS.into_iter().flat_map(|table| (-DAYS_AFTER..=DAYS_BEFORE).map(move |step| (table, step))) {
+        let made_of = footer(job, table, day.plus(step))?.and_then(|footer| footer.inputs().remove(&day));
+        if made_of.is_some_and(|messages| messages != nothing) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What has come of a stretch of the day before it was its turn.
@@ -92,8 +104,8 @@ pub(super) fn stage_pages(
         pages: 0,
         repaired_pages: 0,
         is_split: false,
-        before: Before::of(job, day),
-        had_records: had_records(job, day)?,
+        before: Before::of(job, day)?,
+        is_unfinished: job.lake.is_unfinished(&job.account, day),
         is_refreshed: job.refreshed.contains(&day),
     };
     let mut stretches: BTreeMap<UnixSeconds, Waiting> = BTreeMap::new();
@@ -148,29 +160,27 @@ pub(super) fn stage_pages(
 }
 
 impl StagedDay {
-    /// Whether what came can be a day of this account, and not something that kefu no longer understands.
-    pub(super) fn check(&self) -> Result<(), ContractError> {
+    /// Whether what came can be a day of this account, and not something that kefu no longer understands, or nothing in the place of something.
+    pub(super) fn check(&self, job: &FetchJob) -> Result<(), Failure> {
         let counts = self.messages.counts();
         let kept = counts.received + counts.sent + counts.other;
         let records = kept + self.rejects;
         if self.rejects > rejects_allowed(records) {
-            return Err(ContractError::TooManyRejects {
-                rejects: self.rejects,
-                records,
-                reason: self.first_reason.clone().unwrap_or_default(),
-            });
+            let reason = self.first_reason.clone().unwrap_or_default();
+            return Err(ContractError::TooManyRejects { rejects: self.rejects, records, reason }.into());
         }
         if kept == 0 && self.misplaced > 0 {
-            return Err(ContractError::AllMisplaced { records: self.misplaced });
+            return Err(ContractError::AllMisplaced { records: self.misplaced }.into());
         }
-        // WeChat keeps its records for a time that nobody documents. Whatever was asked for, a day with records is not replaced by nothing.
-        if let Some(before) = self.before.as_ref().filter(|before| before.rows > 0 && records == 0) {
-            return Err(ContractError::Vanished { records: before.rows });
+        // WeChat keeps its records for a time that nobody documents. Whatever was asked for, a day with records is not replaced by nothing, and one
+        // with messages not by a few records that cannot be read.
+        let vanishes = |before: &&Before| before.rows > 0 && kept == 0 || before.rejects > 0 && records == 0;
+        match self.before.as_ref().filter(vanishes).map(|before| before.rows + before.rejects) {
+            Some(records) if self.is_unfinished => Err(ContractError::VanishedUnfinished { records }.into()),
+            Some(records) => Err(ContractError::Vanished { records }.into()),
+            None if self.before.is_none() && kept == 0 && had_records(job, self.day)? => Err(ContractError::VanishedWithMetrics.into()),
+            None => Ok(()),
         }
-        if self.had_records && records == 0 {
-            return Err(ContractError::VanishedSincePrune);
-        }
-        Ok(())
     }
 
     fn append_rejects(&mut self, job: &FetchJob, span: Span, asked_msgid: i64, rejects: &[Reject]) -> Result<(), LakeError> {
@@ -203,8 +213,9 @@ impl StagedDay {
     }
 
     /// Everything that a full disk can refuse comes first. Then the rejects, then the messages, whose file is what says that the day is there;
-    /// and only then are older rejects taken away. Where both files change, a note says so meanwhile.
-    pub(super) fn commit(self, job: &FetchJob, calls: CallCounts) -> Result<FetchedDay, LakeError> {
+    /// and only then are older rejects taken away. Where both files change, a note says so meanwhile. Until what comes with the day is dropped, a process
+    /// that is told to leave waits, so that the day is taken note of.
+    pub(super) fn commit(self, job: &FetchJob, calls: CallCounts) -> Result<(FetchedDay, Indivisible), LakeError> {
         let counts = self.messages.counts();
         let rejected = self.rejected.map(StagedPartition::finish).transpose()?;
         let messages = self.messages.finish(self.rejects)?;
@@ -222,12 +233,13 @@ impl StagedDay {
             calls,
             refreshed,
         };
+        let indivisible = signals::indivisible();
         if let Some(Refreshed { is_changed: false, .. }) = refreshed {
             // Dropped, what is in staging vanishes.
-            return Ok(fetched);
+            return Ok((fetched, indivisible));
         }
         let is_there = |table: Table| job.lake.path(table, &job.account, self.day).is_file();
-        let changes_both = rejected.is_some() || is_there(Table::Rejects) || job.lake.is_unfinished(&job.account, self.day);
+        let changes_both = rejected.is_some() || is_there(Table::Rejects) || self.is_unfinished;
         if changes_both {
             job.lake.begin_changing(&job.account, self.day)?;
         }
@@ -250,6 +262,6 @@ impl StagedDay {
         if changes_both {
             job.lake.end_changing(&job.account, self.day)?;
         }
-        Ok(fetched)
+        Ok((fetched, indivisible))
     }
 }

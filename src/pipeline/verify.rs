@@ -135,6 +135,11 @@ impl ExaminedDay {
         is_unfinished: bool,
     ) -> Result<Self, LakeError> {
         let mut examined = Self { there, sound: BTreeMap::new(), findings: Vec::new() };
+        let is_pruned = pruned.includes(Table::Messages, day) && !examined.there.contains(&Table::Messages);
+        let remedy = |kind: Kind, table: Table| match is_pruned && Table::METRICS.contains(&table) {
+            true => "put it back from a copy: its messages were pruned, and it cannot be computed again".to_owned(),
+            false => remedy(kind, table, day),
+        };
         for table in examined.there.clone() {
             let flaws = match job.lake.examine(table, account, day)? {
                 Examined::Unreadable(reason) => vec![(Kind::Unreadable, reason)],
@@ -147,7 +152,7 @@ impl ExaminedDay {
                     flaws
                 }
             };
-            let finding = |(kind, what)| Finding::new(kind, job.lake.path(table, account, day), what, remedy(kind, table, day));
+            let finding = |(kind, what)| Finding::new(kind, job.lake.path(table, account, day), what, remedy(kind, table));
             examined.findings.extend(flaws.into_iter().map(finding));
         }
         let mut between = vec![(Kind::Totals, Table::AccountDaily, examined.totals_flaw())];
@@ -158,7 +163,7 @@ impl ExaminedDay {
             false => between.push((Kind::Rejects, Table::Rejects, examined.rejects_flaw(pruned, day))),
         }
         for (kind, table, flaw) in between {
-            let finding = |what| Finding::new(kind, job.lake.path(table, account, day), what, remedy(kind, table, day));
+            let finding = |what| Finding::new(kind, job.lake.path(table, account, day), what, remedy(kind, table));
             examined.findings.extend(flaw.map(finding));
         }
         Ok(examined)
@@ -206,11 +211,27 @@ fn own_keys(table: Table) -> &'static [&'static str] {
     }
 }
 
+/// What the footer of messages says of them beside the rows.
+const MESSAGE_COUNTS: [&str; 3] = ["messages_received", "messages_sent", "messages_other"];
+
+/// Whether a footer may say this of what was done to personal data. Where everything was kept, it says nothing.
+fn is_privacy(said: &str) -> bool {
+    let is_openid = |word: &str| {
+        let fingerprint = word.strip_prefix("openid=hmac-sha256:");
+        word == "openid=keep"
+            || fingerprint.is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+    };
+    match said.split_once(' ') {
+        Some((text, openid)) => matches!(text, "text=keep" | "text=drop") && is_openid(openid),
+        None => is_openid(said),
+    }
+}
+
 /// Where a file is not what it says, or is not what belongs in its place.
 fn flaws(contents: &Contents, table: Table, account: &Account, day: Day, zone: &Zone) -> Vec<(Kind, String)> {
     let footer = &contents.footer;
-    let place = [("table", table.to_string()), ("account", account.to_string()), ("date", day.to_string())];
-    let elsewhere: Vec<String> = place
+    let here = [("table", table.to_string()), ("account", account.to_string()), ("date", day.to_string())];
+    let elsewhere: Vec<String> = here
         .into_iter()
         .filter_map(|(key, here)| footer.get(key).filter(|said| **said != here).map(|said| format!("it says that its {key} is {said}")))
         .collect();
@@ -219,8 +240,15 @@ fn flaws(contents: &Contents, table: Table, account: &Account, day: Day, zone: &
         return vec![(Kind::Misplaced, elsewhere.join("; "))];
     }
     let bounds = zone.bounds(day);
-    let mut wrong = footer.contradictions(&Footer::new(table, account, day, zone.name(), bounds));
+    let place = Footer::new(table, account, day, zone.name(), bounds);
+    let mut wrong = footer.contradictions(&place);
     wrong.extend(own_keys(table).iter().filter(|key| footer.get(key).is_none()).map(|key| format!("`{key}` is missing")));
+    let known = |key: &str| {
+        let others: &[&str] = if table == Table::Messages { &MESSAGE_COUNTS } else { &[] };
+        key == "rows" || key == "privacy" || own_keys(table).contains(&key) || others.contains(&key) || place.get(key).is_some()
+    };
+    wrong.extend(footer.keys().filter(|key| !known(key)).map(|key| format!("`{key}` is nothing that kefu says")));
+    wrong.extend(footer.get("privacy").filter(|said| !is_privacy(said)).map(|said| format!("`privacy` is {said}")));
     let mut counts = Footer::default();
     counts.set("rows", contents.rows);
     if table == Table::Messages {
@@ -325,8 +353,12 @@ fn verify_metrics(
                         continue;
                     }
                     let what = "kept from before a prune, and some of the messages that it was made of have been replaced since";
-                    let advice =
-                        "nothing, or remove it: `kefu metrics` computes it of the messages that are left, which changes its numbers";
+                    let advice = match inputs.fetched.contains(day) {
+                        true => {
+                            "nothing, or remove it: `kefu metrics` computes it of the messages that are left, which changes its numbers"
+                        }
+                        false => "nothing; removed, it is lost",
+                    };
                     Finding::new(Kind::Superseded, path(table, *day), what, advice)
                 }
                 (true, _) if inputs.was_pruned(*day) => continue,
@@ -335,9 +367,11 @@ fn verify_metrics(
                     Finding::new(Kind::LeftOver, path(table, *day), "the messages of the day are gone", advice)
                 }
                 (false, _) if !inputs.fetched.contains(day) || inputs.pruned.includes(table, *day) => continue,
-                (false, _) => Finding::new(Kind::MissingMetrics, path(table, *day), "was never computed", "`kefu metrics` computes it"),
                 // What is wrong with the messages has been said, and hides what they would give.
                 _ if !view(&inputs.fetched, *day).days().all(is_sound) => continue,
+                // Nor would `kefu metrics` compute it.
+                (false, _) if mixed.contains(day) => continue,
+                (false, _) => Finding::new(Kind::MissingMetrics, path(table, *day), "was never computed", "`kefu metrics` computes it"),
                 (true, Some(sound)) if is_fresh(&sound.footer, job, &inputs, table, *day) => {
                     fresh.entry(*day).or_default().push(table);
                     continue;

@@ -59,7 +59,8 @@ fn what_the_way_there_does() {
         ContractError::TooManyRejects { rejects: 400, records: 500, reason: "missing field `time`".into() },
         ContractError::AllMisplaced { records: 12 },
         ContractError::Vanished { records: 1_500 },
-        ContractError::VanishedSincePrune,
+        ContractError::VanishedUnfinished { records: 1_500 },
+        ContractError::VanishedWithMetrics,
     ];
     insta::assert_snapshot!("errors_of_the_way", format!("{}\n{}", of(errors), of(broken)));
 }

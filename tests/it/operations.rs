@@ -164,3 +164,28 @@ fn days_are_refreshed_and_what_changed_is_said() {
     let changed = String::from_utf8(run(&world, &late, "run", &["--refresh", "1"]).stdout).unwrap();
     assert!(changed.contains(&format!("changed   {yesterday}: 41 messages, 40 before")), "{changed}");
 }
+
+#[test]
+fn a_day_that_a_run_left_half_changed_is_fetched_again_by_the_next_one_whatever_its_range() {
+    let world = World::new();
+    let records = Generated::new(GeneratorOptions { first_day: "2024-05-13".parse().unwrap(), days: 4, messages_per_day: 50, seed: 1 });
+    let simulator = world.simulate(records, world.options(&[]));
+    let fetched = |arguments: &[&str]| -> Vec<String> {
+        let output = world.kefu(&simulator, &[arguments, &["--output", "json"]].concat());
+        let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let days = result["fetch"]["fetched"].as_array().unwrap().clone();
+        days.iter().map(|day| day["date"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(fetched(&["run", "--from", "2024-05-13", "--to", "2024-05-14"]).len(), 2);
+    let account = kefu::lake::Account::new("acme".to_owned()).unwrap();
+    // One that is there, one of which only rejects could be, and one that was pruned.
+    assert!(world.command(&["prune", "--before", "2024-05-13", "--yes"]).output().unwrap().status.success());
+    for day in ["2024-05-12", "2024-05-13", "2024-05-15"] {
+        world.lake().begin_changing(&account, day.parse().unwrap()).unwrap();
+    }
+    assert_eq!(fetched(&["run", "--date", "2024-05-16"]), ["2024-05-13", "2024-05-15", "2024-05-16"]);
+    assert_eq!(world.lake().unfinished().unwrap().len(), 1);
+    assert_eq!(fetched(&["run", "--date", "2024-05-16"]), [""; 0]);
+    assert!(world.command(&["prune", "--before", "2024-05-13", "--yes"]).output().unwrap().status.success());
+    assert!(world.lake().unfinished().unwrap().is_empty());
+}

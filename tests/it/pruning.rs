@@ -74,7 +74,7 @@ fn runs(states: &[(&str, bool, usize)]) -> Vec<(String, bool)> {
 
 /// What is reported of metrics when none was computed.
 fn only_kept(kept: &[&str], fresh: usize) -> Value {
-    json!({ "computed": [], "fresh": fresh, "kept": kept, "superseded": [], "beside_pruned": [], "mixed": [], "damaged": [] })
+    json!({ "computed": [], "fresh": fresh, "waiting": [], "kept": kept, "superseded": [], "beside_pruned": [], "mixed": [], "damaged": [] })
 }
 
 #[test]
@@ -310,6 +310,39 @@ fn neither_a_day_nor_its_metrics_are_replaced_by_nothing() {
         assert_eq!(report["fetch"]["unchanged"].as_array().unwrap().len(), unchanged, "{report}");
     }
     assert!(days.files() == before);
+
+    // Nor is one whose messages are damaged, nor any that metrics of days beside it were made of.
+    let damaged = days.world.path("messages", "2024-05-08");
+    let mut bytes = fs_err::read(&damaged).unwrap();
+    let end = bytes.len() - 4;
+    bytes[end..].fill(0);
+    fs_err::write(&damaged, bytes).unwrap();
+    for table in ["worker_daily", "account_daily"] {
+        days.kefu(&["prune", "--before", "2024-05-06", "--table", table, "--yes"]);
+    }
+    let before = days.files();
+    for arguments in [["run", "--date", "2024-05-08", "--force"].as_slice(), &["run", "--from", "2024-05-04", "--to", "2024-05-05"]] {
+        let output = days.world.kefu(&days.simulator, &[arguments, &["--output", "json"]].concat());
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["fetch"]["worst"], "contract", "{report}");
+    }
+    assert!(days.files() == before);
+}
+
+#[test]
+fn a_day_of_messages_is_not_replaced_by_a_record_that_cannot_be_read_nor_rejects_by_nothing() {
+    let world = World::new();
+    let unreadable = record(crate::world::MIDNIGHT + 60, "x").replace("oC1", "");
+    let run = |lines: Vec<String>| {
+        let simulator = world.simulate(recorded(lines), world.options(&[]));
+        world.kefu(&simulator, &["run", "--date", crate::world::DAY, "--force"]).status.code()
+    };
+    assert_eq!(run(vec![record(crate::world::MIDNIGHT, "x")]), Some(0));
+    assert_eq!(run(vec![unreadable.clone()]), Some(65));
+    fs_err::remove_dir_all(world.lake_folder()).unwrap();
+    assert_eq!(run(vec![unreadable.clone()]), Some(0));
+    assert_eq!(run(Vec::new()), Some(65));
+    assert!(world.has(Table::Rejects, crate::world::DAY));
 }
 
 #[test]

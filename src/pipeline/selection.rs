@@ -1,0 +1,58 @@
+//! Which days of those wanted are fetched, and what is done about the others.
+
+use std::collections::BTreeSet;
+
+use crate::calendar::{Day, DayRange};
+use crate::lake::{Account, Lake, LakeError, Table};
+
+/// The days that somebody wants, and what is to be done about those that are there.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    pub range: DayRange,
+    /// Whether the days were named.
+    pub is_named: bool,
+    /// Fetch them all again.
+    pub force: bool,
+    /// Fetch the last so many again, and replace those that have changed.
+    pub refresh: u16,
+}
+
+/// What becomes of the days. All in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Those to fetch. Beside the wanted ones, those that a run which was killed has left half changed, wherever they are.
+    pub days: Vec<Day>,
+    /// Of those, the ones that are there and are replaced only if they have changed.
+    pub refreshed: BTreeSet<Day>,
+    /// Those that are there and left alone.
+    pub skipped: Vec<Day>,
+    /// Those that were pruned and stay away.
+    pub pruned: Vec<Day>,
+}
+
+impl Selection {
+    /// # Errors
+    /// When the lake cannot be read.
+    pub fn of(lake: &Lake, account: &Account, wanted: Wanted) -> Result<Self, LakeError> {
+        let there = lake.days(Table::Messages, account)?;
+        let unfinished = lake.unfinished_days(account)?;
+        let marked = lake.pruned()?;
+        let was_pruned = |day: &Day| marked.includes(Table::Messages, *day) && !there.contains(day);
+        // What was pruned comes back only when it is named, and not among days that are to be fetched again.
+        let stays_away = |day: &Day| was_pruned(day) && (!wanted.is_named || wanted.force || !wanted.range.contains(*day));
+        let is_whole = |day: &Day| there.contains(day) && !unfinished.contains(day);
+        let is_refreshed = |day: &Day| is_whole(day) && *day > wanted.range.last.plus(-i64::from(wanted.refresh));
+
+        let all: BTreeSet<Day> = wanted.range.days().chain(unfinished.iter().copied()).collect();
+        let (pruned, all): (Vec<Day>, Vec<Day>) = all.into_iter().partition(stays_away);
+        let pruned = pruned.into_iter().filter(|day| wanted.range.contains(*day)).collect();
+        let (skipped, days): (Vec<Day>, Vec<Day>) = all.into_iter().partition(|day| is_whole(day) && !wanted.force && !is_refreshed(day));
+        let refreshed = days.iter().copied().filter(|day| !wanted.force && is_refreshed(day)).collect();
+        Ok(Self { days, refreshed, skipped, pruned })
+    }
+
+    /// The days that will be replaced by whatever comes. Whether a refreshed day will be is not known yet.
+    pub fn replaced(&self) -> BTreeSet<Day> {
+        self.days.iter().copied().filter(|day| !self.refreshed.contains(day)).collect()
+    }
+}
