@@ -1,6 +1,6 @@
 //! Which days a command is about.
 
-use crate::calendar::{Clock, DayRange, Zone};
+use crate::calendar::{Clock, Day, DayRange, Zone};
 use crate::cli::DaysArgs;
 use crate::failure::UsageError;
 
@@ -20,8 +20,8 @@ pub(super) fn named(args: &DaysArgs) -> Result<Option<DayRange>, UsageError> {
 
 /// The days to fetch: those named, all of them over; else the last `lookback` ones up to yesterday.
 pub(super) fn to_fetch(args: &DaysArgs, lookback: u16, zone: &Zone, clock: &Clock) -> Result<DayRange, UsageError> {
-    let today = zone.day_of(clock.now().unix_timestamp());
-    let yesterday = today.plus(-1);
+    let yesterday = last_over(zone, clock);
+    let today = yesterday.plus(1);
     match named(args)? {
         Some(range) if range.last >= today => Err(UsageError {
             message: format!("{} is not over yet in {}", range.last.min(today).max(range.first), zone.name()),
@@ -32,10 +32,14 @@ pub(super) fn to_fetch(args: &DaysArgs, lookback: u16, zone: &Zone, clock: &Cloc
     }
 }
 
+/// Yesterday.
+pub(super) fn last_over(zone: &Zone, clock: &Clock) -> Day {
+    zone.day_of(clock.now().unix_timestamp()).plus(-1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calendar::Day;
 
     fn day(text: &str) -> Day {
         text.parse().unwrap()

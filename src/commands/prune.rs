@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::days::last_over;
 use crate::calendar::{Clock, Day, DayRange, Zone};
 use crate::cli::{GlobalArgs, OutputFormat, PruneArgs};
 use crate::failure::{Class, Failure, UsageError};
@@ -62,7 +63,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Cl
         deleted: args.yes,
         tables: tables.iter().map(|table| PrunedTable::of(&lake, *table, before)).collect::<Result<_, _>>()?,
         without_metrics: if takes_messages { without_metrics(&lake, before)? } else { BTreeSet::new() },
-        never_final: if takes_messages { never_final(before, yesterday(zone, &Clock::System)) } else { Vec::new() },
+        never_final: if takes_messages { never_final(before, last_over(zone, &Clock::System)) } else { Vec::new() },
     };
     if args.yes {
         lake.prune(&tables.into_iter().collect::<Vec<_>>(), before)?;
@@ -76,7 +77,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Cl
 
 /// The first day that is kept: none that is still to come, because what was pruned is not fetched again.
 fn first_kept(args: &PruneArgs, zone: &Zone, clock: &Clock) -> Result<Day, UsageError> {
-    let today = yesterday(zone, clock).plus(1);
+    let today = last_over(zone, clock).plus(1);
     // Of the two, the command line has exactly one.
     let by_count = args.keep_days.map(|days| today.plus(-i64::from(days)));
     match args.before.or(by_count).unwrap_or(today) {
@@ -86,10 +87,6 @@ fn first_kept(args: &PruneArgs, zone: &Zone, clock: &Clock) -> Result<Day, Usage
         }),
         before => Ok(before),
     }
-}
-
-fn yesterday(zone: &Zone, clock: &Clock) -> Day {
-    zone.day_of(clock.now().unix_timestamp()).plus(-1)
 }
 
 /// The days up to yesterday that wait for later days to become final, and are then kept as they are because of the days that go.
@@ -106,7 +103,8 @@ fn without_metrics(lake: &Lake, before: Day) -> Result<BTreeSet<Day>, LakeError>
         let made_of =
             lake.footer(Table::AccountDaily, &account, messages.day).ok().and_then(|footer| footer.inputs().remove(&messages.day));
         let there = lake.footer(Table::Messages, &account, messages.day).ok().and_then(|footer| footer.content_hash());
-        made_of != there && !(made_of.is_none() && pruned.includes(Table::AccountDaily, messages.day))
+        // Of messages that cannot be read, nobody knows.
+        there.is_some() && made_of != there && !(made_of.is_none() && pruned.includes(Table::AccountDaily, messages.day))
     };
     let messages = lake.partitions_before(Table::Messages, before)?.into_par_iter();
     Ok(messages.filter(lacks_metrics).map(|messages| messages.day).collect())

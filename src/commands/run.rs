@@ -47,7 +47,8 @@ fn run_each(global: &GlobalArgs, args: &FetchArgs, half: Half, operated: &Operat
     let lookback = settings.lookback.value.max(refresh);
     let range = days::to_fetch(&args.days, lookback, &settings.zone.value, &Clock::System)?;
     let is_named = days::named(&args.days)?.is_some();
-    let wanted = Wanted { range, is_named, force: args.force, refresh };
+    let last_over = days::last_over(&settings.zone.value, &Clock::System);
+    let wanted = Wanted { range, is_named, force: args.force, refresh, last_over };
     in_turn(half.name(), &settings, global.output, |settings| {
         operated.account(settings, |lake, history| run(settings, wanted, half, lake, history))
     })

@@ -27,6 +27,10 @@ pub enum ContractError {
     VanishedUnfinished { records: u64 },
     #[error("there are metrics of the day that were made of records, and WeChat has none of it now")]
     VanishedWithMetrics,
+    #[error("the files of the day are damaged, and WeChat has no messages of it now")]
+    VanishedDamaged,
+    #[error("the day was pruned, and WeChat has no messages of it now")]
+    VanishedPruned,
 }
 
 impl Classified for ContractError {
@@ -42,11 +46,17 @@ impl Classified for ContractError {
             Self::VanishedUnfinished { .. } => {
                 "its messages and its rejects may not belong together, and cannot be fetched again; to keep them as they are, remove the day's note in _kefu/unfinished".into()
             }
-            Self::VanishedWithMetrics => {
-                "the metrics are as they were: a day that was pruned, or whose messages are damaged, comes back only while WeChat has its records".into()
+            Self::VanishedWithMetrics | Self::VanishedPruned => {
+                "everything is as it was: a day that was pruned comes back only while WeChat has its records; leave it out".into()
+            }
+            Self::VanishedDamaged => {
+                "everything is as it was. If the day had no messages, remove its file from `messages`, and fetch it again; else put the file back from a copy, or give the day \
+                 up: `kefu prune --before` the day after deletes it and all days before it, and keeps their metrics"
+                    .into()
             }
             Self::Vanished { .. } => {
-                "the day is as it was: WeChat no longer has its records, and fetching it again is of no use. To fetch others again, leave it out; where [privacy] has changed, prune it first"
+                "the day is as it was: WeChat no longer has its records, and fetching it again is of no use. Leave it out; where it has to go, because [privacy] has changed \
+                 or its file is damaged, `kefu prune --before` the day after deletes it and all days before it, and keeps their metrics"
                     .into()
             }
             _ => "nothing of this day was committed; run again, and if it stays, ask WeChat's support with the day and the msgid".into(),

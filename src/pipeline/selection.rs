@@ -15,6 +15,8 @@ pub struct Wanted {
     pub force: bool,
     /// Fetch the last so many again, and replace those that have changed.
     pub refresh: u16,
+    /// The last day that is over. No later one can be fetched whole.
+    pub last_over: Day,
 }
 
 /// What becomes of the days. All in order.
@@ -35,7 +37,7 @@ impl Selection {
     /// When the lake cannot be read.
     pub fn of(lake: &Lake, account: &Account, wanted: Wanted) -> Result<Self, LakeError> {
         let there = lake.days(Table::Messages, account)?;
-        let unfinished = lake.unfinished_days(account)?;
+        let unfinished: BTreeSet<Day> = lake.unfinished_days(account)?.into_iter().filter(|day| *day <= wanted.last_over).collect();
         let marked = lake.pruned()?;
         let was_pruned = |day: &Day| marked.includes(Table::Messages, *day) && !there.contains(day);
         // What was pruned comes back only when it is named, and not among days that are to be fetched again.

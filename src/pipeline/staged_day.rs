@@ -66,6 +66,21 @@ fn footer(job: &FetchJob, table: Table, day: Day) -> Result<Option<Footer>, Lake
     }
 }
 
+/// Whether a day of which no message comes, and of whose messages nothing can be read, may be committed as one on which nothing happened.
+fn nothing_was_there(job: &FetchJob, day: Day) -> Result<(), Failure> {
+    let is_there = |table: Table| job.lake.path(table, &job.account, day).is_file();
+    if is_there(Table::Messages) || is_there(Table::Rejects) {
+        return Err(ContractError::VanishedDamaged.into());
+    }
+    if had_records(job, day)? {
+        return Err(ContractError::VanishedWithMetrics.into());
+    }
+    match job.lake.pruned()?.includes(Table::Messages, day) {
+        true => Err(ContractError::VanishedPruned.into()),
+        false => Ok(()),
+    }
+}
+
 /// Whether metrics that look at a day say that they were made of records of it.
 fn had_records(job: &FetchJob, day: Day) -> Result<bool, LakeError> {
     let nothing = ContentHash::of(&RecordBatch::new_empty(Table::Messages.schema()))?;
@@ -178,7 +193,7 @@ impl StagedDay {
         match self.before.as_ref().filter(vanishes).map(|before| before.rows + before.rejects) {
             Some(records) if self.is_unfinished => Err(ContractError::VanishedUnfinished { records }.into()),
             Some(records) => Err(ContractError::Vanished { records }.into()),
-            None if self.before.is_none() && kept == 0 && had_records(job, self.day)? => Err(ContractError::VanishedWithMetrics.into()),
+            None if self.before.is_none() && kept == 0 => nothing_was_there(job, self.day),
             None => Ok(()),
         }
     }

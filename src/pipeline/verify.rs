@@ -156,7 +156,7 @@ impl ExaminedDay {
             examined.findings.extend(flaws.into_iter().map(finding));
         }
         let mut between = vec![(Kind::Totals, Table::AccountDaily, examined.totals_flaw())];
-        match is_unfinished {
+        match is_unfinished && [Table::Messages, Table::Rejects].iter().any(|table| examined.there.contains(table)) {
             true => {
                 between.push((Kind::Unfinished, Table::Messages, Some("a run was killed while it changed messages and rejects".to_owned())))
             }
@@ -293,7 +293,7 @@ fn remedy(kind: Kind, table: Table, day: Day) -> String {
         (Kind::Misplaced, Table::Messages | Table::Rejects) => {
             format!("move it to where it belongs, or away; `kefu run --date {day}` fetches what is missing then")
         }
-        (Kind::Unfinished, _) => "nothing to do: the next run fetches the day again".to_owned(),
+        (Kind::Unfinished, _) => "the next run fetches the day again".to_owned(),
         (_, Table::Messages | Table::Rejects) => format!("`kefu run --date {day} --force` fetches the day again"),
         _ => "remove it: `kefu metrics` computes it again".to_owned(),
     }

@@ -61,6 +61,8 @@ fn what_the_way_there_does() {
         ContractError::Vanished { records: 1_500 },
         ContractError::VanishedUnfinished { records: 1_500 },
         ContractError::VanishedWithMetrics,
+        ContractError::VanishedDamaged,
+        ContractError::VanishedPruned,
     ];
     insta::assert_snapshot!("errors_of_the_way", format!("{}\n{}", of(errors), of(broken)));
 }

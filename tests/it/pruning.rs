@@ -320,8 +320,12 @@ fn neither_a_day_nor_its_metrics_are_replaced_by_nothing() {
     for table in ["worker_daily", "account_daily"] {
         days.kefu(&["prune", "--before", "2024-05-06", "--table", table, "--yes"]);
     }
+    // Of the pruned ones, no metrics are left of the first.
+    for table in ["response_pairs", "sessions", "worker_hourly"] {
+        days.kefu(&["prune", "--before", "2024-05-06", "--table", table, "--yes"]);
+    }
     let before = days.files();
-    for arguments in [["run", "--date", "2024-05-08", "--force"].as_slice(), &["run", "--from", "2024-05-04", "--to", "2024-05-05"]] {
+    for arguments in [["run", "--date", "2024-05-08", "--force"].as_slice(), &["run", "--from", "2024-05-01", "--to", "2024-05-05"]] {
         let output = days.world.kefu(&days.simulator, &[arguments, &["--output", "json"]].concat());
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(report["fetch"]["worst"], "contract", "{report}");
@@ -342,6 +346,11 @@ fn a_day_of_messages_is_not_replaced_by_a_record_that_cannot_be_read_nor_rejects
     fs_err::remove_dir_all(world.lake_folder()).unwrap();
     assert_eq!(run(vec![unreadable.clone()]), Some(0));
     assert_eq!(run(Vec::new()), Some(65));
+    assert!(world.has(Table::Rejects, crate::world::DAY));
+    // Nor where the messages, of which there are none, are damaged, and no metrics are left to tell.
+    fs_err::write(world.path("messages", crate::world::DAY), "garbage").unwrap();
+    Table::METRICS.iter().for_each(|table| fs_err::remove_file(world.path(table.name(), crate::world::DAY)).unwrap());
+    assert_eq!(run(Vec::new()), Some(73));
     assert!(world.has(Table::Rejects, crate::world::DAY));
 }
 
