@@ -29,7 +29,7 @@ pub enum ContractError {
     VanishedWithMetrics,
     #[error("the files of the day are damaged, and WeChat has no messages of it now")]
     VanishedDamaged,
-    #[error("the day was pruned, and WeChat has no messages of it now")]
+    #[error("the day lies before what was pruned, and WeChat has no messages of it now")]
     VanishedPruned,
 }
 
@@ -47,7 +47,7 @@ impl Classified for ContractError {
                 "its messages and its rejects may not belong together, and cannot be fetched again; to keep them as they are, remove the day's note in _kefu/unfinished".into()
             }
             Self::VanishedWithMetrics | Self::VanishedPruned => {
-                "everything is as it was: a day that was pruned comes back only while WeChat has its records; leave it out".into()
+                "everything is as it was: a day that was pruned comes back only while WeChat has its records, and nobody knows any more that it had none; leave it out".into()
             }
             Self::VanishedDamaged => {
                 "everything is as it was. If the day had no messages, remove its file from `messages`, and fetch it again; else put the file back from a copy, or give the day \

@@ -66,31 +66,31 @@ fn footer(job: &FetchJob, table: Table, day: Day) -> Result<Option<Footer>, Lake
     }
 }
 
-/// Whether a day of which no message comes, and of whose messages nothing can be read, may be committed as one on which nothing happened.
-fn nothing_was_there(job: &FetchJob, day: Day) -> Result<(), Failure> {
+/// Whether a day of which no message comes, and of whose messages nothing can be read, may be committed as one without messages.
+fn may_be_empty(job: &FetchJob, day: Day, has_rejects: bool) -> Result<(), Failure> {
     let is_there = |table: Table| job.lake.path(table, &job.account, day).is_file();
-    if is_there(Table::Messages) || is_there(Table::Rejects) {
-        return Err(ContractError::VanishedDamaged.into());
-    }
-    if had_records(job, day)? {
-        return Err(ContractError::VanishedWithMetrics.into());
-    }
-    match job.lake.pruned()?.includes(Table::Messages, day) {
-        true => Err(ContractError::VanishedPruned.into()),
-        false => Ok(()),
+    let is_pruned = || Ok::<_, LakeError>(job.lake.pruned()?.includes(Table::Messages, day));
+    match had_messages(job, day)? {
+        Some(true) => Err(ContractError::VanishedWithMetrics.into()),
+        // What a run that was killed has left of the rejects is replaced by rejects, and not by nothing.
+        _ if has_rejects => Ok(()),
+        _ if is_there(Table::Rejects) => Err(ContractError::VanishedDamaged.into()),
+        Some(false) => Ok(()),
+        None if is_there(Table::Messages) => Err(ContractError::VanishedDamaged.into()),
+        None if is_pruned()? => Err(ContractError::VanishedPruned.into()),
+        None => Ok(()),
     }
 }
 
-/// Whether metrics that look at a day say that they were made of records of it.
-fn had_records(job: &FetchJob, day: Day) -> Result<bool, LakeError> {
+/// Whether a day had messages when metrics that look at it were made. None when no metrics tell.
+fn had_messages(job: &FetchJob, day: Day) -> Result<Option<bool>, LakeError> {
     let nothing = ContentHash::of(&RecordBatch::new_empty(Table::Messages.schema()))?;
+    let mut had_messages = None;
     for (table, step) in Table::METRICS.into_iter().flat_map(|table| (-DAYS_AFTER..=DAYS_BEFORE).map(move |step| (table, step))) {
         let made_of = footer(job, table, day.plus(step))?.and_then(|footer| footer.inputs().remove(&day));
-        if made_of.is_some_and(|messages| messages != nothing) {
-            return Ok(true);
-        }
+        had_messages = had_messages.max(made_of.map(|messages| messages != nothing));
     }
-    Ok(false)
+    Ok(had_messages)
 }
 
 /// What has come of a stretch of the day before it was its turn.
@@ -193,7 +193,7 @@ impl StagedDay {
         match self.before.as_ref().filter(vanishes).map(|before| before.rows + before.rejects) {
             Some(records) if self.is_unfinished => Err(ContractError::VanishedUnfinished { records }.into()),
             Some(records) => Err(ContractError::Vanished { records }.into()),
-            None if self.before.is_none() && kept == 0 => nothing_was_there(job, self.day),
+            None if self.before.is_none() && kept == 0 => may_be_empty(job, self.day, self.rejects > 0),
             None => Ok(()),
         }
     }

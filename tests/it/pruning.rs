@@ -352,6 +352,18 @@ fn a_day_of_messages_is_not_replaced_by_a_record_that_cannot_be_read_nor_rejects
     Table::METRICS.iter().for_each(|table| fs_err::remove_file(world.path(table.name(), crate::world::DAY)).unwrap());
     assert_eq!(run(Vec::new()), Some(73));
     assert!(world.has(Table::Rejects, crate::world::DAY));
+    // While WeChat has the record, it heals; also where a run was killed before the messages.
+    assert_eq!(run(vec![unreadable.clone()]), Some(0));
+    fs_err::remove_file(world.path("messages", crate::world::DAY)).unwrap();
+    assert_eq!(run(vec![unreadable]), Some(0));
+    // A day that was empty when its metrics were computed may be so again.
+    fs_err::remove_dir_all(world.lake_folder()).unwrap();
+    assert_eq!(run(Vec::new()), Some(0));
+    assert!(world.command(&["prune", "--before", "2016-06-02", "--yes"]).output().unwrap().status.success());
+    let simulator = world.simulate(recorded([""; 0]), world.options(&[]));
+    assert!(world.kefu(&simulator, &["run", "--date", crate::world::DAY]).status.success());
+    fs_err::write(world.path("messages", crate::world::DAY), "garbage").unwrap();
+    assert_eq!(run(Vec::new()), Some(0));
 }
 
 #[test]
