@@ -49,14 +49,14 @@ impl Lake {
 
     /// Makes kefu's own folder, and the lake where it is not there yet, in a way that a power cut cannot undo.
     fn make_own_folder(&self) -> Result<(), LakeError> {
-        let own = std::path::absolute(self.own_folder())?;
+        let (root, own) = (std::path::absolute(self.root())?, std::path::absolute(self.own_folder())?);
         let new = own.ancestors().take_while(|folder| !folder.is_dir()).count();
         fs_err::create_dir_all(&own)?;
         // The entry of each new folder is in the one above.
         for folder in own.ancestors().skip(1).take(new) {
             match self.disk.sync_folder(folder) {
                 // One in which this user may make folders but not look is somebody else's; best effort.
-                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && !folder.starts_with(self.root()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && !folder.starts_with(&root) => {}
                 synced => synced?,
             }
         }
