@@ -11,6 +11,7 @@
 
 mod compare;
 mod continuity;
+mod examined_day;
 mod fetch_days;
 mod finding;
 mod inputs;
