@@ -17,9 +17,19 @@ const PAGE: u32 = 10_000;
 
 /// A day of one page: its span, and the page as the API gives it.
 fn page() -> (Day, Span, Vec<u8>) {
-    let day: Day = "2024-05-13".parse().unwrap_or_else(|_| Day::from_number(0).unwrap_or_else(|| unreachable!()));
-    let span = Span { start: i64::from(day.number()) * 86_400 - 8 * 3_600, end: i64::from(day.number() + 1) * 86_400 - 8 * 3_600 };
-    let records = Generated::new(GeneratorOptions { first_day: day, days: 1, messages_per_day: PAGE, seed: 1 });
+    let day: Day = "2024-05-13"
+        .parse()
+        .unwrap_or_else(|_| Day::from_number(0).unwrap_or_else(|| unreachable!()));
+    let span = Span {
+        start: i64::from(day.number()) * 86_400 - 8 * 3_600,
+        end: i64::from(day.number() + 1) * 86_400 - 8 * 3_600,
+    };
+    let records = Generated::new(GeneratorOptions {
+        first_day: day,
+        days: 1,
+        messages_per_day: PAGE,
+        seed: 1,
+    });
     let page = records.page(span.start, span.end, 1, PAGE as usize);
     let head = b"{\"recordlist\":[".to_vec();
     let tail = format!("],\"number\":{},\"msgid\":{}}}", page.number, page.msgid).into_bytes();
@@ -27,7 +37,9 @@ fn page() -> (Day, Span, Vec<u8>) {
 }
 
 fn records(body: &[u8], span: Span) -> RecordBatch {
-    decode(body, span).map(|page| page.records).unwrap_or_else(|error| unreachable!("a generated page can be read: {error}"))
+    decode(body, span)
+        .map(|page| page.records)
+        .unwrap_or_else(|error| unreachable!("a generated page can be read: {error}"))
 }
 
 fn main() {
@@ -56,9 +68,18 @@ fn every_metric_of_a_page(bencher: Bencher) {
     workplace.commit(day, span, &records(&body, span));
     let parameters = Parameters::in_zone(workplace.zone.name());
     let columns = metrics::columns(&parameters);
-    let read: Vec<RecordBatch> =
-        workplace.lake.read(Table::Messages, &workplace.account, day, &columns).into_iter().flatten().filter_map(Result::ok).collect();
-    let targets = pipeline::targets(&workplace.zone, &DayRange { first: day, last: day }.days().collect(), &[day]);
+    let read: Vec<RecordBatch> = workplace
+        .lake
+        .read(Table::Messages, &workplace.account, day, &columns)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok)
+        .collect();
+    let targets = pipeline::targets(
+        &workplace.zone,
+        &DayRange { first: day, last: day }.days().collect(),
+        &[day],
+    );
     bencher.counter(ItemsCount::new(PAGE)).bench(|| {
         let mut history = HistoryBuilder::new(&workplace.zone, &parameters);
         read.iter().try_for_each(|batch| history.append(day, batch))?;
@@ -77,7 +98,8 @@ struct Workplace {
 impl Workplace {
     fn new(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("kefu-bench-{name}-{}", std::process::id()));
-        let zone = Zone::named("Asia/Shanghai").unwrap_or_else(|_| unreachable!("a zone of the database"));
+        let zone =
+            Zone::named("Asia/Shanghai").unwrap_or_else(|_| unreachable!("a zone of the database"));
         let account = Account::new("bench".into()).unwrap_or_else(|_| unreachable!("a plain name"));
         Self { lake: Lake::at(&folder), folder, zone, account }
     }
@@ -85,11 +107,14 @@ impl Workplace {
     fn commit(&self, day: Day, span: Span, batch: &RecordBatch) {
         let _lock = self.lake.hold();
         let stage = || {
-            let mut staged = self.lake.stage_messages(&self.account, day, self.zone.name(), span)?;
+            let mut staged =
+                self.lake.stage_messages(&self.account, day, self.zone.name(), span)?;
             staged.append(batch)?;
             staged.finish(0)?.commit()
         };
-        stage().unwrap_or_else(|error| unreachable!("the folder for temporary files can be written: {error}"));
+        stage().unwrap_or_else(|error| {
+            unreachable!("the folder for temporary files can be written: {error}")
+        });
     }
 }
 

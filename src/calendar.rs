@@ -34,7 +34,10 @@ impl Day {
 
     /// The day with this [`number`](Self::number), if the calendar (years −9999 to 9999) has it.
     pub fn from_number(number: i32) -> Option<Self> {
-        number.checked_add(EPOCH.to_julian_day()).and_then(|julian| Date::from_julian_day(julian).ok()).map(Self)
+        number
+            .checked_add(EPOCH.to_julian_day())
+            .and_then(|julian| Date::from_julian_day(julian).ok())
+            .map(Self)
     }
 
     /// The day `days` later (earlier when negative), held at the ends of the calendar.
@@ -50,14 +53,24 @@ impl Day {
         // `Day` only holds years that `FromStr` or `jiff` produced; the clamp makes the conversion total.
         i16::try_from(self.0.year())
             .ok()
-            .and_then(|year| civil::Date::new(year, i8::try_from(u8::from(self.0.month())).ok()?, i8::try_from(self.0.day()).ok()?).ok())
+            .and_then(|year| {
+                civil::Date::new(
+                    year,
+                    i8::try_from(u8::from(self.0.month())).ok()?,
+                    i8::try_from(self.0.day()).ok()?,
+                )
+                .ok()
+            })
             .unwrap_or(civil::Date::MAX)
     }
 
     fn from_civil(date: civil::Date) -> Self {
-        let month = u8::try_from(date.month()).ok().and_then(|month| time::Month::try_from(month).ok());
+        let month =
+            u8::try_from(date.month()).ok().and_then(|month| time::Month::try_from(month).ok());
         let day = u8::try_from(date.day()).ok();
-        let date = month.zip(day).and_then(|(month, day)| Date::from_calendar_date(i32::from(date.year()), month, day).ok());
+        let date = month.zip(day).and_then(|(month, day)| {
+            Date::from_calendar_date(i32::from(date.year()), month, day).ok()
+        });
         Self(date.unwrap_or(Date::MAX))
     }
 }
@@ -74,8 +87,13 @@ impl FromStr for Day {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let day = Date::parse(text, ISO).map_err(|_| format!("`{text}` is not a day like 2016-06-01"))?;
-        if (1970..=9000).contains(&day.year()) { Ok(Self(day)) } else { Err(format!("`{text}` is outside the years 1970 to 9000")) }
+        let day =
+            Date::parse(text, ISO).map_err(|_| format!("`{text}` is not a day like 2016-06-01"))?;
+        if (1970..=9000).contains(&day.year()) {
+            Ok(Self(day))
+        } else {
+            Err(format!("`{text}` is outside the years 1970 to 9000"))
+        }
     }
 }
 
@@ -122,7 +140,11 @@ impl DayRange {
 
     /// Days in order, as people write them: runs of days as `first to last`.
     pub fn in_words(days: &[Day]) -> String {
-        Self::runs(days.iter().copied()).iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        Self::runs(days.iter().copied())
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     /// As many days, just before these.
@@ -135,7 +157,11 @@ impl DayRange {
 
 impl fmt::Display for DayRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.first == self.last { write!(f, "{}", self.first) } else { write!(f, "{} to {}", self.first, self.last) }
+        if self.first == self.last {
+            write!(f, "{}", self.first)
+        } else {
+            write!(f, "{} to {}", self.first, self.last)
+        }
     }
 }
 
@@ -180,7 +206,9 @@ impl Zone {
     /// # Errors
     /// When no zone has that name.
     pub fn named(name: &str) -> Result<Self, String> {
-        let rules = RULES.get(name).map_err(|_| format!("`{name}` is not an IANA time zone like Asia/Shanghai"))?;
+        let rules = RULES
+            .get(name)
+            .map_err(|_| format!("`{name}` is not an IANA time zone like Asia/Shanghai"))?;
         Ok(Self { name: rules.iana_name().unwrap_or(name).to_owned(), rules })
     }
 
@@ -208,7 +236,9 @@ impl Zone {
         let (days, minute) = (i64::from(minute / 1_440), minute % 1_440);
         let civil = day.plus(days).civil();
         let time = i8::try_from(minute / 60).ok().zip(i8::try_from(minute % 60).ok());
-        let zoned = time.and_then(|(hour, minute)| civil.at(hour, minute, 0, 0).to_zoned(self.rules.clone()).ok());
+        let zoned = time.and_then(|(hour, minute)| {
+            civil.at(hour, minute, 0, 0).to_zoned(self.rules.clone()).ok()
+        });
         match zoned {
             // Midnight is where the day begins, also on a day that begins later.
             Some(zoned) if minute > 0 => zoned.timestamp().as_second(),
@@ -224,7 +254,8 @@ impl Zone {
 
     /// What calendar and clock show at an instant: `2024-05-13 10:00:40`.
     pub fn written(&self, instant: UnixSeconds) -> String {
-        let shown = self.rules.to_datetime(Timestamp::from_second(instant).unwrap_or(Timestamp::MAX));
+        let shown =
+            self.rules.to_datetime(Timestamp::from_second(instant).unwrap_or(Timestamp::MAX));
         let (hour, minute, second) = (shown.hour(), shown.minute(), shown.second());
         format!("{} {hour:02}:{minute:02}:{second:02}", Day::from_civil(shown.date()))
     }
@@ -232,12 +263,16 @@ impl Zone {
     /// The offsets in force during a span, in order; the first one holds at its start.
     pub fn offsets(&self, span: Span) -> Vec<OffsetSpan> {
         let start = Timestamp::from_second(span.start).unwrap_or(Timestamp::MIN);
-        let first = OffsetSpan { from: span.start, offset_seconds: self.rules.to_offset(start).seconds() };
+        let first =
+            OffsetSpan { from: span.start, offset_seconds: self.rules.to_offset(start).seconds() };
         let later = self
             .rules
             .following(start)
             .take_while(|transition| transition.timestamp().as_second() < span.end)
-            .map(|transition| OffsetSpan { from: transition.timestamp().as_second(), offset_seconds: transition.offset().seconds() });
+            .map(|transition| OffsetSpan {
+                from: transition.timestamp().as_second(),
+                offset_seconds: transition.offset().seconds(),
+            });
         std::iter::once(first).chain(later).collect()
     }
 }
@@ -262,7 +297,8 @@ impl Clock {
             Self::System => OffsetDateTime::now_utc(),
             Self::Virtual(micros) => {
                 let nanos = i128::from(micros.load(Ordering::SeqCst)) * 1_000;
-                OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+                OffsetDateTime::from_unix_timestamp_nanos(nanos)
+                    .unwrap_or(OffsetDateTime::UNIX_EPOCH)
             }
         }
     }
@@ -271,7 +307,10 @@ impl Clock {
         match self {
             Self::System => tokio::time::sleep(duration).await,
             Self::Virtual(micros) => {
-                micros.fetch_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX), Ordering::SeqCst);
+                micros.fetch_add(
+                    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX),
+                    Ordering::SeqCst,
+                );
                 tokio::task::yield_now().await;
             }
         }
@@ -309,17 +348,26 @@ mod tests {
     #[test]
     fn days_in_a_row_are_one_range_and_what_is_before_is_as_long() {
         let days = ["2024-05-01", "2024-05-02", "2024-05-03", "2024-05-07"].map(day);
-        let [long, short] = [DayRange { first: days[0], last: days[2] }, DayRange { first: days[3], last: days[3] }];
+        let [long, short] = [
+            DayRange { first: days[0], last: days[2] },
+            DayRange { first: days[3], last: days[3] },
+        ];
         assert_eq!(DayRange::runs(days), [long, short]);
         assert_eq!(long.before(), DayRange { first: day("2024-04-28"), last: day("2024-04-30") });
     }
 
     #[test]
     fn an_instant_is_written_as_the_clocks_of_its_zone_show_it() {
-        assert_eq!(Zone::named("Asia/Shanghai").unwrap().written(1_715_615_999), "2024-05-13 23:59:59");
+        assert_eq!(
+            Zone::named("Asia/Shanghai").unwrap().written(1_715_615_999),
+            "2024-05-13 23:59:59"
+        );
         // The hour that New York has twice.
         let zone = Zone::named("America/New_York").unwrap();
-        assert_eq!([1_730_613_000, 1_730_616_600].map(|instant| zone.written(instant)), ["2024-11-03 01:50:00"; 2]);
+        assert_eq!(
+            [1_730_613_000, 1_730_616_600].map(|instant| zone.written(instant)),
+            ["2024-11-03 01:50:00"; 2]
+        );
     }
 
     #[test]
@@ -331,7 +379,9 @@ mod tests {
 
     #[test]
     fn a_local_day_contains_exactly_the_instants_between_its_bounds() {
-        for name in ["Asia/Shanghai", "America/New_York", "America/Sao_Paulo", "Africa/Cairo", "UTC"] {
+        for name in
+            ["Asia/Shanghai", "America/New_York", "America/Sao_Paulo", "Africa/Cairo", "UTC"]
+        {
             let zone = Zone::named(name).unwrap();
             for day in (DayRange { first: day("2018-01-01"), last: day("2018-12-31") }).days() {
                 let bounds = zone.bounds(day);

@@ -203,7 +203,8 @@ mod tests {
     #[test]
     fn exit_codes_are_those_of_the_contract() {
         use Class::*;
-        let codes = [Bug, Usage, Partial, Contract, Unavailable, Lake, Occupied, Refused, Settings].map(Class::exit_code);
+        let codes = [Bug, Usage, Partial, Contract, Unavailable, Lake, Occupied, Refused, Settings]
+            .map(Class::exit_code);
         assert_eq!(codes, [1, 2, 3, 65, 69, 73, 75, 77, 78]);
     }
 }

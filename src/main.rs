@@ -24,7 +24,8 @@ fn main() -> ExitCode {
             telemetry::print_failure(&failure);
             if cli.global.output == OutputFormat::Json {
                 // It cannot fail worse than it has.
-                let _ = telemetry::print_result(&serde_json::json!({ "failure": failure }).to_string());
+                let _ =
+                    telemetry::print_result(&serde_json::json!({ "failure": failure }).to_string());
             }
             ExitCode::from(failure.class.exit_code())
         }

@@ -105,7 +105,9 @@ const FILE_TOO_LARGE: i32 = 25;
 
 /// From now on, a file that may not grow is an error like a disk that is full, and does not kill. Best effort.
 pub fn outlive_large_files() {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return;
+    };
     // Whoever has listened once is never again killed by it.
     runtime.block_on(async { drop(signal(SignalKind::from_raw(FILE_TOO_LARGE))) });
 }
@@ -114,16 +116,24 @@ pub fn outlive_large_files() {
 const LAST_ACTS_LIMIT: Duration = Duration::from_secs(2);
 
 fn listen(ready: Sender<()>) {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return;
+    };
     runtime.block_on(async {
-        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else { return };
+        let (Ok(mut interrupt), Ok(mut terminate)) =
+            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        else {
+            return;
+        };
         drop(ready);
         let (kind, name) = tokio::select! {
             _ = interrupt.recv() => (SignalKind::interrupt(), "SIGINT"),
             _ = terminate.recv() => (SignalKind::terminate(), "SIGTERM"),
         };
         IS_LEAVING.store(true, Ordering::SeqCst);
-        telemetry::print_note(&format!("stopped by {name}; what was committed stays, run again for the rest"));
+        telemetry::print_note(&format!(
+            "stopped by {name}; what was committed stays, run again for the rest"
+        ));
         let exit_code = u8::try_from(128 + kind.as_raw_value()).unwrap_or(1);
         let acts = std::mem::take(&mut *last_acts());
         let last_acts = tokio::task::spawn_blocking(move || {

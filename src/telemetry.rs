@@ -11,7 +11,8 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::failure::{Class, Classified, Failure};
 
 /// All bars of the process. They appear on a terminal only, and make way for log lines.
-static BARS: LazyLock<MultiProgress> = LazyLock::new(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
+static BARS: LazyLock<MultiProgress> =
+    LazyLock::new(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -43,13 +44,16 @@ pub fn begin_logging(format: LogFormat, level: LogLevel) {
         LogLevel::Debug => LevelFilter::DEBUG,
     };
     let own = tracing_subscriber::filter::Targets::new().with_target("kefu", level);
-    let lines = tracing_subscriber::fmt::layer().with_writer(Stderr).with_ansi(io::stderr().is_terminal());
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(Stderr).with_ansi(io::stderr().is_terminal());
     let registry = tracing_subscriber::registry();
     IS_JSON.store(format == LogFormat::Json, Ordering::Relaxed);
     // Fails when logging has begun before, as it has in the second test of a process.
     let _ = match format {
         LogFormat::Text => registry.with(lines.with_target(false).with_filter(own)).try_init(),
-        LogFormat::Json => registry.with(lines.json().flatten_event(true).with_target(false).with_filter(own)).try_init(),
+        LogFormat::Json => registry
+            .with(lines.json().flatten_event(true).with_target(false).with_filter(own))
+            .try_init(),
     };
 }
 
@@ -124,7 +128,8 @@ pub fn print_note(text: &str) {
 /// Shows a failure: what happened, why, and what to do.
 pub fn print_failure(failure: &Failure) {
     if is_for_machines() {
-        let (exit_code, hint) = (failure.class.exit_code(), failure.hint.as_deref().unwrap_or_default());
+        let (exit_code, hint) =
+            (failure.class.exit_code(), failure.hint.as_deref().unwrap_or_default());
         tracing::error!(target: "kefu", event = "failed", exit_code, reason = %failure, hint);
         return;
     }
@@ -149,7 +154,9 @@ impl Progress {
     pub fn begin(stage: &'static str, days: usize) -> Self {
         let bar = BARS.add(ProgressBar::new(days as u64));
         // The template is a constant; if it were wrong, the plain bar would do.
-        if let Ok(style) = ProgressStyle::with_template("{prefix:>8} {bar:40} {pos}/{len} days {msg}") {
+        if let Ok(style) =
+            ProgressStyle::with_template("{prefix:>8} {bar:40} {pos}/{len} days {msg}")
+        {
             bar.set_style(style);
         }
         bar.set_prefix(stage);

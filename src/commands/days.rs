@@ -19,12 +19,21 @@ pub(super) fn named(args: &DaysArgs) -> Result<Option<DayRange>, UsageError> {
 }
 
 /// The days to fetch: those named, all of them over; else the last `lookback` ones up to yesterday.
-pub(super) fn to_fetch(args: &DaysArgs, lookback: u16, zone: &Zone, clock: &Clock) -> Result<DayRange, UsageError> {
+pub(super) fn to_fetch(
+    args: &DaysArgs,
+    lookback: u16,
+    zone: &Zone,
+    clock: &Clock,
+) -> Result<DayRange, UsageError> {
     let yesterday = last_over(zone, clock);
     let today = yesterday.plus(1);
     match named(args)? {
         Some(range) if range.last >= today => Err(UsageError {
-            message: format!("{} is not over yet in {}", range.last.min(today).max(range.first), zone.name()),
+            message: format!(
+                "{} is not over yet in {}",
+                range.last.min(today).max(range.first),
+                zone.name()
+            ),
             advice: Some(format!("the last day that can be fetched is {yesterday}")),
         }),
         Some(range) => Ok(range),
@@ -51,7 +60,10 @@ mod tests {
         // 2024-05-13 01:00 in Shanghai, still the 12th in Greenwich.
         let clock = Clock::starting_at(1_715_533_200);
         let none = DaysArgs { date: None, from: None, to: None };
-        assert_eq!(to_fetch(&none, 3, &zone, &clock).unwrap(), DayRange { first: day("2024-05-10"), last: day("2024-05-12") });
+        assert_eq!(
+            to_fetch(&none, 3, &zone, &clock).unwrap(),
+            DayRange { first: day("2024-05-10"), last: day("2024-05-12") }
+        );
         let today = DaysArgs { date: Some(day("2024-05-13")), ..none };
         assert!(to_fetch(&today, 3, &zone, &clock).unwrap_err().message.contains("not over yet"));
     }

@@ -29,7 +29,10 @@ const SEED: u64 = 1;
 
 pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
     let constant = |error: String| BugError(format!("the demo's own settings: {error}"));
-    let range = DayRange { first: FIRST_DAY.parse().map_err(constant)?, last: LAST_DAY.parse().map_err(constant)? };
+    let range = DayRange {
+        first: FIRST_DAY.parse().map_err(constant)?,
+        last: LAST_DAY.parse().map_err(constant)?,
+    };
     let days: Vec<Day> = range.days().collect();
     let zone = Zone::named(TIMEZONE).map_err(constant)?;
     let account = Account::new(ACCOUNT.into()).map_err(constant)?;
@@ -37,11 +40,21 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
     let _lock = lake.hold()?;
     lake.require_zone(zone.name())?;
 
-    let generator = GeneratorOptions { first_day: range.first, days: days.len() as u32, messages_per_day: MESSAGES_PER_DAY, seed: SEED };
+    let generator = GeneratorOptions {
+        first_day: range.first,
+        days: days.len() as u32,
+        messages_per_day: MESSAGES_PER_DAY,
+        seed: SEED,
+    };
     let report = wait_for(async {
         let started = Simulator::start(Generated::new(generator), Options::default()).await;
-        let simulator = started.map_err(|error| BugError(format!("the simulator cannot start: {error}")))?;
-        let source = Source::connect(&simulator.client_url().map_err(constant)?, Simulator::credential(), Clock::System)?;
+        let simulator =
+            started.map_err(|error| BugError(format!("the simulator cannot start: {error}")))?;
+        let source = Source::connect(
+            &simulator.client_url().map_err(constant)?,
+            Simulator::credential(),
+            Clock::System,
+        )?;
         let job = FetchJob {
             source: Arc::new(source),
             lake: lake.clone(),
@@ -57,10 +70,17 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
     }
 
     let parameters = Parameters::in_zone(zone.name());
-    let job = MetricsJob { lake: lake.clone(), account: account.clone(), zone: zone.clone(), parameters };
+    let job =
+        MetricsJob { lake: lake.clone(), account: account.clone(), zone: zone.clone(), parameters };
     refresh_metrics(&job, None, &Watched::metrics(&job.account, None))?;
     let targets = targets(&zone, &days.iter().copied().collect(), &days);
-    let workers = metrics::period(&read_history(&job, range)?, account.as_str(), &zone, &targets, &job.parameters)?;
+    let workers = metrics::period(
+        &read_history(&job, range)?,
+        account.as_str(),
+        &zone,
+        &targets,
+        &job.parameters,
+    )?;
     match global.output {
         OutputFormat::Table => show(&lake, &account, range, &workers)?,
         OutputFormat::Json => telemetry::print_result(&as_json(&workers).to_string())?,
@@ -81,17 +101,29 @@ const SHOWN: [(&str, &str); 9] = [
     ("answered_within_180s", "service level 3 min"),
 ];
 
-fn show(lake: &Lake, account: &Account, range: DayRange, workers: &RecordBatch) -> Result<(), Failure> {
+fn show(
+    lake: &Lake,
+    account: &Account,
+    range: DayRange,
+    workers: &RecordBatch,
+) -> Result<(), Failure> {
     let mut table = TextTable::new();
     table.load_style(presets::ASCII_MARKDOWN);
     table.set_header(std::iter::once("worker").chain(SHOWN.map(|(_, shown)| shown)));
-    let number = |column: &str, row: usize| value(workers, column, row).and_then(|number| number.as_f64());
+    let number =
+        |column: &str, row: usize| value(workers, column, row).and_then(|number| number.as_f64());
     for row in 0..workers.num_rows() {
-        let worker = workers.column_by_name("worker").map(|workers| workers.as_string::<i32>().value(row).to_owned());
+        let worker = workers
+            .column_by_name("worker")
+            .map(|workers| workers.as_string::<i32>().value(row).to_owned());
         // Of those answered, and of those who began a conversation and got no answer.
-        let owed = number("answered", row).zip(number("unanswered_first", row)).map(|(answered, unanswered)| answered + unanswered);
+        let owed = number("answered", row)
+            .zip(number("unanswered_first", row))
+            .map(|(answered, unanswered)| answered + unanswered);
         let cells = SHOWN.iter().map(|(column, _)| match (*column, number(column, row), owed) {
-            ("answered_within_180s", Some(within), Some(owed)) if owed > 0.0 => format!("{:.1} %", 100.0 * within / owed),
+            ("answered_within_180s", Some(within), Some(owed)) if owed > 0.0 => {
+                format!("{:.1} %", 100.0 * within / owed)
+            }
             ("answered_within_180s", ..) | (_, None, _) => "–".to_owned(),
             (_, Some(value), _) => format!("{value:.0}"),
         });
@@ -100,7 +132,9 @@ fn show(lake: &Lake, account: &Account, range: DayRange, workers: &RecordBatch) 
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    telemetry::print_result(&format!("Workers, {range} ({TIMEZONE}), generated conversations\n{table}\n"))?;
+    telemetry::print_result(&format!(
+        "Workers, {range} ({TIMEZONE}), generated conversations\n{table}\n"
+    ))?;
     telemetry::print_result(&tree(lake, account, range)?)?;
     let root = lake.root().display().to_string().replace('\'', "''");
     telemetry::print_result(&format!(
@@ -131,15 +165,23 @@ fn value(workers: &RecordBatch, column: &str, row: usize) -> Option<serde_json::
     }
     match column.as_primitive_opt::<Int64Type>() {
         Some(counts) => Some(counts.value(row).into()),
-        None => column.as_primitive_opt::<Float64Type>().and_then(|numbers| serde_json::Number::from_f64(numbers.value(row))),
+        None => column
+            .as_primitive_opt::<Float64Type>()
+            .and_then(|numbers| serde_json::Number::from_f64(numbers.value(row))),
     }
 }
 
 fn as_json(workers: &RecordBatch) -> serde_json::Value {
     let rows = (0..workers.num_rows()).map(|row| {
-        let worker = workers.column_by_name("worker").map(|workers| workers.as_string::<i32>().value(row).to_owned());
+        let worker = workers
+            .column_by_name("worker")
+            .map(|workers| workers.as_string::<i32>().value(row).to_owned());
         let mut object = serde_json::Map::from_iter([("worker".to_owned(), worker.into())]);
-        object.extend(SHOWN.iter().map(|(column, _)| ((*column).to_owned(), value(workers, column, row).into())));
+        object.extend(
+            SHOWN
+                .iter()
+                .map(|(column, _)| ((*column).to_owned(), value(workers, column, row).into())),
+        );
         serde_json::Value::Object(object)
     });
     serde_json::json!({ "command": "demo", "workers": rows.collect::<Vec<_>>() })
@@ -158,7 +200,10 @@ fn tree(lake: &Lake, account: &Account, range: DayRange) -> Result<String, Failu
             let path = lake.path(table, account, day);
             let bytes = fs_err::metadata(&path).map_err(crate::lake::LakeError::from)?.len();
             let rows = lake.footer(table, account, day)?.get("rows").unwrap_or_default().to_owned();
-            lines.push(format!("│   {branch} date={day}/{account}.parquet   {rows} rows, {} KiB", bytes.div_ceil(1024)));
+            lines.push(format!(
+                "│   {branch} date={day}/{account}.parquet   {rows} rows, {} KiB",
+                bytes.div_ceil(1024)
+            ));
             if branch == "├──" && days.len() > 2 {
                 lines.push(format!("│   ├── … {} more days", days.len() - 2));
             }

@@ -65,9 +65,12 @@ pub(super) fn in_turn<R: Report>(
         signals::on_leaving(move |_| {
             let mut objects = std::mem::take(&mut *lock(&objects));
             let hint = "what was committed stays, run again for the rest";
-            let failure = json!({ "class": "stopped", "reason": "told to stop by a signal", "hint": hint });
+            let failure =
+                json!({ "class": "stopped", "reason": "told to stop by a signal", "hint": hint });
             let rest = names.iter().skip(objects.len());
-            objects.extend(rest.map(|account| json!({ "command": command, "account": account, "failure": failure })));
+            objects.extend(rest.map(
+                |account| json!({ "command": command, "account": account, "failure": failure }),
+            ));
             // Nobody is left to be told that it cannot be shown.
             let _ = telemetry::print_result(&as_one(&objects));
         })
@@ -90,13 +93,20 @@ pub(super) fn in_turn<R: Report>(
                 shown = shown.and(telemetry::print_result(&format!("{}{end}", report.in_words())));
             }
         }
-        let mut object = report.map_or_else(|| json!({ "command": command, "account": account }), |report| json!(report));
+        let mut object = report.map_or_else(
+            || json!({ "command": command, "account": account }),
+            |report| json!(report),
+        );
         if let (Some(failure), Value::Object(object)) = (&failure, &mut object) {
             object.insert("failure".to_owned(), json!(failure));
         }
         lock(&objects).push(object);
         if let Some(failure) = failure {
-            telemetry::print_failure(&if is_alone { failure } else { failure.during(format!("the account {account} failed")) });
+            telemetry::print_failure(&if is_alone {
+                failure
+            } else {
+                failure.during(format!("the account {account} failed"))
+            });
         }
     }
     drop(told_to_leave);
@@ -124,7 +134,8 @@ fn as_one(objects: &[Value]) -> String {
 /// The class of several: the worst, unless something succeeded.
 fn class_of_all(classes: &[Option<Class>]) -> Option<Class> {
     let worst = classes.iter().flatten().copied().max_by_key(|class| class.severity())?;
-    let is_something_there = classes.iter().any(|class| matches!(class, None | Some(Class::Partial)));
+    let is_something_there =
+        classes.iter().any(|class| matches!(class, None | Some(Class::Partial)));
     Some(if is_something_there { Class::Partial } else { worst })
 }
 

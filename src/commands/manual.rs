@@ -27,7 +27,9 @@ pub(super) fn man(command: Option<&str>) -> Result<Option<Class>, Failure> {
         })?,
     };
     let mut page = Vec::new();
-    clap_mangen::Man::new(page_of).render(&mut page).map_err(|error| BugError(format!("the manual page: {error}")))?;
+    clap_mangen::Man::new(page_of)
+        .render(&mut page)
+        .map_err(|error| BugError(format!("the manual page: {error}")))?;
     telemetry::print_result(String::from_utf8_lossy(&page).trim_end())?;
     Ok(None)
 }

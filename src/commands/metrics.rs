@@ -19,7 +19,11 @@ pub(super) fn execute(global: &GlobalArgs, args: &MetricsArgs) -> Result<Option<
     operated.end(outcome)
 }
 
-fn compute_each(global: &GlobalArgs, args: &MetricsArgs, operated: &Operated) -> Result<Option<Class>, Failure> {
+fn compute_each(
+    global: &GlobalArgs,
+    args: &MetricsArgs,
+    operated: &Operated,
+) -> Result<Option<Class>, Failure> {
     let settings = settings_for_lake(global)?;
     let among = days::named(&args.days)?;
     in_turn("metrics", &settings, global.output, |settings| {
@@ -30,7 +34,12 @@ fn compute_each(global: &GlobalArgs, args: &MetricsArgs, operated: &Operated) ->
 }
 
 /// The work for one account.
-fn compute(settings: &Settings, among: Option<DayRange>, lake: &Lake, history: &History) -> Result<Outcome<Summary>, Failure> {
+fn compute(
+    settings: &Settings,
+    among: Option<DayRange>,
+    lake: &Lake,
+    history: &History,
+) -> Result<Outcome<Summary>, Failure> {
     lake.require_zone(settings.zone.value.name())?;
     let job = MetricsJob {
         lake: lake.clone(),
@@ -38,14 +47,20 @@ fn compute(settings: &Settings, among: Option<DayRange>, lake: &Lake, history: &
         parameters: settings.parameters.clone(),
         zone: settings.zone.value.clone(),
     };
-    let (report, failure) = computed(refresh_metrics(&job, among, &Watched::metrics(&job.account, Some(history))), history);
+    let (report, failure) = computed(
+        refresh_metrics(&job, among, &Watched::metrics(&job.account, Some(history))),
+        history,
+    );
     let failure = failure.or(MixedOpenids::of(&report).map(Failure::from));
     let report = Summary::new("metrics", &job.account, &job.zone, &job.lake).with_metrics(report);
     Ok(Outcome { report, class: None, failure })
 }
 
 /// What was computed, entered in the history, and what kept the rest from it.
-pub(super) fn computed(outcome: Result<MetricsReport, Box<MetricsStopped>>, history: &History) -> (MetricsReport, Option<Failure>) {
+pub(super) fn computed(
+    outcome: Result<MetricsReport, Box<MetricsStopped>>,
+    history: &History,
+) -> (MetricsReport, Option<Failure>) {
     let (report, failure) = match outcome {
         Ok(report) => (report, None),
         Err(stopped) => (stopped.report, Some(stopped.failure)),

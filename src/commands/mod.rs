@@ -49,7 +49,10 @@ pub fn execute(cli: &Cli) -> Result<Option<Class>, Failure> {
 /// The settings of a command that calls nobody. Where they tell of no account, they are for those that the lake has.
 fn settings_for_lake(global: &GlobalArgs) -> Result<Settings, Failure> {
     let flags = global.flags();
-    let settings = Settings::resolve(&Flags { accounts: Vec::new(), ..flags.clone() }, &settings::environment)?;
+    let settings = Settings::resolve(
+        &Flags { accounts: Vec::new(), ..flags.clone() },
+        &settings::environment,
+    )?;
     if settings.has_account() {
         return Ok(Settings::resolve(&flags, &settings::environment)?);
     }
@@ -62,9 +65,9 @@ fn settings_for_lake(global: &GlobalArgs) -> Result<Settings, Failure> {
 
 /// Runs the part of a command that waits for the network.
 fn wait_for<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| BugError(format!("cannot start the threads that wait for the network: {error}")))?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+            BugError(format!("cannot start the threads that wait for the network: {error}"))
+        })?;
     runtime.block_on(work)
 }

@@ -28,7 +28,13 @@ pub(super) struct Operated {
 
 impl Operated {
     pub(super) fn begin(command: &'static str, textfile: Option<PathBuf>) -> Self {
-        Self { command, clock: Clock::System, textfile, records: Arc::default(), all_accounts: Arc::default() }
+        Self {
+            command,
+            clock: Clock::System,
+            textfile,
+            records: Arc::default(),
+            all_accounts: Arc::default(),
+        }
     }
 
     /// Does the work for one account with the lake held, and enters how it went.
@@ -42,7 +48,8 @@ impl Operated {
         if let Some(all) = settings.all_accounts() {
             self.all_accounts.get_or_init(|| all.clone());
         }
-        let history = History::new(self.command, &lake, &account, settings.zone.value.name(), &self.clock);
+        let history =
+            History::new(self.command, &lake, &account, settings.zone.value.name(), &self.clock);
         // People see the summary.
         if telemetry::is_for_machines() {
             tracing::info!(event = "run_begun", command = self.command, account = %account);
@@ -57,7 +64,8 @@ impl Operated {
             }
         };
         let at_the_end = {
-            let (operated, history, lake, lock) = (self.clone(), history.clone(), lake.clone(), lock.clone());
+            let (operated, history, lake, lock) =
+                (self.clone(), history.clone(), lake.clone(), lock.clone());
             signals::on_leaving(move |exit_code| {
                 let _lock = lock;
                 if let Some(record) = history.stopped(exit_code) {
@@ -80,7 +88,10 @@ impl Operated {
     }
 
     /// Writes the figures, whatever the outcome.
-    pub(super) fn end(self, outcome: Result<Option<Class>, Failure>) -> Result<Option<Class>, Failure> {
+    pub(super) fn end(
+        self,
+        outcome: Result<Option<Class>, Failure>,
+    ) -> Result<Option<Class>, Failure> {
         let is_unknown = self.records.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
         if let (Err(failure), true) = (&outcome, is_unknown) {
             // It did not come to any account.
@@ -114,7 +125,9 @@ impl Operated {
     fn write_figures(&self) {
         let Some(path) = &self.textfile else { return };
         let records = self.records.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Err(error) = write_textfile(path, &records, self.all_accounts.get(), self.clock.now()) {
+        if let Err(error) =
+            write_textfile(path, &records, self.all_accounts.get(), self.clock.now())
+        {
             // The run is what it is; that its figures are missing shows in that they grow old.
             telemetry::print_failure(&error.into());
         }

@@ -43,7 +43,11 @@ pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Cl
     let settings = Settings::resolve(&global.flags(), &settings::environment)?;
     if !global.account.is_empty() {
         let message = "prune deletes the days of every account".to_owned();
-        return Err(UsageError { message, advice: Some("leave --account out, if that is what you want".into()) }.into());
+        return Err(UsageError {
+            message,
+            advice: Some("leave --account out, if that is what you want".into()),
+        }
+        .into());
     }
     let zone = &settings.zone.value;
     let before = first_kept(args, zone, &Clock::System)?;
@@ -61,9 +65,20 @@ pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Cl
         lake: lake.root().display().to_string(),
         before,
         deleted: args.yes,
-        tables: tables.iter().map(|table| PrunedTable::of(&lake, *table, before)).collect::<Result<_, _>>()?,
-        without_metrics: if takes_messages { without_metrics(&lake, before)? } else { BTreeSet::new() },
-        never_final: if takes_messages { never_final(before, last_over(zone, &Clock::System)) } else { Vec::new() },
+        tables: tables
+            .iter()
+            .map(|table| PrunedTable::of(&lake, *table, before))
+            .collect::<Result<_, _>>()?,
+        without_metrics: if takes_messages {
+            without_metrics(&lake, before)?
+        } else {
+            BTreeSet::new()
+        },
+        never_final: if takes_messages {
+            never_final(before, last_over(zone, &Clock::System))
+        } else {
+            Vec::new()
+        },
     };
     if args.yes {
         lake.prune(&tables.into_iter().collect::<Vec<_>>(), before)?;
@@ -82,7 +97,9 @@ fn first_kept(args: &PruneArgs, zone: &Zone, clock: &Clock) -> Result<Day, Usage
     let by_count = args.keep_days.map(|days| today.plus(-i64::from(days)));
     match args.before.or(by_count).unwrap_or(today) {
         before if before > today => Err(UsageError {
-            message: format!("--before {before} is a day to come, and days before it would never be fetched"),
+            message: format!(
+                "--before {before} is a day to come, and days before it would never be fetched"
+            ),
             advice: Some(format!("--before {today} deletes all days up to yesterday")),
         }),
         before => Ok(before),
@@ -100,11 +117,18 @@ fn without_metrics(lake: &Lake, before: Day) -> Result<BTreeSet<Day>, LakeError>
     let pruned = lake.pruned()?;
     let lacks_metrics = |messages: &PartitionFile| -> bool {
         let Ok(account) = Account::new(messages.account.clone()) else { return false };
-        let made_of =
-            lake.footer(Table::AccountDaily, &account, messages.day).ok().and_then(|footer| footer.inputs().remove(&messages.day));
-        let there = lake.footer(Table::Messages, &account, messages.day).ok().and_then(|footer| footer.content_hash());
+        let made_of = lake
+            .footer(Table::AccountDaily, &account, messages.day)
+            .ok()
+            .and_then(|footer| footer.inputs().remove(&messages.day));
+        let there = lake
+            .footer(Table::Messages, &account, messages.day)
+            .ok()
+            .and_then(|footer| footer.content_hash());
         // Of messages that cannot be read, nobody knows.
-        there.is_some() && made_of != there && !(made_of.is_none() && pruned.includes(Table::AccountDaily, messages.day))
+        there.is_some()
+            && made_of != there
+            && !(made_of.is_none() && pruned.includes(Table::AccountDaily, messages.day))
     };
     let messages = lake.partitions_before(Table::Messages, before)?.into_par_iter();
     Ok(messages.filter(lacks_metrics).map(|messages| messages.day).collect())
@@ -127,7 +151,8 @@ impl Pruning {
         let mut lines = vec![format!("before {} · {}", self.before, self.lake)];
         lines.extend(self.tables.iter().map(PrunedTable::in_words));
         if !self.without_metrics.is_empty() {
-            let days = DayRange::in_words(&self.without_metrics.iter().copied().collect::<Vec<_>>());
+            let days =
+                DayRange::in_words(&self.without_metrics.iter().copied().collect::<Vec<_>>());
             lines.push(match self.deleted {
                 true => format!("never computed from what was there: the metrics of {days}"),
                 false => {
@@ -157,7 +182,12 @@ impl PrunedTable {
             return format!("{:<14} nothing", self.table);
         }
         let days = DayRange::in_words(&self.days.iter().copied().collect::<Vec<_>>());
-        format!("{:<14} {} files, {:.1} MiB: {days}", self.table, self.files, self.bytes as f64 / 1_048_576.0)
+        format!(
+            "{:<14} {} files, {:.1} MiB: {days}",
+            self.table,
+            self.files,
+            self.bytes as f64 / 1_048_576.0
+        )
     }
 }
 
@@ -177,10 +207,17 @@ mod tests {
     #[test]
     fn with_fewer_than_five_days_some_metrics_never_become_final() {
         let yesterday: Day = "2024-05-12".parse().unwrap();
-        let kept = |days: i64| DayRange::in_words(&never_final(yesterday.plus(1 - days), yesterday));
+        let kept =
+            |days: i64| DayRange::in_words(&never_final(yesterday.plus(1 - days), yesterday));
         assert_eq!(
             [5, 4, 3, 2, 1].map(kept),
-            ["", "2024-05-10", "2024-05-10 to 2024-05-11", "2024-05-10 to 2024-05-12", "2024-05-10 to 2024-05-12"]
+            [
+                "",
+                "2024-05-10",
+                "2024-05-10 to 2024-05-11",
+                "2024-05-10 to 2024-05-12",
+                "2024-05-10 to 2024-05-12"
+            ]
         );
     }
 }

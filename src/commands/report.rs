@@ -67,13 +67,21 @@ pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<C
         return Err(UsageError { message, advice: Some("name a file with --out".into()) }.into());
     }
     // The accounts are those of the lake: for a report nobody has to be allowed to ask WeChat.
-    let settings = Settings::resolve(&Flags { accounts: Vec::new(), ..global.flags() }, &settings::environment)?;
+    let settings = Settings::resolve(
+        &Flags { accounts: Vec::new(), ..global.flags() },
+        &settings::environment,
+    )?;
     let lake = Lake::at(&settings.lake.value);
     lake.require_folder()?;
     lake.require_zone(settings.zone.value.name())?;
     if !is_to_stdout && is_within(&args.out, lake.root()) {
-        let message = format!("{} is in the lake, where nothing but its tables may be", args.out.display());
-        return Err(UsageError { message, advice: Some("name a file elsewhere with --out".into()) }.into());
+        let message =
+            format!("{} is in the lake, where nothing but its tables may be", args.out.display());
+        return Err(UsageError {
+            message,
+            advice: Some("name a file elsewhere with --out".into()),
+        }
+        .into());
     }
     let accounts = report::accounts(&lake, &global.account)?;
     let days = match days::named(&args.days)? {
@@ -84,7 +92,9 @@ pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<C
         }
     };
     if let Some(holder) = lake.holder()? {
-        telemetry::print_note(&format!("note: {holder} is at work on the lake; some of the figures may be older than others"));
+        telemetry::print_note(&format!(
+            "note: {holder} is at work on the lake; some of the figures may be older than others"
+        ));
     }
     let job = ReportJob {
         lake,
@@ -101,9 +111,15 @@ pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<C
         telemetry::print_result(page.trim_end())?;
         return Ok(None);
     }
-    replace(&args.out, page.as_bytes()).map_err(|source| WriteError { path: args.out.clone(), source })?;
-    let written =
-        Written { command: "report", lake: job.lake.root().display().to_string(), path: &args.out, lang: args.lang, figures: &figures };
+    replace(&args.out, page.as_bytes())
+        .map_err(|source| WriteError { path: args.out.clone(), source })?;
+    let written = Written {
+        command: "report",
+        lake: job.lake.root().display().to_string(),
+        path: &args.out,
+        lang: args.lang,
+        figures: &figures,
+    };
     telemetry::print_result(&match global.output {
         OutputFormat::Json => serde_json::json!(written).to_string(),
         OutputFormat::Table => in_words(&written),
@@ -113,7 +129,8 @@ pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<C
 
 /// Whether a file would be in a folder, by whatever links it is reached.
 fn is_within(file: &Path, folder: &Path) -> bool {
-    let above = file.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let above =
+        file.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match (fs_err::canonicalize(above), fs_err::canonicalize(folder)) {
         (Ok(above), Ok(folder)) => above.starts_with(folder),
         _ => false,
@@ -122,9 +139,15 @@ fn is_within(file: &Path, folder: &Path) -> bool {
 
 fn in_words(written: &Written<'_>) -> String {
     let figures = written.figures;
-    let accounts: Vec<&str> = figures.accounts.iter().map(|account| account.account.as_str()).collect();
+    let accounts: Vec<&str> =
+        figures.accounts.iter().map(|account| account.account.as_str()).collect();
     let days = DayRange { first: figures.first, last: figures.last };
-    let mut lines = vec![format!("{} · {days} · {} · {}", written.path.display(), accounts.join(", "), figures.timezone)];
+    let mut lines = vec![format!(
+        "{} · {days} · {} · {}",
+        written.path.display(),
+        accounts.join(", "),
+        figures.timezone
+    )];
     let mut table = TextTable::new();
     table.load_style(presets::ASCII_MARKDOWN);
     table.set_header(["", "these days", "the days before"]);
@@ -137,16 +160,27 @@ fn in_words(written: &Written<'_>) -> String {
         ("unanswered (later)", |totals| totals.unanswered_later.to_string()),
         ("response time p50", |totals| seconds(totals.response_seconds_p50)),
         ("response time p90", |totals| seconds(totals.response_seconds_p90)),
-        (&within, |totals| totals.service_level.map_or_else(none, |level| format!("{:.1} %", 100.0 * level))),
+        (&within, |totals| {
+            totals.service_level.map_or_else(none, |level| format!("{:.1} %", 100.0 * level))
+        }),
     ];
     for (what, figure) in shown {
-        table.add_row([what.to_owned(), figure(&figures.totals), figures.before.totals.as_ref().map_or_else(none, figure)]);
+        table.add_row([
+            what.to_owned(),
+            figure(&figures.totals),
+            figures.before.totals.as_ref().map_or_else(none, figure),
+        ]);
     }
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     lines.push(table.to_string());
-    let absent: Vec<_> = figures.days.iter().filter(|day| day.accounts < accounts.len()).map(|day| day.date).collect();
+    let absent: Vec<_> = figures
+        .days
+        .iter()
+        .filter(|day| day.accounts < accounts.len())
+        .map(|day| day.date)
+        .collect();
     if !absent.is_empty() {
         lines.push(format!("not all there: {}", DayRange::in_words(&absent)));
     }

@@ -14,7 +14,10 @@ use crate::failure::{Class, Failure};
 use crate::fetch::Source;
 use crate::lake::{Lake, Table};
 use crate::operations::History;
-use crate::pipeline::{FetchJob, MetricsJob, MixedOpenids, Selection, Wanted, fetch_days, refresh_metrics, require_privacy};
+use crate::pipeline::{
+    FetchJob, MetricsJob, MixedOpenids, Selection, Wanted, fetch_days, refresh_metrics,
+    require_privacy,
+};
 use crate::settings::{self, Flags, Settings};
 
 /// How much of the nightly job to do.
@@ -34,13 +37,22 @@ impl Half {
     }
 }
 
-pub(super) fn execute(global: &GlobalArgs, args: &FetchArgs, half: Half) -> Result<Option<Class>, Failure> {
+pub(super) fn execute(
+    global: &GlobalArgs,
+    args: &FetchArgs,
+    half: Half,
+) -> Result<Option<Class>, Failure> {
     let operated = Operated::begin(half.name(), args.textfile.clone());
     let outcome = run_each(global, args, half, &operated);
     operated.end(outcome)
 }
 
-fn run_each(global: &GlobalArgs, args: &FetchArgs, half: Half, operated: &Operated) -> Result<Option<Class>, Failure> {
+fn run_each(
+    global: &GlobalArgs,
+    args: &FetchArgs,
+    half: Half,
+    operated: &Operated,
+) -> Result<Option<Class>, Failure> {
     let flags = Flags { lookback: args.lookback, concurrency: args.concurrency, ..global.flags() };
     let settings = Settings::resolve(&flags, &settings::environment)?;
     let refresh = args.refresh.unwrap_or_default();
@@ -55,11 +67,18 @@ fn run_each(global: &GlobalArgs, args: &FetchArgs, half: Half, operated: &Operat
 }
 
 /// The work for one account.
-fn run(settings: &Settings, wanted: Wanted, half: Half, lake: &Lake, history: &History) -> Result<Outcome<Summary>, Failure> {
+fn run(
+    settings: &Settings,
+    wanted: Wanted,
+    half: Half,
+    lake: &Lake,
+    history: &History,
+) -> Result<Outcome<Summary>, Failure> {
     let zone = settings.zone.value.clone();
     let account = settings.account()?;
     let credential = settings.credential()?;
-    let source = Source::connect(&settings.base_url.value, credential, Clock::System)?.with_privacy(settings.privacy()?);
+    let source = Source::connect(&settings.base_url.value, credential, Clock::System)?
+        .with_privacy(settings.privacy()?);
     lake.require_zone(zone.name())?;
 
     let selection = Selection::of(lake, &account, wanted)?;
@@ -75,25 +94,39 @@ fn run(settings: &Settings, wanted: Wanted, half: Half, lake: &Lake, history: &H
         refreshed,
     };
     history.asked(days.len(), skipped.len(), pruned.len());
-    let mut report = wait_for(async { Ok(fetch_days(&job, &days, &Watched::fetch(days.len(), &account, Some(history))).await) })?;
+    let mut report = wait_for(async {
+        Ok(fetch_days(&job, &days, &Watched::fetch(days.len(), &account, Some(history))).await)
+    })?;
     report.skipped = skipped;
     report.pruned = pruned;
     // A day of which one file was changed and the other was not is not as it was.
     let unfinished = lake.unfinished_days(&account)?;
     let is_unchanged = |day: &Day| before.contains(day) && !unfinished.contains(day);
-    let summary = Summary::new(half.name(), &account, &zone, lake).with_fetch(&report, is_unchanged);
+    let summary =
+        Summary::new(half.name(), &account, &zone, lake).with_fetch(&report, is_unchanged);
     let mut outcome = Outcome { class: report.class(), report: summary, failure: None };
     if half == Half::Both && report.worst() == Some(Class::Lake) {
         // They could not be written either; the next run computes them.
         outcome.report = outcome.report.without_metrics();
     } else if half == Half::Both {
-        let job = MetricsJob { lake: lake.clone(), account: account.clone(), zone, parameters: settings.parameters.clone() };
+        let job = MetricsJob {
+            lake: lake.clone(),
+            account: account.clone(),
+            zone,
+            parameters: settings.parameters.clone(),
+        };
         // What was committed is worth computing even if some days failed.
-        let (metrics, failure) = computed(refresh_metrics(&job, None, &Watched::metrics(&account, Some(history))), history);
+        let (metrics, failure) = computed(
+            refresh_metrics(&job, None, &Watched::metrics(&account, Some(history))),
+            history,
+        );
         // Days that were not fetched may be why openids differ; then the fetch says what to do.
-        let mixed = MixedOpenids::of(&metrics).filter(|_| report.failed.is_empty() && report.given_up.is_empty()).map(Failure::from);
+        let mixed = MixedOpenids::of(&metrics)
+            .filter(|_| report.failed.is_empty() && report.given_up.is_empty())
+            .map(Failure::from);
         outcome.report = outcome.report.with_metrics(metrics);
-        outcome.failure = failure.or(mixed).map(|failure| failure.during("not all metrics could be computed"));
+        outcome.failure =
+            failure.or(mixed).map(|failure| failure.during("not all metrics could be computed"));
     }
     Ok(outcome)
 }

@@ -43,13 +43,22 @@ pub(super) fn execute(args: &SimulateArgs) -> Result<Option<Class>, Failure> {
     };
     wait_for(async {
         let started = if args.records.is_empty() {
-            let generator =
-                GeneratorOptions { first_day: args.first_day, days: args.days, messages_per_day: args.messages_per_day, seed: args.seed };
+            let generator = GeneratorOptions {
+                first_day: args.first_day,
+                days: args.days,
+                messages_per_day: args.messages_per_day,
+                seed: args.seed,
+            };
             Simulator::start(Generated::new(generator), options).await
         } else {
-            Simulator::start(Recorded::read(&args.records).map_err(SimulateError::Records)?, options).await
+            Simulator::start(
+                Recorded::read(&args.records).map_err(SimulateError::Records)?,
+                options,
+            )
+            .await
         };
-        let simulator = started.map_err(|source| SimulateError::Port { port: args.port, source })?;
+        let simulator =
+            started.map_err(|source| SimulateError::Port { port: args.port, source })?;
         let hello = serde_json::json!({ "base_url": simulator.base_url(), "appid": APPID, "secret": SECRET });
         telemetry::print_result(&hello.to_string())?;
         // Until the process is stopped.

@@ -20,13 +20,20 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
     let wanted = match global.account.as_slice() {
         [] => String::new(),
         _ => {
-            let accounts = settings.each_account().map(|settings| Ok(literal(settings.account()?.as_str())));
-            format!(" WHERE account IN ({})", accounts.collect::<Result<Vec<_>, SettingsError>>()?.join(", "))
+            let accounts =
+                settings.each_account().map(|settings| Ok(literal(settings.account()?.as_str())));
+            format!(
+                " WHERE account IN ({})",
+                accounts.collect::<Result<Vec<_>, SettingsError>>()?.join(", ")
+            )
         }
     };
     let mut script = format!("-- Views over a kefu lake, for DuckDB.\nSET TimeZone = {zone};\n\n");
     for table in Table::ALL {
-        let files = literal(&format!("{}/*/*.parquet", without_wildcards(&root.join(table.name()).display().to_string())));
+        let files = literal(&format!(
+            "{}/*/*.parquet",
+            without_wildcards(&root.join(table.name()).display().to_string())
+        ));
         let schema = table.schema();
         if lake.has_files(table)? {
             script.push_str(&format!(
@@ -34,9 +41,14 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
             ));
         } else {
             // A table without a file yet, as `rejects` is on a good lake, is empty rather than an error.
-            let columns = schema.fields().iter().map(|field| format!("NULL::{} AS {}", duckdb_type(field.data_type()), field.name()));
+            let columns = schema.fields().iter().map(|field| {
+                format!("NULL::{} AS {}", duckdb_type(field.data_type()), field.name())
+            });
             let columns: Vec<String> = columns.chain(["NULL::DATE AS date".to_owned()]).collect();
-            script.push_str(&format!("CREATE OR REPLACE VIEW {table} AS SELECT {} WHERE false;\n", columns.join(", ")));
+            script.push_str(&format!(
+                "CREATE OR REPLACE VIEW {table} AS SELECT {} WHERE false;\n",
+                columns.join(", ")
+            ));
         }
     }
     script.push('\n');
@@ -51,7 +63,11 @@ fn literal(text: &str) -> String {
 
 /// A path in which no character stands for others.
 fn without_wildcards(path: &str) -> String {
-    path.chars().map(|character| if "*?[".contains(character) { format!("[{character}]") } else { character.to_string() }).collect()
+    path.chars()
+        .map(|character| {
+            if "*?[".contains(character) { format!("[{character}]") } else { character.to_string() }
+        })
+        .collect()
 }
 
 fn duckdb_type(data_type: &arrow::datatypes::DataType) -> &'static str {

@@ -35,7 +35,12 @@ fn look(settings: &Settings, among: Option<DayRange>) -> Result<Outcome<Status>,
     let account = settings.account()?;
     lake.require_folder()?;
     lake.require_zone(settings.zone.value.name())?;
-    let job = MetricsJob { lake, account, zone: settings.zone.value.clone(), parameters: settings.parameters.clone() };
+    let job = MetricsJob {
+        lake,
+        account,
+        zone: settings.zone.value.clone(),
+        parameters: settings.parameters.clone(),
+    };
     let status = Status {
         command: "status",
         account: job.account.to_string(),
@@ -58,8 +63,9 @@ impl Report for Status {
             return lines.join("\n");
         };
         lines.extend(calendar(&self.days, DayRange { first: first.date, last: last.date }));
-        let named =
-            |wanted: &dyn Fn(&DayStatus) -> bool| -> Vec<Day> { self.days.iter().filter(|day| wanted(day)).map(|day| day.date).collect() };
+        let named = |wanted: &dyn Fn(&DayStatus) -> bool| -> Vec<Day> {
+            self.days.iter().filter(|day| wanted(day)).map(|day| day.date).collect()
+        };
         let fetched = named(&|day| day.fetched);
         let total = |count: fn(&DayStatus) -> u64| self.days.iter().map(count).sum::<u64>();
         lines.push(format!(
@@ -72,15 +78,35 @@ impl Report for Status {
         ));
         let in_state = |state: Freshness| named(&|day| day.metrics == Some(state));
         for (what, days, advice) in [
-            ("missing", named(&|day| !day.fetched && !day.pruned), "`kefu run --from … --to …` fetches them"),
-            ("damaged", in_state(Freshness::Damaged), "`kefu fetch --date … --force` replaces them"),
+            (
+                "missing",
+                named(&|day| !day.fetched && !day.pruned),
+                "`kefu run --from … --to …` fetches them",
+            ),
+            (
+                "damaged",
+                in_state(Freshness::Damaged),
+                "`kefu fetch --date … --force` replaces them",
+            ),
             ("stale", in_state(Freshness::Stale), "`kefu metrics` computes them again"),
-            ("lacking", in_state(Freshness::Missing), "metrics that were never computed: `kefu metrics` computes them"),
+            (
+                "lacking",
+                in_state(Freshness::Missing),
+                "metrics that were never computed: `kefu metrics` computes them",
+            ),
             ("rejects", named(&|day| day.rejects > 0), "the table `rejects` says why"),
             ("pruned", named(&|day| day.pruned), "their messages were deleted by `kefu prune`"),
-            ("kept", in_state(Freshness::Kept), "metrics of messages that are pruned, which stay as they are"),
+            (
+                "kept",
+                in_state(Freshness::Kept),
+                "metrics of messages that are pruned, which stay as they are",
+            ),
             ("left over", in_state(Freshness::LeftOver), "metrics of days whose messages are gone"),
-            ("not final", named(&|day| day.fetched && !day.is_final && !day.needs_pruned), "three later days are needed"),
+            (
+                "not final",
+                named(&|day| day.fetched && !day.is_final && !day.needs_pruned),
+                "three later days are needed",
+            ),
             (
                 "not final",
                 named(&|day| day.fetched && !day.is_final && day.needs_pruned),
@@ -105,7 +131,9 @@ fn calendar(days: &[DayStatus], range: DayRange) -> Vec<String> {
         let start = monday.plus(i64::from(week) * 7);
         let mut line = format!("{start}");
         for weekday in 0..7 {
-            let mark = days.next_if(|day| day.date == start.plus(weekday)).map_or(' ', |day| day.mark().symbol());
+            let mark = days
+                .next_if(|day| day.date == start.plus(weekday))
+                .map_or(' ', |day| day.mark().symbol());
             line.push_str(&format!(" {mark} "));
         }
         lines.push(line.trim_end().to_owned());

@@ -51,7 +51,12 @@ struct FailedDay {
 impl From<&DayFailure> for FailedDay {
     fn from(failed: &DayFailure) -> Self {
         let failure = &failed.failure;
-        Self { date: failed.day, class: failure.class, reason: failure.to_string(), hint: failure.hint.clone() }
+        Self {
+            date: failed.day,
+            class: failure.class,
+            reason: failure.to_string(),
+            hint: failure.hint.clone(),
+        }
     }
 }
 
@@ -70,7 +75,8 @@ impl Summary {
 
     #[must_use]
     pub(super) fn with_fetch(self, report: &FetchReport, is_there: impl Fn(&Day) -> bool) -> Self {
-        let failed = report.failed.iter().map(|failed| failed.day).chain(report.given_up.iter().copied());
+        let failed =
+            report.failed.iter().map(|failed| failed.day).chain(report.given_up.iter().copied());
         let fetch = FetchSummary {
             fetched: report.fetched.clone(),
             skipped: report.skipped.clone(),
@@ -101,7 +107,9 @@ fn in_common(failed: &[FailedDay]) -> Vec<(Vec<Day>, &FailedDay)> {
         let is_the_same = |other: &FailedDay| match (other.class, day.class) {
             // Each day's files have names of their own; what the disk has against them is what there is to do about it.
             (Class::Lake, Class::Lake) => other.hint.is_some() && other.hint == day.hint,
-            (others, class) => others == class && without_call(&other.reason) == without_call(&day.reason),
+            (others, class) => {
+                others == class && without_call(&other.reason) == without_call(&day.reason)
+            }
         };
         match groups.iter_mut().find(|(_, first)| is_the_same(first)) {
             Some((days, _)) => days.push(day.date),
@@ -134,14 +142,22 @@ impl Report for Summary {
         }
         for (days, failed) in in_common(&fetch.failed) {
             let verb = if days.len() == 1 { "was" } else { "were" };
-            let again = if days.iter().all(|day| fetch.unchanged.contains(day)) { " again" } else { "" };
+            let again =
+                if days.iter().all(|day| fetch.unchanged.contains(day)) { " again" } else { "" };
             let days = DayRange::in_words(&days);
-            telemetry::print_note(&format!("error: {}: {days} {verb} not fetched{again}: {}", self.account, failed.reason));
+            telemetry::print_note(&format!(
+                "error: {}: {days} {verb} not fetched{again}: {}",
+                self.account, failed.reason
+            ));
         }
         if !fetch.given_up.is_empty() {
-            telemetry::print_note(&format!("  not tried, because the same would happen: {}", DayRange::in_words(&fetch.given_up)));
+            telemetry::print_note(&format!(
+                "  not tried, because the same would happen: {}",
+                DayRange::in_words(&fetch.given_up)
+            ));
         }
-        let hints: BTreeSet<&String> = fetch.failed.iter().filter_map(|failed| failed.hint.as_ref()).collect();
+        let hints: BTreeSet<&String> =
+            fetch.failed.iter().filter_map(|failed| failed.hint.as_ref()).collect();
         for hint in hints {
             telemetry::print_note(&format!("\nhint: {hint}"));
         }
@@ -161,7 +177,9 @@ impl Report for Summary {
                 [] if metrics.fresh + metrics.kept.len() + left_out == 0 => {
                     "metrics   nothing to compute: no day of these was fetched".to_owned()
                 }
-                [] if left_out > 0 => format!("metrics   computed none; {} up to date", metrics.fresh),
+                [] if left_out > 0 => {
+                    format!("metrics   computed none; {} up to date", metrics.fresh)
+                }
                 [] => format!("metrics   up to date ({} {})", metrics.fresh, days(metrics.fresh)),
                 computed => format!(
                     "metrics   computed {} {}: {}; {} up to date",
@@ -174,14 +192,25 @@ impl Report for Summary {
             let remarks = [
                 ("still to be computed", &metrics.waiting),
                 ("left as they are, because messages were pruned", &metrics.kept),
-                ("kept, although messages that they were made of have been replaced since", &metrics.superseded),
+                (
+                    "kept, although messages that they were made of have been replaced since",
+                    &metrics.superseded,
+                ),
                 ("computed without the pruned days beside them", &metrics.beside_pruned),
-                ("not computed, because openids around them were not all treated alike", &metrics.mixed),
+                (
+                    "not computed, because openids around them were not all treated alike",
+                    &metrics.mixed,
+                ),
                 ("not computed, because messages around them cannot be read", &metrics.damaged),
             ];
             let remarks = remarks.iter().filter(|(_, concerned)| !concerned.is_empty());
             lines.extend(remarks.map(|(remark, concerned)| {
-                format!("          {remark}: {} {}: {}", concerned.len(), days(concerned.len()), DayRange::in_words(concerned))
+                format!(
+                    "          {remark}: {} {}: {}",
+                    concerned.len(),
+                    days(concerned.len()),
+                    DayRange::in_words(concerned)
+                )
             }));
         }
         lines.join("\n")
@@ -194,7 +223,12 @@ impl FetchSummary {
         let total = |count: fn(&FetchedDay) -> u64| self.fetched.iter().map(count).sum::<u64>();
         let mut lines = Vec::new();
         if !dates.is_empty() {
-            lines.push(format!("fetched   {} {}: {}", dates.len(), days(dates.len()), DayRange::in_words(&dates)));
+            lines.push(format!(
+                "fetched   {} {}: {}",
+                dates.len(),
+                days(dates.len()),
+                DayRange::in_words(&dates)
+            ));
             lines.push(format!(
                 "messages  {} received, {} sent, {} with other codes, in {} requests",
                 total(|day| day.messages.received),
@@ -205,13 +239,24 @@ impl FetchSummary {
         }
         lines.extend(self.refreshed_in_words());
         let remarks: [(&str, u64, &str); 4] = [
-            ("records that could not be read", total(|day| day.rejects), ", now in the table `rejects`"),
-            ("pages that were not JSON and have been repaired", total(|day| day.repaired_pages), ""),
+            (
+                "records that could not be read",
+                total(|day| day.rejects),
+                ", now in the table `rejects`",
+            ),
+            (
+                "pages that were not JSON and have been repaired",
+                total(|day| day.repaired_pages),
+                "",
+            ),
             ("records left to the day that they belong to", total(|day| day.outside_window), ""),
             ("calls that were repeated", total(|day| day.calls.retries), ""),
         ];
         lines.extend(
-            remarks.iter().filter(|(_, count, _)| *count > 0).map(|(what, count, remark)| format!("          {what}: {count}{remark}")),
+            remarks
+                .iter()
+                .filter(|(_, count, _)| *count > 0)
+                .map(|(what, count, remark)| format!("          {what}: {count}{remark}")),
         );
         if !self.skipped.is_empty() {
             lines.push(format!(
@@ -231,11 +276,13 @@ impl FetchSummary {
             ));
         }
         if !self.failed.is_empty() {
-            let failed = self.failed.iter().map(|failed| failed.date).chain(self.given_up.iter().copied());
+            let failed =
+                self.failed.iter().map(|failed| failed.date).chain(self.given_up.iter().copied());
             let missing: Vec<Day> = failed.filter(|day| !self.unchanged.contains(day)).collect();
-            for (what, concerned, remark) in
-                [("missing", &missing, ""), ("as before", &self.unchanged, ", which could not be fetched again")]
-            {
+            for (what, concerned, remark) in [
+                ("missing", &missing, ""),
+                ("as before", &self.unchanged, ", which could not be fetched again"),
+            ] {
                 if !concerned.is_empty() {
                     let (count, listed) = (concerned.len(), DayRange::in_words(concerned));
                     lines.push(format!("{what:<9} {count} {}: {listed}{remark}", days(count)));
@@ -249,15 +296,25 @@ impl FetchSummary {
 impl FetchSummary {
     /// What a second look at days that were there has found.
     fn refreshed_in_words(&self) -> Vec<String> {
-        let refreshed: Vec<(&FetchedDay, Refreshed)> = self.fetched.iter().filter_map(|day| Some((day, day.refreshed?))).collect();
-        let same: Vec<Day> = refreshed.iter().filter(|(_, found)| !found.is_changed).map(|(day, _)| day.date).collect();
+        let refreshed: Vec<(&FetchedDay, Refreshed)> =
+            self.fetched.iter().filter_map(|day| Some((day, day.refreshed?))).collect();
+        let same: Vec<Day> = refreshed
+            .iter()
+            .filter(|(_, found)| !found.is_changed)
+            .map(|(day, _)| day.date)
+            .collect();
         let changed = refreshed.iter().filter(|(_, found)| found.is_changed).map(|(day, found)| {
             let now = day.messages.received + day.messages.sent + day.messages.other;
             format!("changed   {}: {} messages, {} before", day.date, now, found.messages_before)
         });
         let mut lines: Vec<String> = changed.collect();
         if !same.is_empty() {
-            lines.push(format!("the same  {} {}: {}", same.len(), days(same.len()), DayRange::in_words(&same)));
+            lines.push(format!(
+                "the same  {} {}: {}",
+                same.len(),
+                days(same.len()),
+                DayRange::in_words(&same)
+            ));
         }
         lines
     }
@@ -273,16 +330,30 @@ mod tests {
 
     #[test]
     fn what_several_days_met_is_one_failure_whatever_wechat_calls_their_calls() {
-        let failed =
-            |day: &str, class: Class, reason: &str| FailedDay { date: day.parse().unwrap(), class, reason: reason.to_owned(), hint: None };
+        let failed = |day: &str, class: Class, reason: &str| FailedDay {
+            date: day.parse().unwrap(),
+            class,
+            reason: reason.to_owned(),
+            hint: None,
+        };
         let failures = [
-            failed("2024-05-13", Class::Refused, "WeChat answered 40125: invalid appsecret rid: 66433a5f-1"),
+            failed(
+                "2024-05-13",
+                Class::Refused,
+                "WeChat answered 40125: invalid appsecret rid: 66433a5f-1",
+            ),
             failed("2024-05-14", Class::Contract, "a page says 3"),
-            failed("2024-05-15", Class::Refused, "WeChat answered 40125: invalid appsecret rid: 66433a5f-2"),
+            failed(
+                "2024-05-15",
+                Class::Refused,
+                "WeChat answered 40125: invalid appsecret rid: 66433a5f-2",
+            ),
             failed("2024-05-16", Class::Contract, "a page says 4"),
         ];
-        let shown: Vec<String> =
-            in_common(&failures).iter().map(|(days, failed)| format!("{}: {}", DayRange::in_words(days), failed.reason)).collect();
+        let shown: Vec<String> = in_common(&failures)
+            .iter()
+            .map(|(days, failed)| format!("{}: {}", DayRange::in_words(days), failed.reason))
+            .collect();
         assert_eq!(
             shown,
             [

@@ -17,7 +17,8 @@ use crate::failure::{Class, Failure};
 use crate::fetch::Source;
 use crate::lake::{Account, Lake, Table};
 use crate::pipeline::{
-    ComparedDay, FetchJob, Finding, Kind, Record, Severity, Verification, VerifyJob, compare_days, require_privacy_of, verify,
+    ComparedDay, FetchJob, Finding, Kind, Record, Severity, Verification, VerifyJob, compare_days,
+    require_privacy_of, verify,
 };
 use crate::settings::{self, Settings};
 use crate::telemetry::{self, Progress};
@@ -27,7 +28,11 @@ const SHOWN_MAX: usize = 10;
 
 pub(super) fn execute(global: &GlobalArgs, args: &VerifyArgs) -> Result<Option<Class>, Failure> {
     let settings = Settings::resolve(&global.flags(), &settings::environment)?;
-    if args.against_api { against_api(global, args, settings) } else { against_itself(global, args, settings) }
+    if args.against_api {
+        against_api(global, args, settings)
+    } else {
+        against_itself(global, args, settings)
+    }
 }
 
 /// As JSON, part of kefu's contract.
@@ -42,7 +47,11 @@ struct Verified {
     verification: Verification,
 }
 
-fn against_itself(global: &GlobalArgs, args: &VerifyArgs, settings: Settings) -> Result<Option<Class>, Failure> {
+fn against_itself(
+    global: &GlobalArgs,
+    args: &VerifyArgs,
+    settings: Settings,
+) -> Result<Option<Class>, Failure> {
     let among = days::named(&args.days)?;
     let lake = Lake::at(&settings.lake.value);
     lake.require_folder()?;
@@ -67,11 +76,14 @@ fn against_itself(global: &GlobalArgs, args: &VerifyArgs, settings: Settings) ->
 
 impl Verified {
     fn in_words(&self, root: &Path) -> String {
-        let Verification { accounts, days, files, messages, recomputed, findings } = &self.verification;
+        let Verification { accounts, days, files, messages, recomputed, findings } =
+            &self.verification;
         let accounts: Vec<&str> = accounts.iter().map(|account| account.as_str()).collect();
         let mut lines = vec![
             format!("{} · {} · {}", accounts.join(", "), self.timezone, self.lake),
-            format!("read      {files} files of {days} days with {messages} messages, and computed {recomputed} of them once more"),
+            format!(
+                "read      {files} files of {days} days with {messages} messages, and computed {recomputed} of them once more"
+            ),
         ];
         for (severity, name) in [(Severity::Broken, "broken"), (Severity::Note, "note")] {
             let mut by_kind: BTreeMap<Kind, Vec<&Finding>> = BTreeMap::new();
@@ -88,7 +100,12 @@ impl Verified {
                         table.add_row([kind.name(), place, what, advice]);
                     }
                     if let Some(others @ 1..) = rows.len().checked_sub(SHOWN_MAX) {
-                        table.add_row([kind.name(), &format!("… and {others} more"), "", "`--output json` names them all"]);
+                        table.add_row([
+                            kind.name(),
+                            &format!("… and {others} more"),
+                            "",
+                            "`--output json` names them all",
+                        ]);
                     }
                 }
                 lines.push(format!("\n{table}"));
@@ -113,21 +130,30 @@ fn rows(findings: &[&Finding], root: &Path) -> Vec<[String; 3]> {
     for finding in findings {
         match &finding.partition {
             Some((account, day, table)) => {
-                tables_of.entry((account, &finding.what, &finding.advice, *day)).or_default().insert(*table);
+                tables_of
+                    .entry((account, &finding.what, &finding.advice, *day))
+                    .or_default()
+                    .insert(*table);
             }
             None => {
                 let path = finding.path.strip_prefix(root).unwrap_or(&finding.path);
-                rows.push([path.display().to_string(), finding.what.clone(), finding.advice.clone()]);
+                rows.push([
+                    path.display().to_string(),
+                    finding.what.clone(),
+                    finding.advice.clone(),
+                ]);
             }
         }
     }
-    let mut days_of: BTreeMap<(&Account, &str, &str, BTreeSet<Table>), BTreeSet<Day>> = BTreeMap::new();
+    let mut days_of: BTreeMap<(&Account, &str, &str, BTreeSet<Table>), BTreeSet<Day>> =
+        BTreeMap::new();
     for ((account, what, advice, day), tables) in tables_of {
         days_of.entry((account, what, advice, tables)).or_default().insert(day);
     }
     rows.extend(days_of.into_iter().map(|((account, what, advice, tables), days)| {
         let runs = DayRange::runs(days);
-        let mut place = runs.iter().take(SHOWN_MAX).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let mut place =
+            runs.iter().take(SHOWN_MAX).map(ToString::to_string).collect::<Vec<_>>().join(", ");
         if let Some(others @ 1..) = runs.len().checked_sub(SHOWN_MAX) {
             place.push_str(&format!(" … and {others} more"));
         }
@@ -154,13 +180,18 @@ struct Compared {
     pruned: Vec<Day>,
 }
 
-fn against_api(global: &GlobalArgs, args: &VerifyArgs, settings: Settings) -> Result<Option<Class>, Failure> {
+fn against_api(
+    global: &GlobalArgs,
+    args: &VerifyArgs,
+    settings: Settings,
+) -> Result<Option<Class>, Failure> {
     let clock = Clock::System;
     let zone = settings.zone.value.clone();
     let range = days::to_fetch(&args.days, settings.lookback.value, &zone, &clock)?;
     let account = settings.account()?;
     let credential = settings.credential()?;
-    let source = Source::connect(&settings.base_url.value, credential, clock)?.with_privacy(settings.privacy()?);
+    let source = Source::connect(&settings.base_url.value, credential, clock)?
+        .with_privacy(settings.privacy()?);
     let lake = Lake::at(&settings.lake.value);
     lake.require_folder()?;
     let _lock = lake.hold_for_reading()?;
@@ -168,7 +199,9 @@ fn against_api(global: &GlobalArgs, args: &VerifyArgs, settings: Settings) -> Re
     // Names under another key, or none, would all differ, and the originals would be shown.
     require_privacy_of(&lake, &account, source.privacy(), range)?;
     let (there, marked) = (lake.days(Table::Messages, &account)?, lake.pruned()?);
-    let (pruned, days): (Vec<Day>, Vec<Day>) = range.days().partition(|day| marked.includes(Table::Messages, *day) && !there.contains(day));
+    let (pruned, days): (Vec<Day>, Vec<Day>) = range
+        .days()
+        .partition(|day| marked.includes(Table::Messages, *day) && !there.contains(day));
     let job = FetchJob {
         source: Arc::new(source),
         lake,
@@ -177,9 +210,12 @@ fn against_api(global: &GlobalArgs, args: &VerifyArgs, settings: Settings) -> Re
         concurrency: settings.concurrency.value.into(),
         refreshed: Default::default(),
     };
-    let mut compared = wait_for(compare_days(&job, &days, &Progress::begin("compare", days.len())))?;
+    let mut compared =
+        wait_for(compare_days(&job, &days, &Progress::begin("compare", days.len())))?;
     if !args.with_text {
-        let records = compared.iter_mut().flat_map(|day| day.added_records.iter_mut().chain(&mut day.gone_records));
+        let records = compared
+            .iter_mut()
+            .flat_map(|day| day.added_records.iter_mut().chain(&mut day.gone_records));
         records.for_each(|record| record.text = None);
     }
     let compared = Compared {
@@ -202,35 +238,70 @@ impl Compared {
     fn in_words(&self) -> String {
         let mut table = TextTable::new();
         table.load_style(presets::ASCII_MARKDOWN);
-        table.set_header(["date", "lake", "API", "added", "gone", "rejects in the lake", "by the API"]);
+        table.set_header([
+            "date",
+            "lake",
+            "API",
+            "added",
+            "gone",
+            "rejects in the lake",
+            "by the API",
+        ]);
         for day in &self.days {
-            let counts = [day.lake_records, day.api_records, day.added, day.gone, day.lake_rejects, day.api_rejects];
-            let counts = counts.map(|count| if day.in_lake { count.to_string() } else { "–".to_owned() });
+            let counts = [
+                day.lake_records,
+                day.api_records,
+                day.added,
+                day.gone,
+                day.lake_rejects,
+                day.api_rejects,
+            ];
+            let counts =
+                counts.map(|count| if day.in_lake { count.to_string() } else { "–".to_owned() });
             table.add_row(std::iter::once(day.date.to_string()).chain(counts));
         }
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        let mut lines = vec![format!("{} · {} · {}", self.account, self.timezone, self.lake), table.to_string()];
+        let mut lines = vec![
+            format!("{} · {} · {}", self.account, self.timezone, self.lake),
+            table.to_string(),
+        ];
         for day in &self.days {
-            for (sign, count, records) in [("+", day.added, &day.added_records), ("-", day.gone, &day.gone_records)] {
+            for (sign, count, records) in
+                [("+", day.added, &day.added_records), ("-", day.gone, &day.gone_records)]
+            {
                 lines.extend(records.iter().map(|record| format!("{sign} {}", in_words(record))));
                 if let Some(others @ 1..) = count.checked_sub(records.len() as u64) {
                     lines.push(format!("{sign} … and {others} more on {}", day.date));
                 }
             }
         }
-        let named = |wanted: &dyn Fn(&&ComparedDay) -> bool| -> Vec<Day> { self.days.iter().filter(wanted).map(|day| day.date).collect() };
+        let named = |wanted: &dyn Fn(&&ComparedDay) -> bool| -> Vec<Day> {
+            self.days.iter().filter(wanted).map(|day| day.date).collect()
+        };
         let differs = |day: &&ComparedDay| day.in_lake && !day.is_equal();
-        let has_vanished = |day: &&ComparedDay| day.lake_records + day.lake_rejects > 0 && day.api_records + day.api_rejects == 0;
+        let has_vanished = |day: &&ComparedDay| {
+            day.lake_records + day.lake_rejects > 0 && day.api_records + day.api_rejects == 0
+        };
         let remarks = [
             ("missing", named(&|day| !day.in_lake), "`kefu run --from … --to …` fetches them"),
-            ("differing", named(&|day| differs(day) && !has_vanished(day)), "`kefu run --date … --force` replaces them"),
-            ("vanished", named(&|day| differs(day) && has_vanished(day)), "WeChat no longer has them; the lake does, and keeps them"),
+            (
+                "differing",
+                named(&|day| differs(day) && !has_vanished(day)),
+                "`kefu run --date … --force` replaces them",
+            ),
+            (
+                "vanished",
+                named(&|day| differs(day) && has_vanished(day)),
+                "WeChat no longer has them; the lake does, and keeps them",
+            ),
             ("pruned", self.pruned.clone(), "not compared"),
         ];
         let remarks = remarks.iter().filter(|(_, days, _)| !days.is_empty());
-        lines.extend(remarks.map(|(what, days, remark)| format!("{what:<9} {} ({remark})", DayRange::in_words(days))));
+        lines.extend(remarks.map(|(what, days, remark)| {
+            format!("{what:<9} {} ({remark})", DayRange::in_words(days))
+        }));
         if self.equal {
             lines.push("the lake has what the API gives".to_owned());
         }
@@ -239,7 +310,16 @@ impl Compared {
 }
 
 fn in_words(record: &Record) -> String {
-    let sent_at = OffsetDateTime::from_unix_timestamp(record.sent_at).ok().and_then(|sent_at| sent_at.format(&Rfc3339).ok());
+    let sent_at = OffsetDateTime::from_unix_timestamp(record.sent_at)
+        .ok()
+        .and_then(|sent_at| sent_at.format(&Rfc3339).ok());
     let text = record.text.as_ref().map(|text| format!(" {text:?}"));
-    format!("{} {} {} {}{}", sent_at.unwrap_or_default(), record.openid, record.worker, record.opercode, text.unwrap_or_default())
+    format!(
+        "{} {} {} {}{}",
+        sent_at.unwrap_or_default(),
+        record.openid,
+        record.worker,
+        record.opercode,
+        text.unwrap_or_default()
+    )
 }

@@ -45,7 +45,11 @@ impl Observer for Watched<'_> {
         // People are told at the end, all at once.
         if telemetry::is_for_machines() {
             let failure = &failed.failure;
-            let (class, exit_code, hint) = (failure.class.name(), failure.class.exit_code(), failure.hint.as_deref().unwrap_or_default());
+            let (class, exit_code, hint) = (
+                failure.class.name(),
+                failure.class.exit_code(),
+                failure.hint.as_deref().unwrap_or_default(),
+            );
             tracing::error!(event = "day_failed", account = %self.account, date = %failed.day, class, exit_code, reason = %failure, hint);
         }
         self.history.iter().for_each(|history| history.day_failed(failed));

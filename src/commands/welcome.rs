@@ -39,12 +39,18 @@ fn next(global: &GlobalArgs) -> String {
     let has_days = lake.has_files(Table::Messages).unwrap_or(false);
     let is_set = settings.each_account().all(|settings| settings.credential().is_ok());
     match (is_set, has_days) {
-        (false, false) => format!("Here: no account is set, and there is no lake at {place} yet. Begin with `kefu demo`."),
+        (false, false) => format!(
+            "Here: no account is set, and there is no lake at {place} yet. Begin with `kefu demo`."
+        ),
         (true, false) => {
-            format!("Here: an account is set, and there is no lake at {place} yet. Begin with `kefu doctor`, then `kefu run`.")
+            format!(
+                "Here: an account is set, and there is no lake at {place} yet. Begin with `kefu doctor`, then `kefu run`."
+            )
         }
         (false, true) => {
-            format!("Here: there is a lake at {place}, and no account is set: it can be looked at with `kefu report` or `kefu sql`.")
+            format!(
+                "Here: there is a lake at {place}, and no account is set: it can be looked at with `kefu report` or `kefu sql`."
+            )
         }
         (true, true) => format!("Here: there is a lake at {place}. `kefu status` shows its days."),
     }

@@ -8,7 +8,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{AsArray, Int32Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder};
+use arrow::array::{
+    AsArray, Int32Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder,
+};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde_json::value::RawValue;
@@ -60,10 +62,14 @@ pub struct Reject {
 pub fn decode(body: &[u8], window: Span) -> Result<Page, CallError> {
     // All of the text at once, which is quicker than string by string.
     let text = simdutf8::basic::from_utf8(body).ok();
-    if let Some(Ok(Object(answer))) = text.map(serde_json::from_str::<Object<Answer<Object<WireRecord<'_>>>>>) {
-        match answer.into_page(window, |Object(record), builder, _| match builder.is_within(record.time) {
-            true => builder.take(&record).map(|()| None),
-            false => Ok(None),
+    if let Some(Ok(Object(answer))) =
+        text.map(serde_json::from_str::<Object<Answer<Object<WireRecord<'_>>>>>)
+    {
+        match answer.into_page(window, |Object(record), builder, _| {
+            match builder.is_within(record.time) {
+                true => builder.take(&record).map(|()| None),
+                false => Ok(None),
+            }
         }) {
             // A record that parses and is none: the slow path finds it and says which.
             Err(CallError::Unreadable(_)) => {}
@@ -75,25 +81,41 @@ pub fn decode(body: &[u8], window: Span) -> Result<Page, CallError> {
     }
     let repaired = repair(body);
     // The parser's message would be about the repaired text; what counts is that this is no JSON.
-    let Object(answer): Object<Answer<&RawValue>> =
-        serde_json::from_str(&repaired).map_err(|error| CallError::Unreadable(format!("no JSON ({})", without_content(&error))))?;
+    let Object(answer): Object<Answer<&RawValue>> = serde_json::from_str(&repaired)
+        .map_err(|error| CallError::Unreadable(format!("no JSON ({})", without_content(&error))))?;
     let page = answer.into_page(window, take_or_reject)?;
     Ok(Page { is_repaired: true, ..page })
 }
 
 fn without_content(error: &serde_json::Error) -> String {
-    format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column()).to_lowercase()
+    format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column())
+        .to_lowercase()
 }
 
 /// The parser's reason without the value that it quotes, which may be a text or an openid: reasons are shown and logged.
 ///
 /// `invalid type: string "hello", expected an object at line 1 column 7` → `invalid type: string, expected an object at line 1 column 7`
 fn without_value(reason: &str) -> String {
-    const KINDS: [&str; 9] = ["string", "integer", "floating point", "boolean", "null", "sequence", "map", "character", "byte array"];
-    let Some((what, found)) = reason.split_once(": ").filter(|(what, _)| what.starts_with("invalid ")) else { return reason.to_owned() };
+    const KINDS: [&str; 9] = [
+        "string",
+        "integer",
+        "floating point",
+        "boolean",
+        "null",
+        "sequence",
+        "map",
+        "character",
+        "byte array",
+    ];
+    let Some((what, found)) =
+        reason.split_once(": ").filter(|(what, _)| what.starts_with("invalid "))
+    else {
+        return reason.to_owned();
+    };
     let kind = KINDS.into_iter().find(|kind| found.starts_with(kind)).unwrap_or("something else");
     // What was expected is in words of ours, and so is all that follows.
-    let expected = found.rsplit_once(", expected ").map_or("something else", |(_, expected)| expected);
+    let expected =
+        found.rsplit_once(", expected ").map_or("something else", |(_, expected)| expected);
     format!("{what}: {kind}, expected {expected}")
 }
 
@@ -103,7 +125,11 @@ struct Timed {
     time: Integer,
 }
 
-fn take_or_reject(raw: &RawValue, builder: &mut RecordBuilder, position: i64) -> Result<Option<Reject>, String> {
+fn take_or_reject(
+    raw: &RawValue,
+    builder: &mut RecordBuilder,
+    position: i64,
+) -> Result<Option<Reject>, String> {
     // Whatever else is wrong with it, a record of another window is that window's.
     if let Ok(Object(Timed { time })) = serde_json::from_str(raw.get())
         && !builder.is_within(time)
@@ -136,10 +162,19 @@ impl<R> Answer<R> {
         if let Some(Integer(code)) = self.errcode
             && code != 0
         {
-            return Err(ApiError { code, message: self.errmsg.unwrap_or_default(), on_token_endpoint: false }.into());
+            return Err(ApiError {
+                code,
+                message: self.errmsg.unwrap_or_default(),
+                on_token_endpoint: false,
+            }
+            .into());
         }
-        let (Some(records), Some(Integer(number)), Some(Integer(msgid))) = (self.recordlist, self.number, self.msgid) else {
-            return Err(CallError::Unreadable("it has neither an errcode nor a recordlist with number and msgid".into()));
+        let (Some(records), Some(Integer(number)), Some(Integer(msgid))) =
+            (self.recordlist, self.number, self.msgid)
+        else {
+            return Err(CallError::Unreadable(
+                "it has neither an errcode nor a recordlist with number and msgid".into(),
+            ));
         };
         let facts = PageFacts { number, msgid, records: records.len() };
         let mut builder = RecordBuilder::new(window, records.len());
@@ -148,7 +183,14 @@ impl<R> Answer<R> {
             rejects.extend(take(record, &mut builder, position).map_err(CallError::Unreadable)?);
         }
         let (outside_window, misplaced) = (builder.outside_window, builder.misplaced);
-        Ok(Page { facts, records: builder.finish()?, outside_window, misplaced, rejects, is_repaired: false })
+        Ok(Page {
+            facts,
+            records: builder.finish()?,
+            outside_window,
+            misplaced,
+            rejects,
+            is_repaired: false,
+        })
     }
 }
 
@@ -227,10 +269,17 @@ impl<'de> Deserialize<'de> for Integer {
             fn visit_f64<E: de::Error>(self, number: f64) -> Result<Integer, E> {
                 // Beyond 2^53 a float no longer says which whole number it is.
                 let is_whole = number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0;
-                if is_whole { Ok(Integer(number as i64)) } else { Err(E::custom("a number that is not whole")) }
+                if is_whole {
+                    Ok(Integer(number as i64))
+                } else {
+                    Err(E::custom("a number that is not whole"))
+                }
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Integer, E> {
-                text.trim().parse().map(Integer).map_err(|_| E::custom("a string that is not a whole number"))
+                text.trim()
+                    .parse()
+                    .map(Integer)
+                    .map_err(|_| E::custom("a string that is not a whole number"))
             }
         }
         deserializer.deserialize_any(IntegerVisitor)
@@ -243,7 +292,11 @@ static RECORDS: LazyLock<SchemaRef> = LazyLock::new(|| {
         Field::new("worker", DataType::Utf8, false),
         Field::new("opercode", DataType::Int32, false),
         Field::new("text", DataType::Utf8, true),
-        Field::new("sent_at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false),
+        Field::new(
+            "sent_at",
+            DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            false,
+        ),
     ]))
 });
 
@@ -287,7 +340,8 @@ impl RecordBuilder {
         if openid.trim().is_empty() {
             return Err("empty openid".to_owned());
         }
-        let opercode = i32::try_from(record.opercode.0).map_err(|_| "opercode beyond 32 bits".to_owned())?;
+        let opercode =
+            i32::try_from(record.opercode.0).map_err(|_| "opercode beyond 32 bits".to_owned())?;
         self.openid.append_value(openid);
         // Older samples of WeChat's have a space in front.
         self.worker.append_value(record.worker.0.trim());
@@ -305,6 +359,7 @@ impl RecordBuilder {
             Arc::new(self.text.finish()) as _,
             Arc::new(self.sent_at.finish().with_timezone("UTC")) as _,
         ];
-        RecordBatch::try_new(RECORDS.clone(), columns).map_err(|error| CallError::Unreadable(error.to_string()))
+        RecordBatch::try_new(RECORDS.clone(), columns)
+            .map_err(|error| CallError::Unreadable(error.to_string()))
     }
 }

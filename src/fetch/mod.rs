@@ -29,7 +29,9 @@ use plan::Plan;
 
 use crate::calendar::{Clock, Span, UnixSeconds};
 use crate::failure::{BugError, Class, Classified};
-use crate::wechat::{BaseUrl, CallError, Client, Credential, PAGE_RECORDS_MAX, PageRequest, Renewed, Secret, Tokens};
+use crate::wechat::{
+    BaseUrl, CallError, Client, Credential, PAGE_RECORDS_MAX, PageRequest, Renewed, Secret, Tokens,
+};
 
 /// Why a span could not be fetched whole.
 #[derive(Debug, thiserror::Error)]
@@ -127,12 +129,24 @@ impl Source {
     ///
     /// # Errors
     /// When the machine offers no certificates to trust.
-    pub fn connect(base: &BaseUrl, credential: Credential, clock: Clock) -> Result<Self, CallError> {
+    pub fn connect(
+        base: &BaseUrl,
+        credential: Credential,
+        clock: Clock,
+    ) -> Result<Self, CallError> {
         let client = Client::new(base)?;
         let tokens = Tokens::new(credential, client.clone());
         let policy = RetryPolicy::default();
         let patience = Patience::new(policy.run_wait_max);
-        Ok(Self { client, tokens, clock, policy, patience, page_records: PAGE_RECORDS_MAX, privacy: Privacy::default() })
+        Ok(Self {
+            client,
+            tokens,
+            clock,
+            policy,
+            patience,
+            page_records: PAGE_RECORDS_MAX,
+            privacy: Privacy::default(),
+        })
     }
 
     /// Asks for smaller pages, at most [`PAGE_RECORDS_MAX`].
@@ -193,7 +207,8 @@ impl Source {
                 });
             }
             let Some(arrived) = on_their_way.join_next().await else { break };
-            let (id, stretch, asked_msgid, page, calls) = arrived.map_err(|error| BugError(format!("a call stopped: {error}")))?;
+            let (id, stretch, asked_msgid, page, calls) =
+                arrived.map_err(|error| BugError(format!("a call stopped: {error}")))?;
             counts += calls;
             let page = page?;
             let covered = page.covered();
@@ -204,7 +219,11 @@ impl Source {
                 continue;
             }
             // WeChat finds that calls come too fast: more of them at once would not help.
-            let others = if counts.retries == 0 { connections.available_permits().saturating_sub(1) } else { 0 };
+            let others = if counts.retries == 0 {
+                connections.available_permits().saturating_sub(1)
+            } else {
+                0
+            };
             for window in plan.split(id, covered.map_or(0, Span::seconds), others) {
                 send(&events, FetchEvent::Begun { stretch: window.start }).await?;
             }
@@ -216,7 +235,13 @@ impl Source {
     }
 
     /// One page, however many calls it takes.
-    async fn page(&self, request: &PageRequest, window: Span, patience: &Patience, counts: &mut CallCounts) -> Result<Page, CallError> {
+    async fn page(
+        &self,
+        request: &PageRequest,
+        window: Span,
+        patience: &Patience,
+        counts: &mut CallCounts,
+    ) -> Result<Page, CallError> {
         let mut attempts = Attempts::new(self.policy);
         loop {
             let (token, error) = match self.tokens.current().await {
@@ -253,7 +278,12 @@ impl Source {
         }
     }
 
-    async fn call(&self, token: &Secret, request: &PageRequest, window: Span) -> Result<Page, CallError> {
+    async fn call(
+        &self,
+        token: &Secret,
+        request: &PageRequest,
+        window: Span,
+    ) -> Result<Page, CallError> {
         let body = self.client.message_page(token, request).await?;
         // Some milliseconds of work, here where the page still is in the processor's cache: to hand it to another thread would cost more.
         let page = decode(&body, window).map_err(|error| error.hiding(token))?;
@@ -265,7 +295,13 @@ impl Source {
     }
 
     /// Waits before the call is repeated; gives the error back when waiting would take longer than anyone may wait for this span or this run.
-    async fn wait(&self, wait: Duration, error: CallError, patience: &Patience, counts: &mut CallCounts) -> Result<(), CallError> {
+    async fn wait(
+        &self,
+        wait: Duration,
+        error: CallError,
+        patience: &Patience,
+        counts: &mut CallCounts,
+    ) -> Result<(), CallError> {
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let now = self.clock.now();
         if !(patience.bears(wait, now) && self.patience.bears(wait, now)) {

@@ -17,15 +17,21 @@ pub enum ContractError {
     NumberDiffers { number: i64, records: usize },
     #[error("a page holds {records} records although {asked} were asked for")]
     TooManyRecords { asked: usize, records: usize },
-    #[error("{rejects} of {records} records of the day cannot be read, the first one because of: {reason}")]
+    #[error(
+        "{rejects} of {records} records of the day cannot be read, the first one because of: {reason}"
+    )]
     TooManyRejects { rejects: u64, records: u64, reason: String },
     #[error("the time of all {records} records lies outside the window that was asked for")]
     AllMisplaced { records: u64 },
     #[error("the day had {records} records when it was fetched, and now has none")]
     Vanished { records: u64 },
-    #[error("the day had {records} records when it was fetched, and now has none; a run was killed while it changed them")]
+    #[error(
+        "the day had {records} records when it was fetched, and now has none; a run was killed while it changed them"
+    )]
     VanishedUnfinished { records: u64 },
-    #[error("there are metrics of the day that were made of records, and WeChat has none of it now")]
+    #[error(
+        "there are metrics of the day that were made of records, and WeChat has none of it now"
+    )]
     VanishedWithMetrics,
     #[error("the files of the day are damaged, and WeChat has no messages of it now")]
     VanishedDamaged,
@@ -120,10 +126,16 @@ impl Pager {
     /// [`ContractError`] when the page cannot be right.
     pub fn accept(&mut self, page: PageFacts) -> Result<(), ContractError> {
         if usize::try_from(page.number) != Ok(page.records) {
-            return Err(ContractError::NumberDiffers { number: page.number, records: page.records });
+            return Err(ContractError::NumberDiffers {
+                number: page.number,
+                records: page.records,
+            });
         }
         if page.records > self.page_records {
-            return Err(ContractError::TooManyRecords { asked: self.page_records, records: page.records });
+            return Err(ContractError::TooManyRecords {
+                asked: self.page_records,
+                records: page.records,
+            });
         }
         if page.records < self.page_records {
             self.is_complete = true;
@@ -172,7 +184,10 @@ mod tests {
     #[test]
     fn a_number_that_differs_from_the_records_is_an_error() {
         for (number, records) in [(1, 2), (2, 1), (-1, 0), (3, 3)] {
-            assert!(Pager::new(DAY, 2).accept(PageFacts { number, msgid: 9, records }).is_err(), "{number} {records}");
+            assert!(
+                Pager::new(DAY, 2).accept(PageFacts { number, msgid: 9, records }).is_err(),
+                "{number} {records}"
+            );
         }
     }
 }

@@ -41,7 +41,11 @@ pub(super) struct Plan {
 impl Plan {
     /// A stretch for each window of at most 24 hours.
     pub(super) fn new(span: Span, page_records: usize) -> Self {
-        let stretch = |window: Span| Stretch { pager: Pager::new(window, page_records), is_asked: false, taken_until: window.start - 1 };
+        let stretch = |window: Span| Stretch {
+            pager: Pager::new(window, page_records),
+            is_asked: false,
+            taken_until: window.start - 1,
+        };
         Self { stretches: windows(span).into_iter().map(stretch).collect(), page_records }
     }
 
@@ -62,7 +66,8 @@ impl Plan {
 
     /// The earliest stretch that waits for its turn, and what to ask for. It is taken for asked.
     pub(super) fn next_request(&mut self) -> Option<(StretchId, Span, PageRequest)> {
-        let waiting = self.stretches.iter_mut().enumerate().filter(|(_, stretch)| !stretch.is_asked);
+        let waiting =
+            self.stretches.iter_mut().enumerate().filter(|(_, stretch)| !stretch.is_asked);
         let (index, request) = waiting
             .filter_map(|(index, stretch)| Some((index, stretch.pager.next_request()?)))
             .min_by_key(|(_, request)| request.starttime)?;
@@ -76,7 +81,12 @@ impl Plan {
     ///
     /// # Errors
     /// [`ContractError`] when the page cannot be right.
-    pub(super) fn accept(&mut self, id: StretchId, page: PageFacts, latest: Option<UnixSeconds>) -> Result<bool, ContractError> {
+    pub(super) fn accept(
+        &mut self,
+        id: StretchId,
+        page: PageFacts,
+        latest: Option<UnixSeconds>,
+    ) -> Result<bool, ContractError> {
         let Some(stretch) = self.stretches.get_mut(id.0) else { return Ok(true) };
         stretch.is_asked = false;
         stretch.pager.accept(page)?;
@@ -88,21 +98,32 @@ impl Plan {
     /// Splits what is left of a stretch, no page of which is on its way, so that up to `others` more cursors have something to walk. `page_seconds`
     /// is the time that its latest page covers. Returns the new windows, in order.
     pub(super) fn split(&mut self, id: StretchId, page_seconds: i64, others: usize) -> Vec<Span> {
-        let Some(stretch) = self.stretches.get_mut(id.0).filter(|stretch| !stretch.is_asked && !stretch.pager.is_complete()) else {
+        let Some(stretch) = self
+            .stretches
+            .get_mut(id.0)
+            .filter(|stretch| !stretch.is_asked && !stretch.pager.is_complete())
+        else {
             return Vec::new();
         };
         let window = stretch.pager.window();
         let rest = Span { start: stretch.taken_until + 1, end: window.end };
         let pages = rest.seconds() as f64 / page_seconds.max(1) as f64;
-        let parts = ((pages / PAGES_WORTH_SPLITTING) as i64).clamp(1, others as i64 + 1).min(rest.seconds());
+        let parts = ((pages / PAGES_WORTH_SPLITTING) as i64)
+            .clamp(1, others as i64 + 1)
+            .min(rest.seconds());
         if parts < 2 {
             return Vec::new();
         }
         let bound = |part: i64| rest.start + rest.seconds() * part / parts;
         stretch.pager.end_earlier(bound(1));
-        let windows: Vec<Span> = (1..parts).map(|part| Span { start: bound(part), end: bound(part + 1) }).collect();
+        let windows: Vec<Span> =
+            (1..parts).map(|part| Span { start: bound(part), end: bound(part + 1) }).collect();
         let page_records = self.page_records;
-        let stretch = |window: &Span| Stretch { pager: Pager::new(*window, page_records), is_asked: false, taken_until: window.start - 1 };
+        let stretch = |window: &Span| Stretch {
+            pager: Pager::new(*window, page_records),
+            is_asked: false,
+            taken_until: window.start - 1,
+        };
         self.stretches.extend(windows.iter().map(stretch));
         windows
     }
@@ -117,7 +138,10 @@ mod tests {
 
     /// Records as the API has them: the time of each, by ascending id.
     fn page(times: &[i64], request: &PageRequest) -> (Vec<usize>, PageFacts) {
-        let within = |id: &usize| (request.starttime..request.endtime).contains(&times[*id]) && *id as i64 + 2 > request.msgid;
+        let within = |id: &usize| {
+            (request.starttime..request.endtime).contains(&times[*id])
+                && *id as i64 + 2 > request.msgid
+        };
         let ids: Vec<usize> = (0..times.len()).filter(within).take(request.number).collect();
         let msgid = ids.last().map_or(0, |id| *id as i64 + 2);
         let facts = PageFacts { number: ids.len() as i64, msgid, records: ids.len() };

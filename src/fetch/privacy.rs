@@ -60,7 +60,12 @@ impl OpenidKey {
 
     fn digits(&self, text: &str, digits: usize) -> String {
         let hash = hmac::sign(&self.0, text.as_bytes());
-        hash.as_ref().iter().take(digits / 2).flat_map(|byte| [byte >> 4, byte & 15]).map(hexadecimal).collect()
+        hash.as_ref()
+            .iter()
+            .take(digits / 2)
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .map(hexadecimal)
+            .collect()
     }
 }
 
@@ -81,9 +86,15 @@ impl Privacy {
         }
         let column = |(field, column): (&Arc<arrow::datatypes::Field>, &ArrayRef)| -> ArrayRef {
             match (field.name().as_str(), self) {
-                ("text", Self { texts: Texts::Drop, .. }) => new_null_array(column.data_type(), column.len()),
+                ("text", Self { texts: Texts::Drop, .. }) => {
+                    new_null_array(column.data_type(), column.len())
+                }
                 ("openid", Self { openids: Openids::Keyed(key), .. }) => Arc::new(
-                    column.as_string::<i32>().iter().map(|openid| openid.map(|openid| key.pseudonym(openid))).collect::<StringArray>(),
+                    column
+                        .as_string::<i32>()
+                        .iter()
+                        .map(|openid| openid.map(|openid| key.pseudonym(openid)))
+                        .collect::<StringArray>(),
                 ),
                 _ => column.clone(),
             }
@@ -91,8 +102,13 @@ impl Privacy {
         let schema = page.records.schema();
         let columns = schema.fields().iter().zip(page.records.columns()).map(column).collect();
         // Where in a record that cannot be read its text or its openid stands, nobody knows.
-        let rejects = page.rejects.into_iter().map(|reject| Reject { raw: withheld(&reject.raw), ..reject });
-        Ok(Page { records: RecordBatch::try_new(schema, columns)?, rejects: rejects.collect(), ..page })
+        let rejects =
+            page.rejects.into_iter().map(|reject| Reject { raw: withheld(&reject.raw), ..reject });
+        Ok(Page {
+            records: RecordBatch::try_new(schema, columns)?,
+            rejects: rejects.collect(),
+            ..page
+        })
     }
 }
 
@@ -126,15 +142,22 @@ mod tests {
     #[test]
     fn a_pseudonym_is_what_python_says() {
         // hmac.new(b"0123456789abcdef", b"oKf0mVrh6PmFX3elV10U25K3AAAB", "sha256").hexdigest()[:32]
-        assert_eq!(OpenidKey::new("0123456789abcdef").pseudonym("oKf0mVrh6PmFX3elV10U25K3AAAB"), "a07b7203e4cae84cf7a9531c3a596b95");
+        assert_eq!(
+            OpenidKey::new("0123456789abcdef").pseudonym("oKf0mVrh6PmFX3elV10U25K3AAAB"),
+            "a07b7203e4cae84cf7a9531c3a596b95"
+        );
     }
 
     #[test]
     fn the_footers_words_tell_keys_apart_and_show_none() {
-        let words = |key: &str| Privacy { texts: Texts::Drop, openids: Openids::Keyed(OpenidKey::new(key)) }.to_string();
+        let words = |key: &str| {
+            Privacy { texts: Texts::Drop, openids: Openids::Keyed(OpenidKey::new(key)) }.to_string()
+        };
         assert!(words("hunter2").starts_with("text=drop openid=hmac-sha256:"));
         assert_ne!(words("hunter2"), words("hunter3"));
-        assert!(!format!("{:?} {}", OpenidKey::new("hunter2"), words("hunter2")).contains("hunter2"));
+        assert!(
+            !format!("{:?} {}", OpenidKey::new("hunter2"), words("hunter2")).contains("hunter2")
+        );
         assert_eq!(Privacy::default().to_string(), crate::lake::Footer::default().privacy());
     }
 }

@@ -51,6 +51,9 @@ mod tests {
 
     #[test]
     fn only_the_inside_of_strings_is_escaped() {
-        assert_eq!(repair(b"{\n\"a\": \"x\ny\\\"\tz\\\\\"\t}"), "{\n\"a\": \"x\\u000ay\\\"\\u0009z\\\\\"\t}");
+        assert_eq!(
+            repair(b"{\n\"a\": \"x\ny\\\"\tz\\\\\"\t}"),
+            "{\n\"a\": \"x\\u000ay\\\"\\u0009z\\\\\"\t}"
+        );
     }
 }

@@ -113,7 +113,10 @@ impl Attempts {
                     return Step::GiveUp;
                 }
                 // Callers that wake in the same second would meet the same limit.
-                Step::Wait(Duration::from_secs(60 - u64::from(second.min(59))) + Duration::from_secs(2).mul_f64(jitter))
+                Step::Wait(
+                    Duration::from_secs(60 - u64::from(second.min(59)))
+                        + Duration::from_secs(2).mul_f64(jitter),
+                )
             }
             error if error.is_transient() => {
                 self.busy += 1;
@@ -127,8 +130,14 @@ impl Attempts {
                     .min(self.policy.wait_max)
                     .mul_f64(0.5 + jitter / 2.0);
                 match error {
-                    CallError::Status { retry_after: Some(asked), .. } if *asked > self.policy.retry_after_max => Step::GiveUp,
-                    CallError::Status { retry_after: Some(asked), .. } => Step::Wait(own.max(*asked)),
+                    CallError::Status { retry_after: Some(asked), .. }
+                        if *asked > self.policy.retry_after_max =>
+                    {
+                        Step::GiveUp
+                    }
+                    CallError::Status { retry_after: Some(asked), .. } => {
+                        Step::Wait(own.max(*asked))
+                    }
                     _ => Step::Wait(own),
                 }
             }
@@ -150,9 +159,18 @@ mod tests {
     fn errors() -> impl Strategy<Value = CallError> {
         prop_oneof![
             Just(()).prop_map(|()| CallError::Transport("reset".into())),
-            prop::sample::select(vec![-1i64, 40001, 40014, 42001, 45009, 45011, 65416, 48001, 12345]).prop_map(api),
-            (prop::sample::select(vec![408u16, 429, 500, 502, 503, 404]), prop::option::of(0u64..400))
-                .prop_map(|(status, seconds)| CallError::Status { status, retry_after: seconds.map(Duration::from_secs) }),
+            prop::sample::select(vec![
+                -1i64, 40001, 40014, 42001, 45009, 45011, 65416, 48001, 12345
+            ])
+            .prop_map(api),
+            (
+                prop::sample::select(vec![408u16, 429, 500, 502, 503, 404]),
+                prop::option::of(0u64..400)
+            )
+                .prop_map(|(status, seconds)| CallError::Status {
+                    status,
+                    retry_after: seconds.map(Duration::from_secs)
+                }),
         ]
     }
 
@@ -177,7 +195,10 @@ mod tests {
 
     #[test]
     fn retry_after_is_honoured_unless_it_is_too_long() {
-        let busy = |seconds| CallError::Status { status: 503, retry_after: Some(Duration::from_secs(seconds)) };
+        let busy = |seconds| CallError::Status {
+            status: 503,
+            retry_after: Some(Duration::from_secs(seconds)),
+        };
         let after = |seconds| Attempts::new(RetryPolicy::default()).after(&busy(seconds), 0.0, 0);
         assert_eq!(after(7), Step::Wait(Duration::from_secs(7)));
         assert_eq!(after(3600), Step::GiveUp);

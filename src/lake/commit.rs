@@ -34,7 +34,13 @@ impl StagedFile {
 
     /// Moves the file, which must be synced, to its place, where it replaces the one before, and sees to it that a power cut cannot
     /// undo that.
-    pub(super) fn put(self, lake: &Lake, table: Table, account: &Account, day: Day) -> Result<(), LakeError> {
+    pub(super) fn put(
+        self,
+        lake: &Lake,
+        table: Table,
+        account: &Account,
+        day: Day,
+    ) -> Result<(), LakeError> {
         let folder = lake.partition_folder(table, day);
         let table_folder = lake.root().join(table.name());
         // A lake that has vanished, with a disk that is no longer mounted say, must not be begun anew beside what was staged.

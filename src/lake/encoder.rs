@@ -59,7 +59,13 @@ impl<W: Write + Send> Encoder<W> {
     pub(super) fn new(table: Table, footer: Footer, sink: W) -> Result<Self, ParquetError> {
         let schema = table.schema();
         let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties(table)))?;
-        Ok(Self { writer, uncut: BatchCoalescer::new(schema, ENCODER_ROWS), hasher: ContentHasher::default(), footer, rows: 0 })
+        Ok(Self {
+            writer,
+            uncut: BatchCoalescer::new(schema, ENCODER_ROWS),
+            hasher: ContentHasher::default(),
+            footer,
+            rows: 0,
+        })
     }
 
     /// What the footer will say, beside the rows and their hash.
@@ -137,7 +143,8 @@ fn properties(table: Table) -> WriterProperties {
             properties = properties.set_column_dictionary_enabled(column.clone(), false);
         }
         if schema::is_delta_coded(field.name()) {
-            properties = properties.set_column_encoding(column.clone(), Encoding::DELTA_BINARY_PACKED);
+            properties =
+                properties.set_column_encoding(column.clone(), Encoding::DELTA_BINARY_PACKED);
         }
         if schema::is_looked_up(table, field.name()) {
             properties = properties.set_column_bloom_filter_enabled(column, true);

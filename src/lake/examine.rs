@@ -14,13 +14,18 @@ use parquet::bloom_filter::Sbbf;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 
-use super::encoder::{CREATED_BY, ENCODER_ROWS, EncodeError, Encoder, ROW_GROUP_ROWS, sorting_columns};
+use super::encoder::{
+    CREATED_BY, ENCODER_ROWS, EncodeError, Encoder, ROW_GROUP_ROWS, sorting_columns,
+};
 use super::guard::guarded;
 use super::hash::ContentHasher;
 use super::original::Original;
 use super::read::read_file;
 use super::statistics::Claims;
-use super::{Account, ContentHash, Footer, Lake, LakeError, MessageCounts, Table, day_of, list, opercode, schema};
+use super::{
+    Account, ContentHash, Footer, Lake, LakeError, MessageCounts, Table, day_of, list, opercode,
+    schema,
+};
 use crate::calendar::{Day, UnixSeconds};
 
 /// What stands below the folders of the tables, and in staging.
@@ -78,11 +83,15 @@ impl Lake {
         let mut survey = Survey { staged: list(&self.staging_folder())?, ..Survey::default() };
         for table in Table::ALL {
             for folder in list(&self.root.join(table.name()))? {
-                match day_of(&folder).filter(|day| folder.is_dir() && folder == self.partition_folder(table, *day)) {
+                match day_of(&folder)
+                    .filter(|day| folder.is_dir() && folder == self.partition_folder(table, *day))
+                {
                     None => survey.foreign.push((None, folder)),
                     Some(day) => {
                         for file in list(&folder)? {
-                            match account_of(&file).filter(|account| file.is_file() && file == self.path(table, account, day)) {
+                            match account_of(&file).filter(|account| {
+                                file.is_file() && file == self.path(table, account, day)
+                            }) {
                                 None => survey.foreign.push((Some(day), file)),
                                 Some(account) => survey.partitions.push((account, day, table)),
                             }
@@ -101,7 +110,12 @@ impl Lake {
     ///
     /// # Errors
     /// When the disk refuses it. That the file is not what it should be is no error.
-    pub fn examine(&self, table: Table, account: &Account, day: Day) -> Result<Examined, LakeError> {
+    pub fn examine(
+        &self,
+        table: Table,
+        account: &Account,
+        day: Day,
+    ) -> Result<Examined, LakeError> {
         let path = self.path(table, account, day);
         let file = File::open(&path)?;
         match guarded(&path, || examine_file(file, table, account)) {
@@ -113,7 +127,9 @@ impl Lake {
 
 fn examine_file(file: File, table: Table, account: &Account) -> Result<Examined, LakeError> {
     let schema = table.schema();
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_page_index_policy(PageIndexPolicy::Optional);
+    let options = ArrowReaderOptions::new()
+        .with_skip_arrow_metadata(true)
+        .with_page_index_policy(PageIndexPolicy::Optional);
     let metadata = match ArrowReaderMetadata::load(file.file(), options) {
         Ok(metadata) => metadata,
         Err(error) => return Ok(Examined::Unreadable(error.to_string())),
@@ -121,13 +137,17 @@ fn examine_file(file: File, table: Table, account: &Account) -> Result<Examined,
     if let Some(difference) = difference(metadata.schema(), &schema) {
         return Ok(Examined::OtherSchema(difference));
     }
-    let (footer, mut oddities) = (Footer::of(metadata.metadata()), oddities(metadata.metadata(), table));
+    let (footer, mut oddities) =
+        (Footer::of(metadata.metadata()), oddities(metadata.metadata(), table));
     let is_ours = metadata.metadata().file_metadata().created_by() == Some(CREATED_BY.as_str());
     let damaged = |error: EncodeError| match error {
         EncodeError::Lake(error) => error,
-        EncodeError::Parquet(error) => LakeError::Damaged { path: file.path().to_owned(), reason: error.to_string() },
+        EncodeError::Parquet(error) => {
+            LakeError::Damaged { path: file.path().to_owned(), reason: error.to_string() }
+        }
     };
-    let encoder = Encoder::new(table, footer.clone(), Original::of(&file)?).map_err(|error| damaged(EncodeError::Parquet(error)))?;
+    let encoder = Encoder::new(table, footer.clone(), Original::of(&file)?)
+        .map_err(|error| damaged(EncodeError::Parquet(error)))?;
     let mut rows = RowsSeen::of(table, account, Claims::of(metadata.metadata()), encoder)?;
     match filters(&file, metadata.metadata(), table) {
         // Of other row groups nobody knows which rows they have.
@@ -213,9 +233,17 @@ struct RowsSeen<'a> {
 }
 
 impl<'a> RowsSeen<'a> {
-    fn of(table: Table, account: &'a Account, claims: Claims, encoder: Encoder<Original>) -> Result<Self, ArrowError> {
+    fn of(
+        table: Table,
+        account: &'a Account,
+        claims: Claims,
+        encoder: Encoder<Original>,
+    ) -> Result<Self, ArrowError> {
         let schema = table.schema();
-        let keys = table.sorted_by().iter().map(|column| Ok(SortField::new(schema.field_with_name(column)?.data_type().clone())));
+        let keys = table
+            .sorted_by()
+            .iter()
+            .map(|column| Ok(SortField::new(schema.field_with_name(column)?.data_type().clone())));
         let keys: Vec<SortField> = keys.collect::<Result<_, ArrowError>>()?;
         Ok(Self {
             table,
@@ -236,19 +264,30 @@ impl<'a> RowsSeen<'a> {
     }
 
     fn see(&mut self, batch: &RecordBatch) -> Result<(), EncodeError> {
-        let strings = |name: &str| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
-        let numbers = |name: &str| batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
-        self.is_of_account &= strings("account").is_some_and(|names| names.iter().all(|name| name == Some(self.account.as_str())));
+        let strings = |name: &str| {
+            batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>())
+        };
+        let numbers = |name: &str| {
+            batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>())
+        };
+        self.is_of_account &= strings("account")
+            .is_some_and(|names| names.iter().all(|name| name == Some(self.account.as_str())));
         if let Some(seq) = numbers("seq") {
-            self.is_numbered &= seq.values().iter().copied().eq((self.rows as i64..).take(batch.num_rows()));
+            self.is_numbered &=
+                seq.values().iter().copied().eq((self.rows as i64..).take(batch.num_rows()));
         }
-        let dated_by =
-            self.table.dated_by().and_then(|column| batch.column_by_name(column)?.as_primitive_opt::<TimestampMicrosecondType>());
-        if let Some((first, last)) = dated_by.and_then(|column| column.values().iter().min().zip(column.values().iter().max())) {
+        let dated_by = self.table.dated_by().and_then(|column| {
+            batch.column_by_name(column)?.as_primitive_opt::<TimestampMicrosecondType>()
+        });
+        if let Some((first, last)) = dated_by
+            .and_then(|column| column.values().iter().min().zip(column.values().iter().max()))
+        {
             let (earliest, latest) = self.instants.unwrap_or((*first, *last));
             self.instants = Some((earliest.min(*first), latest.max(*last)));
         }
-        let opercodes = batch.column_by_name("opercode").and_then(|column| column.as_primitive_opt::<Int32Type>());
+        let opercodes = batch
+            .column_by_name("opercode")
+            .and_then(|column| column.as_primitive_opt::<Int32Type>());
         for opercode in opercodes.iter().flat_map(|column| column.values()) {
             match *opercode {
                 opercode::WORKER_RECEIVED => self.counts.received += 1,
@@ -257,12 +296,16 @@ impl<'a> RowsSeen<'a> {
             }
         }
         if self.table == Table::AccountDaily {
-            let total = |name: &str| numbers(name).map_or(0, |column| column.values().iter().sum::<i64>()) as u64;
+            let total = |name: &str| {
+                numbers(name).map_or(0, |column| column.values().iter().sum::<i64>()) as u64
+            };
             self.counts.received += total("messages_received");
             self.counts.sent += total("messages_sent") + total("auto_messages_sent");
         }
         // A batch is in one row group, because that has a whole number of them.
-        if let Some((filter, openids)) = self.filters.get(self.rows as usize / ROW_GROUP_ROWS).zip(strings("openid")) {
+        if let Some((filter, openids)) =
+            self.filters.get(self.rows as usize / ROW_GROUP_ROWS).zip(strings("openid"))
+        {
             self.is_findable &= openids.iter().flatten().all(|openid| filter.check(openid));
         }
         self.claims.see(batch);
@@ -273,7 +316,12 @@ impl<'a> RowsSeen<'a> {
 
     fn see_order(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
         let Some(order) = &self.order else { return Ok(()) };
-        let keys: Vec<_> = self.table.sorted_by().iter().filter_map(|column| batch.column_by_name(column).cloned()).collect();
+        let keys: Vec<_> = self
+            .table
+            .sorted_by()
+            .iter()
+            .filter_map(|column| batch.column_by_name(column).cloned())
+            .collect();
         let keys = order.convert_columns(&keys)?;
         let follows = |last: &OwnedRow| keys.iter().next().is_none_or(|first| last.row() <= first);
         self.is_sorted &= self.last.as_ref().is_none_or(follows) && keys.iter().is_sorted();
@@ -285,7 +333,9 @@ impl<'a> RowsSeen<'a> {
         let content_hash = self.encoder.finish()?.content_hash;
         let is_as_encoded = Some(self.encoder.sink().is_repeated());
         let Self { rows, is_of_account, is_sorted, is_numbered, counts, .. } = self;
-        let instants = self.instants.map(|(first, last)| (first.div_euclid(1_000_000), last.div_euclid(1_000_000)));
+        let instants = self
+            .instants
+            .map(|(first, last)| (first.div_euclid(1_000_000), last.div_euclid(1_000_000)));
         let misstated = self.claims.wrong_columns();
         Ok(Contents {
             footer,
@@ -312,22 +362,35 @@ fn difference(found: &SchemaRef, expected: &SchemaRef) -> Option<String> {
     let describe = |field: Option<&Field>| match field {
         None => "no column".to_owned(),
         Some(field) => {
-            format!("{} {}{}", field.name(), field.data_type(), if field.is_nullable() { ", nullable" } else { "" })
+            format!(
+                "{} {}{}",
+                field.name(),
+                field.data_type(),
+                if field.is_nullable() { ", nullable" } else { "" }
+            )
         }
     };
     let columns = found.fields().len().max(expected.fields().len());
     (0..columns).find_map(|place| {
         let column = |schema: &SchemaRef| describe(schema.fields().get(place).map(AsRef::as_ref));
         let (found, expected) = (column(found), column(expected));
-        (found != expected).then(|| format!("column {} is {found}, and should be {expected}", place + 1))
+        (found != expected)
+            .then(|| format!("column {} is {found}, and should be {expected}", place + 1))
     })
 }
 
 /// The bloom filters of a file's row groups, where there should be some.
-fn filters(file: &File, metadata: &ParquetMetaData, table: Table) -> Result<Vec<Sbbf>, ParquetError> {
+fn filters(
+    file: &File,
+    metadata: &ParquetMetaData,
+    table: Table,
+) -> Result<Vec<Sbbf>, ParquetError> {
     let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
-    let columns = columns.filter(|column| schema::is_looked_up(table, &column.column_path().string()));
-    columns.filter_map(|column| Sbbf::read_from_column_chunk(column, file.file()).transpose()).collect()
+    let columns =
+        columns.filter(|column| schema::is_looked_up(table, &column.column_path().string()));
+    columns
+        .filter_map(|column| Sbbf::read_from_column_chunk(column, file.file()).transpose())
+        .collect()
 }
 
 /// Where a file is encoded otherwise than the lake promises.
@@ -335,7 +398,9 @@ fn oddities(metadata: &ParquetMetaData, table: Table) -> Vec<String> {
     let mut oddities = Vec::new();
     let groups = metadata.row_groups();
     let full = ROW_GROUP_ROWS as i64;
-    if groups.iter().rev().skip(1).any(|group| group.num_rows() != full) || groups.last().is_some_and(|group| group.num_rows() > full) {
+    if groups.iter().rev().skip(1).any(|group| group.num_rows() != full)
+        || groups.last().is_some_and(|group| group.num_rows() > full)
+    {
         oddities.push(format!("its row groups do not have {full} rows"));
     }
     if groups.iter().any(|group| group.sorting_columns() != sorting_columns(table).as_ref()) {
@@ -345,10 +410,15 @@ fn oddities(metadata: &ParquetMetaData, table: Table) -> Vec<String> {
     if columns().any(|column| !matches!(column.compression(), Compression::ZSTD(_))) {
         oddities.push("it is not compressed with zstd".to_owned());
     }
-    if columns().any(|column| column.statistics().is_none() || column.column_index_offset().is_none()) {
+    if columns()
+        .any(|column| column.statistics().is_none() || column.column_index_offset().is_none())
+    {
         oddities.push("it lacks statistics".to_owned());
     }
-    if columns().any(|column| schema::is_looked_up(table, &column.column_path().string()) && column.bloom_filter_offset().is_none()) {
+    if columns().any(|column| {
+        schema::is_looked_up(table, &column.column_path().string())
+            && column.bloom_filter_offset().is_none()
+    }) {
         oddities.push("it lacks the bloom filter on openid".to_owned());
     }
     oddities

@@ -70,7 +70,10 @@ impl Footer {
 
     /// What was done to the openids, of that.
     pub fn openids(&self) -> &str {
-        self.privacy().split_whitespace().find_map(|word| word.strip_prefix("openid=")).unwrap_or_default()
+        self.privacy()
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix("openid="))
+            .unwrap_or_default()
     }
 
     /// The messages that metrics were made of: the content hash of each day's. Nothing where the footer does not say it.
@@ -94,6 +97,12 @@ impl Footer {
 
     pub(super) fn of(metadata: &ParquetMetaData) -> Self {
         let entries = metadata.file_metadata().key_value_metadata().into_iter().flatten();
-        Self(entries.filter_map(|entry| Some((entry.key.strip_prefix(PREFIX)?.to_owned(), entry.value.clone()?))).collect())
+        Self(
+            entries
+                .filter_map(|entry| {
+                    Some((entry.key.strip_prefix(PREFIX)?.to_owned(), entry.value.clone()?))
+                })
+                .collect(),
+        )
     }
 }

@@ -18,7 +18,10 @@ static QUIET: Once = Once::new();
 ///
 /// # Errors
 /// Those of `decode`; [`LakeError::Damaged`] when it panics. Whatever it had borrowed must not be used any more then.
-pub(super) fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T, LakeError>) -> Result<T, LakeError> {
+pub(super) fn guarded<T>(
+    path: &Path,
+    decode: impl FnOnce() -> Result<T, LakeError>,
+) -> Result<T, LakeError> {
     QUIET.call_once(|| {
         let told = take_hook();
         set_hook(Box::new(move |panic| {
@@ -31,7 +34,10 @@ pub(super) fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T, LakeErr
     let decoded = catch_unwind(AssertUnwindSafe(decode));
     IS_GUARDED.set(before);
     decoded.unwrap_or_else(|panic| {
-        let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let said = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         Err(LakeError::Damaged {
             path: path.to_owned(),
             reason: format!("it cannot be decoded ({})", said.unwrap_or("for no known reason")),

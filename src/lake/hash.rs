@@ -3,7 +3,9 @@
 use std::fmt;
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch};
-use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, ToByteSlice};
+use arrow::datatypes::{
+    DataType, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, ToByteSlice,
+};
 
 use super::LakeError;
 
@@ -50,14 +52,20 @@ impl ContentHasher {
         scratch.clear();
         let has_nulls = column.null_count() > 0;
         scratch.push(u8::from(has_nulls));
-        scratch.extend((0..column.len()).filter(|_| has_nulls).map(|row| u8::from(column.is_null(row))));
+        scratch.extend(
+            (0..column.len()).filter(|_| has_nulls).map(|row| u8::from(column.is_null(row))),
+        );
         match column.data_type() {
             DataType::Int32 => self.update_values(column.as_primitive::<Int32Type>()),
             DataType::Int64 => self.update_values(column.as_primitive::<Int64Type>()),
             DataType::Float64 => self.update_values(column.as_primitive::<Float64Type>()),
-            DataType::Timestamp(TimeUnit::Microsecond, _) => self.update_values(column.as_primitive::<TimestampMicrosecondType>()),
+            DataType::Timestamp(TimeUnit::Microsecond, _) => {
+                self.update_values(column.as_primitive::<TimestampMicrosecondType>())
+            }
             DataType::Boolean => {
-                scratch.extend(column.as_boolean().iter().map(|value| u8::from(value.unwrap_or_default())));
+                scratch.extend(
+                    column.as_boolean().iter().map(|value| u8::from(value.unwrap_or_default())),
+                );
                 self.hasher.update(scratch);
             }
             DataType::Utf8 => {
@@ -65,10 +73,17 @@ impl ContentHasher {
                 for value in column {
                     scratch.extend_from_slice(&(value.map_or(0, str::len) as u32).to_le_bytes());
                 }
-                column.iter().flatten().for_each(|value| scratch.extend_from_slice(value.as_bytes()));
+                column
+                    .iter()
+                    .flatten()
+                    .for_each(|value| scratch.extend_from_slice(value.as_bytes()));
                 self.hasher.update(scratch);
             }
-            other => return Err(arrow::error::ArrowError::NotYetImplemented(format!("hash of {other}")).into()),
+            other => {
+                return Err(
+                    arrow::error::ArrowError::NotYetImplemented(format!("hash of {other}")).into()
+                );
+            }
         }
         Ok(())
     }

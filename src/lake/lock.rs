@@ -29,14 +29,23 @@ impl Lake {
             self.require_folder()?;
         }
         self.make_own_folder()?;
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(self.own_folder().join("lock"))?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.own_folder().join("lock"))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) if file.try_lock_shared().is_ok() => {
                 drop(Lock { file });
-                return Err(LakeError::Occupied { holder: "`kefu verify`, which reads it".to_owned() });
+                return Err(LakeError::Occupied {
+                    holder: "`kefu verify`, which reads it".to_owned(),
+                });
             }
-            Err(std::fs::TryLockError::WouldBlock) => return Err(LakeError::Occupied { holder: note_in(&mut file) }),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                return Err(LakeError::Occupied { holder: note_in(&mut file) });
+            }
             Err(std::fs::TryLockError::Error(error)) => return Err(error.into()),
         }
         file.set_len(0)?;
@@ -49,14 +58,17 @@ impl Lake {
 
     /// Makes kefu's own folder, and the lake where it is not there yet, in a way that a power cut cannot undo.
     fn make_own_folder(&self) -> Result<(), LakeError> {
-        let (root, own) = (std::path::absolute(self.root())?, std::path::absolute(self.own_folder())?);
+        let (root, own) =
+            (std::path::absolute(self.root())?, std::path::absolute(self.own_folder())?);
         let new = own.ancestors().take_while(|folder| !folder.is_dir()).count();
         fs_err::create_dir_all(&own)?;
         // The entry of each new folder is in the one above.
         for folder in own.ancestors().skip(1).take(new) {
             match self.disk.sync_folder(folder) {
                 // One in which this user may make folders but not look is somebody else's; best effort.
-                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && !folder.starts_with(&root) => {}
+                Err(error)
+                    if error.kind() == std::io::ErrorKind::PermissionDenied
+                        && !folder.starts_with(&root) => {}
                 synced => synced?,
             }
         }
@@ -83,7 +95,14 @@ impl Lake {
     pub fn holder(&self) -> Result<Option<String>, LakeError> {
         let mut file = match File::open(self.own_folder().join("lock")) {
             Ok(file) => file,
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => return Ok(None),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return Ok(None);
+            }
             Err(error) => return Err(error.into()),
         };
         match file.try_lock_shared() {
@@ -109,7 +128,9 @@ impl Lake {
         };
         match file.try_lock_shared() {
             Ok(()) => Ok(Some(Lock { file })),
-            Err(std::fs::TryLockError::WouldBlock) => Err(LakeError::Occupied { holder: note_in(&mut file) }),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                Err(LakeError::Occupied { holder: note_in(&mut file) })
+            }
             Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
         }
     }

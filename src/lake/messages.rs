@@ -8,7 +8,9 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array};
+use arrow::array::{
+    ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array,
+};
 use arrow::compute::{interleave_record_batch, take_record_batch};
 use arrow::datatypes::{Int32Type, TimestampMicrosecondType};
 use fs_err::File;
@@ -56,7 +58,13 @@ impl Lake {
     ///
     /// # Errors
     /// When staging cannot be written.
-    pub fn stage_messages(&self, account: &Account, day: Day, zone: &str, window: Span) -> Result<StagedMessages, LakeError> {
+    pub fn stage_messages(
+        &self,
+        account: &Account,
+        day: Day,
+        zone: &str,
+        window: Span,
+    ) -> Result<StagedMessages, LakeError> {
         Ok(StagedMessages {
             lake: self.clone(),
             account: account.clone(),
@@ -86,7 +94,9 @@ impl StagedMessages {
     pub fn append(&mut self, records: &RecordBatch) -> Result<(), LakeError> {
         let records = in_order_of_time(records)?;
         let sent_at = records.column(4).as_primitive::<TimestampMicrosecondType>().values();
-        let (Some(first), Some(last)) = (sent_at.first().copied(), sent_at.last().copied()) else { return Ok(()) };
+        let (Some(first), Some(last)) = (sent_at.first().copied(), sent_at.last().copied()) else {
+            return Ok(());
+        };
         for opercode in records.column(2).as_primitive::<Int32Type>().values() {
             match *opercode {
                 opercode::WORKER_RECEIVED => self.counts.received += 1,
@@ -136,7 +146,8 @@ impl StagedMessages {
     }
 
     fn close_run(&mut self) -> Result<(), LakeError> {
-        let fresh = self.lake.stage(Table::Messages, &self.account, self.day, &self.zone, self.window)?;
+        let fresh =
+            self.lake.stage(Table::Messages, &self.account, self.day, &self.zone, self.window)?;
         self.runs.push(std::mem::replace(&mut self.current, fresh).into_run()?);
         Ok(())
     }
@@ -144,7 +155,8 @@ impl StagedMessages {
     /// Merges all runs into `current`, which is empty.
     fn merge_runs(&mut self) -> Result<(), LakeError> {
         let schema = Table::Messages.schema();
-        let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let columns: Vec<&str> =
+            schema.fields().iter().map(|field| field.name().as_str()).collect();
         let mut readers = Vec::new();
         // The next row of each run: by time, then by run, which is the order in which the API gave them.
         let mut heads = BinaryHeap::new();
@@ -216,7 +228,11 @@ fn in_order_of_time(records: &RecordBatch) -> Result<RecordBatch, LakeError> {
 }
 
 /// Records with the columns that the lake adds: the account, and the row's number in the file.
-fn numbered(account: &Account, records: &RecordBatch, from: usize) -> Result<RecordBatch, LakeError> {
+fn numbered(
+    account: &Account,
+    records: &RecordBatch,
+    from: usize,
+) -> Result<RecordBatch, LakeError> {
     let rows = records.num_rows();
     let account = StringArray::from_iter_values(std::iter::repeat_n(account.as_str(), rows));
     let seq = Int64Array::from_iter_values((from as i64..).take(rows));

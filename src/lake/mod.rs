@@ -82,7 +82,9 @@ pub enum LakeError {
     NoFolder { root: PathBuf },
     #[error("the lake has no account `{}`; there are: {}", unknown.escape_debug(), one_or_more(there))]
     NoAccount { unknown: String, there: BTreeSet<String> },
-    #[error("the lake was begun in the time zone {lake}, and its days cannot be continued in {asked}")]
+    #[error(
+        "the lake was begun in the time zone {lake}, and its days cannot be continued in {asked}"
+    )]
     OtherZone { lake: String, asked: String },
     #[error("the texts of {day} were dropped, and the rules for automatic replies need them")]
     TextsDropped { day: Day },
@@ -94,7 +96,9 @@ impl LakeError {
         match error {
             ParquetError::External(cause) => match cause.downcast::<std::io::Error>() {
                 Ok(cause) => Self::Io(*cause),
-                Err(cause) => Self::Parquet { path: path.to_owned(), source: ParquetError::External(cause) },
+                Err(cause) => {
+                    Self::Parquet { path: path.to_owned(), source: ParquetError::External(cause) }
+                }
             },
             source => Self::Parquet { path: path.to_owned(), source },
         }
@@ -105,9 +109,14 @@ impl Classified for LakeError {
     fn class(&self) -> Class {
         match self {
             Self::Occupied { .. } => Class::Occupied,
-            Self::OtherZone { .. } | Self::TextsDropped { .. } | Self::Absent { .. } | Self::NoAccount { .. } => Class::Settings,
+            Self::OtherZone { .. }
+            | Self::TextsDropped { .. }
+            | Self::Absent { .. }
+            | Self::NoAccount { .. } => Class::Settings,
             Self::Shape(_) => Class::Bug,
-            Self::Io(_) | Self::Parquet { .. } | Self::Damaged { .. } | Self::NoFolder { .. } => Class::Lake,
+            Self::Io(_) | Self::Parquet { .. } | Self::Damaged { .. } | Self::NoFolder { .. } => {
+                Class::Lake
+            }
         }
     }
 
@@ -246,8 +255,12 @@ impl Lake {
         for folder in [Table::Messages, Table::AccountDaily].map(|table| self.date_folders(table)) {
             for folder in folder?.into_values() {
                 // Of a file that is damaged, or none of kefu's, the next one tells.
-                let zones = list(&folder)?.into_iter().filter_map(|path| Some(read::footer_of(&path).ok()?.zone().to_owned()));
-                if let Some(zone) = zones.into_iter().find(|zone| !zone.is_empty() && is_wanted(zone)) {
+                let zones = list(&folder)?
+                    .into_iter()
+                    .filter_map(|path| Some(read::footer_of(&path).ok()?.zone().to_owned()));
+                if let Some(zone) =
+                    zones.into_iter().find(|zone| !zone.is_empty() && is_wanted(zone))
+                {
                     return Ok(Some(zone));
                 }
             }
@@ -273,7 +286,9 @@ impl Lake {
         let mut accounts = BTreeSet::new();
         for folder in [Table::Messages, Table::AccountDaily].map(|table| self.date_folders(table)) {
             for files in folder?.into_values().map(|folder| list(&folder)) {
-                accounts.extend(files?.iter().filter_map(|file| Some(file.file_name()?.to_str()?.strip_suffix(".parquet")?.to_owned())));
+                accounts.extend(files?.iter().filter_map(|file| {
+                    Some(file.file_name()?.to_str()?.strip_suffix(".parquet")?.to_owned())
+                }));
             }
         }
         Ok(accounts)
@@ -316,14 +331,25 @@ fn day_of(folder: &Path) -> Option<Day> {
 }
 
 fn one_or_more(names: &BTreeSet<String>) -> String {
-    if names.is_empty() { "none".to_owned() } else { names.iter().cloned().collect::<Vec<_>>().join(", ") }
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.iter().cloned().collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// What a folder holds; nothing when it is not there, or is none.
 fn list(folder: &Path) -> Result<Vec<PathBuf>, LakeError> {
     match fs_err::read_dir(folder) {
         Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(Vec::new()),
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(Vec::new())
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -16,7 +16,12 @@ pub(super) struct Original {
 
 impl Original {
     pub(super) fn of(file: &File) -> io::Result<Self> {
-        Ok(Self { file: BufReader::new(File::open(file.path())?), differs: false, bytes: 0, read: Vec::new() })
+        Ok(Self {
+            file: BufReader::new(File::open(file.path())?),
+            differs: false,
+            bytes: 0,
+            read: Vec::new(),
+        })
     }
 
     /// Whether the bytes so far are all of the file's, and the same.

@@ -56,8 +56,16 @@ impl Lake {
     pub fn pruned(&self) -> Result<Pruned, LakeError> {
         let path = self.own_folder().join(MARK);
         match fs_err::read(&path) {
-            Ok(note) => serde_json::from_slice(&note).map_err(|error| LakeError::Damaged { path, reason: error.to_string() }),
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(Pruned::default()),
+            Ok(note) => serde_json::from_slice(&note)
+                .map_err(|error| LakeError::Damaged { path, reason: error.to_string() }),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Ok(Pruned::default())
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -66,14 +74,26 @@ impl Lake {
     ///
     /// # Errors
     /// When a folder cannot be listed.
-    pub fn partitions_before(&self, table: Table, before: Day) -> Result<Vec<PartitionFile>, LakeError> {
+    pub fn partitions_before(
+        &self,
+        table: Table,
+        before: Day,
+    ) -> Result<Vec<PartitionFile>, LakeError> {
         let mut partitions = Vec::new();
         for (day, folder) in self.date_folders(table)?.range(..before) {
             let mut paths = list(folder)?;
             paths.sort();
-            for path in paths.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "parquet")) {
+            for path in paths
+                .into_iter()
+                .filter(|path| path.extension().is_some_and(|extension| extension == "parquet"))
+            {
                 let account = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-                partitions.push(PartitionFile { day: *day, account, bytes: fs_err::metadata(&path)?.len(), path });
+                partitions.push(PartitionFile {
+                    day: *day,
+                    account,
+                    bytes: fs_err::metadata(&path)?.len(),
+                    path,
+                });
             }
         }
         Ok(partitions)

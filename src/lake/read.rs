@@ -7,7 +7,9 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use fs_err::File;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaDataReader;
 
@@ -65,7 +67,10 @@ pub(super) fn footer_of(path: &Path) -> Result<Footer, LakeError> {
     let file = File::open(path)?;
     guarded(path, || {
         let metadata = ParquetMetaDataReader::new().parse_and_finish(file.file());
-        Ok(Footer::of(&metadata.map_err(|error| LakeError::Damaged { path: path.to_owned(), reason: error.to_string() })?))
+        Ok(Footer::of(&metadata.map_err(|error| LakeError::Damaged {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?))
     })
 }
 
@@ -73,7 +78,9 @@ pub(super) fn footer_of(path: &Path) -> Result<Footer, LakeError> {
 fn dictionaries(full: &Schema, columns: &[&str]) -> SchemaRef {
     let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
     let fields = full.fields().iter().map(|field| match field.data_type() {
-        DataType::Utf8 if columns.contains(&field.name().as_str()) && schema::is_name(field.name()) => {
+        DataType::Utf8
+            if columns.contains(&field.name().as_str()) && schema::is_name(field.name()) =>
+        {
             Arc::new(Field::new(field.name(), dictionary.clone(), field.is_nullable()))
         }
         _ => field.clone(),
@@ -89,19 +96,25 @@ pub(super) fn read_file(
     batch_rows: usize,
 ) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>> + use<>, LakeError> {
     let path = file.path().to_owned();
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_schema(schema.clone());
-    let damaged = |error: ParquetError| LakeError::Damaged { path: path.clone(), reason: error.to_string() };
+    let options =
+        ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_schema(schema.clone());
+    let damaged =
+        |error: ParquetError| LakeError::Damaged { path: path.clone(), reason: error.to_string() };
     let reader = guarded(&path, || {
         let metadata = ArrowReaderMetadata::load(file.file(), options).map_err(damaged)?;
         let mask = ProjectionMask::columns(metadata.parquet_schema(), columns.iter().copied());
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file.into_parts().0, metadata);
+        let reader =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(file.into_parts().0, metadata);
         reader.with_projection(mask).with_batch_size(batch_rows).build().map_err(damaged)
     })?;
     let mut reader = Some(reader);
     Ok(std::iter::from_fn(move || {
         let batch = guarded(&path, || {
             let batch = reader.as_mut().and_then(Iterator::next).transpose();
-            batch.map_err(|error| LakeError::Damaged { path: path.clone(), reason: error.to_string() })
+            batch.map_err(|error| LakeError::Damaged {
+                path: path.clone(),
+                reason: error.to_string(),
+            })
         });
         if batch.is_err() {
             // Nobody knows where it stands.

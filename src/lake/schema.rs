@@ -81,8 +81,15 @@ static MESSAGES: LazyLock<SchemaRef> = LazyLock::new(|| {
     ])
 });
 
-static REJECTS: LazyLock<SchemaRef> =
-    LazyLock::new(|| schema(&[("account", Text), ("page_msgid", Count), ("position", Count), ("reason", Text), ("raw", Text)]));
+static REJECTS: LazyLock<SchemaRef> = LazyLock::new(|| {
+    schema(&[
+        ("account", Text),
+        ("page_msgid", Count),
+        ("position", Count),
+        ("reason", Text),
+        ("raw", Text),
+    ])
+});
 
 static RESPONSE_PAIRS: LazyLock<SchemaRef> = LazyLock::new(|| {
     schema(&[
@@ -168,7 +175,8 @@ const ACTIVITY: &[(&str, Kind)] = &[
     ("asked_out_of_hours", NullableCount),
 ];
 
-static WORKER_DAILY: LazyLock<SchemaRef> = LazyLock::new(|| schema(&[&[("account", Text), ("worker", Text)], ACTIVITY].concat()));
+static WORKER_DAILY: LazyLock<SchemaRef> =
+    LazyLock::new(|| schema(&[&[("account", Text), ("worker", Text)], ACTIVITY].concat()));
 
 static ACCOUNT_DAILY: LazyLock<SchemaRef> = LazyLock::new(|| {
     let of_account: &[(&str, Kind)] = &[
@@ -209,13 +217,25 @@ pub(super) fn is_name(column: &str) -> bool {
 pub(super) fn repeats(column: &str) -> bool {
     !matches!(
         column,
-        "raw" | "sent_at" | "asked_at" | "last_asked_at" | "replied_at" | "started_at" | "ended_at" | "seq" | "page_msgid" | "position"
+        "raw"
+            | "sent_at"
+            | "asked_at"
+            | "last_asked_at"
+            | "replied_at"
+            | "started_at"
+            | "ended_at"
+            | "seq"
+            | "page_msgid"
+            | "position"
     )
 }
 
 /// Whether a column's values are close to their neighbours', so that small differences are what there is to store.
 pub(super) fn is_delta_coded(column: &str) -> bool {
-    matches!(column, "sent_at" | "seq" | "asked_at" | "last_asked_at" | "replied_at" | "started_at" | "ended_at")
+    matches!(
+        column,
+        "sent_at" | "seq" | "asked_at" | "last_asked_at" | "replied_at" | "started_at" | "ended_at"
+    )
 }
 
 /// Whether users look for single values of the column, so that a bloom filter saves them reading.

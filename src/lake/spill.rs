@@ -28,8 +28,14 @@ impl Lake {
     ///
     /// # Errors
     /// When staging cannot be written.
-    pub fn spill(&self, account: &Account, day: Day, first: &RecordBatch) -> Result<Spill, LakeError> {
-        let name = format!("spill.{day}.{account}.{}.arrows", SPILLED.fetch_add(1, Ordering::Relaxed));
+    pub fn spill(
+        &self,
+        account: &Account,
+        day: Day,
+        first: &RecordBatch,
+    ) -> Result<Spill, LakeError> {
+        let name =
+            format!("spill.{day}.{account}.{}.arrows", SPILLED.fetch_add(1, Ordering::Relaxed));
         let file = StagedFile::new(self, &name);
         let writer = StreamWriter::try_new(BufWriter::new(file.create()?), &first.schema())?;
         let mut spill = Spill { writer, file };
@@ -49,7 +55,10 @@ impl Spill {
     ///
     /// # Errors
     /// Those of `take`, and when the disk refuses them.
-    pub fn replay(mut self, mut take: impl FnMut(&RecordBatch) -> Result<(), LakeError>) -> Result<(), LakeError> {
+    pub fn replay(
+        mut self,
+        mut take: impl FnMut(&RecordBatch) -> Result<(), LakeError>,
+    ) -> Result<(), LakeError> {
         self.writer.finish()?;
         for batch in StreamReader::try_new(BufReader::new(File::open(self.file.path())?), None)? {
             take(&batch?)?;

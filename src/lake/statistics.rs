@@ -5,7 +5,9 @@ use arrow::compute::{max, max_boolean, max_string, min, min_boolean, min_string}
 use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use parquet::basic::BoundaryOrder;
 use parquet::file::metadata::ParquetMetaData;
-use parquet::file::page_index::column_index::{ByteArrayColumnIndex, ColumnIndexMetaData, PrimitiveColumnIndex};
+use parquet::file::page_index::column_index::{
+    ByteArrayColumnIndex, ColumnIndexMetaData, PrimitiveColumnIndex,
+};
 use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::statistics::Statistics;
 
@@ -66,14 +68,25 @@ impl Claims {
         let columns = metadata.file_metadata().schema_descr().columns();
         let mut claims: Vec<ColumnClaims> = columns
             .iter()
-            .map(|column| ColumnClaims { name: column.name().to_owned(), groups: Vec::new(), pages: Vec::new(), is_wrong: false })
+            .map(|column| ColumnClaims {
+                name: column.name().to_owned(),
+                groups: Vec::new(),
+                pages: Vec::new(),
+                is_wrong: false,
+            })
             .collect();
         for (number, group) in metadata.row_groups().iter().enumerate() {
             let rows = u64::try_from(group.num_rows()).unwrap_or_default();
             let index = metadata.page_index_for_row_group(number);
             for (place, (claims, column)) in claims.iter_mut().zip(group.columns()).enumerate() {
-                claims.groups.push(column.statistics().map_or_else(Claim::default, Claim::of_group).about(rows));
-                let Some((pages, locations)) = index.column_index(place).zip(index.page_locations(place)) else { continue };
+                claims.groups.push(
+                    column.statistics().map_or_else(Claim::default, Claim::of_group).about(rows),
+                );
+                let Some((pages, locations)) =
+                    index.column_index(place).zip(index.page_locations(place))
+                else {
+                    continue;
+                };
                 match of_pages(pages, locations, rows) {
                     Some(pages) => claims.pages.extend(pages),
                     None => claims.is_wrong = true,
@@ -106,7 +119,11 @@ impl ColumnClaims {
         while from < column.len() {
             let left = (column.len() - from) as u64;
             // Where neither a page nor a row group ends.
-            let rows = [&self.groups, &self.pages].into_iter().filter_map(|claims| Some(claims.last()?.rows)).fold(left, u64::min).max(1);
+            let rows = [&self.groups, &self.pages]
+                .into_iter()
+                .filter_map(|claims| Some(claims.last()?.rows))
+                .fold(left, u64::min)
+                .max(1);
             let seen = Seen::of(column.slice(from, rows as usize).as_ref());
             for claims in [&mut self.groups, &mut self.pages] {
                 let Some(claim) = claims.last_mut() else { continue };
@@ -125,11 +142,17 @@ impl ColumnClaims {
 impl Claim {
     fn of_group(statistics: &Statistics) -> Self {
         let (least, greatest) = match statistics {
-            Statistics::Boolean(of) => (of.min_opt().copied().map(Value::Flag), of.max_opt().copied().map(Value::Flag)),
+            Statistics::Boolean(of) => {
+                (of.min_opt().copied().map(Value::Flag), of.max_opt().copied().map(Value::Flag))
+            }
             Statistics::Int32(of) => (of.min_opt().map(number), of.max_opt().map(number)),
             Statistics::Int64(of) => (of.min_opt().map(number), of.max_opt().map(number)),
-            Statistics::Double(of) => (of.min_opt().copied().map(Value::Float), of.max_opt().copied().map(Value::Float)),
-            Statistics::ByteArray(of) => (of.min_bytes_opt().map(text), of.max_bytes_opt().map(text)),
+            Statistics::Double(of) => {
+                (of.min_opt().copied().map(Value::Float), of.max_opt().copied().map(Value::Float))
+            }
+            Statistics::ByteArray(of) => {
+                (of.min_bytes_opt().map(text), of.max_bytes_opt().map(text))
+            }
             _ => (None, None),
         };
         Self {
@@ -146,9 +169,13 @@ impl Claim {
 
     fn is_true(&self) -> bool {
         let Seen { least, greatest, nulls } = &self.seen;
-        let (Some(least), Some(greatest)) = (least, greatest) else { return self.nulls.is_none_or(|claimed| claimed == *nulls) };
+        let (Some(least), Some(greatest)) = (least, greatest) else {
+            return self.nulls.is_none_or(|claimed| claimed == *nulls);
+        };
         let is_bound = |bound: &Bound, value: &Value, lies_beyond: fn(&Value, &Value) -> bool| {
-            bound.value.as_ref().is_none_or(|claimed| claimed == value || !bound.is_exact && lies_beyond(claimed, value))
+            bound.value.as_ref().is_none_or(|claimed| {
+                claimed == value || !bound.is_exact && lies_beyond(claimed, value)
+            })
         };
         !self.is_null
             && self.nulls.is_none_or(|claimed| claimed == *nulls)
@@ -161,7 +188,11 @@ impl Claim {
 type Extremes = (Option<Value>, Option<Value>);
 
 /// The claims of a row group's pages; none if they make no sense.
-fn of_pages(index: &ColumnIndexMetaData, locations: &[PageLocation], rows: u64) -> Option<Vec<Claim>> {
+fn of_pages(
+    index: &ColumnIndexMetaData,
+    locations: &[PageLocation],
+    rows: u64,
+) -> Option<Vec<Claim>> {
     let bounds: Vec<Extremes> = match index {
         ColumnIndexMetaData::BOOLEAN(pages) => of_primitives(pages, |flag| Value::Flag(*flag)),
         ColumnIndexMetaData::INT32(pages) => of_primitives(pages, number),
@@ -177,10 +208,17 @@ fn of_pages(index: &ColumnIndexMetaData, locations: &[PageLocation], rows: u64) 
     };
     let are_in_order = is_in_order(bounds.iter().filter_map(|(least, _)| least.as_ref()).collect())
         && is_in_order(bounds.iter().filter_map(|(_, greatest)| greatest.as_ref()).collect());
-    let starts: Vec<u64> = locations.iter().map(|page| u64::try_from(page.first_row_index)).collect::<Result<_, _>>().ok()?;
+    let starts: Vec<u64> = locations
+        .iter()
+        .map(|page| u64::try_from(page.first_row_index))
+        .collect::<Result<_, _>>()
+        .ok()?;
     let ends = starts.iter().skip(1).copied().chain([rows]);
-    let lengths: Vec<u64> =
-        starts.iter().zip(ends).map(|(start, end)| end.checked_sub(*start).filter(|rows| *rows > 0)).collect::<Option<_>>()?;
+    let lengths: Vec<u64> = starts
+        .iter()
+        .zip(ends)
+        .map(|(start, end)| end.checked_sub(*start).filter(|rows| *rows > 0))
+        .collect::<Option<_>>()?;
     if !are_in_order || starts.first() != Some(&0) || lengths.len() != bounds.len() {
         return None;
     }
@@ -196,11 +234,19 @@ fn of_pages(index: &ColumnIndexMetaData, locations: &[PageLocation], rows: u64) 
 }
 
 fn of_primitives<T>(pages: &PrimitiveColumnIndex<T>, value: impl Fn(&T) -> Value) -> Vec<Extremes> {
-    pages.min_values_iter().zip(pages.max_values_iter()).map(|(least, greatest)| (least.map(&value), greatest.map(&value))).collect()
+    pages
+        .min_values_iter()
+        .zip(pages.max_values_iter())
+        .map(|(least, greatest)| (least.map(&value), greatest.map(&value)))
+        .collect()
 }
 
 fn of_texts(pages: &ByteArrayColumnIndex) -> Vec<Extremes> {
-    pages.min_values_iter().zip(pages.max_values_iter()).map(|(least, greatest)| (least.map(text), greatest.map(text))).collect()
+    pages
+        .min_values_iter()
+        .zip(pages.max_values_iter())
+        .map(|(least, greatest)| (least.map(text), greatest.map(text)))
+        .collect()
 }
 
 fn number<T: Copy + Into<i64>>(number: &T) -> Value {
@@ -214,7 +260,10 @@ fn text(bytes: &[u8]) -> Value {
 impl Seen {
     fn of(values: &dyn Array) -> Self {
         let (least, greatest) = match values.data_type() {
-            DataType::Boolean => (min_boolean(values.as_boolean()).map(Value::Flag), max_boolean(values.as_boolean()).map(Value::Flag)),
+            DataType::Boolean => (
+                min_boolean(values.as_boolean()).map(Value::Flag),
+                max_boolean(values.as_boolean()).map(Value::Flag),
+            ),
             DataType::Int32 => {
                 let values = values.as_primitive::<Int32Type>();
                 (min(values).as_ref().map(number), max(values).as_ref().map(number))
@@ -243,10 +292,13 @@ impl Seen {
     }
 
     fn add(&mut self, other: &Self) {
-        let replaces = |new: &Option<Value>, old: &Option<Value>, is_further: fn(&Value, &Value) -> bool| match (new, old) {
-            (Some(new), Some(old)) => is_further(new, old),
-            (new, _) => new.is_some(),
-        };
+        let replaces =
+            |new: &Option<Value>, old: &Option<Value>, is_further: fn(&Value, &Value) -> bool| {
+                match (new, old) {
+                    (Some(new), Some(old)) => is_further(new, old),
+                    (new, _) => new.is_some(),
+                }
+            };
         if replaces(&other.least, &self.least, |new, old| new < old) {
             self.least.clone_from(&other.least);
         }

@@ -28,15 +28,27 @@ impl Lake {
         // A lake that is not there yet will be where the nearest of the folders above it is.
         let nearest = root.ancestors().find(|path| is_there(path)).unwrap_or(&root).to_owned();
         if !nearest.is_dir() {
-            return Err(io::Error::new(io::ErrorKind::NotADirectory, format!("{} is not a folder", nearest.display())).into());
+            return Err(io::Error::new(
+                io::ErrorKind::NotADirectory,
+                format!("{} is not a folder", nearest.display()),
+            )
+            .into());
         }
         let tables = Table::ALL.iter().map(|table| root.join(table.name()));
-        for folder in tables.chain([root.join(OWN), nearest.clone()]).filter(|folder| is_there(folder)) {
-            let refused =
-                |error: rustix::io::Errno| io::Error::new(error.kind(), format!("{} cannot be written: {error}", folder.display()));
+        for folder in
+            tables.chain([root.join(OWN), nearest.clone()]).filter(|folder| is_there(folder))
+        {
+            let refused = |error: rustix::io::Errno| {
+                io::Error::new(
+                    error.kind(),
+                    format!("{} cannot be written: {error}", folder.display()),
+                )
+            };
             access(&folder, Access::WRITE_OK | Access::EXEC_OK).map_err(refused)?;
         }
-        let facts = statvfs(&nearest).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", nearest.display())))?;
+        let facts = statvfs(&nearest).map_err(|error| {
+            io::Error::new(error.kind(), format!("{}: {error}", nearest.display()))
+        })?;
         Ok(Space { free_bytes: facts.f_bavail.saturating_mul(facts.f_frsize) })
     }
 
@@ -54,7 +66,8 @@ impl Lake {
                 }
                 let is_partition = |file: &PathBuf| {
                     let account = name(file).and_then(|name| name.strip_suffix(".parquet"));
-                    account.is_some_and(|account| Account::new(account.to_owned()).is_ok()) && file.is_file()
+                    account.is_some_and(|account| Account::new(account.to_owned()).is_ok())
+                        && file.is_file()
                 };
                 strays.extend(list(&folder)?.into_iter().filter(|file| !is_partition(file)));
             }

@@ -13,11 +13,24 @@ pub enum Table {
 }
 
 impl Table {
-    pub const ALL: [Self; 7] =
-        [Self::Messages, Self::ResponsePairs, Self::Sessions, Self::WorkerDaily, Self::WorkerHourly, Self::AccountDaily, Self::Rejects];
+    pub const ALL: [Self; 7] = [
+        Self::Messages,
+        Self::ResponsePairs,
+        Self::Sessions,
+        Self::WorkerDaily,
+        Self::WorkerHourly,
+        Self::AccountDaily,
+        Self::Rejects,
+    ];
 
     /// The tables that are computed from [`Table::Messages`].
-    pub const METRICS: [Self; 5] = [Self::ResponsePairs, Self::Sessions, Self::WorkerDaily, Self::WorkerHourly, Self::AccountDaily];
+    pub const METRICS: [Self; 5] = [
+        Self::ResponsePairs,
+        Self::Sessions,
+        Self::WorkerDaily,
+        Self::WorkerHourly,
+        Self::AccountDaily,
+    ];
 
     /// Those of the metrics whose rows name customers.
     pub const WITH_OPENIDS: [Self; 2] = [Self::ResponsePairs, Self::Sessions];

@@ -59,11 +59,29 @@ impl Lake {
     ///
     /// # Errors
     /// When staging cannot be written.
-    pub fn stage(&self, table: Table, account: &Account, day: Day, zone: &str, window: Span) -> Result<StagedPartition, LakeError> {
+    pub fn stage(
+        &self,
+        table: Table,
+        account: &Account,
+        day: Day,
+        zone: &str,
+        window: Span,
+    ) -> Result<StagedPartition, LakeError> {
         let footer = Footer::new(table, account, day, zone, window);
-        let file = StagedFile::new(self, &format!("{table}.{day}.{account}.{}.parquet", STAGED.fetch_add(1, Ordering::Relaxed)));
-        let encoder = Encoder::new(table, footer, file.create()?).map_err(|error| LakeError::parquet(file.path(), error))?;
-        Ok(StagedPartition { lake: self.clone(), table, account: account.clone(), day, encoder, file })
+        let file = StagedFile::new(
+            self,
+            &format!("{table}.{day}.{account}.{}.parquet", STAGED.fetch_add(1, Ordering::Relaxed)),
+        );
+        let encoder = Encoder::new(table, footer, file.create()?)
+            .map_err(|error| LakeError::parquet(file.path(), error))?;
+        Ok(StagedPartition {
+            lake: self.clone(),
+            table,
+            account: account.clone(),
+            day,
+            encoder,
+            file,
+        })
     }
 }
 
@@ -117,6 +135,13 @@ impl StagedPartition {
 
 impl fmt::Debug for StagedPartition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "StagedPartition({} {} {}, {} rows)", self.table, self.day, self.account, self.rows())
+        write!(
+            f,
+            "StagedPartition({} {} {}, {} rows)",
+            self.table,
+            self.day,
+            self.account,
+            self.rows()
+        )
     }
 }

@@ -16,18 +16,37 @@ const SESSIONS: [(&str, SessionOutcome); 5] = [
 ];
 
 /// The columns of `worker_daily` over all workers together for each of the `days`, with `workers` (who sent anything) and `sessions_…`.
-pub(super) fn account_daily(activity: &Activity, days: &[(i32, DayRows)], has_schedule: bool) -> PolarsResult<DataFrame> {
+pub(super) fn account_daily(
+    activity: &Activity,
+    days: &[(i32, DayRows)],
+    has_schedule: bool,
+) -> PolarsResult<DataFrame> {
     let has_sent = col("messages_sent").gt(lit(0));
-    let senders = activity.hours.clone().lazy().filter(has_sent).group_by([col("day")]).agg([col("worker").n_unique().alias("workers")]);
+    let senders =
+        activity
+            .hours
+            .clone()
+            .lazy()
+            .filter(has_sent)
+            .group_by([col("day")])
+            .agg([col("worker").n_unique().alias("workers")]);
     let days: Vec<(i32, &DayRows)> = days.iter().map(|(day, found)| (*day, found)).collect();
     let numbers = || days.iter().map(|(day, _)| *day).collect::<Vec<_>>();
     let mut sessions = vec![Column::new("day".into(), numbers())];
     for (name, outcome) in SESSIONS {
-        let of_day = |found: &DayRows| found.sessions.iter().filter(|session| session.outcome == outcome).count() as u64;
-        sessions.push(Column::new(name.into(), days.iter().map(|(_, found)| of_day(found)).collect::<Vec<_>>()));
+        let of_day = |found: &DayRows| {
+            found.sessions.iter().filter(|session| session.outcome == outcome).count() as u64
+        };
+        sessions.push(Column::new(
+            name.into(),
+            days.iter().map(|(_, found)| of_day(found)).collect::<Vec<_>>(),
+        ));
     }
     let keys = df! { "day" => numbers(), "worker" => vec![0u32; days.len()] }?;
-    let rows = complete(join_all(keys, parts(activity, Scope::Account)?, &KEYS), has_schedule).collect()?;
+    let rows = complete(join_all(keys, parts(activity, Scope::Account)?, &KEYS), has_schedule)
+        .collect()?;
     let names: Vec<&str> = ["workers"].into_iter().chain(SESSIONS.map(|(name, _)| name)).collect();
-    join_all(rows, [senders.collect()?, DataFrame::new_infer_height(sessions)?], &["day"]).with_columns(counted(&names)).collect()
+    join_all(rows, [senders.collect()?, DataFrame::new_infer_height(sessions)?], &["day"])
+        .with_columns(counted(&names))
+        .collect()
 }

@@ -60,8 +60,12 @@ impl Scope {
 impl<'a> Activity<'a> {
     pub(super) fn of(days: &'a [(i32, DayRows)], history: &History) -> PolarsResult<Self> {
         let is_wanted = |day: &i32| days.iter().any(|(wanted, _)| wanted == day);
-        let automatic = history.automatic().iter().map(|(day, worker)| (history.first_day() + i32::from(*day), *worker));
-        let (automatic_day, automatic_worker): (Vec<i32>, Vec<u32>) = automatic.filter(|(day, _)| is_wanted(day)).unzip();
+        let automatic = history
+            .automatic()
+            .iter()
+            .map(|(day, worker)| (history.first_day() + i32::from(*day), *worker));
+        let (automatic_day, automatic_worker): (Vec<i32>, Vec<u32>) =
+            automatic.filter(|(day, _)| is_wanted(day)).unzip();
 
         let hours = Rows::of(days, |day| &day.hours);
         let visits = Rows::of(days, |day| &day.visits);
@@ -184,11 +188,15 @@ pub(super) fn parts(activity: &Activity, scope: Scope) -> PolarsResult<[DataFram
     let queries = [
         by_message(scope.labelled(&activity.hours)),
         by_customer(scope.labelled(&activity.visits), scope),
-        scope.labelled(&activity.automatic).group_by(KEYS.map(col)).agg([len().alias("auto_messages_sent")]),
+        scope
+            .labelled(&activity.automatic)
+            .group_by(KEYS.map(col))
+            .agg([len().alias("auto_messages_sent")]),
         by_turn(scope.labelled(&activity.pairs)),
         by_hand_off(scope.labelled(&activity.hand_offs), scope),
     ];
-    let (counted, concurrency) = rayon::join(|| queries.map(LazyFrame::collect), || by_segment(activity.days, scope));
+    let (counted, concurrency) =
+        rayon::join(|| queries.map(LazyFrame::collect), || by_segment(activity.days, scope));
     let [messages, customers, automatic, turns, hand_offs] = counted;
     Ok([messages?, customers?, automatic?, turns?, hand_offs?, concurrency?])
 }
@@ -216,18 +224,21 @@ fn by_customer(visits: LazyFrame, scope: Scope) -> LazyFrame {
     let visits = match scope {
         Scope::Worker => visits,
         // A customer who came to several of those that are now one came once.
-        Scope::Account | Scope::Period => {
-            visits.group_by([col("day"), col("worker"), col("customer")]).agg([col("was_received").any(true), col("was_sent").any(true)])
-        }
+        Scope::Account | Scope::Period => visits
+            .group_by([col("day"), col("worker"), col("customer")])
+            .agg([col("was_received").any(true), col("was_sent").any(true)]),
     };
-    visits
-        .group_by(KEYS.map(col))
-        .agg([count(col("was_received")).alias("customers"), count(col("was_received").and(col("was_sent"))).alias("customers_served")])
+    visits.group_by(KEYS.map(col)).agg([
+        count(col("was_received")).alias("customers"),
+        count(col("was_received").and(col("was_sent"))).alias("customers_served"),
+    ])
 }
 
 /// The time spent with customers, dated by the day.
 fn by_segment(days: &[(i32, DayRows)], scope: Scope) -> PolarsResult<DataFrame> {
-    let segments = days.iter().flat_map(|(day, found)| found.segments.iter().map(|row| (scope.key(*day, row.worker), row)));
+    let segments = days.iter().flat_map(|(day, found)| {
+        found.segments.iter().map(|row| (scope.key(*day, row.worker), row))
+    });
     let concurrency = concurrency::by(segments);
     df! {
         "day" => concurrency.iter().map(|((day, _), _)| *day).collect::<Vec<_>>(),
@@ -251,12 +262,21 @@ fn by_turn(pairs: LazyFrame) -> LazyFrame {
         count(col("asked_in_hours").not()).alias("asked_out_of_hours"),
     ];
     columns.extend(WITHIN_SECONDS.map(|seconds| {
-        count(col("response_seconds").lt_eq(lit(seconds)).fill_null(lit(false))).alias(format!("answered_within_{seconds}s"))
+        count(col("response_seconds").lt_eq(lit(seconds)).fill_null(lit(false)))
+            .alias(format!("answered_within_{seconds}s"))
     }));
     columns.extend(whole_statistics("response_seconds"));
     columns.extend(whole_statistics("first_response_seconds"));
-    columns.extend([mean("own_response_seconds"), percentile("own_response_seconds", 50), percentile("own_response_seconds", 90)]);
-    columns.extend([mean("business_seconds"), percentile("business_seconds", 50), percentile("business_seconds", 90)]);
+    columns.extend([
+        mean("own_response_seconds"),
+        percentile("own_response_seconds", 50),
+        percentile("own_response_seconds", 90),
+    ]);
+    columns.extend([
+        mean("business_seconds"),
+        percentile("business_seconds", 50),
+        percentile("business_seconds", 90),
+    ]);
     pairs.group_by(KEYS.map(col)).agg(columns)
 }
 

@@ -42,9 +42,13 @@ impl FromStr for Shift {
         let wrong = || format!("`{text}` is not a shift like 09:00-18:00");
         let minute = |text: &str| -> Option<u32> {
             let (hour, minute) = text.split_once(':')?;
-            let is_two_digits = |digits: &str| digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit());
-            let minutes = hour.parse::<u32>().ok()? * 60 + minute.parse::<u32>().ok().filter(|minute| *minute < 60)?;
-            (is_two_digits(hour) && is_two_digits(minute) && minutes <= DAY_MINUTES).then_some(minutes)
+            let is_two_digits = |digits: &str| {
+                digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit())
+            };
+            let minutes = hour.parse::<u32>().ok()? * 60
+                + minute.parse::<u32>().ok().filter(|minute| *minute < 60)?;
+            (is_two_digits(hour) && is_two_digits(minute) && minutes <= DAY_MINUTES)
+                .then_some(minutes)
         };
         let (start, end) = text.split_once('-').ok_or_else(wrong)?;
         let (start_minute, end) = minute(start).zip(minute(end)).ok_or_else(wrong)?;
@@ -52,7 +56,9 @@ impl FromStr for Shift {
             return Err(wrong());
         }
         match end {
-            end if end == start_minute => Err(format!("`{text}` is empty; a whole day is 00:00-24:00")),
+            end if end == start_minute => {
+                Err(format!("`{text}` is empty; a whole day is 00:00-24:00"))
+            }
             end if end < start_minute => Ok(Self { start_minute, end_minute: end + DAY_MINUTES }),
             end_minute => Ok(Self { start_minute, end_minute }),
         }
@@ -69,8 +75,19 @@ impl TryFrom<String> for Shift {
 
 impl fmt::Display for Shift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = if self.end_minute > DAY_MINUTES { self.end_minute - DAY_MINUTES } else { self.end_minute };
-        write!(f, "{:02}:{:02}-{:02}:{:02}", self.start_minute / 60, self.start_minute % 60, end / 60, end % 60)
+        let end = if self.end_minute > DAY_MINUTES {
+            self.end_minute - DAY_MINUTES
+        } else {
+            self.end_minute
+        };
+        write!(
+            f,
+            "{:02}:{:02}-{:02}:{:02}",
+            self.start_minute / 60,
+            self.start_minute % 60,
+            end / 60,
+            end % 60
+        )
     }
 }
 
@@ -98,12 +115,15 @@ impl BusinessHours {
     /// The schedule as instants, for questions about the given days.
     pub(super) fn open_hours(&self, zone: &Zone, days: DayRange) -> OpenHours {
         // A shift of the day before may last into the first one.
-        let mut stretches: Vec<(UnixSeconds, UnixSeconds)> = DayRange { first: days.first.plus(-1), last: days.last }
-            .days()
-            .flat_map(|day| self.shifts(day).iter().map(move |shift| (day, shift)))
-            .map(|(day, shift)| (zone.instant(day, shift.start_minute), zone.instant(day, shift.end_minute)))
-            .filter(|(start, end)| start < end)
-            .collect();
+        let mut stretches: Vec<(UnixSeconds, UnixSeconds)> =
+            DayRange { first: days.first.plus(-1), last: days.last }
+                .days()
+                .flat_map(|day| self.shifts(day).iter().map(move |shift| (day, shift)))
+                .map(|(day, shift)| {
+                    (zone.instant(day, shift.start_minute), zone.instant(day, shift.end_minute))
+                })
+                .filter(|(start, end)| start < end)
+                .collect();
         stretches.sort_unstable();
         let mut hours = OpenHours::default();
         for (start, end) in stretches {
@@ -138,12 +158,16 @@ impl OpenHours {
 
     /// The last stretch that begins at the instant or before.
     fn stretch_at(&self, instant: UnixSeconds) -> Option<&Stretch> {
-        self.0.partition_point(|stretch| stretch.start <= instant).checked_sub(1).and_then(|last| self.0.get(last))
+        self.0
+            .partition_point(|stretch| stretch.start <= instant)
+            .checked_sub(1)
+            .and_then(|last| self.0.get(last))
     }
 
     /// Open seconds before an instant; the difference of two of them is what lies between.
     pub(super) fn seconds_before(&self, instant: UnixSeconds) -> i64 {
-        self.stretch_at(instant).map_or(0, |stretch| stretch.before + instant.min(stretch.end) - stretch.start)
+        self.stretch_at(instant)
+            .map_or(0, |stretch| stretch.before + instant.min(stretch.end) - stretch.start)
     }
 
     pub(super) fn contains(&self, instant: UnixSeconds) -> bool {
@@ -160,7 +184,16 @@ mod tests {
         for text in ["09:00-18:00", "21:00-02:00", "00:00-24:00", "18:30-24:00"] {
             assert_eq!(text.parse::<Shift>().unwrap().to_string(), text);
         }
-        for text in ["9:00-18:00", "09:00", "09:00-09:00", "24:00-02:00", "09:60-10:00", "09:00-25:00", "+9:00-18:00", ""] {
+        for text in [
+            "9:00-18:00",
+            "09:00",
+            "09:00-09:00",
+            "24:00-02:00",
+            "09:60-10:00",
+            "09:00-25:00",
+            "+9:00-18:00",
+            "",
+        ] {
             assert!(text.parse::<Shift>().is_err(), "{text}");
         }
     }
@@ -169,21 +202,36 @@ mod tests {
     fn shifts_that_touch_or_overlap_count_once() {
         let zone = Zone::named("UTC").unwrap();
         let day: Day = "2024-05-13".parse().unwrap();
-        let shifts = ["09:00-12:00", "12:00-13:00", "11:00-12:30", "22:00-02:00"].map(|shift| shift.parse().unwrap()).to_vec();
-        let hours =
-            BusinessHours { monday: shifts, ..BusinessHours::default() }.open_hours(&zone, DayRange { first: day, last: day.plus(2) });
+        let shifts = ["09:00-12:00", "12:00-13:00", "11:00-12:30", "22:00-02:00"]
+            .map(|shift| shift.parse().unwrap())
+            .to_vec();
+        let hours = BusinessHours { monday: shifts, ..BusinessHours::default() }
+            .open_hours(&zone, DayRange { first: day, last: day.plus(2) });
         let midnight = zone.bounds(day).start;
-        assert_eq!(hours.seconds_before(midnight + 2 * 86_400) - hours.seconds_before(midnight), (4 + 4) * 3_600);
-        assert!(hours.contains(midnight + 12 * 3_600) && !hours.contains(midnight + 13 * 3_600) && hours.contains(midnight + 25 * 3_600));
+        assert_eq!(
+            hours.seconds_before(midnight + 2 * 86_400) - hours.seconds_before(midnight),
+            (4 + 4) * 3_600
+        );
+        assert!(
+            hours.contains(midnight + 12 * 3_600)
+                && !hours.contains(midnight + 13 * 3_600)
+                && hours.contains(midnight + 25 * 3_600)
+        );
     }
 
     #[test]
     fn a_schedule_follows_the_clocks() {
         let zone = Zone::named("America/New_York").unwrap();
         let day: Day = "2024-11-03".parse().unwrap();
-        let hours = BusinessHours { sunday: vec!["00:00-24:00".parse().unwrap()], ..BusinessHours::default() };
+        let hours = BusinessHours {
+            sunday: vec!["00:00-24:00".parse().unwrap()],
+            ..BusinessHours::default()
+        };
         let hours = hours.open_hours(&zone, DayRange { first: day, last: day });
         let bounds = zone.bounds(day);
-        assert_eq!(hours.seconds_before(bounds.end) - hours.seconds_before(bounds.start), 25 * 3_600);
+        assert_eq!(
+            hours.seconds_before(bounds.end) - hours.seconds_before(bounds.start),
+            25 * 3_600
+        );
     }
 }

@@ -18,7 +18,9 @@ pub(super) struct Concurrency {
 }
 
 /// The concurrency of the segments of each key.
-pub(super) fn by<'a, K: Ord + Send>(segments: impl Iterator<Item = (K, &'a Segment)>) -> Vec<(K, Concurrency)> {
+pub(super) fn by<'a, K: Ord + Send>(
+    segments: impl Iterator<Item = (K, &'a Segment)>,
+) -> Vec<(K, Concurrency)> {
     let mut bounds: BTreeMap<K, (Vec<UnixSeconds>, Vec<UnixSeconds>)> = BTreeMap::new();
     for (key, segment) in segments {
         let (starts, ends) = bounds.entry(key).or_default();
@@ -60,6 +62,7 @@ impl Concurrency {
 
     /// None without a segment.
     pub(super) fn mean(&self) -> Option<f64> {
-        (self.covered_seconds > 0).then(|| self.segment_seconds as f64 / self.covered_seconds as f64)
+        (self.covered_seconds > 0)
+            .then(|| self.segment_seconds as f64 / self.covered_seconds as f64)
     }
 }

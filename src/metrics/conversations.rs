@@ -8,7 +8,9 @@ use hashbrown::HashMap;
 use rayon::prelude::*;
 
 use super::business_hours::OpenHours;
-use super::day_rows::{DayRows, HandOff, Hour, Outcome, RANGES_MAX, Segment, Session, SessionOutcome, Turn, Visit};
+use super::day_rows::{
+    DayRows, HandOff, Hour, Outcome, RANGES_MAX, Segment, Session, SessionOutcome, Turn, Visit,
+};
 use super::history::{History, Message};
 use super::{DAYS_AFTER, Parameters, Target};
 use crate::calendar::{Day, UnixSeconds};
@@ -33,7 +35,9 @@ enum Kind {
 impl Kind {
     /// Equality counts as within.
     fn of(message: &Message, previous: Option<&Message>, parameters: &Parameters) -> Self {
-        let Some(previous) = previous else { return if message.inbound { Self::SessionStart } else { Self::Outreach } };
+        let Some(previous) = previous else {
+            return if message.inbound { Self::SessionStart } else { Self::Outreach };
+        };
         let gap = message.sent_at - previous.sent_at;
         match (previous.inbound, message.inbound) {
             (_, true) if gap > parameters.session_gap => Self::SessionStart,
@@ -73,7 +77,11 @@ pub(super) fn read(
         }
         reader.finish()
     };
-    history.ranges((RANGES_PER_THREAD * rayon::current_num_threads()).min(RANGES_MAX)).into_par_iter().map(read).collect()
+    history
+        .ranges((RANGES_PER_THREAD * rayon::current_num_threads()).min(RANGES_MAX))
+        .into_par_iter()
+        .map(read)
+        .collect()
 }
 
 /// The targets by the number of their day, counted from the first day of the history.
@@ -148,7 +156,11 @@ fn is_in_view(day: u16, of: u16) -> bool {
 }
 
 impl<'a> Reader<'a> {
-    fn new(targets: &'a [Option<Target>], parameters: &'a Parameters, open_hours: Option<&'a OpenHours>) -> Self {
+    fn new(
+        targets: &'a [Option<Target>],
+        parameters: &'a Parameters,
+        open_hours: Option<&'a OpenHours>,
+    ) -> Self {
         Self {
             targets,
             parameters,
@@ -167,7 +179,11 @@ impl<'a> Reader<'a> {
     }
 
     fn finish(self) -> HashMap<Day, DayRows> {
-        self.targets.iter().zip(self.found).filter_map(|(target, found)| Some((target.as_ref()?.day, found))).collect()
+        self.targets
+            .iter()
+            .zip(self.found)
+            .filter_map(|(target, found)| Some((target.as_ref()?.day, found)))
+            .collect()
     }
 
     fn target(&self, day: u16) -> Option<&'a Target> {
@@ -176,7 +192,9 @@ impl<'a> Reader<'a> {
 
     /// What was found on a day, when it is a target.
     fn on(&mut self, day: u16) -> Option<&mut DayRows> {
-        self.found.get_mut(usize::from(day)).filter(|_| self.targets.get(usize::from(day)).is_some_and(Option::is_some))
+        self.found
+            .get_mut(usize::from(day))
+            .filter(|_| self.targets.get(usize::from(day)).is_some_and(Option::is_some))
     }
 
     fn read(&mut self, customer: u32, timeline: &[Message]) {
@@ -204,10 +222,20 @@ impl<'a> Reader<'a> {
                 self.end_turn(Some(message));
                 self.receivers.push((message.worker, message.sent_at));
                 let is_first = kind == Kind::SessionStart;
-                self.turn = Some(OpenTurn { asked: *message, last: *message, customer_messages: 1, is_first, reply: None });
+                self.turn = Some(OpenTurn {
+                    asked: *message,
+                    last: *message,
+                    customer_messages: 1,
+                    is_first,
+                    reply: None,
+                });
             }
             Kind::Continuation => {
-                let Some(turn) = self.turn.as_mut().filter(|turn| is_in_view(message.day, turn.asked.day)) else { return };
+                let Some(turn) =
+                    self.turn.as_mut().filter(|turn| is_in_view(message.day, turn.asked.day))
+                else {
+                    return;
+                };
                 turn.last = *message;
                 turn.customer_messages += 1;
                 if self.receivers.iter().all(|(worker, _)| *worker != message.worker) {
@@ -215,7 +243,9 @@ impl<'a> Reader<'a> {
                 }
             }
             Kind::Reply => {
-                if let Some(turn) = self.turn.as_mut().filter(|turn| is_in_view(message.day, turn.asked.day)) {
+                if let Some(turn) =
+                    self.turn.as_mut().filter(|turn| is_in_view(message.day, turn.asked.day))
+                {
                     turn.reply = Some(*message);
                 }
                 self.end_turn(None);
@@ -233,13 +263,19 @@ impl<'a> Reader<'a> {
             let is_superseded = next.is_some_and(|next| is_in_view(next.day, asked.day));
             let outcome = match reply {
                 Some(_) => Outcome::Answered,
-                None if !is_superseded && self.may_be_answered(target, last.sent_at) => Outcome::Pending,
+                None if !is_superseded && self.may_be_answered(target, last.sent_at) => {
+                    Outcome::Pending
+                }
                 None => Outcome::Unanswered,
             };
             let worker = reply.map_or(last.worker, |reply| reply.worker);
-            let own_asked_at = receivers.iter().find(|(receiver, _)| *receiver == worker).map(|(_, asked_at)| *asked_at);
-            let open_seconds =
-                |hours: &OpenHours, reply: Message| hours.seconds_before(reply.sent_at) - hours.seconds_before(asked.sent_at);
+            let own_asked_at = receivers
+                .iter()
+                .find(|(receiver, _)| *receiver == worker)
+                .map(|(_, asked_at)| *asked_at);
+            let open_seconds = |hours: &OpenHours, reply: Message| {
+                hours.seconds_before(reply.sent_at) - hours.seconds_before(asked.sent_at)
+            };
             let turn = Turn {
                 asked_at: asked.sent_at,
                 customer: self.customer,
@@ -248,8 +284,13 @@ impl<'a> Reader<'a> {
                 customer_messages,
                 asking_seconds: seconds(last.sent_at - asked.sent_at),
                 response_seconds: reply.map(|reply| seconds(reply.sent_at - asked.sent_at)),
-                own_response_seconds: reply.zip(own_asked_at).map(|(reply, asked_at)| seconds(reply.sent_at - asked_at)),
-                business_seconds: self.open_hours.zip(reply).map(|(hours, reply)| seconds(open_seconds(hours, reply))),
+                own_response_seconds: reply
+                    .zip(own_asked_at)
+                    .map(|(reply, asked_at)| seconds(reply.sent_at - asked_at)),
+                business_seconds: self
+                    .open_hours
+                    .zip(reply)
+                    .map(|(hours, reply)| seconds(open_seconds(hours, reply))),
                 hour: asked.hour,
                 outcome,
                 is_first,
@@ -257,8 +298,12 @@ impl<'a> Reader<'a> {
             };
             if let Some(found) = self.on(asked.day) {
                 found.turns.push(turn);
-                let others = receivers.iter().filter(|(receiver, _)| *receiver != worker).enumerate();
-                found.hand_offs.extend(others.map(|(index, (receiver, _))| HandOff { worker: *receiver, is_first: index == 0 }));
+                let others =
+                    receivers.iter().filter(|(receiver, _)| *receiver != worker).enumerate();
+                found.hand_offs.extend(others.map(|(index, (receiver, _))| HandOff {
+                    worker: *receiver,
+                    is_first: index == 0,
+                }));
             }
         }
         // Its memory serves the next turn.
@@ -323,7 +368,11 @@ impl<'a> Reader<'a> {
             let outcome = match session.asked {
                 None => SessionOutcome::Outreach,
                 Some((_, true)) => SessionOutcome::Completed,
-                Some((asked_at, false)) if !is_superseded && self.may_be_answered(target, asked_at) => SessionOutcome::Open,
+                Some((asked_at, false))
+                    if !is_superseded && self.may_be_answered(target, asked_at) =>
+                {
+                    SessionOutcome::Open
+                }
                 Some(_) if session.worker_messages == 0 => SessionOutcome::Missed,
                 Some(_) => SessionOutcome::Dropped,
             };
@@ -331,7 +380,9 @@ impl<'a> Reader<'a> {
                 started_at: session.first.sent_at,
                 ended_at: session.last.sent_at,
                 customer: self.customer,
-                first_response_seconds: session.first_replied_at.map(|replied_at| seconds(replied_at - session.first.sent_at)),
+                first_response_seconds: session
+                    .first_replied_at
+                    .map(|replied_at| seconds(replied_at - session.first.sent_at)),
                 customer_messages: session.customer_messages,
                 worker_messages: session.worker_messages,
                 turns: session.turns,
@@ -348,11 +399,13 @@ impl<'a> Reader<'a> {
     }
 
     fn add_to_chain(&mut self, message: &Message) {
-        let Some(chain) = self.chains.iter_mut().find(|chain| chain.worker == message.worker) else {
+        let Some(chain) = self.chains.iter_mut().find(|chain| chain.worker == message.worker)
+        else {
             self.chains.push(Chain { worker: message.worker, first: *message, last: *message });
             return;
         };
-        let ended = (message.sent_at - chain.last.sent_at > self.parameters.session_gap).then_some(*chain);
+        let ended =
+            (message.sent_at - chain.last.sent_at > self.parameters.session_gap).then_some(*chain);
         if ended.is_some() {
             chain.first = *message;
         }
@@ -366,7 +419,10 @@ impl<'a> Reader<'a> {
     fn end_chain(&mut self, chain: &Chain) {
         for day in chain.first.day..=chain.last.day {
             if let Some(target) = self.target(day) {
-                let (start, end) = (chain.first.sent_at.max(target.bounds.start), (chain.last.sent_at + 1).min(target.bounds.end));
+                let (start, end) = (
+                    chain.first.sent_at.max(target.bounds.start),
+                    (chain.last.sent_at + 1).min(target.bounds.end),
+                );
                 // A day that the zone has skipped has no second to cover.
                 if let Some(found) = self.on(day).filter(|_| start < end) {
                     found.segments.push(Segment { worker: chain.worker, start, end });
@@ -390,12 +446,25 @@ impl<'a> Reader<'a> {
                 visit.received |= inbound;
                 visit.sent |= !inbound;
             }
-            None => self.visits.push(Visit { worker, customer: self.customer, received: inbound, sent: !inbound }),
+            None => self.visits.push(Visit {
+                worker,
+                customer: self.customer,
+                received: inbound,
+                sent: !inbound,
+            }),
         }
 
         let Some(DayRows { hours, .. }) = self.found.get_mut(usize::from(day)) else { return };
         let index = *self.hours.entry((day, hour, worker)).or_insert_with(|| {
-            hours.push(Hour { hour, worker, received: 0, replies: 0, follow_ups: 0, outreach: 0, sent: None });
+            hours.push(Hour {
+                hour,
+                worker,
+                received: 0,
+                replies: 0,
+                follow_ups: 0,
+                outreach: 0,
+                sent: None,
+            });
             hours.len() - 1
         });
         let Some(hour) = hours.get_mut(index) else { return };

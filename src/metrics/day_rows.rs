@@ -121,10 +121,15 @@ impl DayRows {
     /// What is there for all customers on a day, from what is there for ranges of them, in order; turns by (`asked_at`, `openid`), sessions by (`started_at`,
     /// `openid`).
     pub(super) fn of_ranges(mut ranges: Vec<Self>) -> Self {
-        let turns = in_order_of_time(&ranges.iter().map(|range| range.turns.as_slice()).collect::<Vec<_>>(), |turn| turn.asked_at);
+        let turns = in_order_of_time(
+            &ranges.iter().map(|range| range.turns.as_slice()).collect::<Vec<_>>(),
+            |turn| turn.asked_at,
+        );
         ranges.iter_mut().for_each(|range| range.turns = Vec::new());
-        let sessions =
-            in_order_of_time(&ranges.iter().map(|range| range.sessions.as_slice()).collect::<Vec<_>>(), |session| session.started_at);
+        let sessions = in_order_of_time(
+            &ranges.iter().map(|range| range.sessions.as_slice()).collect::<Vec<_>>(),
+            |session| session.started_at,
+        );
         let mut all = Self { turns, sessions, ..Self::default() };
         for mut range in ranges {
             all.hand_offs.append(&mut range.hand_offs);
@@ -140,18 +145,28 @@ impl DayRows {
 pub(super) const RANGES_MAX: usize = 1 << 12;
 
 /// The rows of all ranges by instant; those of the same one stay in their order.
-fn in_order_of_time<T: Copy + Sync>(ranges: &[&[T]], instant: impl Fn(&T) -> UnixSeconds) -> Vec<T> {
+fn in_order_of_time<T: Copy + Sync>(
+    ranges: &[&[T]],
+    instant: impl Fn(&T) -> UnixSeconds,
+) -> Vec<T> {
     // The second, the range and the place there fit into one number: quick to sort, and no two are equal.
     let first = ranges.iter().copied().flatten().map(&instant).min().unwrap_or_default();
     let mut order = Vec::with_capacity(ranges.iter().map(|range| range.len()).sum());
     for (range, rows) in ranges.iter().zip(0u64..) {
-        order.extend(range.iter().zip(0u64..).map(|(row, place)| ((instant(row) - first) as u64) << 44 | rows << 32 | place));
+        order.extend(
+            range
+                .iter()
+                .zip(0u64..)
+                .map(|(row, place)| ((instant(row) - first) as u64) << 44 | rows << 32 | place),
+        );
     }
     if order.len() < ROWS_SIDE_BY_SIDE {
         order.sort_unstable()
     } else {
         order.par_sort_unstable()
     }
-    let row = |key: u64| ranges.get((key >> 32 & 0xFFF) as usize)?.get((key & 0xFFFF_FFFF) as usize).copied();
+    let row = |key: u64| {
+        ranges.get((key >> 32 & 0xFFF) as usize)?.get((key & 0xFFFF_FFFF) as usize).copied()
+    };
     order.into_iter().filter_map(row).collect()
 }

@@ -74,9 +74,13 @@ impl History {
     }
 
     /// The timeline of each customer of a range, in order.
-    pub(super) fn timelines(&self, customers: Range<u32>) -> impl Iterator<Item = (u32, &[Message])> {
+    pub(super) fn timelines(
+        &self,
+        customers: Range<u32>,
+    ) -> impl Iterator<Item = (u32, &[Message])> {
         let timeline = |customer: u32| {
-            let (start, end) = (self.bounds.get(customer as usize)?, self.bounds.get(customer as usize + 1)?);
+            let (start, end) =
+                (self.bounds.get(customer as usize)?, self.bounds.get(customer as usize + 1)?);
             Some((customer, self.messages.get(*start..*end)?))
         };
         customers.filter_map(timeline)
@@ -85,7 +89,9 @@ impl History {
     /// All customers, in ranges with about the same number of messages.
     pub(super) fn ranges(&self, wanted: usize) -> Vec<Range<u32>> {
         let messages = self.bounds.last().copied().unwrap_or_default();
-        let starts = (0..wanted).map(|part| self.bounds.partition_point(|start| *start < messages * part / wanted) as u32);
+        let starts = (0..wanted).map(|part| {
+            self.bounds.partition_point(|start| *start < messages * part / wanted) as u32
+        });
         let mut starts: Vec<u32> = starts.chain([self.customers.len() as u32]).collect();
         starts.dedup();
         starts.windows(2).filter_map(|ends| Some(*ends.first()?..*ends.last()?)).collect()
@@ -93,7 +99,9 @@ impl History {
 
     /// Only the messages of these days.
     pub(super) fn restricted(&self, days: DayRange) -> Self {
-        let is_within = |day: u16| (days.first.number()..=days.last.number()).contains(&(self.first_day + i32::from(day)));
+        let is_within = |day: u16| {
+            (days.first.number()..=days.last.number()).contains(&(self.first_day + i32::from(day)))
+        };
         let mut messages = Vec::new();
         let mut bounds = vec![0];
         for (_, timeline) in self.timelines(0..self.customers.len() as u32) {
@@ -101,7 +109,14 @@ impl History {
             bounds.push(messages.len());
         }
         let automatic = self.automatic.iter().copied().filter(|(day, _)| is_within(*day)).collect();
-        Self { first_day: self.first_day, customers: self.customers.clone(), workers: self.workers.clone(), messages, bounds, automatic }
+        Self {
+            first_day: self.first_day,
+            customers: self.customers.clone(),
+            workers: self.workers.clone(),
+            messages,
+            bounds,
+            automatic,
+        }
     }
 }
 
@@ -147,7 +162,14 @@ struct Row {
 impl<'a> HistoryBuilder<'a> {
     pub fn new(zone: &'a Zone, parameters: &'a Parameters) -> Self {
         let auto_reply = &parameters.auto_reply;
-        Self { zone, auto_reply, first_day: None, customers: Names::default(), workers: Names::default(), parts: Vec::new() }
+        Self {
+            zone,
+            auto_reply,
+            first_day: None,
+            customers: Names::default(),
+            workers: Names::default(),
+            parts: Vec::new(),
+        }
     }
 
     /// Adds rows of a day, which follow those added before. `batch` has the [`columns`], names as dictionaries of int32 keys, text as strings.
@@ -165,13 +187,21 @@ impl<'a> HistoryBuilder<'a> {
     /// # Errors
     /// When the batch has other columns than [`append`](Self::append) asks for.
     pub fn decode(&self, day: Day, batch: &RecordBatch) -> Result<Part, MetricsError> {
-        let column = |name: &str| batch.column_by_name(name).ok_or_else(|| MetricsError::Unexpected(format!("no column {name}")));
+        let column = |name: &str| {
+            batch
+                .column_by_name(name)
+                .ok_or_else(|| MetricsError::Unexpected(format!("no column {name}")))
+        };
         let opercodes = column("opercode")?.as_primitive::<Int32Type>().values();
         let sent_at = column("sent_at")?.as_primitive::<TimestampMicrosecondType>().values();
         let (customers, workers) = (dictionary(column("openid")?)?, dictionary(column("worker")?)?);
         let automatic = self.automatic(batch)?;
         let offsets = self.zone.offsets(self.zone.bounds(day));
-        let rows = opercodes.iter().zip(sent_at).zip(customers.keys().values().iter().zip(workers.keys().values())).enumerate();
+        let rows = opercodes
+            .iter()
+            .zip(sent_at)
+            .zip(customers.keys().values().iter().zip(workers.keys().values()))
+            .enumerate();
         let rows = rows.filter_map(|(row, ((opercode, sent_at), (customer, worker)))| {
             let inbound = match *opercode {
                 opercode::WORKER_RECEIVED => true,
@@ -190,7 +220,12 @@ impl<'a> HistoryBuilder<'a> {
         });
         let rows = rows.collect();
         let names = |names: &ArrayRef| names.as_string::<i32>().clone();
-        Ok(Part { day, customers: names(customers.values()), workers: names(workers.values()), rows })
+        Ok(Part {
+            day,
+            customers: names(customers.values()),
+            workers: names(workers.values()),
+            rows,
+        })
     }
 
     /// Which rows match a rule for automatic replies, whatever their code. Nothing without rules.
@@ -200,13 +235,23 @@ impl<'a> HistoryBuilder<'a> {
         }
         let text = batch.column_by_name("text");
         let text = text
-            .map(|text| text.as_string_opt::<i32>().ok_or_else(|| MetricsError::Unexpected(format!("texts as {}", text.data_type()))))
+            .map(|text| {
+                text.as_string_opt::<i32>().ok_or_else(|| {
+                    MetricsError::Unexpected(format!("texts as {}", text.data_type()))
+                })
+            })
             .transpose()?;
         let workers = batch.column_by_name("worker").map(dictionary).transpose()?;
-        let worker_of = |row: usize| workers.and_then(|workers| Some(workers.values().as_string::<i32>().value(workers.key(row)?)));
+        let worker_of = |row: usize| {
+            workers.and_then(|workers| {
+                Some(workers.values().as_string::<i32>().value(workers.key(row)?))
+            })
+        };
         let is_automatic = |row: usize| {
             let text = text.filter(|text| text.is_valid(row)).map(|text| text.value(row));
-            self.auto_reply.iter().any(|rule| rule.matches(worker_of(row).unwrap_or_default(), text))
+            self.auto_reply
+                .iter()
+                .any(|rule| rule.matches(worker_of(row).unwrap_or_default(), text))
         };
         Ok((0..batch.num_rows()).map(is_automatic).collect())
     }
@@ -226,10 +271,13 @@ impl<'a> HistoryBuilder<'a> {
         let (customers, customer_ranks) = self.customers.in_order();
         let (workers, worker_ranks) = self.workers.in_order();
         let ranked = |part: NumberedPart| -> Result<(u16, Vec<Row>), MetricsError> {
-            let day = u16::try_from(part.day.number() - first_day)
-                .map_err(|_| MetricsError::Unexpected(format!("{} and a day long before", part.day)))?;
-            let customers: Vec<u32> = part.customers.iter().map(|number| at(&customer_ranks, *number)).collect();
-            let workers: Vec<u32> = part.workers.iter().map(|number| at(&worker_ranks, *number)).collect();
+            let day = u16::try_from(part.day.number() - first_day).map_err(|_| {
+                MetricsError::Unexpected(format!("{} and a day long before", part.day))
+            })?;
+            let customers: Vec<u32> =
+                part.customers.iter().map(|number| at(&customer_ranks, *number)).collect();
+            let workers: Vec<u32> =
+                part.workers.iter().map(|number| at(&worker_ranks, *number)).collect();
             let mut rows = part.rows;
             for row in &mut rows {
                 row.customer = at(&customers, row.customer);
@@ -239,7 +287,8 @@ impl<'a> HistoryBuilder<'a> {
         };
         let parts = self.parts.into_par_iter().map(ranked).collect::<Result<Vec<_>, _>>()?;
         let rows = || parts.iter().flat_map(|(day, rows)| rows.iter().map(move |row| (*day, row)));
-        let automatic = rows().filter(|(_, row)| row.automatic).map(|(day, row)| (day, row.worker)).collect();
+        let automatic =
+            rows().filter(|(_, row)| row.automatic).map(|(day, row)| (day, row.worker)).collect();
 
         // How many messages each customer has tells where in `messages` each timeline begins.
         let mut bounds = vec![0usize; customers.len() + 1];
@@ -256,12 +305,14 @@ impl<'a> HistoryBuilder<'a> {
 
         // Each thread hands out the messages of its own range of customers.
         let nobody = Message { sent_at: 0, worker: 0, day: 0, hour: 0, inbound: false };
-        let mut history = History { first_day, customers, workers, messages: Vec::new(), bounds, automatic };
+        let mut history =
+            History { first_day, customers, workers, messages: Vec::new(), bounds, automatic };
         let mut messages = vec![nobody; end];
         let mut slices = Vec::new();
         let mut rest = messages.as_mut_slice();
         for range in history.ranges(rayon::current_num_threads()) {
-            let bounds = history.bounds.get(range.start as usize..=range.end as usize).unwrap_or_default();
+            let bounds =
+                history.bounds.get(range.start as usize..=range.end as usize).unwrap_or_default();
             let length = bounds.last().zip(bounds.first()).map_or(0, |(last, first)| last - first);
             let (slice, others) = rest.split_at_mut(length);
             slices.push((range, bounds, slice));
@@ -276,7 +327,9 @@ impl<'a> HistoryBuilder<'a> {
                         continue;
                     }
                     let place = next.get_mut((row.customer - range.start) as usize);
-                    if let Some((place, message)) = place.and_then(|place| slice.get_mut(*place).map(|message| (place, message))) {
+                    if let Some((place, message)) = place
+                        .and_then(|place| slice.get_mut(*place).map(|message| (place, message)))
+                    {
                         let Row { sent_at, worker, hour, inbound, .. } = *row;
                         *message = Message { sent_at, worker, day: *day, hour, inbound };
                         *place += 1;

@@ -127,9 +127,14 @@ pub fn compute_in_groups<E: From<MetricsError>>(
     parameters: &Parameters,
     mut emit: impl FnMut(Vec<(Target, Partitions)>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let view = |target: &Target| DayRange { first: target.day.plus(-DAYS_BEFORE), last: target.day.plus(DAYS_AFTER) };
-    let has_short_day = |target: &Target| view(target).days().any(|day| zone.bounds(day).seconds() < DAY_SECONDS);
-    let (alone, together): (Vec<Target>, Vec<Target>) = targets.iter().partition(|target| has_short_day(target));
+    let view = |target: &Target| DayRange {
+        first: target.day.plus(-DAYS_BEFORE),
+        last: target.day.plus(DAYS_AFTER),
+    };
+    let has_short_day =
+        |target: &Target| view(target).days().any(|day| zone.bounds(day).seconds() < DAY_SECONDS);
+    let (alone, together): (Vec<Target>, Vec<Target>) =
+        targets.iter().partition(|target| has_short_day(target));
     for group in Groups::of(history, zone, &together, parameters) {
         emit(partitions(group, history, account, parameters)?)?;
     }
@@ -163,14 +168,19 @@ struct Groups<'a> {
 
 impl<'a> Groups<'a> {
     fn of(history: &History, zone: &Zone, targets: &'a [Target], parameters: &Parameters) -> Self {
-        let open_hours = match (&parameters.business_hours, targets.first(), targets.last()) {
-            // A turn of the last target may be answered until three days later.
-            (Some(hours), Some(first), Some(last)) => {
-                Some(hours.open_hours(zone, DayRange { first: first.day, last: last.day.plus(DAYS_AFTER) }))
-            }
-            _ => None,
-        };
-        Self { targets: targets.iter(), found: conversations::read(history, targets, parameters, open_hours.as_ref()) }
+        let open_hours =
+            match (&parameters.business_hours, targets.first(), targets.last()) {
+                // A turn of the last target may be answered until three days later.
+                (Some(hours), Some(first), Some(last)) => Some(hours.open_hours(
+                    zone,
+                    DayRange { first: first.day, last: last.day.plus(DAYS_AFTER) },
+                )),
+                _ => None,
+            };
+        Self {
+            targets: targets.iter(),
+            found: conversations::read(history, targets, parameters, open_hours.as_ref()),
+        }
     }
 }
 
@@ -183,23 +193,37 @@ impl Iterator for Groups<'_> {
         while turns < TURNS_AT_ONCE
             && let Some(target) = self.targets.next()
         {
-            let ranges: Vec<DayRows> = self.found.iter_mut().filter_map(|found| found.remove(&target.day)).collect();
+            let ranges: Vec<DayRows> =
+                self.found.iter_mut().filter_map(|found| found.remove(&target.day)).collect();
             turns += ranges.iter().map(|range| range.turns.len()).sum::<usize>();
             group.push((*target, ranges));
         }
-        let group: Group = group.into_par_iter().map(|(target, ranges)| (target, DayRows::of_ranges(ranges))).collect();
+        let group: Group = group
+            .into_par_iter()
+            .map(|(target, ranges)| (target, DayRows::of_ranges(ranges)))
+            .collect();
         (!group.is_empty()).then_some(group)
     }
 }
 
-fn partitions(group: Group, history: &History, account: &str, parameters: &Parameters) -> Result<Vec<(Target, Partitions)>, MetricsError> {
+fn partitions(
+    group: Group,
+    history: &History,
+    account: &str,
+    parameters: &Parameters,
+) -> Result<Vec<(Target, Partitions)>, MetricsError> {
     let has_schedule = parameters.business_hours.is_some();
     let (targets, found): (Vec<Target>, Vec<(i32, DayRows)>) =
         group.into_iter().map(|(target, found)| (target, (target.day.number(), found))).unzip();
     let activity = Activity::of(&found, history)?;
     let (workers, (hours, accounts)) = rayon::join(
         || worker_daily::worker_daily(&activity, Scope::Worker, has_schedule),
-        || rayon::join(|| worker_hourly::worker_hourly(&activity), || account_daily::account_daily(&activity, &found, has_schedule)),
+        || {
+            rayon::join(
+                || worker_hourly::worker_hourly(&activity),
+                || account_daily::account_daily(&activity, &found, has_schedule),
+            )
+        },
     );
     // Cut into days here: polars' threads are others than these, and one that waits for polars begins another day within the one that it is at.
     let cut = |frame: &DataFrame| by_day(frame, found.iter().map(|(day, _)| *day));
@@ -226,10 +250,14 @@ fn partitions(group: Group, history: &History, account: &str, parameters: &Param
 }
 
 /// The rows of each day of a frame in which those of a `day` follow each other.
-fn by_day(frame: &DataFrame, days: impl Iterator<Item = i32>) -> Result<HashMap<i32, DataFrame>, MetricsError> {
+fn by_day(
+    frame: &DataFrame,
+    days: impl Iterator<Item = i32>,
+) -> Result<HashMap<i32, DataFrame>, MetricsError> {
     let mut days: HashMap<i32, DataFrame> = days.map(|day| (day, frame.slice(0, 0))).collect();
     let mut start = 0;
-    let numbers: Vec<i32> = frame.column("day")?.as_materialized_series().i32()?.into_no_null_iter().collect();
+    let numbers: Vec<i32> =
+        frame.column("day")?.as_materialized_series().i32()?.into_no_null_iter().collect();
     for rows in numbers.chunk_by(|one, other| one == other) {
         days.extend(rows.first().map(|day| (*day, frame.slice(start as i64, rows.len()))));
         start += rows.len();
@@ -249,8 +277,13 @@ pub fn period(
     parameters: &Parameters,
 ) -> Result<RecordBatch, MetricsError> {
     let groups = Groups::of(history, zone, targets, parameters);
-    let found: Vec<(i32, DayRows)> = groups.flatten().map(|(target, found)| (target.day.number(), found)).collect();
-    let workers = worker_daily::worker_daily(&Activity::of(&found, history)?, Scope::Period, parameters.business_hours.is_some())?;
+    let found: Vec<(i32, DayRows)> =
+        groups.flatten().map(|(target, found)| (target.day.number(), found)).collect();
+    let workers = worker_daily::worker_daily(
+        &Activity::of(&found, history)?,
+        Scope::Period,
+        parameters.business_hours.is_some(),
+    )?;
     publish::statistics(&workers, &Table::WorkerDaily.schema(), history, account)
 }
 
@@ -273,7 +306,10 @@ mod tests {
         let days: Vec<Day> = (0..DAYS).map(|day| first.plus(day)).collect();
         let mut history = HistoryBuilder::new(&zone, &parameters);
         for day in &days {
-            let names = |name: &str| Arc::new([name, name].into_iter().collect::<DictionaryArray<Int32Type>>()) as ArrayRef;
+            let names = |name: &str| {
+                Arc::new([name, name].into_iter().collect::<DictionaryArray<Int32Type>>())
+                    as ArrayRef
+            };
             let asked_at = zone.bounds(*day).start * 1_000_000;
             let sent_at = TimestampMicrosecondArray::from(vec![asked_at, asked_at + 40_000_000]);
             let columns = [
@@ -284,10 +320,18 @@ mod tests {
             ];
             history.append(*day, &RecordBatch::try_from_iter(columns).unwrap()).unwrap();
         }
-        let target = |day: &Day| Target { day: *day, bounds: zone.bounds(*day), horizon: zone.bounds(day.plus(3)).end, is_final: true };
+        let target = |day: &Day| Target {
+            day: *day,
+            bounds: zone.bounds(*day),
+            horizon: zone.bounds(day.plus(3)).end,
+            is_final: true,
+        };
         let targets: Vec<Target> = days.iter().map(target).collect();
-        let computed = compute(&history.finish().unwrap(), "acme", &zone, &targets, &parameters).unwrap();
+        let computed =
+            compute(&history.finish().unwrap(), "acme", &zone, &targets, &parameters).unwrap();
         assert_eq!(computed.len() as i64, DAYS);
-        assert!(computed.values().all(|partitions| partitions[&Table::ResponsePairs].num_rows() == 1));
+        assert!(
+            computed.values().all(|partitions| partitions[&Table::ResponsePairs].num_rows() == 1)
+        );
     }
 }

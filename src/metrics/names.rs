@@ -9,9 +9,12 @@ use super::MetricsError;
 
 /// A column of names, which must be a dictionary of int32 keys.
 pub(super) fn dictionary(column: &ArrayRef) -> Result<&DictionaryArray<Int32Type>, MetricsError> {
-    let names =
-        column.as_dictionary_opt::<Int32Type>().filter(|names| names.null_count() == 0 && names.values().as_string_opt::<i32>().is_some());
-    names.ok_or_else(|| MetricsError::Unexpected(format!("names as {}, or without a value", column.data_type())))
+    let names = column
+        .as_dictionary_opt::<Int32Type>()
+        .filter(|names| names.null_count() == 0 && names.values().as_string_opt::<i32>().is_some());
+    names.ok_or_else(|| {
+        MetricsError::Unexpected(format!("names as {}, or without a value", column.data_type()))
+    })
 }
 
 /// Distinct names, numbered in the order in which they came.
@@ -32,7 +35,11 @@ impl Names {
         use std::hash::BuildHasher;
         let Self { names, numbers, hasher } = self;
         let name_of = |number: &u32| names.get(*number as usize).map_or("", AsRef::as_ref);
-        let entry = numbers.entry(hasher.hash_one(name), |number| name_of(number) == name, |number| hasher.hash_one(name_of(number)));
+        let entry = numbers.entry(
+            hasher.hash_one(name),
+            |number| name_of(number) == name,
+            |number| hasher.hash_one(name_of(number)),
+        );
         let number = *entry.or_insert_with(|| names.len() as u32).get();
         if number as usize == names.len() {
             names.push(name.into());
@@ -42,7 +49,8 @@ impl Names {
 
     /// The names in ascending order, and for each number the place of its name in that order.
     pub(super) fn in_order(self) -> (StringArray, Vec<u32>) {
-        let mut order: Vec<(&str, u32)> = self.names.iter().map(AsRef::as_ref).zip(0u32..).collect();
+        let mut order: Vec<(&str, u32)> =
+            self.names.iter().map(AsRef::as_ref).zip(0u32..).collect();
         order.par_sort_unstable();
         let mut ranks = vec![0u32; order.len()];
         for ((_, number), rank) in order.iter().zip(0u32..) {

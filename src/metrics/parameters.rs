@@ -27,7 +27,13 @@ pub struct Parameters {
 impl Parameters {
     /// WeChat's own rules: it stops forwarding to a worker after 30 minutes of silence, and lets a worker write within 48 hours.
     pub fn in_zone(timezone: &str) -> Self {
-        Self { timezone: timezone.to_owned(), session_gap: 1_800, reply_window: 172_800, auto_reply: Vec::new(), business_hours: None }
+        Self {
+            timezone: timezone.to_owned(),
+            session_gap: 1_800,
+            reply_window: 172_800,
+            auto_reply: Vec::new(),
+            business_hours: None,
+        }
     }
 
     /// Whether the metrics have to see what messages say.
@@ -45,11 +51,15 @@ impl Parameters {
     /// The parameters that a partition depends on, as its footer records them: of the business hours the shifts of the days on which a turn of
     /// that day can wait, and nothing for a table that does not ask for them.
     pub fn for_partition(&self, table: Table, day: Day) -> serde_json::Value {
-        let needs_hours = matches!(table, Table::ResponsePairs | Table::WorkerDaily | Table::AccountDaily);
+        let needs_hours =
+            matches!(table, Table::ResponsePairs | Table::WorkerDaily | Table::AccountDaily);
         // A shift of the day before may last into it.
         let days = DayRange { first: day.plus(-1), last: day.plus(DAYS_AFTER) };
-        let shifts =
-            |hours: &BusinessHours| days.days().map(|day| (day.to_string(), hours.shifts(day).to_vec())).collect::<BTreeMap<_, _>>();
+        let shifts = |hours: &BusinessHours| {
+            days.days()
+                .map(|day| (day.to_string(), hours.shifts(day).to_vec()))
+                .collect::<BTreeMap<_, _>>()
+        };
         serde_json::json!({
             "timezone": self.timezone,
             "session_gap": self.session_gap,
@@ -81,9 +91,14 @@ pub struct AutoReply {
 impl AutoReply {
     /// Whether the rule says something of any message: one that says nothing, or that a text begins with nothing, would make them all automatic.
     pub fn is_telling(&self) -> bool {
-        let is_empty = |condition: &Option<String>| condition.as_ref().is_some_and(String::is_empty);
-        let is_empty_pattern = self.regex.as_ref().is_some_and(|pattern| pattern.0.as_str().is_empty());
-        *self != Self::default() && !is_empty(&self.worker) && !is_empty(&self.prefix) && !is_empty_pattern
+        let is_empty =
+            |condition: &Option<String>| condition.as_ref().is_some_and(String::is_empty);
+        let is_empty_pattern =
+            self.regex.as_ref().is_some_and(|pattern| pattern.0.as_str().is_empty());
+        *self != Self::default()
+            && !is_empty(&self.worker)
+            && !is_empty(&self.prefix)
+            && !is_empty_pattern
     }
 
     /// Whether it asks what a message says.
@@ -93,11 +108,16 @@ impl AutoReply {
 
     /// A message without a text matches no rule that asks for one.
     pub(super) fn matches(&self, worker: &str, text: Option<&str>) -> bool {
-        let asks = |condition: bool, holds: &dyn Fn(&str) -> bool| !condition || text.is_some_and(holds);
+        let asks =
+            |condition: bool, holds: &dyn Fn(&str) -> bool| !condition || text.is_some_and(holds);
         self.worker.as_ref().is_none_or(|wanted| wanted == worker)
             && asks(self.text.is_some(), &|text| self.text.as_deref() == Some(text))
-            && asks(self.prefix.is_some(), &|text| self.prefix.as_ref().is_some_and(|prefix| text.starts_with(prefix)))
-            && asks(self.regex.is_some(), &|text| self.regex.as_ref().is_some_and(|pattern| pattern.0.is_match(text)))
+            && asks(self.prefix.is_some(), &|text| {
+                self.prefix.as_ref().is_some_and(|prefix| text.starts_with(prefix))
+            })
+            && asks(self.regex.is_some(), &|text| {
+                self.regex.as_ref().is_some_and(|pattern| pattern.0.is_match(text))
+            })
     }
 }
 
@@ -110,7 +130,9 @@ impl TryFrom<String> for Pattern {
     type Error = String;
 
     fn try_from(pattern: String) -> Result<Self, String> {
-        Regex::new(&pattern).map(Self).map_err(|error| format!("`{pattern}` is not a regular expression: {error}"))
+        Regex::new(&pattern)
+            .map(Self)
+            .map_err(|error| format!("`{pattern}` is not a regular expression: {error}"))
     }
 }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array,
+    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, SchemaRef};
@@ -16,7 +17,11 @@ use crate::calendar::UnixSeconds;
 use crate::lake::Table;
 
 /// `response_pairs` of the turns of a day.
-pub(super) fn response_pairs(turns: &[Turn], history: &History, account: &str) -> Result<RecordBatch, MetricsError> {
+pub(super) fn response_pairs(
+    turns: &[Turn],
+    history: &History,
+    account: &str,
+) -> Result<RecordBatch, MetricsError> {
     let outcome = |turn: &Turn| match turn.outcome {
         Outcome::Answered => "answered",
         Outcome::Pending => "pending",
@@ -30,13 +35,18 @@ pub(super) fn response_pairs(turns: &[Turn], history: &History, account: &str) -
             "worker" => rows.workers(|turn| turn.worker),
             "first_worker" => rows.workers(|turn| turn.first_worker),
             "asked_at" => rows.instants(|turn| Some(turn.asked_at)),
-            "last_asked_at" => rows.instants(|turn| Some(turn.asked_at + i64::from(turn.asking_seconds))),
-            "replied_at" => rows.instants(|turn| turn.response_seconds.map(|seconds| turn.asked_at + i64::from(seconds))),
+            "last_asked_at" => {
+                rows.instants(|turn| Some(turn.asked_at + i64::from(turn.asking_seconds)))
+            }
+            "replied_at" => rows.instants(|turn| {
+                turn.response_seconds.map(|seconds| turn.asked_at + i64::from(seconds))
+            }),
             "outcome" => rows.texts(outcome),
             "response_seconds" => rows.numbers(|turn| turn.response_seconds.map(i64::from)),
-            "since_last_seconds" => {
-                rows.numbers(|turn| turn.response_seconds.map(|seconds| i64::from(seconds) - i64::from(turn.asking_seconds)))
-            }
+            "since_last_seconds" => rows.numbers(|turn| {
+                turn.response_seconds
+                    .map(|seconds| i64::from(seconds) - i64::from(turn.asking_seconds))
+            }),
             "own_response_seconds" => rows.numbers(|turn| turn.own_response_seconds.map(i64::from)),
             "business_seconds" => rows.numbers(|turn| turn.business_seconds.map(i64::from)),
             "asked_in_hours" => rows.flags(|turn| turn.asked_in_hours),
@@ -49,7 +59,11 @@ pub(super) fn response_pairs(turns: &[Turn], history: &History, account: &str) -
 }
 
 /// `sessions` of the sessions that began on a day.
-pub(super) fn sessions(sessions: &[Session], history: &History, account: &str) -> Result<RecordBatch, MetricsError> {
+pub(super) fn sessions(
+    sessions: &[Session],
+    history: &History,
+    account: &str,
+) -> Result<RecordBatch, MetricsError> {
     let outcome = |session: &Session| match session.outcome {
         SessionOutcome::Completed => "completed",
         SessionOutcome::Missed => "missed",
@@ -64,9 +78,13 @@ pub(super) fn sessions(sessions: &[Session], history: &History, account: &str) -
             "openid" => rows.customers(|session| session.customer),
             "started_at" => rows.instants(|session| Some(session.started_at)),
             "ended_at" => rows.instants(|session| Some(session.ended_at)),
-            "initiated_by" => rows.texts(|session| if session.by_customer { "customer" } else { "worker" }),
+            "initiated_by" => {
+                rows.texts(|session| if session.by_customer { "customer" } else { "worker" })
+            }
             "outcome" => rows.texts(outcome),
-            "first_response_seconds" => rows.numbers(|session| session.first_response_seconds.map(i64::from)),
+            "first_response_seconds" => {
+                rows.numbers(|session| session.first_response_seconds.map(i64::from))
+            }
             "customer_messages" => rows.numbers(|session| Some(session.customer_messages.into())),
             "worker_messages" => rows.numbers(|session| Some(session.worker_messages.into())),
             "turns" => rows.numbers(|session| Some(session.turns.into())),
@@ -79,22 +97,45 @@ pub(super) fn sessions(sessions: &[Session], history: &History, account: &str) -
 }
 
 /// The columns of `schema`, taken from the frame's columns of the same names; `account` is the same in each row.
-pub(super) fn statistics(frame: &DataFrame, schema: &SchemaRef, history: &History, account: &str) -> Result<RecordBatch, MetricsError> {
+pub(super) fn statistics(
+    frame: &DataFrame,
+    schema: &SchemaRef,
+    history: &History,
+    account: &str,
+) -> Result<RecordBatch, MetricsError> {
     let column = |field: &Arc<Field>| -> Result<ArrayRef, MetricsError> {
         let name = field.name().as_str();
-        let values = |data_type: &PolarsType| Ok::<_, MetricsError>(frame.column(name)?.as_materialized_series().cast(data_type)?);
+        let values = |data_type: &PolarsType| {
+            Ok::<_, MetricsError>(frame.column(name)?.as_materialized_series().cast(data_type)?)
+        };
         Ok(match (name, field.data_type()) {
-            ("account", _) => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(account, frame.height()))),
-            ("worker", _) => take(history.workers(), &values(&PolarsType::UInt32)?.u32()?.iter().collect::<UInt32Array>(), None)?,
+            ("account", _) => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(
+                account,
+                frame.height(),
+            ))),
+            ("worker", _) => take(
+                history.workers(),
+                &values(&PolarsType::UInt32)?.u32()?.iter().collect::<UInt32Array>(),
+                None,
+            )?,
             (_, DataType::Timestamp(..)) => {
                 let seconds = values(&PolarsType::Int64)?;
-                let micros = seconds.i64()?.iter().map(|seconds| seconds.map(|seconds| seconds * MICROS));
+                let micros =
+                    seconds.i64()?.iter().map(|seconds| seconds.map(|seconds| seconds * MICROS));
                 Arc::new(micros.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
             }
-            (_, DataType::Int32) => Arc::new(values(&PolarsType::Int32)?.i32()?.iter().collect::<Int32Array>()),
-            (_, DataType::Int64) => Arc::new(values(&PolarsType::Int64)?.i64()?.iter().collect::<Int64Array>()),
-            (_, DataType::Float64) => Arc::new(values(&PolarsType::Float64)?.f64()?.iter().collect::<Float64Array>()),
-            (_, other) => return Err(MetricsError::Unexpected(format!("a statistic {name} as {other}"))),
+            (_, DataType::Int32) => {
+                Arc::new(values(&PolarsType::Int32)?.i32()?.iter().collect::<Int32Array>())
+            }
+            (_, DataType::Int64) => {
+                Arc::new(values(&PolarsType::Int64)?.i64()?.iter().collect::<Int64Array>())
+            }
+            (_, DataType::Float64) => {
+                Arc::new(values(&PolarsType::Float64)?.f64()?.iter().collect::<Float64Array>())
+            }
+            (_, other) => {
+                return Err(MetricsError::Unexpected(format!("a statistic {name} as {other}")));
+            }
         })
     };
     batch(frame.height(), schema, column)
@@ -108,7 +149,9 @@ fn batch(
     column: impl Fn(&Arc<Field>) -> Result<ArrayRef, MetricsError> + Send + Sync,
 ) -> Result<RecordBatch, MetricsError> {
     let columns = match rows {
-        ROWS_SIDE_BY_SIDE.. => schema.fields().par_iter().map(column).collect::<Result<Vec<_>, _>>()?,
+        ROWS_SIDE_BY_SIDE.. => {
+            schema.fields().par_iter().map(column).collect::<Result<Vec<_>, _>>()?
+        }
         _ => schema.fields().iter().map(column).collect::<Result<Vec<_>, _>>()?,
     };
     Ok(RecordBatch::try_new(schema.clone(), columns)?)
@@ -126,14 +169,25 @@ impl<T: Sync> Rows<'_, T> {
     }
 
     fn customers(&self, value: impl Fn(&T) -> u32) -> Result<ArrayRef, MetricsError> {
-        Ok(take(self.history.customers(), &UInt32Array::from_iter_values(self.rows.iter().map(value)), None)?)
+        Ok(take(
+            self.history.customers(),
+            &UInt32Array::from_iter_values(self.rows.iter().map(value)),
+            None,
+        )?)
     }
 
     fn workers(&self, value: impl Fn(&T) -> u32) -> Result<ArrayRef, MetricsError> {
-        Ok(take(self.history.workers(), &UInt32Array::from_iter_values(self.rows.iter().map(value)), None)?)
+        Ok(take(
+            self.history.workers(),
+            &UInt32Array::from_iter_values(self.rows.iter().map(value)),
+            None,
+        )?)
     }
 
-    fn instants(&self, value: impl Fn(&T) -> Option<UnixSeconds>) -> Result<ArrayRef, MetricsError> {
+    fn instants(
+        &self,
+        value: impl Fn(&T) -> Option<UnixSeconds>,
+    ) -> Result<ArrayRef, MetricsError> {
         let micros = self.rows.iter().map(|row| value(row).map(|seconds| seconds * MICROS));
         Ok(Arc::new(micros.collect::<TimestampMicrosecondArray>().with_timezone("UTC")))
     }

@@ -11,7 +11,9 @@ pub(super) fn count(property: Expr) -> Expr {
 
 /// `column`_sum; null without values, where polars would say 0.
 pub(super) fn sum(column: &str) -> Expr {
-    let sum = when(col(column).count().gt(lit(0))).then(col(column).sum()).otherwise(lit(NULL).cast(DataType::Int64));
+    let sum = when(col(column).count().gt(lit(0)))
+        .then(col(column).sum())
+        .otherwise(lit(NULL).cast(DataType::Int64));
     sum.alias(format!("{column}_sum"))
 }
 
@@ -22,7 +24,9 @@ pub(super) fn mean(column: &str) -> Expr {
 
 /// `column`_pNN: linear interpolation at (n − 1) · p, like SQL's `percentile_cont`.
 pub(super) fn percentile(column: &str, percent: u8) -> Expr {
-    col(column).quantile(lit(f64::from(percent) / 100.0), QuantileMethod::Linear).alias(format!("{column}_p{percent}"))
+    col(column)
+        .quantile(lit(f64::from(percent) / 100.0), QuantileMethod::Linear)
+        .alias(format!("{column}_p{percent}"))
 }
 
 /// `column`_max.
@@ -32,7 +36,14 @@ pub(super) fn max(column: &str) -> Expr {
 
 /// `column`_{sum,mean,p50,p90,p95,max}.
 pub(super) fn whole_statistics(column: &str) -> [Expr; 6] {
-    [sum(column), mean(column), percentile(column, 50), percentile(column, 90), percentile(column, 95), max(column)]
+    [
+        sum(column),
+        mean(column),
+        percentile(column, 50),
+        percentile(column, 90),
+        percentile(column, 95),
+        max(column),
+    ]
 }
 
 /// Fills the named counts, which are null where there was nothing to count.
@@ -46,14 +57,27 @@ pub(super) fn is(outcome: Outcome) -> Expr {
 }
 
 /// Joins to each row of `keys` what each of the `parts` has for it.
-pub(super) fn join_all<const N: usize>(keys: DataFrame, parts: [DataFrame; N], on: &[&str]) -> LazyFrame {
+pub(super) fn join_all<const N: usize>(
+    keys: DataFrame,
+    parts: [DataFrame; N],
+    on: &[&str],
+) -> LazyFrame {
     let on: Vec<Expr> = on.iter().map(|name| col(*name)).collect();
-    parts.into_iter().fold(keys.lazy(), |rows, part| rows.join(part.lazy(), &on, &on, JoinArgs::new(JoinType::Left)))
+    parts.into_iter().fold(keys.lazy(), |rows, part| {
+        rows.join(part.lazy(), &on, &on, JoinArgs::new(JoinType::Left))
+    })
 }
 
 /// The distinct keys that occur in any of the `parts`.
-pub(super) fn keys_of<const N: usize>(parts: &[DataFrame; N], on: &[&str]) -> PolarsResult<DataFrame> {
-    let keys: Vec<LazyFrame> =
-        parts.iter().map(|part| part.clone().lazy().select(on.iter().map(|name| col(*name)).collect::<Vec<_>>())).collect();
+pub(super) fn keys_of<const N: usize>(
+    parts: &[DataFrame; N],
+    on: &[&str],
+) -> PolarsResult<DataFrame> {
+    let keys: Vec<LazyFrame> = parts
+        .iter()
+        .map(|part| {
+            part.clone().lazy().select(on.iter().map(|name| col(*name)).collect::<Vec<_>>())
+        })
+        .collect();
     concat(keys, UnionArgs::default())?.unique(None, UniqueKeepStrategy::Any).collect()
 }

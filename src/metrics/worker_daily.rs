@@ -6,8 +6,14 @@ use super::activity::{Activity, KEYS, Scope, complete, parts};
 use super::statistics::{join_all, keys_of};
 
 /// The columns of `worker_daily` for each (`day`, `worker`) of the scope that has any activity, in order.
-pub(super) fn worker_daily(activity: &Activity, scope: Scope, has_schedule: bool) -> PolarsResult<DataFrame> {
+pub(super) fn worker_daily(
+    activity: &Activity,
+    scope: Scope,
+    has_schedule: bool,
+) -> PolarsResult<DataFrame> {
     let parts = parts(activity, scope)?;
     let keys = keys_of(&parts, &KEYS)?;
-    complete(join_all(keys, parts, &KEYS), has_schedule).sort(KEYS, SortMultipleOptions::default()).collect()
+    complete(join_all(keys, parts, &KEYS), has_schedule)
+        .sort(KEYS, SortMultipleOptions::default())
+        .collect()
 }

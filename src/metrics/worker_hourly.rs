@@ -11,8 +11,12 @@ const KEYS: [&str; 3] = ["day", "worker", "hour"];
 /// The rows of `worker_hourly`, with `day` beside the table's columns, by (`day`, `worker`, `hour`). Only hours with something in them.
 pub(super) fn worker_hourly(activity: &Activity) -> PolarsResult<DataFrame> {
     // By the message's hour.
-    let by_message =
-        activity.hours.clone().lazy().group_by(KEYS.map(col)).agg([col("messages_received").sum(), col("messages_sent").sum()]);
+    let by_message = activity
+        .hours
+        .clone()
+        .lazy()
+        .group_by(KEYS.map(col))
+        .agg([col("messages_received").sum(), col("messages_sent").sum()]);
     // By the hour asked.
     let by_turn = activity.pairs.clone().lazy().group_by(KEYS.map(col)).agg([
         count(is(Outcome::Answered)).alias("answered"),
@@ -26,6 +30,16 @@ pub(super) fn worker_hourly(activity: &Activity) -> PolarsResult<DataFrame> {
     ]);
     let parts = [by_message.collect()?, by_turn.collect()?];
     let keys = keys_of(&parts, &KEYS)?;
-    let counts = ["messages_received", "messages_sent", "answered", "pending", "unanswered_first", "unanswered_later"];
-    join_all(keys, parts, &KEYS).with_columns(counted(&counts)).sort(KEYS, SortMultipleOptions::default()).collect()
+    let counts = [
+        "messages_received",
+        "messages_sent",
+        "answered",
+        "pending",
+        "unanswered_first",
+        "unanswered_later",
+    ];
+    join_all(keys, parts, &KEYS)
+        .with_columns(counted(&counts))
+        .sort(KEYS, SortMultipleOptions::default())
+        .collect()
 }

@@ -92,7 +92,11 @@ impl RunRecord {
     fn new(command: &'static str, account: &str, timezone: &str, started: OffsetDateTime) -> Self {
         let compact = format_description!("[year][month][day]T[hour][minute][second]Z");
         Self {
-            run: format!("{}-{account}-{command}-{}", started.format(&compact).unwrap_or_default(), std::process::id()),
+            run: format!(
+                "{}-{account}-{command}-{}",
+                started.format(&compact).unwrap_or_default(),
+                std::process::id()
+            ),
             kefu: env!("CARGO_PKG_VERSION"),
             command,
             account: account.to_owned(),
@@ -130,10 +134,21 @@ impl RunRecord {
 
     /// A run that ended before it came to any account. It is in no history, because it has no lake.
     pub fn failed(command: &'static str, failure: &Failure, clock: &Clock) -> Self {
-        Self::new(command, "", "", clock.now()).ended(clock.now(), 0.0, Some(failure.class), Some(failure))
+        Self::new(command, "", "", clock.now()).ended(
+            clock.now(),
+            0.0,
+            Some(failure.class),
+            Some(failure),
+        )
     }
 
-    fn ended(self, at: OffsetDateTime, seconds: f64, class: Option<Class>, failure: Option<&Failure>) -> Self {
+    fn ended(
+        self,
+        at: OffsetDateTime,
+        seconds: f64,
+        class: Option<Class>,
+        failure: Option<&Failure>,
+    ) -> Self {
         Self {
             ended_at: Some(rfc3339(at)),
             duration_seconds: Some(seconds),
@@ -146,10 +161,21 @@ impl RunRecord {
 }
 
 impl History {
-    pub fn new(command: &'static str, lake: &Lake, account: &Account, timezone: &str, clock: &Clock) -> Self {
+    pub fn new(
+        command: &'static str,
+        lake: &Lake,
+        account: &Account,
+        timezone: &str,
+        clock: &Clock,
+    ) -> Self {
         let started = clock.now();
         let record = RunRecord::new(command, account.as_str(), timezone, started);
-        Self { lake: lake.clone(), clock: clock.clone(), started, state: Arc::new(Mutex::new(State { record, is_entered: false })) }
+        Self {
+            lake: lake.clone(),
+            clock: clock.clone(),
+            started,
+            state: Arc::new(Mutex::new(State { record, is_entered: false })),
+        }
     }
 
     /// Enters the run as running. The lake must be held.
@@ -198,7 +224,11 @@ impl History {
         self.note(|record| {
             record.days_given_up = record.days_given_up.saturating_sub(1);
             record.days_failed += 1;
-            record.failures.push(FailedDay { date: *day, class: failure.class, reason: failure.to_string() });
+            record.failures.push(FailedDay {
+                date: *day,
+                class: failure.class,
+                reason: failure.to_string(),
+            });
         });
     }
 
@@ -235,7 +265,11 @@ impl History {
         (!is_over).then(|| self.end_with(state, stopped))
     }
 
-    fn end_with(&self, mut state: MutexGuard<'_, State>, ended: impl FnOnce(RunRecord, OffsetDateTime, f64) -> RunRecord) -> RunRecord {
+    fn end_with(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        ended: impl FnOnce(RunRecord, OffsetDateTime, f64) -> RunRecord,
+    ) -> RunRecord {
         let now = self.clock.now();
         state.record = ended(state.record.clone(), now, (now - self.started).as_seconds_f64());
         // They came as they were done.

@@ -13,12 +13,16 @@ pub fn replace(path: &Path, contents: &[u8]) -> std::io::Result<()> {
     let followed = if path.exists() { fs_err::canonicalize(path)? } else { path.to_owned() };
     let path = followed.as_path();
     if path.exists() && !path.is_file() {
-        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "what is there is not a plain file"));
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            "what is there is not a plain file",
+        ));
     }
     // In the same folder, or it could not be renamed; and under a name that nobody looks for.
     let beside = path.with_extension(format!("{}.tmp", std::process::id()));
     let write = |mut file: File| file.write_all(contents).and_then(|()| file.sync_all());
-    let written = File::create(&beside).and_then(write).and_then(|()| fs_err::rename(&beside, path));
+    let written =
+        File::create(&beside).and_then(write).and_then(|()| fs_err::rename(&beside, path));
     if written.is_err() {
         // The first error is the one to report.
         let _ = fs_err::remove_file(&beside);

@@ -47,13 +47,27 @@ const LAST_SUCCESS: &str = "kefu_last_success_timestamp_seconds";
 type Figure = (&'static str, &'static str, fn(&RunRecord) -> f64);
 
 const FIGURES: [Figure; 9] = [
-    ("kefu_last_run_exit_code", "Exit code of the last run.", |record| record.exit_code.unwrap_or_default().into()),
-    ("kefu_last_run_duration_seconds", "How long the last run took.", |record| record.duration_seconds.unwrap_or_default()),
-    ("kefu_days_fetched", "Days that the last run fetched and committed.", |record| record.days_fetched as f64),
-    ("kefu_days_failed", "Days that the last run could not fetch.", |record| (record.days_failed + record.days_given_up) as f64),
-    ("kefu_days_computed", "Days whose metrics the last run wrote.", |record| record.days_computed as f64),
+    ("kefu_last_run_exit_code", "Exit code of the last run.", |record| {
+        record.exit_code.unwrap_or_default().into()
+    }),
+    ("kefu_last_run_duration_seconds", "How long the last run took.", |record| {
+        record.duration_seconds.unwrap_or_default()
+    }),
+    ("kefu_days_fetched", "Days that the last run fetched and committed.", |record| {
+        record.days_fetched as f64
+    }),
+    ("kefu_days_failed", "Days that the last run could not fetch.", |record| {
+        (record.days_failed + record.days_given_up) as f64
+    }),
+    ("kefu_days_computed", "Days whose metrics the last run wrote.", |record| {
+        record.days_computed as f64
+    }),
     ("kefu_rejects", "Records that the last run could not read.", |record| record.rejects as f64),
-    ("kefu_repaired_pages", "Pages that the last run had to mend before it could read them.", |record| record.repaired_pages as f64),
+    (
+        "kefu_repaired_pages",
+        "Pages that the last run had to mend before it could read them.",
+        |record| record.repaired_pages as f64,
+    ),
     ("kefu_requests", "Calls of the last run.", |record| record.requests as f64),
     ("kefu_retries", "Calls that the last run repeated.", |record| record.retries as f64),
 ];
@@ -76,34 +90,56 @@ pub fn write_textfile(
         Ok(gauge)
     };
     // A run that came to no account is forgotten with the next one.
-    let has_run = |account: &str| account.is_empty() || records.iter().any(|record| record.account == account);
-    let stays = |account: &String| !has_run(account) && all_accounts.is_none_or(|all| all.contains(account));
+    let has_run = |account: &str| {
+        account.is_empty() || records.iter().any(|record| record.account == account)
+    };
+    let stays = |account: &String| {
+        !has_run(account) && all_accounts.is_none_or(|all| all.contains(account))
+    };
     let of_others = |name: &str, labels: &[&str], gauge: &GaugeVec| {
-        for (values, figure) in before.of(name, labels).into_iter().filter(|(values, _)| values.first().is_none_or(stays)) {
+        for (values, figure) in before
+            .of(name, labels)
+            .into_iter()
+            .filter(|(values, _)| values.first().is_none_or(stays))
+        {
             gauge.with_label_values(&values).set(figure);
         }
     };
     for (name, help, figure) in FIGURES {
         let gauge = gauge(name, help, &["account"])?;
-        records.iter().for_each(|record| gauge.with_label_values(&[&record.account]).set(figure(record)));
+        records
+            .iter()
+            .for_each(|record| gauge.with_label_values(&[&record.account]).set(figure(record)));
         of_others(name, &["account"], &gauge);
     }
-    let messages = gauge("kefu_messages", "Messages that the last run committed.", &["account", "direction"])?;
+    let messages =
+        gauge("kefu_messages", "Messages that the last run committed.", &["account", "direction"])?;
     for record in records {
-        for (direction, count) in [("received", record.messages_received), ("sent", record.messages_sent), ("other", record.messages_other)]
-        {
+        for (direction, count) in [
+            ("received", record.messages_received),
+            ("sent", record.messages_sent),
+            ("other", record.messages_other),
+        ] {
             messages.with_label_values(&[&record.account, direction]).set(count as f64);
         }
     }
     of_others("kefu_messages", &["account", "direction"], &messages);
-    let last_run = gauge("kefu_last_run_timestamp_seconds", "When the last run ended.", &["account"])?;
-    let last_success = gauge(LAST_SUCCESS, "When the last run ended that did all of its work.", &["account"])?;
+    let last_run =
+        gauge("kefu_last_run_timestamp_seconds", "When the last run ended.", &["account"])?;
+    let last_success =
+        gauge(LAST_SUCCESS, "When the last run ended that did all of its work.", &["account"])?;
     let seconds = now.unix_timestamp() as f64;
     for record in records {
         last_run.with_label_values(&[&record.account]).set(seconds);
-        let succeeded_before =
-            before.of(LAST_SUCCESS, &["account"]).into_iter().find(|(values, _)| values.first() == Some(&record.account));
-        let success = if record.exit_code == Some(0) { Some(seconds) } else { succeeded_before.map(|(_, figure)| figure) };
+        let succeeded_before = before
+            .of(LAST_SUCCESS, &["account"])
+            .into_iter()
+            .find(|(values, _)| values.first() == Some(&record.account));
+        let success = if record.exit_code == Some(0) {
+            Some(seconds)
+        } else {
+            succeeded_before.map(|(_, figure)| figure)
+        };
         if let Some(success) = success {
             last_success.with_label_values(&[&record.account]).set(success);
         }
@@ -122,21 +158,32 @@ struct Before(BTreeMap<String, f64>);
 impl Before {
     fn read(path: &Path) -> Self {
         let text = fs_err::read_to_string(path).unwrap_or_default();
-        let lines = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.rsplit_once(' '));
-        Self(lines.filter_map(|(series, value)| Some((series.to_owned(), value.parse().ok()?))).collect())
+        let lines = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.rsplit_once(' '));
+        Self(
+            lines
+                .filter_map(|(series, value)| Some((series.to_owned(), value.parse().ok()?)))
+                .collect(),
+        )
     }
 
     /// The label values and figures of a series.
     fn of(&self, name: &str, labels: &[&str]) -> Vec<(Vec<String>, f64)> {
-        let series =
-            self.0.iter().filter_map(|(series, figure)| Some((series.strip_prefix(name)?.strip_prefix('{')?.strip_suffix('}')?, *figure)));
+        let series = self.0.iter().filter_map(|(series, figure)| {
+            Some((series.strip_prefix(name)?.strip_prefix('{')?.strip_suffix('}')?, *figure))
+        });
         series.filter_map(|(written, figure)| Some((values(written, labels)?, figure))).collect()
     }
 }
 
 /// The values of `account="acme",direction="sent"`. Accounts are plain names, in which nothing is escaped.
 fn values(written: &str, labels: &[&str]) -> Option<Vec<String>> {
-    let pairs: BTreeMap<&str, &str> =
-        written.split(',').filter_map(|pair| pair.split_once('=')).map(|(label, value)| (label, value.trim_matches('"'))).collect();
+    let pairs: BTreeMap<&str, &str> = written
+        .split(',')
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(label, value)| (label, value.trim_matches('"')))
+        .collect();
     labels.iter().map(|label| pairs.get(label).map(|value| (*value).to_owned())).collect()
 }

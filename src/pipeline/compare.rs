@@ -45,7 +45,18 @@ impl ComparedDay {
     fn new(date: Day, in_lake: bool, lake_rejects: u64) -> Self {
         let (lake_records, api_records, added, gone, api_rejects) = (0, 0, 0, 0, 0);
         let (added_records, gone_records) = (Vec::new(), Vec::new());
-        Self { date, in_lake, lake_records, api_records, added, gone, lake_rejects, api_rejects, added_records, gone_records }
+        Self {
+            date,
+            in_lake,
+            lake_records,
+            api_records,
+            added,
+            gone,
+            lake_rejects,
+            api_rejects,
+            added_records,
+            gone_records,
+        }
     }
 
     /// Whether the lake has what the API gives.
@@ -70,11 +81,16 @@ pub struct Record {
 ///
 /// # Errors
 /// When a day cannot be fetched or read; no other day is begun then.
-pub async fn compare_days(job: &FetchJob, days: &[Day], progress: &Progress) -> Result<Vec<ComparedDay>, Failure> {
+pub async fn compare_days(
+    job: &FetchJob,
+    days: &[Day],
+    progress: &Progress,
+) -> Result<Vec<ComparedDay>, Failure> {
     let connections = Arc::new(Semaphore::new(job.concurrency));
     let there = job.lake.days(Table::Messages, &job.account)?;
     let (asked, missing): (Vec<Day>, Vec<Day>) = days.iter().partition(|day| there.contains(day));
-    let mut compared: Vec<ComparedDay> = missing.into_iter().map(|day| ComparedDay::new(day, false, 0)).collect();
+    let mut compared: Vec<ComparedDay> =
+        missing.into_iter().map(|day| ComparedDay::new(day, false, 0)).collect();
     let mut waiting = asked.into_iter();
     let mut running = JoinSet::new();
     loop {
@@ -86,7 +102,8 @@ pub async fn compare_days(job: &FetchJob, days: &[Day], progress: &Progress) -> 
             });
         }
         let Some(outcome) = running.join_next().await else { break };
-        let compared_day = outcome.map_err(|error| BugError(format!("comparing a day stopped: {error}")))??;
+        let compared_day =
+            outcome.map_err(|error| BugError(format!("comparing a day stopped: {error}")))??;
         progress.advance(&compared_day.date.to_string());
         compared.push(compared_day);
     }
@@ -94,14 +111,20 @@ pub async fn compare_days(job: &FetchJob, days: &[Day], progress: &Progress) -> 
     Ok(compared)
 }
 
-async fn compare_day(job: &FetchJob, connections: &Arc<Semaphore>, day: Day) -> Result<ComparedDay, Failure> {
+async fn compare_day(
+    job: &FetchJob,
+    connections: &Arc<Semaphore>,
+    day: Day,
+) -> Result<ComparedDay, Failure> {
     let (sender, receiver) = mpsc::channel(1);
     let comparing = {
         let job = job.clone();
         tokio::task::spawn_blocking(move || compare_pages(&job, day, receiver))
     };
-    let fetched = job.source.fetch(job.zone.bounds(day), connections, &job.source.patience(), sender).await;
-    let compared = comparing.await.map_err(|error| BugError(format!("comparing a day stopped: {error}")))?;
+    let fetched =
+        job.source.fetch(job.zone.bounds(day), connections, &job.source.patience(), sender).await;
+    let compared =
+        comparing.await.map_err(|error| BugError(format!("comparing a day stopped: {error}")))?;
     match (fetched, compared) {
         // The pages are no longer taken because the lake could not be read.
         (Err(FetchError::Abandoned), Err(refused)) => Err(refused.into()),
@@ -111,8 +134,16 @@ async fn compare_day(job: &FetchJob, connections: &Arc<Semaphore>, day: Day) -> 
 }
 
 /// Crosses off each of the lake's records for one of the API's; what is left on either side is the difference.
-fn compare_pages(job: &FetchJob, day: Day, mut events: mpsc::Receiver<FetchEvent>) -> Result<ComparedDay, LakeError> {
-    let rejects = job.lake.footer(Table::Messages, &job.account, day)?.get("rejects").and_then(|count| count.parse().ok());
+fn compare_pages(
+    job: &FetchJob,
+    day: Day,
+    mut events: mpsc::Receiver<FetchEvent>,
+) -> Result<ComparedDay, LakeError> {
+    let rejects = job
+        .lake
+        .footer(Table::Messages, &job.account, day)?
+        .get("rejects")
+        .and_then(|count| count.parse().ok());
     let mut compared = ComparedDay::new(day, true, rejects.unwrap_or_default());
     let keys = Keys::new()?;
     let mut left: HashMap<Key, u64> = HashMap::new();
@@ -171,7 +202,9 @@ impl Keys {
     fn new() -> Result<Self, LakeError> {
         let schema = Table::Messages.schema();
         let fields = RECORD_COLUMNS.iter().filter_map(|column| schema.field_with_name(column).ok());
-        Ok(Self(RowConverter::new(fields.map(|field| SortField::new(field.data_type().clone())).collect())?))
+        Ok(Self(RowConverter::new(
+            fields.map(|field| SortField::new(field.data_type().clone())).collect(),
+        )?))
     }
 
     fn of(&self, records: &RecordBatch) -> Result<Vec<Key>, LakeError> {
@@ -215,7 +248,10 @@ fn record(records: &RecordBatch, row: usize) -> Option<Record> {
         strings.is_valid(row).then(|| strings.value(row).to_owned())
     };
     Some(Record {
-        sent_at: sent_at.as_primitive_opt::<TimestampMicrosecondType>()?.value(row).div_euclid(1_000_000),
+        sent_at: sent_at
+            .as_primitive_opt::<TimestampMicrosecondType>()?
+            .value(row)
+            .div_euclid(1_000_000),
         openid: string(openid)?,
         worker: string(worker)?,
         opercode: opercode.as_primitive_opt::<Int32Type>()?.value(row),

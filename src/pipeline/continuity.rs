@@ -19,7 +19,10 @@ use crate::metrics::{DAYS_AFTER, DAYS_BEFORE};
 pub enum ContinuityError {
     #[error(transparent)]
     Lake(#[from] LakeError),
-    #[error("{} of the lake were fetched with other privacy settings ({lake}) than there are now ({asked})", listed(runs))]
+    #[error(
+        "{} of the lake were fetched with other privacy settings ({lake}) than there are now ({asked})",
+        listed(runs)
+    )]
     OtherMessages { runs: Vec<DayRange>, last_kept: Option<Day>, lake: String, asked: String },
     #[error(
         "the response pairs and sessions up to {last_kept} have openids of other privacy settings (openid={lake}) than there are now \
@@ -62,7 +65,9 @@ impl Classified for ContinuityError {
                     fetch(runs)?
                 )
             }
-            Self::OtherMetrics { last_kept, .. } => format!("delete those with {}", prune(*last_kept)),
+            Self::OtherMetrics { last_kept, .. } => {
+                format!("delete those with {}", prune(*last_kept))
+            }
         };
         Some(format!("keep [privacy] as it was; or {remedy}; or begin another lake with --lake"))
     }
@@ -73,10 +78,17 @@ fn listed(runs: &[DayRange]) -> String {
 }
 
 /// The days of messages, of those `among` the given, whose personal data was treated otherwise than it would be now, and how.
-fn others(lake: &Lake, account: &Account, privacy: &Privacy, among: BTreeSet<Day>) -> Vec<(Day, String)> {
+fn others(
+    lake: &Lake,
+    account: &Account,
+    privacy: &Privacy,
+    among: BTreeSet<Day>,
+) -> Vec<(Day, String)> {
     let asked = privacy.to_string();
     // A file that is damaged must not keep anyone from fetching it again.
-    let treated = |day: Day| Some((day, lake.footer(Table::Messages, account, day).ok()?.privacy().to_owned()));
+    let treated = |day: Day| {
+        Some((day, lake.footer(Table::Messages, account, day).ok()?.privacy().to_owned()))
+    };
     among.into_par_iter().filter_map(treated).filter(|(_, lake)| *lake != asked).collect()
 }
 
@@ -84,8 +96,17 @@ fn others(lake: &Lake, account: &Account, privacy: &Privacy, among: BTreeSet<Day
 ///
 /// # Errors
 /// [`ContinuityError::OtherMessages`] when it was not.
-pub fn require_privacy_of(lake: &Lake, account: &Account, privacy: &Privacy, days: DayRange) -> Result<(), ContinuityError> {
-    let fetched = lake.days(Table::Messages, account)?.into_iter().filter(|day| days.contains(*day)).collect();
+pub fn require_privacy_of(
+    lake: &Lake,
+    account: &Account,
+    privacy: &Privacy,
+    days: DayRange,
+) -> Result<(), ContinuityError> {
+    let fetched = lake
+        .days(Table::Messages, account)?
+        .into_iter()
+        .filter(|day| days.contains(*day))
+        .collect();
     let others = others(lake, account, privacy, fetched);
     let Some((_, lake)) = others.last().cloned() else { return Ok(()) };
     let runs = DayRange::runs(others.into_iter().map(|(day, _)| day));
@@ -96,7 +117,12 @@ pub fn require_privacy_of(lake: &Lake, account: &Account, privacy: &Privacy, day
 ///
 /// # Errors
 /// [`ContinuityError::OtherMessages`] and [`ContinuityError::OtherMetrics`] when it was not.
-pub fn require_privacy(lake: &Lake, account: &Account, privacy: &Privacy, replaced: &BTreeSet<Day>) -> Result<(), ContinuityError> {
+pub fn require_privacy(
+    lake: &Lake,
+    account: &Account,
+    privacy: &Privacy,
+    replaced: &BTreeSet<Day>,
+) -> Result<(), ContinuityError> {
     let fetched = lake.days(Table::Messages, account)?;
     let last_kept = kept_with_other_openids(lake, account, privacy, &fetched)?;
     let asked = privacy.to_string();
@@ -105,9 +131,18 @@ pub fn require_privacy(lake: &Lake, account: &Account, privacy: &Privacy, replac
         (Some((_, lake)), last_kept) => {
             // Those that were to be replaced, too: all of them have to be, in one run.
             let runs = DayRange::runs(others.iter().map(|(day, _)| *day));
-            Err(ContinuityError::OtherMessages { runs, last_kept: last_kept.map(|(day, _)| day), lake: lake.clone(), asked })
+            Err(ContinuityError::OtherMessages {
+                runs,
+                last_kept: last_kept.map(|(day, _)| day),
+                lake: lake.clone(),
+                asked,
+            })
         }
-        (None, Some((last_kept, lake))) => Err(ContinuityError::OtherMetrics { last_kept, lake, asked: privacy.openids.to_string() }),
+        (None, Some((last_kept, lake))) => Err(ContinuityError::OtherMetrics {
+            last_kept,
+            lake,
+            asked: privacy.openids.to_string(),
+        }),
         (None, None) => Ok(()),
     }
 }
@@ -126,7 +161,9 @@ fn kept_with_other_openids(
     }
     let is_gone = |day: Day| pruned.includes(Table::Messages, day) && !fetched.contains(&day);
     // Of most days, the names of the folders tell enough.
-    let may_be_kept = |day: &Day| !fetched.contains(day) || (-DAYS_BEFORE..=DAYS_AFTER).any(|step| is_gone(day.plus(step)));
+    let may_be_kept = |day: &Day| {
+        !fetched.contains(day) || (-DAYS_BEFORE..=DAYS_AFTER).any(|step| is_gone(day.plus(step)))
+    };
     let mut last = None;
     for table in Table::WITH_OPENIDS {
         let days: Vec<Day> = lake.days(table, account)?.into_iter().filter(may_be_kept).collect();

@@ -26,9 +26,13 @@ impl ExaminedDay {
         is_unfinished: bool,
     ) -> Result<Self, LakeError> {
         let mut examined = Self { there, sound: BTreeMap::new(), findings: Vec::new() };
-        let is_pruned = pruned.includes(Table::Messages, day) && !examined.there.contains(&Table::Messages);
+        let is_pruned =
+            pruned.includes(Table::Messages, day) && !examined.there.contains(&Table::Messages);
         let remedy = |kind: Kind, table: Table| match is_pruned && Table::METRICS.contains(&table) {
-            true => "put it back from a copy: its messages were pruned, and it cannot be computed again".to_owned(),
+            true => {
+                "put it back from a copy: its messages were pruned, and it cannot be computed again"
+                    .to_owned()
+            }
             false => remedy(kind, table, day),
         };
         for table in examined.there.clone() {
@@ -43,18 +47,28 @@ impl ExaminedDay {
                     flaws
                 }
             };
-            let finding = |(kind, what)| Finding::new(kind, job.lake.path(table, account, day), what, remedy(kind, table));
+            let finding = |(kind, what)| {
+                Finding::new(kind, job.lake.path(table, account, day), what, remedy(kind, table))
+            };
             examined.findings.extend(flaws.into_iter().map(finding));
         }
         let mut between = vec![(Kind::Totals, Table::AccountDaily, examined.totals_flaw())];
-        match is_unfinished && [Table::Messages, Table::Rejects].iter().any(|table| examined.there.contains(table)) {
-            true => {
-                between.push((Kind::Unfinished, Table::Messages, Some("a run was killed while it changed messages and rejects".to_owned())))
+        match is_unfinished
+            && [Table::Messages, Table::Rejects].iter().any(|table| examined.there.contains(table))
+        {
+            true => between.push((
+                Kind::Unfinished,
+                Table::Messages,
+                Some("a run was killed while it changed messages and rejects".to_owned()),
+            )),
+            false => {
+                between.push((Kind::Rejects, Table::Rejects, examined.rejects_flaw(pruned, day)))
             }
-            false => between.push((Kind::Rejects, Table::Rejects, examined.rejects_flaw(pruned, day))),
         }
         for (kind, table, flaw) in between {
-            let finding = |what| Finding::new(kind, job.lake.path(table, account, day), what, remedy(kind, table));
+            let finding = |what| {
+                Finding::new(kind, job.lake.path(table, account, day), what, remedy(kind, table))
+            };
             examined.findings.extend(flaw.map(finding));
         }
         Ok(examined)
@@ -64,23 +78,28 @@ impl ExaminedDay {
     fn rejects_flaw(&self, pruned: &Pruned, day: Day) -> Option<String> {
         let is_there = self.there.contains(&Table::Rejects);
         if is_there && !self.there.contains(&Table::Messages) {
-            return (!pruned.includes(Table::Messages, day)).then(|| "the messages of the day are not there".to_owned());
+            return (!pruned.includes(Table::Messages, day))
+                .then(|| "the messages of the day are not there".to_owned());
         }
         let counted: u64 = self.sound.get(&Table::Messages)?.footer.get("rejects")?.parse().ok()?;
         match (counted, self.sound.get(&Table::Rejects)) {
             (0, _) if is_there => Some("the footer of the messages counts no rejects".to_owned()),
             (1.., _) if !is_there && pruned.includes(Table::Rejects, day) => None,
-            (1.., _) if !is_there => Some(format!("is missing, and the footer of the messages counts {counted}")),
-            (_, Some(rejects)) if rejects.rows != counted => {
-                Some(format!("it has {} rows, and the footer of the messages counts {counted}", rejects.rows))
+            (1.., _) if !is_there => {
+                Some(format!("is missing, and the footer of the messages counts {counted}"))
             }
+            (_, Some(rejects)) if rejects.rows != counted => Some(format!(
+                "it has {} rows, and the footer of the messages counts {counted}",
+                rejects.rows
+            )),
             _ => None,
         }
     }
 
     /// Metrics that were made of the messages that are there count as many of them, whatever the parameters were.
     fn totals_flaw(&self) -> Option<String> {
-        let (messages, metrics) = (self.sound.get(&Table::Messages)?, self.sound.get(&Table::AccountDaily)?);
+        let (messages, metrics) =
+            (self.sound.get(&Table::Messages)?, self.sound.get(&Table::AccountDaily)?);
         let day: Day = messages.footer.get("date")?.parse().ok()?;
         let is_input = metrics.footer.inputs().get(&day) == Some(&messages.content_hash);
         let (there, counted) = (messages.counts, metrics.counts);
@@ -110,7 +129,9 @@ fn is_privacy(said: &str) -> bool {
     let is_openid = |word: &str| {
         let fingerprint = word.strip_prefix("openid=hmac-sha256:");
         word == "openid=keep"
-            || fingerprint.is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+            || fingerprint.is_some_and(|digits| {
+                digits.len() == 16 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+            })
     };
     match said.split_once(' ') {
         Some((text, openid)) => matches!(text, "text=keep" | "text=drop") && is_openid(openid),
@@ -119,12 +140,24 @@ fn is_privacy(said: &str) -> bool {
 }
 
 /// Where a file is not what it says, or is not what belongs in its place.
-fn flaws(contents: &Contents, table: Table, account: &Account, day: Day, zone: &Zone) -> Vec<(Kind, String)> {
+fn flaws(
+    contents: &Contents,
+    table: Table,
+    account: &Account,
+    day: Day,
+    zone: &Zone,
+) -> Vec<(Kind, String)> {
     let footer = &contents.footer;
-    let here = [("table", table.to_string()), ("account", account.to_string()), ("date", day.to_string())];
+    let here =
+        [("table", table.to_string()), ("account", account.to_string()), ("date", day.to_string())];
     let elsewhere: Vec<String> = here
         .into_iter()
-        .filter_map(|(key, here)| footer.get(key).filter(|said| **said != here).map(|said| format!("it says that its {key} is {said}")))
+        .filter_map(|(key, here)| {
+            footer
+                .get(key)
+                .filter(|said| **said != here)
+                .map(|said| format!("it says that its {key} is {said}"))
+        })
         .collect();
     if !elsewhere.is_empty() {
         // What follows would only repeat that, in many words.
@@ -133,13 +166,32 @@ fn flaws(contents: &Contents, table: Table, account: &Account, day: Day, zone: &
     let bounds = zone.bounds(day);
     let place = Footer::new(table, account, day, zone.name(), bounds);
     let mut wrong = footer.contradictions(&place);
-    wrong.extend(own_keys(table).iter().filter(|key| footer.get(key).is_none()).map(|key| format!("`{key}` is missing")));
+    wrong.extend(
+        own_keys(table)
+            .iter()
+            .filter(|key| footer.get(key).is_none())
+            .map(|key| format!("`{key}` is missing")),
+    );
     let known = |key: &str| {
         let others: &[&str] = if table == Table::Messages { &MESSAGE_COUNTS } else { &[] };
-        key == "rows" || key == "privacy" || own_keys(table).contains(&key) || others.contains(&key) || place.get(key).is_some()
+        key == "rows"
+            || key == "privacy"
+            || own_keys(table).contains(&key)
+            || others.contains(&key)
+            || place.get(key).is_some()
     };
-    wrong.extend(footer.keys().filter(|key| !known(key)).map(|key| format!("`{key}` is nothing that kefu says")));
-    wrong.extend(footer.get("privacy").filter(|said| !is_privacy(said)).map(|said| format!("`privacy` is {said}")));
+    wrong.extend(
+        footer
+            .keys()
+            .filter(|key| !known(key))
+            .map(|key| format!("`{key}` is nothing that kefu says")),
+    );
+    wrong.extend(
+        footer
+            .get("privacy")
+            .filter(|said| !is_privacy(said))
+            .map(|said| format!("`privacy` is {said}")),
+    );
     let mut counts = Footer::default();
     counts.set("rows", contents.rows);
     if table == Table::Messages {
@@ -148,8 +200,11 @@ fn flaws(contents: &Contents, table: Table, account: &Account, day: Day, zone: &
         counts.set("messages_other", contents.counts.other);
     }
     let miscounted = footer.contradictions(&counts);
-    let is_as_written = footer.content_hash().is_none_or(|written| written == contents.content_hash);
-    let outside = contents.instants.filter(|(first, last)| !bounds.contains(*first) || !bounds.contains(*last));
+    let is_as_written =
+        footer.content_hash().is_none_or(|written| written == contents.content_hash);
+    let outside = contents
+        .instants
+        .filter(|(first, last)| !bounds.contains(*first) || !bounds.contains(*last));
 
     let mut flaws = Vec::new();
     let mut require = |holds: bool, kind: Kind, what: String| {
@@ -158,18 +213,36 @@ fn flaws(contents: &Contents, table: Table, account: &Account, day: Day, zone: &
         }
     };
     require(wrong.is_empty(), Kind::Footer, wrong.join("; "));
-    require(is_as_written, Kind::ContentHash, "its rows are not those that were written".to_owned());
+    require(
+        is_as_written,
+        Kind::ContentHash,
+        "its rows are not those that were written".to_owned(),
+    );
     require(miscounted.is_empty(), Kind::Counts, miscounted.join("; "));
     require(contents.is_of_account, Kind::Account, format!("not every row's account is {account}"));
-    require(contents.is_sorted, Kind::Order, format!("its rows do not ascend by {}", table.sorted_by().join(", ")));
-    require(contents.is_numbered, Kind::Seq, "its rows are not numbered 0, 1, 2 … in `seq`".to_owned());
+    require(
+        contents.is_sorted,
+        Kind::Order,
+        format!("its rows do not ascend by {}", table.sorted_by().join(", ")),
+    );
+    require(
+        contents.is_numbered,
+        Kind::Seq,
+        "its rows are not numbered 0, 1, 2 … in `seq`".to_owned(),
+    );
     if let Some((first, last)) = outside {
         let range = DayRange { first: zone.day_of(first), last: zone.day_of(last) };
-        require(false, Kind::Day, format!("its rows are of {range} by {}", table.dated_by().unwrap_or_default()));
+        require(
+            false,
+            Kind::Day,
+            format!("its rows are of {range} by {}", table.dated_by().unwrap_or_default()),
+        );
     }
     require(contents.oddities.is_empty(), Kind::Encoding, contents.oddities.join("; "));
     let misstated = contents.misstated.join(", ");
-    let hides_rows = format!("its row groups or pages claim other values of {misstated} than they have, so that readers skip rows");
+    let hides_rows = format!(
+        "its row groups or pages claim other values of {misstated} than they have, so that readers skip rows"
+    );
     require(contents.misstated.is_empty(), Kind::Statistics, hides_rows);
     // Whatever is wrong above is so in the bytes, too.
     if flaws.is_empty() && contents.is_as_encoded == Some(false) {
@@ -182,10 +255,14 @@ fn flaws(contents: &Contents, table: Table, account: &Account, day: Day, zone: &
 pub(super) fn remedy(kind: Kind, table: Table, day: Day) -> String {
     match (kind, table) {
         (Kind::Misplaced, Table::Messages | Table::Rejects) => {
-            format!("move it to where it belongs, or away; `kefu run --date {day}` fetches what is missing then")
+            format!(
+                "move it to where it belongs, or away; `kefu run --date {day}` fetches what is missing then"
+            )
         }
         (Kind::Unfinished, _) => "the next run fetches the day again".to_owned(),
-        (_, Table::Messages | Table::Rejects) => format!("`kefu run --date {day} --force` fetches the day again"),
+        (_, Table::Messages | Table::Rejects) => {
+            format!("`kefu run --date {day} --force` fetches the day again")
+        }
         _ => "remove it: `kefu metrics` computes it again".to_owned(),
     }
 }

@@ -37,7 +37,9 @@ pub struct FetchJob {
 impl FetchJob {
     /// What the footers say about privacy: nothing where everything is kept.
     pub(super) fn privacy(&self) -> Option<String> {
-        Some(self.source.privacy()).filter(|privacy| !privacy.keeps_everything()).map(ToString::to_string)
+        Some(self.source.privacy())
+            .filter(|privacy| !privacy.keeps_everything())
+            .map(ToString::to_string)
     }
 }
 
@@ -151,14 +153,20 @@ pub async fn fetch_days(job: &FetchJob, days: &[Day], observer: &dyn Observer) -
 
 /// Fetches one day and commits it, or leaves everything as it was. Until what comes with the day is dropped, a process that is told to leave waits, so that the
 /// day is taken note of.
-async fn fetch_day(job: &FetchJob, connections: &Arc<Semaphore>, day: Day) -> Result<(FetchedDay, Indivisible), Failure> {
+async fn fetch_day(
+    job: &FetchJob,
+    connections: &Arc<Semaphore>,
+    day: Day,
+) -> Result<(FetchedDay, Indivisible), Failure> {
     let patience = job.source.patience();
     let (staged, calls) = match stage_day(job, connections, &patience, day).await? {
         (Some(staged), calls) => (staged, calls),
         (None, _) => {
             // With a cursor of its own, which counts as one of all calls that are made.
-            let _connection = connections.acquire().await.map_err(|error| BugError(error.to_string()))?;
-            let (staged, calls) = stage_day(job, &Arc::new(Semaphore::new(1)), &patience, day).await?;
+            let _connection =
+                connections.acquire().await.map_err(|error| BugError(error.to_string()))?;
+            let (staged, calls) =
+                stage_day(job, &Arc::new(Semaphore::new(1)), &patience, day).await?;
             (staged.ok_or_else(|| BugError("a day with one cursor is not split".into()))?, calls)
         }
     };
@@ -184,7 +192,8 @@ async fn stage_day(
         tokio::task::spawn_blocking(move || stage_pages(&job, day, span, receiver))
     };
     let calls = job.source.fetch(span, connections, patience, sender).await;
-    let staged = writer.await.map_err(|error| BugError(format!("writing a day stopped: {error}")))?;
+    let staged =
+        writer.await.map_err(|error| BugError(format!("writing a day stopped: {error}")))?;
     match (calls, staged) {
         // When the disk refuses a page, the fetch ends because of that: the disk's reason is the one to report.
         (Err(FetchError::Abandoned), Err(refused)) => Err(refused.into()),

@@ -133,8 +133,20 @@ impl Serialize for Kind {
 }
 
 impl Finding {
-    pub(super) fn new(kind: Kind, path: PathBuf, what: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { severity: kind.severity(), kind, path, what: what.into(), advice: advice.into(), partition: None }
+    pub(super) fn new(
+        kind: Kind,
+        path: PathBuf,
+        what: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
+        Self {
+            severity: kind.severity(),
+            kind,
+            path,
+            what: what.into(),
+            advice: advice.into(),
+            partition: None,
+        }
     }
 
     /// The same, about a partition.

@@ -43,13 +43,25 @@ pub(super) fn read_inputs(job: &MetricsJob) -> Result<Inputs, LakeError> {
     let read = |day: &Day| -> Result<Input, LakeError> {
         let footer = job.lake.footer(Table::Messages, &job.account, *day)?;
         let path = || job.lake.path(Table::Messages, &job.account, *day);
-        let damaged = || LakeError::Damaged { path: path(), reason: "its footer lacks the counts".into() };
-        let count = |key: &str| footer.get(key).and_then(|count| count.parse().ok()).ok_or_else(damaged);
+        let damaged =
+            || LakeError::Damaged { path: path(), reason: "its footer lacks the counts".into() };
+        let count =
+            |key: &str| footer.get(key).and_then(|count| count.parse().ok()).ok_or_else(damaged);
         let (rows, rejects): (u64, u64) = (count("rows")?, count("rejects")?);
         let openids = footer.openids().to_owned();
-        Ok(Input { content_hash: footer.content_hash().ok_or_else(damaged)?, rows: rows as usize, rejects, openids })
+        Ok(Input {
+            content_hash: footer.content_hash().ok_or_else(damaged)?,
+            rows: rows as usize,
+            rejects,
+            openids,
+        })
     };
-    let mut inputs = Inputs { fetched, days: BTreeMap::new(), damaged: BTreeMap::new(), pruned: job.lake.pruned()? };
+    let mut inputs = Inputs {
+        fetched,
+        days: BTreeMap::new(),
+        damaged: BTreeMap::new(),
+        pruned: job.lake.pruned()?,
+    };
     for (day, input) in inputs.fetched.par_iter().map(|day| (*day, read(day))).collect::<Vec<_>>() {
         match input {
             Ok(input) => drop(inputs.days.insert(day, input)),
@@ -72,27 +84,40 @@ impl Inputs {
 
     /// Whether a metric partition was made of messages in whose place there are others now.
     pub(super) fn have_replaced_some_of(&self, partition: &Footer) -> bool {
-        partition.inputs().into_iter().any(|(day, hash)| self.days.get(&day).is_some_and(|input| input.content_hash != hash))
+        partition
+            .inputs()
+            .into_iter()
+            .any(|(day, hash)| self.days.get(&day).is_some_and(|input| input.content_hash != hash))
     }
 
     /// The pruned days whose metrics can have been made of messages that are still there.
     pub(super) fn pruned_beside_fetched(&self) -> BTreeSet<Day> {
-        let around = |day: &Day| DayRange { first: day.plus(-DAYS_AFTER), last: day.plus(DAYS_BEFORE) }.days();
+        let around = |day: &Day| {
+            DayRange { first: day.plus(-DAYS_AFTER), last: day.plus(DAYS_BEFORE) }.days()
+        };
         match self.pruned.is_nothing() {
             true => BTreeSet::new(),
-            false => self.fetched.iter().flat_map(around).filter(|day| self.was_pruned(*day)).collect(),
+            false => {
+                self.fetched.iter().flat_map(around).filter(|day| self.was_pruned(*day)).collect()
+            }
         }
     }
 
     /// Whether messages were pruned that a day's metrics would be made of, as far as the metrics that are left of them tell.
     pub(super) fn is_beside_pruned(&self, job: &MetricsJob, day: Day) -> bool {
-        let had_messages = |day: Day| self.was_pruned(day) && job.lake.path(Table::AccountDaily, &job.account, day).is_file();
+        let had_messages = |day: Day| {
+            self.was_pruned(day) && job.lake.path(Table::AccountDaily, &job.account, day).is_file()
+        };
         (-DAYS_BEFORE..=DAYS_AFTER).any(|step| had_messages(day.plus(step)))
     }
 
     /// The days of whose metrics a customer could be two, because the openids of the messages that they are made of were not all treated alike.
     pub(super) fn mixed(&self) -> BTreeSet<Day> {
-        let changes = self.days.iter().zip(self.days.iter().skip(1)).filter(|((_, input), (_, next))| input.openids != next.openids);
+        let changes = self
+            .days
+            .iter()
+            .zip(self.days.iter().skip(1))
+            .filter(|((_, input), (_, next))| input.openids != next.openids);
         let around = |((last, _), (first, _)): ((&Day, &Input), (&Day, &Input))| DayRange {
             first: last.plus(1 - DAYS_AFTER),
             last: first.plus(DAYS_BEFORE - 1),
@@ -103,7 +128,8 @@ impl Inputs {
 
     fn mixes_openids(&self, day: Day) -> bool {
         let range = view(&self.fetched, day);
-        let mut openids = self.days.range(range.first..=range.last).map(|(_, input)| &input.openids);
+        let mut openids =
+            self.days.range(range.first..=range.last).map(|(_, input)| &input.openids);
         let first = openids.next();
         openids.any(|openids| Some(openids) != first)
     }
@@ -111,29 +137,55 @@ impl Inputs {
 
 /// The days on which partition `day` depends: those of the unbroken run around it, from D−2 to D+3.
 pub(super) fn view(fetched: &BTreeSet<Day>, day: Day) -> DayRange {
-    let reach =
-        |step: i64, most: i64| (1..=most).map(|days| day.plus(step * days)).take_while(|day| fetched.contains(day)).last().unwrap_or(day);
+    let reach = |step: i64, most: i64| {
+        (1..=most)
+            .map(|days| day.plus(step * days))
+            .take_while(|day| fetched.contains(day))
+            .last()
+            .unwrap_or(day)
+    };
     DayRange { first: reach(-1, DAYS_BEFORE), last: reach(1, DAYS_AFTER) }
 }
 
 /// What the footer of a metric partition says beside what every file's footer says.
-pub(super) fn record_inputs(footer: &mut Footer, job: &MetricsJob, inputs: &Inputs, table: Table, day: Day) {
+pub(super) fn record_inputs(
+    footer: &mut Footer,
+    job: &MetricsJob,
+    inputs: &Inputs,
+    table: Table,
+    day: Day,
+) {
     let range = view(&inputs.fetched, day);
-    let hashes: BTreeMap<String, &ContentHash> =
-        inputs.days.range(range.first..=range.last).map(|(day, input)| (day.to_string(), &input.content_hash)).collect();
+    let hashes: BTreeMap<String, &ContentHash> = inputs
+        .days
+        .range(range.first..=range.last)
+        .map(|(day, input)| (day.to_string(), &input.content_hash))
+        .collect();
     footer.set("definitions_version", DEFINITIONS_VERSION);
     footer.set("parameters", job.parameters.for_partition(table, day));
     footer.set("inputs", serde_json::json!(hashes));
-    if let Some(input) = inputs.days.get(&day).filter(|input| Table::WITH_OPENIDS.contains(&table) && input.openids != "keep") {
+    if let Some(input) = inputs
+        .days
+        .get(&day)
+        .filter(|input| Table::WITH_OPENIDS.contains(&table) && input.openids != "keep")
+    {
         footer.set("privacy", format!("openid={}", input.openids));
     }
 }
 
 /// Whether a metric partition is made of what is there now.
-pub(super) fn is_fresh(footer: &Footer, job: &MetricsJob, inputs: &Inputs, table: Table, day: Day) -> bool {
+pub(super) fn is_fresh(
+    footer: &Footer,
+    job: &MetricsJob,
+    inputs: &Inputs,
+    table: Table,
+    day: Day,
+) -> bool {
     // The content of days without messages is the same whatever is done to openids.
-    let has_other_openids = || inputs.days.get(&day).is_some_and(|input| input.openids != footer.openids());
-    footer.includes(&expected_footer(job, inputs, table, day)) && !(Table::WITH_OPENIDS.contains(&table) && has_other_openids())
+    let has_other_openids =
+        || inputs.days.get(&day).is_some_and(|input| input.openids != footer.openids());
+    footer.includes(&expected_footer(job, inputs, table, day))
+        && !(Table::WITH_OPENIDS.contains(&table) && has_other_openids())
 }
 
 /// What the footer of a metric partition says while it is fresh.
@@ -206,7 +258,9 @@ impl Classified for MixedOpenids {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("fetch the days that differ again; `kefu run` without days says which those are".into())
+        Some(
+            "fetch the days that differ again; `kefu run` without days says which those are".into(),
+        )
     }
 }
 
@@ -220,7 +274,8 @@ mod tests {
 
     #[test]
     fn a_missing_day_ends_the_view_on_its_side() {
-        let fetched: BTreeSet<Day> = ["2024-05-10", "2024-05-12", "2024-05-13", "2024-05-14", "2024-05-16"].map(day).into();
+        let fetched: BTreeSet<Day> =
+            ["2024-05-10", "2024-05-12", "2024-05-13", "2024-05-14", "2024-05-16"].map(day).into();
         let view = view(&fetched, day("2024-05-13"));
         assert_eq!(view, DayRange { first: day("2024-05-12"), last: day("2024-05-14") });
     }

@@ -30,7 +30,9 @@ pub use finding::{Finding, Kind, Severity};
 pub use inputs::MixedOpenids;
 pub use mark::Mark;
 pub use observer::Observer;
-pub use refresh::{MetricsJob, MetricsReport, MetricsStopped, read_history, refresh_metrics, targets};
+pub use refresh::{
+    MetricsJob, MetricsReport, MetricsStopped, read_history, refresh_metrics, targets,
+};
 pub use selection::{Selection, Wanted};
 pub use status::{DayStatus, Freshness, status};
 pub use verify::{Verification, VerifyJob, verify};

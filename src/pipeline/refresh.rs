@@ -14,7 +14,10 @@ use super::inputs::{DayState, Inputs, read_inputs, record_inputs, state_of, view
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::{BugError, Failure};
 use crate::lake::{Account, Lake, LakeError, Table};
-use crate::metrics::{self, DAYS_AFTER, DAYS_BEFORE, History, HistoryBuilder, MetricsError, Parameters, Part, Partitions, Target};
+use crate::metrics::{
+    self, DAYS_AFTER, DAYS_BEFORE, History, HistoryBuilder, MetricsError, Parameters, Part,
+    Partitions, Target,
+};
 use crate::signals;
 
 /// Messages that are in memory at once, unless a single day needs more.
@@ -72,8 +75,13 @@ impl From<Box<MetricsStopped>> for Failure {
 /// # Errors
 /// When a partition cannot be read or written. Those written until then stay, and a day whose messages cannot be read keeps only those days from
 /// being computed that look at it. That days were left out because their messages name customers in two ways is in the report.
-pub fn refresh_metrics(job: &MetricsJob, among: Option<DayRange>, observer: &dyn Observer) -> Result<MetricsReport, Box<MetricsStopped>> {
-    let stopped = |report: MetricsReport, failure: Failure| Box::new(MetricsStopped { report, failure });
+pub fn refresh_metrics(
+    job: &MetricsJob,
+    among: Option<DayRange>,
+    observer: &dyn Observer,
+) -> Result<MetricsReport, Box<MetricsStopped>> {
+    let stopped =
+        |report: MetricsReport, failure: Failure| Box::new(MetricsStopped { report, failure });
     let computed = Mutex::new(BTreeSet::new());
     let note = |day: Day| {
         computed.lock().unwrap_or_else(PoisonError::into_inner).insert(day);
@@ -81,24 +89,30 @@ pub fn refresh_metrics(job: &MetricsJob, among: Option<DayRange>, observer: &dyn
     };
     let mut unreadable = BTreeMap::new();
     loop {
-        let so_far = || computed.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
-        let mut plan = Plan::make(job, among, unreadable)
-            .map_err(|error| stopped(MetricsReport { computed: so_far(), ..MetricsReport::default() }, error.into()))?;
+        let so_far =
+            || computed.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
+        let mut plan = Plan::make(job, among, unreadable).map_err(|error| {
+            stopped(MetricsReport { computed: so_far(), ..MetricsReport::default() }, error.into())
+        })?;
         observer.metrics_begun(plan.stale.len());
         let failure = match plan.carry_out(job, &note).map_err(Failure::into_error::<LakeError>) {
             Ok(()) => None,
             Err(Err(failure)) => Some(failure),
             // Rows that cannot be read, which only reading brings to light, are a reason to leave out the days that look at them, and no others.
-            Err(Ok(error)) => match plan.messages_in(job, &error).filter(|day| !plan.unreadable.contains_key(day)) {
-                Some(day) => {
-                    plan.unreadable.insert(day, error);
-                    unreadable = plan.unreadable;
-                    continue;
+            Err(Ok(error)) => {
+                match plan.messages_in(job, &error).filter(|day| !plan.unreadable.contains_key(day))
+                {
+                    Some(day) => {
+                        plan.unreadable.insert(day, error);
+                        unreadable = plan.unreadable;
+                        continue;
+                    }
+                    None => Some(error.into()),
                 }
-                None => Some(error.into()),
-            },
+            }
         };
-        let report = plan.report(job, computed.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let report =
+            plan.report(job, computed.into_inner().unwrap_or_else(PoisonError::into_inner));
         return match failure.or(plan.damage()) {
             Some(failure) => Err(stopped(report, failure)),
             None => Ok(report),
@@ -125,51 +139,86 @@ struct Plan {
 
 impl Plan {
     /// `unreadable` are days whose messages turned out to be so, whatever their footers say.
-    fn make(job: &MetricsJob, among: Option<DayRange>, mut unreadable: BTreeMap<Day, LakeError>) -> Result<Self, LakeError> {
+    fn make(
+        job: &MetricsJob,
+        among: Option<DayRange>,
+        mut unreadable: BTreeMap<Day, LakeError>,
+    ) -> Result<Self, LakeError> {
         let mut inputs = read_inputs(job)?;
         unreadable.append(&mut inputs.damaged);
         let is_wanted = |day: &&Day| among.is_none_or(|range| range.contains(**day));
-        let looks_at_damage = |day: &Day| unreadable.keys().any(|unreadable| view(&inputs.fetched, *day).contains(*unreadable));
-        let (damaged, readable): (Vec<Day>, Vec<Day>) = inputs.fetched.iter().filter(is_wanted).copied().partition(looks_at_damage);
+        let looks_at_damage = |day: &Day| {
+            unreadable.keys().any(|unreadable| view(&inputs.fetched, *day).contains(*unreadable))
+        };
+        let (damaged, readable): (Vec<Day>, Vec<Day>) =
+            inputs.fetched.iter().filter(is_wanted).copied().partition(looks_at_damage);
         let all_mixed = inputs.mixed();
-        let (mixed, computable): (Vec<Day>, Vec<Day>) = readable.into_iter().partition(|day| all_mixed.contains(day));
+        let (mixed, computable): (Vec<Day>, Vec<Day>) =
+            readable.into_iter().partition(|day| all_mixed.contains(day));
         let states = computable.into_par_iter().map(|day| Ok((day, state_of(job, &inputs, day)?)));
         let states: BTreeMap<Day, DayState> = states.collect::<Result<_, LakeError>>()?;
-        let stale = states.iter().filter(|(_, state)| !state.stale.is_empty()).map(|(day, _)| *day).collect();
-        let superseded = inputs.pruned_beside_fetched().into_iter().filter(|day| among.is_none_or(|range| range.contains(*day)));
-        let superseded =
-            superseded.map(|day| Ok((day, state_of(job, &inputs, day)?.is_superseded))).collect::<Result<Vec<_>, LakeError>>()?;
-        let superseded = superseded.into_iter().filter_map(|(day, is_superseded)| is_superseded.then_some(day)).collect();
+        let stale = states
+            .iter()
+            .filter(|(_, state)| !state.stale.is_empty())
+            .map(|(day, _)| *day)
+            .collect();
+        let superseded = inputs
+            .pruned_beside_fetched()
+            .into_iter()
+            .filter(|day| among.is_none_or(|range| range.contains(*day)));
+        let superseded = superseded
+            .map(|day| Ok((day, state_of(job, &inputs, day)?.is_superseded)))
+            .collect::<Result<Vec<_>, LakeError>>()?;
+        let superseded = superseded
+            .into_iter()
+            .filter_map(|(day, is_superseded)| is_superseded.then_some(day))
+            .collect();
         Ok(Self { inputs, states, stale, unreadable, damaged, mixed, superseded })
     }
 
     /// The day whose messages are what an error is about.
     fn messages_in(&self, job: &MetricsJob, error: &LakeError) -> Option<Day> {
         let LakeError::Damaged { path, .. } = error else { return None };
-        self.inputs.fetched.iter().copied().find(|day| job.lake.path(Table::Messages, &job.account, *day) == *path)
+        self.inputs
+            .fetched
+            .iter()
+            .copied()
+            .find(|day| job.lake.path(Table::Messages, &job.account, *day) == *path)
     }
 
     /// Why wanted days were left out, if any were.
     fn damage(self) -> Option<Failure> {
         let range = view(&self.inputs.fetched, *self.damaged.first()?);
-        self.unreadable.into_iter().find(|(day, _)| range.contains(*day)).map(|(_, error)| error.into())
+        self.unreadable
+            .into_iter()
+            .find(|(day, _)| range.contains(*day))
+            .map(|(_, error)| error.into())
     }
 
     /// Computes the stale partitions and writes them.
-    fn carry_out(&self, job: &MetricsJob, day_computed: &(dyn Fn(Day) + Sync)) -> Result<(), Failure> {
+    fn carry_out(
+        &self,
+        job: &MetricsJob,
+        day_computed: &(dyn Fn(Day) + Sync),
+    ) -> Result<(), Failure> {
         let Self { inputs, states, stale, .. } = self;
         let writers = ThreadPoolBuilder::new()
             .num_threads(WRITERS)
             .build()
             .map_err(|error| BugError(format!("cannot start the threads that write: {error}")))?;
         for chunk in chunks(inputs, stale) {
-            let days = DayRange { first: view(&inputs.fetched, chunk.first).first, last: view(&inputs.fetched, chunk.last).last };
+            let days = DayRange {
+                first: view(&inputs.fetched, chunk.first).first,
+                last: view(&inputs.fetched, chunk.last).last,
+            };
             let history = read_history(job, days)?;
             let targets = targets(&job.zone, &inputs.fetched, &chunk.days);
             let write = |(target, mut partitions): (Target, Partitions)| {
                 // Told to leave, kefu takes note of the days that it has begun to write.
                 let _noted = signals::indivisible();
-                partitions.retain(|table, _| states.get(&target.day).is_some_and(|state| state.stale.contains(table)));
+                partitions.retain(|table, _| {
+                    states.get(&target.day).is_some_and(|state| state.stale.contains(table))
+                });
                 write_partitions(job, inputs, &target, partitions)?;
                 day_computed(target.day);
                 Ok(())
@@ -179,11 +228,26 @@ impl Plan {
                 let (sender, computed) = sync_channel::<Vec<(Target, Partitions)>>(0);
                 let writing = scope.spawn(|| {
                     let mut computed = computed.into_iter();
-                    computed.try_for_each(|group| writers.install(|| group.into_par_iter().map(write).collect::<Result<(), LakeError>>()))
+                    computed.try_for_each(|group| {
+                        writers.install(|| {
+                            group.into_par_iter().map(write).collect::<Result<(), LakeError>>()
+                        })
+                    })
                 });
                 // A writer that has failed takes no more; what it says comes first.
-                let emit = |group| sender.send(group).map_err(|_| BugError("the writer of metrics is gone".into()).into());
-                let computed = metrics::compute_in_groups(&history, job.account.as_str(), &job.zone, &targets, &job.parameters, emit);
+                let emit = |group| {
+                    sender
+                        .send(group)
+                        .map_err(|_| BugError("the writer of metrics is gone".into()).into())
+                };
+                let computed = metrics::compute_in_groups(
+                    &history,
+                    job.account.as_str(),
+                    &job.zone,
+                    &targets,
+                    &job.parameters,
+                    emit,
+                );
                 drop(sender);
                 writing.join().map_err(|_| BugError("the writer of metrics panicked".into()))??;
                 computed
@@ -193,9 +257,18 @@ impl Plan {
     }
 
     fn report(&self, job: &MetricsJob, computed: BTreeSet<Day>) -> MetricsReport {
-        let named = |is: fn(&DayState) -> bool| self.states.iter().filter(|(_, state)| is(state)).map(|(day, _)| *day).collect::<Vec<_>>();
+        let named = |is: fn(&DayState) -> bool| {
+            self.states
+                .iter()
+                .filter(|(_, state)| is(state))
+                .map(|(day, _)| *day)
+                .collect::<Vec<_>>()
+        };
         MetricsReport {
-            fresh: named(|state| state.stale.is_empty() && !state.is_kept).into_iter().filter(|day| !computed.contains(day)).count(),
+            fresh: named(|state| state.stale.is_empty() && !state.is_kept)
+                .into_iter()
+                .filter(|day| !computed.contains(day))
+                .count(),
             kept: named(|state| state.is_kept),
             superseded: self
                 .superseded
@@ -206,7 +279,11 @@ impl Plan {
                 .into_iter()
                 .collect(),
             waiting: self.stale.iter().copied().filter(|day| !computed.contains(day)).collect(),
-            beside_pruned: computed.iter().copied().filter(|day| self.inputs.is_beside_pruned(job, *day)).collect(),
+            beside_pruned: computed
+                .iter()
+                .copied()
+                .filter(|day| self.inputs.is_beside_pruned(job, *day))
+                .collect(),
             computed: computed.into_iter().collect(),
             mixed: self.mixed.clone(),
             damaged: self.damaged.clone(),
@@ -218,7 +295,12 @@ impl Plan {
 pub fn targets(zone: &Zone, fetched: &BTreeSet<Day>, days: &[Day]) -> Vec<Target> {
     let target = |day: &Day| {
         let last = view(fetched, *day).last;
-        Target { day: *day, bounds: zone.bounds(*day), horizon: zone.bounds(last).end, is_final: last == day.plus(DAYS_AFTER) }
+        Target {
+            day: *day,
+            bounds: zone.bounds(*day),
+            horizon: zone.bounds(last).end,
+            is_final: last == day.plus(DAYS_AFTER),
+        }
     };
     days.iter().map(target).collect()
 }
@@ -235,9 +317,15 @@ pub(super) struct Chunk {
 /// with no more than [`ROWS_AT_ONCE`] messages in view.
 pub(super) fn chunks(inputs: &Inputs, wanted: &[Day]) -> Vec<Chunk> {
     let rows = |first: Day, last: Day| -> usize {
-        inputs.days.range(first.plus(-DAYS_BEFORE)..=last.plus(DAYS_AFTER)).map(|(_, input)| input.rows).sum()
+        inputs
+            .days
+            .range(first.plus(-DAYS_BEFORE)..=last.plus(DAYS_AFTER))
+            .map(|(_, input)| input.rows)
+            .sum()
     };
-    let is_unbroken = |first: Day, last: Day| DayRange { first, last }.days().all(|day| inputs.fetched.contains(&day));
+    let is_unbroken = |first: Day, last: Day| {
+        DayRange { first, last }.days().all(|day| inputs.fetched.contains(&day))
+    };
     let mut chunks: Vec<Chunk> = Vec::new();
     for day in wanted.iter().copied() {
         match chunks.last_mut() {
@@ -271,7 +359,8 @@ pub fn read_history(job: &MetricsJob, days: DayRange) -> Result<History, Failure
         let batches = job.lake.read(Table::Messages, &job.account, *day, &columns)?;
         // The file has the table's columns; that they do not hold what messages have is its damage.
         let path = || job.lake.path(Table::Messages, &job.account, *day);
-        let damaged = |error: MetricsError| LakeError::Damaged { path: path(), reason: error.to_string() };
+        let damaged =
+            |error: MetricsError| LakeError::Damaged { path: path(), reason: error.to_string() };
         batches.map(|batch| Ok(history.decode(*day, &batch?).map_err(damaged)?)).collect()
     };
     for parts in days.par_iter().map(read).collect::<Result<Vec<_>, _>>()? {
@@ -281,9 +370,15 @@ pub fn read_history(job: &MetricsJob, days: DayRange) -> Result<History, Failure
 }
 
 /// Writes partitions of a day.
-fn write_partitions(job: &MetricsJob, inputs: &Inputs, target: &Target, partitions: Partitions) -> Result<(), LakeError> {
+fn write_partitions(
+    job: &MetricsJob,
+    inputs: &Inputs,
+    target: &Target,
+    partitions: Partitions,
+) -> Result<(), LakeError> {
     let write = |(table, batch): (Table, RecordBatch)| -> Result<(), LakeError> {
-        let mut staged = job.lake.stage(table, &job.account, target.day, job.zone.name(), target.bounds)?;
+        let mut staged =
+            job.lake.stage(table, &job.account, target.day, job.zone.name(), target.bounds)?;
         record_inputs(staged.footer(), job, inputs, table, target.day);
         // For people who look at the file; both follow from the inputs.
         staged.footer().set("horizon", target.horizon);
@@ -308,7 +403,12 @@ mod tests {
 
     #[test]
     fn chunks_never_reach_over_a_missing_day() {
-        let input = |rows| Input { content_hash: ContentHash::from(""), rows, rejects: 0, openids: "keep".to_owned() };
+        let input = |rows| Input {
+            content_hash: ContentHash::from(""),
+            rows,
+            rejects: 0,
+            openids: "keep".to_owned(),
+        };
         let days = ["2024-05-10", "2024-05-11", "2024-05-13", "2024-05-14"].map(day);
         let inputs = |rows| Inputs {
             days: days.map(|day| (day, input(rows))).into(),

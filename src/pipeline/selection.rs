@@ -37,19 +37,28 @@ impl Selection {
     /// When the lake cannot be read.
     pub fn of(lake: &Lake, account: &Account, wanted: Wanted) -> Result<Self, LakeError> {
         let there = lake.days(Table::Messages, account)?;
-        let unfinished: BTreeSet<Day> = lake.unfinished_days(account)?.into_iter().filter(|day| *day <= wanted.last_over).collect();
+        let unfinished: BTreeSet<Day> = lake
+            .unfinished_days(account)?
+            .into_iter()
+            .filter(|day| *day <= wanted.last_over)
+            .collect();
         let marked = lake.pruned()?;
         let was_pruned = |day: &Day| marked.includes(Table::Messages, *day) && !there.contains(day);
         // What was pruned comes back only when it is named, and not among days that are to be fetched again.
-        let stays_away = |day: &Day| was_pruned(day) && (!wanted.is_named || wanted.force || !wanted.range.contains(*day));
+        let stays_away = |day: &Day| {
+            was_pruned(day) && (!wanted.is_named || wanted.force || !wanted.range.contains(*day))
+        };
         let is_whole = |day: &Day| there.contains(day) && !unfinished.contains(day);
-        let is_refreshed = |day: &Day| is_whole(day) && *day > wanted.range.last.plus(-i64::from(wanted.refresh));
+        let is_refreshed =
+            |day: &Day| is_whole(day) && *day > wanted.range.last.plus(-i64::from(wanted.refresh));
 
         let all: BTreeSet<Day> = wanted.range.days().chain(unfinished.iter().copied()).collect();
         let (pruned, all): (Vec<Day>, Vec<Day>) = all.into_iter().partition(stays_away);
         let pruned = pruned.into_iter().filter(|day| wanted.range.contains(*day)).collect();
-        let (skipped, days): (Vec<Day>, Vec<Day>) = all.into_iter().partition(|day| is_whole(day) && !wanted.force && !is_refreshed(day));
-        let refreshed = days.iter().copied().filter(|day| !wanted.force && is_refreshed(day)).collect();
+        let (skipped, days): (Vec<Day>, Vec<Day>) =
+            all.into_iter().partition(|day| is_whole(day) && !wanted.force && !is_refreshed(day));
+        let refreshed =
+            days.iter().copied().filter(|day| !wanted.force && is_refreshed(day)).collect();
         Ok(Self { days, refreshed, skipped, pruned })
     }
 

@@ -54,13 +54,23 @@ impl Before {
         let Some(footer) = footer(job, Table::Messages, day)? else { return Ok(None) };
         let count = |key: &str| footer.get(key).and_then(|count| count.parse().ok());
         let counts = count("rows").zip(count("rejects"));
-        Ok(counts.map(|(rows, rejects)| Self { rows, rejects, content_hash: footer.content_hash() }))
+        Ok(counts.map(|(rows, rejects)| Self {
+            rows,
+            rejects,
+            content_hash: footer.content_hash(),
+        }))
     }
 }
 
 /// The footer of a file that is there and can be read.
 fn footer(job: &FetchJob, table: Table, day: Day) -> Result<Option<Footer>, LakeError> {
-    match job.lake.path(table, &job.account, day).is_file().then(|| job.lake.footer(table, &job.account, day)).transpose() {
+    match job
+        .lake
+        .path(table, &job.account, day)
+        .is_file()
+        .then(|| job.lake.footer(table, &job.account, day))
+        .transpose()
+    {
         Err(LakeError::Damaged { .. }) => Ok(None),
         footer => footer,
     }
@@ -86,8 +96,12 @@ fn may_be_empty(job: &FetchJob, day: Day, has_rejects: bool) -> Result<(), Failu
 fn had_messages(job: &FetchJob, day: Day) -> Result<Option<bool>, LakeError> {
     let nothing = ContentHash::of(&RecordBatch::new_empty(Table::Messages.schema()))?;
     let mut had_messages = None;
-    for (table, step) in Table::METRICS.into_iter().flat_map(|table| (-DAYS_AFTER..=DAYS_BEFORE).map(move |step| (table, step))) {
-        let made_of = footer(job, table, day.plus(step))?.and_then(|footer| footer.inputs().remove(&day));
+    for (table, step) in Table::METRICS
+        .into_iter()
+        .flat_map(|table| (-DAYS_AFTER..=DAYS_BEFORE).map(move |step| (table, step)))
+    {
+        let made_of =
+            footer(job, table, day.plus(step))?.and_then(|footer| footer.inputs().remove(&day));
         had_messages = had_messages.max(made_of.map(|messages| messages != nothing));
     }
     Ok(had_messages)
@@ -110,7 +124,10 @@ pub(super) fn stage_pages(
 ) -> Result<Option<StagedDay>, LakeError> {
     let mut staged = StagedDay {
         day,
-        messages: job.lake.stage_messages(&job.account, day, job.zone.name(), span)?.with_privacy(job.privacy()),
+        messages: job
+            .lake
+            .stage_messages(&job.account, day, job.zone.name(), span)?
+            .with_privacy(job.privacy()),
         rejected: None,
         rejects: 0,
         first_reason: None,
@@ -144,7 +161,10 @@ pub(super) fn stage_pages(
                     Some(waiting) => {
                         match &mut waiting.records {
                             Some(spill) => spill.append(&page.records)?,
-                            None => waiting.records = Some(job.lake.spill(&job.account, day, &page.records)?),
+                            None => {
+                                waiting.records =
+                                    Some(job.lake.spill(&job.account, day, &page.records)?)
+                            }
                         }
                         // Days of 25 hours have two windows from the beginning.
                         staged.is_split |= !page.rejects.is_empty();
@@ -182,36 +202,59 @@ impl StagedDay {
         let records = kept + self.rejects;
         if self.rejects > rejects_allowed(records) {
             let reason = self.first_reason.clone().unwrap_or_default();
-            return Err(ContractError::TooManyRejects { rejects: self.rejects, records, reason }.into());
+            return Err(
+                ContractError::TooManyRejects { rejects: self.rejects, records, reason }.into()
+            );
         }
         if kept == 0 && self.misplaced > 0 {
             return Err(ContractError::AllMisplaced { records: self.misplaced }.into());
         }
         // WeChat keeps its records for a time that nobody documents. Whatever was asked for, a day with records is not replaced by nothing, and one
         // with messages not by a few records that cannot be read.
-        let vanishes = |before: &&Before| before.rows > 0 && kept == 0 || before.rejects > 0 && records == 0;
+        let vanishes =
+            |before: &&Before| before.rows > 0 && kept == 0 || before.rejects > 0 && records == 0;
         match self.before.as_ref().filter(vanishes).map(|before| before.rows + before.rejects) {
-            Some(records) if self.is_unfinished => Err(ContractError::VanishedUnfinished { records }.into()),
+            Some(records) if self.is_unfinished => {
+                Err(ContractError::VanishedUnfinished { records }.into())
+            }
             Some(records) => Err(ContractError::Vanished { records }.into()),
-            None if self.before.is_none() && kept == 0 => may_be_empty(job, self.day, self.rejects > 0),
+            None if self.before.is_none() && kept == 0 => {
+                may_be_empty(job, self.day, self.rejects > 0)
+            }
             None => Ok(()),
         }
     }
 
-    fn append_rejects(&mut self, job: &FetchJob, span: Span, asked_msgid: i64, rejects: &[Reject]) -> Result<(), LakeError> {
+    fn append_rejects(
+        &mut self,
+        job: &FetchJob,
+        span: Span,
+        asked_msgid: i64,
+        rejects: &[Reject],
+    ) -> Result<(), LakeError> {
         if rejects.is_empty() {
             return Ok(());
         }
         let rows = rejects.len();
         self.rejects += rows as u64;
-        self.first_reason = self.first_reason.take().or_else(|| rejects.first().map(|reject| reject.reason.clone()));
+        self.first_reason = self
+            .first_reason
+            .take()
+            .or_else(|| rejects.first().map(|reject| reject.reason.clone()));
         let batch = RecordBatch::try_new(
             Table::Rejects.schema(),
             vec![
-                Arc::new(StringArray::from_iter_values(std::iter::repeat_n(job.account.as_str(), rows))),
+                Arc::new(StringArray::from_iter_values(std::iter::repeat_n(
+                    job.account.as_str(),
+                    rows,
+                ))),
                 Arc::new(Int64Array::from_value(asked_msgid, rows)),
-                Arc::new(Int64Array::from_iter_values(rejects.iter().map(|reject| reject.position))),
-                Arc::new(StringArray::from_iter_values(rejects.iter().map(|reject| &reject.reason))),
+                Arc::new(Int64Array::from_iter_values(
+                    rejects.iter().map(|reject| reject.position),
+                )),
+                Arc::new(StringArray::from_iter_values(
+                    rejects.iter().map(|reject| &reject.reason),
+                )),
                 Arc::new(StringArray::from_iter_values(rejects.iter().map(|reject| &reject.raw))),
             ],
         )?;
@@ -219,7 +262,13 @@ impl StagedDay {
             Some(rejected) => rejected,
             // Only days with rejects have a partition of them.
             None => {
-                let mut staged = job.lake.stage(Table::Rejects, &job.account, self.day, job.zone.name(), span)?;
+                let mut staged = job.lake.stage(
+                    Table::Rejects,
+                    &job.account,
+                    self.day,
+                    job.zone.name(),
+                    span,
+                )?;
                 job.privacy().iter().for_each(|privacy| staged.footer().set("privacy", privacy));
                 self.rejected.insert(staged)
             }
@@ -230,14 +279,20 @@ impl StagedDay {
     /// Everything that a full disk can refuse comes first. Then the rejects, then the messages, whose file is what says that the day is there;
     /// and only then are older rejects taken away. Where both files change, a note says so meanwhile. Until what comes with the day is dropped, a process
     /// that is told to leave waits, so that the day is taken note of.
-    pub(super) fn commit(self, job: &FetchJob, calls: CallCounts) -> Result<(FetchedDay, Indivisible), LakeError> {
+    pub(super) fn commit(
+        self,
+        job: &FetchJob,
+        calls: CallCounts,
+    ) -> Result<(FetchedDay, Indivisible), LakeError> {
         let counts = self.messages.counts();
         let rejected = self.rejected.map(StagedPartition::finish).transpose()?;
         let messages = self.messages.finish(self.rejects)?;
-        let refreshed = self.before.as_ref().filter(|_| self.is_refreshed).map(|before| Refreshed {
-            is_changed: (before.content_hash.as_ref(), before.rejects) != (Some(messages.content_hash()), self.rejects),
-            messages_before: before.rows,
-        });
+        let refreshed =
+            self.before.as_ref().filter(|_| self.is_refreshed).map(|before| Refreshed {
+                is_changed: (before.content_hash.as_ref(), before.rejects)
+                    != (Some(messages.content_hash()), self.rejects),
+                messages_before: before.rows,
+            });
         let fetched = FetchedDay {
             date: self.day,
             messages: counts,
@@ -263,7 +318,9 @@ impl StagedDay {
                 rejected.commit()?;
                 if let Err(error) = messages.commit() {
                     // Rejects of a day that is not there mislead nobody but a reader. The first error is the one to report.
-                    if !is_there(Table::Messages) && job.lake.remove(Table::Rejects, &job.account, self.day).is_ok() {
+                    if !is_there(Table::Messages)
+                        && job.lake.remove(Table::Rejects, &job.account, self.day).is_ok()
+                    {
                         let _ = job.lake.end_changing(&job.account, self.day);
                     }
                     return Err(error);

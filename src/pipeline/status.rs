@@ -56,7 +56,10 @@ pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus
     let inputs = read_inputs(job)?;
     let computed = job.lake.days(Table::AccountDaily, &job.account)?;
     let there: BTreeSet<Day> = inputs.fetched.union(&computed).copied().collect();
-    let all = there.first().zip(there.last()).map(|(first, last)| DayRange { first: *first, last: *last });
+    let all = there
+        .first()
+        .zip(there.last())
+        .map(|(first, last)| DayRange { first: *first, last: *last });
     let Some(range) = among.or(all) else { return Ok(Vec::new()) };
     let days: Vec<Day> = range.days().collect();
     let of_day = |day: &Day| -> Result<DayStatus, LakeError> {
@@ -78,8 +81,11 @@ pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus
             Some(Freshness::Kept) => was_final(job, *day),
             _ => input.is_some() && view(&inputs.fetched, *day).last == day.plus(DAYS_AFTER),
         };
-        let needs_pruned = metrics == Some(Freshness::Kept) || (1..=DAYS_AFTER).any(|days| inputs.was_pruned(day.plus(days)));
-        let size = |table: Table| fs_err::metadata(job.lake.path(table, &job.account, *day)).map_or(0, |file| file.len());
+        let needs_pruned = metrics == Some(Freshness::Kept)
+            || (1..=DAYS_AFTER).any(|days| inputs.was_pruned(day.plus(days)));
+        let size = |table: Table| {
+            fs_err::metadata(job.lake.path(table, &job.account, *day)).map_or(0, |file| file.len())
+        };
         Ok(DayStatus {
             date: *day,
             fetched: inputs.fetched.contains(day),
@@ -97,6 +103,8 @@ pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus
 
 /// Whether a day was final when its metrics were computed.
 fn was_final(job: &MetricsJob, day: Day) -> bool {
-    let footers = Table::METRICS.into_iter().filter_map(|table| job.lake.footer(table, &job.account, day).ok());
+    let footers = Table::METRICS
+        .into_iter()
+        .filter_map(|table| job.lake.footer(table, &job.account, day).ok());
     footers.take(1).any(|footer| footer.get("final") == Some("true"))
 }

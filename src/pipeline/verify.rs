@@ -47,11 +47,18 @@ impl Verification {
 ///
 /// # Errors
 /// When something cannot be read because of the disk, or when no day is cut in the job's time zone. What is damaged is a finding instead.
-pub fn verify(job: &VerifyJob, among: Option<DayRange>, progress: &Progress) -> Result<Verification, Failure> {
+pub fn verify(
+    job: &VerifyJob,
+    among: Option<DayRange>,
+    progress: &Progress,
+) -> Result<Verification, Failure> {
     let survey = job.lake.survey()?;
     require_zone(job, &survey)?;
     let is_wanted = |day: Day| among.is_none_or(|range| range.contains(day));
-    let inputs = among.map(|range| DayRange { first: range.first.plus(-DAYS_BEFORE), last: range.last.plus(DAYS_AFTER) });
+    let inputs = among.map(|range| DayRange {
+        first: range.first.plus(-DAYS_BEFORE),
+        last: range.last.plus(DAYS_AFTER),
+    });
     let is_input = |day: Day| inputs.is_none_or(|range| range.contains(day));
     let mut tables_of_day: BTreeMap<(Account, Day), BTreeSet<Table>> = BTreeMap::new();
     for (account, day, table) in survey.partitions {
@@ -67,20 +74,26 @@ pub fn verify(job: &VerifyJob, among: Option<DayRange>, progress: &Progress) -> 
         progress.advance(&day.to_string());
         Ok((account, day, examined))
     };
-    let examined: Vec<_> = tables_of_day.into_par_iter().map(examine).collect::<Result<_, LakeError>>()?;
+    let examined: Vec<_> =
+        tables_of_day.into_par_iter().map(examine).collect::<Result<_, LakeError>>()?;
 
     let mut verification = Verification::default();
     let mut days_of_account: BTreeMap<Account, BTreeMap<Day, ExaminedDay>> = BTreeMap::new();
     for (account, day, mut examined) in examined {
         verification.days += 1;
         verification.files += examined.there.len();
-        verification.messages += examined.sound.get(&Table::Messages).map_or(0, |messages| messages.rows);
+        verification.messages +=
+            examined.sound.get(&Table::Messages).map_or(0, |messages| messages.rows);
         verification.findings.append(&mut examined.findings);
         days_of_account.entry(account).or_default().insert(day, examined);
     }
     for (account, days) in days_of_account {
-        let job =
-            MetricsJob { lake: job.lake.clone(), account: account.clone(), zone: job.zone.clone(), parameters: job.parameters.clone() };
+        let job = MetricsJob {
+            lake: job.lake.clone(),
+            account: account.clone(),
+            zone: job.zone.clone(),
+            parameters: job.parameters.clone(),
+        };
         verification.findings.extend(missing_days(&job, among)?);
         verification.findings.extend(other_openids(&job, &days));
         verify_metrics(&job, &days, is_wanted, &mut verification)?;
@@ -96,17 +109,25 @@ pub fn verify(job: &VerifyJob, among: Option<DayRange>, progress: &Progress) -> 
         )
     }));
     let staged = survey.staged.into_iter();
-    verification.findings.extend(
-        staged.map(|path| Finding::new(Kind::Staging, path, "left by a run that was killed", "nothing to do: the next run clears it")),
-    );
+    verification.findings.extend(staged.map(|path| {
+        Finding::new(
+            Kind::Staging,
+            path,
+            "left by a run that was killed",
+            "nothing to do: the next run clears it",
+        )
+    }));
     verification.findings.sort();
     Ok(verification)
 }
 
 /// Days that are all cut in another zone are not damaged: the zone is the wrong one.
 fn require_zone(job: &VerifyJob, survey: &Survey) -> Result<(), LakeError> {
-    let messages = || survey.partitions.par_iter().filter(|(_, _, table)| *table == Table::Messages);
-    let zone = |(account, day, table): &(Account, Day, Table)| Some(job.lake.footer(*table, account, *day).ok()?.zone().to_owned());
+    let messages =
+        || survey.partitions.par_iter().filter(|(_, _, table)| *table == Table::Messages);
+    let zone = |(account, day, table): &(Account, Day, Table)| {
+        Some(job.lake.footer(*table, account, *day).ok()?.zone().to_owned())
+    };
     if messages().any(|partition| zone(partition).as_deref() == Some(job.zone.name())) {
         return Ok(());
     }
@@ -121,31 +142,53 @@ fn missing_days(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<Finding
     let fetched = job.lake.days(Table::Messages, &job.account)?;
     let gaps = fetched.iter().zip(fetched.iter().skip(1)).filter_map(|(before, after)| {
         let (first, last) = (before.plus(1), after.plus(-1));
-        let gap = among.map_or(DayRange { first, last }, |range| DayRange { first: first.max(range.first), last: last.min(range.last) });
+        let gap = among.map_or(DayRange { first, last }, |range| DayRange {
+            first: first.max(range.first),
+            last: last.min(range.last),
+        });
         (gap.first <= gap.last).then_some(gap)
     });
     let pruned = job.lake.pruned()?;
-    let gaps = gaps.flat_map(|gap| DayRange::runs(gap.days().filter(|day| !pruned.includes(Table::Messages, *day))));
+    let gaps = gaps.flat_map(|gap| {
+        DayRange::runs(gap.days().filter(|day| !pruned.includes(Table::Messages, *day)))
+    });
     let finding = |gap: DayRange| {
-        let advice = format!("`kefu run --from {} --to {}` fetches what is missing", gap.first, gap.last);
+        let advice =
+            format!("`kefu run --from {} --to {}` fetches what is missing", gap.first, gap.last);
         let path = job.lake.path(Table::Messages, &job.account, gap.first);
-        Finding::new(Kind::MissingDays, path, format!("{gap}: never fetched, although earlier and later days were"), advice)
+        Finding::new(
+            Kind::MissingDays,
+            path,
+            format!("{gap}: never fetched, although earlier and later days were"),
+            advice,
+        )
     };
     Ok(gaps.map(finding).collect())
 }
 
 /// The files whose openids do not join with those of the last messages.
 fn other_openids(job: &MetricsJob, days: &BTreeMap<Day, ExaminedDay>) -> Vec<Finding> {
-    let openids = |day: &ExaminedDay, table: Table| Some(day.sound.get(&table)?.footer.openids().to_owned());
-    let Some(last) = days.values().rev().find_map(|day| openids(day, Table::Messages)) else { return Vec::new() };
+    let openids =
+        |day: &ExaminedDay, table: Table| Some(day.sound.get(&table)?.footer.openids().to_owned());
+    let Some(last) = days.values().rev().find_map(|day| openids(day, Table::Messages)) else {
+        return Vec::new();
+    };
     let tables = || std::iter::once(Table::Messages).chain(Table::WITH_OPENIDS);
-    let others = days.iter().flat_map(|(day, examined)| tables().map(move |table| (*day, table, openids(examined, table))));
+    let others = days.iter().flat_map(|(day, examined)| {
+        tables().map(move |table| (*day, table, openids(examined, table)))
+    });
     let finding = |(day, table, other): (Day, Table, Option<String>)| {
-        let what = format!("its openids are of other privacy settings ({}) than those of the last messages ({last})", other?);
+        let what = format!(
+            "its openids are of other privacy settings ({}) than those of the last messages ({last})",
+            other?
+        );
         let advice = "`kefu run` says how to make them alike";
         Some(Finding::new(Kind::Openids, job.lake.path(table, &job.account, day), what, advice))
     };
-    others.filter(|(_, _, openids)| openids.as_ref().is_some_and(|openids| *openids != last)).filter_map(finding).collect()
+    others
+        .filter(|(_, _, openids)| openids.as_ref().is_some_and(|openids| *openids != last))
+        .filter_map(finding)
+        .collect()
 }
 
 /// Compares metric partitions with what is there now; those that were made of it, with what it gives.
@@ -157,7 +200,8 @@ fn verify_metrics(
 ) -> Result<(), Failure> {
     let inputs = read_inputs(job)?;
     let mixed = inputs.mixed();
-    let is_sound = |day: Day| days.get(&day).is_some_and(|day| day.sound.contains_key(&Table::Messages));
+    let is_sound =
+        |day: Day| days.get(&day).is_some_and(|day| day.sound.contains_key(&Table::Messages));
     let path = |table: Table, day: Day| job.lake.path(table, &job.account, day);
     let mut fresh: BTreeMap<Day, Vec<Table>> = BTreeMap::new();
     for (day, examined) in days.iter().filter(|(day, _)| is_wanted(**day)) {
@@ -181,14 +225,28 @@ fn verify_metrics(
                 (true, _) if inputs.was_pruned(*day) => continue,
                 (true, _) if !inputs.fetched.contains(day) => {
                     let advice = "`kefu run` fetches the day when it is named; or remove them";
-                    Finding::new(Kind::LeftOver, path(table, *day), "the messages of the day are gone", advice)
+                    Finding::new(
+                        Kind::LeftOver,
+                        path(table, *day),
+                        "the messages of the day are gone",
+                        advice,
+                    )
                 }
-                (false, _) if !inputs.fetched.contains(day) || inputs.pruned.includes(table, *day) => continue,
+                (false, _)
+                    if !inputs.fetched.contains(day) || inputs.pruned.includes(table, *day) =>
+                {
+                    continue;
+                }
                 // What is wrong with the messages has been said, and hides what they would give.
                 _ if !view(&inputs.fetched, *day).days().all(is_sound) => continue,
                 // Nor would `kefu metrics` compute it.
                 (false, _) if mixed.contains(day) => continue,
-                (false, _) => Finding::new(Kind::MissingMetrics, path(table, *day), "was never computed", "`kefu metrics` computes it"),
+                (false, _) => Finding::new(
+                    Kind::MissingMetrics,
+                    path(table, *day),
+                    "was never computed",
+                    "`kefu metrics` computes it",
+                ),
                 (true, Some(sound)) if is_fresh(&sound.footer, job, &inputs, table, *day) => {
                     fresh.entry(*day).or_default().push(table);
                     continue;
@@ -196,8 +254,14 @@ fn verify_metrics(
                 // Why they are so has been said, and `kefu metrics` would refuse it.
                 (true, Some(_)) if mixed.contains(day) => continue,
                 (true, Some(_)) => {
-                    let what = "made of other messages, parameters or definitions than those of now";
-                    Finding::new(Kind::Stale, path(table, *day), what, "`kefu metrics` computes it again")
+                    let what =
+                        "made of other messages, parameters or definitions than those of now";
+                    Finding::new(
+                        Kind::Stale,
+                        path(table, *day),
+                        what,
+                        "`kefu metrics` computes it again",
+                    )
                 }
                 (true, None) => continue,
             };
@@ -207,35 +271,58 @@ fn verify_metrics(
 
     let fresh_days: Vec<Day> = fresh.keys().copied().collect();
     for chunk in chunks(&inputs, &fresh_days) {
-        let range = DayRange { first: view(&inputs.fetched, chunk.first).first, last: view(&inputs.fetched, chunk.last).last };
+        let range = DayRange {
+            first: view(&inputs.fetched, chunk.first).first,
+            last: view(&inputs.fetched, chunk.last).last,
+        };
         let history = read_history(job, range)?;
         let targets = targets(&job.zone, &inputs.fetched, &chunk.days);
-        let compare = |(target, partitions): (Target, Partitions)| -> Result<Vec<Finding>, LakeError> {
-            let sound = |table: &Table| days.get(&target.day).and_then(|day| day.sound.get(table));
-            let mut findings = Vec::new();
-            for table in fresh.get(&target.day).into_iter().flatten() {
-                let Some((written, computed)) = sound(table).zip(partitions.get(table)) else { continue };
-                let mut finding = |kind: Kind, what: String| {
-                    findings.push(Finding::new(kind, path(*table, target.day), what, remedy(kind, *table, target.day)));
-                };
-                if ContentHash::of(computed)? != written.content_hash {
-                    finding(Kind::Values, "its rows are not those that its inputs give".to_owned());
+        let compare =
+            |(target, partitions): (Target, Partitions)| -> Result<Vec<Finding>, LakeError> {
+                let sound =
+                    |table: &Table| days.get(&target.day).and_then(|day| day.sound.get(table));
+                let mut findings = Vec::new();
+                for table in fresh.get(&target.day).into_iter().flatten() {
+                    let Some((written, computed)) = sound(table).zip(partitions.get(table)) else {
+                        continue;
+                    };
+                    let mut finding = |kind: Kind, what: String| {
+                        findings.push(Finding::new(
+                            kind,
+                            path(*table, target.day),
+                            what,
+                            remedy(kind, *table, target.day),
+                        ));
+                    };
+                    if ContentHash::of(computed)? != written.content_hash {
+                        finding(
+                            Kind::Values,
+                            "its rows are not those that its inputs give".to_owned(),
+                        );
+                    }
+                    let mut known = Footer::default();
+                    known.set("horizon", target.horizon);
+                    known.set("final", target.is_final);
+                    let wrong = written.footer.contradictions(&known);
+                    if !wrong.is_empty() {
+                        finding(Kind::Footer, wrong.join("; "));
+                    }
                 }
-                let mut known = Footer::default();
-                known.set("horizon", target.horizon);
-                known.set("final", target.is_final);
-                let wrong = written.footer.contradictions(&known);
-                if !wrong.is_empty() {
-                    finding(Kind::Footer, wrong.join("; "));
-                }
-            }
-            Ok(findings)
-        };
-        metrics::compute_in_groups(&history, job.account.as_str(), &job.zone, &targets, &job.parameters, |group| {
-            let findings = group.into_par_iter().map(compare).collect::<Result<Vec<_>, LakeError>>()?;
-            verification.findings.extend(findings.into_iter().flatten());
-            Ok::<_, Failure>(())
-        })?;
+                Ok(findings)
+            };
+        metrics::compute_in_groups(
+            &history,
+            job.account.as_str(),
+            &job.zone,
+            &targets,
+            &job.parameters,
+            |group| {
+                let findings =
+                    group.into_par_iter().map(compare).collect::<Result<Vec<_>, LakeError>>()?;
+                verification.findings.extend(findings.into_iter().flatten());
+                Ok::<_, Failure>(())
+            },
+        )?;
     }
     verification.recomputed += fresh.values().map(Vec::len).sum::<usize>();
     Ok(())

@@ -73,21 +73,52 @@ impl Scene {
     fn new(class: &'static str, width: f64, height: f64) -> Self {
         let (backdrop, grid, rects) = (Vec::new(), Vec::new(), Vec::new());
         let (paths, texts, hovers) = (Vec::new(), Vec::new(), Vec::new());
-        Self { class, width: Px(width), height: Px(height), backdrop, grid, rects, paths, texts, hovers }
+        Self {
+            class,
+            width: Px(width),
+            height: Px(height),
+            backdrop,
+            grid,
+            rects,
+            paths,
+            texts,
+            hovers,
+        }
     }
 
     fn rect(&mut self, class: impl Into<String>, (x, y): (f64, f64), (width, height): (f64, f64)) {
-        let rect = Rect { x: Px(x), y: Px(y), width: Px(width), height: Px(height), class: class.into(), title: String::new() };
+        let rect = Rect {
+            x: Px(x),
+            y: Px(y),
+            width: Px(width),
+            height: Px(height),
+            class: class.into(),
+            title: String::new(),
+        };
         self.rects.push(rect);
     }
 
     fn hover(&mut self, title: String, (x, y): (f64, f64), (width, height): (f64, f64)) {
-        let hover = Rect { x: Px(x), y: Px(y), width: Px(width), height: Px(height), class: "hover".to_owned(), title };
+        let hover = Rect {
+            x: Px(x),
+            y: Px(y),
+            width: Px(width),
+            height: Px(height),
+            class: "hover".to_owned(),
+            title,
+        };
         self.hovers.push(hover);
     }
 
     fn backdrop(&mut self, class: &str, (x, y): (f64, f64), (width, height): (f64, f64)) {
-        let rect = Rect { x: Px(x), y: Px(y), width: Px(width), height: Px(height), class: class.to_owned(), title: String::new() };
+        let rect = Rect {
+            x: Px(x),
+            y: Px(y),
+            width: Px(width),
+            height: Px(height),
+            class: class.to_owned(),
+            title: String::new(),
+        };
         self.backdrop.push(rect);
     }
 
@@ -151,8 +182,13 @@ impl Band {
         // A label for each week stands at its Monday.
         let is_labelled = |place: usize| match days.get(place) {
             Some(day) if every >= 7 => {
-                let monday = days.iter().position(|day| day.date.weekday().number_days_from_monday() == 0).unwrap_or(0);
-                place >= monday && (place - monday).is_multiple_of(every) && day.date.weekday() == time::Weekday::Monday
+                let monday = days
+                    .iter()
+                    .position(|day| day.date.weekday().number_days_from_monday() == 0)
+                    .unwrap_or(0);
+                place >= monday
+                    && (place - monday).is_multiple_of(every)
+                    && day.date.weekday() == time::Weekday::Monday
             }
             _ => place.is_multiple_of(every),
         };
@@ -160,20 +196,35 @@ impl Band {
             let date = day.date.to_string();
             scene.text("date", (self.middle(place), y), date.get(5..).unwrap_or_default());
             if every == 1 {
-                let weekday = words.weekdays.get(usize::from(day.date.weekday().number_days_from_monday()));
-                scene.text("weekday", (self.middle(place), y + 15.0), weekday.copied().unwrap_or_default());
+                let weekday =
+                    words.weekdays.get(usize::from(day.date.weekday().number_days_from_monday()));
+                scene.text(
+                    "weekday",
+                    (self.middle(place), y + 15.0),
+                    weekday.copied().unwrap_or_default(),
+                );
             }
         }
     }
 
     /// A line through the days' values, with a mark at each.
-    fn draw_line(&self, scene: &mut Scene, class: (&'static str, &'static str), places: &[Option<f64>]) {
+    fn draw_line(
+        &self,
+        scene: &mut Scene,
+        class: (&'static str, &'static str),
+        places: &[Option<f64>],
+    ) {
         let mut line = String::new();
         let mut is_open = false;
         for (place, y) in places.iter().enumerate() {
             match y {
                 Some(y) => {
-                    line.push_str(&format!("{}{} {}", if is_open { "L" } else { "M" }, Px(self.middle(place)), Px(*y)));
+                    line.push_str(&format!(
+                        "{}{} {}",
+                        if is_open { "L" } else { "M" },
+                        Px(self.middle(place)),
+                        Px(*y)
+                    ));
                     is_open = true;
                 }
                 None => is_open = false,
@@ -181,7 +232,9 @@ impl Band {
         }
         scene.paths.push(Path { d: line, class: class.0 });
         let is_alone = |place: usize| {
-            let is_there = |place: Option<usize>| place.and_then(|place| places.get(place)).is_some_and(Option::is_some);
+            let is_there = |place: Option<usize>| {
+                place.and_then(|place| places.get(place)).is_some_and(Option::is_some)
+            };
             !is_there(place.checked_sub(1)) && !is_there(place.checked_add(1))
         };
         for (place, y) in places.iter().enumerate().filter_map(|(place, y)| Some((place, (*y)?))) {
@@ -203,10 +256,18 @@ fn mark(class: &str, x: f64, y: f64) -> String {
 
 /// Waits by day, and below them, over the same days, the service level.
 pub(super) fn response_times(figures: &Figures, language: Language) -> Vec<Scene> {
-    WIDTHS.iter().map(|(class, width)| response_times_at(figures, language, class, *width)).collect()
+    WIDTHS
+        .iter()
+        .map(|(class, width)| response_times_at(figures, language, class, *width))
+        .collect()
 }
 
-fn response_times_at(figures: &Figures, language: Language, class: &'static str, width: f64) -> Scene {
+fn response_times_at(
+    figures: &Figures,
+    language: Language,
+    class: &'static str,
+    width: f64,
+) -> Scene {
     let words = language.words();
     let (top, middle) = (14.0, 214.0);
     let (second_top, second_bottom) = (258.0, 328.0);
@@ -215,7 +276,9 @@ fn response_times_at(figures: &Figures, language: Language, class: &'static str,
     band.draw_days(&mut scene, figures, (top, middle));
     band.draw_days(&mut scene, figures, (second_top, second_bottom));
 
-    let each = |value: fn(&Totals) -> Option<f64>| figures.days.iter().map(move |day| day.totals.as_ref().and_then(value));
+    let each = |value: fn(&Totals) -> Option<f64>| {
+        figures.days.iter().map(move |day| day.totals.as_ref().and_then(value))
+    };
     let (p50, p90) = (each(|day| day.response_seconds_p50), each(|day| day.response_seconds_p90));
     let ticks = scale::wait_ticks(p50.clone().chain(p90.clone()).flatten());
     let ends = (ticks.first().copied().unwrap_or(1.0), ticks.last().copied().unwrap_or(1.0));
@@ -224,7 +287,9 @@ fn response_times_at(figures: &Figures, language: Language, class: &'static str,
         scene.rule((band.left, band.right()), axis.at(*tick));
         scene.text("tick", (band.left - 8.0, axis.at(*tick) + 4.0), language.duration(*tick));
     }
-    let places = |values: Vec<Option<f64>>| values.into_iter().map(|value| value.map(|value| axis.at(value))).collect::<Vec<_>>();
+    let places = |values: Vec<Option<f64>>| {
+        values.into_iter().map(|value| value.map(|value| axis.at(value))).collect::<Vec<_>>()
+    };
     band.draw_line(&mut scene, ("line slow", "mark slow-mark"), &places(p90.collect()));
     band.draw_line(&mut scene, ("line typical", "mark typical-mark"), &places(p50.collect()));
 
@@ -234,11 +299,21 @@ fn response_times_at(figures: &Figures, language: Language, class: &'static str,
         scene.text("tick", (band.left - 8.0, axis.at(tick) + 4.0), format!("{}%", 100.0 * tick));
     }
     scene.text("panel", (band.left, second_top - 14.0), words.service_level_by_day);
-    for (place, level) in each(|day| day.service_level).enumerate().filter_map(|(place, level)| Some((place, level?))) {
+    for (place, level) in
+        each(|day| day.service_level).enumerate().filter_map(|(place, level)| Some((place, level?)))
+    {
         let bar = (band.day * 0.66).min(46.0);
-        scene.rect("bar", (band.middle(place) - bar / 2.0, axis.at(level)), (bar, second_bottom - axis.at(level)));
+        scene.rect(
+            "bar",
+            (band.middle(place) - bar / 2.0, axis.at(level)),
+            (bar, second_bottom - axis.at(level)),
+        );
         if band.day >= 46.0 {
-            scene.text("on-bar", (band.middle(place), axis.at(level) + 14.0), language.share(level));
+            scene.text(
+                "on-bar",
+                (band.middle(place), axis.at(level) + 14.0),
+                language.share(level),
+            );
         }
     }
     band.label_days(&mut scene, &figures.days, words, second_bottom + 18.0);
@@ -267,8 +342,16 @@ fn unanswered_at(figures: &Figures, language: Language, class: &'static str, wid
     let band = Band::of(figures.days.len(), 62.0, width);
     band.draw_days(&mut scene, figures, (top, bottom));
     let both = |totals: &Totals| totals.unanswered_first + totals.unanswered_later;
-    let totals = || figures.days.iter().enumerate().filter_map(|(place, day)| Some((place, day.totals.as_ref()?)));
-    let ticks = scale::count_ticks(totals().map(|(_, totals)| both(totals)).max().unwrap_or_default().unsigned_abs());
+    let totals = || {
+        figures
+            .days
+            .iter()
+            .enumerate()
+            .filter_map(|(place, day)| Some((place, day.totals.as_ref()?)))
+    };
+    let ticks = scale::count_ticks(
+        totals().map(|(_, totals)| both(totals)).max().unwrap_or_default().unsigned_abs(),
+    );
     let axis = Axis::linear((0.0, ticks.last().copied().unwrap_or(1) as f64), (bottom, top));
     for tick in &ticks {
         let y = axis.at(*tick as f64);
@@ -302,39 +385,71 @@ pub(super) fn load(figures: &Figures, language: Language) -> Vec<Scene> {
 
 fn load_at(load: &[WeekdayLoad], language: Language, class: &'static str, width: f64) -> Scene {
     let words = language.words();
-    let most = load.iter().flat_map(|weekday| weekday.messages_received_mean.iter().flatten()).copied().fold(0.0, f64::max);
+    let most = load
+        .iter()
+        .flat_map(|weekday| weekday.messages_received_mean.iter().flatten())
+        .copied()
+        .fold(0.0, f64::max);
     let is_upright = class == "narrow";
     let (left, top) = if is_upright { (46.0, 22.0) } else { (62.0, 20.0) };
     let (columns, rows) = if is_upright { (7.0, 24.0) } else { (24.0, 7.0) };
-    let (cell_width, cell_height) = ((width - left) / columns, if is_upright { 21.0 } else { 31.0 });
+    let (cell_width, cell_height) =
+        ((width - left) / columns, if is_upright { 21.0 } else { 31.0 });
     let mut scene = Scene::new(class, width, top + rows * cell_height + 2.0);
     for (place, weekday) in load.iter().enumerate() {
         let name = words.weekdays.get(place).copied().unwrap_or_default();
         let along = place as f64;
         match is_upright {
             true => scene.text("column", (left + (along + 0.5) * cell_width, top - 8.0), name),
-            false => scene.text("tick", (left - 10.0, top + (along + 0.5) * cell_height + 4.0), name),
+            false => {
+                scene.text("tick", (left - 10.0, top + (along + 0.5) * cell_height + 4.0), name)
+            }
         }
         for hour in 0..24 {
             let across = f64::from(hour);
             let (x, y) = if is_upright { (along, across) } else { (across, along) };
             let (x, y) = (left + x * cell_width, top + y * cell_height);
-            let value = weekday.messages_received_mean.as_ref().and_then(|hours| hours.get(hour as usize)).copied();
-            let class = value.map_or_else(|| "gap".to_owned(), |value| format!("cell l{}", scale::level(value, most)));
+            let value = weekday
+                .messages_received_mean
+                .as_ref()
+                .and_then(|hours| hours.get(hour as usize))
+                .copied();
+            let class = value.map_or_else(
+                || "gap".to_owned(),
+                |value| format!("cell l{}", scale::level(value, most)),
+            );
             scene.rect(class, (x + 1.0, y + 1.0), (cell_width - 2.0, cell_height - 2.0));
-            let shown = value.map_or_else(|| words.nothing_there.to_owned(), |value| language.number(value));
+            let shown = value
+                .map_or_else(|| words.nothing_there.to_owned(), |value| language.number(value));
             if let Some(value) = value.filter(|value| *value > 0.0) {
-                let class = if scale::level(value, most) >= 4 { "in-cell strong" } else { "in-cell" };
-                scene.text(class, (x + cell_width / 2.0, y + cell_height / 2.0 + 4.0), language.rounded(value));
+                let class =
+                    if scale::level(value, most) >= 4 { "in-cell strong" } else { "in-cell" };
+                scene.text(
+                    class,
+                    (x + cell_width / 2.0, y + cell_height / 2.0 + 4.0),
+                    language.rounded(value),
+                );
             }
-            scene.hover(format!("{name} {hour:02}:00–{:02}:00 · {shown}", hour + 1), (x, y), (cell_width, cell_height));
+            scene.hover(
+                format!("{name} {hour:02}:00–{:02}:00 · {shown}", hour + 1),
+                (x, y),
+                (cell_width, cell_height),
+            );
         }
     }
     for hour in 0..24 {
         let place = f64::from(hour);
         match is_upright {
-            true => scene.text("tick", (left - 8.0, top + (place + 0.5) * cell_height + 4.0), format!("{hour:02}")),
-            false => scene.text("column", (left + (place + 0.5) * cell_width, top - 7.0), format!("{hour:02}")),
+            true => scene.text(
+                "tick",
+                (left - 8.0, top + (place + 0.5) * cell_height + 4.0),
+                format!("{hour:02}"),
+            ),
+            false => scene.text(
+                "column",
+                (left + (place + 0.5) * cell_width, top - 7.0),
+                format!("{hour:02}"),
+            ),
         }
     }
     scene
@@ -348,13 +463,20 @@ mod tests {
     fn no_line_leads_over_a_day_that_is_not_there() {
         let mut scene = Scene::new("wide", 108.0, 10.0);
         let band = Band::of(4, 0.0, 108.0);
-        band.draw_line(&mut scene, ("line typical", "mark typical-mark"), &[Some(1.0), Some(2.0), None, Some(3.0)]);
+        band.draw_line(
+            &mut scene,
+            ("line typical", "mark typical-mark"),
+            &[Some(1.0), Some(2.0), None, Some(3.0)],
+        );
         assert_eq!(scene.paths[0].d, "M12.5 1L37.5 2M87.5 3");
         assert_eq!(scene.paths.len(), 1 + 3, "a mark for each value");
     }
 
     #[test]
     fn places_are_short() {
-        assert_eq!([Px(1.0).to_string(), Px(0.123).to_string(), Px(-0.01).to_string()], ["1", "0.1", "0"]);
+        assert_eq!(
+            [Px(1.0).to_string(), Px(0.123).to_string(), Px(-0.01).to_string()],
+            ["1", "0.1", "0"]
+        );
     }
 }

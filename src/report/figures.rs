@@ -189,12 +189,17 @@ impl Totals {
         if facts.is_empty() {
             return None;
         }
-        let total = |count: fn(&DayFacts) -> i64| facts.iter().map(|(_, day)| count(day)).sum::<i64>();
-        let (answered, pending) = (total(|day| day.counts.answered), total(|day| day.counts.pending));
-        let (unanswered_first, unanswered_later) = (total(|day| day.counts.unanswered_first), total(|day| day.counts.unanswered_later));
+        let total =
+            |count: fn(&DayFacts) -> i64| facts.iter().map(|(_, day)| count(day)).sum::<i64>();
+        let (answered, pending) =
+            (total(|day| day.counts.answered), total(|day| day.counts.pending));
+        let (unanswered_first, unanswered_later) =
+            (total(|day| day.counts.unanswered_first), total(|day| day.counts.unanswered_later));
         let answered_within = total(|day| day.counts.answered_within);
         let waits = waits(facts);
-        let of_all = |wanted: fn(&Wait) -> Option<i64>| waits.as_ref().map(|waits| Waits::of(waits.iter().filter_map(|wait| wanted(wait))));
+        let of_all = |wanted: fn(&Wait) -> Option<i64>| {
+            waits.as_ref().map(|waits| Waits::of(waits.iter().filter_map(|wait| wanted(wait))))
+        };
         let response = of_all(|wait| Some(wait.response_seconds));
         let first_response = of_all(|wait| wait.is_first.then_some(wait.response_seconds));
         let customers = Customers::of(facts);
@@ -214,7 +219,9 @@ impl Totals {
             response_seconds_mean: response.as_ref().and_then(Waits::mean),
             response_seconds_p50: response.as_ref().and_then(|waits| waits.percentile(0.5)),
             response_seconds_p90: response.as_ref().and_then(|waits| waits.percentile(0.9)),
-            first_response_seconds_p50: first_response.as_ref().and_then(|waits| waits.percentile(0.5)),
+            first_response_seconds_p50: first_response
+                .as_ref()
+                .and_then(|waits| waits.percentile(0.5)),
             sessions_completed: total(|day| day.counts.sessions_completed),
             sessions_missed: total(|day| day.counts.sessions_missed),
             sessions_dropped: total(|day| day.counts.sessions_dropped),
@@ -230,13 +237,18 @@ fn share(part: i64, whole: i64) -> Option<f64> {
 
 /// The waits of all answered turns; none unless the response pairs of every day are there.
 fn waits<'a>(facts: &Facts<'a>) -> Option<Vec<&'a Wait>> {
-    let of_days: Option<Vec<&[Wait]>> = facts.iter().map(|(_, day)| day.turns.as_ref().map(|turns| turns.waits.as_slice())).collect();
+    let of_days: Option<Vec<&[Wait]>> = facts
+        .iter()
+        .map(|(_, day)| day.turns.as_ref().map(|turns| turns.waits.as_slice()))
+        .collect();
     Some(of_days?.into_iter().flatten().collect())
 }
 
 fn workers_who_wrote(facts: &Facts<'_>) -> i64 {
-    let rows = facts.iter().flat_map(|(account, day)| day.workers.iter().map(move |row| (*account, row)));
-    let wrote = rows.filter(|(_, row)| row.messages_sent > 0).map(|(account, row)| (account, &row.worker));
+    let rows =
+        facts.iter().flat_map(|(account, day)| day.workers.iter().map(move |row| (*account, row)));
+    let wrote =
+        rows.filter(|(_, row)| row.messages_sent > 0).map(|(account, row)| (account, &row.worker));
     wrote.collect::<HashSet<_>>().len() as i64
 }
 
@@ -291,25 +303,34 @@ pub(super) fn load(facts: &Facts<'_>) -> Vec<WeekdayLoad> {
     let accounts: BTreeSet<&Account> = facts.iter().map(|(account, _)| *account).collect();
     let of_weekday = |weekday: u8| {
         let mut by_account: BTreeMap<&Account, Vec<&DayFacts>> = BTreeMap::new();
-        for (account, day) in facts.iter().filter(|(_, day)| day.day.weekday().number_from_monday() == weekday) {
+        for (account, day) in
+            facts.iter().filter(|(_, day)| day.day.weekday().number_from_monday() == weekday)
+        {
             by_account.entry(account).or_default().push(day);
         }
         let mean = |hour: usize, days: &[&DayFacts]| {
-            days.iter().filter_map(|day| day.hours.get(hour)).sum::<i64>() as f64 / days.len().max(1) as f64
+            days.iter().filter_map(|day| day.hours.get(hour)).sum::<i64>() as f64
+                / days.len().max(1) as f64
         };
         let hours = (0..24).map(|hour| by_account.values().map(|days| mean(hour, days)).sum());
         let days: usize = by_account.values().map(Vec::len).sum();
         // Without one of the accounts the sum would pass for a quiet day.
         let is_whole = days > 0 && by_account.len() == accounts.len();
-        WeekdayLoad { weekday, days: days as i64, messages_received_mean: is_whole.then(|| hours.collect()) }
+        WeekdayLoad {
+            weekday,
+            days: days as i64,
+            messages_received_mean: is_whole.then(|| hours.collect()),
+        }
     };
     (1..=7).map(of_weekday).collect()
 }
 
 /// Each worker of each account, in order of their names.
 pub(super) fn workers<'a>(facts: &Facts<'a>) -> Vec<WorkerFigures> {
-    let names: BTreeSet<(&'a Account, &'a str)> =
-        facts.iter().flat_map(|(account, day)| day.workers.iter().map(|row| (*account, &*row.worker))).collect();
+    let names: BTreeSet<(&'a Account, &'a str)> = facts
+        .iter()
+        .flat_map(|(account, day)| day.workers.iter().map(|row| (*account, &*row.worker)))
+        .collect();
     let mut waits_of: HashMap<(&Account, &str), Vec<&Wait>> = HashMap::new();
     let mut customers_of: HashMap<(&Account, &str), HashSet<&str>> = HashMap::new();
     let mut rows_of: HashMap<(&Account, &str), Vec<_>> = HashMap::new();
@@ -329,10 +350,13 @@ pub(super) fn workers<'a>(facts: &Facts<'a>) -> Vec<WorkerFigures> {
     let of_worker = |key: (&'a Account, &'a str)| {
         let rows = rows_of.remove(&key).unwrap_or_default();
         let waits = waits_of.remove(&key).unwrap_or_default();
-        let total = |count: fn(&super::reading::WorkerDay) -> i64| rows.iter().map(|row| count(row)).sum::<i64>();
+        let total = |count: fn(&super::reading::WorkerDay) -> i64| {
+            rows.iter().map(|row| count(row)).sum::<i64>()
+        };
         let response = Waits::of(waits.iter().map(|wait| wait.response_seconds));
         let own = Waits::of(waits.iter().filter_map(|wait| wait.own_response_seconds));
-        let (answered, unanswered_first) = (total(|row| row.answered), total(|row| row.unanswered_first));
+        let (answered, unanswered_first) =
+            (total(|row| row.answered), total(|row| row.unanswered_first));
         let answered_within = total(|row| row.answered_within);
         WorkerFigures {
             account: key.0.clone(),

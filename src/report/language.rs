@@ -79,7 +79,8 @@ impl Language {
     }
 
     pub(super) fn duration_or_none(self, seconds: Option<f64>) -> String {
-        seconds.map_or_else(|| self.words().not_a_value.to_owned(), |seconds| self.duration(seconds))
+        seconds
+            .map_or_else(|| self.words().not_a_value.to_owned(), |seconds| self.duration(seconds))
     }
 
     /// To the second, for whoever wants to know exactly.
@@ -90,7 +91,11 @@ impl Language {
 
     pub(super) fn range(self, range: DayRange) -> String {
         let DayRange { first, last } = range;
-        if first == last { first.to_string() } else { self.pick(format!("{first} to {last}"), format!("{first} 至 {last}")) }
+        if first == last {
+            first.to_string()
+        } else {
+            self.pick(format!("{first} to {last}"), format!("{first} 至 {last}"))
+        }
     }
 
     /// Days in order, those in a row as ranges; of many ranges the first few.
@@ -103,15 +108,27 @@ impl Language {
     }
 
     pub(super) fn weekday(self, day: Day) -> &'static str {
-        self.words().weekdays.get(usize::from(day.weekday().number_days_from_monday())).copied().unwrap_or_default()
+        self.words()
+            .weekdays
+            .get(usize::from(day.weekday().number_days_from_monday()))
+            .copied()
+            .unwrap_or_default()
     }
 
     /// A day and what is to be said of it, in one line.
-    pub(super) fn day_in_words(self, day: &DayFigures, said: impl FnOnce(&Totals) -> Vec<(&'static str, String)>) -> String {
+    pub(super) fn day_in_words(
+        self,
+        day: &DayFigures,
+        said: impl FnOnce(&Totals) -> Vec<(&'static str, String)>,
+    ) -> String {
         let words = self.words();
         let said = match &day.totals {
             None => words.day_missing.to_owned(),
-            Some(totals) => said(totals).into_iter().map(|(what, value)| format!("{what} {value}")).collect::<Vec<_>>().join(" · "),
+            Some(totals) => said(totals)
+                .into_iter()
+                .map(|(what, value)| format!("{what} {value}"))
+                .collect::<Vec<_>>()
+                .join(" · "),
         };
         format!("{} {} · {said}", day.date, self.weekday(day.date))
     }
@@ -141,9 +158,10 @@ impl Language {
     pub(super) fn nothing_to_compare(self, missing: NothingToCompare, before: DayRange) -> String {
         let before = self.range(before);
         match missing {
-            NothingToCompare::PeriodIncomplete => {
-                self.pick(format!("Not compared with {before}: this period lacks days."), format!("未与 {before} 环比：本期数据不完整。"))
-            }
+            NothingToCompare::PeriodIncomplete => self.pick(
+                format!("Not compared with {before}: this period lacks days."),
+                format!("未与 {before} 环比：本期数据不完整。"),
+            ),
             NothingToCompare::BeforeIncomplete => self.pick(
                 format!("Not compared with {before}: not all of it is in the lake."),
                 format!("未与 {before} 环比：上期数据不完整。"),
@@ -209,7 +227,10 @@ impl Language {
     pub(super) fn load_note(self, zone: &str, of_several: bool) -> String {
         let words = self.words();
         let several = if of_several { words.load_of_several } else { "" };
-        self.pick(format!("{} ({zone}). {several}", words.load_note), format!("{}（{zone}）。{several}", words.load_note))
+        self.pick(
+            format!("{} ({zone}). {several}", words.load_note),
+            format!("{}（{zone}）。{several}", words.load_note),
+        )
     }
 
     pub(super) fn points(self, points: f64) -> String {
@@ -238,7 +259,10 @@ fn two_units(seconds: f64, [second, minute, hour, day]: [&str; 4]) -> String {
         return format!("{}{second}", without_zero(seconds));
     }
     let parts =
-        |whole: u64, (large, large_unit): (u64, &str), (small, small_unit): (u64, &str)| match (whole / large, whole % large / small) {
+        |whole: u64, (large, large_unit): (u64, &str), (small, small_unit): (u64, &str)| match (
+            whole / large,
+            whole % large / small,
+        ) {
             (large, 0) => format!("{large}{large_unit}"),
             (large, small) => format!("{large}{large_unit} {small}{small_unit}"),
         };
@@ -264,20 +288,45 @@ mod tests {
 
     #[test]
     fn durations_have_two_units_and_round_into_the_next() {
-        let english = [0.0, 0.5, 26.0, 59.94, 59.96, 94.0, 119.6, 120.0, 3_599.6, 7_500.0, 86_399.0, 97_200.0, 172_800.0]
-            .map(|seconds| Language::En.duration(seconds));
-        let expected =
-            ["0 s", "0.5 s", "26 s", "59.9 s", "1 min", "1 min 34 s", "2 min", "2 min", "1 h", "2 h 5 min", "1 d", "1 d 3 h", "2 d"];
+        let english = [
+            0.0, 0.5, 26.0, 59.94, 59.96, 94.0, 119.6, 120.0, 3_599.6, 7_500.0, 86_399.0, 97_200.0,
+            172_800.0,
+        ]
+        .map(|seconds| Language::En.duration(seconds));
+        let expected = [
+            "0 s",
+            "0.5 s",
+            "26 s",
+            "59.9 s",
+            "1 min",
+            "1 min 34 s",
+            "2 min",
+            "2 min",
+            "1 h",
+            "2 h 5 min",
+            "1 d",
+            "1 d 3 h",
+            "2 d",
+        ];
         assert_eq!(english, expected);
-        assert_eq!((Language::Zh.duration(94.0), Language::En.short_duration(94.0)), ("1 分 34 秒".to_owned(), "1m 34s".to_owned()));
+        assert_eq!(
+            (Language::Zh.duration(94.0), Language::En.short_duration(94.0)),
+            ("1 分 34 秒".to_owned(), "1m 34s".to_owned())
+        );
     }
 
     #[test]
     fn numbers_are_grouped_and_have_one_digit_after_the_point() {
         let counts = [0, 999, 1_000, 1_234_567, -12_345].map(|count| Language::En.count(count));
         assert_eq!(counts, ["0", "999", "1,000", "1,234,567", "−12,345"]);
-        assert_eq!([0.0, 0.9234, 0.99999, 1.0].map(|share| Language::En.share(share)), ["0.0%", "92.3%", "99.9%", "100.0%"]);
-        assert_eq!([0.04, 9.94, 9.96].map(|number| Language::En.rounded(number)), ["0", "9.9", "10"]);
+        assert_eq!(
+            [0.0, 0.9234, 0.99999, 1.0].map(|share| Language::En.share(share)),
+            ["0.0%", "92.3%", "99.9%", "100.0%"]
+        );
+        assert_eq!(
+            [0.04, 9.94, 9.96].map(|number| Language::En.rounded(number)),
+            ["0", "9.9", "10"]
+        );
     }
 
     #[test]

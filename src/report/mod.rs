@@ -100,7 +100,8 @@ pub fn days_there(lake: &Lake, accounts: &[Account]) -> Result<DayRange, Failure
         // Those whose messages were pruned.
         days.extend(lake.days(Table::AccountDaily, account)?);
     }
-    let range = days.first().zip(days.last()).map(|(first, last)| DayRange { first: *first, last: *last });
+    let range =
+        days.first().zip(days.last()).map(|(first, last)| DayRange { first: *first, last: *last });
     Ok(range.ok_or(ReportError::NothingFetched)?)
 }
 
@@ -118,11 +119,18 @@ struct AccountDays {
 pub fn gather(job: &ReportJob) -> Result<Figures, Failure> {
     let there = days_there(&job.lake, &job.accounts)?;
     let days = read(job, job.days)?;
-    let has_any = |wanted: fn(&CoveredDay) -> bool| days.iter().flat_map(|account| &account.covered).any(wanted);
+    let has_any = |wanted: fn(&CoveredDay) -> bool| {
+        days.iter().flat_map(|account| &account.covered).any(wanted)
+    };
     if !has_any(|day| day.is_in_report) {
         let asked = job.days;
         let is_fetched = has_any(|day| day.status.fetched);
-        return Err(if is_fetched { ReportError::NoMetrics { asked } } else { ReportError::NoSuchDays { asked, there } }.into());
+        return Err(if is_fetched {
+            ReportError::NoMetrics { asked }
+        } else {
+            ReportError::NoSuchDays { asked, there }
+        }
+        .into());
     }
     let facts = pooled(&days);
     let earlier = job.days.before();
@@ -153,13 +161,18 @@ pub fn gather(job: &ReportJob) -> Result<Figures, Failure> {
         load: figures::load(&facts),
         workers: figures::workers(&facts),
         unanswered: unanswered::list(job, &facts)?,
-        coverage: days.into_iter().map(|account| AccountCoverage { account: account.account, days: account.covered }).collect(),
+        coverage: days
+            .into_iter()
+            .map(|account| AccountCoverage { account: account.account, days: account.covered })
+            .collect(),
     })
 }
 
 /// The facts of all accounts together.
 fn pooled(days: &[AccountDays]) -> Vec<(&Account, &DayFacts)> {
-    days.iter().flat_map(|account| account.facts.iter().map(|day| (&account.account, day))).collect()
+    days.iter()
+        .flat_map(|account| account.facts.iter().map(|day| (&account.account, day)))
+        .collect()
 }
 
 /// Whether every day of every account is there.
@@ -170,16 +183,32 @@ fn is_complete(days: &[AccountDays]) -> bool {
 fn read(job: &ReportJob, days: DayRange) -> Result<Vec<AccountDays>, Failure> {
     let of_account = |account: &Account| -> Result<AccountDays, Failure> {
         let (lake, zone, parameters) = (job.lake.clone(), job.zone.clone(), job.parameters.clone());
-        let statuses = status(&MetricsJob { lake, account: account.clone(), zone, parameters }, Some(days))?;
-        let reader = Reader { lake: &job.lake, parameters: &job.parameters, service_level_seconds: job.service_level_seconds };
+        let statuses =
+            status(&MetricsJob { lake, account: account.clone(), zone, parameters }, Some(days))?;
+        let reader = Reader {
+            lake: &job.lake,
+            parameters: &job.parameters,
+            service_level_seconds: job.service_level_seconds,
+        };
         let read = |day: &crate::pipeline::DayStatus| {
             let has_messages = day.fetched && day.metrics != Some(Freshness::Damaged);
             reader.day(account, day.date, has_messages)
         };
-        let facts: Vec<Option<DayFacts>> = statuses.par_iter().map(read).collect::<Result<_, _>>()?;
+        let facts: Vec<Option<DayFacts>> =
+            statuses.par_iter().map(read).collect::<Result<_, _>>()?;
         let covered = statuses.into_iter().zip(&facts);
-        let covered = covered.map(|(status, facts)| CoveredDay { mark: status.mark(), is_in_report: facts.is_some(), status }).collect();
-        Ok(AccountDays { account: account.clone(), covered, facts: facts.into_iter().flatten().collect() })
+        let covered = covered
+            .map(|(status, facts)| CoveredDay {
+                mark: status.mark(),
+                is_in_report: facts.is_some(),
+                status,
+            })
+            .collect();
+        Ok(AccountDays {
+            account: account.clone(),
+            covered,
+            facts: facts.into_iter().flatten().collect(),
+        })
     };
     job.accounts.iter().map(of_account).collect()
 }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, Int32Array, Int64Array, PrimitiveArray, RecordBatch, StringArray};
+use arrow::array::{
+    Array, AsArray, BooleanArray, Int32Array, Int64Array, PrimitiveArray, RecordBatch, StringArray,
+};
 use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type, TimestampMicrosecondType};
 
 use crate::calendar::{Day, UnixSeconds};
@@ -115,7 +117,12 @@ pub(super) struct Reader<'a> {
 
 impl Reader<'_> {
     /// A day's facts; none when its metrics are not there.
-    pub(super) fn day(&self, account: &Account, day: Day, has_messages: bool) -> Result<Option<DayFacts>, Failure> {
+    pub(super) fn day(
+        &self,
+        account: &Account,
+        day: Day,
+        has_messages: bool,
+    ) -> Result<Option<DayFacts>, Failure> {
         let needed = [Table::AccountDaily, Table::WorkerDaily, Table::WorkerHourly];
         let is_there = |table: Table| self.lake.path(table, account, day).is_file();
         if !needed.into_iter().all(is_there) {
@@ -126,7 +133,11 @@ impl Reader<'_> {
             counts: self.counts(account, day)?,
             workers: self.workers(account, day)?,
             hours: self.hours(account, day)?,
-            turns: if is_there(Table::ResponsePairs) { Some(self.turns(account, day)?) } else { None },
+            turns: if is_there(Table::ResponsePairs) {
+                Some(self.turns(account, day)?)
+            } else {
+                None
+            },
             visits: if has_messages { Some(self.visits(account, day)?) } else { None },
         }))
     }
@@ -194,10 +205,19 @@ impl Reader<'_> {
             let batch = batch?;
             let columns = Columns(&batch);
             let workers = columns.names("worker")?;
-            let numbers: HashMap<&str, &Int64Array> =
-                names.iter().skip(1).map(|name| Ok((*name, columns.whole(name)?))).collect::<Result<_, Failure>>()?;
+            let numbers: HashMap<&str, &Int64Array> = names
+                .iter()
+                .skip(1)
+                .map(|name| Ok((*name, columns.whole(name)?)))
+                .collect::<Result<_, Failure>>()?;
             for row in 0..batch.num_rows() {
-                let number = |name: &str| numbers.get(name).and_then(|column| column.values().get(row)).copied().unwrap_or_default();
+                let number = |name: &str| {
+                    numbers
+                        .get(name)
+                        .and_then(|column| column.values().get(row))
+                        .copied()
+                        .unwrap_or_default()
+                };
                 rows.push(WorkerDay {
                     worker: workers.name(row),
                     messages_received: number("messages_received"),
@@ -218,12 +238,20 @@ impl Reader<'_> {
 
     fn hours(&self, account: &Account, day: Day) -> Result<[i64; 24], Failure> {
         let mut hours = [0; 24];
-        for batch in self.lake.read(Table::WorkerHourly, account, day, &["hour", "messages_received"])? {
+        for batch in
+            self.lake.read(Table::WorkerHourly, account, day, &["hour", "messages_received"])?
+        {
             let batch = batch?;
             let columns = Columns(&batch);
-            let rows = columns.codes("hour")?.values().iter().zip(columns.whole("messages_received")?.values());
+            let rows = columns
+                .codes("hour")?
+                .values()
+                .iter()
+                .zip(columns.whole("messages_received")?.values());
             for (hour, received) in rows {
-                if let Some(total) = usize::try_from(*hour).ok().and_then(|hour| hours.get_mut(hour)) {
+                if let Some(total) =
+                    usize::try_from(*hour).ok().and_then(|hour| hours.get_mut(hour))
+                {
                     *total += received;
                 }
             }
@@ -248,8 +276,10 @@ impl Reader<'_> {
             let batch = batch?;
             let columns = Columns(&batch);
             let (openids, workers) = (columns.names("openid")?, columns.names("worker")?);
-            let (asked_at, last_asked_at) = (columns.instants("asked_at")?, columns.instants("last_asked_at")?);
-            let (response, own) = (columns.whole("response_seconds")?, columns.whole("own_response_seconds")?);
+            let (asked_at, last_asked_at) =
+                (columns.instants("asked_at")?, columns.instants("last_asked_at")?);
+            let (response, own) =
+                (columns.whole("response_seconds")?, columns.whole("own_response_seconds")?);
             let (outcomes, first) = (columns.texts("outcome")?, columns.flags("is_first")?);
             let customer_messages = columns.whole("customer_messages")?;
             for row in 0..batch.num_rows() {
@@ -288,29 +318,46 @@ impl Reader<'_> {
             let texts = self.parameters.needs_texts().then(|| columns.texts("text")).transpose()?;
             let mut seen: HashMap<(i32, i32), (bool, bool)> = HashMap::new();
             for (row, code) in columns.codes("opercode")?.values().iter().enumerate() {
-                let (Some(openid), Some(worker)) = (openids.key(row), workers.key(row)) else { continue };
-                let text = || texts.filter(|texts| texts.is_valid(row)).map(|texts| texts.value(row));
+                let (Some(openid), Some(worker)) = (openids.key(row), workers.key(row)) else {
+                    continue;
+                };
+                let text =
+                    || texts.filter(|texts| texts.is_valid(row)).map(|texts| texts.value(row));
                 match *code {
                     opercode::WORKER_RECEIVED => seen.entry((openid, worker)).or_default().0 = true,
-                    opercode::WORKER_SENT if has_rules && self.parameters.is_automatic(&workers.name(row), text()) => {}
+                    opercode::WORKER_SENT
+                        if has_rules
+                            && self.parameters.is_automatic(&workers.name(row), text()) => {}
                     opercode::WORKER_SENT => seen.entry((openid, worker)).or_default().1 = true,
                     _ => {}
                 }
             }
-            visits.extend(seen.into_iter().map(|((openid, worker), (was_received, was_sent))| Visit {
-                customer: openids.named(openid),
-                worker: workers.named(worker),
-                was_received,
-                was_sent,
+            visits.extend(seen.into_iter().map(|((openid, worker), (was_received, was_sent))| {
+                Visit {
+                    customer: openids.named(openid),
+                    worker: workers.named(worker),
+                    was_received,
+                    was_sent,
+                }
             }));
         }
         Ok(visits)
     }
 
     /// What customers wrote on a day: of those who are `wanted`.
-    pub(super) fn texts(&self, account: &Account, day: Day, wanted: impl Fn(&str) -> bool) -> Result<Vec<Said>, Failure> {
+    pub(super) fn texts(
+        &self,
+        account: &Account,
+        day: Day,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Said>, Failure> {
         let mut written = Vec::new();
-        for batch in self.lake.read(Table::Messages, account, day, &["openid", "opercode", "text", "sent_at"])? {
+        for batch in self.lake.read(
+            Table::Messages,
+            account,
+            day,
+            &["openid", "opercode", "text", "sent_at"],
+        )? {
             let batch = batch?;
             let columns = Columns(&batch);
             let (openids, codes) = (columns.names("openid")?, columns.codes("opercode")?);
@@ -319,7 +366,11 @@ impl Reader<'_> {
                 let openid = openids.name(row);
                 if codes.value(row) == opercode::WORKER_RECEIVED && wanted(&openid) {
                     let text = texts.is_valid(row).then(|| texts.value(row).to_owned());
-                    written.push(Said { openid, sent_at: sent_at.value(row).div_euclid(1_000_000), text });
+                    written.push(Said {
+                        openid,
+                        sent_at: sent_at.value(row).div_euclid(1_000_000),
+                        text,
+                    });
                 }
             }
         }
@@ -335,12 +386,21 @@ fn number(column: &Int64Array, row: usize) -> Option<i64> {
 struct Columns<'a>(&'a RecordBatch);
 
 impl<'a> Columns<'a> {
-    fn column<T>(&self, name: &str, typed: impl FnOnce(&'a dyn Array) -> Option<T>) -> Result<T, Failure> {
+    fn column<T>(
+        &self,
+        name: &str,
+        typed: impl FnOnce(&'a dyn Array) -> Option<T>,
+    ) -> Result<T, Failure> {
         let column = self.0.column_by_name(name).and_then(|column| typed(column.as_ref()));
-        Ok(column.ok_or_else(|| BugError(format!("the lake gave no column {name} of the type of its table")))?)
+        Ok(column.ok_or_else(|| {
+            BugError(format!("the lake gave no column {name} of the type of its table"))
+        })?)
     }
 
-    fn primitive<T: ArrowPrimitiveType>(&self, name: &str) -> Result<&'a PrimitiveArray<T>, Failure> {
+    fn primitive<T: ArrowPrimitiveType>(
+        &self,
+        name: &str,
+    ) -> Result<&'a PrimitiveArray<T>, Failure> {
         self.column(name, |column| column.as_primitive_opt())
     }
 
@@ -352,7 +412,10 @@ impl<'a> Columns<'a> {
         self.primitive::<Int32Type>(name)
     }
 
-    fn instants(&self, name: &str) -> Result<&'a PrimitiveArray<TimestampMicrosecondType>, Failure> {
+    fn instants(
+        &self,
+        name: &str,
+    ) -> Result<&'a PrimitiveArray<TimestampMicrosecondType>, Failure> {
         self.primitive(name)
     }
 
@@ -368,7 +431,10 @@ impl<'a> Columns<'a> {
         let dictionary = self.column(name, |column| column.as_dictionary_opt::<Int32Type>())?;
         let values = dictionary.values().as_string_opt::<i32>();
         let values = values.ok_or_else(|| BugError(format!("the names of {name} are no texts")))?;
-        Ok(Names { keys: dictionary.keys(), values: values.iter().map(|value| value.unwrap_or_default().into()).collect() })
+        Ok(Names {
+            keys: dictionary.keys(),
+            values: values.iter().map(|value| value.unwrap_or_default().into()).collect(),
+        })
     }
 }
 

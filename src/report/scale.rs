@@ -2,8 +2,8 @@
 
 /// Seconds at which an axis of waits may be labelled, as people count time.
 const WAIT_TICKS: [f64; 20] = [
-    1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_200.0, 1_800.0, 3_600.0, 7_200.0, 21_600.0, 43_200.0, 86_400.0,
-    172_800.0, 345_600.0, 691_200.0,
+    1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_200.0, 1_800.0, 3_600.0, 7_200.0,
+    21_600.0, 43_200.0, 86_400.0, 172_800.0, 345_600.0, 691_200.0,
 ];
 
 /// Labels that an axis has room for.
@@ -31,7 +31,11 @@ impl Axis {
     pub(super) fn at(&self, value: f64) -> f64 {
         let (lowest, highest) = self.values;
         let value = value.clamp(lowest.min(highest), highest.max(lowest));
-        let (value, lowest, highest) = if self.is_logarithmic { (value.ln(), lowest.ln(), highest.ln()) } else { (value, lowest, highest) };
+        let (value, lowest, highest) = if self.is_logarithmic {
+            (value.ln(), lowest.ln(), highest.ln())
+        } else {
+            (value, lowest, highest)
+        };
         let share = if highest == lowest { 0.0 } else { (value - lowest) / (highest - lowest) };
         self.places.0 + share * (self.places.1 - self.places.0)
     }
@@ -39,10 +43,17 @@ impl Axis {
 
 /// Labels of a logarithmic axis on which all these waits have a place; the first and the last are its ends. Without waits, from a second to an hour.
 pub(super) fn wait_ticks(waits: impl IntoIterator<Item = f64>) -> Vec<f64> {
-    let (least, most) = waits.into_iter().fold((f64::INFINITY, 0.0_f64), |(least, most), wait| (least.min(wait), most.max(wait)));
-    let (least, most) = if most > 0.0 && least.is_finite() { (least, most) } else { (1.0, 3_600.0) };
+    let (least, most) = waits
+        .into_iter()
+        .fold((f64::INFINITY, 0.0_f64), |(least, most), wait| (least.min(wait), most.max(wait)));
+    let (least, most) =
+        if most > 0.0 && least.is_finite() { (least, most) } else { (1.0, 3_600.0) };
     let first = WAIT_TICKS.iter().rposition(|tick| *tick <= least).unwrap_or(0);
-    let last = WAIT_TICKS.iter().position(|tick| *tick >= most).unwrap_or(WAIT_TICKS.len() - 1).max(first + 1);
+    let last = WAIT_TICKS
+        .iter()
+        .position(|tick| *tick >= most)
+        .unwrap_or(WAIT_TICKS.len() - 1)
+        .max(first + 1);
     let ticks: Vec<f64> = WAIT_TICKS.iter().copied().take(last + 1).skip(first).collect();
     // Every second, third … one, the last one always: it is the end.
     let step = ticks.len().saturating_sub(1).div_ceil(TICKS_MOST - 1).max(1);
@@ -57,14 +68,18 @@ pub(super) fn wait_ticks(waits: impl IntoIterator<Item = f64>) -> Vec<f64> {
 /// Labels of an axis of counts from 0; the last is its end and not below `most`.
 pub(super) fn count_ticks(most: u64) -> Vec<u64> {
     let most = most.max(1);
-    let mut steps = (0..=18).flat_map(|power| [1, 2, 5].map(|step: u64| step.saturating_mul(10_u64.pow(power))));
+    let mut steps = (0..=18)
+        .flat_map(|power| [1, 2, 5].map(|step: u64| step.saturating_mul(10_u64.pow(power))));
     let step = steps.find(|step| most.div_ceil(*step) <= 4).unwrap_or(most);
     (0..=most.div_ceil(step)).map(|tick| tick * step).collect()
 }
 
 /// Of days drawn `band` wide each, every how many-th has room for a label of this width.
 pub(super) fn label_every(band: f64, label: f64) -> usize {
-    [1, 2, 7, 14, 28, 56, 91, 182].into_iter().find(|days| *days as f64 * band >= label).unwrap_or(364)
+    [1, 2, 7, 14, 28, 56, 91, 182]
+        .into_iter()
+        .find(|days| *days as f64 * band >= label)
+        .unwrap_or(364)
 }
 
 /// One of the levels 0 to 6 that a value has among values up to `most`: 0 is for nothing at all.
@@ -82,7 +97,10 @@ mod tests {
     #[test]
     fn an_axis_keeps_its_ends_and_holds_what_is_beyond_them() {
         let axis = Axis::linear((0.0, 100.0), (200.0, 0.0));
-        assert_eq!([0.0, 50.0, 100.0, 150.0, -1.0].map(|value| axis.at(value)), [200.0, 100.0, 0.0, 0.0, 200.0]);
+        assert_eq!(
+            [0.0, 50.0, 100.0, 150.0, -1.0].map(|value| axis.at(value)),
+            [200.0, 100.0, 0.0, 0.0, 200.0]
+        );
         let axis = Axis::logarithmic((1.0, 100.0), (0.0, 10.0));
         assert!((axis.at(10.0) - 5.0).abs() < 1e-9);
         // A wait of 0 has no logarithm.
@@ -98,7 +116,12 @@ mod tests {
         assert_eq!(wait_ticks([0.0, 0.4]), [1.0, 2.0]);
         assert_eq!(wait_ticks([200_000.0]), [172_800.0, 345_600.0]);
         let all = wait_ticks([0.0, 172_800.0]);
-        assert!(all.len() <= TICKS_MOST + 1 && all.first() == Some(&1.0) && all.last() == Some(&172_800.0), "{all:?}");
+        assert!(
+            all.len() <= TICKS_MOST + 1
+                && all.first() == Some(&1.0)
+                && all.last() == Some(&172_800.0),
+            "{all:?}"
+        );
     }
 
     #[test]
@@ -112,12 +135,18 @@ mod tests {
 
     #[test]
     fn as_many_days_are_labelled_as_there_is_room_for() {
-        assert_eq!([140.0, 30.0, 8.0, 3.0, 0.01].map(|band| label_every(band, 44.0)), [1, 2, 7, 28, 364]);
+        assert_eq!(
+            [140.0, 30.0, 8.0, 3.0, 0.01].map(|band| label_every(band, 44.0)),
+            [1, 2, 7, 28, 364]
+        );
     }
 
     #[test]
     fn a_level_is_a_sixth() {
-        assert_eq!([0.0, 0.1, 1.0, 1.1, 6.0, 7.0].map(|value| level(value, 6.0)), [0, 1, 1, 2, 6, 6]);
+        assert_eq!(
+            [0.0, 0.1, 1.0, 1.1, 6.0, 7.0].map(|value| level(value, 6.0)),
+            [0, 1, 1, 2, 6, 6]
+        );
         assert_eq!(level(0.0, 0.0), 0);
     }
 }

@@ -33,7 +33,10 @@ mod tests {
     fn percentiles_are_interpolated_and_nothing_gives_none() {
         // A worked case of the definitions.
         let waits = Waits::of([100, 10, 40, 20, 30]);
-        assert_eq!((waits.mean(), waits.percentile(0.5), waits.percentile(0.9)), (Some(40.0), Some(30.0), Some(76.0)));
+        assert_eq!(
+            (waits.mean(), waits.percentile(0.5), waits.percentile(0.9)),
+            (Some(40.0), Some(30.0), Some(76.0))
+        );
         assert_eq!(Waits::of([7]).percentile(0.9), Some(7.0));
         assert_eq!((Waits::default().mean(), Waits::default().percentile(0.5)), (None, None));
     }

@@ -24,15 +24,23 @@ const TEXT_SHOWN: usize = 280;
 
 /// Those that opened a session before the others, which are mostly a closing "thanks"; each the latest first.
 pub(super) fn list(job: &ReportJob, facts: &Facts<'_>) -> Result<UnansweredTurns, Failure> {
-    let of_days = facts.iter().flat_map(|(account, day)| day.turns.iter().map(move |turns| (*account, turns)));
-    let mut turns: Vec<(&Account, &Unanswered)> =
-        of_days.flat_map(|(account, turns)| turns.unanswered.iter().map(move |turn| (account, turn))).collect();
+    let of_days = facts
+        .iter()
+        .flat_map(|(account, day)| day.turns.iter().map(move |turns| (*account, turns)));
+    let mut turns: Vec<(&Account, &Unanswered)> = of_days
+        .flat_map(|(account, turns)| turns.unanswered.iter().map(move |turn| (account, turn)))
+        .collect();
     turns.sort_by(|(account, turn), (other_account, other)| {
         let key = |turn: &Unanswered| (turn.is_first, turn.asked_at);
-        key(other).cmp(&key(turn)).then_with(|| (account, &turn.openid).cmp(&(other_account, &other.openid)))
+        key(other)
+            .cmp(&key(turn))
+            .then_with(|| (account, &turn.openid).cmp(&(other_account, &other.openid)))
     });
     // Counted where the response pairs were pruned, too.
-    let all: i64 = facts.iter().map(|(_, day)| day.counts.unanswered_first + day.counts.unanswered_later).sum();
+    let all: i64 = facts
+        .iter()
+        .map(|(_, day)| day.counts.unanswered_first + day.counts.unanswered_later)
+        .sum();
     turns.truncate(LISTED);
     let texts = if job.with_text { texts_of(job, &turns)? } else { BTreeMap::new() };
     let listed = turns.iter().enumerate().map(|(place, (account, turn))| UnansweredTurn {
@@ -42,19 +50,31 @@ pub(super) fn list(job: &ReportJob, facts: &Facts<'_>) -> Result<UnansweredTurns
         asked_at: job.zone.written(turn.asked_at),
         customer_messages: turn.customer_messages,
         is_first: turn.is_first,
-        texts: job.with_text.then(|| shown(texts.get(&place).map(Vec::as_slice).unwrap_or_default(), turn.customer_messages)),
+        texts: job.with_text.then(|| {
+            shown(texts.get(&place).map(Vec::as_slice).unwrap_or_default(), turn.customer_messages)
+        }),
     });
     Ok(UnansweredTurns { more: all - turns.len() as i64, turns: listed.collect() })
 }
 
 /// What was written in each turn, by its place in the list.
-fn texts_of(job: &ReportJob, turns: &[(&Account, &Unanswered)]) -> Result<BTreeMap<usize, Vec<Option<String>>>, Failure> {
+fn texts_of(
+    job: &ReportJob,
+    turns: &[(&Account, &Unanswered)],
+) -> Result<BTreeMap<usize, Vec<Option<String>>>, Failure> {
     let mut by_day: BTreeMap<(&Account, Day), Vec<usize>> = BTreeMap::new();
     for (place, (account, turn)) in turns.iter().enumerate() {
-        let days = DayRange { first: job.zone.day_of(turn.asked_at), last: job.zone.day_of(turn.last_asked_at) };
+        let days = DayRange {
+            first: job.zone.day_of(turn.asked_at),
+            last: job.zone.day_of(turn.last_asked_at),
+        };
         days.days().for_each(|day| by_day.entry((account, day)).or_default().push(place));
     }
-    let reader = Reader { lake: &job.lake, parameters: &job.parameters, service_level_seconds: job.service_level_seconds };
+    let reader = Reader {
+        lake: &job.lake,
+        parameters: &job.parameters,
+        service_level_seconds: job.service_level_seconds,
+    };
     let mut texts: BTreeMap<usize, Vec<Option<String>>> = BTreeMap::new();
     for ((account, day), places) in by_day {
         // Its messages may have been pruned.
@@ -62,14 +82,22 @@ fn texts_of(job: &ReportJob, turns: &[(&Account, &Unanswered)]) -> Result<BTreeM
             continue;
         }
         let mut of_customer: HashMap<Arc<str>, Vec<Said>> = HashMap::new();
-        let is_wanted = |openid: &str| places.iter().filter_map(|place| turns.get(*place)).any(|(_, turn)| *turn.openid == *openid);
+        let is_wanted = |openid: &str| {
+            places
+                .iter()
+                .filter_map(|place| turns.get(*place))
+                .any(|(_, turn)| *turn.openid == *openid)
+        };
         // Messages that cannot be read are told of at the top of the page, and keep nobody from reading the rest.
         for said in reader.texts(account, day, is_wanted).unwrap_or_default() {
             of_customer.entry(said.openid.clone()).or_default().push(said);
         }
-        for (place, (_, turn)) in places.iter().filter_map(|place| Some((*place, turns.get(*place)?))) {
+        for (place, (_, turn)) in
+            places.iter().filter_map(|place| Some((*place, turns.get(*place)?)))
+        {
             let written = of_customer.get(&turn.openid).into_iter().flatten();
-            let of_turn = written.filter(|said| (turn.asked_at..=turn.last_asked_at).contains(&said.sent_at));
+            let of_turn =
+                written.filter(|said| (turn.asked_at..=turn.last_asked_at).contains(&said.sent_at));
             texts.entry(place).or_default().extend(of_turn.map(|said| said.text.clone()));
         }
     }
@@ -81,8 +109,12 @@ fn shown(texts: &[Option<String>], customer_messages: i64) -> Texts {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.clone(),
     };
-    let shown: Vec<Option<String>> = texts.iter().take(TEXTS_SHOWN).map(|text| text.as_ref().map(shortened)).collect();
-    Texts { more: usize::try_from(customer_messages).unwrap_or_default().saturating_sub(shown.len()), texts: shown }
+    let shown: Vec<Option<String>> =
+        texts.iter().take(TEXTS_SHOWN).map(|text| text.as_ref().map(shortened)).collect();
+    Texts {
+        more: usize::try_from(customer_messages).unwrap_or_default().saturating_sub(shown.len()),
+        texts: shown,
+    }
 }
 
 /// Enough of an openid to tell a team's customers apart, and too little to be one.
@@ -100,7 +132,8 @@ mod tests {
 
     #[test]
     fn long_texts_and_many_are_cut_between_characters() {
-        let texts: Vec<Option<String>> = (0..12).map(|_| Some("很".repeat(10_000))).chain([None]).collect();
+        let texts: Vec<Option<String>> =
+            (0..12).map(|_| Some("很".repeat(10_000))).chain([None]).collect();
         let Texts { texts, more } = shown(&texts, 13);
         assert_eq!((texts.len(), more), (10, 3));
         assert_eq!(texts[0].as_ref().unwrap().chars().count(), TEXT_SHOWN + 1);
@@ -108,6 +141,9 @@ mod tests {
 
     #[test]
     fn of_an_openid_only_the_end_is_shown() {
-        assert_eq!((end_of("oABCDEFGH客户"), end_of("o1")), ("…EFGH客户".to_owned(), "o1".to_owned()));
+        assert_eq!(
+            (end_of("oABCDEFGH客户"), end_of("o1")),
+            ("…EFGH客户".to_owned(), "o1".to_owned())
+        );
     }
 }

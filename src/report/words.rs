@@ -165,22 +165,46 @@ pub(super) const EN: Words = Words {
         short: "Received",
         definition: "Messages from customers that workers received.",
     },
-    messages_sent: Defined { word: "Messages sent", short: "Sent", definition: "Messages that workers sent, automatic ones left out." },
-    customers: Defined { word: "Customers", short: "Customers", definition: "Distinct customers who wrote, over the whole period." },
+    messages_sent: Defined {
+        word: "Messages sent",
+        short: "Sent",
+        definition: "Messages that workers sent, automatic ones left out.",
+    },
+    customers: Defined {
+        word: "Customers",
+        short: "Customers",
+        definition: "Distinct customers who wrote, over the whole period.",
+    },
     customers_served: Defined {
         word: "Customers served",
         short: "Customers served",
         definition: "Those of them to whom a worker wrote in the period, too.",
     },
-    workers: Defined { word: "Workers", short: "Workers", definition: "Distinct workers who sent a message." },
+    workers: Defined {
+        word: "Workers",
+        short: "Workers",
+        definition: "Distinct workers who sent a message.",
+    },
     turns: Defined {
         word: "Turns asked",
         short: "Turns",
         definition: "A turn is what a customer writes until somebody answers; it counts on the day on which it began.",
     },
-    answered: Defined { word: "Answered", short: "Answered", definition: "Turns that a worker replied to." },
-    pending: Defined { word: "Pending", short: "Pending", definition: "Turns without a reply that may still get one." },
-    first: Defined { word: "Unanswered, first", short: "Unanswered first", definition: "Turns that opened a session and got no reply." },
+    answered: Defined {
+        word: "Answered",
+        short: "Answered",
+        definition: "Turns that a worker replied to.",
+    },
+    pending: Defined {
+        word: "Pending",
+        short: "Pending",
+        definition: "Turns without a reply that may still get one.",
+    },
+    first: Defined {
+        word: "Unanswered, first",
+        short: "Unanswered first",
+        definition: "Turns that opened a session and got no reply.",
+    },
     later: Defined {
         word: "Unanswered, later",
         short: "Unanswered later",
@@ -211,15 +235,31 @@ pub(super) const EN: Words = Words {
         short: "First response, median",
         definition: "The response time of turns that opened a session: half of them waited no longer.",
     },
-    completed: Defined { word: "Completed", short: "Completed", definition: "Sessions whose last turn was answered." },
-    missed: Defined { word: "Missed", short: "Missed", definition: "Sessions in which no worker wrote." },
+    completed: Defined {
+        word: "Completed",
+        short: "Completed",
+        definition: "Sessions whose last turn was answered.",
+    },
+    missed: Defined {
+        word: "Missed",
+        short: "Missed",
+        definition: "Sessions in which no worker wrote.",
+    },
     dropped: Defined {
         word: "Dropped",
         short: "Dropped",
         definition: "Sessions whose last turn got no answer, although a worker wrote before.",
     },
-    open: Defined { word: "Open", short: "Open", definition: "Sessions whose last turn may still be answered." },
-    outreach: Defined { word: "Outreach", short: "Outreach", definition: "Sessions in which only a worker wrote." },
+    open: Defined {
+        word: "Open",
+        short: "Open",
+        definition: "Sessions whose last turn may still be answered.",
+    },
+    outreach: Defined {
+        word: "Outreach",
+        short: "Outreach",
+        definition: "Sessions in which only a worker wrote.",
+    },
     own_p50: Defined {
         word: "Own response, median",
         short: "Own median",
@@ -303,53 +343,115 @@ pub(super) const ZH: Words = Words {
     no: "否",
     unanswered_first: "未回复（首轮）",
     unanswered_later: "未回复（后续）",
-    messages_received: Defined { word: "收到消息", short: "收到", definition: "客服收到的客户消息数。" },
-    messages_sent: Defined { word: "发出消息", short: "发出", definition: "客服发出的消息数，不含自动回复。" },
-    customers: Defined { word: "咨询客户数", short: "客户", definition: "整个周期内发来消息的客户数，去重。" },
+    messages_received: Defined {
+        word: "收到消息",
+        short: "收到",
+        definition: "客服收到的客户消息数。",
+    },
+    messages_sent: Defined {
+        word: "发出消息",
+        short: "发出",
+        definition: "客服发出的消息数，不含自动回复。",
+    },
+    customers: Defined {
+        word: "咨询客户数",
+        short: "客户",
+        definition: "整个周期内发来消息的客户数，去重。",
+    },
     customers_served: Defined {
-        word: "接待客户数", short: "接待客户数", definition: "其中周期内客服也发过消息的客户数，去重。"
+        word: "接待客户数",
+        short: "接待客户数",
+        definition: "其中周期内客服也发过消息的客户数，去重。",
     },
-    workers: Defined { word: "客服人数", short: "客服人数", definition: "发出过消息的客服人数，去重。" },
+    workers: Defined {
+        word: "客服人数",
+        short: "客服人数",
+        definition: "发出过消息的客服人数，去重。",
+    },
     turns: Defined {
-        word: "提问轮次", short: "提问", definition: "客户从开口到有人回复为一轮，计入开始的那一天。"
+        word: "提问轮次",
+        short: "提问",
+        definition: "客户从开口到有人回复为一轮，计入开始的那一天。",
     },
-    answered: Defined { word: "已回复", short: "已回复", definition: "得到客服回复的轮次。" },
-    pending: Defined { word: "待回复", short: "待回复", definition: "尚无回复、仍可能得到回复的轮次。" },
+    answered: Defined {
+        word: "已回复", short: "已回复", definition: "得到客服回复的轮次。"
+    },
+    pending: Defined {
+        word: "待回复",
+        short: "待回复",
+        definition: "尚无回复、仍可能得到回复的轮次。",
+    },
     first: Defined {
-        word: "未回复（首轮）", short: "未回复 首轮", definition: "发起会话而没有得到回复的轮次。"
+        word: "未回复（首轮）",
+        short: "未回复 首轮",
+        definition: "发起会话而没有得到回复的轮次。",
     },
     later: Defined {
-        word: "未回复（后续）", short: "未回复 后续", definition: "会话中之后没有得到回复的轮次，多为结束语“谢谢”。"
+        word: "未回复（后续）",
+        short: "未回复 后续",
+        definition: "会话中之后没有得到回复的轮次，多为结束语“谢谢”。",
     },
     service: Defined {
-        word: "服务水平", short: "服务水平", definition: "时限内回复的轮次，占已回复与首轮未回复之和的比例。"
+        word: "服务水平",
+        short: "服务水平",
+        definition: "时限内回复的轮次，占已回复与首轮未回复之和的比例。",
     },
     response_p50: Defined {
         word: "响应时间中位数",
         short: "中位数",
         definition: "从一轮的第一条消息到回复：一半已回复轮次的等待不超过此值。",
     },
-    response_p90: Defined { word: "响应时间 90% 分位", short: "p90", definition: "九成已回复轮次的等待不超过此值。" },
+    response_p90: Defined {
+        word: "响应时间 90% 分位",
+        short: "p90",
+        definition: "九成已回复轮次的等待不超过此值。",
+    },
     response_mean: Defined {
-        word: "平均响应时间", short: "平均", definition: "所有已回复轮次等待时间的平均值，不截断。"
+        word: "平均响应时间",
+        short: "平均",
+        definition: "所有已回复轮次等待时间的平均值，不截断。",
     },
     first_response: Defined {
         word: "首次响应时间中位数",
         short: "首次响应时间中位数",
         definition: "发起会话的轮次的响应时间：一半不超过此值。",
     },
-    completed: Defined { word: "已完成", short: "已完成", definition: "最后一轮得到回复的会话。" },
-    missed: Defined { word: "未接待", short: "未接待", definition: "没有任何客服发言的会话。" },
-    dropped: Defined { word: "中断", short: "中断", definition: "客服曾发言、但最后一轮没有回复的会话。" },
-    open: Defined { word: "进行中", short: "进行中", definition: "最后一轮仍可能得到回复的会话。" },
-    outreach: Defined { word: "主动联系", short: "主动联系", definition: "只有客服发言的会话。" },
+    completed: Defined {
+        word: "已完成", short: "已完成", definition: "最后一轮得到回复的会话。"
+    },
+    missed: Defined {
+        word: "未接待", short: "未接待", definition: "没有任何客服发言的会话。"
+    },
+    dropped: Defined {
+        word: "中断",
+        short: "中断",
+        definition: "客服曾发言、但最后一轮没有回复的会话。",
+    },
+    open: Defined {
+        word: "进行中", short: "进行中", definition: "最后一轮仍可能得到回复的会话。"
+    },
+    outreach: Defined {
+        word: "主动联系", short: "主动联系", definition: "只有客服发言的会话。"
+    },
     own_p50: Defined {
         word: "本人响应中位数",
         short: "本人 中位数",
         definition: "从回复者本人收到该轮第一条消息算起的等待中位数，即由其本人掌握的部分。",
     },
-    takeovers: Defined { word: "接管", short: "接管", definition: "回复者没有收到过该轮任何消息的轮次。" },
-    handed_off: Defined { word: "转出", short: "转出", definition: "该客服收到过消息、而计入他人的轮次。" },
-    max_concurrent: Defined { word: "最大并发", short: "最大并发", definition: "同一时刻同时接待的最多客户数。" },
+    takeovers: Defined {
+        word: "接管",
+        short: "接管",
+        definition: "回复者没有收到过该轮任何消息的轮次。",
+    },
+    handed_off: Defined {
+        word: "转出",
+        short: "转出",
+        definition: "该客服收到过消息、而计入他人的轮次。",
+    },
+    max_concurrent: Defined {
+        word: "最大并发",
+        short: "最大并发",
+        definition: "同一时刻同时接待的最多客户数。",
+    },
     weekdays: ["周一", "周二", "周三", "周四", "周五", "周六", "周日"],
 };

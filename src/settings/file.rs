@@ -97,9 +97,15 @@ impl TryFrom<WrittenOpenid> for Openid {
     fn try_from(written: WrittenOpenid) -> Result<Self, Self::Error> {
         match written {
             WrittenOpenid::Word(word) if word == "keep" => Ok(Self::Keep),
-            WrittenOpenid::Key(WrittenKey { hmac_key_file: Some(path), hmac_key_env: None }) => Ok(Self::KeyFile(path)),
-            WrittenOpenid::Key(WrittenKey { hmac_key_file: None, hmac_key_env: Some(name) }) => Ok(Self::KeyVariable(name)),
-            _ => Err("openid is \"keep\", { hmac_key_file = \"a file\" } or { hmac_key_env = \"NAME\" }: the key itself never stands here"),
+            WrittenOpenid::Key(WrittenKey { hmac_key_file: Some(path), hmac_key_env: None }) => {
+                Ok(Self::KeyFile(path))
+            }
+            WrittenOpenid::Key(WrittenKey { hmac_key_file: None, hmac_key_env: Some(name) }) => {
+                Ok(Self::KeyVariable(name))
+            }
+            _ => Err(
+                "openid is \"keep\", { hmac_key_file = \"a file\" } or { hmac_key_env = \"NAME\" }: the key itself never stands here",
+            ),
         }
     }
 }
@@ -108,7 +114,9 @@ impl File {
     /// The parser's own display quotes the line, which may hold a secret; its message and the line's number do not.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| 1 + text.get(..span.start).unwrap_or_default().matches('\n').count());
+            let line = error.span().map_or(1, |span| {
+                1 + text.get(..span.start).unwrap_or_default().matches('\n').count()
+            });
             format!("line {line}: {}", in_words(error.message()))
         })
     }
@@ -177,14 +185,29 @@ mod tests {
     fn a_misspelt_key_is_told_what_was_meant() {
         for (text, told) in [
             ("timezon = 'UTC'", "line 1: unknown field `timezon`: did you mean `timezone`?"),
-            ("\n[[accounts]]\nsecret = 'x'", "line 3: unknown field `secret`: did you mean `secret_env`?"),
-            ("[[accounts]]\ntoken_command = ['x']", "line 2: unknown field `token_command`: did you mean `access_token_command`?"),
-            ("[metrics]\nsesion_gap = 1", "line 2: unknown field `sesion_gap`: did you mean `session_gap`?"),
-            ("[[metrics.auto_reply]]\nprefx = 'x'", "line 2: unknown field `prefx`: did you mean `prefix`?"),
+            (
+                "\n[[accounts]]\nsecret = 'x'",
+                "line 3: unknown field `secret`: did you mean `secret_env`?",
+            ),
+            (
+                "[[accounts]]\ntoken_command = ['x']",
+                "line 2: unknown field `token_command`: did you mean `access_token_command`?",
+            ),
+            (
+                "[metrics]\nsesion_gap = 1",
+                "line 2: unknown field `sesion_gap`: did you mean `session_gap`?",
+            ),
+            (
+                "[[metrics.auto_reply]]\nprefx = 'x'",
+                "line 2: unknown field `prefx`: did you mean `prefix`?",
+            ),
         ] {
             assert_eq!(error(text), told);
         }
         let told = error("colour = 'red'");
-        assert!(told.starts_with("line 1: unknown field `colour`, expected one of `appid`, "), "{told}");
+        assert!(
+            told.starts_with("line 1: unknown field `colour`, expected one of `appid`, "),
+            "{told}"
+        );
     }
 }

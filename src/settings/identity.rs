@@ -38,13 +38,24 @@ pub(super) enum SecretSource {
 
 impl Setting<SecretSource> {
     pub(super) fn read(&self) -> Result<Secret, SettingsError> {
-        let wrong = |reason: &str| SettingsError::Wrong { origin: self.origin.clone(), reason: reason.into() };
+        let wrong = |reason: &str| SettingsError::Wrong {
+            origin: self.origin.clone(),
+            reason: reason.into(),
+        };
         let text = match &self.value {
-            SecretSource::Value(secret) | SecretSource::Variable { secret, .. } => secret.expose().to_owned(),
-            SecretSource::Unset { name } => return Err(SettingsError::Unset { origin: self.origin.clone(), name: name.clone() }),
+            SecretSource::Value(secret) | SecretSource::Variable { secret, .. } => {
+                secret.expose().to_owned()
+            }
+            SecretSource::Unset { name } => {
+                return Err(SettingsError::Unset {
+                    origin: self.origin.clone(),
+                    name: name.clone(),
+                });
+            }
             SecretSource::Command(_) => return Err(wrong("a command gives tokens, and no secret")),
             SecretSource::File(path) => {
-                let unreadable = |source| SettingsError::UnreadableFile { origin: self.origin.clone(), source };
+                let unreadable =
+                    |source| SettingsError::UnreadableFile { origin: self.origin.clone(), source };
                 fs_err::read_to_string(path).map_err(unreadable)?
             }
         };
@@ -63,7 +74,9 @@ impl Setting<SecretSource> {
             SecretSource::Unset { name: Some(name) } => format!("({name} is not set)"),
             SecretSource::Unset { name: None } => "(not set)".into(),
             SecretSource::File(path) => format!("(in {})", path.display()),
-            SecretSource::Command(command) => format!("(printed by {})", command.program().display()),
+            SecretSource::Command(command) => {
+                format!("(printed by {})", command.program().display())
+            }
         }
     }
 }
@@ -72,7 +85,9 @@ impl Setting<SecretSource> {
 fn is_surely_a_name(text: &str) -> bool {
     let has = |wanted: fn(&u8) -> bool| text.bytes().any(|byte| wanted(&byte));
     text.len() <= 64
-        && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
         && has(u8::is_ascii_uppercase)
         && (has(|byte| *byte == b'_') || !has(u8::is_ascii_digit))
 }
@@ -81,9 +96,13 @@ impl Setting<SecretSource> {
     /// Where the secret is, for hints.
     fn place(&self) -> String {
         match &self.value {
-            SecretSource::Variable { name, .. } => format!("the environment's {name} ({})", self.origin),
+            SecretSource::Variable { name, .. } => {
+                format!("the environment's {name} ({})", self.origin)
+            }
             SecretSource::File(path) => format!("the file {} ({})", path.display(), self.origin),
-            SecretSource::Value(_) | SecretSource::Unset { .. } | SecretSource::Command(_) => self.origin.to_string(),
+            SecretSource::Value(_) | SecretSource::Unset { .. } | SecretSource::Command(_) => {
+                self.origin.to_string()
+            }
         }
     }
 }
@@ -91,7 +110,12 @@ impl Setting<SecretSource> {
 impl Identity {
     /// An account of which nothing but the name is known.
     pub(super) fn named(account: Account, origin: Origin) -> Self {
-        Self { account: Some(Setting { value: account, origin }), appid: None, secret: None, access_token: None }
+        Self {
+            account: Some(Setting { value: account, origin }),
+            appid: None,
+            secret: None,
+            access_token: None,
+        }
     }
 
     /// The name used for files: the configured one, else the app id.
@@ -111,15 +135,28 @@ impl Identity {
         let is_closer = |secret: &Setting<SecretSource>, token: &Setting<SecretSource>| {
             matches!((&secret.origin, &token.origin), (Origin::Environment(_), Origin::File { .. }))
         };
-        let token = self.access_token.as_ref().filter(|token| !self.secret.as_ref().is_some_and(|secret| is_closer(secret, token)));
-        let appid_place =
-            || self.appid.as_ref().map_or_else(|| Places::default().appid, |appid| format!("{} ({})", appid.value, appid.origin));
-        let written =
-            |proof: Proof, at: &Setting<SecretSource>| Ok(Credential { proof, places: Places { appid: appid_place(), proof: at.place() } });
+        let token = self
+            .access_token
+            .as_ref()
+            .filter(|token| !self.secret.as_ref().is_some_and(|secret| is_closer(secret, token)));
+        let appid_place = || {
+            self.appid.as_ref().map_or_else(
+                || Places::default().appid,
+                |appid| format!("{} ({})", appid.value, appid.origin),
+            )
+        };
+        let written = |proof: Proof, at: &Setting<SecretSource>| {
+            Ok(Credential { proof, places: Places { appid: appid_place(), proof: at.place() } })
+        };
         match (token, &self.appid, &self.secret) {
-            (Some(token @ Setting { value: SecretSource::Command(command), .. }), _, _) => written(Proof::Command(command.clone()), token),
+            (Some(token @ Setting { value: SecretSource::Command(command), .. }), _, _) => {
+                written(Proof::Command(command.clone()), token)
+            }
             (Some(token), _, _) => written(Proof::AccessToken(token.read()?), token),
-            (None, Some(appid), Some(secret)) => written(Proof::AppSecret { appid: appid.value.clone(), secret: secret.read()? }, secret),
+            (None, Some(appid), Some(secret)) => written(
+                Proof::AppSecret { appid: appid.value.clone(), secret: secret.read()? },
+                secret,
+            ),
             (None, None, _) => Err(SettingsError::Missing {
                 what: "the app id",
                 remedy: "set KEFU_APPID and KEFU_SECRET, or KEFU_ACCESS_TOKEN if another service manages the token; `kefu demo` needs neither",
@@ -143,37 +180,63 @@ impl Sources<'_> {
             return Ok(vec![self.single()?]);
         }
         self.refuse_single()?;
-        let identities = tables.iter().map(|table| self.one_of_several(table)).collect::<Result<Vec<_>, _>>()?;
+        let identities =
+            tables.iter().map(|table| self.one_of_several(table)).collect::<Result<Vec<_>, _>>()?;
         for (position, identity) in identities.iter().enumerate() {
             let others = || identities.iter().take(position);
-            let appid = |identity: &Identity| identity.appid.as_ref().map(|appid| appid.value.clone());
+            let appid =
+                |identity: &Identity| identity.appid.as_ref().map(|appid| appid.value.clone());
             let name = identity.name()?;
             if others().any(|other| other.name().is_ok_and(|other| other == name)) {
-                return Err(self.wrong("accounts", format!("two accounts have the name {name}, and would overwrite each other's files")));
+                return Err(self.wrong(
+                    "accounts",
+                    format!(
+                        "two accounts have the name {name}, and would overwrite each other's files"
+                    ),
+                ));
             }
             if others().any(|other| appid(other).is_some() && appid(other) == appid(identity)) {
-                return Err(self.wrong("accounts", format!("{name} has the app id of another account")));
+                return Err(
+                    self.wrong("accounts", format!("{name} has the app id of another account"))
+                );
             }
         }
         Ok(identities)
     }
 
     /// The identities that were picked by name; all of them, if none was.
-    pub(super) fn pick(&self, flags: &[String], identities: Vec<Identity>) -> Result<Vec<Identity>, SettingsError> {
-        let in_environment = || Some((vec![(self.environment)("KEFU_ACCOUNT")?], Origin::Environment("KEFU_ACCOUNT")));
+    pub(super) fn pick(
+        &self,
+        flags: &[String],
+        identities: Vec<Identity>,
+    ) -> Result<Vec<Identity>, SettingsError> {
+        let in_environment = || {
+            Some((vec![(self.environment)("KEFU_ACCOUNT")?], Origin::Environment("KEFU_ACCOUNT")))
+        };
         let picked = match flags {
             [] if self.file.values.accounts.is_empty() => None,
             [] => in_environment(),
             flags => Some((flags.to_vec(), Origin::Flag("--account"))),
         };
         let Some((picked, origin)) = picked else { return Ok(identities) };
-        let names: Vec<String> = identities.iter().filter_map(|identity| Some(identity.name().ok()?.to_string())).collect();
+        let names: Vec<String> = identities
+            .iter()
+            .filter_map(|identity| Some(identity.name().ok()?.to_string()))
+            .collect();
         if let Some(unknown) = picked.iter().find(|name| !names.contains(name)) {
             let there_are = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            let reason = format!("the settings have no account `{}`; there are: {there_are}", unknown.escape_debug());
+            let reason = format!(
+                "the settings have no account `{}`; there are: {there_are}",
+                unknown.escape_debug()
+            );
             return Err(SettingsError::Wrong { origin, reason });
         }
-        Ok(identities.into_iter().zip(names).filter(|(_, name)| picked.contains(name)).map(|(identity, _)| identity).collect())
+        Ok(identities
+            .into_iter()
+            .zip(names)
+            .filter(|(_, name)| picked.contains(name))
+            .map(|(identity, _)| identity)
+            .collect())
     }
 
     /// The account of flat settings.
@@ -186,9 +249,17 @@ impl Sources<'_> {
                 .map(|text| text.try_map(Account::new))
                 .transpose()?,
             appid: self.text(("", None), "KEFU_APPID", ("appid", &values.appid)),
-            secret: self.secret("KEFU_SECRET", ("secret", &values.secret), ("secret_file", &values.secret_file)),
+            secret: self.secret(
+                "KEFU_SECRET",
+                ("secret", &values.secret),
+                ("secret_file", &values.secret_file),
+            ),
             access_token: self
-                .secret("KEFU_ACCESS_TOKEN", ("access_token", &values.access_token), ("access_token_file", &values.access_token_file))
+                .secret(
+                    "KEFU_ACCESS_TOKEN",
+                    ("access_token", &values.access_token),
+                    ("access_token_file", &values.access_token_file),
+                )
                 .or_else(command),
         })
     }
@@ -196,13 +267,19 @@ impl Sources<'_> {
     /// Flat settings beside `[[accounts]]` would be ignored, or go before all of them: neither is what somebody meant.
     fn refuse_single(&self) -> Result<(), SettingsError> {
         if let Some(key) = self.file.values.single_account_key() {
-            return Err(self.wrong(key, "there are `[[accounts]]`, so move it into one of them".to_owned()));
+            return Err(
+                self.wrong(key, "there are `[[accounts]]`, so move it into one of them".to_owned())
+            );
         }
         let is_referred_to = |variable: &&str| {
-            let names = |table: &AccountTable| [table.secret_env.clone(), table.access_token_env.clone()];
+            let names =
+                |table: &AccountTable| [table.secret_env.clone(), table.access_token_env.clone()];
             self.file.values.accounts.iter().flat_map(names).flatten().any(|name| name == *variable)
         };
-        match SINGLE_ACCOUNT.into_iter().find(|variable| (self.environment)(variable).is_some() && !is_referred_to(variable)) {
+        match SINGLE_ACCOUNT
+            .into_iter()
+            .find(|variable| (self.environment)(variable).is_some() && !is_referred_to(variable))
+        {
             Some(variable) => Err(SettingsError::Wrong {
                 origin: Origin::Environment(variable),
                 reason: format!(
@@ -216,10 +293,15 @@ impl Sources<'_> {
 
     fn one_of_several(&self, table: &AccountTable) -> Result<Identity, SettingsError> {
         let Some(name) = table.name.as_ref().or(table.appid.as_ref()) else {
-            return Err(self.wrong("accounts", "an account has neither a `name` nor an `appid`".to_owned()));
+            return Err(
+                self.wrong("accounts", "an account has neither a `name` nor an `appid`".to_owned())
+            );
         };
         let key = |key: &str| format!("accounts.{name}.{key}");
-        let account = Setting { value: name.clone(), origin: self.in_file(if table.name.is_some() { key("name") } else { key("appid") }) };
+        let account = Setting {
+            value: name.clone(),
+            origin: self.in_file(if table.name.is_some() { key("name") } else { key("appid") }),
+        };
         let ways = [
             self.variable(key("secret_env"), table.secret_env.as_ref()),
             self.path(key("secret_file"), table.secret_file.as_ref()),
@@ -228,18 +310,23 @@ impl Sources<'_> {
             self.command(key("access_token_command"), table.access_token_command.as_ref()),
         ];
         if ways.iter().flatten().count() != 1 {
-            let reason =
-                "it needs just one of `secret_env`, `secret_file`, `access_token_env`, `access_token_file` and `access_token_command`";
+            let reason = "it needs just one of `secret_env`, `secret_file`, `access_token_env`, `access_token_file` and `access_token_command`";
             return Err(self.wrong(format!("accounts.{name}"), reason.to_owned()));
         }
         let [secret_variable, secret_file, token_variable, token_file, token_command] = ways;
         let secret = secret_variable.or(secret_file);
         if secret.is_some() && table.appid.is_none() {
-            return Err(self.wrong(format!("accounts.{name}"), "a secret needs the `appid` that it belongs to".to_owned()));
+            return Err(self.wrong(
+                format!("accounts.{name}"),
+                "a secret needs the `appid` that it belongs to".to_owned(),
+            ));
         }
         Ok(Identity {
             account: Some(account.try_map(Account::new)?),
-            appid: table.appid.clone().map(|value| Setting { value, origin: self.in_file(key("appid")) }),
+            appid: table
+                .appid
+                .clone()
+                .map(|value| Setting { value, origin: self.in_file(key("appid")) }),
             secret,
             access_token: token_variable.or(token_file).or(token_command),
         })
@@ -251,14 +338,19 @@ impl Sources<'_> {
         (key, filed): (&'static str, &Option<Secret>),
         (path_key, path): (&'static str, &Option<PathBuf>),
     ) -> Option<Setting<SecretSource>> {
-        let value = |secret: Secret, origin: Origin| Setting { value: SecretSource::Value(secret), origin };
+        let value =
+            |secret: Secret, origin: Origin| Setting { value: SecretSource::Value(secret), origin };
         (self.environment)(variable)
             .map(|secret| value(Secret::new(secret), Origin::Environment(variable)))
             .or_else(|| filed.clone().map(|secret| value(secret, self.in_file(key))))
             .or_else(|| self.path(path_key, path.as_ref()))
     }
 
-    pub(super) fn variable(&self, key: String, name: Option<&String>) -> Option<Setting<SecretSource>> {
+    pub(super) fn variable(
+        &self,
+        key: String,
+        name: Option<&String>,
+    ) -> Option<Setting<SecretSource>> {
         let name = name?.clone();
         let value = match (self.environment)(&name) {
             Some(secret) => SecretSource::Variable { name, secret: Secret::new(secret) },
@@ -267,12 +359,26 @@ impl Sources<'_> {
         Some(Setting { value, origin: self.in_file(key) })
     }
 
-    pub(super) fn path(&self, key: impl Into<String>, path: Option<&PathBuf>) -> Option<Setting<SecretSource>> {
-        Some(Setting { value: SecretSource::File(self.folder().join(path?)), origin: self.in_file(key) })
+    pub(super) fn path(
+        &self,
+        key: impl Into<String>,
+        path: Option<&PathBuf>,
+    ) -> Option<Setting<SecretSource>> {
+        Some(Setting {
+            value: SecretSource::File(self.folder().join(path?)),
+            origin: self.in_file(key),
+        })
     }
 
-    fn command(&self, key: impl Into<String>, command: Option<&TokenCommand>) -> Option<Setting<SecretSource>> {
-        Some(Setting { value: SecretSource::Command(command?.clone().beside(self.folder())), origin: self.in_file(key) })
+    fn command(
+        &self,
+        key: impl Into<String>,
+        command: Option<&TokenCommand>,
+    ) -> Option<Setting<SecretSource>> {
+        Some(Setting {
+            value: SecretSource::Command(command?.clone().beside(self.folder())),
+            origin: self.in_file(key),
+        })
     }
 
     /// A relative path is relative to the settings file, not to wherever kefu was started.

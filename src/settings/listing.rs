@@ -44,25 +44,42 @@ impl Settings {
         ];
         listed.extend(self.rules_listed.iter().cloned());
         for identity in &self.identities {
-            let name = identity.name().ok().map(|name| name.to_string()).filter(|_| self.identities.len() > 1);
+            let name = identity
+                .name()
+                .ok()
+                .map(|name| name.to_string())
+                .filter(|_| self.identities.len() > 1);
             let own = [
                 identity.account.as_ref().map(|account| Listed::of("account", account)),
                 identity.appid.as_ref().map(|appid| Listed::of("appid", appid)),
-                identity.secret.as_ref().map(|secret| Listed::new("secret", secret.in_words(), &secret.origin)),
-                identity.access_token.as_ref().map(|token| Listed::new("access_token", token.in_words(), &token.origin)),
+                identity
+                    .secret
+                    .as_ref()
+                    .map(|secret| Listed::new("secret", secret.in_words(), &secret.origin)),
+                identity
+                    .access_token
+                    .as_ref()
+                    .map(|token| Listed::new("access_token", token.in_words(), &token.origin)),
             ];
-            listed.extend(own.into_iter().flatten().map(|listed| Listed { account: name.clone(), ..listed }));
+            listed.extend(
+                own.into_iter().flatten().map(|listed| Listed { account: name.clone(), ..listed }),
+            );
         }
         listed
     }
 
     /// The files that hold a secret: those that only do, and a settings file in which one is written.
     pub fn secret_files(&self) -> Vec<PathBuf> {
-        let of_accounts = self.identities.iter().flat_map(|identity| [&identity.secret, &identity.access_token]).flatten();
+        let of_accounts = self
+            .identities
+            .iter()
+            .flat_map(|identity| [&identity.secret, &identity.access_token])
+            .flatten();
         let secrets = of_accounts.chain(&self.openid_key);
         let mut files: Vec<PathBuf> = secrets
             .filter_map(|secret| match (&secret.value, &secret.origin) {
-                (SecretSource::File(path), _) | (SecretSource::Value(_), Origin::File { path, .. }) => Some(path.clone()),
+                (SecretSource::File(path), _)
+                | (SecretSource::Value(_), Origin::File { path, .. }) => Some(path.clone()),
                 _ => None,
             })
             .collect();
@@ -74,7 +91,12 @@ impl Settings {
 
 impl Sources<'_> {
     /// The rules for the metrics and for personal data, which are in the file or nowhere.
-    pub(super) fn rules_listed(&self, parameters: &Parameters, texts: Texts, openid_key: Option<&Setting<SecretSource>>) -> Vec<Listed> {
+    pub(super) fn rules_listed(
+        &self,
+        parameters: &Parameters,
+        texts: Texts,
+        openid_key: Option<&Setting<SecretSource>>,
+    ) -> Vec<Listed> {
         let (metrics, privacy) = (&self.file.values.metrics, &self.file.values.privacy);
         let listed = |name: &'static str, value: String, is_filed: bool| {
             let origin = if is_filed { self.in_file(name) } else { Origin::Default };
@@ -87,13 +109,29 @@ impl Sources<'_> {
         };
         let hours = if parameters.business_hours.is_some() { "a schedule" } else { "none" };
         vec![
-            listed("metrics.session_gap", format!("{} s", parameters.session_gap), metrics.session_gap.is_some()),
-            listed("metrics.reply_window", format!("{} s", parameters.reply_window), metrics.reply_window.is_some()),
+            listed(
+                "metrics.session_gap",
+                format!("{} s", parameters.session_gap),
+                metrics.session_gap.is_some(),
+            ),
+            listed(
+                "metrics.reply_window",
+                format!("{} s", parameters.reply_window),
+                metrics.reply_window.is_some(),
+            ),
             listed("metrics.auto_reply", rules, !metrics.auto_reply.is_empty()),
             listed("metrics.business_hours", hours.to_owned(), metrics.business_hours.is_some()),
-            listed("privacy.text", if texts == Texts::Keep { "keep" } else { "drop" }.to_owned(), privacy.text.is_some()),
+            listed(
+                "privacy.text",
+                if texts == Texts::Keep { "keep" } else { "drop" }.to_owned(),
+                privacy.text.is_some(),
+            ),
             match openid_key {
-                Some(key) => Listed::new("privacy.openid", format!("hashed with a key {}", key.in_words()), &key.origin),
+                Some(key) => Listed::new(
+                    "privacy.openid",
+                    format!("hashed with a key {}", key.in_words()),
+                    &key.origin,
+                ),
                 None => listed("privacy.openid", "keep".to_owned(), privacy.openid.is_some()),
             },
         ]

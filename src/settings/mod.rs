@@ -113,7 +113,9 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// The process's own environment. A variable that is set to nothing counts as not set.
 pub fn environment(name: &str) -> Option<String> {
     // A value that is not UTF-8 is wrong where it is used, rather than as good as not set.
-    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()).filter(|value| !value.is_empty())
+    std::env::var_os(name)
+        .map(|value| value.to_string_lossy().into_owned())
+        .filter(|value| !value.is_empty())
 }
 
 /// Everything that was decided, checked.
@@ -149,7 +151,11 @@ impl Settings {
         let file = read_file(flags, environment)?;
         let sources = Sources { environment, file: &file };
         let zone = sources
-            .text(("--timezone", flags.timezone.clone()), "KEFU_TIMEZONE", ("timezone", &file.values.timezone))
+            .text(
+                ("--timezone", flags.timezone.clone()),
+                "KEFU_TIMEZONE",
+                ("timezone", &file.values.timezone),
+            )
             .unwrap_or_else(|| Setting { value: "Asia/Shanghai".into(), origin: Origin::Default })
             .try_map(|name| Zone::named(&name))?;
         let parameters = sources.parameters(zone.value.name())?;
@@ -158,8 +164,13 @@ impl Settings {
         Ok(Self {
             config: file.shown(),
             rules_listed: sources.rules_listed(&parameters, texts, openid_key.as_ref()),
-            all_accounts: Some(identities.iter().filter_map(|identity| Some(identity.name().ok()?.to_string())).collect())
-                .filter(|_| !file.values.accounts.is_empty()),
+            all_accounts: Some(
+                identities
+                    .iter()
+                    .filter_map(|identity| Some(identity.name().ok()?.to_string()))
+                    .collect(),
+            )
+            .filter(|_| !file.values.accounts.is_empty()),
             identities: sources.pick(&flags.accounts, identities)?,
             parameters,
             zone,
@@ -167,19 +178,47 @@ impl Settings {
                 Some(path) => Setting { value: path.clone(), origin: Origin::Flag("--lake") },
                 None => sources
                     .text(("--lake", None), "KEFU_LAKE", ("lake", &file.values.lake))
-                    .map(|text| text.try_map(|path| if path.is_empty() { Err("it is empty".to_owned()) } else { Ok(PathBuf::from(path)) }))
+                    .map(|text| {
+                        text.try_map(|path| {
+                            if path.is_empty() {
+                                Err("it is empty".to_owned())
+                            } else {
+                                Ok(PathBuf::from(path))
+                            }
+                        })
+                    })
                     .transpose()?
                     .map(|lake| match &lake.origin {
-                        Origin::File { .. } => Setting { value: sources.folder().join(&lake.value), origin: lake.origin },
+                        Origin::File { .. } => Setting {
+                            value: sources.folder().join(&lake.value),
+                            origin: lake.origin,
+                        },
                         _ => lake,
                     })
-                    .unwrap_or_else(|| Setting { value: PathBuf::from("data/lake"), origin: Origin::Default }),
+                    .unwrap_or_else(|| Setting {
+                        value: PathBuf::from("data/lake"),
+                        origin: Origin::Default,
+                    }),
             },
             base_url: sources
-                .text(("--base-url", flags.base_url.clone()), "KEFU_BASE_URL", ("base_url", &file.values.base_url))
-                .unwrap_or_else(|| Setting { value: BaseUrl::WECHAT.into(), origin: Origin::Default })
+                .text(
+                    ("--base-url", flags.base_url.clone()),
+                    "KEFU_BASE_URL",
+                    ("base_url", &file.values.base_url),
+                )
+                .unwrap_or_else(|| Setting {
+                    value: BaseUrl::WECHAT.into(),
+                    origin: Origin::Default,
+                })
                 .try_map(|text| text.parse())?,
-            lookback: sources.number("--lookback", flags.lookback, "KEFU_LOOKBACK", ("lookback", file.values.lookback), 3, 1..=3650)?,
+            lookback: sources.number(
+                "--lookback",
+                flags.lookback,
+                "KEFU_LOOKBACK",
+                ("lookback", file.values.lookback),
+                3,
+                1..=3650,
+            )?,
             concurrency: sources.number(
                 "--concurrency",
                 flags.concurrency,
@@ -195,7 +234,9 @@ impl Settings {
 
     /// The same settings once for each account to work on.
     pub fn each_account(&self) -> impl Iterator<Item = Self> {
-        self.identities.iter().map(|identity| Self { identities: vec![identity.clone()], ..self.clone() })
+        self.identities
+            .iter()
+            .map(|identity| Self { identities: vec![identity.clone()], ..self.clone() })
     }
 
     /// The names of all accounts that there are, of which some may have been picked. None where there is a single one: others may be elsewhere.
@@ -211,7 +252,10 @@ impl Settings {
     /// The same settings for accounts of which nothing but the name is known, which is enough where nobody is called.
     #[must_use]
     pub fn for_accounts(self, accounts: impl IntoIterator<Item = Account>) -> Self {
-        let identities = accounts.into_iter().map(|account| Identity::named(account, self.lake.origin.clone())).collect();
+        let identities = accounts
+            .into_iter()
+            .map(|account| Identity::named(account, self.lake.origin.clone()))
+            .collect();
         Self { identities, all_accounts: None, ..self }
     }
 
@@ -235,7 +279,8 @@ impl Settings {
         match self.identities.as_slice() {
             [identity] => Ok(identity),
             several => {
-                let names = several.iter().filter_map(|identity| Some(identity.name().ok()?.to_string()));
+                let names =
+                    several.iter().filter_map(|identity| Some(identity.name().ok()?.to_string()));
                 Err(SettingsError::Several { names: names.collect::<Vec<_>>().join(", ") })
             }
         }
@@ -243,7 +288,10 @@ impl Settings {
 }
 
 impl<T> Setting<T> {
-    fn try_map<U>(self, change: impl FnOnce(T) -> Result<U, String>) -> Result<Setting<U>, SettingsError> {
+    fn try_map<U>(
+        self,
+        change: impl FnOnce(T) -> Result<U, String>,
+    ) -> Result<Setting<U>, SettingsError> {
         match change(self.value) {
             Ok(value) => Ok(Setting { value, origin: self.origin }),
             Err(reason) => Err(SettingsError::Wrong { origin: self.origin, reason }),
@@ -256,14 +304,21 @@ mod tests {
     use super::*;
 
     fn resolve(flags: Flags, variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
-        let environment = |name: &str| variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned());
+        let environment = |name: &str| {
+            variables
+                .iter()
+                .find(|(variable, _)| *variable == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
         Settings::resolve(&flags, &environment)
     }
 
     #[test]
     fn a_flag_goes_before_the_environment_and_that_before_the_default() {
         let variables = [("KEFU_TIMEZONE", "America/New_York"), ("KEFU_LAKE", "/elsewhere")];
-        let settings = resolve(Flags { timezone: Some("UTC".into()), ..Flags::default() }, &variables).unwrap();
+        let settings =
+            resolve(Flags { timezone: Some("UTC".into()), ..Flags::default() }, &variables)
+                .unwrap();
         assert_eq!(settings.zone.value.name(), "UTC");
         assert_eq!(settings.zone.origin, Origin::Flag("--timezone"));
         assert_eq!(settings.lake.origin, Origin::Environment("KEFU_LAKE"));
@@ -289,7 +344,9 @@ mod tests {
 
     #[test]
     fn a_secret_is_never_shown() {
-        let settings = resolve(Flags::default(), &[("KEFU_APPID", "wx1"), ("KEFU_SECRET", "hunter2")]).unwrap();
+        let settings =
+            resolve(Flags::default(), &[("KEFU_APPID", "wx1"), ("KEFU_SECRET", "hunter2")])
+                .unwrap();
         assert!(!format!("{settings:?} {:?}", settings.credential()).contains("hunter2"));
     }
 }

@@ -19,21 +19,32 @@ impl Settings {
         let key = |source: &Setting<SecretSource>| -> Result<OpenidKey, SettingsError> {
             let key = source.read()?;
             if key.expose().len() < OPENID_KEY_BYTES_MIN {
-                let reason = format!("the key has fewer than {OPENID_KEY_BYTES_MIN} characters; `openssl rand -hex 32` makes one");
+                let reason = format!(
+                    "the key has fewer than {OPENID_KEY_BYTES_MIN} characters; `openssl rand -hex 32` makes one"
+                );
                 return Err(SettingsError::Wrong { origin: source.origin.clone(), reason });
             }
             Ok(OpenidKey::new(key.expose()))
         };
-        Ok(Privacy { texts: self.texts, openids: self.openid_key.as_ref().map(key).transpose()?.map_or(Openids::Keep, Openids::Keyed) })
+        Ok(Privacy {
+            texts: self.texts,
+            openids: self
+                .openid_key
+                .as_ref()
+                .map(key)
+                .transpose()?
+                .map_or(Openids::Keep, Openids::Keyed),
+        })
     }
 }
 
 impl Sources<'_> {
     pub(super) fn texts(&self) -> Result<Texts, SettingsError> {
         let texts = self.file.values.privacy.text.unwrap_or_default();
-        if texts == Texts::Drop && self.file.values.metrics.auto_reply.iter().any(AutoReply::needs_text) {
-            let reason =
-                "the rules for automatic replies with a text, a prefix or a regex could never match: keep texts, or remove the rules";
+        if texts == Texts::Drop
+            && self.file.values.metrics.auto_reply.iter().any(AutoReply::needs_text)
+        {
+            let reason = "the rules for automatic replies with a text, a prefix or a regex could never match: keep texts, or remove the rules";
             return Err(self.wrong("privacy.text", reason.to_owned()));
         }
         Ok(texts)
@@ -43,7 +54,9 @@ impl Sources<'_> {
         match self.file.values.privacy.openid.as_ref()? {
             Openid::Keep => None,
             Openid::KeyFile(path) => self.path("privacy.openid.hmac_key_file", Some(path)),
-            Openid::KeyVariable(name) => self.variable("privacy.openid.hmac_key_env".to_owned(), Some(name)),
+            Openid::KeyVariable(name) => {
+                self.variable("privacy.openid.hmac_key_env".to_owned(), Some(name))
+            }
         }
     }
 }

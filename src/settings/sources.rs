@@ -26,7 +26,10 @@ impl LoadedFile {
 }
 
 /// The file named by flag or environment must exist; the one in the current folder may.
-pub(super) fn read_file(flags: &Flags, environment: Environment<'_>) -> Result<LoadedFile, SettingsError> {
+pub(super) fn read_file(
+    flags: &Flags,
+    environment: Environment<'_>,
+) -> Result<LoadedFile, SettingsError> {
     let (path, origin) = match (&flags.config, environment("KEFU_CONFIG")) {
         (Some(path), _) => (path.clone(), Origin::Flag("--config")),
         (None, Some(path)) => (PathBuf::from(path), Origin::Environment("KEFU_CONFIG")),
@@ -34,7 +37,8 @@ pub(super) fn read_file(flags: &Flags, environment: Environment<'_>) -> Result<L
     };
     match fs_err::read_to_string(&path) {
         Ok(text) => {
-            let values = File::parse(&text).map_err(|reason| SettingsError::Malformed { path: path.clone(), reason })?;
+            let values = File::parse(&text)
+                .map_err(|reason| SettingsError::Malformed { path: path.clone(), reason })?;
             Ok(LoadedFile { path, origin, is_there: true, values })
         }
         Err(error) if origin == Origin::Default && error.kind() == std::io::ErrorKind::NotFound => {
@@ -58,7 +62,10 @@ impl Sources<'_> {
     ) -> Option<Setting<String>> {
         given
             .map(|value| Setting { value, origin: Origin::Flag(flag) })
-            .or_else(|| (self.environment)(variable).map(|value| Setting { value, origin: Origin::Environment(variable) }))
+            .or_else(|| {
+                (self.environment)(variable)
+                    .map(|value| Setting { value, origin: Origin::Environment(variable) })
+            })
             .or_else(|| filed.clone().map(|value| Setting { value, origin: self.in_file(key) }))
     }
 
@@ -79,7 +86,11 @@ impl Sources<'_> {
                 let origin = Origin::Environment(variable);
                 let value = text.parse().map_err(|_| SettingsError::Wrong {
                     origin: origin.clone(),
-                    reason: format!("`{text}` is not a number from {} to {}", allowed.start(), allowed.end()),
+                    reason: format!(
+                        "`{text}` is not a number from {} to {}",
+                        allowed.start(),
+                        allowed.end()
+                    ),
                 })?;
                 Some(Setting { value, origin })
             }
@@ -93,7 +104,8 @@ impl Sources<'_> {
         if allowed.contains(&setting.value) {
             return Ok(setting);
         }
-        let reason = format!("{} is not between {} and {}", setting.value, allowed.start(), allowed.end());
+        let reason =
+            format!("{} is not between {} and {}", setting.value, allowed.start(), allowed.end());
         Err(SettingsError::Wrong { origin: setting.origin, reason })
     }
 
@@ -102,19 +114,33 @@ impl Sources<'_> {
         let within = |key: &'static str, given: Option<i64>, default: i64, max: i64| match given {
             None => Ok(default),
             Some(seconds) if (1..=max).contains(&seconds) => Ok(seconds),
-            Some(seconds) => {
-                Err(SettingsError::Wrong { origin: self.in_file(key), reason: format!("{seconds} is not between 1 and {max} seconds") })
-            }
+            Some(seconds) => Err(SettingsError::Wrong {
+                origin: self.in_file(key),
+                reason: format!("{seconds} is not between 1 and {max} seconds"),
+            }),
         };
         if !metrics.auto_reply.iter().all(AutoReply::is_telling) {
             let reason =
                 "a rule needs a worker, a text, a prefix or a regex that is not empty; without any it would match every message".to_owned();
-            return Err(SettingsError::Wrong { origin: self.in_file("metrics.auto_reply"), reason });
+            return Err(SettingsError::Wrong {
+                origin: self.in_file("metrics.auto_reply"),
+                reason,
+            });
         }
         let defaults = Parameters::in_zone(zone);
         Ok(Parameters {
-            session_gap: within("metrics.session_gap", metrics.session_gap, defaults.session_gap, SESSION_GAP_MAX)?,
-            reply_window: within("metrics.reply_window", metrics.reply_window, defaults.reply_window, defaults.reply_window)?,
+            session_gap: within(
+                "metrics.session_gap",
+                metrics.session_gap,
+                defaults.session_gap,
+                SESSION_GAP_MAX,
+            )?,
+            reply_window: within(
+                "metrics.reply_window",
+                metrics.reply_window,
+                defaults.reply_window,
+                defaults.reply_window,
+            )?,
             auto_reply: metrics.auto_reply.clone(),
             business_hours: metrics.business_hours.clone(),
             ..defaults

@@ -1,11 +1,19 @@
 //! What somebody who misspelt a word probably meant.
 
 /// The word among `known` that is nearest to `typed`, if one is near enough to be what was meant: a slip or two away, or one within the other.
-pub(super) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(
+    typed: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let slips_allowed = (typed.chars().count() / 3).clamp(1, 3);
-    let is_part = |known: &str| typed.len() >= 4 && known.len() >= 4 && (known.contains(typed) || typed.contains(known));
+    let is_part = |known: &str| {
+        typed.len() >= 4 && known.len() >= 4 && (known.contains(typed) || typed.contains(known))
+    };
     let candidates = known.into_iter().map(|known| (slips(typed, known), known));
-    candidates.filter(|(slips, known)| *slips <= slips_allowed || is_part(known)).min_by_key(|(slips, _)| *slips).map(|(_, known)| known)
+    candidates
+        .filter(|(slips, known)| *slips <= slips_allowed || is_part(known))
+        .min_by_key(|(slips, _)| *slips)
+        .map(|(_, known)| known)
 }
 
 /// How many letters have to be put in, left out, replaced or swapped with their neighbour to turn one word into the other.
@@ -17,10 +25,12 @@ fn slips(from: &str, to: &str) -> usize {
     for (row, letter) in from.chars().enumerate() {
         let mut current = vec![row + 1];
         for (column, wanted) in to.iter().enumerate() {
-            let at = |row: &[usize], column: usize| row.get(column).copied().unwrap_or(usize::MAX - 1);
+            let at =
+                |row: &[usize], column: usize| row.get(column).copied().unwrap_or(usize::MAX - 1);
             let replaced = at(&last, column) + usize::from(letter != *wanted);
             let mut least = replaced.min(at(&last, column + 1) + 1).min(at(&current, column) + 1);
-            let is_swapped = column > 0 && previous == Some(*wanted) && to.get(column - 1) == Some(&letter);
+            let is_swapped =
+                column > 0 && previous == Some(*wanted) && to.get(column - 1) == Some(&letter);
             if is_swapped {
                 least = least.min(at(&before_last, column - 1) + 1);
             }
@@ -38,9 +48,14 @@ mod tests {
 
     #[test]
     fn slips_are_counted() {
-        for (from, to, count) in
-            [("", "", 0), ("lake", "lake", 0), ("", "ab", 2), ("lkae", "lake", 1), ("timezon", "timezone", 1), ("abc", "xyz", 3)]
-        {
+        for (from, to, count) in [
+            ("", "", 0),
+            ("lake", "lake", 0),
+            ("", "ab", 2),
+            ("lkae", "lake", 1),
+            ("timezon", "timezone", 1),
+            ("abc", "xyz", 3),
+        ] {
             assert_eq!((slips(from, to), slips(to, from)), (count, count), "{from} {to}");
         }
     }

@@ -46,9 +46,12 @@ impl FromStr for Fault {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (on_token, rest) = text.strip_prefix("token/").map_or((false, text), |rest| (true, rest));
-        let (kind, calls) = rest.split_once('@').map_or((rest, None), |(kind, calls)| (kind, Some(calls)));
-        let number = |text: &str| text.parse::<u64>().map_err(|_| format!("`{text}` is not a number"));
+        let (on_token, rest) =
+            text.strip_prefix("token/").map_or((false, text), |rest| (true, rest));
+        let (kind, calls) =
+            rest.split_once('@').map_or((rest, None), |(kind, calls)| (kind, Some(calls)));
+        let number =
+            |text: &str| text.parse::<u64>().map_err(|_| format!("`{text}` is not a number"));
         let (first_call, calls) = match calls {
             None => (1, u64::MAX),
             Some(calls) => match calls.split_once('x') {
@@ -66,7 +69,9 @@ impl FromStr for FaultKind {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut words = text.split(':');
         let kind = match (words.next().unwrap_or_default(), words.next(), words.next()) {
-            ("errcode", Some(code), None) => Self::ErrorCode(code.parse().map_err(|_| format!("`{code}` is not an error code"))?),
+            ("errcode", Some(code), None) => {
+                Self::ErrorCode(code.parse().map_err(|_| format!("`{code}` is not an error code"))?)
+            }
             ("status", Some(status), retry_after) => Self::Status {
                 status: status
                     .parse()
@@ -106,7 +111,10 @@ mod tests {
     #[test]
     fn a_fault_is_written_in_one_word() {
         let fault: Fault = "status:503:retry-after=2@3x2".parse().unwrap();
-        assert_eq!(fault.kind, FaultKind::Status { status: 503, retry_after: Some(Duration::from_secs(2)) });
+        assert_eq!(
+            fault.kind,
+            FaultKind::Status { status: 503, retry_after: Some(Duration::from_secs(2)) }
+        );
         assert_eq!((2..7).filter(|call| fault.meets(false, *call)).collect::<Vec<_>>(), [3, 4]);
         assert!("token/errcode:40164".parse::<Fault>().unwrap().meets(true, 99));
         assert!("sleepy".parse::<Fault>().is_err());

@@ -34,7 +34,8 @@ const DAY_SECONDS: i64 = 86_400;
 const PLANS_KEPT: usize = 10;
 
 /// Share of a day's load in each hour, in thousandths.
-const HOURLY_LOAD: [u32; 24] = [6, 4, 2, 2, 2, 4, 9, 20, 38, 62, 78, 74, 52, 56, 70, 72, 66, 56, 52, 64, 76, 70, 46, 19];
+const HOURLY_LOAD: [u32; 24] =
+    [6, 4, 2, 2, 2, 4, 9, 20, 38, 62, 78, 74, 52, 56, 70, 72, 66, 56, 52, 64, 76, 70, 46, 19];
 
 /// Generated records.
 #[derive(Debug)]
@@ -95,11 +96,13 @@ impl Generated {
         let (first_day, _) = self.day_numbers();
         if day > first_day {
             let yesterday = self.overnight(day - 1);
-            events.extend(
-                yesterday.into_iter().filter_map(|event| Some(Event { second: event.second.checked_sub(DAY_SECONDS as u32)?, ..event })),
-            );
+            events.extend(yesterday.into_iter().filter_map(|event| {
+                Some(Event { second: event.second.checked_sub(DAY_SECONDS as u32)?, ..event })
+            }));
         }
-        events.extend(self.overnight(day).into_iter().filter(|event| i64::from(event.second) < DAY_SECONDS));
+        events.extend(
+            self.overnight(day).into_iter().filter(|event| i64::from(event.second) < DAY_SECONDS),
+        );
         let mut rng = self.rng(day, Stream::Daytime);
         while events.len() < wanted {
             let start = start_second(&mut rng);
@@ -171,7 +174,11 @@ impl Generated {
             if rng.random_bool(0.4) {
                 break;
             }
-            second += if rng.random_bool(0.05) { rng.random_range(300..3_000) } else { rng.random_range(5..150) };
+            second += if rng.random_bool(0.05) {
+                rng.random_range(300..3_000)
+            } else {
+                rng.random_range(5..150)
+            };
         }
         if rng.random_bool(0.35) {
             second += rng.random_range(5..90);
@@ -222,7 +229,10 @@ impl Generated {
 
     fn rng(&self, day: i64, stream: Stream) -> Pcg64Mcg {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(&self.options.seed.to_le_bytes()).update(&day.to_le_bytes()).update(&[stream as u8]);
+        hasher
+            .update(&self.options.seed.to_le_bytes())
+            .update(&day.to_le_bytes())
+            .update(&[stream as u8]);
         let mut seed = [0; 16];
         hasher.finalize_xof().fill(&mut seed);
         Pcg64Mcg::from_seed(seed)
@@ -230,7 +240,11 @@ impl Generated {
 
     fn render(&self, record: &mut Vec<u8>, day: i64, event: &Event) {
         let text = event.phrase.text(&mut Pcg64Mcg::seed_from_u64(u64::from(event.variant)));
-        let opercode = if event.phrase.is_inbound() { opercode::WORKER_RECEIVED } else { opercode::WORKER_SENT };
+        let opercode = if event.phrase.is_inbound() {
+            opercode::WORKER_RECEIVED
+        } else {
+            opercode::WORKER_SENT
+        };
         let time = day * DAY_SECONDS - BEIJING_SECONDS + i64::from(event.second);
         // Writing to memory does not fail.
         let _ = write!(record, "{{\"openid\":\"");
@@ -242,14 +256,20 @@ impl Generated {
 
     /// 28 characters, as WeChat's are.
     fn write_openid(&self, record: &mut Vec<u8>, customer: u32) {
-        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        let mut rng = Pcg64Mcg::seed_from_u64(self.options.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(customer));
+        const ALPHABET: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let mut rng = Pcg64Mcg::seed_from_u64(
+            self.options.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(customer),
+        );
         record.extend_from_slice(b"oKf0");
         let (low, high) = (rng.next_u64(), rng.next_u64());
         let bits = u128::from(low) | u128::from(high) << 64;
         // 20 of them are random, the last four say which customer it is, so that no two are alike.
-        record.extend((0..20).filter_map(|digit| ALPHABET.get((bits >> (6 * digit) & 63) as usize)));
-        record.extend((0..4).rev().filter_map(|digit| ALPHABET.get((customer >> (6 * digit) & 63) as usize)));
+        record
+            .extend((0..20).filter_map(|digit| ALPHABET.get((bits >> (6 * digit) & 63) as usize)));
+        record.extend(
+            (0..4).rev().filter_map(|digit| ALPHABET.get((customer >> (6 * digit) & 63) as usize)),
+        );
     }
 }
 
@@ -277,12 +297,18 @@ impl Records for Generated {
     fn page(&self, start: i64, end: i64, after: i64, limit: usize) -> RenderedPage {
         let per_day = i64::from(self.options.messages_per_day);
         let (first_day, end_day) = self.day_numbers();
-        let mut page = RenderedPage { records: Vec::with_capacity(limit.min(1_000_000) * 160), ..RenderedPage::default() };
+        let mut page = RenderedPage {
+            records: Vec::with_capacity(limit.min(1_000_000) * 160),
+            ..RenderedPage::default()
+        };
         if per_day == 0 {
             return page;
         }
         let cursor = ordinal_after(after);
-        let first = (start + BEIJING_SECONDS).div_euclid(DAY_SECONDS).max(first_day + cursor / per_day).max(first_day);
+        let first = (start + BEIJING_SECONDS)
+            .div_euclid(DAY_SECONDS)
+            .max(first_day + cursor / per_day)
+            .max(first_day);
         let last = (end - 1 + BEIJING_SECONDS).div_euclid(DAY_SECONDS).min(end_day - 1);
         for day in first..=last {
             let plan = self.plan(day);
@@ -294,7 +320,9 @@ impl Records for Generated {
                 if page.number == limit || midnight + i64::from(event.second) >= end {
                     return page;
                 }
-                page.push(sparse_id(day_ordinal + position), |records| self.render(records, day, event));
+                page.push(sparse_id(day_ordinal + position), |records| {
+                    self.render(records, day, event)
+                });
             }
         }
         page
@@ -310,7 +338,12 @@ mod tests {
     use super::*;
 
     fn generated(messages_per_day: u32) -> Generated {
-        Generated::new(GeneratorOptions { first_day: "2024-05-13".parse().unwrap(), days: 3, messages_per_day, seed: 7 })
+        Generated::new(GeneratorOptions {
+            first_day: "2024-05-13".parse().unwrap(),
+            days: 3,
+            messages_per_day,
+            seed: 7,
+        })
     }
 
     #[test]
@@ -338,7 +371,8 @@ mod tests {
 
     #[test]
     fn a_day_is_the_same_whatever_was_asked_before() {
-        let page = |records: &Generated| records.page(1_715_616_000, 1_715_702_400, 1, 10_000).records;
+        let page =
+            |records: &Generated| records.page(1_715_616_000, 1_715_702_400, 1, 10_000).records;
         let warm = generated(500);
         warm.page(0, i64::MAX / 2, 1, 10_000);
         assert_eq!(page(&warm), page(&generated(500)));

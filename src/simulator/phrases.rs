@@ -62,25 +62,40 @@ const ANSWERS: [&str; 12] = [
     "差价已申请，1-3个工作日原路退回",
 ];
 
-const FOLLOW_UPS: [&str; 6] = ["请问还有其他可以帮您的吗？", "链接发您了👆", "稍等，我核实一下", "处理好了", "好的呢", "麻烦给个好评🙏"];
+const FOLLOW_UPS: [&str; 6] = [
+    "请问还有其他可以帮您的吗？",
+    "链接发您了👆",
+    "稍等，我核实一下",
+    "处理好了",
+    "好的呢",
+    "麻烦给个好评🙏",
+];
 
 const THANKS: [&str; 6] = ["谢谢", "好的谢谢🙏", "嗯嗯", "ok", "知道了", "👍"];
 
-const OUTREACH: [&str; 3] = ["您好，您的退款已到账，请查收", "亲，包裹显示已签收，满意的话给个好评吧🌹", "您昨天咨询的商品到货啦"];
+const OUTREACH: [&str; 3] = [
+    "您好，您的退款已到账，请查收",
+    "亲，包裹显示已签收，满意的话给个好评吧🌹",
+    "您昨天咨询的商品到货啦",
+];
 
 const COLOURS: [&str; 4] = ["白", "黑", "卡其", "藏青"];
 
 impl Phrase {
     /// One of the ways to say it.
     pub(super) fn text(self, rng: &mut impl Rng) -> String {
-        let one_of = |phrases: &[&'static str], rng: &mut _| phrases.get(pick(rng, phrases.len())).copied().unwrap_or_default();
+        let one_of = |phrases: &[&'static str], rng: &mut _| {
+            phrases.get(pick(rng, phrases.len())).copied().unwrap_or_default()
+        };
         match self {
             Self::Greeting => "您好，客服为您服务，请问有什么可以帮您？".into(),
             Self::Question => one_of(&QUESTIONS, rng).into(),
             Self::Addition => {
                 let text = one_of(&ADDITIONS, rng);
                 match text {
-                    "订单号 " => format!("{text}{}", rng.random_range(100_000_000_000u64..999_999_999_999)),
+                    "订单号 " => {
+                        format!("{text}{}", rng.random_range(100_000_000_000u64..999_999_999_999))
+                    }
                     "手机尾号 " => format!("{text}{:04}", rng.random_range(0..10_000)),
                     _ => format!("{text}，要{}色的", one_of(&COLOURS, rng)),
                 }

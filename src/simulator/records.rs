@@ -52,7 +52,10 @@ impl Recorded {
     /// When a file cannot be read.
     pub fn read(paths: &[PathBuf]) -> std::io::Result<Self> {
         let files = paths.iter().map(fs_err::read).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self::from_lines(files.iter().flat_map(|file| file.split(|byte| *byte == b'\n')).map(<[u8]>::to_vec), paths.len() > 1))
+        Ok(Self::from_lines(
+            files.iter().flat_map(|file| file.split(|byte| *byte == b'\n')).map(<[u8]>::to_vec),
+            paths.len() > 1,
+        ))
     }
 
     /// Records given one by one, each a JSON object, or what should have been one.
@@ -64,7 +67,11 @@ impl Recorded {
             .filter(|bytes| !bytes.trim_ascii().is_empty())
             .map(|bytes| {
                 if let Ok(glimpse) = serde_json::from_str::<Glimpse>(&repair(&bytes)) {
-                    time = glimpse.time.as_i64().or_else(|| glimpse.time.as_str()?.trim().parse().ok()).or(time);
+                    time = glimpse
+                        .time
+                        .as_i64()
+                        .or_else(|| glimpse.time.as_str()?.trim().parse().ok())
+                        .or(time);
                     workers.extend(glimpse.worker.as_str().map(|worker| worker.trim().to_owned()));
                 }
                 Line { bytes, time: time.unwrap_or(i64::MIN), msgid: 0 }
@@ -72,7 +79,10 @@ impl Recorded {
             .collect();
         // Those before the first one that says its time.
         let first = lines.iter().map(|line| line.time).find(|time| *time > i64::MIN).unwrap_or(0);
-        lines.iter_mut().take_while(|line| line.time == i64::MIN).for_each(|line| line.time = first);
+        lines
+            .iter_mut()
+            .take_while(|line| line.time == i64::MIN)
+            .for_each(|line| line.time = first);
         if by_time {
             lines.sort_by_key(|line| line.time);
         }

@@ -69,7 +69,9 @@ pub(super) async fn serve(listener: TcpListener, service: Arc<Service>) {
                 async move { service.answer(request).await }
             });
             // A connection that breaks concerns its client.
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), answer)
+                .await;
         });
         while connections.try_join_next().is_some() {}
     }
@@ -117,17 +119,34 @@ impl Service {
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
         let query = request.uri().query().unwrap_or_default().to_owned();
-        let body = Limited::new(request.into_body(), 1 << 20).collect().await.map_err(|_| Reset)?.to_bytes();
+        let body = Limited::new(request.into_body(), 1 << 20)
+            .collect()
+            .await
+            .map_err(|_| Reset)?
+            .to_bytes();
         self.log(&path, &body);
         match (method, path.as_str()) {
-            (Method::POST, "/cgi-bin/stable_token") => self.token_call(&body, |body| serde_json::from_slice(body).ok()),
-            (Method::GET, "/cgi-bin/token") => self.token_call(&body, |_| Some(TokenRequest::from_query(&query))),
-            (Method::POST, "/customservice/msgrecord/getmsglist") => self.page_call(&query, &body).await,
-            (Method::GET, "/cgi-bin/customservice/getkflist") => self.with_token(&query, || self.worker_list()),
-            (Method::POST, "/cgi-bin/openapi/quota/get") => self.with_token(&query, || self.quota()),
-            (_, "/cgi-bin/stable_token" | "/customservice/msgrecord/getmsglist" | "/cgi-bin/openapi/quota/get") => {
-                Ok(error(43002, "require POST method"))
+            (Method::POST, "/cgi-bin/stable_token") => {
+                self.token_call(&body, |body| serde_json::from_slice(body).ok())
             }
+            (Method::GET, "/cgi-bin/token") => {
+                self.token_call(&body, |_| Some(TokenRequest::from_query(&query)))
+            }
+            (Method::POST, "/customservice/msgrecord/getmsglist") => {
+                self.page_call(&query, &body).await
+            }
+            (Method::GET, "/cgi-bin/customservice/getkflist") => {
+                self.with_token(&query, || self.worker_list())
+            }
+            (Method::POST, "/cgi-bin/openapi/quota/get") => {
+                self.with_token(&query, || self.quota())
+            }
+            (
+                _,
+                "/cgi-bin/stable_token"
+                | "/customservice/msgrecord/getmsglist"
+                | "/cgi-bin/openapi/quota/get",
+            ) => Ok(error(43002, "require POST method")),
             _ => Ok(plain(404, "text/html", b"<html><body>404 Not Found</body></html>".as_slice())),
         }
     }
@@ -136,15 +155,26 @@ impl Service {
         let mut log = locked(&self.log);
         if log.len() < LOG_MAX {
             let call = path.rsplit('/').next().unwrap_or_default().to_owned();
-            log.push(LoggedRequest { call, body: serde_json::from_slice(body).unwrap_or_default() });
+            log.push(LoggedRequest {
+                call,
+                body: serde_json::from_slice(body).unwrap_or_default(),
+            });
         }
     }
 
     fn fault(&self, on_token: bool, call: u64) -> Option<FaultKind> {
-        self.options.faults.iter().find(|fault| fault.meets(on_token, call)).map(|fault| fault.kind.clone())
+        self.options
+            .faults
+            .iter()
+            .find(|fault| fault.meets(on_token, call))
+            .map(|fault| fault.kind.clone())
     }
 
-    fn token_call(&self, body: &[u8], read: impl FnOnce(&[u8]) -> Option<TokenRequest>) -> Result<Answer, Reset> {
+    fn token_call(
+        &self,
+        body: &[u8],
+        read: impl FnOnce(&[u8]) -> Option<TokenRequest>,
+    ) -> Result<Answer, Reset> {
         let call = self.token_calls.fetch_add(1, Ordering::SeqCst) + 1;
         let Some(request) = read(body) else { return Ok(error(47001, "data format error")) };
         let token = || {
@@ -180,8 +210,14 @@ impl Service {
         if call > self.options.daily_limit {
             return Ok(error(45009, "reach max api daily quota limit"));
         }
-        let Ok(request) = serde_json::from_slice::<PageRequest>(body) else { return Ok(error(65416, "invalid parameter")) };
-        if request.number == 0 || request.number > PAGE_RECORDS_MAX || request.msgid < 1 || request.endtime < request.starttime {
+        let Ok(request) = serde_json::from_slice::<PageRequest>(body) else {
+            return Ok(error(65416, "invalid parameter"));
+        };
+        if request.number == 0
+            || request.number > PAGE_RECORDS_MAX
+            || request.msgid < 1
+            || request.endtime < request.starttime
+        {
             return Ok(error(65416, "invalid parameter"));
         }
         if request.endtime - request.starttime > WINDOW_SECONDS_MAX {
@@ -194,7 +230,10 @@ impl Service {
         }
         let records = self.records.clone();
         let end = request.endtime + i64::from(self.options.end_inclusive);
-        let page = tokio::task::spawn_blocking(move || records.page(request.starttime, end, request.msgid, request.number)).await;
+        let page = tokio::task::spawn_blocking(move || {
+            records.page(request.starttime, end, request.msgid, request.number)
+        })
+        .await;
         let mut page = page.map_err(|_| Reset)?;
         match fault {
             Some(FaultKind::StuckCursor) => page.msgid = request.msgid,
@@ -217,10 +256,14 @@ impl Service {
 
     /// The answer to a call whose token is not good.
     fn refuse_token(&self, query: &str) -> Option<Answer> {
-        let Some(token) = parameter(query, "access_token") else { return Some(error(41001, "access_token missing")) };
+        let Some(token) = parameter(query, "access_token") else {
+            return Some(error(41001, "access_token missing"));
+        };
         match locked(&self.tokens).check(&token, self.options.clock.now()) {
             Ok(()) => None,
-            Err(Refusal::Unknown) => Some(error(40001, "invalid credential, access_token is invalid or not latest")),
+            Err(Refusal::Unknown) => {
+                Some(error(40001, "invalid credential, access_token is invalid or not latest"))
+            }
             Err(Refusal::Expired) => Some(error(42001, "access_token expired")),
         }
     }
@@ -275,18 +318,28 @@ fn render(page: RenderedPage) -> Vec<u8> {
     let mut body = Vec::with_capacity(page.records.len() + 64);
     body.extend_from_slice(b"{\"recordlist\":[");
     body.extend_from_slice(&page.records);
-    body.extend_from_slice(format!("],\"number\":{},\"msgid\":{}}}", page.number, page.msgid).as_bytes());
+    body.extend_from_slice(
+        format!("],\"number\":{},\"msgid\":{}}}", page.number, page.msgid).as_bytes(),
+    );
     body
 }
 
 /// The answer, unless something goes wrong on its way.
 fn misbehave(fault: Option<FaultKind>, answer: impl FnOnce() -> Answer) -> Result<Answer, Reset> {
     match fault {
-        None | Some(FaultKind::StuckCursor | FaultKind::WrongNumber | FaultKind::ExpireToken) => Ok(answer()),
+        None | Some(FaultKind::StuckCursor | FaultKind::WrongNumber | FaultKind::ExpireToken) => {
+            Ok(answer())
+        }
         Some(FaultKind::Reset) => Err(Reset),
         Some(FaultKind::Cut) => Ok(answer().map(|body| SimulatedBody { is_cut: true, ..body })),
-        Some(FaultKind::Html) => Ok(plain(200, "text/html", b"<html><body>Please log in to the network</body></html>".as_slice())),
-        Some(FaultKind::ErrorCode(40164)) => Ok(error(40164, "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist")),
+        Some(FaultKind::Html) => Ok(plain(
+            200,
+            "text/html",
+            b"<html><body>Please log in to the network</body></html>".as_slice(),
+        )),
+        Some(FaultKind::ErrorCode(40164)) => {
+            Ok(error(40164, "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist"))
+        }
         Some(FaultKind::ErrorCode(code)) => Ok(error(code, "simulated")),
         Some(FaultKind::Status { status, retry_after }) => {
             let mut answer = plain(status, "text/html", b"<html></html>".as_slice());
@@ -299,7 +352,9 @@ fn misbehave(fault: Option<FaultKind>, answer: impl FnOnce() -> Answer) -> Resul
 }
 
 fn error(code: i64, message: &str) -> Answer {
-    answer_json(&json!({ "errcode": code, "errmsg": format!("{message} rid: 66433a5f-1b2c3d4e-5f607182") }))
+    answer_json(
+        &json!({ "errcode": code, "errmsg": format!("{message} rid: 66433a5f-1b2c3d4e-5f607182") }),
+    )
 }
 
 fn answer_json(value: &Value) -> Answer {
@@ -329,13 +384,17 @@ impl Body for SimulatedBody {
     type Data = Bytes;
     type Error = Reset;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Reset>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Reset>>> {
         let frame = match Pin::new(&mut self.full).poll_frame(context) {
             Poll::Ready(frame) => frame,
             Poll::Pending => return Poll::Pending,
         };
-        let data = frame
-            .map(|frame: Result<Frame<Bytes>, Infallible>| frame.unwrap_or_else(|never| match never {}).into_data().unwrap_or_default());
+        let data = frame.map(|frame: Result<Frame<Bytes>, Infallible>| {
+            frame.unwrap_or_else(|never| match never {}).into_data().unwrap_or_default()
+        });
         Poll::Ready(match data {
             Some(data) if self.is_cut => Some(Ok(Frame::data(data.slice(..data.len() / 2)))),
             None if self.is_cut => Some(Err(Reset)),

@@ -21,7 +21,12 @@ pub(super) struct TokenBook {
 
 impl TokenBook {
     /// The current token and how long it lives; a new one when forced, when there is none, or shortly before its end.
-    pub(super) fn stable(&mut self, now: OffsetDateTime, lifetime: std::time::Duration, force: bool) -> (String, i64) {
+    pub(super) fn stable(
+        &mut self,
+        now: OffsetDateTime,
+        lifetime: std::time::Duration,
+        force: bool,
+    ) -> (String, i64) {
         if let (false, Some(token), Some(ends_at)) = (force, self.issued.last(), self.ends_at)
             && now + STABLE_UNTIL.min(lifetime.try_into().unwrap_or(STABLE_UNTIL) / 2) < ends_at
         {
@@ -31,7 +36,11 @@ impl TokenBook {
     }
 
     /// A new token; the one before is refused from now on.
-    pub(super) fn replace(&mut self, now: OffsetDateTime, lifetime: std::time::Duration) -> (String, i64) {
+    pub(super) fn replace(
+        &mut self,
+        now: OffsetDateTime,
+        lifetime: std::time::Duration,
+    ) -> (String, i64) {
         // Real ones can be over 512 characters long.
         let digest = blake3::hash(&self.issued.len().to_le_bytes()).to_hex().to_string();
         let token = format!("SIMULATED_{}_{}", self.issued.len(), digest.repeat(9));
@@ -47,9 +56,17 @@ impl TokenBook {
 
     pub(super) fn check(&self, token: &str, now: OffsetDateTime) -> Result<(), Refusal> {
         if self.issued.last().is_none_or(|current| current != token) {
-            return Err(if self.issued.iter().any(|issued| issued == token) { Refusal::Expired } else { Refusal::Unknown });
+            return Err(if self.issued.iter().any(|issued| issued == token) {
+                Refusal::Expired
+            } else {
+                Refusal::Unknown
+            });
         }
-        if self.ends_at.is_some_and(|ends_at| now < ends_at) { Ok(()) } else { Err(Refusal::Expired) }
+        if self.ends_at.is_some_and(|ends_at| now < ends_at) {
+            Ok(())
+        } else {
+            Err(Refusal::Expired)
+        }
     }
 
     pub(super) fn issued(&self) -> Vec<String> {

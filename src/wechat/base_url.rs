@@ -33,7 +33,11 @@ impl FromStr for BaseUrl {
     /// The text itself is not repeated in the error: somebody may have pasted a URL with a token.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let url = Url::parse(text).map_err(|error| format!("it is not a URL ({error})"))?;
-        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        if !url.username().is_empty()
+            || url.password().is_some()
+            || url.query().is_some()
+            || url.fragment().is_some()
+        {
             return Err("it may hold a scheme, a host, a port and a path, and nothing else".into());
         }
         match url.scheme() {
@@ -51,7 +55,12 @@ mod tests {
 
     #[test]
     fn plain_http_is_for_loopback_only() {
-        for text in ["https://api.weixin.qq.com", "http://127.0.0.1:8080", "http://[::1]:1", "http://localhost:9"] {
+        for text in [
+            "https://api.weixin.qq.com",
+            "http://127.0.0.1:8080",
+            "http://[::1]:1",
+            "http://localhost:9",
+        ] {
             assert!(text.parse::<BaseUrl>().is_ok(), "{text}");
         }
         for text in [

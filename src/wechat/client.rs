@@ -64,7 +64,9 @@ impl CallError {
     #[must_use]
     pub(super) fn about(self, places: &Places) -> Self {
         match self {
-            Self::Api(refusal) if refusal.action() == Action::StopRefused => Self::Proof { refusal, places: Box::new(places.clone()) },
+            Self::Api(refusal) if refusal.action() == Action::StopRefused => {
+                Self::Proof { refusal, places: Box::new(places.clone()) }
+            }
             other => other,
         }
     }
@@ -84,7 +86,9 @@ impl Classified for CallError {
         match self {
             Self::Api(error) => error.class(),
             Self::TokenCommand(error) => error.class(),
-            Self::Proof { .. } | Self::GivenToken { .. } | Self::Status { status: 401 | 403 | 407, .. } => Class::Refused,
+            Self::Proof { .. }
+            | Self::GivenToken { .. }
+            | Self::Status { status: 401 | 403 | 407, .. } => Class::Refused,
             // A page that is not there, a redirect: this is not WeChat's API.
             Self::Status { .. } if !self.is_transient() => Class::Settings,
             _ => Class::Unavailable,
@@ -141,7 +145,11 @@ impl Client {
     ///
     /// # Errors
     /// [`CallError::Transport`] and [`CallError::Status`].
-    pub async fn message_page(&self, token: &Secret, request: &PageRequest) -> Result<Bytes, CallError> {
+    pub async fn message_page(
+        &self,
+        token: &Secret,
+        request: &PageRequest,
+    ) -> Result<Bytes, CallError> {
         self.post("customservice/msgrecord/getmsglist", Some(token), request).await
     }
 
@@ -151,12 +159,25 @@ impl Client {
     /// [`CallError::Transport`].
     pub async fn server_time(&self) -> Result<Option<SystemTime>, CallError> {
         let answer = self.http.get(self.base.clone()).send().await.map_err(transport)?;
-        Ok(answer.headers().get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok()))
+        Ok(answer
+            .headers()
+            .get(DATE)
+            .and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok()))
     }
 
-    pub(super) async fn post(&self, path: &str, token: Option<&Secret>, body: &impl Serialize) -> Result<Bytes, CallError> {
-        let body = serde_json::to_vec(body).map_err(|error| CallError::Transport(error.to_string()))?;
-        let request = self.http.post(self.url(path, token)).header(CONTENT_TYPE, "application/json").body(body);
+    pub(super) async fn post(
+        &self,
+        path: &str,
+        token: Option<&Secret>,
+        body: &impl Serialize,
+    ) -> Result<Bytes, CallError> {
+        let body =
+            serde_json::to_vec(body).map_err(|error| CallError::Transport(error.to_string()))?;
+        let request = self
+            .http
+            .post(self.url(path, token))
+            .header(CONTENT_TYPE, "application/json")
+            .body(body);
         receive(request).await
     }
 
@@ -173,13 +194,20 @@ impl Client {
 async fn receive(request: reqwest::RequestBuilder) -> Result<Bytes, CallError> {
     let mut response = request.send().await.map_err(transport)?;
     if response.status() != StatusCode::OK {
-        return Err(CallError::Status { status: response.status().as_u16(), retry_after: retry_after(response.headers()) });
+        return Err(CallError::Status {
+            status: response.status().as_u16(),
+            retry_after: retry_after(response.headers()),
+        });
     }
-    let expected = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+    let expected =
+        response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
     let mut body = BytesMut::with_capacity(expected.min(BODY_BYTES_MAX));
     while let Some(chunk) = response.chunk().await.map_err(transport)? {
         if body.len() + chunk.len() > BODY_BYTES_MAX {
-            return Err(CallError::Unreadable(format!("it is longer than {} MiB", BODY_BYTES_MAX >> 20)));
+            return Err(CallError::Unreadable(format!(
+                "it is longer than {} MiB",
+                BODY_BYTES_MAX >> 20
+            )));
         }
         body.extend_from_slice(&chunk);
     }
@@ -203,7 +231,8 @@ fn transport(error: reqwest::Error) -> CallError {
         "the call failed"
     };
     let error = error.without_url();
-    let innermost = std::iter::successors(std::error::Error::source(&error), |cause| cause.source()).last();
+    let innermost =
+        std::iter::successors(std::error::Error::source(&error), |cause| cause.source()).last();
     match innermost {
         Some(cause) => CallError::Transport(format!("{what} ({cause})")),
         None => CallError::Transport(what.to_owned()),

@@ -59,7 +59,8 @@ impl ApiError {
     }
 
     fn shown_message(&self) -> String {
-        let message: String = self.message.chars().filter(|character| !character.is_control()).take(300).collect();
+        let message: String =
+            self.message.chars().filter(|character| !character.is_control()).take(300).collect();
         if message.is_empty() { "(no message)".into() } else { message }
     }
 }
@@ -114,7 +115,9 @@ mod tests {
 
     #[test]
     fn the_address_that_wechat_saw_is_named() {
-        let message = "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist, hint: [abc]".to_owned();
+        let message =
+            "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist, hint: [abc]"
+                .to_owned();
         let error = ApiError { code: 40164, message, on_token_endpoint: true };
         assert!(error.hint().unwrap().contains("add 203.0.113.9,"), "{:?}", error.hint());
         assert_eq!(error.class(), Class::Refused);
@@ -122,7 +125,8 @@ mod tests {
 
     #[test]
     fn a_refused_token_is_renewed_but_a_refused_secret_is_not() {
-        let error = |on_token_endpoint| ApiError { code: 40001, message: String::new(), on_token_endpoint };
+        let error =
+            |on_token_endpoint| ApiError { code: 40001, message: String::new(), on_token_endpoint };
         assert_eq!(error(false).action(), Action::RenewToken);
         assert_eq!(error(true).action(), Action::StopRefused);
     }

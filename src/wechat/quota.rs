@@ -34,12 +34,16 @@ impl Client {
     pub async fn quota(&self, token: &Secret) -> Result<Quota, CallError> {
         let request = QuotaRequest { cgi_path: "/customservice/msgrecord/getmsglist" };
         let body = self.post("cgi-bin/openapi/quota/get", Some(token), &request).await?;
-        let answer: QuotaAnswer =
-            serde_json::from_slice(&body).map_err(|_| CallError::Unreadable("the quota's answer is not JSON".into()))?;
+        let answer: QuotaAnswer = serde_json::from_slice(&body)
+            .map_err(|_| CallError::Unreadable("the quota's answer is not JSON".into()))?;
         match answer.quota {
             Some(quota) if answer.errcode == 0 => Ok(quota),
             _ if answer.errcode != 0 => {
-                let error = ApiError { code: answer.errcode, message: answer.errmsg, on_token_endpoint: false };
+                let error = ApiError {
+                    code: answer.errcode,
+                    message: answer.errmsg,
+                    on_token_endpoint: false,
+                };
                 Err(error.hiding(token).into())
             }
             _ => Err(CallError::Unreadable("it holds neither a quota nor an error".into())),

@@ -95,10 +95,14 @@ mod tests {
         const { assert!(!Type::<Secret>::CAN_BE_SHOWN && !Type::<Secret>::CAN_BE_WRITTEN) };
         const { assert!(!Type::<Credential>::CAN_BE_SHOWN && !Type::<Credential>::CAN_BE_WRITTEN) };
         let secret = Secret::new("hunter+2/x=".into());
-        assert_eq!(secret.hidden_in("?a=hunter%2B2%2Fx%3D&b=hunter+2/x="), "?a=(secret)&b=(secret)");
+        assert_eq!(
+            secret.hidden_in("?a=hunter%2B2%2Fx%3D&b=hunter+2/x="),
+            "?a=(secret)&b=(secret)"
+        );
         let secret = Secret::new("hunter2".into());
         assert_eq!(format!("{secret:?} {secret:#?}"), "(secret) (secret)");
-        let proofs = [Proof::AccessToken(secret.clone()), Proof::AppSecret { appid: "wx1".into(), secret }];
+        let proofs =
+            [Proof::AccessToken(secret.clone()), Proof::AppSecret { appid: "wx1".into(), secret }];
         let credentials = proofs.map(Credential::from);
         assert!(!format!("{credentials:?}").contains("hunter2"));
     }

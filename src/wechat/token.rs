@@ -36,7 +36,10 @@ pub struct Places {
 
 impl Default for Places {
     fn default() -> Self {
-        Self { appid: "in the settings".into(), proof: "the secret or token in the settings".into() }
+        Self {
+            appid: "in the settings".into(),
+            proof: "the secret or token in the settings".into(),
+        }
     }
 }
 
@@ -136,7 +139,11 @@ impl Tokens {
     ///
     /// # Errors
     /// Whatever kept WeChat from giving one. The next call of [`current`](Self::current) tries again.
-    pub async fn renew(&self, refused: &Arc<Secret>, renewal: Renewal) -> Result<Renewed, CallError> {
+    pub async fn renew(
+        &self,
+        refused: &Arc<Secret>,
+        renewal: Renewal,
+    ) -> Result<Renewed, CallError> {
         let mut state = self.state.lock().await;
         match (&self.credential.proof, &state.token) {
             (Proof::AccessToken(_), _) => return Ok(Renewed::NotOurs),
@@ -162,7 +169,12 @@ impl Tokens {
             Proof::AccessToken(token) => token.clone(),
             Proof::Command(command) => command.token().await?,
             Proof::AppSecret { appid, secret } => {
-                let request = StableTokenRequest { grant_type: "client_credential", appid, secret: secret.expose(), force_refresh };
+                let request = StableTokenRequest {
+                    grant_type: "client_credential",
+                    appid,
+                    secret: secret.expose(),
+                    force_refresh,
+                };
                 let body = self.client.post("cgi-bin/stable_token", None, &request).await?;
                 parse_token(&body).map_err(|error| error.hiding(secret).about(self.places()))?
             }
@@ -179,10 +191,14 @@ impl Tokens {
 
 fn parse_token(body: &[u8]) -> Result<Secret, CallError> {
     // The parser's own message could quote the token.
-    let answer: TokenAnswer = serde_json::from_slice(body).map_err(|_| CallError::Unreadable("the token's answer is not JSON".into()))?;
+    let answer: TokenAnswer = serde_json::from_slice(body)
+        .map_err(|_| CallError::Unreadable("the token's answer is not JSON".into()))?;
     match answer.access_token {
         Some(token) if answer.errcode == 0 && !token.is_empty() => Ok(Secret::new(token)),
-        _ if answer.errcode != 0 => Err(ApiError { code: answer.errcode, message: answer.errmsg, on_token_endpoint: true }.into()),
+        _ if answer.errcode != 0 => {
+            Err(ApiError { code: answer.errcode, message: answer.errmsg, on_token_endpoint: true }
+                .into())
+        }
         _ => Err(CallError::Unreadable("it holds neither a token nor an error".into())),
     }
 }

@@ -122,7 +122,11 @@ impl TokenCommand {
         let failed = |why| TokenCommandError { program: self.program.clone(), why };
         let output = self.run().await.map_err(failed)?;
         match output.trim_ascii() {
-            token if !token.is_empty() && token.len() <= TOKEN_BYTES_MAX && token.iter().all(u8::is_ascii_graphic) => {
+            token
+                if !token.is_empty()
+                    && token.len() <= TOKEN_BYTES_MAX
+                    && token.iter().all(u8::is_ascii_graphic) =>
+            {
                 Ok(Secret::new(String::from_utf8_lossy(token).into_owned()))
             }
             _ => Err(failed(Why::NotAToken)),
@@ -132,7 +136,11 @@ impl TokenCommand {
     async fn run(&self) -> Result<Vec<u8>, Why> {
         let deadline = Instant::now() + self.limit;
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         signals::listen_from_now_on();
         // Whoever gives up waiting for it, here or above, drops it, which ends it and all that it has started.
         let mut group = ProcessGroup::start(&mut command).map_err(Why::CannotRun)?;
@@ -150,7 +158,9 @@ impl TokenCommand {
             return Err(Why::Ended(status));
         }
         // A child of its own that lives on may still hold the pipe, and could print the rest.
-        let output = tokio::time::timeout_at(deadline, output).await.map_err(|_| Why::LeftOpen(self.limit))?;
+        let output = tokio::time::timeout_at(deadline, output)
+            .await
+            .map_err(|_| Why::LeftOpen(self.limit))?;
         group.let_go();
         Ok(output.unwrap_or_default())
     }
@@ -180,11 +190,16 @@ mod tests {
     use super::*;
 
     fn shell(script: &str) -> TokenCommand {
-        TokenCommand::try_from(Written::Words(["/bin/sh", "-c", script].map(str::to_owned).into())).unwrap()
+        TokenCommand::try_from(Written::Words(["/bin/sh", "-c", script].map(str::to_owned).into()))
+            .unwrap()
     }
 
     fn token(command: &TokenCommand) -> Result<Secret, TokenCommandError> {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(command.token())
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(command.token())
     }
 
     #[test]
@@ -195,7 +210,11 @@ mod tests {
     #[test]
     fn what_goes_wrong_is_told_without_arguments_and_output() {
         for (script, class, told) in [
-            ("echo hunter2; echo hunter2 >&2; exit 3", Class::Unavailable, "it ended with exit status: 3"),
+            (
+                "echo hunter2; echo hunter2 >&2; exit 3",
+                Class::Unavailable,
+                "it ended with exit status: 3",
+            ),
             ("echo error: hunter2 is unknown", Class::Settings, "is not one word"),
             ("true hunter2", Class::Settings, "is not one word"),
         ] {
@@ -203,7 +222,10 @@ mod tests {
             let error = token(&command).unwrap_err();
             assert_eq!((error.class(), error.is_transient()), (class, class == Class::Unavailable));
             assert!(error.to_string().contains(told), "{error}");
-            assert!(!format!("{error} {error:?} {command:?} {}", error.hint().unwrap()).contains("hunter2"));
+            assert!(
+                !format!("{error} {error:?} {command:?} {}", error.hint().unwrap())
+                    .contains("hunter2")
+            );
         }
         let absent = TokenCommand { program: "/nowhere/token".into(), ..shell("") };
         assert_eq!(token(&absent).unwrap_err().class(), Class::Settings);
@@ -211,15 +233,23 @@ mod tests {
 
     #[test]
     fn one_that_leaves_its_output_open_is_told_apart_from_a_slow_one() {
-        let command = TokenCommand { limit: Duration::from_secs(2), ..shell("tail -f /dev/null & echo token") };
+        let command = TokenCommand {
+            limit: Duration::from_secs(2),
+            ..shell("tail -f /dev/null & echo token")
+        };
         let error = token(&command).unwrap_err();
-        assert!(error.to_string().contains("its output open") && error.hint().unwrap().contains(">/dev/null"), "{error}");
+        assert!(
+            error.to_string().contains("its output open")
+                && error.hint().unwrap().contains(">/dev/null"),
+            "{error}"
+        );
     }
 
     #[test]
     fn one_that_does_not_end_is_ended() {
         assert!(token(&shell("exec cat /dev/zero")).is_err());
-        let command = TokenCommand { limit: Duration::from_millis(50), ..shell("exec tail -f /dev/null") };
+        let command =
+            TokenCommand { limit: Duration::from_millis(50), ..shell("exec tail -f /dev/null") };
         assert!(token(&command).unwrap_err().to_string().contains("took longer"));
     }
 
@@ -233,7 +263,8 @@ mod tests {
     fn what_it_has_started_ends_with_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pid");
-        let script = format!("sleep 600 & echo $! > {0}.new; mv {0}.new {0}; sleep 600", path.display());
+        let script =
+            format!("sleep 600 & echo $! > {0}.new; mv {0}.new {0}; sleep 600", path.display());
         let ended = || {
             let pid = fs_err::read_to_string(&path).unwrap();
             fs_err::remove_file(&path).unwrap();
@@ -262,7 +293,11 @@ mod tests {
 
     #[test]
     fn a_path_is_relative_to_the_settings_file_and_a_bare_name_is_looked_up() {
-        let beside = |program: &str| TokenCommand { program: program.into(), ..shell("") }.beside(Path::new("/etc/kefu")).program;
+        let beside = |program: &str| {
+            TokenCommand { program: program.into(), ..shell("") }
+                .beside(Path::new("/etc/kefu"))
+                .program
+        };
         assert_eq!(beside("bin/token"), Path::new("/etc/kefu/bin/token"));
         assert_eq!(beside("./token"), Path::new("/etc/kefu/./token"));
         assert_eq!(beside("token"), Path::new("token"));

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
+};
 use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use kefu::calendar::{Day, DayRange, Zone};
 use kefu::lake::{Table, opercode};
@@ -61,7 +64,12 @@ impl std::fmt::Debug for Chat {
                 other => format!("{other}>{worker}"),
             };
             let at = time::OffsetDateTime::from_unix_timestamp(message.sent_at).unwrap();
-            writeln!(f, "{customer}: {who} {}T{}Z", at.date(), at.time().to_string().trim_end_matches(".0"))?;
+            writeln!(
+                f,
+                "{customer}: {who} {}T{}Z",
+                at.date(),
+                at.time().to_string().trim_end_matches(".0")
+            )?;
         }
         Ok(())
     }
@@ -86,17 +94,29 @@ impl Chat {
             let (who, times) = line.split_once(' ').unwrap();
             let (opercode, worker, text) = match who.split_once('>').unwrap() {
                 ("I", worker) => (opercode::WORKER_RECEIVED, worker, ""),
-                (worker, text) if text.is_empty() || text.starts_with('"') => (opercode::WORKER_SENT, worker, text.trim_matches('"')),
+                (worker, text) if text.is_empty() || text.starts_with('"') => {
+                    (opercode::WORKER_SENT, worker, text.trim_matches('"'))
+                }
                 (code, worker) => (code.parse().unwrap(), worker, ""),
             };
             for time in times.split(", ") {
-                let (customer, worker, text) = (customer.to_owned(), worker.to_owned(), text.to_owned());
-                messages.push(Message { sent_at: instant(&zone, time), seq: messages.len(), customer, worker, opercode, text });
+                let (customer, worker, text) =
+                    (customer.to_owned(), worker.to_owned(), text.to_owned());
+                messages.push(Message {
+                    sent_at: instant(&zone, time),
+                    seq: messages.len(),
+                    customer,
+                    worker,
+                    opercode,
+                    text,
+                });
             }
         }
         messages.sort_by_key(|message| message.sent_at);
         let days: Vec<Day> = messages.iter().map(|message| zone.day_of(message.sent_at)).collect();
-        let fetched = DayRange { first: days[0].plus(-3), last: days[days.len() - 1].plus(5) }.days().collect();
+        let fetched = DayRange { first: days[0].plus(-3), last: days[days.len() - 1].plus(5) }
+            .days()
+            .collect();
         Self { parameters: Parameters::in_zone(zone.name()), zone, messages, fetched }
     }
 
@@ -121,7 +141,10 @@ impl Chat {
 
     /// Messages of the fetched days, in order.
     pub fn known(&self) -> Vec<&Message> {
-        self.messages.iter().filter(|message| self.fetched.contains(&self.zone.day_of(message.sent_at))).collect()
+        self.messages
+            .iter()
+            .filter(|message| self.fetched.contains(&self.zone.day_of(message.sent_at)))
+            .collect()
     }
 
     /// The unbroken runs of fetched days.
@@ -145,17 +168,27 @@ impl Chat {
     pub fn compute_from(&self, read: DayRange, wanted: DayRange) -> BTreeMap<Day, Partitions> {
         let mut history = HistoryBuilder::new(&self.zone, &self.parameters);
         for day in read.days() {
-            let of_day: Vec<&Message> = self.messages.iter().filter(|message| self.zone.day_of(message.sent_at) == day).collect();
+            let of_day: Vec<&Message> = self
+                .messages
+                .iter()
+                .filter(|message| self.zone.day_of(message.sent_at) == day)
+                .collect();
             history.append(day, &batch(&of_day)).unwrap();
         }
         let wanted: Vec<Day> = wanted.days().collect();
         let targets = pipeline::targets(&self.zone, &self.fetched, &wanted);
-        metrics::compute(&history.finish().unwrap(), "acme", &self.zone, &targets, &self.parameters).unwrap()
+        metrics::compute(&history.finish().unwrap(), "acme", &self.zone, &targets, &self.parameters)
+            .unwrap()
     }
 
     /// The rows of a table for every fetched day.
     pub fn rows(&self, table: Table) -> Vec<(Day, Row)> {
-        self.compute().into_iter().flat_map(|(day, partitions)| rows(&partitions[&table]).into_iter().map(move |row| (day, row))).collect()
+        self.compute()
+            .into_iter()
+            .flat_map(|(day, partitions)| {
+                rows(&partitions[&table]).into_iter().map(move |row| (day, row))
+            })
+            .collect()
     }
 
     /// `asked_at`'s day, outcome and the named columns of each pair, in order.
@@ -169,21 +202,33 @@ impl Chat {
 
     /// The rows of a day.
     pub fn rows_on(&self, table: Table, on: &str) -> Vec<Row> {
-        self.rows(table).into_iter().filter(|(date, _)| *date == day(on)).map(|(_, row)| row).collect()
+        self.rows(table)
+            .into_iter()
+            .filter(|(date, _)| *date == day(on))
+            .map(|(_, row)| row)
+            .collect()
     }
 
     /// The row of a worker on a day.
     pub fn worker(&self, on: &str, worker: &str) -> Row {
         let rows = self.rows(Table::WorkerDaily);
         let of_worker = |row: &Row| row["worker"] == Value::Text(worker.into());
-        rows.into_iter().find(|(date, row)| *date == day(on) && of_worker(row)).unwrap_or_else(|| panic!("no row of {worker} on {on}")).1
+        rows.into_iter()
+            .find(|(date, row)| *date == day(on) && of_worker(row))
+            .unwrap_or_else(|| panic!("no row of {worker} on {on}"))
+            .1
     }
 }
 
 /// `10:00:00`, `05-14 10:00:00` or `2024-11-03T05:50Z`.
 fn instant(zone: &Zone, text: &str) -> i64 {
-    let seconds =
-        |text: &str| text.split(':').map(|part| part.parse::<i64>().unwrap()).chain([0]).take(3).fold(0, |total, part| total * 60 + part);
+    let seconds = |text: &str| {
+        text.split(':')
+            .map(|part| part.parse::<i64>().unwrap())
+            .chain([0])
+            .take(3)
+            .fold(0, |total, part| total * 60 + part)
+    };
     if let Some((date, time)) = text.strip_suffix('Z').and_then(|text| text.split_once('T')) {
         return i64::from(day(date).number()) * 86_400 + seconds(time);
     }
@@ -201,9 +246,18 @@ fn batch(messages: &[&Message]) -> RecordBatch {
     RecordBatch::try_from_iter([
         ("openid", dictionary(messages.iter().map(|message| message.customer.clone()))),
         ("worker", dictionary(messages.iter().map(|message| message.worker.clone()))),
-        ("opercode", Arc::new(Int32Array::from_iter_values(messages.iter().map(|message| message.opercode)))),
-        ("sent_at", Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone("UTC"))),
-        ("text", Arc::new(StringArray::from_iter_values(messages.iter().map(|message| &message.text)))),
+        (
+            "opercode",
+            Arc::new(Int32Array::from_iter_values(messages.iter().map(|message| message.opercode))),
+        ),
+        (
+            "sent_at",
+            Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone("UTC")),
+        ),
+        (
+            "text",
+            Arc::new(StringArray::from_iter_values(messages.iter().map(|message| &message.text))),
+        ),
     ])
     .unwrap()
 }
@@ -212,7 +266,14 @@ fn batch(messages: &[&Message]) -> RecordBatch {
 pub fn rows(batch: &RecordBatch) -> Vec<Row> {
     let schema = batch.schema();
     (0..batch.num_rows())
-        .map(|row| schema.fields().iter().zip(batch.columns()).map(|(field, column)| (field.name().clone(), value(column, row))).collect())
+        .map(|row| {
+            schema
+                .fields()
+                .iter()
+                .zip(batch.columns())
+                .map(|(field, column)| (field.name().clone(), value(column, row)))
+                .collect()
+        })
         .collect()
 }
 
@@ -221,11 +282,15 @@ fn value(column: &ArrayRef, row: usize) -> Value {
         return Value::Null;
     }
     match column.data_type() {
-        DataType::Utf8 => Value::Text(column.as_any().downcast_ref::<StringArray>().unwrap().value(row).to_owned()),
+        DataType::Utf8 => Value::Text(
+            column.as_any().downcast_ref::<StringArray>().unwrap().value(row).to_owned(),
+        ),
         DataType::Boolean => Value::Flag(column.as_boolean().value(row)),
         DataType::Float64 => Value::Real(column.as_primitive::<Float64Type>().value(row)),
         DataType::Int32 => Value::Whole(column.as_primitive::<Int32Type>().value(row).into()),
-        DataType::Timestamp(..) => Value::Whole(column.as_primitive::<TimestampMicrosecondType>().value(row) / 1_000_000),
+        DataType::Timestamp(..) => {
+            Value::Whole(column.as_primitive::<TimestampMicrosecondType>().value(row) / 1_000_000)
+        }
         _ => Value::Whole(column.as_primitive::<Int64Type>().value(row)),
     }
 }
@@ -239,7 +304,9 @@ pub fn expect(row: &Row, columns: &str) {
             Value::Null => "null".to_owned(),
             Value::Text(text) => text.clone(),
             Value::Whole(whole) => whole.to_string(),
-            Value::Real(real) => format!("{:.10}", real).trim_end_matches('0').trim_end_matches('.').to_owned(),
+            Value::Real(real) => {
+                format!("{:.10}", real).trim_end_matches('0').trim_end_matches('.').to_owned()
+            }
             Value::Flag(flag) => flag.to_string(),
         };
         assert_eq!(actual, expected, "{name} of {row:#?}");

@@ -10,7 +10,12 @@ use crate::world::{World, files, records};
 const RANGE: [&str; 4] = ["--from", "2024-05-13", "--to", "2024-05-15"];
 
 fn generated(seed: u64) -> Generated {
-    Generated::new(GeneratorOptions { first_day: "2024-05-13".parse().unwrap(), days: 3, messages_per_day: 400, seed })
+    Generated::new(GeneratorOptions {
+        first_day: "2024-05-13".parse().unwrap(),
+        days: 3,
+        messages_per_day: 400,
+        seed,
+    })
 }
 
 fn stdout(output: &Output) -> String {
@@ -56,7 +61,13 @@ fn a_second_run_fetches_nothing_and_touches_nothing_and_force_replaces() {
     let calls = simulator.requests().len();
     let second = run(&world, &simulator, &[]);
     assert_eq!(second["fetch"]["skipped"].as_array().unwrap().len(), 3);
-    assert_eq!((second["metrics"]["fresh"].as_u64(), second["metrics"]["computed"].as_array().unwrap().len()), (Some(3), 0));
+    assert_eq!(
+        (
+            second["metrics"]["fresh"].as_u64(),
+            second["metrics"]["computed"].as_array().unwrap().len()
+        ),
+        (Some(3), 0)
+    );
     assert_eq!(simulator.requests().len(), calls);
     assert!(state(&world) == before);
 
@@ -64,7 +75,12 @@ fn a_second_run_fetches_nothing_and_touches_nothing_and_force_replaces() {
     let forced = run(&world, &simulator, &["--force"]);
     assert_eq!(forced["fetch"]["fetched"].as_array().unwrap().len(), 3);
     let after = state(&world);
-    assert!(before.iter().map(|(path, bytes, _)| (path, bytes)).eq(after.iter().map(|(path, bytes, _)| (path, bytes))));
+    assert!(
+        before
+            .iter()
+            .map(|(path, bytes, _)| (path, bytes))
+            .eq(after.iter().map(|(path, bytes, _)| (path, bytes)))
+    );
 
     // Other records: they replace the old ones, and the numbers follow.
     let changed = world.simulate(generated(2), world.options(&[]));
@@ -85,15 +101,33 @@ fn the_metrics_alone_recompute_what_is_missing_or_damaged_and_nothing_else() {
     assert_eq!(report["metrics"]["computed"], serde_json::json!(["2024-05-14", "2024-05-15"]));
     let after = state(&world);
     assert!(before.iter().zip(&after).all(|(old, new)| old.1 == new.1));
-    let untouched = |path: &std::path::Path| path.to_string_lossy().contains("2024-05-13") || path.to_string_lossy().contains("messages");
-    assert!(before.iter().zip(&after).filter(|(old, _)| untouched(&old.0)).all(|(old, new)| old.2 == new.2));
+    let untouched = |path: &std::path::Path| {
+        path.to_string_lossy().contains("2024-05-13") || path.to_string_lossy().contains("messages")
+    };
+    assert!(
+        before
+            .iter()
+            .zip(&after)
+            .filter(|(old, _)| untouched(&old.0))
+            .all(|(old, new)| old.2 == new.2)
+    );
 }
 
 /// Everything that a run shows or writes, at the highest level of the log.
-fn everything(world: &World, simulator: &Simulator, format: &str, settings: &[(&str, &str)]) -> Vec<u8> {
-    let mut command = world.command(&with(&["run", "--log-level", "debug", "--log-format", format], &RANGE));
-    let output =
-        command.env("KEFU_BASE_URL", simulator.base_url()).env("KEFU_ACCOUNT", "acme").envs(settings.iter().copied()).output().unwrap();
+fn everything(
+    world: &World,
+    simulator: &Simulator,
+    format: &str,
+    settings: &[(&str, &str)],
+) -> Vec<u8> {
+    let mut command =
+        world.command(&with(&["run", "--log-level", "debug", "--log-format", format], &RANGE));
+    let output = command
+        .env("KEFU_BASE_URL", simulator.base_url())
+        .env("KEFU_ACCOUNT", "acme")
+        .envs(settings.iter().copied())
+        .output()
+        .unwrap();
     let mut seen = [output.stdout, output.stderr].concat();
     assert!(!seen.is_empty());
     files(&world.lake_folder()).iter().for_each(|path| seen.extend(fs_err::read(path).unwrap()));
@@ -107,24 +141,39 @@ fn hides(seen: &[u8], secret: &str) -> bool {
 #[test]
 fn no_token_and_no_secret_is_in_any_output_or_file_at_any_level() {
     // Days are fetched side by side, so that the first call of each meets another trouble.
-    let troubles: [&[&str]; 4] =
-        [&["html@1", "status:502@2", "reset@3"], &["cut@1", "errcode:-1@2", "expire-token@3"], &["errcode:48001@1"], &["wrong-number@1"]];
+    let troubles: [&[&str]; 4] = [
+        &["html@1", "status:502@2", "reset@3"],
+        &["cut@1", "errcode:-1@2", "expire-token@3"],
+        &["errcode:48001@1"],
+        &["wrong-number@1"],
+    ];
     std::thread::scope(|scope| {
         for trouble in troubles {
             scope.spawn(move || {
                 let format = if trouble.len() > 1 { "json" } else { "text" };
                 let world = World::new();
                 let simulator = world.simulate(generated(1), world.options(trouble));
-                let seen = everything(&world, &simulator, format, &[("KEFU_APPID", APPID), ("KEFU_SECRET", SECRET)]);
+                let seen = everything(
+                    &world,
+                    &simulator,
+                    format,
+                    &[("KEFU_APPID", APPID), ("KEFU_SECRET", SECRET)],
+                );
                 assert!(hides(&seen, SECRET) && hides(&seen, "access_token="), "{trouble:?}");
                 let tokens = simulator.tokens();
-                assert!(!tokens.is_empty() && tokens.iter().all(|token| hides(&seen, token)), "{trouble:?}");
+                assert!(
+                    !tokens.is_empty() && tokens.iter().all(|token| hides(&seen, token)),
+                    "{trouble:?}"
+                );
             });
         }
     });
     let world = World::new();
     let simulator = world.simulate(generated(1), world.options(&[]));
-    assert!(hides(&everything(&world, &simulator, "json", &[("KEFU_ACCESS_TOKEN", "hunter2-token")]), "hunter2"));
+    assert!(hides(
+        &everything(&world, &simulator, "json", &[("KEFU_ACCESS_TOKEN", "hunter2-token")]),
+        "hunter2"
+    ));
 }
 
 #[test]
@@ -132,12 +181,17 @@ fn a_wrong_secret_ends_with_77_and_does_not_show_it() {
     let world = World::new();
     let simulator = world.simulate(records(1), world.options(&[]));
     let mut command = world.command(&["run", "--date", "2016-06-01"]);
-    command.env("KEFU_BASE_URL", simulator.base_url()).env("KEFU_APPID", APPID).env("KEFU_SECRET", "hunter2");
+    command
+        .env("KEFU_BASE_URL", simulator.base_url())
+        .env("KEFU_APPID", APPID)
+        .env("KEFU_SECRET", "hunter2");
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(77));
     let message = stderr(&output);
     assert!(
-        message.contains("40125") && message.contains("check the environment's KEFU_SECRET:") && !message.contains("hunter2"),
+        message.contains("40125")
+            && message.contains("check the environment's KEFU_SECRET:")
+            && !message.contains("hunter2"),
         "{message}"
     );
 }
@@ -158,7 +212,11 @@ fn a_lake_that_is_held_ends_with_75_and_names_the_holder() {
     let _lock = world.lake().hold().unwrap();
     let output = world.kefu(&simulator, &["run", "--date", "2016-06-01"]);
     assert_eq!(output.status.code(), Some(75));
-    assert!(stderr(&output).contains(&format!("process {}", std::process::id())), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains(&format!("process {}", std::process::id())),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
@@ -198,9 +256,14 @@ fn a_secret_can_come_from_a_file() {
     let world = World::new();
     let simulator = world.simulate(records(3), world.options(&[]));
     fs_err::write(world.folder.path().join("secret"), format!("{SECRET}\n")).unwrap();
-    let settings = format!("appid = \"{}\"\nsecret_file = \"secret\"\nbase_url = \"{}\"\n", APPID, simulator.base_url());
+    let settings = format!(
+        "appid = \"{}\"\nsecret_file = \"secret\"\nbase_url = \"{}\"\n",
+        APPID,
+        simulator.base_url()
+    );
     fs_err::write(world.folder.path().join("kefu.toml"), settings).unwrap();
-    let output = world.command(&["fetch", "--date", "2016-06-01", "--output", "json"]).output().unwrap();
+    let output =
+        world.command(&["fetch", "--date", "2016-06-01", "--output", "json"]).output().unwrap();
     let report = json(&output);
     assert_eq!(report["fetch"]["fetched"][0]["received"], 3);
     assert_eq!(report["account"], APPID);
@@ -212,10 +275,17 @@ fn a_token_of_another_service_is_used_and_never_replaced() {
     let world = World::new();
     let simulator = world.simulate(records(3), world.options(&[]));
     let mut command = world.command(&["fetch", "--date", "2016-06-01"]);
-    command.env("KEFU_BASE_URL", simulator.base_url()).env("KEFU_ACCOUNT", "acme").env("KEFU_ACCESS_TOKEN", "stale");
+    command
+        .env("KEFU_BASE_URL", simulator.base_url())
+        .env("KEFU_ACCOUNT", "acme")
+        .env("KEFU_ACCESS_TOKEN", "stale");
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(77), "{}", stderr(&output));
-    assert!(stderr(&output).contains("the token is from the environment's KEFU_ACCESS_TOKEN:"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("the token is from the environment's KEFU_ACCESS_TOKEN:"),
+        "{}",
+        stderr(&output)
+    );
     assert!(simulator.tokens().is_empty());
 }
 
@@ -225,7 +295,11 @@ fn a_summary_of_a_partial_failure_names_the_day_and_the_reason() {
     let simulator = world.simulate(generated(1), world.options(&["wrong-number@2"]));
     let output = world.kefu(&simulator, &with(&["run", "--concurrency", "1"], &RANGE));
     assert_eq!(output.status.code(), Some(3));
-    assert!(stderr(&output).contains("2024-05-14 was not fetched: a page says that it holds"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("2024-05-14 was not fetched: a page says that it holds"),
+        "{}",
+        stderr(&output)
+    );
     assert!(stdout(&output).contains("missing   1 day: 2024-05-14"), "{}", stdout(&output));
 }
 
@@ -235,8 +309,9 @@ fn the_demo_is_the_same_for_everyone() {
     let first = world.command(&["demo"]).output().unwrap();
     assert!(first.status.success(), "{}", stderr(&first));
     let tables = || {
-        let paths =
-            files(&world.folder.path().join("data/demo")).into_iter().filter(|path| path.extension().is_some_and(|end| end == "parquet"));
+        let paths = files(&world.folder.path().join("data/demo"))
+            .into_iter()
+            .filter(|path| path.extension().is_some_and(|end| end == "parquet"));
         paths.map(|path| (path.clone(), fs_err::read(path).unwrap())).collect::<Vec<_>>()
     };
     let before = tables();
@@ -244,7 +319,9 @@ fn the_demo_is_the_same_for_everyone() {
     let second = world.command(&["demo"]).output().unwrap();
     assert_eq!(stdout(&first), stdout(&second));
     assert!(tables() == before);
-    insta::assert_snapshot!(stdout(&first).replace(env!("CARGO_BIN_EXE_kefu"), "target/release/kefu"));
+    insta::assert_snapshot!(
+        stdout(&first).replace(env!("CARGO_BIN_EXE_kefu"), "target/release/kefu")
+    );
 }
 
 /// It knows where it is, and is no success: a script that lost its command must not pass for a job that is done.
@@ -256,11 +333,24 @@ fn without_a_command_kefu_says_what_to_do_first() {
     insta::assert_snapshot!(stderr(&nothing));
     let last_line = |output: Output| stderr(&output).lines().last().unwrap().to_owned();
     let simulator = world.simulate(generated(1), world.options(&[]));
-    assert!(last_line(world.kefu(&simulator, &["--lake", "lake"])).contains("Begin with `kefu doctor`"));
-    assert!(world.kefu(&simulator, &["run", "--lake", "lake", "--date", "2024-05-13"]).status.success());
-    assert!(last_line(world.kefu(&simulator, &["--lake", "lake"])).contains("`kefu status` shows its days"));
-    assert!(last_line(world.command(&["--lake", "lake"]).output().unwrap()).contains("no account is set"));
-    assert!(last_line(world.command(&["--timezone", "Mars"]).output().unwrap()).contains("--timezone is wrong"));
+    assert!(
+        last_line(world.kefu(&simulator, &["--lake", "lake"])).contains("Begin with `kefu doctor`")
+    );
+    assert!(
+        world.kefu(&simulator, &["run", "--lake", "lake", "--date", "2024-05-13"]).status.success()
+    );
+    assert!(
+        last_line(world.kefu(&simulator, &["--lake", "lake"]))
+            .contains("`kefu status` shows its days")
+    );
+    assert!(
+        last_line(world.command(&["--lake", "lake"]).output().unwrap())
+            .contains("no account is set")
+    );
+    assert!(
+        last_line(world.command(&["--timezone", "Mars"]).output().unwrap())
+            .contains("--timezone is wrong")
+    );
 }
 
 /// `kefu demo`, then `kefu status --lake data/demo`: nothing else has to be said.
@@ -271,16 +361,33 @@ fn commands_that_call_nobody_take_the_accounts_of_the_lake_where_none_is_set() {
     for account in ["acme", "outlet"] {
         let arguments = with(&["run"], &RANGE);
         let mut command = world.command(&arguments);
-        command.env("KEFU_BASE_URL", simulator.base_url()).env("KEFU_APPID", APPID).env("KEFU_SECRET", SECRET).env("KEFU_ACCOUNT", account);
+        command
+            .env("KEFU_BASE_URL", simulator.base_url())
+            .env("KEFU_APPID", APPID)
+            .env("KEFU_SECRET", SECRET)
+            .env("KEFU_ACCOUNT", account);
         assert!(command.status().unwrap().success());
     }
-    let json = |arguments: &[&str]| json(&world.command(&with(arguments, &["--output", "json"])).output().unwrap());
-    let accounts = |result: Value| result["accounts"].as_array().unwrap().iter().map(|of| of["account"].clone()).collect::<Vec<_>>();
+    let json = |arguments: &[&str]| {
+        json(&world.command(&with(arguments, &["--output", "json"])).output().unwrap())
+    };
+    let accounts = |result: Value| {
+        result["accounts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|of| of["account"].clone())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(accounts(json(&["status"])), ["acme", "outlet"]);
     assert_eq!(accounts(json(&["metrics"])), ["acme", "outlet"]);
     assert_eq!(json(&["status", "--account", "outlet"])["account"], "outlet");
     let unknown = world.command(&["status", "--account", "nobody"]).output().unwrap();
-    assert!(stderr(&unknown).contains("no account `nobody`; there are: acme, outlet"), "{}", stderr(&unknown));
+    assert!(
+        stderr(&unknown).contains("no account `nobody`; there are: acme, outlet"),
+        "{}",
+        stderr(&unknown)
+    );
     let absent = world.command(&["status", "--lake", "elsewhere"]).output().unwrap();
     assert!(stderr(&absent).contains("there is no lake at elsewhere"), "{}", stderr(&absent));
 }
@@ -288,7 +395,8 @@ fn commands_that_call_nobody_take_the_accounts_of_the_lake_where_none_is_set() {
 #[test]
 fn every_command_has_a_manual_page() {
     let world = World::new();
-    let page = |command: &[&str]| stdout(&world.command(&with(&["man"], command)).output().unwrap());
+    let page =
+        |command: &[&str]| stdout(&world.command(&with(&["man"], command)).output().unwrap());
     assert!(page(&[]).contains("kefu\\-verify"));
     assert!(page(&["run"]).contains("lookback") && page(&["run"]).contains("lake"));
     let unknown = world.command(&["man", "dance"]).output().unwrap();
@@ -299,8 +407,12 @@ fn every_command_has_a_manual_page() {
 #[test]
 fn the_help_says_what_there_is() {
     let world = World::new();
-    for command in ["", "run", "fetch", "metrics", "demo", "status", "doctor", "prune", "verify", "report", "sql", "simulate"] {
-        let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
+    for command in [
+        "", "run", "fetch", "metrics", "demo", "status", "doctor", "prune", "verify", "report",
+        "sql", "simulate",
+    ] {
+        let arguments: Vec<&str> =
+            [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         let output = world.command(&arguments).output().unwrap();
         insta::assert_snapshot!(format!("help_{command}"), stdout(&output));
     }
@@ -311,9 +423,15 @@ fn the_sample_that_is_shipped_can_be_served_and_fetched() {
     let world = World::new();
     let sample = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("data/sample.jsonl");
     let simulator = world.simulate(Recorded::read(&[sample]).unwrap(), world.options(&[]));
-    let report = json(&world.kefu(&simulator, &["run", "--from", "2024-05-13", "--to", "2024-05-14", "--output", "json"]));
+    let report = json(&world.kefu(
+        &simulator,
+        &["run", "--from", "2024-05-13", "--to", "2024-05-14", "--output", "json"],
+    ));
     let messages = |day: &Value| day["received"].as_u64().unwrap() + day["sent"].as_u64().unwrap();
-    assert_eq!(report["fetch"]["fetched"].as_array().unwrap().iter().map(messages).collect::<Vec<_>>(), [120, 120]);
+    assert_eq!(
+        report["fetch"]["fetched"].as_array().unwrap().iter().map(messages).collect::<Vec<_>>(),
+        [120, 120]
+    );
 }
 
 #[test]
@@ -323,7 +441,8 @@ fn what_the_api_breaks_ends_with_65_and_names_the_day() {
     let output = world.kefu(&simulator, &["run", "--date", "2016-06-01"]);
     assert_eq!(output.status.code(), Some(65));
     assert!(
-        stderr(&output).contains("2016-06-01 was not fetched") && stderr(&output).contains("nothing of this day was committed"),
+        stderr(&output).contains("2016-06-01 was not fetched")
+            && stderr(&output).contains("nothing of this day was committed"),
         "{}",
         stderr(&output)
     );
@@ -333,9 +452,14 @@ fn what_the_api_breaks_ends_with_65_and_names_the_day() {
 fn two_accounts_share_a_lake_and_are_never_paired_together() {
     // Both have the same customer. One holds the question, the other the answer.
     let world = World::new();
-    let line = |opercode: i32, time: i64| format!(r#"{{"openid":"oC1","opercode":{opercode},"text":"","time":{time},"worker":"A"}}"#);
-    for (account, record) in [("one", line(2003, 1_464_710_400)), ("two", line(2002, 1_464_710_440))] {
-        let simulator = world.simulate(Recorded::from_lines([record.into_bytes()], false), world.options(&[]));
+    let line = |opercode: i32, time: i64| {
+        format!(r#"{{"openid":"oC1","opercode":{opercode},"text":"","time":{time},"worker":"A"}}"#)
+    };
+    for (account, record) in
+        [("one", line(2003, 1_464_710_400)), ("two", line(2002, 1_464_710_440))]
+    {
+        let simulator =
+            world.simulate(Recorded::from_lines([record.into_bytes()], false), world.options(&[]));
         let mut command = world.command(&["run", "--date", "2016-06-01"]);
         let output = command
             .env("KEFU_BASE_URL", simulator.base_url())
@@ -345,7 +469,13 @@ fn two_accounts_share_a_lake_and_are_never_paired_together() {
             .output();
         assert!(output.unwrap().status.success());
     }
-    let pairs = |account: &str| world.rows_at(&world.path("response_pairs", "2016-06-01").with_file_name(format!("{account}.parquet")));
+    let pairs = |account: &str| {
+        world.rows_at(
+            &world
+                .path("response_pairs", "2016-06-01")
+                .with_file_name(format!("{account}.parquet")),
+        )
+    };
     assert_eq!(pairs("one").iter().map(|row| row[7].as_str()).collect::<Vec<_>>(), ["pending"]);
     assert!(pairs("two").is_empty());
 }
@@ -356,16 +486,43 @@ fn a_rule_that_changed_makes_every_partition_stale_and_the_status_says_so() {
     let simulator = world.simulate(generated(1), world.options(&[]));
     run(&world, &simulator, &[]);
     let status = || json(&world.kefu(&simulator, &["status", "--output", "json"]));
-    assert_eq!(status()["days"].as_array().unwrap().iter().map(|day| day["metrics"].as_str().unwrap()).collect::<Vec<_>>(), ["fresh"; 3]);
-    fs_err::write(world.folder.path().join("kefu.toml"), "[[metrics.auto_reply]]\nprefix = \"您好\"\n").unwrap();
-    assert_eq!(status()["days"].as_array().unwrap().iter().map(|day| day["metrics"].as_str().unwrap()).collect::<Vec<_>>(), ["stale"; 3]);
+    assert_eq!(
+        status()["days"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|day| day["metrics"].as_str().unwrap())
+            .collect::<Vec<_>>(),
+        ["fresh"; 3]
+    );
+    fs_err::write(
+        world.folder.path().join("kefu.toml"),
+        "[[metrics.auto_reply]]\nprefix = \"您好\"\n",
+    )
+    .unwrap();
+    assert_eq!(
+        status()["days"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|day| day["metrics"].as_str().unwrap())
+            .collect::<Vec<_>>(),
+        ["stale"; 3]
+    );
     let before = state(&world);
     let report = json(&world.kefu(&simulator, &["metrics", "--output", "json"]));
     assert_eq!(report["metrics"]["computed"].as_array().unwrap().len(), 3);
     let changed = |table: &str| {
-        before.iter().zip(state(&world)).filter(|(old, new)| old.0.to_string_lossy().contains(table) && old.1 != new.1).count()
+        before
+            .iter()
+            .zip(state(&world))
+            .filter(|(old, new)| old.0.to_string_lossy().contains(table) && old.1 != new.1)
+            .count()
     };
-    assert_eq!((changed("messages"), changed("response_pairs"), changed("worker_daily")), (0, 3, 3));
+    assert_eq!(
+        (changed("messages"), changed("response_pairs"), changed("worker_daily")),
+        (0, 3, 3)
+    );
     assert_eq!(status()["days"][0]["metrics"], "fresh");
 }
 
@@ -385,8 +542,15 @@ fn a_damaged_day_can_be_fetched_again() {
 
 #[test]
 fn a_secret_that_the_server_repeats_is_not_shown() {
-    let error = kefu::wechat::ApiError { code: 40125, message: "bad secret hunter2".into(), on_token_endpoint: true };
-    assert_eq!(error.hiding(&kefu::wechat::Secret::new("hunter2".into())).to_string(), "WeChat answered 40125: bad secret (secret)");
+    let error = kefu::wechat::ApiError {
+        code: 40125,
+        message: "bad secret hunter2".into(),
+        on_token_endpoint: true,
+    };
+    assert_eq!(
+        error.hiding(&kefu::wechat::Secret::new("hunter2".into())).to_string(),
+        "WeChat answered 40125: bad secret (secret)"
+    );
 }
 
 #[test]
@@ -394,7 +558,12 @@ fn a_result_that_cannot_be_written_is_an_error() {
     let world = World::new();
     let full = fs_err::OpenOptions::new().write(true).open("/dev/full");
     let Ok(full) = full else { return };
-    let status = world.command(&["demo"]).stdout(full.into_parts().0).stderr(std::process::Stdio::null()).status().unwrap();
+    let status = world
+        .command(&["demo"])
+        .stdout(full.into_parts().0)
+        .stderr(std::process::Stdio::null())
+        .status()
+        .unwrap();
     assert_eq!(status.code(), Some(73));
 }
 
@@ -403,7 +572,11 @@ fn metrics_without_a_lake_say_so_and_make_none() {
     let world = World::new();
     let output = world.command(&["metrics"]).env("KEFU_ACCOUNT", "acme").output().unwrap();
     assert_eq!(output.status.code(), Some(78));
-    assert!(stderr(&output).contains("there is no lake at") && !world.lake_folder().exists(), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("there is no lake at") && !world.lake_folder().exists(),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
@@ -424,9 +597,11 @@ fn one_lake_has_one_time_zone_whoever_the_account() {
 #[test]
 fn completions_and_the_manual_page_are_there() {
     let world = World::new();
-    for (arguments, words) in
-        [(&["completions", "bash"][..], "complete -F _kefu"), (&["completions", "zsh"], "#compdef kefu"), (&["man"], ".TH kefu")]
-    {
+    for (arguments, words) in [
+        (&["completions", "bash"][..], "complete -F _kefu"),
+        (&["completions", "zsh"], "#compdef kefu"),
+        (&["man"], ".TH kefu"),
+    ] {
         let output = world.command(arguments).output().unwrap();
         assert!(output.status.success() && stdout(&output).contains(words), "{arguments:?}");
     }
@@ -437,13 +612,25 @@ fn the_status_is_a_calendar_for_people() {
     let world = World::new();
     let simulator = world.simulate(generated(1), world.options(&[]));
     run(&world, &simulator, &[]);
-    assert!(world.kefu(&simulator, &["run", "--from", "2024-05-16", "--to", "2024-05-22"]).status.success());
+    assert!(
+        world
+            .kefu(&simulator, &["run", "--from", "2024-05-16", "--to", "2024-05-22"])
+            .status
+            .success()
+    );
     fs_err::remove_dir_all(world.path("messages", "2024-05-19").parent().unwrap()).unwrap();
     fs_err::write(world.path("messages", "2024-05-13"), "garbage").unwrap();
-    let shown = stdout(&world.kefu(&simulator, &["status"])).replace(&world.lake_folder().display().to_string(), "data/lake");
+    let shown = stdout(&world.kefu(&simulator, &["status"]))
+        .replace(&world.lake_folder().display().to_string(), "data/lake");
     // The sizes depend on the compressor's version.
-    let shown: Vec<&str> =
-        shown.lines().map(|line| line.rsplit_once(", ").filter(|(_, size)| size.ends_with("MiB")).map_or(line, |(line, _)| line)).collect();
+    let shown: Vec<&str> = shown
+        .lines()
+        .map(|line| {
+            line.rsplit_once(", ")
+                .filter(|(_, size)| size.ends_with("MiB"))
+                .map_or(line, |(line, _)| line)
+        })
+        .collect();
     insta::assert_snapshot!(shown.join("\n"));
 }
 
@@ -459,7 +646,10 @@ fn rules_that_are_wrong_are_refused_with_their_key() {
         ("[[metrics.auto_reply]]\nregex = '('", "is not a regular expression"),
         ("[[metrics.auto_reply]]\nprefx = 'x'", "unknown field `prefx`: did you mean `prefix`?"),
         ("[metrics.business_hours]\nmonday = ['9-18']", "is not a shift like 09:00-18:00"),
-        ("[metrics.business_hours]\nmonnday = []", "unknown field `monnday`: did you mean `monday`?"),
+        (
+            "[metrics.business_hours]\nmonnday = []",
+            "unknown field `monnday`: did you mean `monday`?",
+        ),
         ("[metrics.business_hours.dates]\n2024-02-30 = []", "is not a day"),
     ];
     for (rules, message) in cases {
@@ -472,7 +662,10 @@ fn rules_that_are_wrong_are_refused_with_their_key() {
 
 #[test]
 fn the_readme_shows_what_the_demo_prints() {
-    let readme = fs_err::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let shown = stdout(&World::new().command(&["demo"]).output().unwrap()).replace(env!("CARGO_BIN_EXE_kefu"), "target/release/kefu");
+    let readme =
+        fs_err::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"))
+            .unwrap();
+    let shown = stdout(&World::new().command(&["demo"]).output().unwrap())
+        .replace(env!("CARGO_BIN_EXE_kefu"), "target/release/kefu");
     assert!(readme.contains(shown.trim_end()), "README shows another output of `kefu demo`");
 }

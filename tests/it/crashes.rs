@@ -11,7 +11,9 @@ use kefu::failure::{Class, Failure};
 use kefu::lake::{Obstacle, Operation, Table};
 use kefu::metrics::Parameters;
 use kefu::operations::History;
-use kefu::pipeline::{Finding, MetricsJob, Selection, Severity, VerifyJob, Wanted, refresh_metrics, verify};
+use kefu::pipeline::{
+    Finding, MetricsJob, Selection, Severity, VerifyJob, Wanted, refresh_metrics, verify,
+};
 use kefu::telemetry::Progress;
 use rayon::prelude::*;
 
@@ -49,7 +51,9 @@ impl Obstacle for After {
     fn before(&self, _: Operation, path: &Path) -> io::Result<()> {
         let passed = self.passed.fetch_add(1, Ordering::SeqCst);
         match self.then {
-            Then::Die if passed >= self.operations => Err(io::Error::other(format!("dead before {}", path.display()))),
+            Then::Die if passed >= self.operations => {
+                Err(io::Error::other(format!("dead before {}", path.display())))
+            }
             Then::Refuse(kind) if passed == self.operations => Err(kind.into()),
             _ => Ok(()),
         }
@@ -59,7 +63,9 @@ impl Obstacle for After {
 /// Three days; on the first two, records that cannot be read. Another edition says something else on each, and on the first day has more of those, on the second
 /// none, and on the third its first.
 fn lines(edition: &str) -> Vec<String> {
-    let mut lines: Vec<String> = (0..60).map(|number| record(MIDNIGHT + number * 4_000, &format!("{edition} {number}"))).collect();
+    let mut lines: Vec<String> = (0..60)
+        .map(|number| record(MIDNIGHT + number * 4_000, &format!("{edition} {number}")))
+        .collect();
     let unreadable: &[usize] = if edition == "old" { &[7, 25] } else { &[7, 8, 50] };
     unreadable.iter().for_each(|line| lines[*line] = lines[*line].replace("oC1", ""));
     lines
@@ -92,7 +98,11 @@ fn refresh(world: &World) -> Result<(), Failure> {
 /// Every file of a table, by its path in the lake.
 fn files(world: &World) -> BTreeMap<PathBuf, Vec<u8>> {
     let root = world.lake_folder();
-    world.table_files().into_iter().map(|path| (path.strip_prefix(&root).unwrap().to_owned(), fs_err::read(path).unwrap())).collect()
+    world
+        .table_files()
+        .into_iter()
+        .map(|path| (path.strip_prefix(&root).unwrap().to_owned(), fs_err::read(path).unwrap()))
+        .collect()
 }
 
 /// Small pages and several cursors, so that some of what is fetched waits on the disk.
@@ -107,14 +117,20 @@ fn of_edition(edition: &str) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 /// Runs the second edition over the first until an obstacle strikes, checks what is there, and runs again. Tells whether it struck.
-fn is_safe(obstacle: &Arc<After>, old: &BTreeMap<PathBuf, Vec<u8>>, new: &BTreeMap<PathBuf, Vec<u8>>) -> bool {
+fn is_safe(
+    obstacle: &Arc<After>,
+    old: &BTreeMap<PathBuf, Vec<u8>>,
+    new: &BTreeMap<PathBuf, Vec<u8>>,
+) -> bool {
     let mut world = world();
     run(&world, "old").unwrap();
     assert!(files(&world) == *old);
     world.obstacle = Some(obstacle.clone());
     let outcome = run(&world, "new");
     match outcome {
-        Err(failure) => assert_eq!(failure.class, Class::Lake, "{obstacle:?}: {:?}", failure.causes()),
+        Err(failure) => {
+            assert_eq!(failure.class, Class::Lake, "{obstacle:?}: {:?}", failure.causes())
+        }
         // What cannot be removed from staging is no failure.
         Ok(()) => assert!(!obstacle.has_struck() || files(&world) == *new, "{obstacle:?}"),
     }
@@ -129,15 +145,28 @@ fn is_safe(obstacle: &Arc<After>, old: &BTreeMap<PathBuf, Vec<u8>>, new: &BTreeM
     assert_eq!(broken(&world), [], "{obstacle:?}");
 
     // What the next run does, without being told to fetch anything again: then what there is of a day belongs together.
-    let far_away = DayRange { first: "2016-01-01".parse().unwrap(), last: "2016-01-01".parse().unwrap() };
-    let wanted = Wanted { range: far_away, is_named: false, force: false, refresh: 0, last_over: "2016-06-30".parse().unwrap() };
-    let selected: Vec<String> =
-        Selection::of(&world.lake(), &world.account(), wanted).unwrap().days.iter().skip(1).map(ToString::to_string).collect();
+    let far_away =
+        DayRange { first: "2016-01-01".parse().unwrap(), last: "2016-01-01".parse().unwrap() };
+    let wanted = Wanted {
+        range: far_away,
+        is_named: false,
+        force: false,
+        refresh: 0,
+        last_over: "2016-06-30".parse().unwrap(),
+    };
+    let selected: Vec<String> = Selection::of(&world.lake(), &world.account(), wanted)
+        .unwrap()
+        .days
+        .iter()
+        .skip(1)
+        .map(ToString::to_string)
+        .collect();
     run_days(&world, "new", &selected.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
     let there = files(&world);
     for day in DAYS {
         let of_day = |files: &BTreeMap<PathBuf, Vec<u8>>| {
-            [Table::Messages, Table::Rejects].map(|table| files.get(&path(&world, table, day)).cloned())
+            [Table::Messages, Table::Rejects]
+                .map(|table| files.get(&path(&world, table, day)).cloned())
         };
         assert!([of_day(old), of_day(new)].contains(&of_day(&there)), "{obstacle:?}: {day}");
     }
@@ -152,7 +181,11 @@ fn is_safe(obstacle: &Arc<After>, old: &BTreeMap<PathBuf, Vec<u8>>, new: &BTreeM
 
 /// What `kefu verify` would end with 65 for.
 fn broken(world: &World) -> Vec<Finding> {
-    let job = VerifyJob { lake: world.lake(), zone: world.zone.clone(), parameters: Parameters::in_zone(world.zone.name()) };
+    let job = VerifyJob {
+        lake: world.lake(),
+        zone: world.zone.clone(),
+        parameters: Parameters::in_zone(world.zone.name()),
+    };
     let found = verify(&job, None, &Progress::begin("verify", 0)).unwrap().findings;
     found.into_iter().filter(|finding| finding.severity == Severity::Broken).collect()
 }
@@ -164,7 +197,11 @@ fn path(world: &World, table: Table, day: &str) -> PathBuf {
 /// Strikes at each operation in turn, until the run is over before.
 fn strike_at_each(then: Then) -> usize {
     let (old, new) = (of_edition("old"), of_edition("new"));
-    assert_eq!((old.len(), new.len()), (3 * 6 + 2, 3 * 6 + 2), "messages and five tables for each day, rejects for two");
+    assert_eq!(
+        (old.len(), new.len()),
+        (3 * 6 + 2, 3 * 6 + 2),
+        "messages and five tables for each day, rejects for two"
+    );
     let step = 8;
     let mut operations = 0;
     while (operations..operations + step)
@@ -191,7 +228,11 @@ fn a_disk_that_is_full_for_a_moment_leaves_the_old_or_the_new_and_the_next_run_c
 
 #[test]
 fn a_disk_that_refuses_is_an_error_of_the_lake_and_says_so() {
-    for kind in [io::ErrorKind::StorageFull, io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem] {
+    for kind in [
+        io::ErrorKind::StorageFull,
+        io::ErrorKind::PermissionDenied,
+        io::ErrorKind::ReadOnlyFilesystem,
+    ] {
         let world = World { obstacle: Some(After::new(3, Then::Refuse(kind))), ..World::new() };
         let failure = run(&world, "new").unwrap_err();
         assert_eq!(failure.class, Class::Lake, "{:?}", failure.causes());
@@ -207,7 +248,10 @@ struct Unmounted {
 
 impl Obstacle for Unmounted {
     fn before(&self, operation: Operation, path: &Path) -> io::Result<()> {
-        if operation == Operation::SyncFile && path.starts_with(self.lake.join("_kefu/staging")) && path.is_file() {
+        if operation == Operation::SyncFile
+            && path.starts_with(self.lake.join("_kefu/staging"))
+            && path.is_file()
+        {
             fs_err::rename(&self.lake, self.lake.with_extension("gone"))?;
             fs_err::create_dir(&self.lake)?;
         }
@@ -218,12 +262,18 @@ impl Obstacle for Unmounted {
 #[test]
 fn a_lake_that_vanishes_is_not_begun_anew_in_its_place() {
     let mut world = World::new();
-    let history = History::new("run", &world.lake(), &world.account(), world.zone.name(), &world.clock);
+    let history =
+        History::new("run", &world.lake(), &world.account(), world.zone.name(), &world.clock);
     world.lake().hold().unwrap();
     history.enter().unwrap();
     world.obstacle = Some(Arc::new(Unmounted { lake: world.lake_folder() }));
     assert_eq!(world.fetch(recorded(lines("old")), &[], &DAYS[..1]).failure(), Class::Lake);
     history.end(None, None);
     assert_eq!(fs_err::read_dir(world.lake_folder()).unwrap().count(), 0);
-    assert_eq!(fs_err::read_dir(world.lake_folder().with_extension("gone").join("_kefu/runs")).unwrap().count(), 1);
+    assert_eq!(
+        fs_err::read_dir(world.lake_folder().with_extension("gone").join("_kefu/runs"))
+            .unwrap()
+            .count(),
+        1
+    );
 }

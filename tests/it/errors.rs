@@ -25,20 +25,33 @@ fn of(errors: impl IntoIterator<Item = impl Classified>) -> String {
 #[test]
 fn what_wechat_answers() {
     let codes = [
-        -1, 40001, 40002, 40013, 40014, 40066, 40125, 40164, 40243, 41001, 41002, 41004, 42001, 43002, 44002, 45009, 45011, 47001, 48001,
-        48004, 50001, 50002, 61004, 61007, 65400, 65416, 65417, 89503, 12345,
+        -1, 40001, 40002, 40013, 40014, 40066, 40125, 40164, 40243, 41001, 41002, 41004, 42001,
+        43002, 44002, 45009, 45011, 47001, 48001, 48004, 50001, 50002, 61004, 61007, 65400, 65416,
+        65417, 89503, 12345,
     ];
     let message = |code| match code {
-        40164 => "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist rid: 66433a5f".to_owned(),
+        40164 => "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist rid: 66433a5f"
+            .to_owned(),
         _ => "words of WeChat's rid: 66433a5f".to_owned(),
     };
-    let errors = |on_token_endpoint| codes.map(|code| CallError::from(ApiError { code, message: message(code), on_token_endpoint }));
-    insta::assert_snapshot!("errors_of_wechat", format!("{}\n\nfor a token:\n{}", of(errors(false)), of(errors(true))));
+    let errors = |on_token_endpoint| {
+        codes.map(|code| {
+            CallError::from(ApiError { code, message: message(code), on_token_endpoint })
+        })
+    };
+    insta::assert_snapshot!(
+        "errors_of_wechat",
+        format!("{}\n\nfor a token:\n{}", of(errors(false)), of(errors(true)))
+    );
 }
 
 #[test]
 fn what_the_way_there_does() {
-    let given = ApiError { code: 42001, message: "access_token expired rid: 66433a5f".into(), on_token_endpoint: false };
+    let given = ApiError {
+        code: 42001,
+        message: "access_token expired rid: 66433a5f".into(),
+        on_token_endpoint: false,
+    };
     let errors = [
         CallError::Transport("no connection (Connection refused)".into()),
         CallError::Transport("the call timed out".into()),
@@ -49,14 +62,21 @@ fn what_the_way_there_does() {
         CallError::Unreadable("no JSON (syntax error at line 1 column 1)".into()),
         CallError::GivenToken {
             refusal: given,
-            places: Box::new(Places { appid: "in the settings".into(), proof: "the environment's KEFU_ACCESS_TOKEN".into() }),
+            places: Box::new(Places {
+                appid: "in the settings".into(),
+                proof: "the environment's KEFU_ACCESS_TOKEN".into(),
+            }),
         },
     ];
     let broken = [
         ContractError::StuckCursor { asked: 20_165_258, returned: 20_165_258 },
         ContractError::NumberDiffers { number: 3, records: 2 },
         ContractError::TooManyRecords { asked: 10_000, records: 10_001 },
-        ContractError::TooManyRejects { rejects: 400, records: 500, reason: "missing field `time`".into() },
+        ContractError::TooManyRejects {
+            rejects: 400,
+            records: 500,
+            reason: "missing field `time`".into(),
+        },
         ContractError::AllMisplaced { records: 12 },
         ContractError::Vanished { records: 1_500 },
         ContractError::VanishedUnfinished { records: 1_500 },
@@ -70,8 +90,9 @@ fn what_the_way_there_does() {
 #[test]
 fn what_the_lake_does() {
     let path = || PathBuf::from("data/lake/messages/date=2016-06-01/acme.parquet");
-    let refused =
-        |kind: io::ErrorKind, what: &str| LakeError::from(io::Error::new(kind, format!("failed to create file `data/lake`: {what}")));
+    let refused = |kind: io::ErrorKind, what: &str| {
+        LakeError::from(io::Error::new(kind, format!("failed to create file `data/lake`: {what}")))
+    };
     let errors = [
         refused(io::ErrorKind::StorageFull, "No space left on device"),
         refused(io::ErrorKind::PermissionDenied, "Permission denied"),
@@ -80,22 +101,40 @@ fn what_the_lake_does() {
         refused(io::ErrorKind::FileTooLarge, "File too large"),
         refused(io::ErrorKind::QuotaExceeded, "Disk quota exceeded"),
         refused(io::ErrorKind::NotADirectory, "Not a directory"),
-        LakeError::Damaged { path: "data/lake/_kefu/pruned.json".into(), reason: "expected value at line 1 column 1".into() },
+        LakeError::Damaged {
+            path: "data/lake/_kefu/pruned.json".into(),
+            reason: "expected value at line 1 column 1".into(),
+        },
         LakeError::TextsDropped { day: "2016-06-01".parse().unwrap() },
         LakeError::Damaged { path: path(), reason: "its footer lacks the counts".into() },
         LakeError::Occupied { holder: "process 4711".into() },
         LakeError::Absent { root: "data/lake".into() },
         LakeError::NoFolder { root: "data/lake".into() },
-        LakeError::NoAccount { unknown: "nobody".into(), there: ["flagship".to_owned(), "outlet".to_owned()].into() },
+        LakeError::NoAccount {
+            unknown: "nobody".into(),
+            there: ["flagship".to_owned(), "outlet".to_owned()].into(),
+        },
         LakeError::OtherZone { lake: "Asia/Shanghai".into(), asked: "UTC".into() },
     ];
     let day = |text: &str| -> Day { text.parse().unwrap() };
-    let (lake, asked) = ("text=keep openid=keep".to_owned(), "text=keep openid=hmac-sha256:0123456789abcdef".to_owned());
+    let (lake, asked) = (
+        "text=keep openid=keep".to_owned(),
+        "text=keep openid=hmac-sha256:0123456789abcdef".to_owned(),
+    );
     let runs = vec![DayRange { first: day("2024-05-13"), last: day("2024-05-17") }];
     let names = [
-        ContinuityError::OtherMessages { runs: runs.clone(), last_kept: None, lake: lake.clone(), asked: asked.clone() },
+        ContinuityError::OtherMessages {
+            runs: runs.clone(),
+            last_kept: None,
+            lake: lake.clone(),
+            asked: asked.clone(),
+        },
         ContinuityError::OtherMessages { runs, last_kept: Some(day("2024-05-14")), lake, asked },
-        ContinuityError::OtherMetrics { last_kept: day("2024-05-14"), lake: "keep".into(), asked: "hmac-sha256:0123456789abcdef".into() },
+        ContinuityError::OtherMetrics {
+            last_kept: day("2024-05-14"),
+            lake: "keep".into(),
+            asked: "hmac-sha256:0123456789abcdef".into(),
+        },
     ];
     let mixed = of([MixedOpenids { days: vec![day("2024-05-16"), day("2024-05-17")] }]);
     let bug = of([BugError("the calls have ended too soon".into())]);
@@ -119,7 +158,8 @@ fn what_the_settings_do() {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         })
     };
-    let credential = |variables: &[(&str, &str)]| resolve(variables).unwrap().credential().unwrap_err();
+    let credential =
+        |variables: &[(&str, &str)]| resolve(variables).unwrap().credential().unwrap_err();
     let wrong = |variables: &[(&str, &str)]| resolve(variables).map(|_| ()).unwrap_err();
     let folder = tempfile::tempdir().unwrap();
     let file = |toml: &str| {
@@ -127,7 +167,9 @@ fn what_the_settings_do() {
         fs_err::write(&path, toml).unwrap();
         Settings::resolve(&Flags { config: Some(path), ..Flags::default() }, &|_| None)
     };
-    let several = file("[[accounts]]\nappid = 'wx1'\nsecret_env = 'ONE'\n[[accounts]]\nappid = 'wx2'\nsecret_env = 'TWO'");
+    let several = file(
+        "[[accounts]]\nappid = 'wx1'\nsecret_env = 'ONE'\n[[accounts]]\nappid = 'wx2'\nsecret_env = 'TWO'",
+    );
     let errors = [
         resolve(&[]).unwrap().account().unwrap_err(),
         credential(&[]),
@@ -141,7 +183,10 @@ fn what_the_settings_do() {
         file("colour = 1").unwrap_err(),
         file("appid = 'wx1'\nsecret_file = 'nowhere'").unwrap().credential().unwrap_err(),
         file("privacy.openid = { hmac_key_env = 'OUR_KEY' }").unwrap().privacy().unwrap_err(),
-        file("privacy.openid = { hmac_key_env = 'a key, not a name' }").unwrap().privacy().unwrap_err(),
+        file("privacy.openid = { hmac_key_env = 'a key, not a name' }")
+            .unwrap()
+            .privacy()
+            .unwrap_err(),
         several.unwrap().account().unwrap_err(),
     ];
     let folder = folder.path().display().to_string();

@@ -81,7 +81,11 @@ impl Schedule {
         for _ in 0..rng.random_range(1..4) {
             let fault = PASSING[rng.random_range(0..PASSING.len())];
             // A token that is refused twice in a row is forced anew, and that is done once in a run.
-            let times = if fault.contains("token") || fault.contains("42001") { 1 } else { rng.random_range(1..=2) };
+            let times = if fault.contains("token") || fault.contains("42001") {
+                1
+            } else {
+                rng.random_range(1..=2)
+            };
             faults.push(format!("{fault}@{at}x{times}"));
             at += times + rng.random_range(2..9);
         }
@@ -94,7 +98,13 @@ impl Schedule {
             faults.insert(0, format!("{fault}@{}x1000", rng.random_range(1..=calls)));
             BTreeSet::from([class.exit_code()])
         });
-        Self { faults, failures, records, page_records, concurrency: if rng.random_bool(0.5) { 1 } else { 4 } }
+        Self {
+            faults,
+            failures,
+            records,
+            page_records,
+            concurrency: if rng.random_bool(0.5) { 1 } else { 4 },
+        }
     }
 }
 
@@ -102,14 +112,26 @@ impl Schedule {
 fn check(seed: u64) {
     let schedule = Schedule::of(seed);
     let spread = rand_pcg::Pcg64Mcg::seed_from_u64(seed).next_u32() % 5_000 + 100;
-    let lines = || (0..schedule.records).map(|number| record(MIDNIGHT + number * i64::from(spread) % 172_800, &number.to_string()));
+    let lines = || {
+        (0..schedule.records).map(|number| {
+            record(MIDNIGHT + number * i64::from(spread) % 172_800, &number.to_string())
+        })
+    };
     let clean = World::new().with_page_records(10_000);
     clean.fetch(recorded(lines()), &[], &DAYS);
 
-    let world = World { concurrency: schedule.concurrency, ..World::new().with_page_records(schedule.page_records) };
+    let world = World {
+        concurrency: schedule.concurrency,
+        ..World::new().with_page_records(schedule.page_records)
+    };
     let faults: Vec<&str> = schedule.faults.iter().map(String::as_str).collect();
     let night = world.fetch(recorded(lines()), &faults, &DAYS);
-    let story = || format!("seed {seed}: {faults:?}, {} records in pages of {}", schedule.records, schedule.page_records);
+    let story = || {
+        format!(
+            "seed {seed}: {faults:?}, {} records in pages of {}",
+            schedule.records, schedule.page_records
+        )
+    };
     for day in DAYS {
         let is_fetched = night.report.fetched.iter().any(|fetched| fetched.date.to_string() == day);
         assert_eq!(is_fetched, world.path("messages", day).is_file(), "{}", story());
@@ -118,14 +140,37 @@ fn check(seed: u64) {
         }
     }
     let report = &night.report;
-    assert_eq!(report.fetched.len() + report.failed.len() + report.given_up.len(), DAYS.len(), "{}", story());
+    assert_eq!(
+        report.fetched.len() + report.failed.len() + report.given_up.len(),
+        DAYS.len(),
+        "{}",
+        story()
+    );
     assert!(world.staged_files().is_empty(), "{}", story());
-    assert!(world.table_files().iter().all(|path| path.starts_with(world.lake_folder().join("messages"))), "{}", story());
+    assert!(
+        world
+            .table_files()
+            .iter()
+            .all(|path| path.starts_with(world.lake_folder().join("messages"))),
+        "{}",
+        story()
+    );
     match &schedule.failures {
-        None => assert_eq!(night.report.fetched.len(), DAYS.len(), "{}: {:?}", story(), night.report.failed),
+        None => assert_eq!(
+            night.report.fetched.len(),
+            DAYS.len(),
+            "{}: {:?}",
+            story(),
+            night.report.failed
+        ),
         Some(classes) => {
             for failed in &night.report.failed {
-                assert!(classes.contains(&failed.failure.class.exit_code()), "{}: {:?}", story(), failed.failure.causes());
+                assert!(
+                    classes.contains(&failed.failure.class.exit_code()),
+                    "{}: {:?}",
+                    story(),
+                    failed.failure.causes()
+                );
             }
         }
     }
@@ -133,13 +178,15 @@ fn check(seed: u64) {
 
 #[test]
 fn a_thousand_schedules_of_faults() {
-    let seeds = std::env::var("KEFU_SCHEDULES").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(1_000);
+    let seeds =
+        std::env::var("KEFU_SCHEDULES").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(1_000);
     (0..seeds).into_par_iter().for_each(check);
 }
 
 #[test]
 fn a_service_that_stays_away_ends_each_call_within_its_tries() {
-    for fault in PASSING.iter().filter(|fault| !matches!(**fault, "expire-token" | "errcode:42001")) {
+    for fault in PASSING.iter().filter(|fault| !matches!(**fault, "expire-token" | "errcode:42001"))
+    {
         let world = World::new();
         let night = world.fetch(recorded([record(MIDNIGHT, "x")]), &[fault], &[DAYS[0]]);
         assert_eq!(night.failure(), Class::Unavailable, "{fault}");
@@ -150,12 +197,16 @@ fn a_service_that_stays_away_ends_each_call_within_its_tries() {
 #[test]
 fn a_run_waits_no_longer_in_all_than_an_hour() {
     // Each call comes through in the end, and none of them soon.
-    let faults: Vec<String> = (0..400).map(|call| format!("errcode:45011@{}x4", call * 5 + 1)).collect();
+    let faults: Vec<String> =
+        (0..400).map(|call| format!("errcode:45011@{}x4", call * 5 + 1)).collect();
     let world = World::new().with_page_records(1);
     let before = world.clock.now();
     let lines: Vec<String> = (0..40).map(|number| record(MIDNIGHT + number * 5_000, "x")).collect();
-    let night =
-        world.fetch(recorded(lines), &faults.iter().map(String::as_str).collect::<Vec<_>>(), &["2016-06-01", "2016-06-02", "2016-06-03"]);
+    let night = world.fetch(
+        recorded(lines),
+        &faults.iter().map(String::as_str).collect::<Vec<_>>(),
+        &["2016-06-01", "2016-06-02", "2016-06-03"],
+    );
     assert!(night.report.fetched.is_empty());
     assert!(night.report.failed.iter().all(|failed| failed.failure.class == Class::Unavailable));
     let waited = world.clock.now() - before;
@@ -164,7 +215,12 @@ fn a_run_waits_no_longer_in_all_than_an_hour() {
 
 #[test]
 fn a_wrong_secret_with_any_other_trouble_is_refused_all_the_same() {
-    let world = World { credential: Proof::AppSecret { appid: "wx1".into(), secret: Secret::new("no".into()) }.into(), ..World::new() };
-    let night = world.fetch(recorded([record(MIDNIGHT, "x")]), &["token/status:500@1x2"], &[DAYS[0]]);
+    let world = World {
+        credential: Proof::AppSecret { appid: "wx1".into(), secret: Secret::new("no".into()) }
+            .into(),
+        ..World::new()
+    };
+    let night =
+        world.fetch(recorded([record(MIDNIGHT, "x")]), &["token/status:500@1x2"], &[DAYS[0]]);
     assert_eq!(night.failure(), Class::Refused);
 }

@@ -19,7 +19,9 @@ impl Records for OfficialExample {
             20_165_258 => (10_000, 4, 20_165_267),
             other => panic!("asked with msgid {other}"),
         };
-        let records: Vec<String> = (first..first + count).map(|number| record(start + number as i64, &number.to_string())).collect();
+        let records: Vec<String> = (first..first + count)
+            .map(|number| record(start + number as i64, &number.to_string()))
+            .collect();
         RenderedPage { records: records.join(",").into_bytes(), number: count, msgid }
     }
 
@@ -83,7 +85,10 @@ fn a_token_that_expires_between_pages_is_renewed_once_and_nothing_is_lost_or_dou
     let night = world.fetch(records(25_000), &["expire-token@2"], &[DAY]);
     assert_eq!(night.report.fetched[0].calls.token_renewals, 1);
     assert_eq!(night.tokens.len(), 2);
-    assert_eq!(world.texts(DAY), (0..25_000).map(|number| format!("text {number}")).collect::<Vec<_>>());
+    assert_eq!(
+        world.texts(DAY),
+        (0..25_000).map(|number| format!("text {number}")).collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -96,8 +101,16 @@ fn days_that_meet_an_expired_token_together_renew_it_once() {
     assert_eq!(night.tokens.len(), 2);
 }
 
-const PASSING_TROUBLE: [&str; 8] =
-    ["errcode:-1", "status:500", "status:502", "status:503:retry-after=7", "status:429", "reset", "cut", "html"];
+const PASSING_TROUBLE: [&str; 8] = [
+    "errcode:-1",
+    "status:500",
+    "status:502",
+    "status:503:retry-after=7",
+    "status:429",
+    "reset",
+    "cut",
+    "html",
+];
 
 #[test]
 fn passing_trouble_is_waited_out_and_leaves_no_trace() {
@@ -149,7 +162,10 @@ fn the_limit_of_a_minute_is_waited_for_and_that_of_a_day_ends_the_run() {
         &["2016-06-01", "2016-06-02", "2016-06-03", "2016-06-04"],
     );
     assert_eq!(night.report.class(), Some(Class::Occupied));
-    assert_eq!((night.report.fetched.len(), night.report.failed.len(), night.report.given_up.len()), (2, 1, 1));
+    assert_eq!(
+        (night.report.fetched.len(), night.report.failed.len(), night.report.given_up.len()),
+        (2, 1, 1)
+    );
     assert!(world.has(Table::Messages, "2016-06-02"));
 }
 
@@ -158,7 +174,14 @@ fn a_wrong_secret_is_refused_and_the_hint_says_what_to_check() {
     let world = World::new().with_secret("wrong");
     let night = world.fetch(records(1), &[], &[DAY]);
     assert_eq!(night.failure(), Class::Refused);
-    assert!(night.report.failed[0].failure.hint.as_ref().unwrap().contains("it is not the secret of the app id"));
+    assert!(
+        night.report.failed[0]
+            .failure
+            .hint
+            .as_ref()
+            .unwrap()
+            .contains("it is not the secret of the app id")
+    );
     assert_eq!(night.requests.len(), 1);
 }
 
@@ -173,7 +196,8 @@ fn an_address_outside_the_whitelist_is_named() {
 #[test]
 fn a_refusal_ends_the_run_at_once() {
     let world = World::new();
-    let night = world.fetch(records(1), &["errcode:48001"], &["2016-06-01", "2016-06-02", "2016-06-03"]);
+    let night =
+        world.fetch(records(1), &["errcode:48001"], &["2016-06-01", "2016-06-02", "2016-06-03"]);
     assert_eq!(night.failure(), Class::Refused);
     assert_eq!((night.page_requests().len(), night.report.given_up.len()), (1, 2));
 }
@@ -181,23 +205,34 @@ fn a_refusal_ends_the_run_at_once() {
 #[test]
 fn a_failed_day_does_not_keep_the_others_from_being_committed() {
     let world = World::new();
-    let night = world.fetch(records(3), &["wrong-number@2"], &["2016-06-01", "2016-06-02", "2016-06-03"]);
+    let night =
+        world.fetch(records(3), &["wrong-number@2"], &["2016-06-01", "2016-06-02", "2016-06-03"]);
     assert_eq!(night.report.class(), Some(Class::Partial));
     assert_eq!(night.report.failed[0].failure.class, Class::Contract);
     assert!(
-        world.has(Table::Messages, "2016-06-01") && !world.has(Table::Messages, "2016-06-02") && world.has(Table::Messages, "2016-06-03")
+        world.has(Table::Messages, "2016-06-01")
+            && !world.has(Table::Messages, "2016-06-02")
+            && world.has(Table::Messages, "2016-06-03")
     );
 }
 
 #[test]
 fn both_readings_of_endtime_give_the_same_files() {
-    let lines = [MIDNIGHT - 1, MIDNIGHT, MIDNIGHT + 86_399, MIDNIGHT + 86_400].map(|time| record(time, &time.to_string()));
+    let lines = [MIDNIGHT - 1, MIDNIGHT, MIDNIGHT + 86_399, MIDNIGHT + 86_400]
+        .map(|time| record(time, &time.to_string()));
     let files: Vec<Vec<u8>> = [false, true]
         .map(|end_inclusive| {
             let world = World::new();
-            let night = world.fetch_with(recorded(lines.clone()), Options { end_inclusive, ..world.options(&[]) }, &[DAY]);
+            let night = world.fetch_with(
+                recorded(lines.clone()),
+                Options { end_inclusive, ..world.options(&[]) },
+                &[DAY],
+            );
             assert_eq!(night.report.fetched[0].outside_window, u64::from(end_inclusive));
-            assert_eq!(world.texts(DAY), [MIDNIGHT, MIDNIGHT + 86_399].map(|time| time.to_string()));
+            assert_eq!(
+                world.texts(DAY),
+                [MIDNIGHT, MIDNIGHT + 86_399].map(|time| time.to_string())
+            );
             world.bytes(DAY)
         })
         .into();
@@ -208,10 +243,20 @@ fn both_readings_of_endtime_give_the_same_files() {
 fn a_day_of_25_hours_is_asked_for_in_two_windows() {
     let world = World::in_zone("America/New_York");
     let start = 1_730_606_400;
-    let night = world.fetch(recorded((0..26).map(|hour| record(start + hour * 3_600, &hour.to_string()))), &[], &["2024-11-03"]);
-    let windows: Vec<_> =
-        night.page_requests().iter().map(|request| (request.body["starttime"].clone(), request.body["endtime"].clone())).collect();
-    assert_eq!(windows, [(json!(start), json!(start + 86_400)), (json!(start + 86_400), json!(start + 90_000))]);
+    let night = world.fetch(
+        recorded((0..26).map(|hour| record(start + hour * 3_600, &hour.to_string()))),
+        &[],
+        &["2024-11-03"],
+    );
+    let windows: Vec<_> = night
+        .page_requests()
+        .iter()
+        .map(|request| (request.body["starttime"].clone(), request.body["endtime"].clone()))
+        .collect();
+    assert_eq!(
+        windows,
+        [(json!(start), json!(start + 86_400)), (json!(start + 86_400), json!(start + 90_000))]
+    );
     assert_eq!(world.texts("2024-11-03"), (0..25).map(|hour| hour.to_string()).collect::<Vec<_>>());
 }
 
@@ -221,7 +266,11 @@ fn control_characters_and_bad_utf8_in_a_text_are_repaired_and_counted() {
     let mut bad_utf8 = record(MIDNIGHT + 1, "~").into_bytes();
     let at = bad_utf8.iter().position(|byte| *byte == b'~').unwrap();
     bad_utf8.splice(at..=at, [b'a', 0xff, b'b']);
-    let night = world.fetch(recorded([record(MIDNIGHT, "tab\tand bell\u{7}").into_bytes(), bad_utf8]), &[], &[DAY]);
+    let night = world.fetch(
+        recorded([record(MIDNIGHT, "tab\tand bell\u{7}").into_bytes(), bad_utf8]),
+        &[],
+        &[DAY],
+    );
     assert_eq!(world.texts(DAY), ["tab\tand bell\u{7}", "a\u{fffd}b"]);
     assert_eq!((night.report.fetched[0].repaired_pages, night.report.fetched[0].rejects), (1, 0));
 }
@@ -252,7 +301,8 @@ fn a_record_that_cannot_be_read_goes_to_rejects_and_the_rest_is_committed() {
 #[test]
 fn too_many_rejects_break_the_contract() {
     let world = World::new();
-    let night = world.fetch(recorded((0..101).map(|_| r#"{"unlike":"a record"}"#)), &[], &["1970-01-01"]);
+    let night =
+        world.fetch(recorded((0..101).map(|_| r#"{"unlike":"a record"}"#)), &[], &["1970-01-01"]);
     assert_eq!(night.failure(), Class::Contract);
     assert!(world.table_files().is_empty());
 }
@@ -260,7 +310,8 @@ fn too_many_rejects_break_the_contract() {
 #[test]
 fn a_format_that_kefu_does_not_know_is_an_error_and_not_an_empty_day() {
     // The time is in milliseconds; the time has another name.
-    for line in [record(MIDNIGHT * 1_000, "x"), record(MIDNIGHT, "x").replace("time", "timestamp")] {
+    for line in [record(MIDNIGHT * 1_000, "x"), record(MIDNIGHT, "x").replace("time", "timestamp")]
+    {
         let world = World::new();
         let night = world.fetch(Unsorted(vec![line; 20]), &[], &[DAY]);
         assert_eq!(night.failure(), Class::Contract);
@@ -273,7 +324,11 @@ struct Unsorted(Vec<String>);
 
 impl Records for Unsorted {
     fn page(&self, _: i64, _: i64, _: i64, _: usize) -> RenderedPage {
-        RenderedPage { records: self.0.join(",").into_bytes(), number: self.0.len(), msgid: 20_165_258 }
+        RenderedPage {
+            records: self.0.join(",").into_bytes(),
+            number: self.0.len(),
+            msgid: 20_165_258,
+        }
     }
 
     fn workers(&self) -> Vec<String> {
@@ -284,18 +339,28 @@ impl Records for Unsorted {
 #[test]
 fn a_token_that_stays_refused_is_forced_anew_once_in_a_run() {
     let world = World::new();
-    let night = world.fetch(records(1), &["errcode:40001"], &["2016-06-01", "2016-06-02", "2016-06-03"]);
+    let night =
+        world.fetch(records(1), &["errcode:40001"], &["2016-06-01", "2016-06-02", "2016-06-03"]);
     assert_eq!(night.failure(), Class::Refused);
-    let forced = night.requests.iter().filter(|request| request.body["force_refresh"] == json!(true)).count();
+    let forced = night
+        .requests
+        .iter()
+        .filter(|request| request.body["force_refresh"] == json!(true))
+        .count();
     assert_eq!(forced, 1);
 }
 
 #[test]
 fn numbers_may_come_as_strings_and_workers_with_a_space() {
     let world = World::new();
-    let line = format!(r#"{{"openid":"oC1","opercode":"2002","time":"{MIDNIGHT}","worker":" A@acme","new_field":[1,2]}}"#);
+    let line = format!(
+        r#"{{"openid":"oC1","opercode":"2002","time":"{MIDNIGHT}","worker":" A@acme","new_field":[1,2]}}"#
+    );
     world.fetch(recorded([line]), &[], &[DAY]);
-    assert_eq!(world.rows("messages", DAY), [["acme", "oC1", "A@acme", "2002", "null", &MIDNIGHT.to_string(), "0"].map(str::to_owned)]);
+    assert_eq!(
+        world.rows("messages", DAY),
+        [["acme", "oC1", "A@acme", "2002", "null", &MIDNIGHT.to_string(), "0"].map(str::to_owned)]
+    );
 }
 
 #[test]
@@ -303,12 +368,17 @@ fn records_out_of_order_are_put_in_order_of_time_and_ties_stay_as_they_came() {
     // Pages of 3, so that nearly each one begins before the one before ended.
     let world = World::new().with_page_records(3);
     let times: Vec<i64> = (0..1_000).map(|number| (number * 7_919) % 400).collect();
-    let lines: Vec<String> = times.iter().enumerate().map(|(number, time)| record(MIDNIGHT + time, &number.to_string())).collect();
+    let lines: Vec<String> = times
+        .iter()
+        .enumerate()
+        .map(|(number, time)| record(MIDNIGHT + time, &number.to_string()))
+        .collect();
     world.fetch(recorded(lines.clone()), &[], &[DAY]);
     let mut expected: Vec<usize> = (0..1_000).collect();
     expected.sort_by_key(|number| times[*number]);
     assert_eq!(world.texts(DAY), expected.iter().map(ToString::to_string).collect::<Vec<_>>());
-    let seq: Vec<String> = world.rows("messages", DAY).into_iter().map(|row| row[6].clone()).collect();
+    let seq: Vec<String> =
+        world.rows("messages", DAY).into_iter().map(|row| row[6].clone()).collect();
     assert_eq!(seq, (0..1_000).map(|number| number.to_string()).collect::<Vec<_>>());
     assert!(world.staged_files().is_empty());
 
@@ -321,7 +391,8 @@ fn records_out_of_order_are_put_in_order_of_time_and_ties_stay_as_they_came() {
 #[test]
 fn the_size_of_a_page_and_the_number_of_days_at_once_do_not_change_a_byte() {
     let days = ["2016-06-01", "2016-06-02", "2016-06-03"];
-    let lines: Vec<String> = (0..3_000).map(|number| record(MIDNIGHT + number * 80, &number.to_string())).collect();
+    let lines: Vec<String> =
+        (0..3_000).map(|number| record(MIDNIGHT + number * 80, &number.to_string())).collect();
     let first = World::new();
     first.fetch(recorded(lines.clone()), &[], &days);
     for (page_records, concurrency) in [(1_000, 1), (7, 3), (10_000, 8)] {
@@ -339,12 +410,20 @@ fn a_large_day_is_the_same_however_many_cursors_walk_it() {
     let out_of_order = |number: i64| number * 27 + number * 7_919 % 5_000;
     // Half of the day's records within four minutes.
     let dense = |number: i64| if number % 2 == 0 { number * 28 } else { 30_000 + number % 240 };
-    for (name, time) in [("in order", &in_order as &dyn Fn(i64) -> i64), ("out of order", &out_of_order), ("dense", &dense)] {
+    for (name, time) in [
+        ("in order", &in_order as &dyn Fn(i64) -> i64),
+        ("out of order", &out_of_order),
+        ("dense", &dense),
+    ] {
         let mut times: Vec<i64> = (0..3_000).map(time).collect();
         if name == "dense" {
             times.sort_unstable();
         }
-        let lines: Vec<String> = times.iter().zip(0..).map(|(time, number)| record(MIDNIGHT + time, &format!("{number}"))).collect();
+        let lines: Vec<String> = times
+            .iter()
+            .zip(0..)
+            .map(|(time, number)| record(MIDNIGHT + time, &format!("{number}")))
+            .collect();
         for end_inclusive in [false, true] {
             let alone = World::new().with_page_records(100);
             alone.fetch(recorded(lines.clone()), &[], &[DAY]);
@@ -352,7 +431,8 @@ fn a_large_day_is_the_same_however_many_cursors_walk_it() {
             let options = Options { end_inclusive, ..side_by_side.options(&[]) };
             let night = side_by_side.fetch_with(recorded(lines.clone()), options, &[DAY]);
             assert!(alone.bytes(DAY) == side_by_side.bytes(DAY), "{name}");
-            let beginnings = night.requests.iter().filter(|request| request.body["msgid"] == json!(1)).count();
+            let beginnings =
+                night.requests.iter().filter(|request| request.body["msgid"] == json!(1)).count();
             assert!(beginnings > 1, "{name}: {beginnings} cursors");
             assert!(side_by_side.staged_files().is_empty());
         }
@@ -368,12 +448,18 @@ fn a_day_that_is_refreshed_is_replaced_only_if_it_has_changed_and_never_by_nothi
     let before = written();
 
     let same = world.fetch(records(3), &[], &[DAY]);
-    assert_eq!(same.report.fetched[0].refreshed, Some(Refreshed { is_changed: false, messages_before: 3 }));
+    assert_eq!(
+        same.report.fetched[0].refreshed,
+        Some(Refreshed { is_changed: false, messages_before: 3 })
+    );
     assert_eq!(written(), before);
 
     // A late message.
     let changed = world.fetch(records(4), &[], &[DAY]);
-    assert_eq!(changed.report.fetched[0].refreshed, Some(Refreshed { is_changed: true, messages_before: 3 }));
+    assert_eq!(
+        changed.report.fetched[0].refreshed,
+        Some(Refreshed { is_changed: true, messages_before: 3 })
+    );
     assert_eq!(world.texts(DAY).len(), 4);
 
     // WeChat keeps records for some time only.
@@ -385,7 +471,8 @@ fn a_day_that_is_refreshed_is_replaced_only_if_it_has_changed_and_never_by_nothi
 
 #[test]
 fn rejects_of_a_large_day_are_those_of_its_pages_as_a_whole() {
-    let mut lines: Vec<String> = (0..3_000).map(|number| record(MIDNIGHT + number * 28, &number.to_string())).collect();
+    let mut lines: Vec<String> =
+        (0..3_000).map(|number| record(MIDNIGHT + number * 28, &number.to_string())).collect();
     lines[1_234] = lines[1_234].replace("oC1", "");
     let worlds = [1, 8].map(|concurrency| {
         let world = World { concurrency, ..World::new().with_page_records(100) };
@@ -399,10 +486,15 @@ fn rejects_of_a_large_day_are_those_of_its_pages_as_a_whole() {
 
 #[test]
 fn a_call_that_is_too_fast_is_not_answered_with_more_of_them() {
-    let lines: Vec<String> = (0..3_000).map(|number| record(MIDNIGHT + number * 28, &number.to_string())).collect();
+    let lines: Vec<String> =
+        (0..3_000).map(|number| record(MIDNIGHT + number * 28, &number.to_string())).collect();
     let world = World { concurrency: 8, ..World::new().with_page_records(100) };
     let night = world.fetch(recorded(lines), &["errcode:45011@1"], &[DAY]);
-    assert_eq!(night.requests.iter().filter(|request| request.body["msgid"] == json!(1)).count(), 2, "the first call and its repetition");
+    assert_eq!(
+        night.requests.iter().filter(|request| request.body["msgid"] == json!(1)).count(),
+        2,
+        "the first call and its repetition"
+    );
     assert_eq!(world.rows("messages", DAY).len(), 3_000);
 }
 
@@ -412,8 +504,16 @@ fn a_record_of_another_window_is_that_window_s_whatever_else_is_wrong_with_it() 
     for end_inclusive in [false, true] {
         let world = World::new();
         let options = Options { end_inclusive, ..world.options(&[]) };
-        let night = world.fetch_with(recorded([record(MIDNIGHT, "y"), broken.clone()]), options, &["2016-06-01", "2016-06-02"]);
-        assert_eq!(night.report.fetched.iter().map(|day| day.rejects).collect::<Vec<_>>(), [0, 1], "{end_inclusive}");
+        let night = world.fetch_with(
+            recorded([record(MIDNIGHT, "y"), broken.clone()]),
+            options,
+            &["2016-06-01", "2016-06-02"],
+        );
+        assert_eq!(
+            night.report.fetched.iter().map(|day| day.rejects).collect::<Vec<_>>(),
+            [0, 1],
+            "{end_inclusive}"
+        );
     }
 }
 
@@ -421,17 +521,29 @@ fn a_record_of_another_window_is_that_window_s_whatever_else_is_wrong_with_it() 
 fn an_array_is_no_record_and_a_whole_number_may_be_written_with_a_point() {
     let world = World::new();
     let whole = record(MIDNIGHT, "whole").replace("2003", "2003.0");
-    let night = world.fetch(recorded([record(MIDNIGHT, "x"), format!(r#"["oC1","A",2003,"array",{MIDNIGHT}]"#), whole]), &[], &[DAY]);
+    let night = world.fetch(
+        recorded([record(MIDNIGHT, "x"), format!(r#"["oC1","A",2003,"array",{MIDNIGHT}]"#), whole]),
+        &[],
+        &[DAY],
+    );
     assert_eq!(night.report.fetched[0].rejects, 1);
     assert_eq!(world.texts(DAY), ["x", "whole"]);
-    assert!(world.rows("rejects", DAY)[0][3].contains("expected an object"), "{:?}", world.rows("rejects", DAY));
+    assert!(
+        world.rows("rejects", DAY)[0][3].contains("expected an object"),
+        "{:?}",
+        world.rows("rejects", DAY)
+    );
 }
 
 #[test]
 fn an_outage_ends_a_long_run_after_a_few_days() {
     let world = World::new();
     let days: Vec<String> = (1..=30).map(|day| format!("2016-06-{day:02}")).collect();
-    let night = world.fetch(records(1), &["status:500"], &days.iter().map(String::as_str).collect::<Vec<_>>());
+    let night = world.fetch(
+        records(1),
+        &["status:500"],
+        &days.iter().map(String::as_str).collect::<Vec<_>>(),
+    );
     assert_eq!(night.report.class(), Some(Class::Unavailable));
     assert_eq!((night.report.failed.len(), night.report.given_up.len()), (3, 27));
 }
@@ -441,7 +553,8 @@ fn a_failed_commit_leaves_no_rejects_behind() {
     let world = World::new();
     // A folder stands where the file should go.
     fs_err::create_dir_all(world.path("messages", DAY)).unwrap();
-    let night = world.fetch(recorded([record(MIDNIGHT, "x"), r#"{"no":"record"}"#.into()]), &[], &[DAY]);
+    let night =
+        world.fetch(recorded([record(MIDNIGHT, "x"), r#"{"no":"record"}"#.into()]), &[], &[DAY]);
     assert_eq!(night.failure(), Class::Lake);
     assert!(!world.has(Table::Rejects, DAY) && world.staged_files().is_empty());
 }

@@ -16,8 +16,15 @@ const WINDOW: Span = Span { start: MIDNIGHT, end: MIDNIGHT + 86_400 };
 fn damaged_page() -> impl Strategy<Value = Vec<u8>> {
     let change = (any::<prop::sample::Index>(), any::<u8>(), 0u8..4);
     (0usize..6, prop::collection::vec(change, 0..12)).prop_map(|(records, changes)| {
-        let records: Vec<String> = (0..records).map(|number| record(MIDNIGHT + number as i64, "你好\\n \\u4f60 \\\"x\\\"")).collect();
-        let mut page = format!(r#"{{"recordlist":[{}],"number":{},"msgid":20165267}}"#, records.join(","), records.len()).into_bytes();
+        let records: Vec<String> = (0..records)
+            .map(|number| record(MIDNIGHT + number as i64, "你好\\n \\u4f60 \\\"x\\\""))
+            .collect();
+        let mut page = format!(
+            r#"{{"recordlist":[{}],"number":{},"msgid":20165267}}"#,
+            records.join(","),
+            records.len()
+        )
+        .into_bytes();
         for (at, byte, how) in changes {
             let at = at.index(page.len().max(1));
             match how {

@@ -14,8 +14,19 @@ use crate::world::{DAY, MIDNIGHT, World, files, record, recorded};
 #[test]
 fn names_that_look_like_paths_are_names() {
     let world = World::new();
-    let names = ["../../x", "/etc/passwd", "a\\nb", "date=2016-01-01", "x.parquet", "\\u0000", "'; DROP TABLE messages; --"];
-    let lines: Vec<String> = names.iter().map(|name| record(MIDNIGHT, "x").replace("oC1", name).replace("A@acme", name)).collect();
+    let names = [
+        "../../x",
+        "/etc/passwd",
+        "a\\nb",
+        "date=2016-01-01",
+        "x.parquet",
+        "\\u0000",
+        "'; DROP TABLE messages; --",
+    ];
+    let lines: Vec<String> = names
+        .iter()
+        .map(|name| record(MIDNIGHT, "x").replace("oC1", name).replace("A@acme", name))
+        .collect();
     let night = world.fetch(recorded(lines), &[], &[DAY]);
     assert_eq!(night.report.fetched[0].messages.received, names.len() as u64);
     let everything = files(world.folder.path());
@@ -50,12 +61,18 @@ fn records_out_of_all_measure_are_kept_or_rejected_one_by_one() {
     let night = world.fetch(recorded(lines), &[], &[DAY]);
     let fetched = &night.report.fetched[0];
     let texts = world.texts(DAY);
-    assert_eq!((texts[0].as_str(), texts[1].len(), texts.last().unwrap().as_str()), ("first", huge_text.len(), "last"));
+    assert_eq!(
+        (texts[0].as_str(), texts[1].len(), texts.last().unwrap().as_str()),
+        ("first", huge_text.len(), "last")
+    );
     assert_eq!((fetched.messages.received, fetched.rejects), (4, 4));
 
     let world = World::new();
     let night = world.fetch(recorded([record(MIDNIGHT, "x"), nested]), &[], &[DAY]);
-    assert_eq!((night.report.fetched[0].messages.received, night.report.fetched[0].rejects), (1, 1));
+    assert_eq!(
+        (night.report.fetched[0].messages.received, night.report.fetched[0].rejects),
+        (1, 1)
+    );
 }
 
 #[test]
@@ -65,12 +82,22 @@ fn times_of_other_ages_belong_to_other_days() {
     let lines = times.iter().map(|time| record(*time, "x")).chain([record(MIDNIGHT, "here")]);
     let night = world.fetch(recorded(lines.collect::<Vec<_>>()), &[], &[DAY]);
     assert_eq!(night.report.fetched[0].messages.received, 1);
-    let night = world.fetch(recorded(times.iter().map(|time| record(*time, "x")).collect::<Vec<_>>()), &[], &["1970-01-01"]);
-    assert_eq!(night.report.fetched[0].messages.received, 2, "0 and -1 are on that day in Shanghai");
+    let night = world.fetch(
+        recorded(times.iter().map(|time| record(*time, "x")).collect::<Vec<_>>()),
+        &[],
+        &["1970-01-01"],
+    );
+    assert_eq!(
+        night.report.fetched[0].messages.received, 2,
+        "0 and -1 are on that day in Shanghai"
+    );
 }
 
 /// Answers the call for a token, and every other call with the same bytes for as long as anyone takes them.
-fn serve(head: &'static str, body: impl Iterator<Item = Vec<u8>> + Clone + Send + 'static) -> String {
+fn serve(
+    head: &'static str,
+    body: impl Iterator<Item = Vec<u8>> + Clone + Send + 'static,
+) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base_url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
@@ -82,7 +109,11 @@ fn serve(head: &'static str, body: impl Iterator<Item = Vec<u8>> + Clone + Send 
     base_url
 }
 
-fn answer(stream: TcpStream, head: &str, body: impl Iterator<Item = Vec<u8>>) -> std::io::Result<()> {
+fn answer(
+    stream: TcpStream,
+    head: &str,
+    body: impl Iterator<Item = Vec<u8>>,
+) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut writer = stream;
     let (mut request, mut length) = (String::new(), 0);
@@ -100,7 +131,11 @@ fn answer(stream: TcpStream, head: &str, body: impl Iterator<Item = Vec<u8>>) ->
     reader.by_ref().take(length).read_to_end(&mut Vec::new())?;
     if request.contains("token ") || request.contains("stable_token") {
         let token = r#"{"access_token":"t","expires_in":7200}"#;
-        return write!(writer, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{token}", token.len());
+        return write!(
+            writer,
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{token}",
+            token.len()
+        );
     }
     write!(writer, "HTTP/1.1 {head}\r\nConnection: close\r\n\r\n")?;
     for chunk in body {
@@ -111,7 +146,9 @@ fn answer(stream: TcpStream, head: &str, body: impl Iterator<Item = Vec<u8>>) ->
 
 fn fetch_from(base_url: &str) -> (World, FetchReport) {
     let world = World::new();
-    let source = Source::connect(&base_url.parse().unwrap(), world.credential.clone(), world.clock.clone()).unwrap();
+    let source =
+        Source::connect(&base_url.parse().unwrap(), world.credential.clone(), world.clock.clone())
+            .unwrap();
     let job = FetchJob {
         source: Arc::new(source),
         lake: world.lake(),
@@ -138,7 +175,10 @@ fn an_answer_without_end_is_given_up() {
 #[test]
 fn a_compressed_answer_is_not_unpacked() {
     // Nobody asked for it, so nobody unpacks it: a few bytes stay a few bytes.
-    let base_url = serve("200 OK\r\nContent-Encoding: gzip", std::iter::once(vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0x4b]));
+    let base_url = serve(
+        "200 OK\r\nContent-Encoding: gzip",
+        std::iter::once(vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0x4b]),
+    );
     let (world, report) = fetch_from(&base_url);
     assert_eq!(report.failed[0].failure.class, Class::Unavailable);
     assert!(world.table_files().is_empty());

@@ -15,12 +15,21 @@ use crate::world::{DAY, World};
 const RANGE: [&str; 4] = ["--from", "2024-05-13", "--to", "2024-05-24"];
 
 fn generated() -> Generated {
-    Generated::new(GeneratorOptions { first_day: "2024-05-13".parse().unwrap(), days: 12, messages_per_day: 100, seed: 3 })
+    Generated::new(GeneratorOptions {
+        first_day: "2024-05-13".parse().unwrap(),
+        days: 12,
+        messages_per_day: 100,
+        seed: 3,
+    })
 }
 
 fn command(world: &World, simulator: &Simulator, arguments: &[&str]) -> Command {
     let mut command = world.command(arguments);
-    command.env("KEFU_BASE_URL", simulator.base_url()).env("KEFU_APPID", APPID).env("KEFU_SECRET", SECRET).env("KEFU_ACCOUNT", "acme");
+    command
+        .env("KEFU_BASE_URL", simulator.base_url())
+        .env("KEFU_APPID", APPID)
+        .env("KEFU_SECRET", SECRET)
+        .env("KEFU_ACCOUNT", "acme");
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
@@ -34,13 +43,18 @@ fn kill_after(mut child: Child, lines: usize) -> bool {
 
 fn files(world: &World) -> BTreeMap<PathBuf, Vec<u8>> {
     let root = world.lake_folder();
-    world.table_files().into_iter().map(|path| (path.strip_prefix(&root).unwrap().to_owned(), fs_err::read(path).unwrap())).collect()
+    world
+        .table_files()
+        .into_iter()
+        .map(|path| (path.strip_prefix(&root).unwrap().to_owned(), fs_err::read(path).unwrap()))
+        .collect()
 }
 
 /// `KEFU_KILLS` sets how many; an issue asked for 200, which takes some seconds more.
 #[test]
 fn a_run_that_is_killed_at_any_moment_leaves_whole_files_and_the_last_run_completes_the_lake() {
-    let kills: usize = std::env::var("KEFU_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(40);
+    let kills: usize =
+        std::env::var("KEFU_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(40);
     let calm = World::new();
     let simulator = calm.simulate(generated(), calm.options(&[]));
     let is_done = |world: &World, verb: &str| {
@@ -56,7 +70,11 @@ fn a_run_that_is_killed_at_any_moment_leaves_whole_files_and_the_last_run_comple
     let mut killed = 0;
     while killed < kills {
         // With every event of a day and a partition on stderr, a number of lines is a moment.
-        let mut arguments = if rng.random_bool(0.7) { [&["run"], RANGE.as_slice()].concat() } else { vec!["metrics"] };
+        let mut arguments = if rng.random_bool(0.7) {
+            [&["run"], RANGE.as_slice()].concat()
+        } else {
+            vec!["metrics"]
+        };
         if rng.random_bool(0.2) && arguments[0] == "run" {
             arguments.push("--force");
         }
@@ -94,21 +112,36 @@ fn a_run_that_is_told_to_leave_leaves_at_once_and_clears_up() {
         let world = World::new();
         let options = Options { latency: Duration::from_secs(600), ..world.options(&[]) };
         let simulator = world.simulate(generated(), options);
-        let mut child = command(&world, &simulator, &[&["run", "--output", "json"], RANGE.as_slice()].concat())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child =
+            command(&world, &simulator, &[&["run", "--output", "json"], RANGE.as_slice()].concat())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
         while simulator.requests().iter().all(|request| request.call != "getmsglist") {
             assert!(child.try_wait().unwrap().is_none(), "it has ended by itself");
             std::thread::yield_now();
         }
-        assert!(Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap().success());
-        let said: Vec<String> = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap).collect();
+        assert!(
+            Command::new("kill")
+                .args([&format!("-{signal}"), &child.id().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let said: Vec<String> =
+            BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap).collect();
         assert_eq!(child.wait().unwrap().code(), Some(code));
-        assert!(said.iter().any(|line| line.contains(&format!("stopped by SIG{signal}"))), "{said:?}");
-        let result: serde_json::Value = serde_json::from_reader(child.stdout.take().unwrap()).unwrap();
-        assert_eq!((result["account"].as_str(), result["failure"]["class"].as_str()), (Some("acme"), Some("stopped")));
+        assert!(
+            said.iter().any(|line| line.contains(&format!("stopped by SIG{signal}"))),
+            "{said:?}"
+        );
+        let result: serde_json::Value =
+            serde_json::from_reader(child.stdout.take().unwrap()).unwrap();
+        assert_eq!(
+            (result["account"].as_str(), result["failure"]["class"].as_str()),
+            (Some("acme"), Some("stopped"))
+        );
         assert!(world.table_files().is_empty() && world.staged_files().is_empty());
     }
 }
@@ -125,12 +158,21 @@ fn the_history_of_a_run_that_was_told_to_leave_has_the_days_that_it_committed() 
     }
     assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(143));
-    let history: Vec<PathBuf> =
-        fs_err::read_dir(world.lake_folder().join("_kefu/runs")).unwrap().map(|file| file.unwrap().path()).collect();
-    let run: serde_json::Value = serde_json::from_slice(&fs_err::read(&history[0]).unwrap()).unwrap();
-    assert_eq!((history.len(), run["outcome"].as_str(), run["days_fetched"].as_u64()), (1, Some("stopped"), Some(3)));
+    let history: Vec<PathBuf> = fs_err::read_dir(world.lake_folder().join("_kefu/runs"))
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    let run: serde_json::Value =
+        serde_json::from_slice(&fs_err::read(&history[0]).unwrap()).unwrap();
+    assert_eq!(
+        (history.len(), run["outcome"].as_str(), run["days_fetched"].as_u64()),
+        (1, Some("stopped"), Some(3))
+    );
     assert!(run["days_given_up"].as_u64() > Some(0), "{run}");
-    assert_eq!(run["messages_received"].as_u64().unwrap() + run["messages_sent"].as_u64().unwrap(), 300);
+    assert_eq!(
+        run["messages_received"].as_u64().unwrap() + run["messages_sent"].as_u64().unwrap(),
+        300
+    );
     assert_eq!(world.table_files().len(), 3);
 }
 
@@ -143,16 +185,23 @@ fn is_alive(pid: &str) -> bool {
 #[test]
 fn a_token_command_ends_with_kefu_and_so_does_what_it_has_started() {
     // The doctor holds no lake, and has nothing else to do before it leaves.
-    for (signal, code, arguments) in
-        [("TERM", 143, vec!["fetch", "--date", DAY]), ("INT", 130, vec!["fetch", "--date", DAY]), ("INT", 130, vec!["doctor"])]
-    {
+    for (signal, code, arguments) in [
+        ("TERM", 143, vec!["fetch", "--date", DAY]),
+        ("INT", 130, vec!["fetch", "--date", DAY]),
+        ("INT", 130, vec!["doctor"]),
+    ] {
         let world = World::new();
-        let simulator = world.simulate(generated(), Options { latency: Duration::ZERO, ..world.options(&[]) });
+        let simulator =
+            world.simulate(generated(), Options { latency: Duration::ZERO, ..world.options(&[]) });
         let script = "sleep 600 & echo $! $$ > pids.new; mv pids.new pids; sleep 600";
-        let settings = format!("account = 'acme'\naccess_token_command = ['/bin/sh', '-c', '{script}']\n");
+        let settings =
+            format!("account = 'acme'\naccess_token_command = ['/bin/sh', '-c', '{script}']\n");
         fs_err::write(world.folder.path().join("kefu.toml"), settings).unwrap();
         let mut command = world.command(&arguments);
-        command.env("KEFU_BASE_URL", simulator.base_url()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .env("KEFU_BASE_URL", simulator.base_url())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let pids = world.folder.path().join("pids");
         while !pids.exists() {
@@ -161,7 +210,13 @@ fn a_token_command_ends_with_kefu_and_so_does_what_it_has_started() {
         }
         let pids = fs_err::read_to_string(pids).unwrap();
         assert!(pids.split_whitespace().count() == 2 && pids.split_whitespace().all(is_alive));
-        assert!(Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args([&format!("-{signal}"), &child.id().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
         assert_eq!(child.wait().unwrap().code(), Some(code), "{arguments:?}");
         let deadline = Instant::now() + Duration::from_secs(20);
         while pids.split_whitespace().any(is_alive) {

@@ -10,22 +10,59 @@ use crate::world::{DAY, MIDNIGHT, World, record, recorded};
 #[test]
 fn a_large_day_has_row_groups_of_the_agreed_size_compressed_sorted_and_with_statistics() {
     let world = World::new();
-    world.fetch(recorded((0..130_000).map(|number| record(MIDNIGHT + number / 2, &format!("text {number}")))), &[], &[DAY]);
-    let reader = SerializedFileReader::new(fs_err::File::open(world.path("messages", DAY)).unwrap().into_parts().0).unwrap();
+    world.fetch(
+        recorded(
+            (0..130_000).map(|number| record(MIDNIGHT + number / 2, &format!("text {number}"))),
+        ),
+        &[],
+        &[DAY],
+    );
+    let reader = SerializedFileReader::new(
+        fs_err::File::open(world.path("messages", DAY)).unwrap().into_parts().0,
+    )
+    .unwrap();
     let groups = reader.metadata().row_groups();
-    assert_eq!(groups.iter().map(|group| group.num_rows()).collect::<Vec<_>>(), [122_880, 130_000 - 122_880]);
+    assert_eq!(
+        groups.iter().map(|group| group.num_rows()).collect::<Vec<_>>(),
+        [122_880, 130_000 - 122_880]
+    );
     for group in groups {
-        assert_eq!(group.sorting_columns().unwrap().iter().map(|sorting| sorting.column_idx).collect::<Vec<_>>(), [5, 6]);
+        assert_eq!(
+            group
+                .sorting_columns()
+                .unwrap()
+                .iter()
+                .map(|sorting| sorting.column_idx)
+                .collect::<Vec<_>>(),
+            [5, 6]
+        );
         for column in group.columns() {
             assert!(matches!(column.compression(), Compression::ZSTD(_)));
-            assert!(column.statistics().is_some_and(|statistics| statistics.min_bytes_opt().is_some()), "{}", column.column_path());
-            assert!(column.column_index_offset().is_some() && column.offset_index_offset().is_some());
-            assert_eq!(column.bloom_filter_offset().is_some(), column.column_path().string() == "openid");
+            assert!(
+                column.statistics().is_some_and(|statistics| statistics.min_bytes_opt().is_some()),
+                "{}",
+                column.column_path()
+            );
+            assert!(
+                column.column_index_offset().is_some() && column.offset_index_offset().is_some()
+            );
+            assert_eq!(
+                column.bloom_filter_offset().is_some(),
+                column.column_path().string() == "openid"
+            );
         }
-        assert!(group.column(5).encodings().any(|encoding| encoding == Encoding::DELTA_BINARY_PACKED));
+        assert!(
+            group.column(5).encodings().any(|encoding| encoding == Encoding::DELTA_BINARY_PACKED)
+        );
     }
     let entries = reader.metadata().file_metadata().key_value_metadata().unwrap();
-    let value = |key: &str| entries.iter().find(|entry| entry.key == key).and_then(|entry| entry.value.clone()).unwrap_or_default();
+    let value = |key: &str| {
+        entries
+            .iter()
+            .find(|entry| entry.key == key)
+            .and_then(|entry| entry.value.clone())
+            .unwrap_or_default()
+    };
     assert_eq!(value("kefu.rows"), "130000");
     assert_eq!(value("kefu.timezone"), "Asia/Shanghai");
     assert_eq!(value("kefu.window_start"), MIDNIGHT.to_string());
@@ -44,7 +81,12 @@ fn nothing_but_parquet_stands_below_a_table() {
 #[test]
 fn a_version_of_kefu_writes_the_same_bytes_for_ever() {
     let world = World::new();
-    let generated = Generated::new(GeneratorOptions { first_day: "2024-05-13".parse().unwrap(), days: 1, messages_per_day: 500, seed: 1 });
+    let generated = Generated::new(GeneratorOptions {
+        first_day: "2024-05-13".parse().unwrap(),
+        days: 1,
+        messages_per_day: 500,
+        seed: 1,
+    });
     let simulator = world.simulate(generated, world.options(&[]));
     assert!(world.kefu(&simulator, &["run", "--date", "2024-05-13"]).status.success());
     let hashes = ["messages", "response_pairs", "sessions"].map(|table| {

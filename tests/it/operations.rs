@@ -11,7 +11,12 @@ use crate::world::{World, files};
 const RANGE: [&str; 4] = ["--from", "2024-05-13", "--to", "2024-05-15"];
 
 fn generated() -> Generated {
-    Generated::new(GeneratorOptions { first_day: "2024-05-13".parse().unwrap(), days: 3, messages_per_day: 50, seed: 1 })
+    Generated::new(GeneratorOptions {
+        first_day: "2024-05-13".parse().unwrap(),
+        days: 3,
+        messages_per_day: 50,
+        seed: 1,
+    })
 }
 
 fn run(world: &World, simulator: &Simulator, verb: &str, more: &[&str]) -> Output {
@@ -32,18 +37,37 @@ fn history(world: &World) -> Vec<Value> {
 fn every_run_has_its_place_in_the_history() {
     let world = World::new();
     let simulator = world.simulate(generated(), world.options(&["errcode:48001@3"]));
-    assert_eq!(run(&world, &simulator, "run", &[RANGE.as_slice(), &["--concurrency", "1"]].concat()).status.code(), Some(77));
+    assert_eq!(
+        run(&world, &simulator, "run", &[RANGE.as_slice(), &["--concurrency", "1"]].concat())
+            .status
+            .code(),
+        Some(77)
+    );
     assert!(run(&world, &simulator, "run", &RANGE).status.success());
     assert!(run(&world, &simulator, "metrics", &[]).status.success());
     let history = history(&world);
     let of = |run: &Value, name: &str| run[name].as_u64().unwrap();
-    assert_eq!(history.iter().map(|run| run["outcome"].as_str().unwrap()).collect::<Vec<_>>(), ["refused", "done", "done"]);
+    assert_eq!(
+        history.iter().map(|run| run["outcome"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["refused", "done", "done"]
+    );
     assert_eq!(history.iter().map(|run| of(run, "exit_code")).collect::<Vec<_>>(), [77, 0, 0]);
     assert_eq!(history.iter().map(|run| of(run, "days_fetched")).collect::<Vec<_>>(), [2, 1, 0]);
-    assert_eq!((of(&history[0], "days_failed"), of(&history[1], "days_skipped"), of(&history[2], "days_fresh")), (1, 2, 3));
+    assert_eq!(
+        (
+            of(&history[0], "days_failed"),
+            of(&history[1], "days_skipped"),
+            of(&history[2], "days_fresh")
+        ),
+        (1, 2, 3)
+    );
     assert_eq!(of(&history[0], "messages_received") + of(&history[0], "messages_sent"), 100);
     assert!(history[0]["failures"][0]["reason"].as_str().unwrap().contains("48001"));
-    assert!(history.iter().all(|run| run["ended_at"].is_string() && run["duration_seconds"].is_number()));
+    assert!(
+        history
+            .iter()
+            .all(|run| run["ended_at"].is_string() && run["duration_seconds"].is_number())
+    );
     // Every record has the same fields, so that they are the columns of one table.
     let names = |run: &Value| run.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert!(history.iter().all(|run| names(run) == names(&history[0])));
@@ -62,28 +86,49 @@ fn the_figures_are_written_after_success_and_after_failure_and_keep_the_last_suc
     let good = world.simulate(generated(), world.options(&[]));
     assert!(run(&world, &good, "run", &[RANGE.as_slice(), &textfile].concat()).status.success());
     let first = fs_err::read_to_string(&path).unwrap();
-    let last_success = figure(&first, r#"kefu_last_success_timestamp_seconds{account="acme"}"#).unwrap();
+    let last_success =
+        figure(&first, r#"kefu_last_success_timestamp_seconds{account="acme"}"#).unwrap();
     assert_eq!(figure(&first, r#"kefu_last_run_exit_code{account="acme"}"#), Some(0.0));
     assert_eq!(figure(&first, r#"kefu_days_fetched{account="acme"}"#), Some(3.0));
     assert!(figure(&first, r#"kefu_messages{account="acme",direction="received"}"#).unwrap() > 0.0);
 
     // Another account's figures are not this run's to take away.
-    fs_err::write(&path, first.clone() + "kefu_last_run_exit_code{account=\"other\"} 69\n").unwrap();
+    fs_err::write(&path, first.clone() + "kefu_last_run_exit_code{account=\"other\"} 69\n")
+        .unwrap();
     let bad = world.simulate(generated(), world.options(&["errcode:48001"]));
-    assert_eq!(run(&world, &bad, "run", &[RANGE.as_slice(), &["--force"], &textfile].concat()).status.code(), Some(77));
+    assert_eq!(
+        run(&world, &bad, "run", &[RANGE.as_slice(), &["--force"], &textfile].concat())
+            .status
+            .code(),
+        Some(77)
+    );
     let second = fs_err::read_to_string(&path).unwrap();
     assert_eq!(figure(&second, r#"kefu_last_run_exit_code{account="acme"}"#), Some(77.0));
     assert_eq!(figure(&second, r#"kefu_last_run_exit_code{account="other"}"#), Some(69.0));
-    assert_eq!(figure(&second, r#"kefu_last_success_timestamp_seconds{account="acme"}"#), Some(last_success));
+    assert_eq!(
+        figure(&second, r#"kefu_last_success_timestamp_seconds{account="acme"}"#),
+        Some(last_success)
+    );
 
     // Settings that are wrong come to no account, and show all the same.
-    let wrong = world.command(&[&["run", "--timezone", "Nowhere/Land"], textfile.as_slice()].concat()).output().unwrap();
+    let wrong = world
+        .command(&[&["run", "--timezone", "Nowhere/Land"], textfile.as_slice()].concat())
+        .output()
+        .unwrap();
     let third = fs_err::read_to_string(&path).unwrap();
-    assert_eq!(figure(&third, r#"kefu_last_run_exit_code{account=""}"#), wrong.status.code().map(f64::from));
-    assert_eq!(figure(&third, r#"kefu_last_success_timestamp_seconds{account="acme"}"#), Some(last_success));
+    assert_eq!(
+        figure(&third, r#"kefu_last_run_exit_code{account=""}"#),
+        wrong.status.code().map(f64::from)
+    );
+    assert_eq!(
+        figure(&third, r#"kefu_last_success_timestamp_seconds{account="acme"}"#),
+        Some(last_success)
+    );
 
-    let beside: Vec<PathBuf> =
-        files(world.folder.path()).into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "tmp")).collect();
+    let beside: Vec<PathBuf> = files(world.folder.path())
+        .into_iter()
+        .filter(|file| file.extension().is_some_and(|extension| extension == "tmp"))
+        .collect();
     assert!(beside.is_empty());
 }
 
@@ -91,14 +136,22 @@ fn the_figures_are_written_after_success_and_after_failure_and_keep_the_last_suc
 fn figures_that_cannot_be_written_do_not_undo_the_run() {
     let world = World::new();
     let simulator = world.simulate(generated(), world.options(&[]));
-    let output = run(&world, &simulator, "run", &[RANGE.as_slice(), &["--textfile", "/nowhere/kefu.prom"]].concat());
+    let output = run(
+        &world,
+        &simulator,
+        "run",
+        &[RANGE.as_slice(), &["--textfile", "/nowhere/kefu.prom"]].concat(),
+    );
     assert!(output.status.success());
     assert!(String::from_utf8(output.stderr).unwrap().contains("cannot be written"));
 }
 
 /// What a run said on stderr, each line an event.
 fn events(output: &Output) -> Vec<Value> {
-    String::from_utf8_lossy(&output.stderr).lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    String::from_utf8_lossy(&output.stderr)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect()
 }
 
 #[test]
@@ -106,7 +159,9 @@ fn for_machines_each_line_is_an_event_and_the_result_is_an_object_whatever_happe
     let world = World::new();
     let machine = ["--log-format", "json", "--output", "json", "--concurrency", "1"];
     let result = |output: &Output| -> Value { serde_json::from_slice(&output.stdout).unwrap() };
-    let named = |output: &Output, name: &str| events(output).into_iter().filter(|event| event["event"] == name).collect::<Vec<_>>();
+    let named = |output: &Output, name: &str| {
+        events(output).into_iter().filter(|event| event["event"] == name).collect::<Vec<_>>()
+    };
 
     let simulator = world.simulate(generated(), world.options(&["wrong-number@2"]));
     let output = run(&world, &simulator, "run", &[RANGE.as_slice(), &machine].concat());
@@ -114,16 +169,28 @@ fn for_machines_each_line_is_an_event_and_the_result_is_an_object_whatever_happe
     let names: Vec<&str> = all.iter().map(|event| event["event"].as_str().unwrap()).collect();
     assert_eq!(names, ["run_begun", "day_fetched", "day_failed", "day_fetched", "run_ended"]);
     let failed = &named(&output, "day_failed")[0];
-    assert_eq!((failed["date"].as_str(), failed["exit_code"].as_u64()), (Some("2024-05-14"), Some(65)), "{failed}");
+    assert_eq!(
+        (failed["date"].as_str(), failed["exit_code"].as_u64()),
+        (Some("2024-05-14"), Some(65)),
+        "{failed}"
+    );
     let ended = &named(&output, "run_ended")[0];
     let number = |name: &str| ended[name].as_u64().unwrap();
-    assert_eq!((number("exit_code"), number("days_fetched"), number("days_failed")), (3, 2, 1), "{ended}");
+    assert_eq!(
+        (number("exit_code"), number("days_fetched"), number("days_failed")),
+        (3, 2, 1),
+        "{ended}"
+    );
     assert_eq!(result(&output)["fetch"]["failed"][0]["date"], "2024-05-14");
 
     // An account that fails before its work, and settings that name none.
-    let output = world.kefu(&simulator, &[&["run", "--timezone", "UTC"], machine.as_slice(), &RANGE].concat());
+    let output = world
+        .kefu(&simulator, &[&["run", "--timezone", "UTC"], machine.as_slice(), &RANGE].concat());
     assert_eq!(output.status.code(), Some(78));
-    assert_eq!((&result(&output)["account"], &result(&output)["failure"]["class"]), (&Value::from("acme"), &Value::from("settings")));
+    assert_eq!(
+        (&result(&output)["account"], &result(&output)["failure"]["class"]),
+        (&Value::from("acme"), &Value::from("settings"))
+    );
     assert_eq!(named(&output, "failed").len(), 1);
     let output = world.command(&[&["run"], machine.as_slice(), &RANGE].concat()).output().unwrap();
     assert_eq!(result(&output)["failure"]["class"], "settings");
@@ -132,10 +199,17 @@ fn for_machines_each_line_is_an_event_and_the_result_is_an_object_whatever_happe
 #[test]
 fn files_that_may_not_grow_are_an_error_like_a_disk_that_is_full() {
     let world = World::new();
-    let records = Generated::new(GeneratorOptions { first_day: "2024-05-13".parse().unwrap(), days: 1, messages_per_day: 9_000, seed: 1 });
+    let records = Generated::new(GeneratorOptions {
+        first_day: "2024-05-13".parse().unwrap(),
+        days: 1,
+        messages_per_day: 9_000,
+        seed: 1,
+    });
     let simulator = world.simulate(records, world.options(&[]));
     let mut command = std::process::Command::new("sh");
-    command.args(["-c", "ulimit -f 16; exec \"$0\" run --date 2024-05-13", env!("CARGO_BIN_EXE_kefu")]).env_clear();
+    command
+        .args(["-c", "ulimit -f 16; exec \"$0\" run --date 2024-05-13", env!("CARGO_BIN_EXE_kefu")])
+        .env_clear();
     command
         .env("KEFU_BASE_URL", simulator.base_url())
         .env("KEFU_APPID", APPID)
@@ -145,30 +219,50 @@ fn files_that_may_not_grow_are_an_error_like_a_disk_that_is_full() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(73), "{said}");
     assert!(said.contains("hint: files may only grow so large"), "{said}");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("metrics   not computed, because the lake cannot be written"), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stdout)
+            .contains("metrics   not computed, because the lake cannot be written"),
+        "{output:?}"
+    );
     assert!(world.table_files().is_empty() && world.staged_files().is_empty());
 }
 
 #[test]
 fn days_are_refreshed_and_what_changed_is_said() {
     let world = World::new();
-    let yesterday =
-        kefu::calendar::Zone::named("Asia/Shanghai").unwrap().day_of(kefu::calendar::Clock::System.now().unix_timestamp()).plus(-1);
-    let records =
-        |messages_per_day, seed| Generated::new(GeneratorOptions { first_day: yesterday.plus(-2), days: 4, messages_per_day, seed });
+    let yesterday = kefu::calendar::Zone::named("Asia/Shanghai")
+        .unwrap()
+        .day_of(kefu::calendar::Clock::System.now().unix_timestamp())
+        .plus(-1);
+    let records = |messages_per_day, seed| {
+        Generated::new(GeneratorOptions {
+            first_day: yesterday.plus(-2),
+            days: 4,
+            messages_per_day,
+            seed,
+        })
+    };
     let first = world.simulate(records(40, 1), world.options(&[]));
     assert!(run(&world, &first, "run", &[]).status.success());
     let same = String::from_utf8(run(&world, &first, "run", &["--refresh", "2"]).stdout).unwrap();
     assert!(same.contains("the same  2 days"), "{same}");
     let late = world.simulate(records(41, 1), world.options(&[]));
     let changed = String::from_utf8(run(&world, &late, "run", &["--refresh", "1"]).stdout).unwrap();
-    assert!(changed.contains(&format!("changed   {yesterday}: 41 messages, 40 before")), "{changed}");
+    assert!(
+        changed.contains(&format!("changed   {yesterday}: 41 messages, 40 before")),
+        "{changed}"
+    );
 }
 
 #[test]
 fn a_day_that_a_run_left_half_changed_is_fetched_again_by_the_next_one_whatever_its_range() {
     let world = World::new();
-    let records = Generated::new(GeneratorOptions { first_day: "2024-05-13".parse().unwrap(), days: 4, messages_per_day: 50, seed: 1 });
+    let records = Generated::new(GeneratorOptions {
+        first_day: "2024-05-13".parse().unwrap(),
+        days: 4,
+        messages_per_day: 50,
+        seed: 1,
+    });
     let simulator = world.simulate(records, world.options(&[]));
     let fetched = |arguments: &[&str]| -> Vec<String> {
         let output = world.kefu(&simulator, &[arguments, &["--output", "json"]].concat());
@@ -179,13 +273,30 @@ fn a_day_that_a_run_left_half_changed_is_fetched_again_by_the_next_one_whatever_
     assert_eq!(fetched(&["run", "--from", "2024-05-13", "--to", "2024-05-14"]).len(), 2);
     let account = kefu::lake::Account::new("acme".to_owned()).unwrap();
     // One that is there, one of which only rejects could be, and one that was pruned.
-    assert!(world.command(&["prune", "--before", "2024-05-13", "--yes"]).output().unwrap().status.success());
+    assert!(
+        world
+            .command(&["prune", "--before", "2024-05-13", "--yes"])
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
     for day in ["2024-05-12", "2024-05-13", "2024-05-15", "2999-01-01"] {
         world.lake().begin_changing(&account, day.parse().unwrap()).unwrap();
     }
-    assert_eq!(fetched(&["run", "--date", "2024-05-16"]), ["2024-05-13", "2024-05-15", "2024-05-16"]);
+    assert_eq!(
+        fetched(&["run", "--date", "2024-05-16"]),
+        ["2024-05-13", "2024-05-15", "2024-05-16"]
+    );
     assert_eq!(world.lake().unfinished().unwrap().len(), 2);
     assert_eq!(fetched(&["run", "--date", "2024-05-16"]), [""; 0]);
-    assert!(world.command(&["prune", "--before", "2024-05-13", "--yes"]).output().unwrap().status.success());
+    assert!(
+        world
+            .command(&["prune", "--before", "2024-05-13", "--yes"])
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
     assert_eq!(world.lake().unfinished().unwrap().len(), 1);
 }

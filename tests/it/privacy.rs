@@ -21,7 +21,9 @@ fn drop_and_hash() -> Privacy {
 }
 
 fn holds_personal(bytes: &[u8]) -> bool {
-    PERSONAL.iter().any(|personal| bytes.windows(personal.len()).any(|window| window == personal.as_bytes()))
+    PERSONAL
+        .iter()
+        .any(|personal| bytes.windows(personal.len()).any(|window| window == personal.as_bytes()))
 }
 
 /// Records that look at the lake's files whenever a page of them is asked for.
@@ -34,7 +36,10 @@ struct Watching {
 impl Records for Watching {
     fn page(&self, start: i64, end: i64, after: i64, limit: usize) -> RenderedPage {
         // A file that is gone by now was there for a moment only.
-        let found = files(&self.lake).iter().filter(|path| fs_err::read(path).is_ok_and(|bytes| holds_personal(&bytes))).count();
+        let found = files(&self.lake)
+            .iter()
+            .filter(|path| fs_err::read(path).is_ok_and(|bytes| holds_personal(&bytes)))
+            .count();
         self.seen.fetch_add(found, Ordering::SeqCst);
         self.records.page(start, end, after, limit)
     }
@@ -56,14 +61,23 @@ fn personal_files(privacy: Privacy) -> (World, usize) {
     lines[2_500] = lines[2_500].replace("2003", "\"a personal word\"");
     let world = World { concurrency: 8, privacy, ..World::new().with_page_records(100) };
     let seen = Arc::new(AtomicUsize::new(0));
-    let watching = Watching { records: recorded(lines), lake: world.lake_folder(), seen: seen.clone() };
+    let watching =
+        Watching { records: recorded(lines), lake: world.lake_folder(), seen: seen.clone() };
     let night = world.fetch(watching, &[], &[DAY]);
-    assert_eq!((night.report.fetched[0].rejects, night.report.fetched[0].messages.received), (2, 2_998));
+    assert_eq!(
+        (night.report.fetched[0].rejects, night.report.fetched[0].messages.received),
+        (2, 2_998)
+    );
     let metrics = world.command(&["metrics"]).env("KEFU_ACCOUNT", "acme").output().unwrap();
     assert!(metrics.status.success(), "{metrics:?}");
     let bytes_or_rows = |path: &PathBuf| {
-        let rows = if path.extension().is_some_and(|end| end == "parquet") { world.rows_at(path) } else { Vec::new() };
-        holds_personal(&fs_err::read(path).unwrap()) || rows.iter().flatten().any(|value| holds_personal(value.as_bytes()))
+        let rows = if path.extension().is_some_and(|end| end == "parquet") {
+            world.rows_at(path)
+        } else {
+            Vec::new()
+        };
+        holds_personal(&fs_err::read(path).unwrap())
+            || rows.iter().flatten().any(|value| holds_personal(value.as_bytes()))
     };
     let found = files(&world.lake_folder()).iter().filter(|path| bytes_or_rows(path)).count();
     (world, seen.load(Ordering::SeqCst) + found)
@@ -77,19 +91,37 @@ fn no_file_ever_holds_a_text_or_an_openid() {
     assert_eq!(found, 0);
     assert!(world.rows("messages", DAY).iter().all(|row| row[4] == "null" && row[1].len() == 32));
     for row in world.rows("rejects", DAY) {
-        assert!(row[4].ends_with("bytes, withheld because of the settings under [privacy]"), "{row:?}");
+        assert!(
+            row[4].ends_with("bytes, withheld because of the settings under [privacy]"),
+            "{row:?}"
+        );
     }
 }
 
 #[test]
 fn one_setting_alone_withholds_raw_records_and_nothing_else() {
-    for privacy in [Privacy { texts: Texts::Drop, ..Privacy::default() }, Privacy { texts: Texts::Keep, ..drop_and_hash() }] {
+    for privacy in [
+        Privacy { texts: Texts::Drop, ..Privacy::default() },
+        Privacy { texts: Texts::Keep, ..drop_and_hash() },
+    ] {
         let world = World { privacy: privacy.clone(), ..World::new() };
-        world.fetch(recorded([record(MIDNIGHT, "hello"), r#"{"openid":"oC1","text":"hello"}"#.to_owned()]), &[], &[DAY]);
+        world.fetch(
+            recorded([record(MIDNIGHT, "hello"), r#"{"openid":"oC1","text":"hello"}"#.to_owned()]),
+            &[],
+            &[DAY],
+        );
         let row = &world.rows("messages", DAY)[0];
-        let expected = if privacy.texts == Texts::Drop { ["oC1", "null"] } else { [&OpenidKey::new(KEY).pseudonym("oC1"), "hello"] };
+        let expected = if privacy.texts == Texts::Drop {
+            ["oC1", "null"]
+        } else {
+            [&OpenidKey::new(KEY).pseudonym("oC1"), "hello"]
+        };
         assert_eq!([&row[1], &row[4]], expected);
-        assert!(world.rows("rejects", DAY)[0][4].starts_with("31 bytes"), "{:?}", world.rows("rejects", DAY));
+        assert!(
+            world.rows("rejects", DAY)[0][4].starts_with("31 bytes"),
+            "{:?}",
+            world.rows("rejects", DAY)
+        );
     }
 }
 
@@ -102,10 +134,15 @@ fn no_reason_and_no_message_quotes_a_record() {
         record(MIDNIGHT, "x").replace("\"oC1\"", "true"),
     ];
     let world = World::new();
-    let simulator =
-        world.simulate(recorded(lines.clone().into_iter().chain((0..20).map(|second| record(MIDNIGHT + second, "y")))), world.options(&[]));
+    let simulator = world.simulate(
+        recorded(
+            lines.clone().into_iter().chain((0..20).map(|second| record(MIDNIGHT + second, "y"))),
+        ),
+        world.options(&[]),
+    );
     assert!(world.kefu(&simulator, &["run", "--date", DAY]).status.success());
-    let reasons: Vec<String> = world.rows("rejects", DAY).into_iter().map(|row| row[3].clone()).collect();
+    let reasons: Vec<String> =
+        world.rows("rejects", DAY).into_iter().map(|row| row[3].clone()).collect();
     insta::assert_snapshot!(reasons.join("\n"));
 
     // As many as that end the run, with the first one's reason.
@@ -117,7 +154,12 @@ fn no_reason_and_no_message_quotes_a_record() {
 }
 
 fn generated() -> Generated {
-    Generated::new(GeneratorOptions { first_day: "2024-05-13".parse().unwrap(), days: 5, messages_per_day: 400, seed: 1 })
+    Generated::new(GeneratorOptions {
+        first_day: "2024-05-13".parse().unwrap(),
+        days: 5,
+        messages_per_day: 400,
+        seed: 1,
+    })
 }
 
 fn settings(world: &World, toml: &str) {
@@ -142,7 +184,11 @@ fn succeeds(world: &World, simulator: &Simulator, arguments: &[&str]) {
 fn is_refused(world: &World, simulator: &Simulator, arguments: &[&str], message: &str) {
     let output = world.kefu(simulator, arguments);
     assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
-    assert!(stderr(&output).contains(message) && !stderr(&output).contains("hunter2"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains(message) && !stderr(&output).contains("hunter2"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
@@ -155,7 +201,9 @@ fn the_numbers_are_the_same_and_the_tables_still_join() {
     }
     let key = OpenidKey::new(KEY);
     for day in ["2024-05-13", "2024-05-14", "2024-05-15", "2024-05-16", "2024-05-17"] {
-        for table in ["response_pairs", "sessions", "worker_daily", "worker_hourly", "account_daily"] {
+        for table in
+            ["response_pairs", "sessions", "worker_daily", "worker_hourly", "account_daily"]
+        {
             let mut expected = open.rows(table, day);
             if ["response_pairs", "sessions"].contains(&table) {
                 expected.iter_mut().for_each(|row| row[1] = key.pseudonym(&row[1]));
@@ -168,8 +216,13 @@ fn the_numbers_are_the_same_and_the_tables_still_join() {
             }
             assert!(!rows.is_empty() && rows == expected, "{table} {day}");
         }
-        let openids =
-            |table: &str| hashed.rows(table, day).into_iter().map(|row| row[1].clone()).collect::<std::collections::BTreeSet<_>>();
+        let openids = |table: &str| {
+            hashed
+                .rows(table, day)
+                .into_iter()
+                .map(|row| row[1].clone())
+                .collect::<std::collections::BTreeSet<_>>()
+        };
         assert!(openids("messages").is_superset(&openids("response_pairs")), "{day}");
     }
 }
@@ -223,27 +276,40 @@ fn what_the_hint_says_makes_the_lake_one_again_and_brings_no_pruned_day_back() {
     // One of them is back, and two between it and the others are not.
     succeeds(&world, &simulator, &["run", "--date", "2024-05-13"]);
     settings(&world, HASHED);
-    is_refused(&world, &simulator, &["run", "--date", "2024-05-17", "--force"], "2024-05-13, 2024-05-16 to 2024-05-17 of the lake were");
+    is_refused(
+        &world,
+        &simulator,
+        &["run", "--date", "2024-05-17", "--force"],
+        "2024-05-13, 2024-05-16 to 2024-05-17 of the lake were",
+    );
     // Of the response pairs and sessions, those of all five days were made of messages that are gone.
-    let prune = ["prune", "--before", "2024-05-18", "--table", "response_pairs", "--table", "sessions"];
+    let prune =
+        ["prune", "--before", "2024-05-18", "--table", "response_pairs", "--table", "sessions"];
     let again = ["run", "--from", "2024-05-13", "--to", "2024-05-17", "--force"];
     is_refused(&world, &simulator, &["run", "--date", "2024-05-18"], &prune.join(" "));
     is_refused(&world, &simulator, &["run", "--date", "2024-05-18"], &again.join(" "));
     // Only that would leave customers with two names.
-    is_refused(&world, &simulator, &again, "the response pairs and sessions up to 2024-05-17 have openids of other privacy settings");
+    is_refused(
+        &world,
+        &simulator,
+        &again,
+        "the response pairs and sessions up to 2024-05-17 have openids of other privacy settings",
+    );
     let numbers: Vec<Vec<u8>> = numbers(&world);
     succeeds(&world, &simulator, &[&prune[..], &["--yes"]].concat());
     let output = world.kefu(&simulator, &again);
     assert!(output.status.success(), "{}", stderr(&output));
     let shown = String::from_utf8(output.stdout).unwrap();
     assert!(shown.contains("2 days not fetched: 2024-05-14 to 2024-05-15"), "{shown}");
-    let there =
-        ["2024-05-13", "2024-05-14", "2024-05-15", "2024-05-16", "2024-05-17"].map(|day| world.has(kefu::lake::Table::Messages, day));
+    let there = ["2024-05-13", "2024-05-14", "2024-05-15", "2024-05-16", "2024-05-17"]
+        .map(|day| world.has(kefu::lake::Table::Messages, day));
     assert_eq!(there, [true, false, false, true, true]);
     assert!(numbers == self::numbers(&world));
     succeeds(&world, &simulator, &["run", "--date", "2024-05-18"]);
     succeeds(&world, &simulator, &["verify"]);
-    let openids = |day: &str| world.rows("sessions", day).into_iter().map(|row| row[1].clone()).collect::<Vec<_>>();
+    let openids = |day: &str| {
+        world.rows("sessions", day).into_iter().map(|row| row[1].clone()).collect::<Vec<_>>()
+    };
     assert!(openids("2024-05-18").iter().all(|openid| openid.len() == 32));
 }
 
@@ -251,7 +317,9 @@ fn what_the_hint_says_makes_the_lake_one_again_and_brings_no_pruned_day_back() {
 fn numbers(world: &World) -> Vec<Vec<u8>> {
     let days = ["2024-05-13", "2024-05-14", "2024-05-15", "2024-05-16", "2024-05-17"];
     let tables = ["worker_daily", "worker_hourly", "account_daily"];
-    days.iter().flat_map(|day| tables.map(|table| fs_err::read(world.path(table, day)).unwrap())).collect()
+    days.iter()
+        .flat_map(|day| tables.map(|table| fs_err::read(world.path(table, day)).unwrap()))
+        .collect()
 }
 
 #[test]
@@ -282,7 +350,12 @@ fn a_switch_that_was_not_finished_is_told_of_and_computes_nothing_wrong() {
     assert!(before == numbers(&world));
     // Three days of messages, and the pairs and sessions of all five that are still to be computed again.
     assert_eq!(verified(&world, &simulator), (Some(65), 3 + 10));
-    is_refused(&world, &simulator, &["run", "--date", "2024-05-17"], "2024-05-13 to 2024-05-15 of the lake were");
+    is_refused(
+        &world,
+        &simulator,
+        &["run", "--date", "2024-05-17"],
+        "2024-05-13 to 2024-05-15 of the lake were",
+    );
     succeeds(&world, &simulator, &["run", "--from", "2024-05-13", "--to", "2024-05-15", "--force"]);
     assert_eq!(verified(&world, &simulator), (Some(0), 0));
 }
@@ -291,7 +364,12 @@ fn a_switch_that_was_not_finished_is_told_of_and_computes_nothing_wrong() {
 fn verified(world: &World, simulator: &Simulator) -> (Option<i32>, usize) {
     let output = world.kefu(simulator, &["verify", "--output", "json"]);
     let verified: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let kinds = verified["findings"].as_array().unwrap().iter().filter(|finding| finding["kind"] == "openids").count();
+    let kinds = verified["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|finding| finding["kind"] == "openids")
+        .count();
     (output.status.code(), kinds)
 }
 
@@ -301,11 +379,20 @@ fn what_is_compared_with_wechat_is_pseudonymous_too() {
     let simulator = world.simulate(generated(), world.options(&[]));
     settings(&world, HASHED);
     succeeds(&world, &simulator, &["run", "--date", "2024-05-13"]);
-    succeeds(&world, &simulator, &["verify", "--against-api", "--with-text", "--date", "2024-05-13"]);
+    succeeds(
+        &world,
+        &simulator,
+        &["verify", "--against-api", "--with-text", "--date", "2024-05-13"],
+    );
     succeeds(&world, &simulator, &["doctor"]);
     // Without the key, originals would be shown as added.
     settings(&world, "");
-    is_refused(&world, &simulator, &["verify", "--against-api", "--date", "2024-05-13"], "other privacy settings");
+    is_refused(
+        &world,
+        &simulator,
+        &["verify", "--against-api", "--date", "2024-05-13"],
+        "other privacy settings",
+    );
     let doctor = world.kefu(&simulator, &["doctor"]);
     assert_eq!(doctor.status.code(), Some(78));
     assert!(String::from_utf8(doctor.stdout).unwrap().contains("other privacy settings"));
@@ -324,16 +411,29 @@ fn the_key_may_come_from_the_environment_and_must_be_one() {
     );
     let run_with = |key: &str| {
         let mut command = world.command(&["run", "--date", DAY]);
-        command.env("KEFU_BASE_URL", simulator.base_url()).env("KEFU_ACCOUNT", "acme").env("OUR_KEY", key);
-        command.env("KEFU_APPID", kefu::simulator::APPID).env("KEFU_SECRET", kefu::simulator::SECRET).output().unwrap()
+        command
+            .env("KEFU_BASE_URL", simulator.base_url())
+            .env("KEFU_ACCOUNT", "acme")
+            .env("OUR_KEY", key);
+        command
+            .env("KEFU_APPID", kefu::simulator::APPID)
+            .env("KEFU_SECRET", kefu::simulator::SECRET)
+            .output()
+            .unwrap()
     };
     let short = run_with("hunter2");
     assert_eq!(short.status.code(), Some(78));
-    assert!(stderr(&short).contains("fewer than 32 characters") && !stderr(&short).contains("hunter2"), "{}", stderr(&short));
+    assert!(
+        stderr(&short).contains("fewer than 32 characters") && !stderr(&short).contains("hunter2"),
+        "{}",
+        stderr(&short)
+    );
     assert!(run_with(KEY).status.success());
     assert_eq!(world.rows("messages", DAY)[0][1], OpenidKey::new(KEY).pseudonym("oC1"));
     // Whoever only reads the lake needs no key.
-    assert!(world.command(&["status"]).env("KEFU_ACCOUNT", "acme").output().unwrap().status.success());
+    assert!(
+        world.command(&["status"]).env("KEFU_ACCOUNT", "acme").output().unwrap().status.success()
+    );
 }
 
 #[test]
@@ -345,7 +445,10 @@ fn privacy_settings_that_make_no_sense_are_refused() {
         ("privacy.text = 'hide'".to_owned(), "expected `keep` or `drop`"),
         ("privacy.texts = 'drop'".to_owned(), "unknown field `texts`"),
         ("privacy.openid = 'hunter2'".to_owned(), "the key itself never stands here"),
-        ("privacy.openid = { hmac_key = 'hunter2' }".to_owned(), "the key itself never stands here"),
+        (
+            "privacy.openid = { hmac_key = 'hunter2' }".to_owned(),
+            "the key itself never stands here",
+        ),
         ("privacy.openid = {}".to_owned(), "the key itself never stands here"),
         (
             "privacy.openid = { hmac_key_file = 'nowhere' }".to_owned(),

@@ -32,7 +32,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         9 => Just(opercode::WORKER_SENT),
         1 => Just(1004),
     ];
-    prop::collection::vec((gap(), prop::bool::weighted(0.05), opercode, 0usize..3, prop::bool::weighted(0.1)), 1..14)
+    prop::collection::vec(
+        (gap(), prop::bool::weighted(0.05), opercode, 0usize..3, prop::bool::weighted(0.1)),
+        1..14,
+    )
 }
 
 /// The defaults half of the time.
@@ -41,21 +44,31 @@ fn parameters() -> impl Strategy<Value = Parameters> {
     let reply_window = prop_oneof![3 => Just(172_800i64), 1 => Just(3_600)];
     let by_text = AutoReply { text: Some("auto".into()), ..AutoReply::default() };
     let by_worker = AutoReply { worker: Some("C".into()), ..AutoReply::default() };
-    let by_both = AutoReply { text: Some("auto".into()), worker: Some("B".into()), ..AutoReply::default() };
-    let auto_reply = prop::sample::select(vec![vec![], vec![], vec![by_text], vec![by_worker.clone()], vec![by_both, by_worker]]);
+    let by_both =
+        AutoReply { text: Some("auto".into()), worker: Some("B".into()), ..AutoReply::default() };
+    let auto_reply = prop::sample::select(vec![
+        vec![],
+        vec![],
+        vec![by_text],
+        vec![by_worker.clone()],
+        vec![by_both, by_worker],
+    ]);
     let business_hours = prop::sample::select(vec![None, None, Some(schedule())]);
-    (session_gap, reply_window, auto_reply, business_hours).prop_map(|(session_gap, reply_window, auto_reply, business_hours)| Parameters {
-        session_gap,
-        reply_window,
-        auto_reply,
-        business_hours,
-        ..Parameters::in_zone("")
-    })
+    (session_gap, reply_window, auto_reply, business_hours).prop_map(
+        |(session_gap, reply_window, auto_reply, business_hours)| Parameters {
+            session_gap,
+            reply_window,
+            auto_reply,
+            business_hours,
+            ..Parameters::in_zone("")
+        },
+    )
 }
 
 /// Office hours, a shift over midnight, a day off and a working weekend.
 fn schedule() -> BusinessHours {
-    let shifts = |shifts: &[&str]| shifts.iter().map(|shift| shift.parse().unwrap()).collect::<Vec<Shift>>();
+    let shifts =
+        |shifts: &[&str]| shifts.iter().map(|shift| shift.parse().unwrap()).collect::<Vec<Shift>>();
     BusinessHours {
         monday: shifts(&["09:00-12:00", "13:00-18:00"]),
         tuesday: shifts(&["09:00-18:00", "17:30-19:00"]),
@@ -74,12 +87,20 @@ fn chats() -> impl Strategy<Value = Chat> {
     let customers = prop::collection::vec((0i64..5 * 86_400, steps()), 1..30);
     let missing = prop::collection::btree_set(0..DAYS, 0..3);
     let first = prop::sample::select(FIRST_DAYS.to_vec());
-    (zone, first, customers, missing, parameters()).prop_map(|(zone, first, customers, missing, parameters)| {
-        chat(zone, first, &customers, &missing.into_iter().collect::<Vec<_>>(), parameters)
-    })
+    (zone, first, customers, missing, parameters()).prop_map(
+        |(zone, first, customers, missing, parameters)| {
+            chat(zone, first, &customers, &missing.into_iter().collect::<Vec<_>>(), parameters)
+        },
+    )
 }
 
-fn chat(zone: &str, first: &str, customers: &[(i64, Vec<Step>)], missing: &[i64], parameters: Parameters) -> Chat {
+fn chat(
+    zone: &str,
+    first: &str,
+    customers: &[(i64, Vec<Step>)],
+    missing: &[i64],
+    parameters: Parameters,
+) -> Chat {
     let zone = Zone::named(zone).unwrap();
     let first: Day = first.parse().unwrap();
     let days = DayRange { first, last: first.plus(DAYS - 1) };
@@ -88,29 +109,50 @@ fn chat(zone: &str, first: &str, customers: &[(i64, Vec<Step>)], missing: &[i64]
     for (customer, (start, steps)) in customers.iter().enumerate() {
         let mut sent_at = zone.bounds(first).start + start;
         for (gap, is_midnight, opercode, worker, is_known) in steps {
-            sent_at = if *is_midnight { zone.bounds(zone.day_of(sent_at)).end } else { sent_at + gap };
+            sent_at =
+                if *is_midnight { zone.bounds(zone.day_of(sent_at)).end } else { sent_at + gap };
             if sent_at < end {
                 let worker = ["A", "B", "C"][*worker].to_owned();
                 let text = if *is_known { "auto".to_owned() } else { String::new() };
-                messages.push(Message { sent_at, seq: 0, customer: format!("C{customer}"), worker, opercode: *opercode, text });
+                messages.push(Message {
+                    sent_at,
+                    seq: 0,
+                    customer: format!("C{customer}"),
+                    worker,
+                    opercode: *opercode,
+                    text,
+                });
             }
         }
     }
     messages.sort_by_key(|message| message.sent_at);
     messages.iter_mut().enumerate().for_each(|(seq, message)| message.seq = seq);
-    let fetched = days.days().filter(|day| !missing.contains(&i64::from(day.number() - first.number()))).collect();
-    Chat { parameters: Parameters { timezone: zone.name().to_owned(), ..parameters }, zone, messages, fetched }
+    let fetched = days
+        .days()
+        .filter(|day| !missing.contains(&i64::from(day.number() - first.number())))
+        .collect();
+    Chat {
+        parameters: Parameters { timezone: zone.name().to_owned(), ..parameters },
+        zone,
+        messages,
+        fetched,
+    }
 }
 
 /// Equal, means and percentiles to 1e-9.
 fn agree(ours: &[Row], theirs: &[Row]) -> bool {
     let close = |ours: &Value, theirs: &Value| match (ours, theirs) {
-        (Value::Real(ours), Value::Real(theirs)) => (ours - theirs).abs() <= 1e-9 * theirs.abs().max(1.0),
+        (Value::Real(ours), Value::Real(theirs)) => {
+            (ours - theirs).abs() <= 1e-9 * theirs.abs().max(1.0)
+        }
         (ours, theirs) => ours == theirs,
     };
-    let rows_agree =
-        |ours: &Row, theirs: &Row| ours.keys().eq(theirs.keys()) && ours.iter().all(|(name, value)| close(value, &theirs[name]));
-    ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(ours, theirs)| rows_agree(ours, theirs))
+    let rows_agree = |ours: &Row, theirs: &Row| {
+        ours.keys().eq(theirs.keys())
+            && ours.iter().all(|(name, value)| close(value, &theirs[name]))
+    };
+    ours.len() == theirs.len()
+        && ours.iter().zip(theirs).all(|(ours, theirs)| rows_agree(ours, theirs))
 }
 
 proptest! {

@@ -20,14 +20,25 @@ struct TwelveDays {
 
 impl TwelveDays {
     fn generated() -> Generated {
-        Generated::new(GeneratorOptions { first_day: "2024-05-01".parse().unwrap(), days: 12, messages_per_day: 200, seed: 1 })
+        Generated::new(GeneratorOptions {
+            first_day: "2024-05-01".parse().unwrap(),
+            days: 12,
+            messages_per_day: 200,
+            seed: 1,
+        })
     }
 
     /// The API gives one more message of a day.
     fn with_a_late_message(self, day: &str) -> Self {
         let bounds = |day: &str| self.world.zone.bounds(day.parse().unwrap());
-        let page = Self::generated().page(bounds("2024-05-01").start, bounds("2024-05-12").end, 0, 1_000_000);
-        let known: Vec<Value> = serde_json::from_slice(&[b"[", &page.records[..], b"]"].concat()).unwrap();
+        let page = Self::generated().page(
+            bounds("2024-05-01").start,
+            bounds("2024-05-12").end,
+            0,
+            1_000_000,
+        );
+        let known: Vec<Value> =
+            serde_json::from_slice(&[b"[", &page.records[..], b"]"].concat()).unwrap();
         let late = record(bounds(day).start + 3_600, "late");
         let lines = known.iter().map(ToString::to_string).chain([late]);
         let simulator = self.world.simulate(recorded(lines), self.world.options(&[]));
@@ -52,24 +63,38 @@ impl TwelveDays {
 
     /// Every file of the tables, and what is in it.
     fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        self.world.table_files().into_iter().map(|path| (path.clone(), fs_err::read(path).unwrap())).collect()
+        self.world
+            .table_files()
+            .into_iter()
+            .map(|path| (path.clone(), fs_err::read(path).unwrap()))
+            .collect()
     }
 
     fn files_but_messages_before(&self, day: &str) -> BTreeMap<PathBuf, Vec<u8>> {
         let last = self.world.path("messages", day);
-        self.files().into_iter().filter(|(path, _)| !path.to_string_lossy().contains("/messages/") || *path >= last).collect()
+        self.files()
+            .into_iter()
+            .filter(|(path, _)| !path.to_string_lossy().contains("/messages/") || *path >= last)
+            .collect()
     }
 
     /// The state of the metrics of each day, and whether its messages were pruned.
     fn states(&self) -> Vec<(String, bool)> {
         let status = self.kefu(&["status"]);
-        let state = |day: &Value| (day["metrics"].as_str().unwrap_or("none").to_owned(), day["pruned"].as_bool().unwrap());
+        let state = |day: &Value| {
+            (day["metrics"].as_str().unwrap_or("none").to_owned(), day["pruned"].as_bool().unwrap())
+        };
         status["days"].as_array().unwrap().iter().map(state).collect()
     }
 }
 
 fn runs(states: &[(&str, bool, usize)]) -> Vec<(String, bool)> {
-    states.iter().flat_map(|(state, pruned, days)| std::iter::repeat_n(((*state).to_owned(), *pruned), *days)).collect()
+    states
+        .iter()
+        .flat_map(|(state, pruned, days)| {
+            std::iter::repeat_n(((*state).to_owned(), *pruned), *days)
+        })
+        .collect()
 }
 
 /// What is reported of metrics when none was computed.
@@ -82,7 +107,10 @@ fn without_yes_nothing_happens_but_a_list() {
     let days = TwelveDays::new();
     let before = days.files();
     let listed = days.kefu(&["prune", "--before", "2024-05-04"]);
-    let bytes: usize = ["2024-05-01", "2024-05-02", "2024-05-03"].map(|day| days.world.bytes(day).len()).iter().sum();
+    let bytes: usize = ["2024-05-01", "2024-05-02", "2024-05-03"]
+        .map(|day| days.world.bytes(day).len())
+        .iter()
+        .sum();
     assert_eq!(
         listed["tables"],
         json!([
@@ -93,8 +121,14 @@ fn without_yes_nothing_happens_but_a_list() {
     assert_eq!((&listed["deleted"], &listed["without_metrics"]), (&json!(false), &json!([])));
     assert!(days.files() == before);
     assert!(days.states().iter().all(|state| *state == ("fresh".to_owned(), false)));
-    let shown = days.world.kefu(&days.simulator, &["prune", "--before", "2024-05-04", "--table", "rejects"]);
-    assert!(String::from_utf8(shown.stdout).unwrap().ends_with("rejects        nothing\nthere is nothing to delete\n"));
+    let shown = days
+        .world
+        .kefu(&days.simulator, &["prune", "--before", "2024-05-04", "--table", "rejects"]);
+    assert!(
+        String::from_utf8(shown.stdout)
+            .unwrap()
+            .ends_with("rejects        nothing\nthere is nothing to delete\n")
+    );
 }
 
 #[test]
@@ -112,10 +146,14 @@ fn what_is_pruned_is_gone_and_no_number_changes() {
     assert_eq!(days.states(), runs(&[("kept", true, 5), ("kept", false, 2), ("fresh", false, 5)]));
 
     // A rule that changed reaches what can be computed, and nothing else.
-    fs_err::write(days.world.folder.path().join("kefu.toml"), "metrics.session_gap = 60\n").unwrap();
+    fs_err::write(days.world.folder.path().join("kefu.toml"), "metrics.session_gap = 60\n")
+        .unwrap();
     assert_eq!(days.states(), runs(&[("kept", true, 5), ("kept", false, 2), ("stale", false, 5)]));
     let report = days.kefu(&["metrics"])["metrics"].take();
-    assert_eq!(report["computed"], json!(["2024-05-08", "2024-05-09", "2024-05-10", "2024-05-11", "2024-05-12"]));
+    assert_eq!(
+        report["computed"],
+        json!(["2024-05-08", "2024-05-09", "2024-05-10", "2024-05-11", "2024-05-12"])
+    );
     let changed = |day: &str| {
         let path = days.world.path("sessions", day);
         expected[&path] != fs_err::read(&path).unwrap()
@@ -130,7 +168,8 @@ fn days_that_are_not_final_yet_go_on_where_nothing_of_theirs_is_pruned() {
     let days = TwelveDays { world, simulator };
     days.kefu(&["run", "--from", "2024-05-01", "--to", "2024-05-08"]);
     days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);
-    let report = days.kefu(&["run", "--from", "2024-05-06", "--to", "2024-05-09"])["metrics"].take();
+    let report =
+        days.kefu(&["run", "--from", "2024-05-06", "--to", "2024-05-09"])["metrics"].take();
     // Of the three days that the new one is about, two were made of messages that are gone.
     let mut expected = only_kept(&["2024-05-06", "2024-05-07"], 0);
     expected["computed"] = json!(["2024-05-08", "2024-05-09"]);
@@ -141,8 +180,10 @@ fn days_that_are_not_final_yet_go_on_where_nothing_of_theirs_is_pruned() {
 fn a_prune_that_was_killed_changes_no_number_either_and_goes_on() {
     let days = TwelveDays::new();
     let expected = days.files_but_messages_before("2024-05-09");
-    let last: BTreeMap<String, Vec<u8>> =
-        (5..9).map(|day| format!("2024-05-{day:02}")).map(|day| (day.clone(), days.world.bytes(&day))).collect();
+    let last: BTreeMap<String, Vec<u8>> = (5..9)
+        .map(|day| format!("2024-05-{day:02}"))
+        .map(|day| (day.clone(), days.world.bytes(&day)))
+        .collect();
     days.kefu(&["prune", "--before", "2024-05-09", "--yes"]);
     // As if it had been killed after the first four days, and between a file and its folder.
     for (day, bytes) in &last {
@@ -158,7 +199,10 @@ fn a_prune_that_was_killed_changes_no_number_either_and_goes_on() {
     assert!(days.files() == expected);
     assert!(!days.world.path("messages", "2024-05-04").parent().unwrap().exists());
     // Once more, there is nothing to do, and an earlier day takes nothing back.
-    assert_eq!(days.kefu(&["prune", "--before", "2024-05-02", "--yes"])["tables"][0]["files"], json!(0));
+    assert_eq!(
+        days.kefu(&["prune", "--before", "2024-05-02", "--yes"])["tables"][0]["files"],
+        json!(0)
+    );
     assert_eq!(days.states(), runs(&[("kept", true, 8), ("kept", false, 2), ("fresh", false, 2)]));
 }
 
@@ -168,7 +212,10 @@ struct DiesBefore(AtomicUsize);
 
 impl Obstacle for DiesBefore {
     fn before(&self, _: Operation, _: &Path) -> io::Result<()> {
-        let is_alive = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        let is_alive = self
+            .0
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+            .is_ok();
         if is_alive { Ok(()) } else { Err(io::Error::other("dead")) }
     }
 }
@@ -177,15 +224,21 @@ impl Obstacle for DiesBefore {
 fn wherever_a_prune_is_killed_no_number_changes() {
     let days = TwelveDays::new();
     let expected = days.files_but_messages_before("2024-05-06");
-    let messages: Vec<(PathBuf, Vec<u8>)> = days.files().into_iter().filter(|(path, _)| !expected.contains_key(path)).collect();
+    let messages: Vec<(PathBuf, Vec<u8>)> =
+        days.files().into_iter().filter(|(path, _)| !expected.contains_key(path)).collect();
     let prune = |lake: kefu::lake::Lake| {
         let _lock = lake.hold().unwrap();
         lake.prune(&[Table::Messages, Table::Rejects], "2024-05-06".parse().unwrap())
     };
     let mut operations = 0;
     loop {
-        let is_done = prune(days.world.lake().behind(Arc::new(DiesBefore(operations.into())))).is_ok();
-        assert_eq!(days.kefu(&["metrics"])["metrics"]["computed"], json!([]), "killed before operation {operations}");
+        let is_done =
+            prune(days.world.lake().behind(Arc::new(DiesBefore(operations.into())))).is_ok();
+        assert_eq!(
+            days.kefu(&["metrics"])["metrics"]["computed"],
+            json!([]),
+            "killed before operation {operations}"
+        );
         prune(days.world.lake()).unwrap();
         assert!(days.files() == expected, "killed before operation {operations}");
         if is_done {
@@ -211,7 +264,10 @@ fn a_table_that_was_pruned_is_not_computed_again() {
     days.kefu(&[&["prune", "--before", "2024-05-04", "--yes"], &tables[..]].concat());
     assert_eq!(days.kefu(&["metrics"])["metrics"]["computed"], json!([]));
     assert!(!pairs.exists() && days.world.has(Table::Messages, "2024-05-03"));
-    assert!(days.world.has(Table::WorkerDaily, "2024-05-03") && days.world.has(Table::ResponsePairs, "2024-05-04"));
+    assert!(
+        days.world.has(Table::WorkerDaily, "2024-05-03")
+            && days.world.has(Table::ResponsePairs, "2024-05-04")
+    );
     // One that is missing for another reason is.
     fs_err::remove_file(days.world.path("response_pairs", "2024-05-04")).unwrap();
     assert_eq!(days.kefu(&["metrics"])["metrics"]["computed"], json!(["2024-05-04"]));
@@ -234,20 +290,27 @@ fn a_pruned_day_that_is_back_alone_is_as_final_as_it_was() {
     days.kefu(&["run", "--date", "2024-05-02"]);
     let status = days.kefu(&["status"]);
     let second = &status["days"][1];
-    assert_eq!((&second["metrics"], &second["is_final"], &second["pruned"]), (&json!("kept"), &json!(true), &json!(false)));
+    assert_eq!(
+        (&second["metrics"], &second["is_final"], &second["pruned"]),
+        (&json!("kept"), &json!(true), &json!(false))
+    );
     let shown = String::from_utf8(days.world.kefu(&days.simulator, &["status"]).stdout).unwrap();
     assert!(shown.contains("2024-04-29       -  ■  -  -  -"), "{shown}");
     assert!(shown.contains("not final 2024-05-10 to 2024-05-12 (three later"), "{shown}");
 
     // One that is computed anew cannot become final, and why not is said.
     fs_err::remove_file(days.world.path("sessions", "2024-05-02")).unwrap();
-    fs_err::write(days.world.folder.path().join("kefu.toml"), "metrics.session_gap = 60\n").unwrap();
+    fs_err::write(days.world.folder.path().join("kefu.toml"), "metrics.session_gap = 60\n")
+        .unwrap();
     for table in Table::METRICS {
         let _ = fs_err::remove_file(days.world.path(table.name(), "2024-05-02"));
     }
     days.kefu(&["metrics"]);
     let shown = String::from_utf8(days.world.kefu(&days.simulator, &["status"]).stdout).unwrap();
-    assert!(shown.contains("not final 2024-05-02 (they need days that were pruned, which come back"), "{shown}");
+    assert!(
+        shown.contains("not final 2024-05-02 (they need days that were pruned, which come back"),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -261,23 +324,47 @@ fn no_number_that_was_made_of_pruned_messages_changes_when_a_day_is_replaced() {
     let kept = json!(["2024-05-06", "2024-05-07"]);
     // Also of the pruned days, whose replies could be on the one that was replaced.
     let superseded = json!(["2024-05-03", "2024-05-04", "2024-05-05", "2024-05-06", "2024-05-07"]);
-    assert_eq!((&report["metrics"]["kept"], &report["metrics"]["superseded"]), (&kept, &superseded));
-    assert_eq!((&report["metrics"]["computed"], &report["metrics"]["beside_pruned"]), (&json!(["2024-05-08"]), &json!([])));
+    assert_eq!(
+        (&report["metrics"]["kept"], &report["metrics"]["superseded"]),
+        (&kept, &superseded)
+    );
+    assert_eq!(
+        (&report["metrics"]["computed"], &report["metrics"]["beside_pruned"]),
+        (&json!(["2024-05-08"]), &json!([]))
+    );
     let changed: Vec<String> = days
         .files()
         .into_iter()
         .filter(|(path, bytes)| before.get(path) != Some(bytes))
-        .map(|(path, _)| path.strip_prefix(days.world.lake_folder()).unwrap().parent().unwrap().display().to_string())
+        .map(|(path, _)| {
+            path.strip_prefix(days.world.lake_folder())
+                .unwrap()
+                .parent()
+                .unwrap()
+                .display()
+                .to_string()
+        })
         .collect();
     assert!(changed.contains(&"messages/date=2024-05-06".to_owned()), "{changed:?}");
-    assert!(changed.iter().all(|path| path.starts_with("messages/") || path.ends_with("2024-05-08")), "{changed:?}");
+    assert!(
+        changed.iter().all(|path| path.starts_with("messages/") || path.ends_with("2024-05-08")),
+        "{changed:?}"
+    );
 
     // It is in the history, and `verify` knows of it.
     let newest = files(&days.world.lake_folder().join("_kefu/runs")).into_iter().max().unwrap();
     let run: Value = serde_json::from_slice(&fs_err::read(newest).unwrap()).unwrap();
-    assert_eq!((&run["days_kept"], &run["days_superseded"], &run["days_beside_pruned"]), (&json!(2), &json!(5), &json!(0)));
+    assert_eq!(
+        (&run["days_kept"], &run["days_superseded"], &run["days_beside_pruned"]),
+        (&json!(2), &json!(5), &json!(0))
+    );
     let verified = days.kefu(&["verify"]);
-    let superseded = verified["findings"].as_array().unwrap().iter().filter(|finding| finding["kind"] == "superseded").count();
+    let superseded = verified["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|finding| finding["kind"] == "superseded")
+        .count();
     assert_eq!((superseded, &verified["broken"]), (5 * 5, &json!(0)));
 
     // Whoever wants them computed of what is left removes them.
@@ -285,9 +372,16 @@ fn no_number_that_was_made_of_pruned_messages_changes_when_a_day_is_replaced() {
         fs_err::remove_file(days.world.path(table.name(), "2024-05-06")).unwrap();
     }
     let report = days.kefu(&["metrics"])["metrics"].take();
-    assert_eq!((&report["computed"], &report["beside_pruned"]), (&json!(["2024-05-06"]), &json!(["2024-05-06"])));
+    assert_eq!(
+        (&report["computed"], &report["beside_pruned"]),
+        (&json!(["2024-05-06"]), &json!(["2024-05-06"]))
+    );
     let shown = days.world.kefu(&days.simulator, &["metrics"]);
-    assert!(String::from_utf8(shown.stdout).unwrap().contains("have been replaced since: 4 days: 2024-05-03 to 2024-05-05, 2024-05-07"));
+    assert!(
+        String::from_utf8(shown.stdout)
+            .unwrap()
+            .contains("have been replaced since: 4 days: 2024-05-03 to 2024-05-05, 2024-05-07")
+    );
 }
 
 #[test]
@@ -296,15 +390,25 @@ fn neither_a_day_nor_its_metrics_are_replaced_by_nothing() {
     days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);
     let before = days.files();
     // WeChat keeps its records for a time that nobody documents; now it has those of the last two days.
-    let generator = GeneratorOptions { first_day: "2024-05-11".parse().unwrap(), days: 2, messages_per_day: 200, seed: 1 };
+    let generator = GeneratorOptions {
+        first_day: "2024-05-11".parse().unwrap(),
+        days: 2,
+        messages_per_day: 200,
+        seed: 1,
+    };
     let late = days.world.simulate(Generated::new(generator), days.world.options(&[]));
     let days = TwelveDays { simulator: late, ..days };
-    for arguments in
-        [&["run", "--from", "2024-05-01", "--to", "2024-05-05"][..], &["run", "--from", "2024-05-06", "--to", "2024-05-10", "--force"]]
-    {
+    for arguments in [
+        &["run", "--from", "2024-05-01", "--to", "2024-05-05"][..],
+        &["run", "--from", "2024-05-06", "--to", "2024-05-10", "--force"],
+    ] {
         let output = days.world.kefu(&days.simulator, &[arguments, &["--output", "json"]].concat());
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!((output.status.code(), report["fetch"]["failed"].as_array().unwrap().len()), (Some(65), 5), "{report}");
+        assert_eq!(
+            (output.status.code(), report["fetch"]["failed"].as_array().unwrap().len()),
+            (Some(65), 5),
+            "{report}"
+        );
         // They are not missing, if they are there.
         let unchanged = if arguments.contains(&"--force") { 5 } else { 0 };
         assert_eq!(report["fetch"]["unchanged"].as_array().unwrap().len(), unchanged, "{report}");
@@ -325,7 +429,10 @@ fn neither_a_day_nor_its_metrics_are_replaced_by_nothing() {
         days.kefu(&["prune", "--before", "2024-05-06", "--table", table, "--yes"]);
     }
     let before = days.files();
-    for arguments in [["run", "--date", "2024-05-08", "--force"].as_slice(), &["run", "--from", "2024-05-01", "--to", "2024-05-05"]] {
+    for arguments in [
+        ["run", "--date", "2024-05-08", "--force"].as_slice(),
+        &["run", "--from", "2024-05-01", "--to", "2024-05-05"],
+    ] {
         let output = days.world.kefu(&days.simulator, &[arguments, &["--output", "json"]].concat());
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(report["fetch"]["worst"], "contract", "{report}");
@@ -349,7 +456,9 @@ fn a_day_of_messages_is_not_replaced_by_a_record_that_cannot_be_read_nor_rejects
     assert!(world.has(Table::Rejects, crate::world::DAY));
     // Nor where the messages, of which there are none, are damaged, and no metrics are left to tell.
     fs_err::write(world.path("messages", crate::world::DAY), "garbage").unwrap();
-    Table::METRICS.iter().for_each(|table| fs_err::remove_file(world.path(table.name(), crate::world::DAY)).unwrap());
+    Table::METRICS.iter().for_each(|table| {
+        fs_err::remove_file(world.path(table.name(), crate::world::DAY)).unwrap()
+    });
     assert_eq!(run(Vec::new()), Some(73));
     assert!(world.has(Table::Rejects, crate::world::DAY));
     // While WeChat has the record, it heals; also where a run was killed before the messages.
@@ -359,7 +468,14 @@ fn a_day_of_messages_is_not_replaced_by_a_record_that_cannot_be_read_nor_rejects
     // A day that was empty when its metrics were computed may be so again.
     fs_err::remove_dir_all(world.lake_folder()).unwrap();
     assert_eq!(run(Vec::new()), Some(0));
-    assert!(world.command(&["prune", "--before", "2016-06-02", "--yes"]).output().unwrap().status.success());
+    assert!(
+        world
+            .command(&["prune", "--before", "2016-06-02", "--yes"])
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
     let simulator = world.simulate(recorded([""; 0]), world.options(&[]));
     assert!(world.kefu(&simulator, &["run", "--date", crate::world::DAY]).status.success());
     fs_err::write(world.path("messages", crate::world::DAY), "garbage").unwrap();
@@ -369,7 +485,9 @@ fn a_day_of_messages_is_not_replaced_by_a_record_that_cannot_be_read_nor_rejects
 #[test]
 fn whatever_is_pruned_breaks_no_promise() {
     let days = TwelveDays::new();
-    let lines = (0..20).map(|number| record(1_714_521_600 + number, "x")).chain([r#"{"openid":"oC1"}"#.to_owned()]);
+    let lines = (0..20)
+        .map(|number| record(1_714_521_600 + number, "x"))
+        .chain([r#"{"openid":"oC1"}"#.to_owned()]);
     let simulator = days.world.simulate(recorded(lines), days.world.options(&[]));
     let days = TwelveDays { simulator, ..days };
     // The day has a reject now.
@@ -393,7 +511,10 @@ fn whatever_is_pruned_breaks_no_promise() {
 fn changes_that_are_pruned_before_they_are_computed_are_named() {
     let days = TwelveDays::new().with_a_late_message("2024-05-03");
     days.kefu(&["fetch", "--date", "2024-05-03", "--force"]);
-    assert_eq!(days.kefu(&["prune", "--before", "2024-05-06"])["without_metrics"], json!(["2024-05-03"]));
+    assert_eq!(
+        days.kefu(&["prune", "--before", "2024-05-06"])["without_metrics"],
+        json!(["2024-05-03"])
+    );
     days.kefu(&["metrics"]);
     assert_eq!(days.kefu(&["prune", "--before", "2024-05-06"])["without_metrics"], json!([]));
 }
@@ -405,15 +526,28 @@ fn the_nightly_run_does_not_bring_pruned_days_back() {
     let fetched = |arguments: &[&str]| -> usize {
         let output = world.kefu(&simulator, &[arguments, &["--output", "json"]].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice::<Value>(&output.stdout).unwrap()["fetch"]["fetched"].as_array().map_or(0, Vec::len)
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["fetch"]["fetched"]
+            .as_array()
+            .map_or(0, Vec::len)
     };
     assert_eq!(fetched(&["run"]), 3);
     let pruned = world.kefu(&simulator, &["prune", "--keep-days", "1", "--yes"]);
     let said = String::from_utf8(pruned.stdout).unwrap();
-    assert!(said.contains("never final: the metrics of ") && said.contains("keep at least 5 days"), "{said}");
-    let said = String::from_utf8(world.kefu(&simulator, &["prune", "--keep-days", "5"]).stdout).unwrap();
+    assert!(
+        said.contains("never final: the metrics of ") && said.contains("keep at least 5 days"),
+        "{said}"
+    );
+    let said =
+        String::from_utf8(world.kefu(&simulator, &["prune", "--keep-days", "5"]).stdout).unwrap();
     assert!(!said.contains("never final"), "{said}");
-    assert_eq!(world.table_files().iter().filter(|path| path.to_string_lossy().contains("/messages/")).count(), 1);
+    assert_eq!(
+        world
+            .table_files()
+            .iter()
+            .filter(|path| path.to_string_lossy().contains("/messages/"))
+            .count(),
+        1
+    );
     assert_eq!(fetched(&["run"]), 0);
     let output = world.kefu(&simulator, &["run", "--output", "json"]);
     let run: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -425,11 +559,15 @@ fn the_nightly_run_does_not_bring_pruned_days_back() {
 fn every_account_is_pruned_and_what_is_no_partition_stays() {
     let days = TwelveDays::new();
     let of_acme = days.world.path("messages", "2024-05-01");
-    let (of_other, note) = (of_acme.with_file_name("other.parquet"), of_acme.with_file_name("note.txt"));
+    let (of_other, note) =
+        (of_acme.with_file_name("other.parquet"), of_acme.with_file_name("note.txt"));
     fs_err::copy(&of_acme, &of_other).unwrap();
     fs_err::write(&note, "not kefu's").unwrap();
     let listed = days.kefu(&["prune", "--before", "2024-05-02", "--yes"]);
-    assert_eq!((&listed["tables"][0]["files"], &listed["without_metrics"]), (&json!(2), &json!(["2024-05-01"])));
+    assert_eq!(
+        (&listed["tables"][0]["files"], &listed["without_metrics"]),
+        (&json!(2), &json!(["2024-05-01"]))
+    );
     assert!(!of_acme.exists() && !of_other.exists() && note.exists());
 }
 
@@ -437,9 +575,10 @@ fn every_account_is_pruned_and_what_is_no_partition_stays() {
 fn a_prune_of_one_account_or_of_days_to_come_is_refused() {
     let days = TwelveDays::new();
     let before = days.files();
-    for arguments in
-        [["prune", "--account", "acme", "--before", "2024-05-06", "--yes"].as_slice(), &["prune", "--before", "2999-01-01", "--yes"]]
-    {
+    for arguments in [
+        ["prune", "--account", "acme", "--before", "2024-05-06", "--yes"].as_slice(),
+        &["prune", "--before", "2999-01-01", "--yes"],
+    ] {
         let output = days.world.kefu(&days.simulator, arguments);
         assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
     }
@@ -451,7 +590,12 @@ fn what_was_pruned_on_purpose_is_no_finding() {
     let days = TwelveDays::new();
     days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);
     let verified = days.kefu(&["verify"]);
-    let kinds: Vec<&str> = verified["findings"].as_array().unwrap().iter().map(|finding| finding["kind"].as_str().unwrap()).collect();
+    let kinds: Vec<&str> = verified["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| finding["kind"].as_str().unwrap())
+        .collect();
     assert!(!kinds.contains(&"left_over") && !kinds.contains(&"stale"), "{kinds:?}");
 
     // Nor are those that are pruned still, between one that is back and the others.
@@ -466,12 +610,19 @@ fn what_to_prune_must_be_said() {
         (&["prune"][..], 2, "<--before <DAY>|--keep-days <DAYS>>"),
         (&["prune", "--before", "2024-05-01", "--keep-days", "3"], 2, "cannot be used with"),
         (&["prune", "--keep-days", "0"], 2, "0 is not in"),
-        (&["prune", "--before", "2024-05-01", "--table", "message"], 2, "possible values: messages"),
+        (
+            &["prune", "--before", "2024-05-01", "--table", "message"],
+            2,
+            "possible values: messages",
+        ),
         (&["prune", "--before", "2024-05-01", "--yes"], 78, "there is no lake"),
     ] {
         let output = world.command(arguments).output().unwrap();
         let shown = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.code() == Some(code) && shown.contains(message), "{arguments:?}: {shown}");
+        assert!(
+            output.status.code() == Some(code) && shown.contains(message),
+            "{arguments:?}: {shown}"
+        );
     }
     assert!(!world.lake_folder().exists());
 }

@@ -31,7 +31,8 @@ const HOSTILE_TEXTS: [&str; 5] = [
 ];
 
 fn line(openid: &str, opercode: i32, text: &str, time: i64, worker: &str) -> String {
-    json!({ "openid": openid, "opercode": opercode, "text": text, "time": time, "worker": worker }).to_string()
+    json!({ "openid": openid, "opercode": opercode, "text": text, "time": time, "worker": worker })
+        .to_string()
 }
 
 /// A question to each worker with a hostile name that nobody answers, and one that is.
@@ -40,7 +41,13 @@ fn hostile_lines() -> Vec<String> {
     for (place, (name, text)) in HOSTILE_NAMES.iter().zip(HOSTILE_TEXTS).enumerate() {
         let start = TEN + 10_000 * place as i64 / 10;
         lines.push(line(&format!("oASKED{place}<i>"), 2003, text, start, name));
-        lines.push(line(&format!("oSERVED{place}"), 2003, "SECRET of the served", start + 100, name));
+        lines.push(line(
+            &format!("oSERVED{place}"),
+            2003,
+            "SECRET of the served",
+            start + 100,
+            name,
+        ));
         lines.push(line(&format!("oSERVED{place}"), 2002, "SECRET answer", start + 140, name));
     }
     lines.push(line("oLONG", 2003, &"很长 <b>".repeat(2_000), TEN + 9_000, &"名<b>".repeat(1_000)));
@@ -68,11 +75,19 @@ fn generated(days: u32) -> World {
 }
 
 fn fetch_generated(world: &World, account: &str, days: u32, seed: u64) {
-    let generator = GeneratorOptions { first_day: "2024-05-01".parse().unwrap(), days, messages_per_day: 200, seed };
+    let generator = GeneratorOptions {
+        first_day: "2024-05-01".parse().unwrap(),
+        days,
+        messages_per_day: 200,
+        seed,
+    };
     let simulator = world.simulate(Generated::new(generator), world.options(&[]));
     let last = format!("2024-05-{days:02}");
     let mut command = world.command(&["run", "--from", "2024-05-01", "--to", &last]);
-    command.env("KEFU_BASE_URL", simulator.base_url()).env("KEFU_APPID", APPID).env("KEFU_ACCOUNT", account);
+    command
+        .env("KEFU_BASE_URL", simulator.base_url())
+        .env("KEFU_APPID", APPID)
+        .env("KEFU_ACCOUNT", account);
     assert!(command.env("KEFU_SECRET", SECRET).output().unwrap().status.success());
 }
 
@@ -95,7 +110,9 @@ fn refusal(world: &World, arguments: &[&str]) -> String {
     let output = report(world, arguments);
     assert!(!output.status.success() && !output.stdout.starts_with(b"<"), "{output:?}");
     assert!(!world.folder.path().join("kefu-report.html").exists());
-    let said = String::from_utf8(output.stderr).unwrap().replace(&world.lake_folder().display().to_string(), "data/lake");
+    let said = String::from_utf8(output.stderr)
+        .unwrap()
+        .replace(&world.lake_folder().display().to_string(), "data/lake");
     format!("{} {said}", output.status.code().unwrap())
 }
 
@@ -103,16 +120,21 @@ fn refusal(world: &World, arguments: &[&str]) -> String {
 fn tags(page: &str) -> Vec<&str> {
     // The page escapes every `<` and `>` that is not its own, and no attribute of its own holds one.
     let without_script = page.split_once("<script>").map_or(page, |(before, _)| before);
-    without_script.split('<').skip(1).map(|tag| tag.split(['>', ' ', '\n']).next().unwrap()).collect()
+    without_script
+        .split('<')
+        .skip(1)
+        .map(|tag| tag.split(['>', ' ', '\n']).next().unwrap())
+        .collect()
 }
 
 /// Everything that the page may be made of. A tag or an attribute that is not here came from data.
 #[track_caller]
 fn assert_nothing_foreign(page: &str) {
     let known = [
-        "!doctype", "html", "head", "meta", "link", "title", "style", "body", "div", "a", "header", "h1", "h2", "h3", "p", "main",
-        "section", "ul", "li", "ol", "dl", "dt", "dd", "span", "data", "svg", "defs", "pattern", "line", "rect", "path", "text", "figure",
-        "details", "summary", "table", "caption", "thead", "tbody", "tr", "th", "td", "bdi", "b", "footer",
+        "!doctype", "html", "head", "meta", "link", "title", "style", "body", "div", "a", "header",
+        "h1", "h2", "h3", "p", "main", "section", "ul", "li", "ol", "dl", "dt", "dd", "span",
+        "data", "svg", "defs", "pattern", "line", "rect", "path", "text", "figure", "details",
+        "summary", "table", "caption", "thead", "tbody", "tr", "th", "td", "bdi", "b", "footer",
     ];
     for tag in tags(page) {
         assert!(known.contains(&tag.trim_start_matches('/')), "<{tag}>");
@@ -120,7 +142,9 @@ fn assert_nothing_foreign(page: &str) {
     assert_eq!(page.matches("<script>").count(), 1);
     assert_eq!(page.matches("<script").count(), 1);
     // Between the brackets of a tag: what is beyond them is text, whatever it looks like.
-    for inside in page.split('<').skip(1).filter_map(|tag| tag.split_once('>')).map(|(inside, _)| inside) {
+    for inside in
+        page.split('<').skip(1).filter_map(|tag| tag.split_once('>')).map(|(inside, _)| inside)
+    {
         assert!(!inside.contains("alert"), "<{inside}>");
     }
     // Control characters and such as reorder what follows are shown, not there.
@@ -135,7 +159,10 @@ fn hostile_names_and_texts_are_nothing_but_text() {
     for arguments in [&["--with-text"][..], &[], &["--lang", "zh", "--with-text"]] {
         let (page, _) = page(&world, arguments);
         assert_nothing_foreign(&page);
-        assert!(page.contains("&#60;script&#62;alert(1)&#60;/script&#62;"), "the name is there, as text");
+        assert!(
+            page.contains("&#60;script&#62;alert(1)&#60;/script&#62;"),
+            "the name is there, as text"
+        );
         assert!(page.contains("⟨U+202E⟩evil⟨U+2066⟩⟨U+FEFF⟩"));
         assert_eq!(page.contains("&#60;script&#62;alert(2)"), arguments.contains(&"--with-text"));
         assert_eq!(page.contains("␀␁␛[31m␡⟨U+0085⟩"), arguments.contains(&"--with-text"));
@@ -148,16 +175,27 @@ fn texts_are_on_the_page_only_when_asked_for_and_of_unanswered_turns_alone() {
     lake_of(&world, hostile_lines(), 6);
     let (without, figures) = page(&world, &[]);
     let (with, figures_with) = page(&world, &["--with-text"]);
-    let texts: Vec<String> = (13..=18).flat_map(|day| world.texts(&format!("2024-05-{day}"))).collect();
+    let texts: Vec<String> =
+        (13..=18).flat_map(|day| world.texts(&format!("2024-05-{day}"))).collect();
     assert_eq!(texts.len(), 16);
     for text in &texts {
-        let plain: String = text.chars().filter(|character| character.is_alphanumeric()).take(12).collect();
-        assert!(!without.contains(text) && (plain.len() < 8 || !without.contains(&plain)), "{text:?}");
+        let plain: String =
+            text.chars().filter(|character| character.is_alphanumeric()).take(12).collect();
+        assert!(
+            !without.contains(text) && (plain.len() < 8 || !without.contains(&plain)),
+            "{text:?}"
+        );
     }
     assert!(!figures.to_string().contains("很长") && figures_with.to_string().contains("很长"));
     // Of a long text the beginning; nothing of turns that were answered; of openids the end.
-    assert!(with.contains("很长 &#60;b&#62;很长") && with.contains("…</bdi>") && with.len() < without.len() + 10_000);
-    assert!(!with.contains("SECRET") && !with.contains("oASKED") && with.contains("…ED0&#60;i&#62;"));
+    assert!(
+        with.contains("很长 &#60;b&#62;很长")
+            && with.contains("…</bdi>")
+            && with.len() < without.len() + 10_000
+    );
+    assert!(
+        !with.contains("SECRET") && !with.contains("oASKED") && with.contains("…ED0&#60;i&#62;")
+    );
     // Nor is the path of the lake.
     assert!(!with.contains(&world.folder.path().display().to_string()));
 }
@@ -175,19 +213,42 @@ fn a_text_that_was_dropped_is_said_to_be_missing() {
 #[test]
 fn the_page_asks_nobody_for_anything_and_allows_nothing_but_its_own_script() {
     let (page, _) = page(&generated(5), &[]);
-    for foreign in ["http:", "https:", "//", "@import", "src=", "<link rel=\"stylesheet\"", "eval(", "innerHTML"] {
+    for foreign in [
+        "http:",
+        "https:",
+        "//",
+        "@import",
+        "src=",
+        "<link rel=\"stylesheet\"",
+        "eval(",
+        "innerHTML",
+    ] {
         let body = page.replace("// Sorts tables", "").replace("// Of numbers", "");
         assert!(!body.contains(foreign), "{foreign}");
     }
-    let policy = page.split_once("Content-Security-Policy\" content=\"").unwrap().1.split('"').next().unwrap();
-    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-") && !policy.contains("unsafe"), "{policy}");
+    let policy = page
+        .split_once("Content-Security-Policy\" content=\"")
+        .unwrap()
+        .1
+        .split('"')
+        .next()
+        .unwrap();
+    assert!(
+        policy.starts_with("default-src 'none'; style-src 'sha256-") && !policy.contains("unsafe"),
+        "{policy}"
+    );
     assert!(page.contains("role=\"img\" aria-label=") && page.contains("<th scope=\"row\""));
 }
 
 #[test]
 fn the_same_lake_gives_the_same_page_and_stays_as_it_is() {
     let world = generated(10);
-    let state = || files(&world.lake_folder()).into_iter().map(|path| (path.clone(), fs_err::read(path).unwrap())).collect::<Vec<_>>();
+    let state = || {
+        files(&world.lake_folder())
+            .into_iter()
+            .map(|path| (path.clone(), fs_err::read(path).unwrap()))
+            .collect::<Vec<_>>()
+    };
     let before = state();
     let (first, _) = page(&world, &["--with-text"]);
     let (second, _) = page(&world, &["--with-text"]);
@@ -195,7 +256,10 @@ fn the_same_lake_gives_the_same_page_and_stays_as_it_is() {
     let stdout = report(&world, &["--with-text", "--out", "-", "--threads", "1"]).stdout;
     assert!(stdout == first.as_bytes());
     // No file was left beside the page.
-    let beside = files(world.folder.path()).into_iter().filter(|path| !path.starts_with(world.lake_folder())).count();
+    let beside = files(world.folder.path())
+        .into_iter()
+        .filter(|path| !path.starts_with(world.lake_folder()))
+        .count();
     assert_eq!(beside, 1);
 }
 
@@ -208,15 +272,24 @@ fn without_days_it_is_the_last_week_and_it_is_compared_with_the_one_before() {
         (&week["before"]["first"], &week["before"]["last"], &week["before"]["missing"]),
         (&json!("2024-05-07"), &json!("2024-05-13"), &Value::Null)
     );
-    assert_eq!(week["totals"]["messages_received"].as_i64().unwrap() + week["totals"]["messages_sent"].as_i64().unwrap(), 1_400);
+    assert_eq!(
+        week["totals"]["messages_received"].as_i64().unwrap()
+            + week["totals"]["messages_sent"].as_i64().unwrap(),
+        1_400
+    );
     assert!(page_of_week.contains("Change against 2024-05-07 to 2024-05-13"));
     // The week before as the week itself: the same figures.
     let (_, before) = page(&world, &["--from", "2024-05-07", "--to", "2024-05-13"]);
     assert_eq!(before["totals"], week["before"]["totals"]);
     // All of the lake: there is nothing before, and so nothing to compare, rather than a nought.
     let (all_page, all) = page(&world, &["--days", "20"]);
-    assert_eq!((&all["before"]["totals"], &all["before"]["missing"]), (&Value::Null, &json!("before_incomplete")));
-    assert!(all_page.contains("not all of it is in the lake") && !all_page.contains("class=\"was\""));
+    assert_eq!(
+        (&all["before"]["totals"], &all["before"]["missing"]),
+        (&Value::Null, &json!("before_incomplete"))
+    );
+    assert!(
+        all_page.contains("not all of it is in the lake") && !all_page.contains("class=\"was\"")
+    );
 }
 
 #[test]
@@ -225,7 +298,8 @@ fn a_day_that_is_missing_is_a_gap_and_an_empty_one_is_not() {
     let asked = |day: i64| line("oC1", 2003, "x", TEN + day * DAY_SECONDS, "kf1");
     let answered = |day: i64| line("oC1", 2002, "x", TEN + day * DAY_SECONDS + 40, "kf1");
     // The second day is not fetched, and there is nothing on the third.
-    let lines: Vec<String> = [0, 1, 3].into_iter().flat_map(|day| [asked(day), answered(day)]).collect();
+    let lines: Vec<String> =
+        [0, 1, 3].into_iter().flat_map(|day| [asked(day), answered(day)]).collect();
     let simulator = world.simulate(recorded(lines), world.options(&[]));
     run(&world, &simulator, "2024-05-13", "2024-05-13");
     run(&world, &simulator, "2024-05-15", "2024-05-16");
@@ -237,18 +311,33 @@ fn a_day_that_is_missing_is_a_gap_and_an_empty_one_is_not() {
     assert_eq!(of("response_seconds_p50"), [json!(40.0), Value::Null, Value::Null, json!(40.0)]);
     assert_eq!(of("service_level"), [json!(1.0), Value::Null, Value::Null, json!(1.0)]);
     assert_eq!(
-        figures["coverage"][0]["days"].as_array().unwrap().iter().map(|day| day["mark"].clone()).collect::<Vec<_>>(),
+        figures["coverage"][0]["days"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|day| day["mark"].clone())
+            .collect::<Vec<_>>(),
         [json!("not_final"), json!("missing"), json!("empty"), json!("not_final")]
     );
     assert_eq!(figures["before"]["missing"], "period_incomplete");
-    assert!(page.contains("Not in the figures, because they are not in the lake: 2024-05-14.") && page.contains("class=\"gap\""));
+    assert!(
+        page.contains("Not in the figures, because they are not in the lake: 2024-05-14.")
+            && page.contains("class=\"gap\"")
+    );
     // A weekday without a day has no average.
     let load = figures["load"].as_array().unwrap();
     assert_eq!(
-        (&load[0]["messages_received_mean"][10], &load[1]["messages_received_mean"], &load[2]["messages_received_mean"][10]),
+        (
+            &load[0]["messages_received_mean"][10],
+            &load[1]["messages_received_mean"],
+            &load[2]["messages_received_mean"][10]
+        ),
         (&json!(1.0), &Value::Null, &json!(0.0))
     );
-    assert!(figures["workers"][0]["is_small_sample"].as_bool().unwrap() && page.contains("small sample"));
+    assert!(
+        figures["workers"][0]["is_small_sample"].as_bool().unwrap()
+            && page.contains("small sample")
+    );
 }
 
 #[test]
@@ -256,12 +345,25 @@ fn accounts_are_pooled_and_shown_apart() {
     let world = generated(12);
     fetch_generated(&world, "旗舰店", 12, 2);
     let (page_of_both, both) = page(&world, &["--from", "2024-05-08", "--to", "2024-05-12"]);
-    let [one, other] =
-        ["acme", "旗舰店"].map(|account| page(&world, &["--from", "2024-05-08", "--to", "2024-05-12", "--account", account]).1);
-    assert_eq!([&both["accounts"][0]["totals"], &both["accounts"][1]["totals"]], [&one["totals"], &other["totals"]]);
+    let [one, other] = ["acme", "旗舰店"].map(|account| {
+        page(&world, &["--from", "2024-05-08", "--to", "2024-05-12", "--account", account]).1
+    });
+    assert_eq!(
+        [&both["accounts"][0]["totals"], &both["accounts"][1]["totals"]],
+        [&one["totals"], &other["totals"]]
+    );
     // The generated customers of both have the same openids, and are others.
-    for count in ["messages_received", "customers", "customers_served", "workers", "turns", "answered", "unanswered_first"] {
-        let [sum, one, other] = [&both, &one, &other].map(|figures| figures["totals"][count].as_i64().unwrap());
+    for count in [
+        "messages_received",
+        "customers",
+        "customers_served",
+        "workers",
+        "turns",
+        "answered",
+        "unanswered_first",
+    ] {
+        let [sum, one, other] =
+            [&both, &one, &other].map(|figures| figures["totals"][count].as_i64().unwrap());
         assert_eq!(sum, one + other, "{count}");
     }
     let workers = |figures: &Value| figures["workers"].as_array().unwrap().clone();
@@ -273,14 +375,31 @@ fn accounts_are_pooled_and_shown_apart() {
 fn what_was_pruned_is_not_made_up() {
     let world = generated(12);
     let (_, whole) = page(&world, &["--from", "2024-05-06", "--to", "2024-05-09"]);
-    assert!(world.command(&["prune", "--before", "2024-05-08", "--yes"]).output().unwrap().status.success());
+    assert!(
+        world
+            .command(&["prune", "--before", "2024-05-08", "--yes"])
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
     let (page_of_pruned, pruned) = page(&world, &["--from", "2024-05-06", "--to", "2024-05-09"]);
-    assert_eq!((&pruned["totals"]["customers"], &pruned["totals"]["customers_served"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&pruned["totals"]["customers"], &pruned["totals"]["customers_served"]),
+        (&Value::Null, &Value::Null)
+    );
     assert_eq!(pruned["totals"]["response_seconds_p90"], whole["totals"]["response_seconds_p90"]);
     assert!(page_of_pruned.contains("Messages were pruned: 2024-05-06 to 2024-05-07."));
     // The response pairs, too: counts stay, waits are not known.
     let tables = ["--table", "messages", "--table", "response_pairs"];
-    assert!(world.command(&[&["prune", "--before", "2024-05-08", "--yes"][..], &tables].concat()).output().unwrap().status.success());
+    assert!(
+        world
+            .command(&[&["prune", "--before", "2024-05-08", "--yes"][..], &tables].concat())
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
     let (_, pruned) = page(&world, &["--from", "2024-05-06", "--to", "2024-05-09"]);
     assert_eq!(
         (&pruned["totals"]["answered"], &pruned["totals"]["service_level"]),
@@ -295,7 +414,9 @@ fn metrics_that_are_stale_are_said_to_be() {
     let world = generated(8);
     fs_err::write(world.folder.path().join("kefu.toml"), "metrics.session_gap = 60\n").unwrap();
     let (stale, _) = page(&world, &[]);
-    assert!(stale.contains("Metrics that are missing or not made of what is in the lake now: 2024-05-02 to 2024-05-08."));
+    assert!(stale.contains(
+        "Metrics that are missing or not made of what is in the lake now: 2024-05-02 to 2024-05-08."
+    ));
 }
 
 #[test]
@@ -322,7 +443,10 @@ fn the_page_speaks_chinese() {
     }
     for word in ["Workers", "unanswered", "Mon", "median"] {
         let shown = page.split_once("<main>").unwrap().1.split_once("<script>").unwrap().0;
-        assert!(!shown.split('>').any(|text| text.split('<').next().unwrap().contains(word)), "{word}");
+        assert!(
+            !shown.split('>').any(|text| text.split('<').next().unwrap().contains(word)),
+            "{word}"
+        );
     }
 }
 
@@ -339,7 +463,12 @@ fn what_cannot_be_reported_is_refused_with_the_next_step() {
     said.push(refusal(&world, &["--out", "lake/messages/page.html"]));
     said.push(refusal(&world, &["--out", "nowhere/page.html"]));
     for day in ["2024-05-01", "2024-05-02", "2024-05-03"] {
-        fs_err::remove_file(world.lake().path(Table::AccountDaily, &Account::new("acme".into()).unwrap(), day.parse().unwrap())).unwrap();
+        fs_err::remove_file(world.lake().path(
+            Table::AccountDaily,
+            &Account::new("acme".into()).unwrap(),
+            day.parse().unwrap(),
+        ))
+        .unwrap();
     }
     said.push(refusal(&world, &[]));
     let temporary = regex::Regex::new(r"page\.\d+\.tmp").unwrap();
@@ -365,7 +494,10 @@ fn the_page_replaces_files_alone_and_follows_links() {
     fs_err::write(at("real.html"), "old").unwrap();
     std::os::unix::fs::symlink(at("real.html"), at("link.html")).unwrap();
     assert!(report(&world, &["--out", "link.html"]).status.success());
-    assert!(at("link.html").is_symlink() && fs_err::read_to_string(at("real.html")).unwrap().contains("</html>"));
+    assert!(
+        at("link.html").is_symlink()
+            && fs_err::read_to_string(at("real.html")).unwrap().contains("</html>")
+    );
     assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
     let refused = report(&world, &["--out", "pipe"]);
     assert!(!refused.status.success() && !at("pipe").is_file() && at("pipe").exists());

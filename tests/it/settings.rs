@@ -20,7 +20,10 @@ fn stderr(output: &Output) -> String {
 }
 
 fn last_line(output: &Output) -> Value {
-    serde_json::from_str(stdout(output).lines().last().unwrap_or_else(|| panic!("{}", stderr(output)))).unwrap()
+    serde_json::from_str(
+        stdout(output).lines().last().unwrap_or_else(|| panic!("{}", stderr(output))),
+    )
+    .unwrap()
 }
 
 /// Two accounts that work, each in its own way, and beside them whatever `more` says.
@@ -36,7 +39,8 @@ access_token_command = ["/bin/sh", "-c", "cat token"]
 "#;
 
 /// An account that WeChat does not know.
-const UNKNOWN: &str = "[[accounts]]\nname = \"unknown\"\nappid = \"wx0\"\nsecret_env = \"SHOP_SECRET\"\n";
+const UNKNOWN: &str =
+    "[[accounts]]\nname = \"unknown\"\nappid = \"wx0\"\nsecret_env = \"SHOP_SECRET\"\n";
 
 impl World {
     fn write(&self, name: &str, content: &str) {
@@ -46,7 +50,8 @@ impl World {
     /// A token that the simulator accepts, for the file that the outlet's command prints.
     fn write_token(&self, simulator: &Simulator) -> String {
         let client = Client::new(&simulator.client_url().unwrap()).unwrap();
-        let token = self.runtime.block_on(Tokens::new(Simulator::credential(), client).current()).unwrap();
+        let token =
+            self.runtime.block_on(Tokens::new(Simulator::credential(), client).current()).unwrap();
         self.write("token", &format!("{}\n", token.expose()));
         token.expose().to_owned()
     }
@@ -54,7 +59,11 @@ impl World {
     /// The command line with `kefu.toml` alone, but for the secret that it refers to.
     fn with_file(&self, simulator: &Simulator, arguments: &[&str]) -> Output {
         let mut command = self.command(arguments);
-        command.env("KEFU_BASE_URL", simulator.base_url()).env("SHOP_SECRET", SECRET).output().unwrap()
+        command
+            .env("KEFU_BASE_URL", simulator.base_url())
+            .env("SHOP_SECRET", SECRET)
+            .output()
+            .unwrap()
     }
 
     fn file_of(&self, account: &str, table: &str) -> bool {
@@ -72,14 +81,23 @@ fn several_accounts_have_their_turn_and_each_is_shown() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let report = last_line(&output);
     let accounts = report["accounts"].as_array().unwrap();
-    assert_eq!(accounts.iter().map(|account| account["account"].as_str().unwrap()).collect::<Vec<_>>(), ["shop", "outlet"]);
-    assert!(accounts.iter().all(|account| account["fetch"]["fetched"][0]["received"] == 3 && account["command"] == "run"));
+    assert_eq!(
+        accounts.iter().map(|account| account["account"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["shop", "outlet"]
+    );
+    assert!(
+        accounts.iter().all(|account| account["fetch"]["fetched"][0]["received"] == 3
+            && account["command"] == "run")
+    );
     for account in ["shop", "outlet"] {
         assert!(world.file_of(account, "messages") && world.file_of(account, "account_daily"));
     }
 
     let shown = stdout(&world.with_file(&simulator, &["run", "--date", DAY]));
-    assert!(shown.contains("shop · Asia/Shanghai") && shown.contains("outlet · Asia/Shanghai"), "{shown}");
+    assert!(
+        shown.contains("shop · Asia/Shanghai") && shown.contains("outlet · Asia/Shanghai"),
+        "{shown}"
+    );
     let status = last_line(&world.with_file(&simulator, &["status", "--output", "json"]));
     assert_eq!(status["accounts"][1]["days"][0]["messages"], 3);
     let metrics = last_line(&world.with_file(&simulator, &["metrics", "--output", "json"]));
@@ -91,14 +109,28 @@ fn an_account_that_is_picked_is_shown_as_if_it_were_the_only_one() {
     let world = World::new();
     let simulator = world.simulate(records(3), world.options(&[]));
     world.write("kefu.toml", &format!("{UNKNOWN}{SHOP_AND_OUTLET}"));
-    let report = last_line(&world.with_file(&simulator, &["run", "--date", DAY, "--account", "shop", "--output", "json"]));
-    assert_eq!((&report["account"], &report["fetch"]["fetched"][0]["received"]), (&json!("shop"), &json!(3)));
+    let report =
+        last_line(&world.with_file(
+            &simulator,
+            &["run", "--date", DAY, "--account", "shop", "--output", "json"],
+        ));
+    assert_eq!(
+        (&report["account"], &report["fetch"]["fetched"][0]["received"]),
+        (&json!("shop"), &json!(3))
+    );
     assert!(!world.file_of("outlet", "messages"));
 
     let mut by_environment = world.command(&["status", "--output", "json"]);
-    assert_eq!(last_line(&by_environment.env("KEFU_ACCOUNT", "shop").output().unwrap())["account"], "shop");
-    let two = last_line(&world.with_file(&simulator, &["status", "--account", "outlet", "--account", "shop", "--output", "json"]));
-    let names: Vec<&Value> = two["accounts"].as_array().unwrap().iter().map(|account| &account["account"]).collect();
+    assert_eq!(
+        last_line(&by_environment.env("KEFU_ACCOUNT", "shop").output().unwrap())["account"],
+        "shop"
+    );
+    let two = last_line(&world.with_file(
+        &simulator,
+        &["status", "--account", "outlet", "--account", "shop", "--output", "json"],
+    ));
+    let names: Vec<&Value> =
+        two["accounts"].as_array().unwrap().iter().map(|account| &account["account"]).collect();
     assert_eq!(names, ["shop", "outlet"]);
 
     let all = stdout(&world.with_file(&simulator, &["sql"]));
@@ -123,10 +155,19 @@ fn an_account_that_fails_does_not_keep_the_others_from_their_turn() {
     world.write("kefu.toml", &format!("{UNKNOWN}{SHOP_AND_OUTLET}"));
     let output = world.with_file(&simulator, &["run", "--date", DAY, "--output", "json"]);
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
-    assert!(stderr(&output).contains("error: unknown: 2016-06-01 was not fetched: WeChat answered 40013"), "{}", stderr(&output));
+    assert!(
+        stderr(&output)
+            .contains("error: unknown: 2016-06-01 was not fetched: WeChat answered 40013"),
+        "{}",
+        stderr(&output)
+    );
     let report = last_line(&output);
     assert_eq!(report["accounts"][0]["fetch"]["worst"], "refused");
-    assert!(world.file_of("shop", "messages") && world.file_of("outlet", "messages") && !world.file_of("unknown", "messages"));
+    assert!(
+        world.file_of("shop", "messages")
+            && world.file_of("outlet", "messages")
+            && !world.file_of("unknown", "messages")
+    );
 
     // Without its secret an account does not even begin.
     let mut without_secret = world.command(&["fetch", "--date", "2016-06-02", "--output", "json"]);
@@ -138,10 +179,14 @@ fn an_account_that_fails_does_not_keep_the_others_from_their_turn() {
         stderr(&output)
     );
     let report = last_line(&output);
-    assert_eq!((&report["accounts"][1]["account"], &report["accounts"][1]["failure"]["class"]), (&json!("shop"), &json!("settings")));
+    assert_eq!(
+        (&report["accounts"][1]["account"], &report["accounts"][1]["failure"]["class"]),
+        (&json!("shop"), &json!("settings"))
+    );
     assert_eq!(report["accounts"][2]["fetch"]["fetched"][0]["date"], "2016-06-02");
 
-    let output = world.with_file(&simulator, &["fetch", "--date", "2016-06-03", "--account", "unknown"]);
+    let output =
+        world.with_file(&simulator, &["fetch", "--date", "2016-06-03", "--account", "unknown"]);
     assert_eq!(output.status.code(), Some(77));
 }
 
@@ -157,8 +202,14 @@ fn a_refusal_names_the_setting_of_the_account_that_it_is_about() {
             table(&format!("{ours}\nsecret_env = 'FLAGSHIP_SECRET'")),
             "check the environment's FLAGSHIP_SECRET (`accounts.shop.secret_env` in kefu.toml)",
         ),
-        (table(&format!("{ours}\nsecret_file = 'wrong'")), "check the file wrong (`accounts.shop.secret_file` in kefu.toml)"),
-        (table(&format!("{ours}\nsecret_file = 'wrong'")), "of the app id wx5ec0de51mu1a70 (`accounts.shop.appid` in kefu.toml)"),
+        (
+            table(&format!("{ours}\nsecret_file = 'wrong'")),
+            "check the file wrong (`accounts.shop.secret_file` in kefu.toml)",
+        ),
+        (
+            table(&format!("{ours}\nsecret_file = 'wrong'")),
+            "of the app id wx5ec0de51mu1a70 (`accounts.shop.appid` in kefu.toml)",
+        ),
         (format!("{ours}\naccount = 'shop'\nsecret = 'hunter2'"), "check `secret` in kefu.toml"),
         (
             table("appid = 'wx0'\nsecret_file = 'wrong'"),
@@ -168,17 +219,32 @@ fn a_refusal_names_the_setting_of_the_account_that_it_is_about() {
             table("access_token_env = 'FLAGSHIP_SECRET'"),
             "from the environment's FLAGSHIP_SECRET (`accounts.shop.access_token_env` in kefu.toml)",
         ),
-        (table("access_token_file = 'wrong'"), "from the file wrong (`accounts.shop.access_token_file` in kefu.toml)"),
-        (table("access_token_command = ['/bin/cat', 'wrong']"), "from `accounts.shop.access_token_command` in kefu.toml"),
+        (
+            table("access_token_file = 'wrong'"),
+            "from the file wrong (`accounts.shop.access_token_file` in kefu.toml)",
+        ),
+        (
+            table("access_token_command = ['/bin/cat', 'wrong']"),
+            "from `accounts.shop.access_token_command` in kefu.toml",
+        ),
     ];
     for (settings, hint) in cases {
         world.write("kefu.toml", &settings);
         for arguments in [["fetch", "--date", DAY].as_slice(), &["doctor"]] {
             let mut command = world.command(arguments);
-            let output = command.env("KEFU_BASE_URL", simulator.base_url()).env("FLAGSHIP_SECRET", "hunter2").output().unwrap();
+            let output = command
+                .env("KEFU_BASE_URL", simulator.base_url())
+                .env("FLAGSHIP_SECRET", "hunter2")
+                .output()
+                .unwrap();
             let shown = stdout(&output) + &stderr(&output);
             assert_eq!(output.status.code(), Some(77), "{settings}: {shown}");
-            assert!(shown.contains(hint) && !shown.contains("KEFU_SECRET") && !shown.contains("hunter2"), "{settings}: {shown}");
+            assert!(
+                shown.contains(hint)
+                    && !shown.contains("KEFU_SECRET")
+                    && !shown.contains("hunter2"),
+                "{settings}: {shown}"
+            );
         }
     }
 }
@@ -186,20 +252,30 @@ fn a_refusal_names_the_setting_of_the_account_that_it_is_about() {
 #[test]
 fn a_variable_that_is_not_there_is_named_unless_it_could_be_the_secret_itself() {
     let world = World::new();
-    let settings = |name: &str| format!("[[accounts]]\nname = 'shop'\nappid = 'wx1'\nsecret_env = '{name}'\n");
+    let settings =
+        |name: &str| format!("[[accounts]]\nname = 'shop'\nappid = 'wx1'\nsecret_env = '{name}'\n");
     world.write("kefu.toml", &settings("FLAGSHIP_SECRET"));
     let shown = stderr(&world.command(&["run"]).output().unwrap());
     assert!(
         shown.contains("`accounts.shop.secret_env` in kefu.toml is wrong: the environment has no variable FLAGSHIP_SECRET\n\nhint: set FLAGSHIP_SECRET where"),
         "{shown}"
     );
-    for secret in ["a1b2c3d4e5f60718293a4b5c6d7e8f90", "A1B2C3D4E5F60718293A4B5C6D7E8F90", "57_abc-DEF", "flagship_secret"] {
+    for secret in [
+        "a1b2c3d4e5f60718293a4b5c6d7e8f90",
+        "A1B2C3D4E5F60718293A4B5C6D7E8F90",
+        "57_abc-DEF",
+        "flagship_secret",
+    ] {
         world.write("kefu.toml", &settings(secret));
         let output = world.command(&["run", "--log-level", "debug"]).output().unwrap();
         let doctor = world.command(&["doctor"]).output().unwrap();
         let shown = stderr(&output) + &stdout(&output) + &stdout(&doctor) + &stderr(&doctor);
         assert_eq!(output.status.code(), Some(78));
-        assert!(shown.contains("not shown, because it could be the secret itself") && !shown.contains(secret), "{shown}");
+        assert!(
+            shown.contains("not shown, because it could be the secret itself")
+                && !shown.contains(secret),
+            "{shown}"
+        );
     }
 }
 
@@ -209,10 +285,15 @@ fn figures_go_with_their_account_and_stay_while_it_is_known() {
     let simulator = world.simulate(records(3), world.options(&[]));
     world.write_token(&simulator);
     let run = |arguments: &[&str]| {
-        let output = world.with_file(&simulator, &[&["run", "--date", DAY, "--textfile", "kefu.prom"], arguments].concat());
+        let output = world.with_file(
+            &simulator,
+            &[&["run", "--date", DAY, "--textfile", "kefu.prom"], arguments].concat(),
+        );
         assert!(output.status.success(), "{}", stderr(&output));
         let text = fs_err::read_to_string(world.folder.path().join("kefu.prom")).unwrap();
-        ["shop", "outlet"].map(|account| text.lines().filter(|line| line.contains(&format!("account=\"{account}\""))).count())
+        ["shop", "outlet"].map(|account| {
+            text.lines().filter(|line| line.contains(&format!("account=\"{account}\""))).count()
+        })
     };
     world.write("kefu.toml", SHOP_AND_OUTLET);
     let [shop, outlet] = run(&[]);
@@ -231,10 +312,15 @@ fn figures_go_with_their_account_and_stay_while_it_is_known() {
 fn when_every_account_fails_the_worst_is_told() {
     let world = World::new();
     let simulator = world.simulate(records(3), world.options(&["wrong-number"]));
-    world.write("kefu.toml", &format!("{UNKNOWN}{}", SHOP_AND_OUTLET.split("\n\n").next().unwrap()));
+    world
+        .write("kefu.toml", &format!("{UNKNOWN}{}", SHOP_AND_OUTLET.split("\n\n").next().unwrap()));
     let output = world.with_file(&simulator, &["run", "--date", DAY]);
     assert_eq!(output.status.code(), Some(77), "{}", stderr(&output));
-    assert!(stderr(&output).contains("shop: 2016-06-01 was not fetched: a page says"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("shop: 2016-06-01 was not fetched: a page says"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
@@ -243,30 +329,47 @@ fn accounts_that_make_no_sense_are_refused_before_anything_is_done() {
     let table = |lines: &str| format!("[[accounts]]\nname = 'shop'\n{lines}\n");
     let good = table("appid = 'wx1'\nsecret_env = 'SHOP_SECRET'");
     let cases = [
-        (format!("appid = 'wx1'\n{good}"), "`appid` in kefu.toml is wrong: there are `[[accounts]]`"),
+        (
+            format!("appid = 'wx1'\n{good}"),
+            "`appid` in kefu.toml is wrong: there are `[[accounts]]`",
+        ),
         (format!("{good}{good}"), "two accounts have the name shop"),
-        (good.clone() + &good.replace("shop", "outlet"), "outlet has the app id of another account"),
+        (
+            good.clone() + &good.replace("shop", "outlet"),
+            "outlet has the app id of another account",
+        ),
         (table("appid = 'wx1'"), "just one of `secret_env`, `secret_file`"),
         (table("appid = 'wx1'\nsecret_env = 'A'\naccess_token_env = 'B'"), "just one of"),
         (table("secret_env = 'A'"), "a secret needs the `appid`"),
         ("[[accounts]]\nsecret_env = 'A'".to_owned(), "neither a `name` nor an `appid`"),
         ("[[accounts]]\nname = '../shop'\naccess_token_env = 'A'".to_owned(), "cannot name files"),
         (table("secret = 'hunter2'"), "line 3: unknown field `secret`: did you mean `secret_env`?"),
-        (table("access_token_command = 'give hunter2'"), "a command is written as a list of strings"),
+        (
+            table("access_token_command = 'give hunter2'"),
+            "a command is written as a list of strings",
+        ),
         ("timezon = 'UTC'".to_owned(), "line 1: unknown field `timezon`: did you mean `timezone`?"),
     ];
     for (settings, message) in cases {
         world.write("kefu.toml", &settings);
         let output = world.command(&["run"]).output().unwrap();
         assert_eq!(output.status.code(), Some(78), "{settings}");
-        assert!(stderr(&output).contains(message) && !stderr(&output).contains("hunter2"), "{settings}: {}", stderr(&output));
+        assert!(
+            stderr(&output).contains(message) && !stderr(&output).contains("hunter2"),
+            "{settings}: {}",
+            stderr(&output)
+        );
         assert!(output.stdout.is_empty() && !world.lake_folder().exists(), "{settings}");
     }
     // The environment's single account beside several.
     world.write("kefu.toml", &good);
     let output = world.command(&["run"]).env("KEFU_APPID", "wx2").output().unwrap();
     assert_eq!(output.status.code(), Some(78));
-    assert!(stderr(&output).contains("KEFU_APPID is wrong: it tells of a single account"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("KEFU_APPID is wrong: it tells of a single account"),
+        "{}",
+        stderr(&output)
+    );
     let referred_to = good.replace("SHOP_SECRET", "KEFU_SECRET");
     world.write("kefu.toml", &referred_to);
     let output = world.command(&["sql"]).env("KEFU_SECRET", "hunter2").output().unwrap();
@@ -280,7 +383,9 @@ fn a_token_command_is_run_again_when_wechat_refuses_what_it_gave() {
     let token = world.write_token(&simulator);
     // The first token that it gives is not good any more.
     let script = "echo run >> runs; if [ -e again ]; then cat token; else echo stale-hunter2; echo oops-hunter2 >&2; : > again; fi";
-    let settings = format!("account = \"acme\"\naccess_token_command = [\"/bin/sh\", \"-c\", \"{script}\", \"argument-hunter2\"]\n");
+    let settings = format!(
+        "account = \"acme\"\naccess_token_command = [\"/bin/sh\", \"-c\", \"{script}\", \"argument-hunter2\"]\n"
+    );
     world.write("kefu.toml", &settings);
     let runs = || fs_err::read_to_string(world.folder.path().join("runs")).unwrap().lines().count();
     let output = world.with_file(&simulator, &["fetch", "--date", DAY, "--log-level", "debug"]);
@@ -292,10 +397,16 @@ fn a_token_command_is_run_again_when_wechat_refuses_what_it_gave() {
     let issued = simulator.tokens().len();
     world.write("token", "stale\n");
     let output = world.with_file(&simulator, &["fetch", "--date", "2016-06-02"]);
-    assert_eq!((output.status.code(), runs(), simulator.tokens().len()), (Some(77), 4, issued), "{}", stderr(&output));
+    assert_eq!(
+        (output.status.code(), runs(), simulator.tokens().len()),
+        (Some(77), 4, issued),
+        "{}",
+        stderr(&output)
+    );
     assert!(
         stderr(&output).contains("the given access token is refused")
-            && stderr(&output).contains("hint: the token is from `access_token_command` in kefu.toml"),
+            && stderr(&output)
+                .contains("hint: the token is from `access_token_command` in kefu.toml"),
         "{}",
         stderr(&output)
     );
@@ -309,7 +420,8 @@ fn a_token_command_that_cannot_be_run_is_told_without_its_arguments() {
     let output = world.with_file(&simulator, &["fetch", "--date", DAY]);
     assert_eq!(output.status.code(), Some(78));
     assert!(
-        stderr(&output).contains("absent` gives no token: it cannot be run") && !stderr(&output).contains("hunter2"),
+        stderr(&output).contains("absent` gives no token: it cannot be run")
+            && !stderr(&output).contains("hunter2"),
         "{}",
         stderr(&output)
     );
@@ -319,7 +431,9 @@ fn a_token_command_that_cannot_be_run_is_told_without_its_arguments() {
 fn redirect(status: &str, target: &str) -> (BaseUrl, std::thread::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-    let answer = format!("HTTP/1.1 {status}\r\nLocation: {target}/cgi-bin/stable_token\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nLocation: {target}/cgi-bin/stable_token\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
     let server = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut request = vec![0; 65_536];
@@ -335,7 +449,10 @@ fn a_redirect_is_not_followed_with_a_secret() {
     let elsewhere = world.simulate(records(1), world.options(&[]));
     for status in ["302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
         let (base, server) = redirect(status, &elsewhere.base_url());
-        let error = world.runtime.block_on(Tokens::new(Simulator::credential(), Client::new(&base).unwrap()).current()).unwrap_err();
+        let error = world
+            .runtime
+            .block_on(Tokens::new(Simulator::credential(), Client::new(&base).unwrap()).current())
+            .unwrap_err();
         assert_eq!(error.to_string(), format!("the server answered HTTP {}", &status[..3]));
         server.join().unwrap();
     }
@@ -349,28 +466,41 @@ fn check<'a>(examination: &'a Value, name: &str) -> &'a Value {
 #[test]
 fn the_doctor_finds_nothing_wrong_where_nothing_is() {
     let world = World::new();
-    let simulator = world.simulate(records(3), Options { clock: Clock::System, ..world.options(&[]) });
+    let simulator =
+        world.simulate(records(3), Options { clock: Clock::System, ..world.options(&[]) });
     assert!(world.kefu(&simulator, &["run", "--date", DAY]).status.success());
     let output = world.kefu(&simulator, &["doctor", "--output", "json"]);
     assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
     let examination = last_line(&output);
-    for name in ["secrets", "time zone", "lake", "lock", "network", "clock", "token", "permission", "quota"] {
+    for name in
+        ["secrets", "time zone", "lake", "lock", "network", "clock", "token", "permission", "quota"]
+    {
         assert_eq!(check(&examination, name)["state"], "ok", "{name}: {examination}");
     }
     assert_ne!(check(&examination, "disk")["state"], "fail");
     assert_eq!(check(&examination, "lake")["finding"], "acme: 1 day in 2016-06-01");
-    assert_eq!(check(&examination, "quota")["finding"], "4999998 of 5000000 calls of getmsglist left today");
+    assert_eq!(
+        check(&examination, "quota")["finding"],
+        "4999998 of 5000000 calls of getmsglist left today"
+    );
     assert_eq!(examination["worst"], Value::Null);
     let shown = stdout(&output) + &stdout(&world.kefu(&simulator, &["doctor"]));
-    assert!(!shown.contains(SECRET) && simulator.tokens().iter().all(|token| !shown.contains(token)), "{shown}");
+    assert!(
+        !shown.contains(SECRET) && simulator.tokens().iter().all(|token| !shown.contains(token)),
+        "{shown}"
+    );
 }
 
 #[test]
 fn the_doctor_shows_each_setting_with_its_origin() {
     let world = World::new();
-    let simulator = world.simulate(records(3), Options { clock: Clock::System, ..world.options(&[]) });
+    let simulator =
+        world.simulate(records(3), Options { clock: Clock::System, ..world.options(&[]) });
     world.write_token(&simulator);
-    world.write("kefu.toml", &format!("lookback = 7\n{SHOP_AND_OUTLET}[metrics]\nsession_gap = 600\n"));
+    world.write(
+        "kefu.toml",
+        &format!("lookback = 7\n{SHOP_AND_OUTLET}[metrics]\nsession_gap = 600\n"),
+    );
     let shown = stdout(&world.with_file(&simulator, &["doctor", "--timezone", "UTC"]));
     let settings: Vec<&str> = shown.lines().take_while(|line| !line.is_empty()).collect();
     let shown = settings
@@ -378,7 +508,8 @@ fn the_doctor_shows_each_setting_with_its_origin() {
         .replace(&world.lake_folder().display().to_string(), "(the lake)")
         .replace(&simulator.base_url(), "(the simulator)");
     // The width of the columns follows from paths of this machine.
-    let words: Vec<String> = shown.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let words: Vec<String> =
+        shown.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     insta::assert_snapshot!(words.join("\n"));
 }
 
@@ -394,7 +525,12 @@ fn the_doctor_says_what_to_do() {
     let examination = last_line(&output);
     assert_eq!(output.status.code(), Some(78), "{examination}");
     for (name, state, finding, advice) in [
-        ("time zone", "fail", "begun in the time zone Asia/Shanghai", "keep --timezone Asia/Shanghai"),
+        (
+            "time zone",
+            "fail",
+            "begun in the time zone Asia/Shanghai",
+            "keep --timezone Asia/Shanghai",
+        ),
         ("lake", "warn", "notes.txt", "move them away"),
         ("lock", "warn", "held by process", "a run is going on"),
         ("clock", "warn", "s ahead of WeChat's", "NTP"),
@@ -404,7 +540,10 @@ fn the_doctor_says_what_to_do() {
     ] {
         let check = check(&examination, name);
         let says = |key: &str, words: &str| check[key].as_str().unwrap_or_default().contains(words);
-        assert!(check["state"] == state && says("finding", finding) && says("advice", advice), "{check}");
+        assert!(
+            check["state"] == state && says("finding", finding) && says("advice", advice),
+            "{check}"
+        );
     }
 }
 
@@ -415,9 +554,16 @@ fn a_secret_that_everybody_can_read_is_told() {
     world.write("secret", SECRET);
     world.write("kefu.toml", &format!("appid = '{APPID}'\nsecret_file = 'secret'"));
     for (mode, state) in [(0o644, "warn"), (0o640, "ok"), (0o600, "ok")] {
-        fs_err::set_permissions(world.folder.path().join("secret"), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        fs_err::set_permissions(
+            world.folder.path().join("secret"),
+            std::os::unix::fs::PermissionsExt::from_mode(mode),
+        )
+        .unwrap();
         let output = world.with_file(&simulator, &["doctor", "--output", "json"]);
-        assert_eq!((check(&last_line(&output), "secrets")["state"].as_str(), output.status.code()), (Some(state), Some(0)));
+        assert_eq!(
+            (check(&last_line(&output), "secrets")["state"].as_str(), output.status.code()),
+            (Some(state), Some(0))
+        );
     }
 }
 
@@ -430,23 +576,47 @@ fn the_doctor_ends_with_the_code_of_what_is_worst() {
         (&[], 78, "token", "the account is missing"),
         (&[("KEFU_APPID", APPID), ("KEFU_SECRET", "hunter2")], 77, "token", "40125"),
         (&[("KEFU_APPID", APPID), ("KEFU_SECRET", SECRET)], 77, "permission", "48001"),
-        (&[("KEFU_ACCOUNT", "acme"), ("KEFU_ACCESS_TOKEN", "hunter2")], 77, "permission", "the given access token is refused"),
+        (
+            &[("KEFU_ACCOUNT", "acme"), ("KEFU_ACCESS_TOKEN", "hunter2")],
+            77,
+            "permission",
+            "the given access token is refused",
+        ),
     ];
     for (settings, code, name, finding) in cases {
         let mut command = world.command(&["doctor", "--output", "json"]);
-        let output = command.env("KEFU_BASE_URL", simulator.base_url()).envs(settings.iter().copied()).output().unwrap();
+        let output = command
+            .env("KEFU_BASE_URL", simulator.base_url())
+            .envs(settings.iter().copied())
+            .output()
+            .unwrap();
         let examination = last_line(&output);
         assert_eq!(output.status.code(), Some(code), "{examination}");
         let check = check(&examination, name);
-        assert!(check["state"] == "fail" && check["finding"].as_str().unwrap().contains(finding), "{examination}");
+        assert!(
+            check["state"] == "fail" && check["finding"].as_str().unwrap().contains(finding),
+            "{examination}"
+        );
         assert!(check["advice"].is_string() || name == "settings", "{check}");
-        assert!(!stdout(&output).contains("hunter2") && output.stderr.is_empty(), "{}", stderr(&output));
+        assert!(
+            !stdout(&output).contains("hunter2") && output.stderr.is_empty(),
+            "{}",
+            stderr(&output)
+        );
     }
     // Looking at a lake does not make one.
     assert!(!world.lake_folder().exists());
     world.write("lake", "a file where the lake should be");
-    let output = world.kefu(&simulator, &["doctor", "--output", "json", "--base-url", "http://127.0.0.1:1"]);
+    let output =
+        world.kefu(&simulator, &["doctor", "--output", "json", "--base-url", "http://127.0.0.1:1"]);
     let examination = last_line(&output);
-    assert_eq!((output.status.code(), &check(&examination, "disk")["state"]), (Some(73), &json!("fail")), "{examination}");
-    assert_eq!((&check(&examination, "network")["class"], &check(&examination, "token")["state"]), (&json!("unavailable"), &json!("warn")));
+    assert_eq!(
+        (output.status.code(), &check(&examination, "disk")["state"]),
+        (Some(73), &json!("fail")),
+        "{examination}"
+    );
+    assert_eq!(
+        (&check(&examination, "network")["class"], &check(&examination, "token")["state"]),
+        (&json!("unavailable"), &json!("warn"))
+    );
 }

@@ -22,7 +22,8 @@ fn generated(seed: u64) -> Generated {
 
 fn fetch(world: &World, seed: u64, days: impl IntoIterator<Item = Day>) {
     let days: Vec<String> = days.into_iter().map(|day| day.to_string()).collect();
-    let night = world.fetch(generated(seed), &[], &days.iter().map(String::as_str).collect::<Vec<_>>());
+    let night =
+        world.fetch(generated(seed), &[], &days.iter().map(String::as_str).collect::<Vec<_>>());
     assert!(night.report.failed.is_empty(), "{:?}", night.report.failed);
 }
 
@@ -46,8 +47,20 @@ fn refresh(world: &World, job: &MetricsJob) -> BTreeSet<Day> {
     let report = refresh_metrics(job, None, &()).unwrap();
     let changed: BTreeSet<Day> = metric_files(world)
         .into_iter()
-        .filter(|(path, (_, modified))| before.get(path).is_none_or(|(_, before)| before != modified))
-        .map(|(path, _)| day(path.parent().unwrap().file_name().unwrap().to_str().unwrap().strip_prefix("date=").unwrap()))
+        .filter(|(path, (_, modified))| {
+            before.get(path).is_none_or(|(_, before)| before != modified)
+        })
+        .map(|(path, _)| {
+            day(path
+                .parent()
+                .unwrap()
+                .file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .strip_prefix("date=")
+                .unwrap())
+        })
         .collect();
     assert_eq!(changed, report.computed.iter().copied().collect());
     changed
@@ -58,12 +71,21 @@ fn metric_files(world: &World) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
         let modified = fs_err::metadata(&path).unwrap().modified().unwrap();
         (path.clone(), (fs_err::read(path).unwrap(), modified))
     };
-    world.table_files().into_iter().filter(|path| !path.to_string_lossy().contains("/messages/")).map(file).collect()
+    world
+        .table_files()
+        .into_iter()
+        .filter(|path| !path.to_string_lossy().contains("/messages/"))
+        .map(file)
+        .collect()
 }
 
 fn contents(world: &World) -> BTreeMap<PathBuf, Vec<u8>> {
     let relative = |path: PathBuf| path.strip_prefix(world.lake_folder()).unwrap().to_owned();
-    world.table_files().into_iter().map(|path| (relative(path.clone()), fs_err::read(path).unwrap())).collect()
+    world
+        .table_files()
+        .into_iter()
+        .map(|path| (relative(path.clone()), fs_err::read(path).unwrap()))
+        .collect()
 }
 
 fn days(first: i64, last: i64) -> BTreeSet<Day> {
@@ -89,12 +111,16 @@ fn exactly_what_depends_on_a_change_is_written_again() {
 
     // A file that is gone, or damaged: it, and no other one of its day.
     let before = metric_files(&world);
-    let (gone, damaged) = (world.path("sessions", &nth(5).to_string()), world.path("worker_hourly", &nth(7).to_string()));
+    let (gone, damaged) = (
+        world.path("sessions", &nth(5).to_string()),
+        world.path("worker_hourly", &nth(7).to_string()),
+    );
     fs_err::remove_file(&gone).unwrap();
     fs_err::write(&damaged, "garbage").unwrap();
     assert_eq!(refresh(&world, &job), [nth(5), nth(7)].into());
     let after = metric_files(&world);
-    let changed: Vec<&PathBuf> = before.keys().filter(|path| before[*path].1 != after[*path].1).collect();
+    let changed: Vec<&PathBuf> =
+        before.keys().filter(|path| before[*path].1 != after[*path].1).collect();
     assert_eq!(changed, [&gone, &damaged]);
 
     // The missing day comes late: it lengthens the view of those around it.
@@ -119,7 +145,10 @@ fn business_hours_that_changed_touch_the_days_that_they_are_about() {
     fetch(&world, 1, (0..60).map(nth));
     let with_hours = |toml: &str| {
         let hours: BusinessHours = toml::from_str(toml).unwrap();
-        MetricsJob { parameters: Parameters { business_hours: Some(hours), ..job(&world).parameters }, ..job(&world) }
+        MetricsJob {
+            parameters: Parameters { business_hours: Some(hours), ..job(&world).parameters },
+            ..job(&world)
+        }
     };
     let weekly = "friday = ['09:00-18:00']\n";
     refresh(&world, &with_hours(weekly));
@@ -127,7 +156,11 @@ fn business_hours_that_changed_touch_the_days_that_they_are_about() {
     let without_hours = || {
         metric_files(&world)
             .into_iter()
-            .filter(|(path, _)| ["sessions", "worker_hourly"].iter().any(|table| path.to_string_lossy().contains(table)))
+            .filter(|(path, _)| {
+                ["sessions", "worker_hourly"]
+                    .iter()
+                    .any(|table| path.to_string_lossy().contains(table))
+            })
             .collect::<Vec<_>>()
     };
     let before = without_hours();
@@ -149,7 +182,8 @@ fn a_day_that_is_damaged_keeps_only_those_from_being_computed_that_look_at_it() 
     let computed: BTreeSet<Day> = world.lake().days(Table::AccountDaily, &world.account()).unwrap();
     assert_eq!(report.computed, computed.iter().copied().collect::<Vec<_>>());
     assert_eq!(computed, days(0, 6).into_iter().chain(days(13, 19)).collect());
-    let states: Vec<_> = status(&job(&world), None).unwrap().into_iter().map(|day| day.metrics.unwrap()).collect();
+    let states: Vec<_> =
+        status(&job(&world), None).unwrap().into_iter().map(|day| day.metrics.unwrap()).collect();
     // What was never computed is not stale: nothing is there that could mislead.
     assert_eq!(
         (states[6], states[7], states[10], states[13]),
@@ -180,14 +214,21 @@ fn the_files_are_the_same_however_they_were_asked_for() {
     fetch(&alone, 1, (0..60).map(nth));
     for number in (0..60).rev() {
         let range = DayRange { first: nth(number), last: nth(number) };
-        assert_eq!(refresh_metrics(&job(&alone), Some(range), &()).unwrap().computed, [nth(number)]);
+        assert_eq!(
+            refresh_metrics(&job(&alone), Some(range), &()).unwrap().computed,
+            [nth(number)]
+        );
     }
     assert!(contents(&alone) == expected);
 
     // On one thread, by the command line.
     let single = World::new();
     fetch(&single, 1, (0..60).map(nth));
-    let output = single.command(&["metrics", "--threads", "1"]).env("KEFU_ACCOUNT", "acme").output().unwrap();
+    let output = single
+        .command(&["metrics", "--threads", "1"])
+        .env("KEFU_ACCOUNT", "acme")
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{output:?}");
     assert!(contents(&single) == expected);
 }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use arrow::compute::{concat, concat_batches};
 use arrow::datatypes::{Field, Int64Type, Schema, TimestampMicrosecondType};
 use kefu::lake::{ContentHash, Table};
@@ -16,7 +18,9 @@ use kefu::telemetry::Progress;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::metadata::{KeyValue, ParquetMetaDataReader, ParquetMetaDataWriter, SortingColumn};
+use parquet::file::metadata::{
+    KeyValue, ParquetMetaDataReader, ParquetMetaDataWriter, SortingColumn,
+};
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::statistics::{Statistics, ValueStatistics};
@@ -31,7 +35,12 @@ const DAYS: [&str; 3] = ["2024-05-13", "2024-05-14", "2024-05-15"];
 const SECOND: i64 = 1_000_000;
 
 fn generated(seed: u64) -> Generated {
-    Generated::new(GeneratorOptions { first_day: DAYS[0].parse().unwrap(), days: 3, messages_per_day: 400, seed })
+    Generated::new(GeneratorOptions {
+        first_day: DAYS[0].parse().unwrap(),
+        days: 3,
+        messages_per_day: 400,
+        seed,
+    })
 }
 
 /// A lake with three days of an account, and their metrics.
@@ -49,13 +58,20 @@ fn run(world: &World, records: impl Records, first: &str, last: &str) {
 
 /// `kefu verify`, without account, credentials or network.
 fn verify(world: &World, arguments: &[&str]) -> Output {
-    let arguments: Vec<&str> = ["verify", "--output", "json"].iter().chain(arguments).copied().collect();
+    let arguments: Vec<&str> =
+        ["verify", "--output", "json"].iter().chain(arguments).copied().collect();
     world.command(&arguments).output().unwrap()
 }
 
 fn report(output: &Output) -> Value {
     let stdout = String::from_utf8_lossy(&output.stdout);
-    serde_json::from_str(stdout.lines().last().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&output.stderr)))).unwrap()
+    serde_json::from_str(
+        stdout
+            .lines()
+            .last()
+            .unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&output.stderr))),
+    )
+    .unwrap()
 }
 
 /// What was found of a severity: kinds and paths below the lake. The exit code is that of what was found.
@@ -71,7 +87,11 @@ fn found(world: &World, arguments: &[&str], severity: &str) -> Vec<(String, Stri
     of_severity
         .map(|finding| {
             let path = finding["path"].as_str().unwrap().strip_prefix(&root).unwrap();
-            assert!(!finding["what"].as_str().unwrap().is_empty() && !finding["advice"].as_str().unwrap().is_empty(), "{finding}");
+            assert!(
+                !finding["what"].as_str().unwrap().is_empty()
+                    && !finding["advice"].as_str().unwrap().is_empty(),
+                "{finding}"
+            );
             (finding["kind"].as_str().unwrap().to_owned(), path.to_owned())
         })
         .collect()
@@ -83,7 +103,10 @@ fn broken(world: &World) -> Vec<(String, String)> {
 }
 
 fn contents(world: &World) -> BTreeMap<PathBuf, Vec<u8>> {
-    crate::world::files(&world.lake_folder()).into_iter().map(|path| (path.clone(), fs_err::read(path).unwrap())).collect()
+    crate::world::files(&world.lake_folder())
+        .into_iter()
+        .map(|path| (path.clone(), fs_err::read(path).unwrap()))
+        .collect()
 }
 
 /// Puts the tables back as they were.
@@ -128,7 +151,9 @@ impl Opened {
     fn replace_numbers(&mut self, name: &str, change: impl Fn(usize, i64) -> i64) {
         self.replace(name, |column| {
             let numbers = column.as_primitive::<Int64Type>().values().iter().enumerate();
-            Arc::new(Int64Array::from_iter_values(numbers.map(|(row, number)| change(row, *number))))
+            Arc::new(Int64Array::from_iter_values(
+                numbers.map(|(row, number)| change(row, *number)),
+            ))
         });
     }
 
@@ -146,11 +171,22 @@ fn rewrite(path: &Path, table: Table, change: impl FnOnce(&mut Opened)) {
     let open = || fs_err::File::open(path).unwrap().into_parts().0;
     let reader = ParquetRecordBatchReaderBuilder::try_new(open()).unwrap();
     let entries = reader.metadata().file_metadata().key_value_metadata().unwrap().iter();
-    let footer = entries.filter_map(|entry| Some((entry.key.strip_prefix("kefu.")?.to_owned(), entry.value.clone().unwrap()))).collect();
+    let footer = entries
+        .filter_map(|entry| {
+            Some((entry.key.strip_prefix("kefu.")?.to_owned(), entry.value.clone().unwrap()))
+        })
+        .collect();
     let schema = reader.schema().clone();
     let batches: Vec<RecordBatch> = reader.build().unwrap().map(Result::unwrap).collect();
     let rows = concat_batches(&schema, &batches).unwrap();
-    let mut opened = Opened { rows, footer, is_zstd: true, is_sorted: true, has_filter: true, group_rows: 122_880 };
+    let mut opened = Opened {
+        rows,
+        footer,
+        is_zstd: true,
+        is_sorted: true,
+        has_filter: true,
+        group_rows: 122_880,
+    };
     change(&mut opened);
     let schema = opened.rows.schema();
     let sorting = table.sorted_by().iter().map(|column| SortingColumn {
@@ -161,12 +197,26 @@ fn rewrite(path: &Path, table: Table, change: impl FnOnce(&mut Opened)) {
     let sorting: Vec<SortingColumn> = sorting.collect();
     let is_looked_up = opened.has_filter && matches!(table, Table::Messages | Table::ResponsePairs);
     let properties = WriterProperties::builder()
-        .set_compression(if opened.is_zstd { Compression::ZSTD(ZstdLevel::default()) } else { Compression::UNCOMPRESSED })
+        .set_compression(if opened.is_zstd {
+            Compression::ZSTD(ZstdLevel::default())
+        } else {
+            Compression::UNCOMPRESSED
+        })
         .set_max_row_group_row_count(Some(opened.group_rows))
-        .set_sorting_columns(Some(sorting).filter(|columns| opened.is_sorted && !columns.is_empty()))
+        .set_sorting_columns(
+            Some(sorting).filter(|columns| opened.is_sorted && !columns.is_empty()),
+        )
         .set_column_bloom_filter_enabled(ColumnPath::from("openid"), is_looked_up)
-        .set_key_value_metadata(Some(opened.footer.into_iter().map(|(key, value)| KeyValue::new(format!("kefu.{key}"), value)).collect()));
-    let mut writer = ArrowWriter::try_new(fs_err::File::create(path).unwrap(), schema, Some(properties.build())).unwrap();
+        .set_key_value_metadata(Some(
+            opened
+                .footer
+                .into_iter()
+                .map(|(key, value)| KeyValue::new(format!("kefu.{key}"), value))
+                .collect(),
+        ));
+    let mut writer =
+        ArrowWriter::try_new(fs_err::File::create(path).unwrap(), schema, Some(properties.build()))
+            .unwrap();
     writer.write(&opened.rows).unwrap();
     writer.close().unwrap();
 }
@@ -177,9 +227,11 @@ fn copy(from: PathBuf, to: PathBuf) {
 
 /// Empties the bloom filter of a file's openids.
 fn empty_filter(path: &Path) {
-    let reader = SerializedFileReader::new(fs_err::File::open(path).unwrap().into_parts().0).unwrap();
+    let reader =
+        SerializedFileReader::new(fs_err::File::open(path).unwrap().into_parts().0).unwrap();
     let column = reader.metadata().row_group(0).column(1);
-    let end = (column.bloom_filter_offset().unwrap() + i64::from(column.bloom_filter_length().unwrap())) as usize;
+    let end = (column.bloom_filter_offset().unwrap()
+        + i64::from(column.bloom_filter_length().unwrap())) as usize;
     let mut bytes = fs_err::read(path).unwrap();
     bytes[end - 32..end].fill(0);
     fs_err::write(path, bytes).unwrap();
@@ -188,14 +240,19 @@ fn empty_filter(path: &Path) {
 /// Has a file's footer state something else about a column of its first row group.
 fn restate(path: &Path, column: usize, change: impl Fn(&Statistics) -> Statistics) {
     let bytes = fs_err::read(path).unwrap();
-    let end = bytes.len() - 8 - u32::from_le_bytes(bytes[bytes.len() - 8..][..4].try_into().unwrap()) as usize;
-    let metadata = ParquetMetaDataReader::new().parse_and_finish(fs_err::File::open(path).unwrap().file()).unwrap();
+    let end = bytes.len()
+        - 8
+        - u32::from_le_bytes(bytes[bytes.len() - 8..][..4].try_into().unwrap()) as usize;
+    let metadata = ParquetMetaDataReader::new()
+        .parse_and_finish(fs_err::File::open(path).unwrap().file())
+        .unwrap();
     let mut metadata = metadata.into_builder();
     let mut groups = metadata.take_row_groups();
     let mut group = groups.remove(0).into_builder();
     let mut columns = group.take_columns();
     let restated = change(columns[column].statistics().unwrap());
-    columns[column] = columns[column].clone().into_builder().set_statistics(restated).build().unwrap();
+    columns[column] =
+        columns[column].clone().into_builder().set_statistics(restated).build().unwrap();
     groups.insert(0, group.set_column_metadata(columns).build().unwrap());
     let metadata = metadata.set_row_groups(groups).build();
     let mut bytes = bytes[..end].to_vec();
@@ -205,10 +262,13 @@ fn restate(path: &Path, column: usize, change: impl Fn(&Statistics) -> Statistic
 
 /// Has the page index state, of the first page of `sent_at`, the last instant as the first.
 fn restate_page(path: &Path) {
-    let metadata = ParquetMetaDataReader::new().parse_and_finish(fs_err::File::open(path).unwrap().file()).unwrap();
+    let metadata = ParquetMetaDataReader::new()
+        .parse_and_finish(fs_err::File::open(path).unwrap().file())
+        .unwrap();
     let column = metadata.row_group(0).column(5);
     let Some(Statistics::Int64(instants)) = column.statistics() else { panic!("no statistics") };
-    let (first, last) = (instants.min_opt().unwrap().to_le_bytes(), instants.max_opt().unwrap().to_le_bytes());
+    let (first, last) =
+        (instants.min_opt().unwrap().to_le_bytes(), instants.max_opt().unwrap().to_le_bytes());
     let index = column.column_index_range().unwrap();
     let mut bytes = fs_err::read(path).unwrap();
     let index = &mut bytes[index.start as usize..index.end as usize];
@@ -241,7 +301,8 @@ fn a_good_lake_keeps_every_promise_and_is_left_as_it_is() {
     // Nor that a bound says less than it could: a reader only skips less.
     restate(&world.path("messages", DAYS[1]), 1, |openids| match openids {
         Statistics::ByteArray(of) => {
-            let bounds = ValueStatistics::new(Some("".into()), of.max_opt().cloned(), None, Some(0), false);
+            let bounds =
+                ValueStatistics::new(Some("".into()), of.max_opt().cloned(), None, Some(0), false);
             Statistics::ByteArray(bounds.with_min_is_exact(false))
         }
         _ => panic!("no texts"),
@@ -253,8 +314,9 @@ fn a_good_lake_keeps_every_promise_and_is_left_as_it_is() {
 fn a_lake_of_large_empty_unordered_and_rejected_days_is_good_too() {
     let world = World::new();
     // More rows than a row group has, not in order of time, some without a text; and one that cannot be read.
-    let mut lines: Vec<String> =
-        (0..125_000).map(|number| record(MIDNIGHT + (number * 7_919) % 86_400, &format!("text {number}"))).collect();
+    let mut lines: Vec<String> = (0..125_000)
+        .map(|number| record(MIDNIGHT + (number * 7_919) % 86_400, &format!("text {number}")))
+        .collect();
     lines.extend((0..20).map(|number| record(MIDNIGHT + number, "").replace(r#""text":"","#, "")));
     // Statistics hold no more than the beginning of a long text.
     lines.extend(["a", "汉", "\u{10ffff}"].map(|text| record(MIDNIGHT + 5, &text.repeat(300))));
@@ -267,8 +329,7 @@ fn a_lake_of_large_empty_unordered_and_rejected_days_is_good_too() {
 #[test]
 fn a_lake_with_rules_and_a_schedule_is_good_too() {
     let world = World::new();
-    let rules =
-        "[[metrics.auto_reply]]\nprefix = \"您好\"\n[metrics.business_hours]\nmonday = [\"09:00-18:00\"]\ntuesday = [\"21:00-02:00\"]\n";
+    let rules = "[[metrics.auto_reply]]\nprefix = \"您好\"\n[metrics.business_hours]\nmonday = [\"09:00-18:00\"]\ntuesday = [\"21:00-02:00\"]\n";
     fs_err::write(world.folder.path().join("kefu.toml"), rules).unwrap();
     run(&world, generated(1), DAYS[0], DAYS[2]);
     let report = report(&verify(&world, &[]));
@@ -282,7 +343,9 @@ fn each_promise_that_is_broken_is_found_and_nothing_else() {
     let day = DAYS[1];
     let path = |table: Table| world.path(table.name(), day);
     let folder = |table: Table| path(table).parent().unwrap().to_owned();
-    let of = |table: Table, change: fn(&mut Opened)| -> Damage<'_> { Box::new(move || rewrite(&path(table), table, change)) };
+    let of = |table: Table, change: fn(&mut Opened)| -> Damage<'_> {
+        Box::new(move || rewrite(&path(table), table, change))
+    };
     let messages = "messages/date=2024-05-14/acme.parquet";
     let cases: Vec<(&str, &str, Damage<'_>)> = vec![
         (
@@ -298,10 +361,20 @@ fn each_promise_that_is_broken_is_found_and_nothing_else() {
         (
             "foreign",
             "sessions/date=2024-5-14",
-            Box::new(|| fs_err::create_dir(world.lake_folder().join("sessions/date=2024-5-14")).unwrap()),
+            Box::new(|| {
+                fs_err::create_dir(world.lake_folder().join("sessions/date=2024-5-14")).unwrap()
+            }),
         ),
-        ("foreign", "sessions/_SUCCESS", Box::new(|| fs_err::write(world.lake_folder().join("sessions/_SUCCESS"), "").unwrap())),
-        ("unreadable", messages, Box::new(|| fs_err::write(path(Table::Messages), "garbage").unwrap())),
+        (
+            "foreign",
+            "sessions/_SUCCESS",
+            Box::new(|| fs_err::write(world.lake_folder().join("sessions/_SUCCESS"), "").unwrap()),
+        ),
+        (
+            "unreadable",
+            messages,
+            Box::new(|| fs_err::write(path(Table::Messages), "garbage").unwrap()),
+        ),
         (
             "unreadable",
             "worker_daily/date=2024-05-14/acme.parquet",
@@ -320,25 +393,41 @@ fn each_promise_that_is_broken_is_found_and_nothing_else() {
                     _ => field.clone(),
                 });
                 let schema = Schema::new(columns.collect::<Vec<_>>());
-                file.rows = RecordBatch::try_new(schema.into(), file.rows.columns().to_vec()).unwrap();
+                file.rows =
+                    RecordBatch::try_new(schema.into(), file.rows.columns().to_vec()).unwrap();
             }),
         ),
         (
             "schema",
             "worker_hourly/date=2024-05-14/acme.parquet",
             of(Table::WorkerHourly, |file| {
-                let fields: Vec<Field> =
-                    file.rows.schema().fields().iter().map(|field| Field::new(field.name(), field.data_type().clone(), true)).collect();
-                file.rows = RecordBatch::try_new(Schema::new(fields).into(), file.rows.columns().to_vec()).unwrap();
+                let fields: Vec<Field> = file
+                    .rows
+                    .schema()
+                    .fields()
+                    .iter()
+                    .map(|field| Field::new(field.name(), field.data_type().clone(), true))
+                    .collect();
+                file.rows =
+                    RecordBatch::try_new(Schema::new(fields).into(), file.rows.columns().to_vec())
+                        .unwrap();
             }),
         ),
-        ("misplaced", "messages/date=2024-05-15/acme.parquet", Box::new(|| copy(path(Table::Messages), world.path("messages", DAYS[2])))),
+        (
+            "misplaced",
+            "messages/date=2024-05-15/acme.parquet",
+            Box::new(|| copy(path(Table::Messages), world.path("messages", DAYS[2]))),
+        ),
         (
             "misplaced",
             "messages/date=2024-05-14/other.parquet",
             Box::new(|| copy(path(Table::Messages), folder(Table::Messages).join("other.parquet"))),
         ),
-        ("schema", "worker_daily/date=2024-05-14/acme.parquet", Box::new(|| copy(path(Table::AccountDaily), path(Table::WorkerDaily)))),
+        (
+            "schema",
+            "worker_daily/date=2024-05-14/acme.parquet",
+            Box::new(|| copy(path(Table::AccountDaily), path(Table::WorkerDaily))),
+        ),
         ("misplaced", messages, of(Table::Messages, |file| file.set("table", "sessions"))),
         ("footer", messages, of(Table::Messages, |file| file.set("timezone", "UTC"))),
         ("footer", messages, of(Table::Messages, |file| file.set("window_end", "1715702399"))),
@@ -346,15 +435,27 @@ fn each_promise_that_is_broken_is_found_and_nothing_else() {
         ("footer", messages, of(Table::Messages, |file| drop(file.footer.remove("content_hash")))),
         ("footer", messages, of(Table::Messages, |file| drop(file.footer.remove("rejects")))),
         ("footer", messages, of(Table::Messages, |file| drop(file.footer.remove("date")))),
-        ("footer", "sessions/date=2024-05-14/acme.parquet", of(Table::Sessions, |file| drop(file.footer.remove("inputs")))),
-        ("footer", "sessions/date=2024-05-14/acme.parquet", of(Table::Sessions, |file| file.set("final", "true"))),
+        (
+            "footer",
+            "sessions/date=2024-05-14/acme.parquet",
+            of(Table::Sessions, |file| drop(file.footer.remove("inputs"))),
+        ),
+        (
+            "footer",
+            "sessions/date=2024-05-14/acme.parquet",
+            of(Table::Sessions, |file| file.set("final", "true")),
+        ),
         (
             "content_hash",
             messages,
             of(Table::Messages, |file| {
                 file.replace("text", |texts| {
                     let texts = texts.as_string::<i32>().iter().enumerate();
-                    Arc::new(texts.map(|(row, text)| if row == 7 { Some("another") } else { text }).collect::<StringArray>())
+                    Arc::new(
+                        texts
+                            .map(|(row, text)| if row == 7 { Some("another") } else { text })
+                            .collect::<StringArray>(),
+                    )
                 });
             }),
         ),
@@ -392,7 +493,11 @@ fn each_promise_that_is_broken_is_found_and_nothing_else() {
             "response_pairs/date=2024-05-14/acme.parquet",
             of(Table::ResponsePairs, |file| {
                 let rows = file.rows.num_rows();
-                file.rows = concat_batches(&file.rows.schema(), [&file.rows.slice(1, rows - 1), &file.rows.slice(0, 1)]).unwrap();
+                file.rows = concat_batches(
+                    &file.rows.schema(),
+                    [&file.rows.slice(1, rows - 1), &file.rows.slice(0, 1)],
+                )
+                .unwrap();
                 // Of other inputs than those of now, so that its rows need not be those of now.
                 file.set("inputs", "{}");
                 file.seal();
@@ -410,7 +515,9 @@ fn each_promise_that_is_broken_is_found_and_nothing_else() {
             "day",
             messages,
             of(Table::Messages, |file| {
-                file.replace_instants("sent_at", |instants| *instants.last_mut().unwrap() = 1_715_702_400 * SECOND);
+                file.replace_instants("sent_at", |instants| {
+                    *instants.last_mut().unwrap() = 1_715_702_400 * SECOND
+                });
                 file.seal();
             }),
         ),
@@ -418,7 +525,9 @@ fn each_promise_that_is_broken_is_found_and_nothing_else() {
             "day",
             "sessions/date=2024-05-14/acme.parquet",
             of(Table::Sessions, |file| {
-                file.replace_instants("started_at", |instants| instants[0] = 1_715_615_999 * SECOND);
+                file.replace_instants("started_at", |instants| {
+                    instants[0] = 1_715_615_999 * SECOND
+                });
                 file.seal();
             }),
         ),
@@ -432,9 +541,13 @@ fn each_promise_that_is_broken_is_found_and_nothing_else() {
             messages,
             Box::new(|| {
                 restate(&path(Table::Messages), 5, |instants| match instants {
-                    Statistics::Int64(of) => {
-                        Statistics::int64(of.min_opt().map(|first| first + SECOND), of.max_opt().copied(), None, Some(0), false)
-                    }
+                    Statistics::Int64(of) => Statistics::int64(
+                        of.min_opt().map(|first| first + SECOND),
+                        of.max_opt().copied(),
+                        None,
+                        Some(0),
+                        false,
+                    ),
                     _ => panic!("no instants"),
                 });
             }),
@@ -444,7 +557,13 @@ fn each_promise_that_is_broken_is_found_and_nothing_else() {
             messages,
             Box::new(|| {
                 restate(&path(Table::Messages), 1, |openids| match openids {
-                    Statistics::ByteArray(of) => Statistics::byte_array(of.min_opt().cloned(), of.min_opt().cloned(), None, Some(0), false),
+                    Statistics::ByteArray(of) => Statistics::byte_array(
+                        of.min_opt().cloned(),
+                        of.min_opt().cloned(),
+                        None,
+                        Some(0),
+                        false,
+                    ),
                     _ => panic!("no texts"),
                 });
             }),
@@ -454,9 +573,13 @@ fn each_promise_that_is_broken_is_found_and_nothing_else() {
             messages,
             Box::new(|| {
                 restate(&path(Table::Messages), 4, |texts| match texts {
-                    Statistics::ByteArray(of) => {
-                        Statistics::byte_array(of.min_opt().cloned(), of.max_opt().cloned(), None, Some(400), false)
-                    }
+                    Statistics::ByteArray(of) => Statistics::byte_array(
+                        of.min_opt().cloned(),
+                        of.max_opt().cloned(),
+                        None,
+                        Some(400),
+                        false,
+                    ),
                     _ => panic!("no texts"),
                 });
             }),
@@ -466,7 +589,9 @@ fn each_promise_that_is_broken_is_found_and_nothing_else() {
             "response_pairs/date=2024-05-14/acme.parquet",
             Box::new(|| {
                 restate(&path(Table::ResponsePairs), 14, |flags| match flags {
-                    Statistics::Boolean(_) => Statistics::boolean(Some(true), Some(true), None, Some(0), false),
+                    Statistics::Boolean(_) => {
+                        Statistics::boolean(Some(true), Some(true), None, Some(0), false)
+                    }
                     _ => panic!("no flags"),
                 });
             }),
@@ -476,7 +601,10 @@ fn each_promise_that_is_broken_is_found_and_nothing_else() {
             "values",
             "worker_daily/date=2024-05-14/acme.parquet",
             of(Table::WorkerDaily, |file| {
-                file.replace_numbers("answered", |row, answered| if row == 0 { answered + 1 } else { answered });
+                file.replace_numbers(
+                    "answered",
+                    |row, answered| if row == 0 { answered + 1 } else { answered },
+                );
                 file.seal();
             }),
         ),
@@ -510,10 +638,17 @@ fn each_promise_that_is_broken_is_found_and_nothing_else() {
 #[test]
 fn rejects_are_there_exactly_when_the_messages_count_them() {
     let world = World::new();
-    let no_time = |text: &str| format!(r#"{{"openid":"oC1","opercode":2003,"text":"{text}","worker":"A@acme"}}"#);
+    let no_time = |text: &str| {
+        format!(r#"{{"openid":"oC1","opercode":2003,"text":"{text}","worker":"A@acme"}}"#)
+    };
     run(
         &world,
-        recorded([record(MIDNIGHT, "good"), no_time("a"), no_time("b"), record(MIDNIGHT + 86_400, "next")]),
+        recorded([
+            record(MIDNIGHT, "good"),
+            no_time("a"),
+            no_time("b"),
+            record(MIDNIGHT + 86_400, "next"),
+        ]),
         "2016-06-01",
         "2016-06-02",
     );
@@ -548,7 +683,10 @@ fn rejects_are_there_exactly_when_the_messages_count_them() {
     ];
     for (day, damage) in damages {
         damage();
-        assert_eq!(broken(&world), [("rejects".to_owned(), format!("rejects/date={day}/acme.parquet"))]);
+        assert_eq!(
+            broken(&world),
+            [("rejects".to_owned(), format!("rejects/date={day}/acme.parquet"))]
+        );
         restore(&world, &good);
     }
 }
@@ -567,7 +705,8 @@ fn what_is_missing_or_stale_or_left_over_is_a_note() {
 
     fs_err::remove_file(world.path("sessions", DAYS[1])).unwrap();
     fs_err::write(world.lake_folder().join("_kefu/staging/left"), "").unwrap();
-    let missing = ("missing_metrics".to_owned(), "sessions/date=2024-05-14/acme.parquet".to_owned());
+    let missing =
+        ("missing_metrics".to_owned(), "sessions/date=2024-05-14/acme.parquet".to_owned());
     let left = ("staging".to_owned(), "_kefu/staging/left".to_owned());
     assert_eq!(notes(&[]), [missing, gap, left]);
     restore(&world, &good);
@@ -576,12 +715,19 @@ fn what_is_missing_or_stale_or_left_over_is_a_note() {
     fs_err::remove_file(world.path("messages", "2024-05-18")).unwrap();
     let found_notes = notes(&[]);
     assert_eq!(found_notes.len(), 5);
-    assert!(found_notes.iter().all(|(kind, path)| kind == "left_over" && path.contains("2024-05-18")), "{found_notes:?}");
+    assert!(
+        found_notes.iter().all(|(kind, path)| kind == "left_over" && path.contains("2024-05-18")),
+        "{found_notes:?}"
+    );
     restore(&world, &good);
 
     fs_err::write(world.folder.path().join("kefu.toml"), "[metrics]\nsession_gap = 60\n").unwrap();
     let found_notes = notes(&[]);
-    assert_eq!(found_notes.iter().filter(|(kind, _)| kind == "stale").count(), 4 * 5, "{found_notes:?}");
+    assert_eq!(
+        found_notes.iter().filter(|(kind, _)| kind == "stale").count(),
+        4 * 5,
+        "{found_notes:?}"
+    );
 }
 
 #[test]
@@ -601,13 +747,20 @@ fn days_can_be_named_and_all_accounts_are_read() {
     for account in ["one", "two"] {
         let mut command = other.command(&["run", "--date", DAYS[0]]);
         command.envs([("KEFU_BASE_URL", simulator.base_url().as_str()), ("KEFU_ACCOUNT", account)]);
-        command.envs([("KEFU_APPID", kefu::simulator::APPID), ("KEFU_SECRET", kefu::simulator::SECRET)]);
+        command.envs([
+            ("KEFU_APPID", kefu::simulator::APPID),
+            ("KEFU_SECRET", kefu::simulator::SECRET),
+        ]);
         assert!(command.output().unwrap().status.success());
     }
     let report = report(&verify(&other, &[]));
     assert_eq!((&report["accounts"], &report["broken"]), (&json!(["one", "two"]), &json!(0)));
-    fs_err::write(other.path("sessions", DAYS[0]).with_file_name("two.parquet"), "garbage").unwrap();
-    assert_eq!(broken(&other), [("unreadable".to_owned(), "sessions/date=2024-05-13/two.parquet".to_owned())]);
+    fs_err::write(other.path("sessions", DAYS[0]).with_file_name("two.parquet"), "garbage")
+        .unwrap();
+    assert_eq!(
+        broken(&other),
+        [("unreadable".to_owned(), "sessions/date=2024-05-13/two.parquet".to_owned())]
+    );
 }
 
 #[test]
@@ -616,7 +769,10 @@ fn a_lake_that_a_run_is_writing_is_not_judged_and_one_that_is_judged_is_not_writ
     let writing = world.lake().hold().unwrap();
     let output = verify(&world, &[]);
     assert_eq!(output.status.code(), Some(75));
-    assert!(String::from_utf8_lossy(&output.stderr).contains(&format!("process {}", std::process::id())));
+    assert!(
+        String::from_utf8_lossy(&output.stderr)
+            .contains(&format!("process {}", std::process::id()))
+    );
     drop(writing);
 
     let _reading = world.lake().hold_for_reading().unwrap();
@@ -638,7 +794,10 @@ fn what_cannot_be_verified_is_said() {
     for (arguments, code, message) in cases {
         let output = verify(&world, arguments);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}");
-        assert!(String::from_utf8_lossy(&output.stderr).contains(message), "{arguments:?}: {output:?}");
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains(message),
+            "{arguments:?}: {output:?}"
+        );
         assert!(!world.lake_folder().exists());
     }
     let world = good_lake();
@@ -652,7 +811,9 @@ fn findings_are_a_table_for_people() {
     let world = good_lake();
     fs_err::write(world.path("messages", DAYS[2]).with_file_name(".DS_Store"), "").unwrap();
     fs_err::remove_file(world.path("worker_hourly", DAYS[0])).unwrap();
-    rewrite(&world.path("sessions", DAYS[1]), Table::Sessions, |file| file.replace_numbers("turns", |_, turns| turns + 1));
+    rewrite(&world.path("sessions", DAYS[1]), Table::Sessions, |file| {
+        file.replace_numbers("turns", |_, turns| turns + 1)
+    });
     let output = world.command(&["verify"]).output().unwrap();
     let shown = String::from_utf8(output.stdout).unwrap();
     insta::assert_snapshot!(shown.replace(&world.lake_folder().display().to_string(), "data/lake"));
@@ -663,7 +824,9 @@ fn notes_are_told_by_runs_of_days_to_people_and_one_by_one_to_machines() {
     let world = good_lake();
     run(&world, generated(1), "2024-05-18", "2024-05-18");
     fs_err::write(world.folder.path().join("kefu.toml"), "[metrics]\nsession_gap = 60\n").unwrap();
-    for (table, day) in [("sessions", DAYS[0]), ("sessions", DAYS[1]), ("worker_hourly", "2024-05-18")] {
+    for (table, day) in
+        [("sessions", DAYS[0]), ("sessions", DAYS[1]), ("worker_hourly", "2024-05-18")]
+    {
         fs_err::remove_file(world.path(table, day)).unwrap();
     }
     let shown = String::from_utf8(world.command(&["verify"]).output().unwrap().stdout).unwrap();
@@ -672,7 +835,8 @@ fn notes_are_told_by_runs_of_days_to_people_and_one_by_one_to_machines() {
 }
 
 fn compare(world: &World, simulator: &Simulator, arguments: &[&str]) -> Output {
-    let arguments: Vec<&str> = ["verify", "--against-api"].iter().chain(arguments).copied().collect();
+    let arguments: Vec<&str> =
+        ["verify", "--against-api"].iter().chain(arguments).copied().collect();
     world.kefu(simulator, &arguments)
 }
 
@@ -682,10 +846,17 @@ fn a_lake_that_has_what_the_api_gives_is_equal() {
     run(&world, records(25_000), "2016-06-01", "2016-06-02");
     let before = contents(&world);
     let simulator = world.simulate(records(25_000), world.options(&[]));
-    let output = compare(&world, &simulator, &["--from", "2016-06-01", "--to", "2016-06-02", "--output", "json"]);
+    let output = compare(
+        &world,
+        &simulator,
+        &["--from", "2016-06-01", "--to", "2016-06-02", "--output", "json"],
+    );
     let compared = report(&output);
     assert_eq!((output.status.code(), &compared["equal"]), (Some(0), &json!(true)), "{compared}");
-    assert_eq!((&compared["days"][0]["lake_records"], &compared["days"][0]["api_records"]), (&json!(25_000), &json!(25_000)));
+    assert_eq!(
+        (&compared["days"][0]["lake_records"], &compared["days"][0]["api_records"]),
+        (&json!(25_000), &json!(25_000))
+    );
     assert!(contents(&world) == before);
 }
 
@@ -694,19 +865,37 @@ fn what_was_added_or_is_gone_since_is_shown_and_the_lake_stays_as_it_is() {
     let world = World::new();
     // Three that are alike, of which one will be gone; one whose text will change; one that stays.
     let alike = || record(MIDNIGHT, "[image]");
-    run(&world, recorded([alike(), alike(), alike(), record(MIDNIGHT + 1, "before"), record(MIDNIGHT + 2, "stays")]), DAY, DAY);
+    run(
+        &world,
+        recorded([
+            alike(),
+            alike(),
+            alike(),
+            record(MIDNIGHT + 1, "before"),
+            record(MIDNIGHT + 2, "stays"),
+        ]),
+        DAY,
+        DAY,
+    );
     let before = contents(&world);
-    let simulator =
-        world.simulate(recorded([alike(), alike(), record(MIDNIGHT + 1, "after"), record(MIDNIGHT + 2, "stays")]), world.options(&[]));
+    let simulator = world.simulate(
+        recorded([alike(), alike(), record(MIDNIGHT + 1, "after"), record(MIDNIGHT + 2, "stays")]),
+        world.options(&[]),
+    );
     let output = compare(&world, &simulator, &["--date", DAY, "--output", "json"]);
     let compared = report(&output);
     assert_eq!((output.status.code(), &compared["equal"]), (Some(3), &json!(false)));
     let day = &compared["days"][0];
     assert_eq!((&day["added"], &day["gone"]), (&json!(1), &json!(2)));
     let of = |time: i64| json!({ "sent_at": time, "openid": "oC1", "worker": "A@acme", "opercode": 2003 });
-    assert_eq!((&day["added_records"], &day["gone_records"]), (&json!([of(MIDNIGHT + 1)]), &json!([of(MIDNIGHT), of(MIDNIGHT + 1)])));
+    assert_eq!(
+        (&day["added_records"], &day["gone_records"]),
+        (&json!([of(MIDNIGHT + 1)]), &json!([of(MIDNIGHT), of(MIDNIGHT + 1)]))
+    );
 
-    let shown = |arguments: &[&str]| String::from_utf8(compare(&world, &simulator, arguments).stdout).unwrap();
+    let shown = |arguments: &[&str]| {
+        String::from_utf8(compare(&world, &simulator, arguments).stdout).unwrap()
+    };
     let without = shown(&["--date", DAY]);
     assert!(!without.contains("before") && !without.contains("after"), "{without}");
     let with = shown(&["--from", DAY, "--to", "2016-06-02", "--with-text"]);
@@ -721,7 +910,10 @@ fn an_api_that_cannot_be_asked_ends_the_comparison_with_its_own_code() {
     let simulator = world.simulate(records(3), world.options(&["errcode:48001"]));
     let output = compare(&world, &simulator, &["--date", DAY]);
     assert_eq!(output.status.code(), Some(77));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("2016-06-01 was not compared"), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("2016-06-01 was not compared"),
+        "{output:?}"
+    );
     let simulator = world.simulate(records(3), world.options(&[]));
     assert_eq!(compare(&world, &simulator, &["--date", "2999-01-01"]).status.code(), Some(2));
 }
@@ -730,16 +922,31 @@ fn an_api_that_cannot_be_asked_ends_the_comparison_with_its_own_code() {
 #[test]
 fn a_byte_that_has_changed_is_found_wherever_it_is() {
     let world = good_lake();
-    let files: Vec<PathBuf> = world.table_files().into_iter().filter(|path| path.to_string_lossy().contains(DAYS[1])).collect();
-    let job = VerifyJob { lake: world.lake(), zone: world.zone.clone(), parameters: Parameters::in_zone(world.zone.name()) };
+    let files: Vec<PathBuf> = world
+        .table_files()
+        .into_iter()
+        .filter(|path| path.to_string_lossy().contains(DAYS[1]))
+        .collect();
+    let job = VerifyJob {
+        lake: world.lake(),
+        zone: world.zone.clone(),
+        parameters: Parameters::in_zone(world.zone.name()),
+    };
     let mut rng = Pcg64Mcg::seed_from_u64(1);
-    let mutations: usize = std::env::var("KEFU_MUTATIONS").ok().and_then(|mutations| mutations.parse().ok()).unwrap_or(150);
+    let mutations: usize = std::env::var("KEFU_MUTATIONS")
+        .ok()
+        .and_then(|mutations| mutations.parse().ok())
+        .unwrap_or(150);
     for number in 0..mutations {
         let path = &files[number % files.len()];
         let good = fs_err::read(path).unwrap();
         let mut bytes = good.clone();
         // The footer, where most of what readers rely on stands, as often as all the rest.
-        let place = if rng.random_bool(0.5) { rng.random_range(0..good.len()) } else { rng.random_range(good.len() - 2_000..good.len()) };
+        let place = if rng.random_bool(0.5) {
+            rng.random_range(0..good.len())
+        } else {
+            rng.random_range(good.len() - 2_000..good.len())
+        };
         bytes[place] ^= rng.random_range(1..=255u8);
         // A file that another version wrote may have other bytes: where it says who wrote it, anything goes.
         let writer = good.windows(13).rposition(|window| window == b"kefu version ").unwrap();
@@ -750,8 +957,16 @@ fn a_byte_that_has_changed_is_found_wherever_it_is() {
         let found = verify_lake(&job, None, &Progress::begin("verify", 0)).unwrap();
         // Of what metrics were made, only their footers tell: with another word there they are stale, and computed again.
         let is_found = !found.findings.is_empty();
-        let around = String::from_utf8_lossy(&good[place.saturating_sub(30)..good.len().min(place + 30)]).into_owned();
-        assert!(is_found, "byte {place} of {} in {}: {:#x}, near {around:?}", good.len(), path.display(), bytes[place]);
+        let around =
+            String::from_utf8_lossy(&good[place.saturating_sub(30)..good.len().min(place + 30)])
+                .into_owned();
+        assert!(
+            is_found,
+            "byte {place} of {} in {}: {:#x}, near {around:?}",
+            good.len(),
+            path.display(),
+            bytes[place]
+        );
         fs_err::write(path, good).unwrap();
     }
 }

@@ -84,7 +84,14 @@ impl World {
     }
 
     pub fn with_secret(self, secret: &str) -> Self {
-        Self { credential: Proof::AppSecret { appid: APPID.into(), secret: Secret::new(secret.into()) }.into(), ..self }
+        Self {
+            credential: Proof::AppSecret {
+                appid: APPID.into(),
+                secret: Secret::new(secret.into()),
+            }
+            .into(),
+            ..self
+        }
     }
 
     pub fn lake_folder(&self) -> PathBuf {
@@ -120,9 +127,16 @@ impl World {
 
     pub fn fetch_with(&self, records: impl Records, options: Options, days: &[&str]) -> Night {
         let simulator = self.simulate(records, options);
-        let source = Source::connect(&simulator.client_url().unwrap(), self.credential.clone(), self.clock.clone()).unwrap();
+        let source = Source::connect(
+            &simulator.client_url().unwrap(),
+            self.credential.clone(),
+            self.clock.clone(),
+        )
+        .unwrap();
         let job = FetchJob {
-            source: Arc::new(source.with_page_records(self.page_records).with_privacy(self.privacy.clone())),
+            source: Arc::new(
+                source.with_page_records(self.page_records).with_privacy(self.privacy.clone()),
+            ),
             lake: self.lake(),
             account: self.account(),
             zone: self.zone.clone(),
@@ -138,14 +152,22 @@ impl World {
     /// Runs the command line against a simulator.
     pub fn kefu(&self, simulator: &Simulator, arguments: &[&str]) -> Output {
         let mut command = self.command(arguments);
-        command.env("KEFU_BASE_URL", simulator.base_url()).env("KEFU_APPID", APPID).env("KEFU_SECRET", SECRET).env("KEFU_ACCOUNT", "acme");
+        command
+            .env("KEFU_BASE_URL", simulator.base_url())
+            .env("KEFU_APPID", APPID)
+            .env("KEFU_SECRET", SECRET)
+            .env("KEFU_ACCOUNT", "acme");
         command.output().unwrap()
     }
 
     /// The command line, with no settings but the lake.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kefu"));
-        command.args(arguments).current_dir(self.folder.path()).env_clear().env("KEFU_LAKE", self.lake_folder());
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("KEFU_LAKE", self.lake_folder());
         command
     }
 
@@ -175,7 +197,10 @@ impl World {
 
     /// Every file below the lake but those of kefu's own.
     pub fn table_files(&self) -> Vec<PathBuf> {
-        files(&self.lake_folder()).into_iter().filter(|path| !path.starts_with(self.lake_folder().join("_kefu"))).collect()
+        files(&self.lake_folder())
+            .into_iter()
+            .filter(|path| !path.starts_with(self.lake_folder().join("_kefu")))
+            .collect()
     }
 
     pub fn staged_files(&self) -> Vec<PathBuf> {
@@ -214,11 +239,16 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn read_rows(path: &Path) -> Vec<Vec<String>> {
-    let reader = SerializedFileReader::new(fs_err::File::open(path).unwrap().into_parts().0).unwrap();
+    let reader =
+        SerializedFileReader::new(fs_err::File::open(path).unwrap().into_parts().0).unwrap();
     let words = |field: &Field| match field {
         Field::Str(text) => text.clone(),
         Field::TimestampMicros(micros) => (micros / 1_000_000).to_string(),
         other => other.to_string(),
     };
-    reader.get_row_iter(None).unwrap().map(|row| row.unwrap().get_column_iter().map(|(_, field)| words(field)).collect()).collect()
+    reader
+        .get_row_iter(None)
+        .unwrap()
+        .map(|row| row.unwrap().get_column_iter().map(|(_, field)| words(field)).collect())
+        .collect()
 }

@@ -7,7 +7,9 @@ use crate::calendar::{Clock, Span};
 use crate::failure::{Class, Classified};
 use crate::fetch::decode;
 use crate::settings::Settings;
-use crate::wechat::{Action, CallError, Client, FIRST_MSGID, PageRequest, Proof, Quota, Secret, Tokens};
+use crate::wechat::{
+    Action, CallError, Client, FIRST_MSGID, PageRequest, Proof, Quota, Secret, Tokens,
+};
 
 /// Clocks that differ by less may just have been asked at different times.
 const SKEW_SECONDS_MAX: i64 = 5;
@@ -36,7 +38,8 @@ pub(super) async fn examine(settings: &Settings, clock: &Clock) -> Vec<Check> {
     let can_be_reached = checks.iter().all(|check| check.class.is_none());
     let accounts: Vec<Settings> = settings.each_account().collect();
     for settings in &accounts {
-        let name = settings.account().ok().map(|name| name.to_string()).filter(|_| accounts.len() > 1);
+        let name =
+            settings.account().ok().map(|name| name.to_string()).filter(|_| accounts.len() > 1);
         let of_account = account(&client, settings, clock, can_be_reached).await;
         checks.extend(of_account.into_iter().map(|check| Check { account: name.clone(), ..check }));
     }
@@ -52,16 +55,28 @@ async fn network_and_clock(client: &Client, settings: &Settings, clock: &Clock) 
         Err(error) => return vec![Check::fail("network", error)],
     };
     let took: Duration = clock.now() - asked;
-    let network = Check::ok("network", format!("{address} answers within {} ms", took.whole_milliseconds()));
+    let network =
+        Check::ok("network", format!("{address} answers within {} ms", took.whole_milliseconds()));
     let Some(there) = there else {
-        return vec![network, Check::warn("clock", "the answer has no date", "compare this machine's clock with another one")];
+        return vec![
+            network,
+            Check::warn(
+                "clock",
+                "the answer has no date",
+                "compare this machine's clock with another one",
+            ),
+        ];
     };
     let ahead: Duration = asked + took / 2 - OffsetDateTime::from(there);
     let skew = match ahead.whole_seconds() {
         ahead if ahead.abs() <= SKEW_SECONDS_MAX => Check::ok("clock", "agrees with WeChat's"),
         ahead => Check::warn(
             "clock",
-            format!("this machine's is {} s {} WeChat's", ahead.abs(), if ahead > 0 { "ahead of" } else { "behind" }),
+            format!(
+                "this machine's is {} s {} WeChat's",
+                ahead.abs(),
+                if ahead > 0 { "ahead of" } else { "behind" }
+            ),
             "let NTP set it: it decides which day is over, and so what is fetched",
         ),
     };
@@ -69,12 +84,19 @@ async fn network_and_clock(client: &Client, settings: &Settings, clock: &Clock) 
 }
 
 /// Token, permission and quota.
-async fn account(client: &Client, settings: &Settings, clock: &Clock, can_be_reached: bool) -> Vec<Check> {
+async fn account(
+    client: &Client,
+    settings: &Settings,
+    clock: &Clock,
+    can_be_reached: bool,
+) -> Vec<Check> {
     let unknown = |check| Check::warn(check, "not known", "see what fails above");
     // Without a name there is nowhere to put what is fetched.
     let credential = match settings.account().and_then(|_| settings.credential()) {
         Ok(credential) => credential,
-        Err(error) => return vec![Check::fail("token", error), unknown("permission"), unknown("quota")],
+        Err(error) => {
+            return vec![Check::fail("token", error), unknown("permission"), unknown("quota")];
+        }
     };
     if !can_be_reached {
         return vec![unknown("token"), unknown("permission"), unknown("quota")];
@@ -88,26 +110,37 @@ async fn account(client: &Client, settings: &Settings, clock: &Clock, can_be_rea
     let places = credential.places.clone();
     // A token that WeChat refuses is another matter when kefu cannot renew it.
     let about = |error: CallError| match &error {
-        CallError::Api(refusal) if is_given && refusal.action() == Action::RenewToken => error.on_given_token(&places),
+        CallError::Api(refusal) if is_given && refusal.action() == Action::RenewToken => {
+            error.on_given_token(&places)
+        }
         _ => error,
     };
     match Tokens::new(credential, client.clone()).current().await {
         Err(error) => vec![Check::fail("token", error), unknown("permission"), unknown("quota")],
         Ok(token) => vec![
             Check::ok("token", from),
-            Check::of("permission", permission(client, &token, settings, clock).await.map_err(about)),
+            Check::of(
+                "permission",
+                permission(client, &token, settings, clock).await.map_err(about),
+            ),
             quota(client.quota(&token).await),
         ],
     }
 }
 
 /// One record of the first hour of yesterday, for the sake of the answer alone.
-async fn permission(client: &Client, token: &Secret, settings: &Settings, clock: &Clock) -> Result<Check, CallError> {
+async fn permission(
+    client: &Client,
+    token: &Secret,
+    settings: &Settings,
+    clock: &Clock,
+) -> Result<Check, CallError> {
     let zone = &settings.zone.value;
     let yesterday = zone.day_of(clock.now().unix_timestamp()).plus(-1);
     let start = zone.bounds(yesterday).start;
     let hour = Span { start, end: start + 3_600 };
-    let request = PageRequest { starttime: hour.start, endtime: hour.end, msgid: FIRST_MSGID, number: 1 };
+    let request =
+        PageRequest { starttime: hour.start, endtime: hour.end, msgid: FIRST_MSGID, number: 1 };
     let body = client.message_page(token, &request).await?;
     decode(&body, hour).map_err(|error| error.hiding(token))?;
     Ok(Check::ok("permission", "getmsglist answers"))
@@ -120,11 +153,17 @@ fn quota(answer: Result<Quota, CallError>) -> Check {
         Ok(Quota { remain, daily_limit, .. }) => {
             let left = format!("{remain} of {daily_limit} calls of getmsglist left today");
             if remain < daily_limit / 10 {
-                Check::warn("quota", left, "a page of 10,000 records takes one call, and so does a day without any")
+                Check::warn(
+                    "quota",
+                    left,
+                    "a page of 10,000 records takes one call, and so does a day without any",
+                )
             } else {
                 Check::ok("quota", left)
             }
         }
-        Err(error) => Check::warn("quota", format!("not known: {error}"), "kefu works without knowing it"),
+        Err(error) => {
+            Check::warn("quota", format!("not known: {error}"), "kefu works without knowing it")
+        }
     }
 }

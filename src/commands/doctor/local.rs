@@ -33,12 +33,18 @@ impl Classified for NearlyFull {
 
 pub(super) fn time_zone(lake: &Lake, zone: &Zone, clock: &Clock) -> Check {
     let now = clock.now().unix_timestamp();
-    let over = format!("{}: the last day that is over is {}", zone.name(), zone.day_of(now).plus(-1));
+    let over =
+        format!("{}: the last day that is over is {}", zone.name(), zone.day_of(now).plus(-1));
     let found = || {
         lake.require_zone(zone.name())?;
         Ok::<_, LakeError>(match lake.zone()? {
-            Some(_) => Check::ok("time zone", format!("{over}; the lake's days are cut in the same zone")),
-            None => Check::ok("time zone", format!("{over}; the lake has no days yet, and will keep this zone")),
+            Some(_) => {
+                Check::ok("time zone", format!("{over}; the lake's days are cut in the same zone"))
+            }
+            None => Check::ok(
+                "time zone",
+                format!("{over}; the lake has no days yet, and will keep this zone"),
+            ),
         })
     };
     Check::of("time zone", found())
@@ -46,15 +52,25 @@ pub(super) fn time_zone(lake: &Lake, zone: &Zone, clock: &Clock) -> Check {
 
 /// Whether files with secrets are for this user alone. One that cannot be looked at is told of where its secret is needed.
 pub(super) fn secrets(settings: &Settings) -> Check {
-    let is_open = |path: &Path| fs_err::metadata(path).is_ok_and(|facts| facts.permissions().mode() & 0o004 != 0);
+    let is_open = |path: &Path| {
+        fs_err::metadata(path).is_ok_and(|facts| facts.permissions().mode() & 0o004 != 0)
+    };
     let files = settings.secret_files();
     if let Some(path) = files.iter().find(|path| !path.exists()) {
-        return Check::warn("secrets", format!("{} is not there", path.display()), "make it, or correct the path in kefu.toml");
+        return Check::warn(
+            "secrets",
+            format!("{} is not there", path.display()),
+            "make it, or correct the path in kefu.toml",
+        );
     }
     match files.iter().find(|path| is_open(path)) {
         Some(path) => {
             let advice = format!("chmod 600 {}", path.display());
-            Check::warn("secrets", format!("every user of this machine can read {}", path.display()), advice)
+            Check::warn(
+                "secrets",
+                format!("every user of this machine can read {}", path.display()),
+                advice,
+            )
         }
         None if files.is_empty() => Check::ok("secrets", "in no file"),
         None => Check::ok("secrets", "in files that not everybody can read"),
@@ -77,10 +93,14 @@ pub(super) fn privacy(settings: &Settings, lake: &Lake) -> Check {
 pub(super) fn disk(lake: &Lake) -> Check {
     match lake.space() {
         Err(error) => Check::fail("disk", error),
-        Ok(space) if space.free_bytes < FREE_BYTES_MIN => Check::fail("disk", NearlyFull(space.free_bytes)),
-        Ok(space) if space.free_bytes < FREE_BYTES_LOW => {
-            Check::warn("disk", format!("writable, {} MiB free", space.free_bytes >> 20), "free some space: a large day may not fit")
+        Ok(space) if space.free_bytes < FREE_BYTES_MIN => {
+            Check::fail("disk", NearlyFull(space.free_bytes))
         }
+        Ok(space) if space.free_bytes < FREE_BYTES_LOW => Check::warn(
+            "disk",
+            format!("writable, {} MiB free", space.free_bytes >> 20),
+            "free some space: a large day may not fit",
+        ),
         Ok(space) => Check::ok("disk", format!("writable, {} GiB free", space.free_bytes >> 30)),
     }
 }
@@ -93,10 +113,22 @@ pub(super) fn lake(lake: &Lake) -> Check {
         lake.require_folder()?;
         let strays = lake.strays()?;
         if let Some(first) = strays.first() {
-            let found = format!("{} below the tables' folders that kefu did not put there, for instance {}", strays.len(), first.display());
-            return Ok(Check::warn("lake", found, "move them away: DuckDB and Polars read whatever is in a table's folder"));
+            let found = format!(
+                "{} below the tables' folders that kefu did not put there, for instance {}",
+                strays.len(),
+                first.display()
+            );
+            return Ok(Check::warn(
+                "lake",
+                found,
+                "move them away: DuckDB and Polars read whatever is in a table's folder",
+            ));
         }
-        let accounts = lake.accounts()?.into_iter().map(|name| held(lake, name)).collect::<Result<Vec<_>, _>>()?;
+        let accounts = lake
+            .accounts()?
+            .into_iter()
+            .map(|name| held(lake, name))
+            .collect::<Result<Vec<_>, _>>()?;
         Ok::<_, LakeError>(match accounts.as_slice() {
             [] => Check::ok("lake", "no days yet"),
             accounts => Check::ok("lake", accounts.join("; ")),
@@ -121,7 +153,11 @@ fn held(lake: &Lake, name: String) -> Result<String, LakeError> {
 pub(super) fn lock(lake: &Lake) -> Check {
     match lake.holder() {
         Ok(None) => Check::ok("lock", "nobody holds the lake"),
-        Ok(Some(holder)) => Check::warn("lock", format!("held by {holder}"), "a run is going on; another one would end with 75"),
+        Ok(Some(holder)) => Check::warn(
+            "lock",
+            format!("held by {holder}"),
+            "a run is going on; another one would end with 75",
+        ),
         Err(error) => Check::fail("lock", error),
     }
 }

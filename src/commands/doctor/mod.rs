@@ -43,7 +43,14 @@ struct Check {
 
 impl Check {
     fn ok(check: &'static str, finding: impl Into<String>) -> Self {
-        Self { check, account: None, state: State::Ok, finding: finding.into(), advice: None, class: None }
+        Self {
+            check,
+            account: None,
+            state: State::Ok,
+            finding: finding.into(),
+            advice: None,
+            class: None,
+        }
     }
 
     fn warn(check: &'static str, finding: impl Into<String>, advice: impl Into<String>) -> Self {
@@ -53,7 +60,12 @@ impl Check {
     fn fail(check: &'static str, failure: impl Into<Failure>) -> Self {
         let failure = failure.into();
         let finding = failure.to_string();
-        Self { state: State::Fail, advice: failure.hint, class: Some(failure.class), ..Self::ok(check, finding) }
+        Self {
+            state: State::Fail,
+            advice: failure.hint,
+            class: Some(failure.class),
+            ..Self::ok(check, finding)
+        }
     }
 
     /// What was found, or why it could not be.
@@ -104,18 +116,29 @@ fn examine(settings: &Settings) -> Result<Vec<Check>, Failure> {
 impl Examination {
     fn in_words(&self) -> String {
         let mut lines = Vec::new();
-        let titles: Vec<String> = self.settings.iter().map(|listed| titled(listed.name, listed.account.as_deref())).collect();
-        let widest = |texts: &mut dyn Iterator<Item = &str>| texts.map(|text| text.chars().count()).max().unwrap_or(0);
+        let titles: Vec<String> = self
+            .settings
+            .iter()
+            .map(|listed| titled(listed.name, listed.account.as_deref()))
+            .collect();
+        let widest = |texts: &mut dyn Iterator<Item = &str>| {
+            texts.map(|text| text.chars().count()).max().unwrap_or(0)
+        };
         let name_width = widest(&mut titles.iter().map(String::as_str));
         // A long path must not push the origins of all others away.
-        let value_width = widest(&mut self.settings.iter().map(|listed| listed.value.as_str())).min(40);
+        let value_width =
+            widest(&mut self.settings.iter().map(|listed| listed.value.as_str())).min(40);
         for (title, listed) in titles.iter().zip(&self.settings) {
-            lines.push(format!("{title:<name_width$}  {:<value_width$}  {}", listed.value, listed.origin));
+            lines.push(format!(
+                "{title:<name_width$}  {:<value_width$}  {}",
+                listed.value, listed.origin
+            ));
         }
         if !lines.is_empty() {
             lines.push(String::new());
         }
-        let titles: Vec<String> = self.checks.iter().map(|check| titled(check.check, check.account.as_deref())).collect();
+        let titles: Vec<String> =
+            self.checks.iter().map(|check| titled(check.check, check.account.as_deref())).collect();
         let title_width = widest(&mut titles.iter().map(String::as_str));
         for (title, check) in titles.iter().zip(&self.checks) {
             let state = match check.state {
@@ -124,7 +147,9 @@ impl Examination {
                 State::Fail => "FAIL",
             };
             lines.push(format!("{state:<4}  {title:<title_width$}  {}", check.finding));
-            lines.extend(check.advice.iter().map(|advice| format!("      {:<title_width$}  → {advice}", "")));
+            lines.extend(
+                check.advice.iter().map(|advice| format!("      {:<title_width$}  → {advice}", "")),
+            );
         }
         lines.join("\n")
     }

@@ -46,7 +46,14 @@ pub(super) struct Cards<'a> {
 }
 
 impl Cards<'_> {
-    fn card(&self, name: &'static str, defined: Defined, unit: Unit, good: Good, figure: impl Fn(&Totals) -> Option<f64>) -> Card {
+    fn card(
+        &self,
+        name: &'static str,
+        defined: Defined,
+        unit: Unit,
+        good: Good,
+        figure: impl Fn(&Totals) -> Option<f64>,
+    ) -> Card {
         let now = figure(&self.figures.totals);
         let before = self.figures.before.totals.as_ref().and_then(figure);
         Card {
@@ -58,37 +65,69 @@ impl Cards<'_> {
         }
     }
 
-    fn count(&self, name: &'static str, defined: Defined, good: Good, figure: fn(&Totals) -> i64) -> Card {
+    fn count(
+        &self,
+        name: &'static str,
+        defined: Defined,
+        good: Good,
+        figure: fn(&Totals) -> i64,
+    ) -> Card {
         self.card(name, defined, Unit::Count, good, |totals| Some(figure(totals) as f64))
     }
 
-    fn seconds(&self, name: &'static str, defined: Defined, figure: fn(&Totals) -> Option<f64>) -> Card {
+    fn seconds(
+        &self,
+        name: &'static str,
+        defined: Defined,
+        figure: fn(&Totals) -> Option<f64>,
+    ) -> Card {
         self.card(name, defined, Unit::Seconds, Good::Less, figure)
     }
 
     pub(super) fn hero(&self) -> Vec<Card> {
         let words = self.language.words();
-        let mut service = self.card("service_level", words.service, Unit::Share, Good::More, |totals| totals.service_level);
-        service.label = self.language.beside(words.service.word, &self.language.in_time(self.figures.service_level_seconds));
+        let mut service =
+            self.card("service_level", words.service, Unit::Share, Good::More, |totals| {
+                totals.service_level
+            });
+        service.label = self
+            .language
+            .beside(words.service.word, &self.language.in_time(self.figures.service_level_seconds));
         vec![
             service,
-            self.seconds("response_seconds_p50", words.response_p50, |totals| totals.response_seconds_p50),
-            self.seconds("response_seconds_p90", words.response_p90, |totals| totals.response_seconds_p90),
-            self.seconds("response_seconds_mean", words.response_mean, |totals| totals.response_seconds_mean),
-            self.seconds("first_response_seconds_p50", words.first_response, |totals| totals.first_response_seconds_p50),
+            self.seconds("response_seconds_p50", words.response_p50, |totals| {
+                totals.response_seconds_p50
+            }),
+            self.seconds("response_seconds_p90", words.response_p90, |totals| {
+                totals.response_seconds_p90
+            }),
+            self.seconds("response_seconds_mean", words.response_mean, |totals| {
+                totals.response_seconds_mean
+            }),
+            self.seconds("first_response_seconds_p50", words.first_response, |totals| {
+                totals.first_response_seconds_p50
+            }),
         ]
     }
 
     pub(super) fn volume(&self) -> Vec<Card> {
         let words = self.language.words();
         let of_messages = |name, defined, figure: fn(&Totals) -> Option<i64>| {
-            self.card(name, defined, Unit::Count, Good::Neither, move |totals| figure(totals).map(|count| count as f64))
+            self.card(name, defined, Unit::Count, Good::Neither, move |totals| {
+                figure(totals).map(|count| count as f64)
+            })
         };
         vec![
-            self.count("messages_received", words.messages_received, Good::Neither, |totals| totals.messages_received),
-            self.count("messages_sent", words.messages_sent, Good::Neither, |totals| totals.messages_sent),
+            self.count("messages_received", words.messages_received, Good::Neither, |totals| {
+                totals.messages_received
+            }),
+            self.count("messages_sent", words.messages_sent, Good::Neither, |totals| {
+                totals.messages_sent
+            }),
             of_messages("customers", words.customers, |totals| totals.customers),
-            of_messages("customers_served", words.customers_served, |totals| totals.customers_served),
+            of_messages("customers_served", words.customers_served, |totals| {
+                totals.customers_served
+            }),
             self.count("workers", words.workers, Good::Neither, |totals| totals.workers),
         ]
     }
@@ -98,8 +137,12 @@ impl Cards<'_> {
         vec![
             self.count("turns", words.turns, Good::Neither, |totals| totals.turns),
             self.count("answered", words.answered, Good::Neither, |totals| totals.answered),
-            self.count("unanswered_first", words.first, Good::Less, |totals| totals.unanswered_first),
-            self.count("unanswered_later", words.later, Good::Neither, |totals| totals.unanswered_later),
+            self.count("unanswered_first", words.first, Good::Less, |totals| {
+                totals.unanswered_first
+            }),
+            self.count("unanswered_later", words.later, Good::Neither, |totals| {
+                totals.unanswered_later
+            }),
             self.count("pending", words.pending, Good::Neither, |totals| totals.pending),
         ]
     }
@@ -107,11 +150,19 @@ impl Cards<'_> {
     pub(super) fn sessions(&self) -> Vec<Card> {
         let words = self.language.words();
         vec![
-            self.count("sessions_completed", words.completed, Good::Neither, |totals| totals.sessions_completed),
-            self.count("sessions_missed", words.missed, Good::Less, |totals| totals.sessions_missed),
-            self.count("sessions_dropped", words.dropped, Good::Neither, |totals| totals.sessions_dropped),
+            self.count("sessions_completed", words.completed, Good::Neither, |totals| {
+                totals.sessions_completed
+            }),
+            self.count("sessions_missed", words.missed, Good::Less, |totals| {
+                totals.sessions_missed
+            }),
+            self.count("sessions_dropped", words.dropped, Good::Neither, |totals| {
+                totals.sessions_dropped
+            }),
             self.count("sessions_open", words.open, Good::Neither, |totals| totals.sessions_open),
-            self.count("sessions_outreach", words.outreach, Good::Neither, |totals| totals.sessions_outreach),
+            self.count("sessions_outreach", words.outreach, Good::Neither, |totals| {
+                totals.sessions_outreach
+            }),
         ]
     }
 
@@ -130,8 +181,14 @@ impl Cards<'_> {
             let share = count as f64 / all as f64;
             let place = start;
             start += 1_000.0 * share;
-            let title = format!("{word} {} ({})", self.language.count(count), self.language.share(share));
-            Share { class, start: format!("{place:.1}"), width: format!("{:.1}", 1_000.0 * share), title }
+            let title =
+                format!("{word} {} ({})", self.language.count(count), self.language.share(share));
+            Share {
+                class,
+                start: format!("{place:.1}"),
+                width: format!("{:.1}", 1_000.0 * share),
+                title,
+            }
         };
         parts.into_iter().filter(|(_, _, count)| *count > 0).map(of_part).collect()
     }
@@ -141,7 +198,8 @@ fn change(unit: Unit, good: Good, (now, before): (f64, f64), language: Language)
     let words = language.words();
     let difference = now - before;
     // What looks the same is the same.
-    let is_same = value(unit, Some(now), language).shown == value(unit, Some(before), language).shown;
+    let is_same =
+        value(unit, Some(now), language).shown == value(unit, Some(before), language).shown;
     let sign = if difference > 0.0 { '+' } else { '−' };
     let absolute = match unit {
         Unit::Count => language.count(difference.abs() as i64),
@@ -151,7 +209,9 @@ fn change(unit: Unit, good: Good, (now, before): (f64, f64), language: Language)
         Unit::Share => language.points(100.0 * difference.abs()),
     };
     let relative = match unit {
-        Unit::Count | Unit::Seconds if before > 0.0 => format!(" ({sign}{:.1}%)", 100.0 * difference.abs() / before),
+        Unit::Count | Unit::Seconds if before > 0.0 => {
+            format!(" ({sign}{:.1}%)", 100.0 * difference.abs() / before)
+        }
         _ => String::new(),
     };
     let (tone, tone_word) = match (good, difference > 0.0) {
@@ -161,7 +221,13 @@ fn change(unit: Unit, good: Good, (now, before): (f64, f64), language: Language)
     };
     let before = format!("{} {}", words.before, value(unit, Some(before), language).shown);
     if is_same {
-        return Change { symbol: '=', shown: words.no_change.to_owned(), tone: "neutral", tone_word: "", before };
+        return Change {
+            symbol: '=',
+            shown: words.no_change.to_owned(),
+            tone: "neutral",
+            tone_word: "",
+            before,
+        };
     }
     let symbol = if difference > 0.0 { '▲' } else { '▼' };
     Change { symbol, shown: format!("{sign}{absolute}{relative}"), tone, tone_word, before }
@@ -177,10 +243,19 @@ mod tests {
             let change = change(unit, good, both, Language::En);
             format!("{} {} {} {}", change.symbol, change.shown, change.tone, change.before)
         };
-        assert_eq!(shown(Unit::Seconds, Good::Less, (94.0, 60.0)), "▲ +34 s (+56.7%) worse before 1 min");
+        assert_eq!(
+            shown(Unit::Seconds, Good::Less, (94.0, 60.0)),
+            "▲ +34 s (+56.7%) worse before 1 min"
+        );
         assert_eq!(shown(Unit::Share, Good::More, (0.95, 0.9)), "▲ +5 points better before 90.0%");
-        assert_eq!(shown(Unit::Count, Good::Neither, (1_000.0, 2_000.0)), "▼ −1,000 (−50.0%) neutral before 2,000");
+        assert_eq!(
+            shown(Unit::Count, Good::Neither, (1_000.0, 2_000.0)),
+            "▼ −1,000 (−50.0%) neutral before 2,000"
+        );
         assert_eq!(shown(Unit::Count, Good::Less, (3.0, 0.0)), "▲ +3 worse before 0");
-        assert_eq!(shown(Unit::Seconds, Good::Less, (26.01, 26.0)), "= unchanged neutral before 26 s");
+        assert_eq!(
+            shown(Unit::Seconds, Good::Less, (26.01, 26.0)),
+            "= unchanged neutral before 26 s"
+        );
     }
 }

@@ -32,7 +32,9 @@ pub(super) fn warnings(figures: &Figures, language: Language) -> Vec<(char, Stri
         Mark::Missing => !day.status.fetched && !day.is_in_report,
         Mark::Stale => {
             let is_absent = day.status.fetched && !day.is_in_report && day.mark != Mark::Damaged;
-            matches!(day.mark, Mark::Stale | Mark::NotComputed) || day.status.metrics == Some(Freshness::LeftOver) || is_absent
+            matches!(day.mark, Mark::Stale | Mark::NotComputed)
+                || day.status.metrics == Some(Freshness::LeftOver)
+                || is_absent
         }
         Mark::WithRejects => day.status.rejects > 0,
         Mark::NotFinal => day.status.fetched && !day.status.is_final,
@@ -42,18 +44,24 @@ pub(super) fn warnings(figures: &Figures, language: Language) -> Vec<(char, Stri
         // Accounts with the same days are named together.
         let mut accounts: BTreeMap<Vec<Day>, Vec<&str>> = BTreeMap::new();
         for account in &figures.coverage {
-            let days = account.days.iter().filter(|day| holds(mark, day)).map(|day| day.status.date);
+            let days =
+                account.days.iter().filter(|day| holds(mark, day)).map(|day| day.status.date);
             accounts.entry(days.collect()).or_default().push(account.account.as_str());
         }
         accounts.remove(&Vec::new());
-        let days = accounts.iter().map(|(days, accounts)| match accounts.len() == figures.coverage.len() {
-            true => language.days(days),
-            false => language.days_of(days, &language.names(accounts)),
+        let days = accounts.iter().map(|(days, accounts)| {
+            match accounts.len() == figures.coverage.len() {
+                true => language.days(days),
+                false => language.days_of(days, &language.names(accounts)),
+            }
         });
         let days = language.in_a_row(&days.collect::<Vec<_>>());
         (!days.is_empty()).then(|| (mark.symbol(), language.warning(mark, &days)))
     };
-    [Mark::Missing, Mark::Stale, Mark::Damaged, Mark::WithRejects, Mark::Pruned, Mark::NotFinal].into_iter().filter_map(of_mark).collect()
+    [Mark::Missing, Mark::Stale, Mark::Damaged, Mark::WithRejects, Mark::Pruned, Mark::NotFinal]
+        .into_iter()
+        .filter_map(of_mark)
+        .collect()
 }
 
 pub(super) fn coverage(account: &AccountCoverage, language: Language) -> Coverage {
@@ -63,8 +71,17 @@ pub(super) fn coverage(account: &AccountCoverage, language: Language) -> Coverag
         let date = day.status.date.to_string();
         let (month, number) = date.rsplit_once('-').unwrap_or_default();
         let messages = format!("{} {}", language.count(day.status.messages as i64), words.messages);
-        let title = format!("{date} {} · {} · {messages}", language.weekday(day.status.date), language.mark(day.mark));
-        let shown = CalendarDay { number: number.to_owned(), symbol: day.mark.symbol(), class: class_of(day.mark), title };
+        let title = format!(
+            "{date} {} · {} · {messages}",
+            language.weekday(day.status.date),
+            language.mark(day.mark)
+        );
+        let shown = CalendarDay {
+            number: number.to_owned(),
+            symbol: day.mark.symbol(),
+            class: class_of(day.mark),
+            title,
+        };
         match months.last_mut() {
             Some(last) if last.name == month => last.days.push(shown),
             _ => months.push(Month { name: month.to_owned(), days: vec![shown] }),
@@ -92,7 +109,13 @@ pub(super) fn coverage(account: &AccountCoverage, language: Language) -> Coverag
         name_column(words.in_report),
     ];
     let caption = format!("{} · {}", words.coverage, account.account);
-    let table = Table { id: "", caption, is_sortable: false, columns, rows: account.days.iter().map(row).collect() };
+    let table = Table {
+        id: "",
+        caption,
+        is_sortable: false,
+        columns,
+        rows: account.days.iter().map(row).collect(),
+    };
     Coverage { account: account.account.to_string(), months, table }
 }
 

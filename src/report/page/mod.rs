@@ -31,7 +31,9 @@ const SCRIPT: &str = include_str!("sort.js");
 /// # Errors
 /// None that a user could cause.
 pub fn page(figures: &Figures, language: Language) -> Result<String, Failure> {
-    let page = Page::of(figures, language).render().map_err(|error| BugError(format!("the page cannot be made: {error}")))?;
+    let page = Page::of(figures, language)
+        .render()
+        .map_err(|error| BugError(format!("the page cannot be made: {error}")))?;
     Ok(format!("{}\n", page.trim()))
 }
 
@@ -102,7 +104,13 @@ impl Page {
             script: SCRIPT,
             hashes: (hash(STYLE), hash(SCRIPT)),
             period: language.range(DayRange { first: figures.first, last: figures.last }),
-            accounts: language.names(&figures.accounts.iter().map(|account| account.account.as_str()).collect::<Vec<_>>()),
+            accounts: language.names(
+                &figures
+                    .accounts
+                    .iter()
+                    .map(|account| account.account.as_str())
+                    .collect::<Vec<_>>(),
+            ),
             timezone: figures.timezone.clone(),
             warnings: coverage::warnings(figures, language),
             comparison: match figures.before.missing {
@@ -123,10 +131,20 @@ impl Page {
             load_table: tables::load_table(figures, language),
             load_note: language.load_note(&figures.timezone, of_several),
             workers: tables::workers(figures, language),
-            unanswered_turns: figures.unanswered.turns.iter().map(|turn| turns::turn_row(turn, language)).collect(),
+            unanswered_turns: figures
+                .unanswered
+                .turns
+                .iter()
+                .map(|turn| turns::turn_row(turn, language))
+                .collect(),
             turns_show: (of_several, with_texts),
-            not_listed: (figures.unanswered.more > 0).then(|| language.not_listed(figures.unanswered.more)),
-            coverage: figures.coverage.iter().map(|account| coverage::coverage(account, language)).collect(),
+            not_listed: (figures.unanswered.more > 0)
+                .then(|| language.not_listed(figures.unanswered.more)),
+            coverage: figures
+                .coverage
+                .iter()
+                .map(|account| coverage::coverage(account, language))
+                .collect(),
             legend: Mark::ALL.map(symbols).to_vec(),
             definitions: definitions(words),
             made_by: language.made_by(env!("CARGO_PKG_VERSION"), &figures.timezone),
@@ -142,8 +160,16 @@ fn hash(text: &str) -> String {
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let of_three = |three: &[u8]| {
-        let bits = three.iter().chain([0, 0].iter()).take(3).fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte));
-        let digit = |place: u32| DIGITS.get((bits >> (18 - 6 * place) & 63) as usize).map_or('=', |digit| char::from(*digit));
+        let bits = three
+            .iter()
+            .chain([0, 0].iter())
+            .take(3)
+            .fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte));
+        let digit = |place: u32| {
+            DIGITS
+                .get((bits >> (18 - 6 * place) & 63) as usize)
+                .map_or('=', |digit| char::from(*digit))
+        };
         let known = three.len() as u32 + 1;
         (0..4).map(|place| if place < known { digit(place) } else { '=' }).collect::<String>()
     };
@@ -167,10 +193,20 @@ fn visible(text: &str) -> String {
             '\n' | '\t' => shown.push(character),
             '\0'..='\u{1f}' => shown.extend(char::from_u32(0x2400 + u32::from(character))),
             '\u{7f}' => shown.push('\u{2421}'),
-            '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' => {
+            '\u{80}'..='\u{9f}'
+            | '\u{ad}'
+            | '\u{61c}'
+            | '\u{200b}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{2028}'..='\u{202e}' => {
                 shown.push_str(&format!("⟨U+{:04X}⟩", u32::from(character)));
             }
-            '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}' => {
+            '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{fffe}'
+            | '\u{ffff}' => {
                 shown.push_str(&format!("⟨U+{:04X}⟩", u32::from(character)));
             }
             _ => shown.push(character),
@@ -234,8 +270,14 @@ mod tests {
 
     #[test]
     fn the_hash_is_the_one_that_browsers_compute() {
-        assert_eq!(hash("alert('Hello, world.');"), "sha256-qznLcsROx4GACP2dm0UCKCzCG+HiZ1guq6ZZDob/Tng=");
-        assert_eq!([base64(b"f"), base64(b"fo"), base64(b"foo"), base64(b"")], ["Zg==", "Zm8=", "Zm9v", ""]);
+        assert_eq!(
+            hash("alert('Hello, world.');"),
+            "sha256-qznLcsROx4GACP2dm0UCKCzCG+HiZ1guq6ZZDob/Tng="
+        );
+        assert_eq!(
+            [base64(b"f"), base64(b"fo"), base64(b"foo"), base64(b"")],
+            ["Zg==", "Zm8=", "Zm9v", ""]
+        );
     }
 
     #[test]

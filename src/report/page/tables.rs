@@ -1,7 +1,9 @@
 //! The tables: every number of a chart as text, and the workers.
 
 use super::{Unit, Value, named, value};
-use crate::report::figures::{AccountFigures, DayFigures, Figures, Totals, WeekdayLoad, WorkerFigures};
+use crate::report::figures::{
+    AccountFigures, DayFigures, Figures, Totals, WeekdayLoad, WorkerFigures,
+};
 use crate::report::language::Language;
 use crate::report::words::Defined;
 
@@ -38,7 +40,12 @@ impl Cell {
         Self { name, value: named(shown), is_number: false, note: "" }
     }
 
-    pub(super) fn figure(name: &'static str, unit: Unit, number: Option<f64>, language: Language) -> Self {
+    pub(super) fn figure(
+        name: &'static str,
+        unit: Unit,
+        number: Option<f64>,
+        language: Language,
+    ) -> Self {
         let mut value = value(unit, number, language);
         if let (Unit::Seconds, Some(seconds)) = (unit, number) {
             value.shown = language.short_duration(seconds);
@@ -84,7 +91,9 @@ pub(super) fn totals_columns(figures: &Figures, language: Language) -> Vec<Colum
 }
 
 pub(super) fn totals_cells(totals: Option<&Totals>, language: Language) -> Vec<Cell> {
-    let figure = |name, unit, of: fn(&Totals) -> Option<f64>| Cell::figure(name, unit, totals.and_then(of), language);
+    let figure = |name, unit, of: fn(&Totals) -> Option<f64>| {
+        Cell::figure(name, unit, totals.and_then(of), language)
+    };
     vec![
         figure("messages_received", Unit::Count, |totals| Some(totals.messages_received as f64)),
         figure("messages_sent", Unit::Count, |totals| Some(totals.messages_sent as f64)),
@@ -124,19 +133,35 @@ pub(super) fn days(figures: &Figures, language: Language) -> Table {
     let mut columns = vec![name_column(words.date), name_column(words.weekday)];
     columns.extend(totals_columns(figures, language));
     let row = |day: &DayFigures| {
-        let mut cells = vec![Cell::words("date", &day.date.to_string()), Cell::words("weekday", language.weekday(day.date))];
+        let mut cells = vec![
+            Cell::words("date", &day.date.to_string()),
+            Cell::words("weekday", language.weekday(day.date)),
+        ];
         cells.extend(totals_cells(day.totals.as_ref(), language));
         Row { class: day_class(day), cells }
     };
-    Table { id: "days", caption: words.by_day.to_owned(), is_sortable: true, columns, rows: figures.days.iter().map(row).collect() }
+    Table {
+        id: "days",
+        caption: words.by_day.to_owned(),
+        is_sortable: true,
+        columns,
+        rows: figures.days.iter().map(row).collect(),
+    }
 }
 
 pub(super) fn unanswered_days(figures: &Figures, language: Language) -> Table {
     let words = language.words();
-    let columns =
-        vec![name_column(words.date), name_column(words.weekday), column(words.first), column(words.later), column(words.pending)];
+    let columns = vec![
+        name_column(words.date),
+        name_column(words.weekday),
+        column(words.first),
+        column(words.later),
+        column(words.pending),
+    ];
     let row = |day: &DayFigures| {
-        let count = |name, of: fn(&Totals) -> i64| Cell::figure(name, Unit::Count, day.totals.as_ref().map(|day| of(day) as f64), language);
+        let count = |name, of: fn(&Totals) -> i64| {
+            Cell::figure(name, Unit::Count, day.totals.as_ref().map(|day| of(day) as f64), language)
+        };
         let cells = vec![
             Cell::words("date", &day.date.to_string()),
             Cell::words("weekday", language.weekday(day.date)),
@@ -147,24 +172,46 @@ pub(super) fn unanswered_days(figures: &Figures, language: Language) -> Table {
         Row { class: day_class(day), cells }
     };
     let rows = figures.days.iter().map(row).collect();
-    Table { id: "unanswered-days", caption: words.unanswered_heading.to_owned(), is_sortable: true, columns, rows }
+    Table {
+        id: "unanswered-days",
+        caption: words.unanswered_heading.to_owned(),
+        is_sortable: true,
+        columns,
+        rows,
+    }
 }
 
 pub(super) fn load_table(figures: &Figures, language: Language) -> Table {
     let words = language.words();
     let mut columns = vec![name_column(words.weekday)];
-    columns.extend((0..24).map(|hour| Column { label: format!("{hour:02}"), title: "", is_number: true }));
+    columns.extend((0..24).map(|hour| Column {
+        label: format!("{hour:02}"),
+        title: "",
+        is_number: true,
+    }));
     let row = |weekday: &WeekdayLoad| {
-        let name = words.weekdays.get(usize::from(weekday.weekday).saturating_sub(1)).copied().unwrap_or_default();
+        let name = words
+            .weekdays
+            .get(usize::from(weekday.weekday).saturating_sub(1))
+            .copied()
+            .unwrap_or_default();
         let mean = |hour: usize| {
-            let mean = weekday.messages_received_mean.as_ref().and_then(|hours| hours.get(hour)).copied();
+            let mean =
+                weekday.messages_received_mean.as_ref().and_then(|hours| hours.get(hour)).copied();
             let value = match mean {
                 None => value(Unit::Count, None, language),
-                Some(mean) => Value { exact: mean.to_string(), shown: language.number(mean), title: String::new() },
+                Some(mean) => Value {
+                    exact: mean.to_string(),
+                    shown: language.number(mean),
+                    title: String::new(),
+                },
             };
             Cell { name: "messages_received_mean", value, is_number: true, note: "" }
         };
-        Row { class: "", cells: std::iter::once(Cell::words("weekday", name)).chain((0..24).map(mean)).collect() }
+        Row {
+            class: "",
+            cells: std::iter::once(Cell::words("weekday", name)).chain((0..24).map(mean)).collect(),
+        }
     };
     let rows = figures.load.iter().map(row).collect();
     Table { id: "load", caption: words.load.to_owned(), is_sortable: false, columns, rows }
@@ -201,7 +248,12 @@ pub(super) fn workers(figures: &Figures, language: Language) -> Table {
         cells.extend([
             count("messages_received", worker.messages_received),
             count("messages_sent", worker.messages_sent),
-            Cell::figure("customers", Unit::Count, worker.customers.map(|count| count as f64), language),
+            Cell::figure(
+                "customers",
+                Unit::Count,
+                worker.customers.map(|count| count as f64),
+                language,
+            ),
             count("answered", worker.answered),
             count("unanswered_first", worker.unanswered_first),
             count("unanswered_later", worker.unanswered_later),
@@ -218,5 +270,11 @@ pub(super) fn workers(figures: &Figures, language: Language) -> Table {
         Row { class: if worker.is_small_sample { "small" } else { "" }, cells }
     };
     let rows = figures.workers.iter().map(row).collect();
-    Table { id: "workers", caption: words.workers_heading.to_owned(), is_sortable: true, columns, rows }
+    Table {
+        id: "workers",
+        caption: words.workers_heading.to_owned(),
+        is_sortable: true,
+        columns,
+        rows,
+    }
 }

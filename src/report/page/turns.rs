@@ -18,7 +18,12 @@ pub(super) struct TurnRow {
 
 pub(super) fn turn_row(turn: &UnansweredTurn, language: Language) -> TurnRow {
     let words = language.words();
-    let texts = turn.texts.iter().flat_map(|texts| &texts.texts).map(|text| text.as_deref().map(visible)).collect();
+    let texts = turn
+        .texts
+        .iter()
+        .flat_map(|texts| &texts.texts)
+        .map(|text| text.as_deref().map(visible))
+        .collect();
     let more = turn.texts.as_ref().map_or(0, |texts| texts.more);
     TurnRow {
         account: turn.account.to_string(),
