@@ -58,7 +58,7 @@ pub enum Command {
     ///
     /// Needs no account and no network, and heeds no setting but --lake (whose default is data/demo here), --output and the log's.
     Demo,
-    /// Which days are there, missing, stale or final; messages and rejects
+    /// Which days are there, missing, out of date or final; messages and rejects
     ///
     /// Without days, everything from the first fetched day to the last.
     Status(StatusArgs),
@@ -75,13 +75,14 @@ pub enum Command {
     /// Read the whole lake and check everything that it promises
     ///
     /// Every file against what its footer says, its rows against their hash, the metrics against what their inputs give, for all accounts. Needs no
-    /// network and no credentials, and changes nothing. Ends with 65 when a promise is broken; what is merely missing or stale is a note.
+    /// network and no credentials, and changes nothing. Ends with 65 when a promise is broken; what is merely missing or out of date is a note.
     Verify(VerifyArgs),
     /// A page to look at: figures, charts and tables of some days, as one HTML file
     ///
     /// Key figures with the change against as many days before, response time and service level by day, load by weekday and hour, workers, turns without an
     /// answer, and which days are in the lake. The file needs nothing else and loads nothing: it can be mailed, printed, and opened years later. Without days,
-    /// the last 7 up to the last day that was fetched. It reports on every account of the lake, unless --account names some; it needs no credentials, may run
+    /// the last 7 that are final, compared with the 7 before: a day is final once the three days after it are fetched, because replies may come
+    /// until then. Days that are named and not final yet are hatched, and nothing that may still change is compared. It reports on every account of the lake, unless --account names some; it needs no credentials, may run
     /// beside a run, and changes nothing in the lake. The same lake gives the same page.
     ///
     /// What customers wrote is on the page only with --with-text. Of openids it shows the end, and workers' names as they are.
@@ -192,7 +193,7 @@ pub struct StatusArgs {
 pub struct ReportArgs {
     #[command(flatten)]
     pub days: DaysArgs,
-    /// Without days: how many up to the last one that was fetched [default: 7]
+    /// Without days: how many up to the last final one [default: 7]
     #[arg(long = "days", value_name = "DAYS", conflicts_with_all = ["date", "from", "to"], value_parser = clap::value_parser!(u16).range(1..=3660))]
     pub last: Option<u16>,
     /// Where the page goes; a file that is there is replaced. - is stdout

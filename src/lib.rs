@@ -52,8 +52,8 @@
 //! })?;
 //! assert!(report.failed.is_empty(), "each day is committed whole, or reported here");
 //!
-//! let parameters = Parameters::in_zone(zone.name());
-//! let job = MetricsJob { lake: lake.clone(), account: account.clone(), zone, parameters };
+//! let rules = Parameters::in_zone(zone.name()).into();
+//! let job = MetricsJob { lake: lake.clone(), account: account.clone(), zone, rules };
 //! let metrics = refresh_metrics(&job, None, &()).map_err(|stopped| stopped.failure.to_string())?;
 //! assert_eq!(metrics.computed, [day]);
 //! assert!(lake.path(Table::WorkerDaily, &account, day).is_file());

@@ -69,9 +69,12 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
         return Err(failed.failure.during(format!("{} was not fetched", failed.day)));
     }
 
-    let parameters = Parameters::in_zone(zone.name());
-    let job =
-        MetricsJob { lake: lake.clone(), account: account.clone(), zone: zone.clone(), parameters };
+    let job = MetricsJob {
+        lake: lake.clone(),
+        account: account.clone(),
+        zone: zone.clone(),
+        rules: Parameters::in_zone(zone.name()).into(),
+    };
     refresh_metrics(&job, None, &Watched::metrics(&job.account, None))?;
     let targets = targets(&zone, &days.iter().copied().collect(), &days);
     let workers = metrics::period(
@@ -79,7 +82,7 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
         account.as_str(),
         &zone,
         &targets,
-        &job.parameters,
+        job.rules.parameters(),
     )?;
     match global.output {
         OutputFormat::Table => show(&lake, &account, range, &workers)?,

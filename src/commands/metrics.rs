@@ -10,7 +10,9 @@ use crate::cli::{GlobalArgs, MetricsArgs};
 use crate::failure::{Class, Failure};
 use crate::lake::Lake;
 use crate::operations::History;
-use crate::pipeline::{MetricsJob, MetricsReport, MetricsStopped, MixedOpenids, refresh_metrics};
+use crate::pipeline::{
+    MetricsJob, MetricsReport, MetricsStopped, MixedOpenids, refresh_metrics, require_rules,
+};
 use crate::settings::Settings;
 
 pub(super) fn execute(global: &GlobalArgs, args: &MetricsArgs) -> Result<Option<Class>, Failure> {
@@ -44,9 +46,10 @@ fn compute(
     let job = MetricsJob {
         lake: lake.clone(),
         account: settings.account()?,
-        parameters: settings.parameters.clone(),
+        rules: settings.rules.clone(),
         zone: settings.zone.value.clone(),
     };
+    require_rules(&job)?;
     let (report, failure) = computed(
         refresh_metrics(&job, among, &Watched::metrics(&job.account, Some(history))),
         history,

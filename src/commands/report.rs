@@ -11,7 +11,7 @@ use crate::cli::{GlobalArgs, OutputFormat, ReportArgs};
 use crate::failure::{Class, Classified, Failure, UsageError};
 use crate::lake::Lake;
 use crate::operations::replace;
-use crate::report::{self, Figures, Language, ReportJob, Totals};
+use crate::report::{self, Figures, Language, Period, ReportJob, Totals};
 use crate::settings::{self, Flags, Settings};
 use crate::telemetry;
 
@@ -73,6 +73,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<C
     )?;
     let lake = Lake::at(&settings.lake.value);
     lake.require_folder()?;
+    let settings = settings.in_zone_of(&lake)?;
     lake.require_zone(settings.zone.value.name())?;
     if !is_to_stdout && is_within(&args.out, lake.root()) {
         let message =
@@ -84,12 +85,9 @@ pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<C
         .into());
     }
     let accounts = report::accounts(&lake, &global.account)?;
-    let days = match days::named(&args.days)? {
-        Some(days) => days,
-        None => {
-            let DayRange { first, last } = report::days_there(&lake, &accounts)?;
-            DayRange { first: last.plus(1 - i64::from(args.last.unwrap_or(DAYS))).max(first), last }
-        }
+    let period = match days::named(&args.days)? {
+        Some(days) => Period::named(days),
+        None => Period::last(&lake, &accounts, args.last.unwrap_or(DAYS))?,
     };
     if let Some(holder) = lake.holder()? {
         telemetry::print_note(&format!(
@@ -100,8 +98,8 @@ pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<C
         lake,
         accounts,
         zone: settings.zone.value.clone(),
-        parameters: settings.parameters.clone(),
-        days,
+        rules: settings.rules.clone(),
+        period,
         service_level_seconds: args.service_level,
         with_text: args.with_text,
     };
@@ -165,11 +163,8 @@ fn in_words(written: &Written<'_>) -> String {
         }),
     ];
     for (what, figure) in shown {
-        table.add_row([
-            what.to_owned(),
-            figure(&figures.totals),
-            figures.before.totals.as_ref().map_or_else(none, figure),
-        ]);
+        let before = figures.before.totals.as_ref().map_or_else(none, figure);
+        table.add_row([what.to_owned(), figure(&figures.totals), before]);
     }
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -183,6 +178,24 @@ fn in_words(written: &Written<'_>) -> String {
         .collect();
     if !absent.is_empty() {
         lines.push(format!("not all there: {}", DayRange::in_words(&absent)));
+    }
+    let open: Vec<_> = figures
+        .days
+        .iter()
+        .filter(|day| day.accounts > 0 && !day.is_final)
+        .map(|day| day.date)
+        .collect();
+    if !open.is_empty() {
+        lines.push(format!(
+            "not final yet: {}; replies may still come, so they are not compared",
+            DayRange::in_words(&open)
+        ));
+    }
+    if !figures.left_out.is_empty() {
+        lines.push(format!(
+            "not final yet, and left out: {} (--from and --to show them)",
+            DayRange::in_words(&figures.left_out)
+        ));
     }
     lines.join("\n")
 }

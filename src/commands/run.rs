@@ -16,7 +16,7 @@ use crate::lake::{Lake, Table};
 use crate::operations::History;
 use crate::pipeline::{
     FetchJob, MetricsJob, MixedOpenids, Selection, Wanted, fetch_days, refresh_metrics,
-    require_privacy,
+    require_privacy, require_rules,
 };
 use crate::settings::{self, Flags, Settings};
 
@@ -76,10 +76,19 @@ fn run(
 ) -> Result<Outcome<Summary>, Failure> {
     let zone = settings.zone.value.clone();
     let account = settings.account()?;
+    let metrics = MetricsJob {
+        lake: lake.clone(),
+        account: account.clone(),
+        zone: zone.clone(),
+        rules: settings.rules.clone(),
+    };
     let credential = settings.credential()?;
     let source = Source::connect(&settings.base_url.value, credential, Clock::System)?
         .with_privacy(settings.privacy()?);
     lake.require_zone(zone.name())?;
+    if half == Half::Both {
+        require_rules(&metrics)?;
+    }
 
     let selection = Selection::of(lake, &account, wanted)?;
     require_privacy(lake, &account, source.privacy(), &selection.replaced())?;
@@ -109,22 +118,16 @@ fn run(
         // They could not be written either; the next run computes them.
         outcome.report = outcome.report.without_metrics();
     } else if half == Half::Both {
-        let job = MetricsJob {
-            lake: lake.clone(),
-            account: account.clone(),
-            zone,
-            parameters: settings.parameters.clone(),
-        };
         // What was committed is worth computing even if some days failed.
-        let (metrics, failure) = computed(
-            refresh_metrics(&job, None, &Watched::metrics(&account, Some(history))),
+        let (computed_metrics, failure) = computed(
+            refresh_metrics(&metrics, None, &Watched::metrics(&account, Some(history))),
             history,
         );
         // Days that were not fetched may be why openids differ; then the fetch says what to do.
-        let mixed = MixedOpenids::of(&metrics)
+        let mixed = MixedOpenids::of(&computed_metrics)
             .filter(|_| report.failed.is_empty() && report.given_up.is_empty())
             .map(Failure::from);
-        outcome.report = outcome.report.with_metrics(metrics);
+        outcome.report = outcome.report.with_metrics(computed_metrics);
         outcome.failure =
             failure.or(mixed).map(|failure| failure.during("not all metrics could be computed"));
     }

@@ -13,6 +13,7 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
     let settings = Settings::resolve(&global.flags(), &settings::environment)?;
     let lake = Lake::at(&settings.lake.value);
     lake.require_folder()?;
+    let settings = settings.in_zone_of(&lake)?;
     lake.require_zone(settings.zone.value.name())?;
     // DuckDB looks for the files when the view is used, from wherever it was started then.
     let root = std::path::absolute(lake.root()).unwrap_or_else(|_| lake.root().to_owned());

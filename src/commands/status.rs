@@ -1,5 +1,7 @@
 //! `kefu status`
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::Serialize;
 
 use super::in_turn::{Outcome, Report, in_turn};
@@ -8,7 +10,7 @@ use crate::calendar::{Day, DayRange};
 use crate::cli::{GlobalArgs, StatusArgs};
 use crate::failure::{Class, Failure};
 use crate::lake::Lake;
-use crate::pipeline::{DayStatus, Freshness, MetricsJob, status};
+use crate::pipeline::{DayStatus, Freshness, MetricsJob, OutOfDate, reasons, status};
 use crate::settings::Settings;
 
 /// As JSON, part of kefu's contract.
@@ -25,6 +27,8 @@ struct Status {
 
 pub(super) fn execute(global: &GlobalArgs, args: &StatusArgs) -> Result<Option<Class>, Failure> {
     let settings = settings_for_lake(global)?;
+    let lake = Lake::at(&settings.lake.value);
+    let settings = settings.in_zone_of(&lake)?;
     let among = days::named(&args.days)?;
     in_turn("status", &settings, global.output, |settings| look(settings, among))
 }
@@ -39,7 +43,7 @@ fn look(settings: &Settings, among: Option<DayRange>) -> Result<Outcome<Status>,
         lake,
         account,
         zone: settings.zone.value.clone(),
-        parameters: settings.parameters.clone(),
+        rules: settings.rules.clone(),
     };
     let status = Status {
         command: "status",
@@ -69,13 +73,14 @@ impl Report for Status {
         let fetched = named(&|day| day.fetched);
         let total = |count: fn(&DayStatus) -> u64| self.days.iter().map(count).sum::<u64>();
         lines.push(format!(
-            "\nfetched   {} of {} days, {} messages, {} rejects, {:.1} MiB",
+            "\nfetched     {} of {} days, {} messages, {} rejects, {:.1} MiB",
             fetched.len(),
             self.days.len(),
             total(|day| day.messages),
             total(|day| day.rejects),
             total(|day| day.bytes) as f64 / 1_048_576.0
         ));
+        lines.extend(self.out_of_date());
         let in_state = |state: Freshness| named(&|day| day.metrics == Some(state));
         for (what, days, advice) in [
             (
@@ -88,7 +93,6 @@ impl Report for Status {
                 in_state(Freshness::Damaged),
                 "`kefu fetch --date … --force` replaces them",
             ),
-            ("stale", in_state(Freshness::Stale), "`kefu metrics` computes them again"),
             (
                 "lacking",
                 in_state(Freshness::Missing),
@@ -114,10 +118,28 @@ impl Report for Status {
             ),
         ] {
             if !days.is_empty() {
-                lines.push(format!("{what:<9} {} ({advice})", DayRange::in_words(&days)));
+                lines.push(format!("{what:<11} {} ({advice})", DayRange::in_words(&days)));
             }
         }
         lines.join("\n")
+    }
+}
+
+impl Status {
+    /// The days whose metrics are out of date, those with the same reasons together.
+    fn out_of_date(&self) -> Vec<String> {
+        let mut days: BTreeMap<&BTreeSet<OutOfDate>, Vec<Day>> = BTreeMap::new();
+        for day in self.days.iter().filter(|day| day.metrics == Some(Freshness::Stale)) {
+            days.entry(&day.stale_because).or_default().push(day.date);
+        }
+        let line = |(because, days): (&BTreeSet<OutOfDate>, Vec<Day>)| {
+            format!(
+                "out of date {} ({}: `kefu metrics` computes them again)",
+                DayRange::in_words(&days),
+                reasons(because)
+            )
+        };
+        days.into_iter().map(line).collect()
     }
 }
 
@@ -139,7 +161,7 @@ fn calendar(days: &[DayStatus], range: DayRange) -> Vec<String> {
         lines.push(line.trim_end().to_owned());
     }
     lines.push(
-        "\n■ final  ~ not final  0 no messages  r with rejects  ! metrics stale  ? without metrics  x damaged  · missing  - pruned"
+        "\n■ final  ~ not final  0 no messages  r with rejects  ! out of date  ? without metrics  x damaged  · missing  - pruned"
             .to_owned(),
     );
     lines

@@ -8,7 +8,7 @@ use super::in_turn::Report;
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::Class;
 use crate::lake::{Account, Lake};
-use crate::pipeline::{DayFailure, FetchReport, FetchedDay, MetricsReport, Refreshed};
+use crate::pipeline::{DayFailure, FetchReport, FetchedDay, MetricsReport, Refreshed, reasons};
 use crate::telemetry;
 
 /// What a run did. As JSON, its fields are part of kefu's contract.
@@ -189,6 +189,14 @@ impl Report for Summary {
                     metrics.fresh
                 ),
             });
+            if let Some(changed) = &metrics.changed_rules {
+                lines.push(format!(
+                    "          because rules have changed ({}): {} {}",
+                    reasons(&changed.rules),
+                    changed.days.len(),
+                    days(changed.days.len())
+                ));
+            }
             let remarks = [
                 ("still to be computed", &metrics.waiting),
                 ("left as they are, because messages were pruned", &metrics.kept),

@@ -28,6 +28,8 @@ const SHOWN_MAX: usize = 10;
 
 pub(super) fn execute(global: &GlobalArgs, args: &VerifyArgs) -> Result<Option<Class>, Failure> {
     let settings = Settings::resolve(&global.flags(), &settings::environment)?;
+    let lake = Lake::at(&settings.lake.value);
+    let settings = settings.in_zone_of(&lake)?;
     if args.against_api {
         against_api(global, args, settings)
     } else {
@@ -57,7 +59,7 @@ fn against_itself(
     lake.require_folder()?;
     // A run that replaces files while they are read could make a good lake look broken.
     let _lock = lake.hold_for_reading()?;
-    let job = VerifyJob { lake, zone: settings.zone.value, parameters: settings.parameters };
+    let job = VerifyJob { lake, zone: settings.zone.value, rules: settings.rules };
     let verification = verify(&job, among, &Progress::begin("verify", 0))?;
     let verified = Verified {
         command: "verify",

@@ -3,7 +3,7 @@
 use crate::calendar::Day;
 use crate::lake::Account;
 use crate::operations::History;
-use crate::pipeline::{DayFailure, FetchedDay, Observer};
+use crate::pipeline::{ChangedRules, DayFailure, FetchedDay, Observer, reasons};
 use crate::telemetry::{self, Progress};
 
 /// Watches the days of a stage.
@@ -53,6 +53,16 @@ impl Observer for Watched<'_> {
             tracing::error!(event = "day_failed", account = %self.account, date = %failed.day, class, exit_code, reason = %failure, hint);
         }
         self.history.iter().for_each(|history| history.day_failed(failed));
+    }
+
+    fn rules_changed(&self, changed: &ChangedRules) {
+        let days = changed.days.len();
+        telemetry::print_note(&format!(
+            "note: {}: the rules for metrics have changed ({}), so the metrics of {days} {} are computed again",
+            self.account,
+            reasons(&changed.rules),
+            if days == 1 { "day" } else { "days" },
+        ));
     }
 
     fn metrics_begun(&self, days: usize) {

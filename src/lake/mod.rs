@@ -228,6 +228,26 @@ impl Lake {
         Ok(folders.filter_map(|folder| Some((day_of(&folder)?, folder))).collect())
     }
 
+    /// The partitions of a table on its last days, of every account, the last day first.
+    ///
+    /// # Errors
+    /// When a folder cannot be listed.
+    pub fn last_partitions(
+        &self,
+        table: Table,
+        days: usize,
+    ) -> Result<Vec<(Account, Day)>, LakeError> {
+        let mut partitions = Vec::new();
+        for (day, folder) in self.date_folders(table)?.into_iter().rev().take(days) {
+            let accounts = list(&folder)?.into_iter().filter_map(|file| {
+                let name = file.file_name()?.to_str()?.strip_suffix(".parquet")?.to_owned();
+                Account::new(name).ok()
+            });
+            partitions.extend(accounts.map(|account| (account, day)));
+        }
+        Ok(partitions)
+    }
+
     /// The time zone in which the lake's days are cut, whoever's they are; none while there are no days.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ mod history;
 mod names;
 mod parameters;
 mod publish;
+mod rules;
 mod statistics;
 mod worker_daily;
 mod worker_hourly;
@@ -39,6 +40,7 @@ pub use business_hours::{BusinessHours, Shift};
 use day_rows::DayRows;
 pub use history::{History, HistoryBuilder, Part, columns};
 pub use parameters::{AutoReply, Parameters, Pattern};
+pub use rules::{RuleChange, Rules};
 
 use crate::calendar::{Day, DayRange, Span, UnixSeconds, Zone};
 use crate::failure::{Class, Classified};
@@ -55,6 +57,9 @@ pub const DAYS_AFTER: i64 = 3;
 
 /// The longest session gap, in seconds: half a day, so that no gap within a session's chain of messages skips a whole day.
 pub const SESSION_GAP_MAX: i64 = 43_200;
+
+/// The longest reply window, in seconds: WeChat lets a worker write within 48 hours.
+pub const REPLY_WINDOW_MAX: i64 = 172_800;
 
 #[derive(Debug, thiserror::Error)]
 pub enum MetricsError {

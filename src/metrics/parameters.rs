@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-use super::{BusinessHours, DAYS_AFTER};
+use super::{BusinessHours, DAYS_AFTER, REPLY_WINDOW_MAX, Shift};
 use crate::calendar::{Day, DayRange};
 use crate::lake::Table;
 
@@ -30,7 +30,7 @@ impl Parameters {
         Self {
             timezone: timezone.to_owned(),
             session_gap: 1_800,
-            reply_window: 172_800,
+            reply_window: REPLY_WINDOW_MAX,
             auto_reply: Vec::new(),
             business_hours: None,
         }
@@ -51,22 +51,24 @@ impl Parameters {
     /// The parameters that a partition depends on, as its footer records them: of the business hours the shifts of the days on which a turn of
     /// that day can wait, and nothing for a table that does not ask for them.
     pub fn for_partition(&self, table: Table, day: Day) -> serde_json::Value {
-        let needs_hours =
-            matches!(table, Table::ResponsePairs | Table::WorkerDaily | Table::AccountDaily);
-        // A shift of the day before may last into it.
-        let days = DayRange { first: day.plus(-1), last: day.plus(DAYS_AFTER) };
-        let shifts = |hours: &BusinessHours| {
-            days.days()
-                .map(|day| (day.to_string(), hours.shifts(day).to_vec()))
-                .collect::<BTreeMap<_, _>>()
-        };
         serde_json::json!({
             "timezone": self.timezone,
             "session_gap": self.session_gap,
             "reply_window": self.reply_window,
             "auto_reply": self.auto_reply,
-            "business_hours": self.business_hours.as_ref().filter(|_| needs_hours).map(shifts),
+            "business_hours": self.shifts_for(table, day),
         })
+    }
+
+    /// The shifts that a partition depends on. None without a schedule, and for a table that does
+    /// not depend on one.
+    pub(super) fn shifts_for(&self, table: Table, day: Day) -> Option<BTreeMap<Day, Vec<Shift>>> {
+        let needs_hours =
+            matches!(table, Table::ResponsePairs | Table::WorkerDaily | Table::AccountDaily);
+        // A shift of the day before may last into it.
+        let days = DayRange { first: day.plus(-1), last: day.plus(DAYS_AFTER) };
+        let hours = self.business_hours.as_ref().filter(|_| needs_hours)?;
+        Some(days.days().map(|day| (day, hours.shifts(day).to_vec())).collect())
     }
 }
 

@@ -1,7 +1,8 @@
 //! What metric partitions are made of, and whether those that are there are made of what is there now.
 //!
 //! A metric partition's footer says what it was made of: the content hash of each day of messages, the parameters, the version of the
-//! definitions. It is fresh while all of that is still so. Beside the footers, only what was pruned is remembered.
+//! definitions. It is up to date while all of that is still so; where no settings file was found, its parameters are taken as recorded.
+//! Beside the footers, only what was pruned is remembered.
 //!
 //! One that was made of messages that have been pruned since could only be computed again from fewer of them, which would change its numbers for no
 //! reason but that old messages were deleted. So it is kept as it is, also when messages that are still there are replaced.
@@ -10,11 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
+use super::rules::{OutOfDate, expected, other_rules};
 use super::{MetricsJob, MetricsReport};
 use crate::calendar::{Day, DayRange};
 use crate::failure::{Class, Classified};
 use crate::lake::{ContentHash, Footer, LakeError, Pruned, SCHEMA_VERSION, Table};
-use crate::metrics::{DAYS_AFTER, DAYS_BEFORE, DEFINITIONS_VERSION};
+use crate::metrics::{DAYS_AFTER, DAYS_BEFORE, DEFINITIONS_VERSION, Parameters, RuleChange};
 
 /// The fetched days of an account.
 #[derive(Debug)]
@@ -150,7 +152,7 @@ pub(super) fn view(fetched: &BTreeSet<Day>, day: Day) -> DayRange {
 /// What the footer of a metric partition says beside what every file's footer says.
 pub(super) fn record_inputs(
     footer: &mut Footer,
-    job: &MetricsJob,
+    parameters: &Parameters,
     inputs: &Inputs,
     table: Table,
     day: Day,
@@ -162,7 +164,7 @@ pub(super) fn record_inputs(
         .map(|(day, input)| (day.to_string(), &input.content_hash))
         .collect();
     footer.set("definitions_version", DEFINITIONS_VERSION);
-    footer.set("parameters", job.parameters.for_partition(table, day));
+    footer.set("parameters", parameters.for_partition(table, day));
     footer.set("inputs", serde_json::json!(hashes));
     if let Some(input) = inputs
         .days
@@ -173,27 +175,40 @@ pub(super) fn record_inputs(
     }
 }
 
-/// Whether a metric partition is made of what is there now.
-pub(super) fn is_fresh(
+/// Why a metric partition is not made of what is there now; nothing while it is up to date.
+/// `parameters` are those that it should have been computed with.
+pub(super) fn out_of_date(
     footer: &Footer,
-    job: &MetricsJob,
+    parameters: &Parameters,
     inputs: &Inputs,
     table: Table,
     day: Day,
-) -> bool {
+) -> BTreeSet<OutOfDate> {
+    let mut expected = Footer::default();
+    record_inputs(&mut expected, parameters, inputs, table, day);
+    expected.set("schema_version", SCHEMA_VERSION);
+    let differs = |key: &str| expected.get(key).is_some_and(|value| footer.get(key) != Some(value));
+    let mut reasons = BTreeSet::new();
+    if differs("parameters") {
+        let changes = other_rules(footer, parameters, table, day);
+        match changes.is_empty() {
+            true => drop(reasons.insert(OutOfDate::Unreadable)),
+            false => reasons.extend(changes.into_iter().map(OutOfDate::Rule)),
+        }
+    }
+    if differs("inputs") {
+        reasons.insert(OutOfDate::Messages);
+    }
+    if differs("definitions_version") || differs("schema_version") {
+        reasons.insert(OutOfDate::Definitions);
+    }
     // The content of days without messages is the same whatever is done to openids.
     let has_other_openids =
         || inputs.days.get(&day).is_some_and(|input| input.openids != footer.openids());
-    footer.includes(&expected_footer(job, inputs, table, day))
-        && !(Table::WITH_OPENIDS.contains(&table) && has_other_openids())
-}
-
-/// What the footer of a metric partition says while it is fresh.
-fn expected_footer(job: &MetricsJob, inputs: &Inputs, table: Table, day: Day) -> Footer {
-    let mut expected = Footer::default();
-    record_inputs(&mut expected, job, inputs, table, day);
-    expected.set("schema_version", SCHEMA_VERSION);
-    expected
+    if differs("privacy") || Table::WITH_OPENIDS.contains(&table) && has_other_openids() {
+        reasons.insert(OutOfDate::Openids);
+    }
+    reasons
 }
 
 /// A day's metric partitions, compared with what there is to make them of.
@@ -201,16 +216,26 @@ fn expected_footer(job: &MetricsJob, inputs: &Inputs, table: Table, day: Day) ->
 pub(super) struct DayState {
     /// The tables whose partition is missing, damaged or made of something else than what is there.
     pub(super) stale: Vec<Table>,
-    /// Whether some of those are there, so that they would mislead a reader.
-    pub(super) is_outdated: bool,
+    /// Why those of them that are there are out of date.
+    pub(super) because: BTreeSet<OutOfDate>,
+    /// Where the job's rules differ from those that partitions record, whether these are up to date or not.
+    pub(super) other_rules: BTreeSet<RuleChange>,
     /// Whether there are others that would be stale, but are left as they are.
     pub(super) is_kept: bool,
     /// Whether some of those were made of messages that have been replaced since.
     pub(super) is_superseded: bool,
 }
 
+impl DayState {
+    /// Whether some of the partitions that are there are out of date, so that they would mislead a reader.
+    pub(super) fn is_outdated(&self) -> bool {
+        !self.because.is_empty()
+    }
+}
+
 pub(super) fn state_of(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<DayState, LakeError> {
     let mut state = DayState::default();
+    let mut footers = BTreeMap::new();
     for table in Table::METRICS {
         if !job.lake.path(table, &job.account, day).is_file() {
             // What was pruned itself stays away.
@@ -220,16 +245,29 @@ pub(super) fn state_of(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<Da
             continue;
         }
         match job.lake.footer(table, &job.account, day) {
-            Ok(footer) if is_fresh(&footer, job, inputs, table, day) => {}
-            Ok(footer) if inputs.lack_some_of(&footer) => {
-                state.is_kept = true;
-                state.is_superseded |= inputs.have_replaced_some_of(&footer);
-            }
-            Ok(_) | Err(LakeError::Damaged { .. }) => {
+            Ok(footer) => drop(footers.insert(table, footer)),
+            Err(LakeError::Damaged { .. }) => {
                 state.stale.push(table);
-                state.is_outdated = true;
+                state.because.insert(OutOfDate::Unreadable);
             }
             Err(error) => return Err(error),
+        }
+    }
+    let footers: BTreeMap<Table, &Footer> =
+        footers.iter().map(|(table, footer)| (*table, footer)).collect();
+    let parameters = expected(&job.rules, &footers, day);
+    for (table, footer) in footers {
+        state.other_rules.extend(other_rules(footer, job.rules.parameters(), table, day));
+        let reasons = out_of_date(footer, &parameters, inputs, table, day);
+        if reasons.is_empty() {
+            continue;
+        }
+        if inputs.lack_some_of(footer) {
+            state.is_kept = true;
+            state.is_superseded |= inputs.have_replaced_some_of(footer);
+        } else {
+            state.stale.push(table);
+            state.because.extend(reasons);
         }
     }
     Ok(state)

@@ -18,6 +18,7 @@ mod inputs;
 mod mark;
 mod observer;
 mod refresh;
+mod rules;
 mod selection;
 mod staged_day;
 mod status;
@@ -33,6 +34,7 @@ pub use observer::Observer;
 pub use refresh::{
     MetricsJob, MetricsReport, MetricsStopped, read_history, refresh_metrics, targets,
 };
+pub use rules::{ChangedRules, OutOfDate, RulesError, UnknownRules, reasons, require_rules};
 pub use selection::{Selection, Wanted};
 pub use status::{DayStatus, Freshness, status};
 pub use verify::{Verification, VerifyJob, verify};

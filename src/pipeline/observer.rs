@@ -1,6 +1,6 @@
 //! What happens to the days, told as it happens: a run that is stopped halfway has done something.
 
-use super::{DayFailure, FetchedDay};
+use super::{ChangedRules, DayFailure, FetchedDay};
 use crate::calendar::Day;
 
 /// Whoever wants to know. Says nothing back, and cannot fail.
@@ -10,6 +10,9 @@ pub trait Observer: Sync {
 
     /// A day was not committed.
     fn day_failed(&self, _failed: &DayFailure) {}
+
+    /// Metrics are about to be computed again because rules have changed.
+    fn rules_changed(&self, _changed: &ChangedRules) {}
 
     /// So many days have metrics to be computed.
     fn metrics_begun(&self, _days: usize) {}

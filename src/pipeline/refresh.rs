@@ -11,12 +11,13 @@ use serde::Serialize;
 
 use super::Observer;
 use super::inputs::{DayState, Inputs, read_inputs, record_inputs, state_of, view};
+use super::rules::{ChangedRules, OutOfDate, UnknownRules};
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::{BugError, Failure};
 use crate::lake::{Account, Lake, LakeError, Table};
 use crate::metrics::{
-    self, DAYS_AFTER, DAYS_BEFORE, History, HistoryBuilder, MetricsError, Parameters, Part,
-    Partitions, Target,
+    self, DAYS_AFTER, DAYS_BEFORE, History, HistoryBuilder, MetricsError, Part, Partitions, Rules,
+    Target,
 };
 use crate::signals;
 
@@ -32,7 +33,7 @@ pub struct MetricsJob {
     pub lake: Lake,
     pub account: Account,
     pub zone: Zone,
-    pub parameters: Parameters,
+    pub rules: Rules,
 }
 
 /// What became of the partitions.
@@ -55,6 +56,9 @@ pub struct MetricsReport {
     pub mixed: Vec<Day>,
     /// Days that were not computed, because messages that they are made of cannot be read.
     pub damaged: Vec<Day>,
+    /// Days that had to be computed again because rules have changed, and which rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed_rules: Option<ChangedRules>,
 }
 
 /// What kept the work from its end, and what was done until then.
@@ -73,7 +77,7 @@ impl From<Box<MetricsStopped>> for Failure {
 /// Brings the metric partitions of the fetched days up to date: of all of them, or of those `among` the given.
 ///
 /// # Errors
-/// When a partition cannot be read or written. Those written until then stay, and a day whose messages cannot be read keeps only those days from
+/// [`UnknownRules`] when no settings file was found and partitions have rules of their own; when a partition cannot be read or written. Those written until then stay, and a day whose messages cannot be read keeps only those days from
 /// being computed that look at it. That days were left out because their messages name customers in two ways is in the report.
 pub fn refresh_metrics(
     job: &MetricsJob,
@@ -88,12 +92,17 @@ pub fn refresh_metrics(
         observer.day_computed(day);
     };
     let mut unreadable = BTreeMap::new();
+    let mut changed_rules: Option<ChangedRules> = None;
     loop {
         let so_far =
             || computed.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
-        let mut plan = Plan::make(job, among, unreadable).map_err(|error| {
-            stopped(MetricsReport { computed: so_far(), ..MetricsReport::default() }, error.into())
+        let mut plan = Plan::make(job, among, unreadable).map_err(|failure| {
+            stopped(MetricsReport { computed: so_far(), ..MetricsReport::default() }, failure)
         })?;
+        if changed_rules.is_none() {
+            changed_rules = plan.changed_rules();
+            changed_rules.iter().for_each(|changed| observer.rules_changed(changed));
+        }
         observer.metrics_begun(plan.stale.len());
         let failure = match plan.carry_out(job, &note).map_err(Failure::into_error::<LakeError>) {
             Ok(()) => None,
@@ -111,8 +120,10 @@ pub fn refresh_metrics(
                 }
             }
         };
-        let report =
-            plan.report(job, computed.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let report = MetricsReport {
+            changed_rules,
+            ..plan.report(job, computed.into_inner().unwrap_or_else(PoisonError::into_inner))
+        };
         return match failure.or(plan.damage()) {
             Some(failure) => Err(stopped(report, failure)),
             None => Ok(report),
@@ -143,7 +154,7 @@ impl Plan {
         job: &MetricsJob,
         among: Option<DayRange>,
         mut unreadable: BTreeMap<Day, LakeError>,
-    ) -> Result<Self, LakeError> {
+    ) -> Result<Self, Failure> {
         let mut inputs = read_inputs(job)?;
         unreadable.append(&mut inputs.damaged);
         let is_wanted = |day: &&Day| among.is_none_or(|range| range.contains(**day));
@@ -157,6 +168,13 @@ impl Plan {
             readable.into_iter().partition(|day| all_mixed.contains(day));
         let states = computable.into_par_iter().map(|day| Ok((day, state_of(job, &inputs, day)?)));
         let states: BTreeMap<Day, DayState> = states.collect::<Result<_, LakeError>>()?;
+        if let Rules::Defaults(_) = job.rules
+            && let Some((day, state)) =
+                states.iter().rfind(|(_, state)| !state.other_rules.is_empty())
+        {
+            let changes = state.other_rules.clone();
+            return Err(UnknownRules { account: job.account.clone(), day: *day, changes }.into());
+        }
         let stale = states
             .iter()
             .filter(|(_, state)| !state.stale.is_empty())
@@ -174,6 +192,20 @@ impl Plan {
             .filter_map(|(day, is_superseded)| is_superseded.then_some(day))
             .collect();
         Ok(Self { inputs, states, stale, unreadable, damaged, mixed, superseded })
+    }
+
+    /// The days that are to be computed because their partitions record other rules.
+    fn changed_rules(&self) -> Option<ChangedRules> {
+        let mut changed = ChangedRules::default();
+        for (day, state) in &self.states {
+            for reason in &state.because {
+                if let OutOfDate::Rule(rule) = reason {
+                    changed.rules.insert(rule.clone());
+                    changed.days.insert(*day);
+                }
+            }
+        }
+        (!changed.days.is_empty()).then_some(changed)
     }
 
     /// The day whose messages are what an error is about.
@@ -245,7 +277,7 @@ impl Plan {
                     job.account.as_str(),
                     &job.zone,
                     &targets,
-                    &job.parameters,
+                    job.rules.parameters(),
                     emit,
                 );
                 drop(sender);
@@ -287,6 +319,7 @@ impl Plan {
             computed: computed.into_iter().collect(),
             mixed: self.mixed.clone(),
             damaged: self.damaged.clone(),
+            changed_rules: None,
         }
     }
 }
@@ -349,9 +382,10 @@ pub(super) fn chunks(inputs: &Inputs, wanted: &[Day]) -> Vec<Chunk> {
 /// When a partition cannot be read, or has no texts although a rule for automatic replies needs them.
 pub fn read_history(job: &MetricsJob, days: DayRange) -> Result<History, Failure> {
     let days: Vec<Day> = days.days().collect();
-    let columns = metrics::columns(&job.parameters);
-    let mut history = HistoryBuilder::new(&job.zone, &job.parameters);
-    let needs_texts = job.parameters.needs_texts();
+    let parameters = job.rules.parameters();
+    let columns = metrics::columns(parameters);
+    let mut history = HistoryBuilder::new(&job.zone, parameters);
+    let needs_texts = parameters.needs_texts();
     let read = |day: &Day| -> Result<Vec<Part>, Failure> {
         if needs_texts && !job.lake.footer(Table::Messages, &job.account, *day)?.has_texts() {
             return Err(LakeError::TextsDropped { day: *day }.into());
@@ -379,7 +413,7 @@ fn write_partitions(
     let write = |(table, batch): (Table, RecordBatch)| -> Result<(), LakeError> {
         let mut staged =
             job.lake.stage(table, &job.account, target.day, job.zone.name(), target.bounds)?;
-        record_inputs(staged.footer(), job, inputs, table, target.day);
+        record_inputs(staged.footer(), job.rules.parameters(), inputs, table, target.day);
         // For people who look at the file; both follow from the inputs.
         staged.footer().set("horizon", target.horizon);
         staged.footer().set("final", target.is_final);

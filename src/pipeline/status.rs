@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::MetricsJob;
 use super::inputs::{read_inputs, state_of, view};
+use super::{MetricsJob, OutOfDate};
 use crate::calendar::{Day, DayRange};
 use crate::failure::Failure;
 use crate::lake::{LakeError, Table};
@@ -25,6 +25,9 @@ pub struct DayStatus {
     pub bytes: u64,
     /// None when the day has neither messages nor metrics.
     pub metrics: Option<Freshness>,
+    /// Why its metrics are out of date.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub stale_because: BTreeSet<OutOfDate>,
     /// Whether the three days after it are fetched too, or were when its metrics were computed that are kept: nothing about it can change any more.
     pub is_final: bool,
     /// Whether it cannot become final by days to come, because days that it needs were pruned.
@@ -66,8 +69,8 @@ pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus
         let input = inputs.days.get(day);
         let pruned = inputs.was_pruned(*day);
         let state = input.map(|_| state_of(job, &inputs, *day)).transpose()?;
-        let metrics = match state {
-            Some(state) if state.is_outdated => Some(Freshness::Stale),
+        let metrics = match &state {
+            Some(state) if state.is_outdated() => Some(Freshness::Stale),
             Some(state) if !state.stale.is_empty() => Some(Freshness::Missing),
             Some(state) if state.is_kept => Some(Freshness::Kept),
             Some(_) => Some(Freshness::Fresh),
@@ -94,6 +97,7 @@ pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus
             rejects: input.map_or(0, |input| input.rejects),
             bytes: Table::ALL.into_iter().map(size).sum(),
             metrics,
+            stale_because: state.map(|state| state.because).unwrap_or_default(),
             is_final,
             needs_pruned: needs_pruned && !is_final,
         })

@@ -7,12 +7,13 @@ use serde::Serialize;
 
 use super::examined_day::{ExaminedDay, remedy};
 use super::finding::{Finding, Kind, Severity};
-use super::inputs::{is_fresh, read_inputs, view};
+use super::inputs::{Inputs, out_of_date, read_inputs, view};
 use super::refresh::{MetricsJob, chunks, read_history, targets};
+use super::rules::{OutOfDate, expected, reasons, recorded, recorded_by_day};
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::Failure;
 use crate::lake::{Account, ContentHash, Footer, Lake, LakeError, Survey, Table};
-use crate::metrics::{self, DAYS_AFTER, DAYS_BEFORE, Parameters, Partitions, Target};
+use crate::metrics::{self, DAYS_AFTER, DAYS_BEFORE, Parameters, Partitions, Rules, Target};
 use crate::telemetry::Progress;
 
 /// Which lake, and how its metrics should have been computed.
@@ -20,7 +21,7 @@ use crate::telemetry::Progress;
 pub struct VerifyJob {
     pub lake: Lake,
     pub zone: Zone,
-    pub parameters: Parameters,
+    pub rules: Rules,
 }
 
 /// What was looked at, and what was found.
@@ -92,7 +93,7 @@ pub fn verify(
             lake: job.lake.clone(),
             account: account.clone(),
             zone: job.zone.clone(),
-            parameters: job.parameters.clone(),
+            rules: job.rules.clone(),
         };
         verification.findings.extend(missing_days(&job, among)?);
         verification.findings.extend(other_openids(&job, &days));
@@ -191,7 +192,25 @@ fn other_openids(job: &MetricsJob, days: &BTreeMap<Day, ExaminedDay>) -> Vec<Fin
         .collect()
 }
 
-/// Compares metric partitions with what is there now; those that were made of it, with what it gives.
+/// Days whose partitions can be computed once more together, because they record the same rules.
+struct Group {
+    parameters: Parameters,
+    days: BTreeMap<Day, Vec<Table>>,
+}
+
+/// Adds a partition to the group with its rules.
+fn add_to_group(groups: &mut Vec<Group>, (day, table): (Day, Table), parameters: Parameters) {
+    match groups
+        .iter_mut()
+        .rev()
+        .find_map(|group| group.parameters.try_join(&parameters).then_some(&mut group.days))
+    {
+        Some(days) => days.entry(day).or_default().push(table),
+        None => groups.push(Group { parameters, days: [(day, vec![table])].into() }),
+    }
+}
+
+/// Compares metric partitions with what is there now; those that were made of it, with what it gives by the rules that they record.
 fn verify_metrics(
     job: &MetricsJob,
     days: &BTreeMap<Day, ExaminedDay>,
@@ -203,8 +222,12 @@ fn verify_metrics(
     let is_sound =
         |day: Day| days.get(&day).is_some_and(|day| day.sound.contains_key(&Table::Messages));
     let path = |table: Table, day: Day| job.lake.path(table, &job.account, day);
-    let mut fresh: BTreeMap<Day, Vec<Table>> = BTreeMap::new();
+    let mut groups: Vec<Group> = Vec::new();
     for (day, examined) in days.iter().filter(|(day, _)| is_wanted(**day)) {
+        let footers: BTreeMap<Table, &Footer> =
+            examined.sound.iter().map(|(table, contents)| (*table, &contents.footer)).collect();
+        let rules_expected = expected(&job.rules, &footers, *day);
+        let rules_of_day = recorded_by_day(&footers, job.zone.name(), *day);
         for table in Table::METRICS {
             let (there, sound) = (examined.there.contains(&table), examined.sound.get(&table));
             let finding = match (there, sound) {
@@ -247,19 +270,31 @@ fn verify_metrics(
                     "was never computed",
                     "`kefu metrics` computes it",
                 ),
-                (true, Some(sound)) if is_fresh(&sound.footer, job, &inputs, table, *day) => {
-                    fresh.entry(*day).or_default().push(table);
-                    continue;
-                }
-                // Why they are so has been said, and `kefu metrics` would refuse it.
-                (true, Some(_)) if mixed.contains(day) => continue,
-                (true, Some(_)) => {
-                    let what =
-                        "made of other messages, parameters or definitions than those of now";
+                (true, Some(sound)) => {
+                    let because = out_of_date(&sound.footer, &rules_expected, &inputs, table, *day);
+                    let has_its_inputs =
+                        because.iter().all(|reason| matches!(reason, OutOfDate::Rule(_)));
+                    // Most tables of a day record the same rules.
+                    let own = || {
+                        let of_day = rules_of_day.as_ref()?;
+                        let text = of_day.for_partition(table, *day).to_string();
+                        match sound.footer.get("parameters") == Some(&text) {
+                            true => Some(of_day.clone()),
+                            false => recorded(&sound.footer, table, *day)
+                                .filter(|own| own.timezone == job.zone.name()),
+                        }
+                    };
+                    if let Some(parameters) = own().filter(|_| has_its_inputs) {
+                        add_to_group(&mut groups, (*day, table), parameters);
+                    }
+                    // Why it is out of date has been said, and `kefu metrics` would refuse it.
+                    if because.is_empty() || mixed.contains(day) {
+                        continue;
+                    }
                     Finding::new(
                         Kind::Stale,
                         path(table, *day),
-                        what,
+                        format!("out of date: {}", reasons(&because)),
                         "`kefu metrics` computes it again",
                     )
                 }
@@ -269,8 +304,25 @@ fn verify_metrics(
         }
     }
 
-    let fresh_days: Vec<Day> = fresh.keys().copied().collect();
-    for chunk in chunks(&inputs, &fresh_days) {
+    for Group { parameters, days: tables } in groups {
+        verification.recomputed += tables.values().map(Vec::len).sum::<usize>();
+        let job = MetricsJob { rules: Rules::Given(parameters), ..job.clone() };
+        recompute(&job, &inputs, days, &tables, verification)?;
+    }
+    Ok(())
+}
+
+/// Computes partitions once more and compares them with those in the lake.
+fn recompute(
+    job: &MetricsJob,
+    inputs: &Inputs,
+    days: &BTreeMap<Day, ExaminedDay>,
+    tables: &BTreeMap<Day, Vec<Table>>,
+    verification: &mut Verification,
+) -> Result<(), Failure> {
+    let path = |table: Table, day: Day| job.lake.path(table, &job.account, day);
+    let wanted: Vec<Day> = tables.keys().copied().collect();
+    for chunk in chunks(inputs, &wanted) {
         let range = DayRange {
             first: view(&inputs.fetched, chunk.first).first,
             last: view(&inputs.fetched, chunk.last).last,
@@ -282,7 +334,7 @@ fn verify_metrics(
                 let sound =
                     |table: &Table| days.get(&target.day).and_then(|day| day.sound.get(table));
                 let mut findings = Vec::new();
-                for table in fresh.get(&target.day).into_iter().flatten() {
+                for table in tables.get(&target.day).into_iter().flatten() {
                     let Some((written, computed)) = sound(table).zip(partitions.get(table)) else {
                         continue;
                     };
@@ -315,7 +367,7 @@ fn verify_metrics(
             job.account.as_str(),
             &job.zone,
             &targets,
-            &job.parameters,
+            job.rules.parameters(),
             |group| {
                 let findings =
                     group.into_par_iter().map(compare).collect::<Result<Vec<_>, LakeError>>()?;
@@ -324,6 +376,5 @@ fn verify_metrics(
             },
         )?;
     }
-    verification.recomputed += fresh.values().map(Vec::len).sum::<usize>();
     Ok(())
 }

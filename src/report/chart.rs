@@ -1,7 +1,7 @@
 //! The charts as shapes, which the page draws as SVG. Each comes in the widths for a screen, a sheet of paper and a phone, because letters that are scaled
 //! down with a chart cannot be read.
 //!
-//! A day that is not there is hatched, and no line leads over it.
+//! A day that is not there is hatched, and no line leads over it. A day that is not final yet is hatched in another colour, behind its values.
 
 use std::fmt;
 
@@ -169,6 +169,9 @@ impl Band {
             if !class.is_empty() {
                 scene.backdrop(class, (self.start(place), top), (self.day, bottom - top));
             }
+            if day.is_provisional() {
+                scene.backdrop("provisional", (self.start(place), top), (self.day, bottom - top));
+            }
             // Not all of several accounts are there.
             if (1..figures.coverage.len()).contains(&day.accounts) {
                 scene.backdrop("gap", (self.start(place), bottom - 8.0), (self.day, 8.0));
@@ -254,6 +257,14 @@ fn mark(class: &str, x: f64, y: f64) -> String {
     }
 }
 
+/// The class of a bar: the hatching of a day that is not final is seen through it.
+fn bar_class(class: &str, day: Option<&DayFigures>) -> String {
+    match day.is_some_and(DayFigures::is_provisional) {
+        true => format!("{class} is-provisional"),
+        false => class.to_owned(),
+    }
+}
+
 /// Waits by day, and below them, over the same days, the service level.
 pub(super) fn response_times(figures: &Figures, language: Language) -> Vec<Scene> {
     WIDTHS
@@ -304,7 +315,7 @@ fn response_times_at(
     {
         let bar = (band.day * 0.66).min(46.0);
         scene.rect(
-            "bar",
+            bar_class("bar", figures.days.get(place)),
             (band.middle(place) - bar / 2.0, axis.at(level)),
             (bar, second_bottom - axis.at(level)),
         );
@@ -362,8 +373,9 @@ fn unanswered_at(figures: &Figures, language: Language, class: &'static str, wid
         let bar = (band.day * 0.66).min(46.0);
         let x = band.middle(place) - bar / 2.0;
         let (first, all) = (axis.at(totals.unanswered_first as f64), axis.at(both(totals) as f64));
-        scene.rect("later", (x, all), (bar, first - all));
-        scene.rect("first", (x, first), (bar, bottom - first));
+        let day = figures.days.get(place);
+        scene.rect(bar_class("later", day), (x, all), (bar, first - all));
+        scene.rect(bar_class("first", day), (x, first), (bar, bottom - first));
     }
     band.label_days(&mut scene, &figures.days, words, bottom + 18.0);
     for (place, day) in figures.days.iter().enumerate() {

@@ -18,6 +18,10 @@ pub struct Figures {
     pub timezone: String,
     pub first: Day,
     pub last: Day,
+    /// Whether later days cannot change any of the figures any more.
+    pub is_final: bool,
+    /// Later days in the lake that are not reported because they are not final yet.
+    pub left_out: Vec<Day>,
     /// A turn is answered in time within so many seconds.
     pub service_level_seconds: i64,
     /// Over all accounts together: a customer of two of them is two customers.
@@ -66,10 +70,34 @@ pub struct Totals {
 pub struct Before {
     pub first: Day,
     pub last: Day,
-    /// None unless both periods are wholly in the lake: then there is nothing to compare.
+    /// None unless both periods are wholly in the lake and final: then there is nothing to compare.
     pub totals: Option<Totals>,
+    /// Of these the figures that later days do not change, also where days are not final yet.
+    pub volume: Option<Volume>,
     /// Why there is nothing.
     pub missing: Option<NothingToCompare>,
+}
+
+/// What a period comes to by its own messages, whatever later days bring.
+#[derive(Clone, Debug, Serialize)]
+pub struct Volume {
+    pub messages_received: i64,
+    pub messages_sent: i64,
+    pub customers: Option<i64>,
+    pub customers_served: Option<i64>,
+    pub workers: i64,
+}
+
+impl Volume {
+    pub(super) fn of(totals: &Totals) -> Self {
+        Self {
+            messages_received: totals.messages_received,
+            messages_sent: totals.messages_sent,
+            customers: totals.customers,
+            customers_served: totals.customers_served,
+            workers: totals.workers,
+        }
+    }
 }
 
 /// Why two periods cannot be compared.
@@ -78,8 +106,12 @@ pub struct Before {
 pub enum NothingToCompare {
     /// The period itself lacks days.
     PeriodIncomplete,
+    /// Days of the period are not final yet: turns may still be answered.
+    PeriodNotFinal,
     /// The one before does.
     BeforeIncomplete,
+    /// The one before has days that are not final.
+    BeforeNotFinal,
 }
 
 #[derive(Debug, Serialize)]
@@ -95,6 +127,8 @@ pub struct DayFigures {
     pub date: Day,
     /// Accounts whose metrics are there.
     pub accounts: usize,
+    /// Whether later days cannot change its figures any more; false where there are none.
+    pub is_final: bool,
     #[serde(flatten)]
     pub totals: Option<Totals>,
 }
@@ -182,6 +216,13 @@ pub struct CoveredDay {
 
 /// The facts of some accounts.
 pub(super) type Facts<'a> = [(&'a Account, &'a DayFacts)];
+
+impl DayFigures {
+    /// Whether it has figures that later days may change.
+    pub(super) fn is_provisional(&self) -> bool {
+        self.accounts > 0 && !self.is_final
+    }
+}
 
 impl Totals {
     /// Over all of the facts together; none without any.
@@ -293,7 +334,8 @@ pub(super) fn days(range: DayRange, facts: &Facts<'_>) -> Vec<DayFigures> {
     }
     let of_day = |date: Day| {
         let facts = by_day.remove(&date).unwrap_or_default();
-        DayFigures { date, accounts: facts.len(), totals: Totals::of(&facts) }
+        let is_final = !facts.is_empty() && facts.iter().all(|(_, day)| day.is_final);
+        DayFigures { date, accounts: facts.len(), is_final, totals: Totals::of(&facts) }
     };
     range.days().map(of_day).collect()
 }

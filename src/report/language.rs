@@ -1,12 +1,14 @@
 //! How each language of the page writes numbers, durations and days, and what it says of them.
 
+use std::collections::BTreeSet;
+
 use clap::ValueEnum;
 use serde::Serialize;
 
 use super::figures::{DayFigures, NothingToCompare, Totals};
 use super::words::{EN, Words, ZH};
 use crate::calendar::{Day, DayRange};
-use crate::pipeline::Mark;
+use crate::pipeline::{Mark, OutOfDate};
 
 /// The language of a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
@@ -122,6 +124,10 @@ impl Language {
         said: impl FnOnce(&Totals) -> Vec<(&'static str, String)>,
     ) -> String {
         let words = self.words();
+        let remark = match day.is_provisional() {
+            true => format!(" · {}", words.not_final),
+            false => String::new(),
+        };
         let said = match &day.totals {
             None => words.day_missing.to_owned(),
             Some(totals) => said(totals)
@@ -130,7 +136,7 @@ impl Language {
                 .collect::<Vec<_>>()
                 .join(" · "),
         };
-        format!("{} {} · {said}", day.date, self.weekday(day.date))
+        format!("{} {} · {said}{remark}", day.date, self.weekday(day.date))
     }
 
     /// One thing beside another.
@@ -155,18 +161,37 @@ impl Language {
         self.pick(format!("within {limit}"), format!("{limit}内"))
     }
 
-    pub(super) fn nothing_to_compare(self, missing: NothingToCompare, before: DayRange) -> String {
+    /// Why nothing is compared with the days before, but for the volume if it is.
+    pub(super) fn nothing_to_compare(
+        self,
+        missing: NothingToCompare,
+        before: DayRange,
+        with_volume: bool,
+    ) -> String {
         let before = self.range(before);
-        match missing {
-            NothingToCompare::PeriodIncomplete => self.pick(
-                format!("Not compared with {before}: this period lacks days."),
-                format!("未与 {before} 环比：本期数据不完整。"),
+        let (but, except) = match with_volume {
+            true => (", but for the volume", "除接待量外，"),
+            false => ("", ""),
+        };
+        let reason = match missing {
+            NothingToCompare::PeriodIncomplete => {
+                self.pick("this period lacks days.", "本期数据不完整。")
+            }
+            NothingToCompare::PeriodNotFinal => self.pick(
+                "days of this period are not final yet, and replies may still come.",
+                "本期有尚未最终的日期，仍可能得到回复。",
             ),
-            NothingToCompare::BeforeIncomplete => self.pick(
-                format!("Not compared with {before}: not all of it is in the lake."),
-                format!("未与 {before} 环比：上期数据不完整。"),
-            ),
-        }
+            NothingToCompare::BeforeIncomplete => {
+                self.pick("not all of it is in the lake.", "上期数据不完整。")
+            }
+            NothingToCompare::BeforeNotFinal => {
+                self.pick("not all of its days are final.", "上期有尚未最终的日期。")
+            }
+        };
+        self.pick(
+            format!("Not compared with {before}{but}: {reason}"),
+            format!("{except}未与 {before} 环比：{reason}"),
+        )
     }
 
     pub(super) fn mark(self, mark: Mark) -> &'static str {
@@ -175,7 +200,7 @@ impl Language {
             Mark::NotFinal => self.pick("not final yet", "尚未最终"),
             Mark::Empty => self.pick("no messages", "无消息"),
             Mark::WithRejects => self.pick("with rejects", "有无法读取的记录"),
-            Mark::Stale => self.pick("metrics stale", "指标过期"),
+            Mark::Stale => self.pick("metrics out of date", "指标过期"),
             Mark::NotComputed => self.pick("without metrics", "缺少指标"),
             Mark::Damaged => self.pick("messages damaged", "消息文件损坏"),
             Mark::Missing => self.pick("not fetched", "未拉取"),
@@ -190,9 +215,9 @@ impl Language {
                 format!("Not in the figures, because they are not in the lake: {days}. `kefu run --from … --to …` fetches days."),
                 format!("数据缺失、未计入：{days}。可用 `kefu run --from … --to …` 拉取。"),
             ),
-            Mark::Stale | Mark::NotComputed => self.pick(
-                format!("Metrics that are missing or not made of what is in the lake now: {days}. `kefu metrics` computes them."),
-                format!("指标缺失或已过期：{days}。可用 `kefu metrics` 重新计算。"),
+            Mark::NotComputed => self.pick(
+                format!("Metrics that are missing: {days}. `kefu metrics` computes them."),
+                format!("指标缺失：{days}。可用 `kefu metrics` 计算。"),
             ),
             Mark::Damaged => self.pick(
                 format!("Messages that cannot be read: {days}. `kefu fetch --date … --force` replaces them."),
@@ -210,8 +235,36 @@ impl Language {
                 format!("Messages were pruned: {days}. Distinct customers and texts of them are not known any more."),
                 format!("消息已清理：{days}。去重客户数与消息内容无从得知。"),
             ),
-            Mark::Empty | Mark::Final => String::new(),
+            // Out of date has its own sentence, which says why.
+            Mark::Stale | Mark::Empty | Mark::Final => String::new(),
         }
+    }
+
+    /// Days whose metrics are not made of what is in the lake now, and why.
+    pub(super) fn out_of_date(self, because: &BTreeSet<OutOfDate>, days: &str) -> String {
+        let reason = |reason: &OutOfDate| match (self, reason) {
+            (Self::En, reason) => reason.to_string(),
+            (Self::Zh, OutOfDate::Unreadable) => "文件无法读取".to_owned(),
+            (Self::Zh, OutOfDate::Messages) => "消息已变化".to_owned(),
+            (Self::Zh, OutOfDate::Definitions) => "由另一版本的 kefu 计算".to_owned(),
+            (Self::Zh, OutOfDate::Openids) => "openid 的处理方式不同".to_owned(),
+            (Self::Zh, OutOfDate::Rule(change)) => change.to_string(),
+        };
+        let because = because.iter().map(reason).collect::<Vec<_>>();
+        let because = because.join(self.pick(", ", "、"));
+        self.pick(
+            format!("Metrics that are out of date ({because}): {days}. `kefu metrics` computes them again."),
+            format!("指标已过期（{because}）：{days}。可用 `kefu metrics` 重新计算。"),
+        )
+    }
+
+    /// Later days that are not reported yet.
+    pub(super) fn left_out(self, days: &[Day]) -> String {
+        let days = self.days(days);
+        self.pick(
+            format!("Not final yet, and so not in this report: {days}. --from and --to show them."),
+            format!("尚未最终、未计入本报告：{days}。可用 --from、--to 查看。"),
+        )
     }
 
     pub(super) fn not_listed(self, more: i64) -> String {

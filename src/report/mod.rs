@@ -18,18 +18,18 @@ mod statistics;
 mod unanswered;
 mod words;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
-pub use figures::{AccountCoverage, Figures, NothingToCompare, Totals};
+pub use figures::{AccountCoverage, Figures, NothingToCompare, Totals, Volume};
 pub use language::Language;
 pub use page::page;
 
-use crate::calendar::{DayRange, Zone};
+use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::{Class, Classified, Failure};
 use crate::lake::{Account, Lake, Table};
-use crate::metrics::Parameters;
+use crate::metrics::Rules;
 use crate::pipeline::{Freshness, MetricsJob, status};
 use figures::{AccountFigures, Before, CoveredDay};
 use reading::{DayFacts, Reader};
@@ -41,12 +41,54 @@ pub struct ReportJob {
     /// In order, each once.
     pub accounts: Vec<Account>,
     pub zone: Zone,
-    pub parameters: Parameters,
-    pub days: DayRange,
+    pub rules: Rules,
+    pub period: Period,
     /// 30, 60, 180 or 300.
     pub service_level_seconds: i64,
     /// Whether what customers wrote is shown.
     pub with_text: bool,
+}
+
+/// The days of a report.
+#[derive(Clone, Debug)]
+pub struct Period {
+    pub days: DayRange,
+    /// Later days in the lake that are not reported because they are not final yet.
+    pub left_out: Vec<Day>,
+}
+
+impl Period {
+    /// Days that were asked for, whether they are final or not.
+    pub fn named(days: DayRange) -> Self {
+        Self { days, left_out: Vec::new() }
+    }
+
+    /// The last days, as many as wanted, that are final in every account that has them. Without any
+    /// final day, the last days that there are.
+    ///
+    /// # Errors
+    /// When there are no days.
+    pub fn last(lake: &Lake, accounts: &[Account], days: u16) -> Result<Self, Failure> {
+        let there = days_there(lake, accounts)?;
+        let mut computed: BTreeMap<Day, Vec<&Account>> = BTreeMap::new();
+        for account in accounts {
+            for day in lake.days(Table::AccountDaily, account)? {
+                computed.entry(day).or_default().push(account);
+            }
+        }
+        // A file that is damaged is a failure of the report, and no reason to report other days.
+        let is_final_of = |account: &&Account, day: Day| {
+            lake.footer(Table::AccountDaily, account, day)
+                .map_or(true, |footer| reading::is_final(&footer))
+        };
+        let is_final = |(day, accounts): &(&Day, &Vec<&Account>)| {
+            accounts.iter().all(|account| is_final_of(account, **day))
+        };
+        let last = computed.iter().rev().find(is_final).map_or(there.last, |(day, _)| *day);
+        let first = last.plus(1 - i64::from(days)).max(there.first);
+        let left_out = computed.into_keys().filter(|day| *day > last).collect();
+        Ok(Self { days: DayRange { first, last }, left_out })
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -118,12 +160,13 @@ struct AccountDays {
 /// When there is nothing to report, or the lake cannot be read.
 pub fn gather(job: &ReportJob) -> Result<Figures, Failure> {
     let there = days_there(&job.lake, &job.accounts)?;
-    let days = read(job, job.days)?;
+    let period = job.period.days;
+    let days = read(job, period)?;
     let has_any = |wanted: fn(&CoveredDay) -> bool| {
         days.iter().flat_map(|account| &account.covered).any(wanted)
     };
     if !has_any(|day| day.is_in_report) {
-        let asked = job.days;
+        let asked = period;
         let is_fetched = has_any(|day| day.status.fetched);
         return Err(if is_fetched {
             ReportError::NoMetrics { asked }
@@ -133,31 +176,50 @@ pub fn gather(job: &ReportJob) -> Result<Figures, Failure> {
         .into());
     }
     let facts = pooled(&days);
-    let earlier = job.days.before();
+    let earlier = period.before();
     let earlier_days = read(job, earlier)?;
+    let is_final = is_final(&days);
     let missing = if !is_complete(&days) {
         Some(NothingToCompare::PeriodIncomplete)
+    } else if !is_final {
+        Some(NothingToCompare::PeriodNotFinal)
     } else if !is_complete(&earlier_days) {
         Some(NothingToCompare::BeforeIncomplete)
+    } else if !self::is_final(&earlier_days) {
+        Some(NothingToCompare::BeforeNotFinal)
     } else {
         None
     };
-    let before = missing.is_none().then(|| Totals::of(&pooled(&earlier_days))).flatten();
+    let before = Totals::of(&pooled(&earlier_days));
+    // Later days do not change how many messages a day has.
+    let volume = before
+        .as_ref()
+        .filter(|_| is_complete(&days) && is_complete(&earlier_days))
+        .map(Volume::of);
+    let before = before.filter(|_| missing.is_none());
     let of_account = |account: &AccountDays| {
         let facts: Vec<_> = account.facts.iter().map(|day| (&account.account, day)).collect();
         AccountFigures { account: account.account.clone(), totals: Totals::of(&facts) }
     };
     // There is a day, so there are totals.
-    let totals = Totals::of(&facts).ok_or(ReportError::NoMetrics { asked: job.days })?;
+    let totals = Totals::of(&facts).ok_or(ReportError::NoMetrics { asked: period })?;
     Ok(Figures {
         timezone: job.zone.name().to_owned(),
-        first: job.days.first,
-        last: job.days.last,
+        first: period.first,
+        last: period.last,
+        is_final,
+        left_out: job.period.left_out.clone(),
         service_level_seconds: job.service_level_seconds,
         totals,
-        before: Before { first: earlier.first, last: earlier.last, totals: before, missing },
+        before: Before {
+            first: earlier.first,
+            last: earlier.last,
+            totals: before,
+            volume,
+            missing,
+        },
         accounts: days.iter().map(of_account).collect(),
-        days: figures::days(job.days, &facts),
+        days: figures::days(period, &facts),
         load: figures::load(&facts),
         workers: figures::workers(&facts),
         unanswered: unanswered::list(job, &facts)?,
@@ -180,16 +242,17 @@ fn is_complete(days: &[AccountDays]) -> bool {
     days.iter().all(|account| account.covered.iter().all(|day| day.is_in_report))
 }
 
+/// Whether later days cannot change any of the figures any more.
+fn is_final(days: &[AccountDays]) -> bool {
+    days.iter().flat_map(|account| &account.facts).all(|day| day.is_final)
+}
+
 fn read(job: &ReportJob, days: DayRange) -> Result<Vec<AccountDays>, Failure> {
     let of_account = |account: &Account| -> Result<AccountDays, Failure> {
-        let (lake, zone, parameters) = (job.lake.clone(), job.zone.clone(), job.parameters.clone());
+        let (lake, zone, rules) = (job.lake.clone(), job.zone.clone(), job.rules.clone());
         let statuses =
-            status(&MetricsJob { lake, account: account.clone(), zone, parameters }, Some(days))?;
-        let reader = Reader {
-            lake: &job.lake,
-            parameters: &job.parameters,
-            service_level_seconds: job.service_level_seconds,
-        };
+            status(&MetricsJob { lake, account: account.clone(), zone, rules }, Some(days))?;
+        let reader = Reader { lake: &job.lake, service_level_seconds: job.service_level_seconds };
         let read = |day: &crate::pipeline::DayStatus| {
             let has_messages = day.fetched && day.metrics != Some(Freshness::Damaged);
             reader.day(account, day.date, has_messages)

@@ -10,7 +10,7 @@ use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type, TimestampMicros
 
 use crate::calendar::{Day, UnixSeconds};
 use crate::failure::{BugError, Failure};
-use crate::lake::{Account, Lake, Table, opercode};
+use crate::lake::{Account, Footer, Lake, Table, opercode};
 use crate::metrics::Parameters;
 
 /// The day's own counts, from `account_daily`, where they were counted once and for all.
@@ -97,6 +97,8 @@ pub(super) struct Said {
 #[derive(Debug)]
 pub(super) struct DayFacts {
     pub day: Day,
+    /// Whether later days cannot change its metrics any more.
+    pub is_final: bool,
     pub counts: Counts,
     pub workers: Vec<WorkerDay>,
     /// Messages received in each hour.
@@ -107,11 +109,15 @@ pub(super) struct DayFacts {
     pub visits: Option<Vec<Visit>>,
 }
 
-/// From where, and by which rules.
+/// Whether a partition of metrics says that later days cannot change it any more.
+pub(super) fn is_final(footer: &Footer) -> bool {
+    footer.get("final") == Some("true")
+}
+
+/// From where, and what counts as in time.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     pub lake: &'a Lake,
-    pub parameters: &'a Parameters,
     pub service_level_seconds: i64,
 }
 
@@ -128,8 +134,10 @@ impl Reader<'_> {
         if !needed.into_iter().all(is_there) {
             return Ok(None);
         }
+        let footer = self.lake.footer(Table::AccountDaily, account, day)?;
         Ok(Some(DayFacts {
             day,
+            is_final: is_final(&footer),
             counts: self.counts(account, day)?,
             workers: self.workers(account, day)?,
             hours: self.hours(account, day)?,
@@ -138,7 +146,7 @@ impl Reader<'_> {
             } else {
                 None
             },
-            visits: if has_messages { Some(self.visits(account, day)?) } else { None },
+            visits: if has_messages { Some(self.visits(account, day, &footer)?) } else { None },
         }))
     }
 
@@ -305,17 +313,23 @@ impl Reader<'_> {
         Ok(turns)
     }
 
-    fn visits(&self, account: &Account, day: Day) -> Result<Vec<Visit>, Failure> {
-        let has_rules = !self.parameters.auto_reply.is_empty();
+    /// Which messages are automatic is decided by the rules that the day's metrics record: the same
+    /// lake gives the same report, whatever settings are found.
+    fn visits(&self, account: &Account, day: Day, metrics: &Footer) -> Result<Vec<Visit>, Failure> {
+        let parameters = metrics
+            .get("parameters")
+            .and_then(|text| Parameters::recorded(text, Table::AccountDaily, day))
+            .unwrap_or_else(|| Parameters::in_zone(metrics.zone()));
+        let has_rules = !parameters.auto_reply.is_empty();
         let mut names = vec!["openid", "worker", "opercode"];
         // What messages say is read only if a rule asks for it.
-        names.extend(self.parameters.needs_texts().then_some("text"));
+        names.extend(parameters.needs_texts().then_some("text"));
         let mut visits = Vec::new();
         for batch in self.lake.read(Table::Messages, account, day, &names)? {
             let batch = batch?;
             let columns = Columns(&batch);
             let (openids, workers) = (columns.names("openid")?, columns.names("worker")?);
-            let texts = self.parameters.needs_texts().then(|| columns.texts("text")).transpose()?;
+            let texts = parameters.needs_texts().then(|| columns.texts("text")).transpose()?;
             let mut seen: HashMap<(i32, i32), (bool, bool)> = HashMap::new();
             for (row, code) in columns.codes("opercode")?.values().iter().enumerate() {
                 let (Some(openid), Some(worker)) = (openids.key(row), workers.key(row)) else {
@@ -326,8 +340,7 @@ impl Reader<'_> {
                 match *code {
                     opercode::WORKER_RECEIVED => seen.entry((openid, worker)).or_default().0 = true,
                     opercode::WORKER_SENT
-                        if has_rules
-                            && self.parameters.is_automatic(&workers.name(row), text()) => {}
+                        if has_rules && parameters.is_automatic(&workers.name(row), text()) => {}
                     opercode::WORKER_SENT => seen.entry((openid, worker)).or_default().1 = true,
                     _ => {}
                 }

@@ -70,11 +70,7 @@ fn texts_of(
         };
         days.days().for_each(|day| by_day.entry((account, day)).or_default().push(place));
     }
-    let reader = Reader {
-        lake: &job.lake,
-        parameters: &job.parameters,
-        service_level_seconds: job.service_level_seconds,
-    };
+    let reader = Reader { lake: &job.lake, service_level_seconds: job.service_level_seconds };
     let mut texts: BTreeMap<usize, Vec<Option<String>>> = BTreeMap::new();
     for ((account, day), places) in by_day {
         // Its messages may have been pruned.

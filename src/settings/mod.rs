@@ -17,8 +17,8 @@ use std::path::PathBuf;
 use crate::calendar::Zone;
 use crate::failure::{Class, Classified};
 use crate::fetch::Texts;
-use crate::lake::Account;
-use crate::metrics::Parameters;
+use crate::lake::{Account, Lake, LakeError};
+use crate::metrics::Rules;
 use crate::wechat::{BaseUrl, Credential};
 use identity::{Identity, SecretSource};
 pub use listing::Listed;
@@ -130,8 +130,8 @@ pub struct Settings {
     pub lookback: Setting<u16>,
     /// How many calls are made side by side.
     pub concurrency: Setting<u16>,
-    /// What the metrics depend on.
-    pub parameters: Parameters,
+    /// What the metrics depend on, and whether a settings file says so.
+    pub rules: Rules,
     config: Setting<String>,
     rules_listed: Vec<Listed>,
     /// The names of `[[accounts]]`, those included that are not to be worked on.
@@ -172,7 +172,10 @@ impl Settings {
             )
             .filter(|_| !file.values.accounts.is_empty()),
             identities: sources.pick(&flags.accounts, identities)?,
-            parameters,
+            rules: match file.is_there {
+                true => Rules::Given(parameters),
+                false => Rules::Defaults(parameters),
+            },
             zone,
             lake: match &flags.lake {
                 Some(path) => Setting { value: path.clone(), origin: Origin::Flag("--lake") },
@@ -229,6 +232,27 @@ impl Settings {
             )?,
             texts,
             openid_key,
+        })
+    }
+
+    /// With the time zone in which the lake's days are cut, where none was set: for commands that only
+    /// read. Others would begin or continue a lake in a zone that nobody chose.
+    ///
+    /// # Errors
+    /// When the lake cannot be listed.
+    pub fn in_zone_of(self, lake: &Lake) -> Result<Self, LakeError> {
+        // A file that says otherwise beside days in the default zone is damaged.
+        if self.zone.origin != Origin::Default || lake.require_zone(self.zone.value.name()).is_ok()
+        {
+            return Ok(self);
+        }
+        Ok(match lake.zone()?.and_then(|name| Zone::named(&name).ok()) {
+            Some(zone) => Self {
+                rules: self.rules.in_zone(zone.name()),
+                zone: Setting { value: zone, origin: Origin::Default },
+                ..self
+            },
+            None => self,
         })
     }
 

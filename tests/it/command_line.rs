@@ -481,7 +481,7 @@ fn two_accounts_share_a_lake_and_are_never_paired_together() {
 }
 
 #[test]
-fn a_rule_that_changed_makes_every_partition_stale_and_the_status_says_so() {
+fn a_rule_that_changed_makes_every_partition_out_of_date_and_the_status_says_so() {
     let world = World::new();
     let simulator = world.simulate(generated(1), world.options(&[]));
     run(&world, &simulator, &[]);

@@ -90,7 +90,7 @@ fn refresh(world: &World) -> Result<(), Failure> {
         lake: world.lake(),
         account: world.account(),
         zone: world.zone.clone(),
-        parameters: Parameters::in_zone(world.zone.name()),
+        rules: Parameters::in_zone(world.zone.name()).into(),
     };
     Ok(refresh_metrics(&job, None, &()).map(drop)?)
 }
@@ -184,7 +184,7 @@ fn broken(world: &World) -> Vec<Finding> {
     let job = VerifyJob {
         lake: world.lake(),
         zone: world.zone.clone(),
-        parameters: Parameters::in_zone(world.zone.name()),
+        rules: Parameters::in_zone(world.zone.name()).into(),
     };
     let found = verify(&job, None, &Progress::begin("verify", 0)).unwrap().findings;
     found.into_iter().filter(|finding| finding.severity == Severity::Broken).collect()

@@ -20,6 +20,7 @@ mod privacy;
 mod properties;
 mod pruning;
 mod report;
+mod rules;
 mod settings;
 mod staleness;
 mod verifying;

@@ -296,7 +296,7 @@ fn a_pruned_day_that_is_back_alone_is_as_final_as_it_was() {
     );
     let shown = String::from_utf8(days.world.kefu(&days.simulator, &["status"]).stdout).unwrap();
     assert!(shown.contains("2024-04-29       -  ■  -  -  -"), "{shown}");
-    assert!(shown.contains("not final 2024-05-10 to 2024-05-12 (three later"), "{shown}");
+    assert!(shown.contains("not final   2024-05-10 to 2024-05-12 (three later"), "{shown}");
 
     // One that is computed anew cannot become final, and why not is said.
     fs_err::remove_file(days.world.path("sessions", "2024-05-02")).unwrap();
@@ -308,7 +308,7 @@ fn a_pruned_day_that_is_back_alone_is_as_final_as_it_was() {
     days.kefu(&["metrics"]);
     let shown = String::from_utf8(days.world.kefu(&days.simulator, &["status"]).stdout).unwrap();
     assert!(
-        shown.contains("not final 2024-05-02 (they need days that were pruned, which come back"),
+        shown.contains("not final   2024-05-02 (they need days that were pruned, which come back"),
         "{shown}"
     );
 }

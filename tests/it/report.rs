@@ -264,32 +264,124 @@ fn the_same_lake_gives_the_same_page_and_stays_as_it_is() {
 }
 
 #[test]
-fn without_days_it_is_the_last_week_and_it_is_compared_with_the_one_before() {
+fn without_days_it_is_the_last_final_week_and_it_is_compared_with_the_one_before() {
     let world = generated(20);
     let (page_of_week, week) = page(&world, &[]);
-    assert_eq!((&week["first"], &week["last"]), (&json!("2024-05-14"), &json!("2024-05-20")));
+    assert_eq!((&week["first"], &week["last"]), (&json!("2024-05-11"), &json!("2024-05-17")));
     assert_eq!(
         (&week["before"]["first"], &week["before"]["last"], &week["before"]["missing"]),
-        (&json!("2024-05-07"), &json!("2024-05-13"), &Value::Null)
+        (&json!("2024-05-04"), &json!("2024-05-10"), &Value::Null)
     );
     assert_eq!(
         week["totals"]["messages_received"].as_i64().unwrap()
             + week["totals"]["messages_sent"].as_i64().unwrap(),
         1_400
     );
-    assert!(page_of_week.contains("Change against 2024-05-07 to 2024-05-13"));
+    assert!(page_of_week.contains("Change against 2024-05-04 to 2024-05-10"));
+    // Nothing on the page may still change, and the later days are named.
+    assert_eq!(
+        (&week["is_final"], &week["left_out"]),
+        (&json!(true), &json!(["2024-05-18", "2024-05-19", "2024-05-20"]))
+    );
+    assert!(page_of_week.contains(
+        "Not final yet, and so not in this report: 2024-05-18 to 2024-05-20. --from and --to show them."
+    ));
+    assert!(
+        !page_of_week.contains("class=\"provisional\"") && !page_of_week.contains("Not final: ")
+    );
     // The week before as the week itself: the same figures.
-    let (_, before) = page(&world, &["--from", "2024-05-07", "--to", "2024-05-13"]);
-    assert_eq!(before["totals"], week["before"]["totals"]);
+    let (_, before) = page(&world, &["--from", "2024-05-04", "--to", "2024-05-10"]);
+    assert_eq!((&before["totals"], &before["left_out"]), (&week["before"]["totals"], &json!([])));
     // All of the lake: there is nothing before, and so nothing to compare, rather than a nought.
     let (all_page, all) = page(&world, &["--days", "20"]);
+    assert_eq!((&all["first"], &all["last"]), (&json!("2024-05-01"), &json!("2024-05-17")));
     assert_eq!(
-        (&all["before"]["totals"], &all["before"]["missing"]),
-        (&Value::Null, &json!("before_incomplete"))
+        (&all["before"]["totals"], &all["before"]["missing"], &all["before"]["volume"]),
+        (&Value::Null, &json!("before_incomplete"), &Value::Null)
     );
     assert!(
         all_page.contains("not all of it is in the lake") && !all_page.contains("class=\"was\"")
     );
+}
+
+/// The cards of a page with these figures.
+fn cards<'a>(page: &'a str, names: &[&str]) -> Vec<&'a str> {
+    let card = |name: &&str| {
+        let (_, card) = page.split_once(&format!("<div class=\"of-{name}\"")).unwrap();
+        card.split_once("</div>").unwrap().0
+    };
+    names.iter().map(card).collect()
+}
+
+#[test]
+fn days_that_are_not_final_are_hatched_and_what_may_still_change_is_not_compared() {
+    let world = generated(20);
+    let days = ["--from", "2024-05-14", "--to", "2024-05-20"];
+    let (shown, figures) = page(&world, &days);
+    assert_eq!(
+        (&figures["is_final"], &figures["before"]["missing"], &figures["before"]["totals"]),
+        (&json!(false), &json!("period_not_final"), &Value::Null)
+    );
+    let is_final = |figures: &Value| {
+        let days = figures["days"].as_array().unwrap();
+        days.iter().map(|day| day["is_final"].as_bool().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(is_final(&figures), [true, true, true, true, false, false, false]);
+    // In each of the two charts by day, in three widths, each of its panels; and in the legends.
+    assert_eq!(shown.matches("<rect class=\"provisional\"").count(), 3 * 3 * 3 + 2);
+    assert_eq!(shown.matches("</svg>not final yet</li>").count(), 2);
+    assert_eq!(shown.matches("<span class=\"remark\">not final yet</span>").count(), 2 * 3);
+    // What later days may change shows no change …
+    for card in
+        cards(&shown, &["service_level", "response_seconds_p50", "answered", "sessions_missed"])
+    {
+        assert!(
+            card.contains(">not final yet</span>") && !card.contains("class=\"was\""),
+            "{card}"
+        );
+    }
+    // … and what they cannot change does.
+    for card in cards(&shown, &["messages_received", "customers", "workers"]) {
+        assert!(card.contains("class=\"was\""), "{card}");
+    }
+    assert!(
+        shown.contains(
+            "Not compared with 2024-05-07 to 2024-05-13, but for the volume: days of this"
+        )
+    );
+    let (_, before) = page(&world, &["--from", "2024-05-07", "--to", "2024-05-13"]);
+    for figure in ["messages_received", "messages_sent", "customers", "customers_served", "workers"]
+    {
+        assert_eq!(figures["before"]["volume"][figure], before["totals"][figure], "{figure}");
+    }
+    let (chinese, _) = page(&world, &[&days[..], &["--lang", "zh"]].concat());
+    assert_eq!(chinese.matches("</svg>尚未最终</li>").count(), 2);
+    let said = String::from_utf8(report(&world, &days).stdout).unwrap();
+    assert!(said.contains("not final yet: 2024-05-18 to 2024-05-20"), "{said}");
+
+    // Without any final day there is nothing better to show.
+    let (_, first_days) = page(&generated(3), &[]);
+    assert_eq!(
+        (&first_days["first"], &first_days["last"]),
+        (&json!("2024-05-01"), &json!("2024-05-03"))
+    );
+    assert_eq!(is_final(&first_days), [false; 3]);
+}
+
+/// A reply on the third day after makes of a missed session a completed one: until then a week looks worse, or better, than it is.
+#[test]
+fn a_day_is_final_when_its_metrics_say_so_and_not_when_later_days_were_only_fetched() {
+    let world = World::new();
+    let asked = (0..14).map(|day| line("oC1", 2003, "x", TEN + day * DAY_SECONDS, "kf1"));
+    let simulator = world.simulate(recorded(asked), world.options(&[]));
+    run(&world, &simulator, "2024-05-13", "2024-05-20");
+    let fetched = world.kefu(&simulator, &["fetch", "--from", "2024-05-21", "--to", "2024-05-23"]);
+    assert!(fetched.status.success());
+    let (_, figures) = page(&world, &[]);
+    assert_eq!(figures["last"], "2024-05-17");
+    assert!(world.kefu(&simulator, &["metrics"]).status.success());
+    let (_, figures) = page(&world, &[]);
+    assert_eq!(figures["last"], "2024-05-20");
 }
 
 #[test]
@@ -410,13 +502,21 @@ fn what_was_pruned_is_not_made_up() {
 }
 
 #[test]
-fn metrics_that_are_stale_are_said_to_be() {
+fn metrics_that_are_out_of_date_are_named_with_the_reason() {
     let world = generated(8);
     fs_err::write(world.folder.path().join("kefu.toml"), "metrics.session_gap = 60\n").unwrap();
     let (stale, _) = page(&world, &[]);
     assert!(stale.contains(
-        "Metrics that are missing or not made of what is in the lake now: 2024-05-02 to 2024-05-08."
+        "Metrics that are out of date (session_gap 1800 → 60): 2024-05-01 to 2024-05-05. `kefu metrics` computes them again."
     ));
+    // Without a settings file they are judged by what they were made of alone.
+    fs_err::remove_file(world.folder.path().join("kefu.toml")).unwrap();
+    assert!(!page(&world, &[]).0.contains("out of date ("));
+    fs_err::remove_file(world.path("messages", "2024-05-08")).unwrap();
+    let (stale, _) = page(&world, &["--from", "2024-05-04", "--to", "2024-05-06"]);
+    assert!(
+        stale.contains("Metrics that are out of date (other messages): 2024-05-05 to 2024-05-06.")
+    );
 }
 
 #[test]
@@ -482,7 +582,7 @@ fn a_day_that_cannot_be_read_costs_its_texts_alone() {
     let path = world.path("messages", "2024-05-07");
     let bytes = fs_err::read(&path).unwrap();
     fs_err::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-    let (page, _) = page(&world, &["--with-text"]);
+    let (page, _) = page(&world, &["--from", "2024-05-01", "--to", "2024-05-07", "--with-text"]);
     assert!(page.contains("Messages that cannot be read"), "the page says so");
 }
 

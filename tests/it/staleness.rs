@@ -36,7 +36,7 @@ fn job(world: &World) -> MetricsJob {
         lake: world.lake(),
         account: world.account(),
         zone: world.zone.clone(),
-        parameters: Parameters::in_zone(world.zone.name()),
+        rules: Parameters::in_zone(world.zone.name()).into(),
     }
 }
 
@@ -129,10 +129,11 @@ fn exactly_what_depends_on_a_change_is_written_again() {
 
     // A rule.
     let with_rule = MetricsJob {
-        parameters: Parameters {
+        rules: Parameters {
             auto_reply: vec![AutoReply { prefix: Some("您好".into()), ..AutoReply::default() }],
-            ..job.parameters.clone()
-        },
+            ..job.rules.parameters().clone()
+        }
+        .into(),
         ..job.clone()
     };
     assert_eq!(refresh(&world, &with_rule).len(), 60);
@@ -146,7 +147,11 @@ fn business_hours_that_changed_touch_the_days_that_they_are_about() {
     let with_hours = |toml: &str| {
         let hours: BusinessHours = toml::from_str(toml).unwrap();
         MetricsJob {
-            parameters: Parameters { business_hours: Some(hours), ..job(&world).parameters },
+            rules: Parameters {
+                business_hours: Some(hours),
+                ..job(&world).rules.parameters().clone()
+            }
+            .into(),
             ..job(&world)
         }
     };

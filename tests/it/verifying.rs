@@ -931,7 +931,7 @@ fn a_byte_that_has_changed_is_found_wherever_it_is() {
     let job = VerifyJob {
         lake: world.lake(),
         zone: world.zone.clone(),
-        parameters: Parameters::in_zone(world.zone.name()),
+        rules: Parameters::in_zone(world.zone.name()).into(),
     };
     let mut rng = Pcg64Mcg::seed_from_u64(1);
     let mutations: usize = std::env::var("KEFU_MUTATIONS")

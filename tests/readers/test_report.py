@@ -11,6 +11,8 @@ from conftest import kefu, simulator
 
 DAY = datetime.timedelta(days=1)
 WITHIN = 60
+# What later days do not change.
+VOLUME = ["messages_received", "messages_sent", "customers", "customers_served", "workers"]
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,9 @@ def reports(tmp_path_factory):
 
 CASES = [
     ("data/demo", []),
+    ("data/demo", ["--from", "2024-05-13", "--to", "2024-05-19"]),
+    ("data/lake", []),
+    ("data/lake", ["--account", "one", "--days", "5"]),
     ("data/demo", ["--date", "2024-05-15", "--lang", "zh"]),
     ("data/lake", ["--from", "2024-05-08", "--to", "2024-05-14", "--service-level", str(WITHIN)]),
     ("data/lake", ["--from", "2024-05-12", "--to", "2024-05-21"]),
@@ -58,10 +63,23 @@ def test_every_figure_is_the_one_of_sql(reports, lake, arguments):
     length = last - first + DAY
     before = [first - length, first - DAY]
     assert [figures["before"]["first"], figures["before"]["last"]] == [str(day) for day in before]
-    if sql.is_complete(first, last) and sql.is_complete(*before):
+    is_complete = sql.is_complete(first, last) and sql.is_complete(*before)
+    if is_complete and sql.is_final(first, last) and sql.is_final(*before):
         same(figures["before"]["totals"], sql.totals(*before))
     else:
-        assert figures["before"]["totals"] is None
+        assert figures["before"]["totals"] is None and figures["before"]["missing"] is not None
+    if is_complete:
+        expected = sql.totals(*before)
+        same(figures["before"]["volume"], {name: expected[name] for name in VOLUME})
+    else:
+        assert figures["before"]["volume"] is None
+
+    assert figures["is_final"] == sql.is_final(first, last)
+    if "--from" in arguments or "--date" in arguments:
+        assert figures["left_out"] == []
+    else:
+        assert last == sql.last_final_day() and length <= (7 if "--days" not in arguments else 5) * DAY
+        assert figures["left_out"] == [str(day) for day in sql.days_after(last)]
 
     days = [first + DAY * number for number in range(length.days)]
     assert [day["date"] for day in figures["days"]] == [str(day) for day in days] == [row["date"] for row in page.tables["days"]]
@@ -69,7 +87,8 @@ def test_every_figure_is_the_one_of_sql(reports, lake, arguments):
         accounts = sql.accounts_of(day)
         assert in_json["accounts"] == accounts
         expected = sql.totals(day, day) if accounts else {}
-        same({name: value for name, value in in_json.items() if name not in ("date", "accounts")}, expected)
+        same({name: value for name, value in in_json.items() if name not in ("date", "accounts", "is_final")}, expected)
+        assert in_json["is_final"] == (accounts > 0 and sql.is_final(day, day))
         same(numbers(in_page), {name: expected.get(name) for name in numbers(in_page)})
 
     if len(figures["accounts"]) > 1:
@@ -143,6 +162,24 @@ class Lake:
     def is_complete(self, first, last):
         days = self.rows(f"SELECT count(*) FROM account_daily WHERE date BETWEEN '{first}' AND '{last}'")[0][0]
         return days == len(self.accounts) * ((last - first).days + 1)
+
+    def final_days(self):
+        """The days that are final, with their accounts: the three days after them are there, too."""
+        return set(self.rows("""
+            SELECT account, date FROM account_daily AS d
+            WHERE (SELECT count(*) FROM account_daily AS l WHERE l.account = d.account AND l.date BETWEEN d.date + 1 AND d.date + 3) = 3"""))
+
+    def is_final(self, first, last):
+        there = self.rows(f"SELECT account, date FROM account_daily WHERE date BETWEEN '{first}' AND '{last}'")
+        return set(there) <= self.final_days()
+
+    def last_final_day(self):
+        """The last day that is final in every account that has it."""
+        days = [day for (day,) in self.rows("SELECT DISTINCT date FROM account_daily ORDER BY date DESC")]
+        return next(day for day in days if self.is_final(day, day))
+
+    def days_after(self, last):
+        return [day for (day,) in self.rows(f"SELECT DISTINCT date FROM account_daily WHERE date > '{last}' ORDER BY date")]
 
     def totals(self, first, last):
         period = f"date BETWEEN '{first}' AND '{last}'"

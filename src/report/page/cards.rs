@@ -1,7 +1,7 @@
 //! The key figures, each beside what it was before.
 
 use super::{Unit, Value, value};
-use crate::report::figures::{Figures, Totals};
+use crate::report::figures::{Figures, Totals, Volume};
 use crate::report::language::Language;
 use crate::report::words::Defined;
 
@@ -12,6 +12,8 @@ pub(super) struct Card {
     pub definition: &'static str,
     pub value: Value,
     pub change: Option<Change>,
+    /// What is shown in place of a change.
+    pub without_change: &'static str,
 }
 
 pub(super) struct Change {
@@ -30,6 +32,9 @@ pub(super) struct Share {
     pub width: String,
     pub title: String,
 }
+
+/// In place of a change, where there is nothing to compare with.
+const NO_CHANGE: &str = "—";
 
 /// Which way a figure should go.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,7 +67,27 @@ impl Cards<'_> {
             definition: defined.definition,
             value: value(unit, now, self.language),
             change: now.zip(before).map(|both| change(unit, good, both, self.language)),
+            without_change: match self.figures.is_final {
+                true => NO_CHANGE,
+                false => self.language.words().not_final,
+            },
         }
+    }
+
+    /// A figure that is compared whether or not the days are final.
+    fn volume_card(
+        &self,
+        name: &'static str,
+        defined: Defined,
+        figure: impl Fn(&Volume) -> Option<i64>,
+    ) -> Card {
+        let count = |volume: &Volume| figure(volume).map(|count| count as f64);
+        let now = count(&Volume::of(&self.figures.totals));
+        let before = self.figures.before.volume.as_ref().and_then(count);
+        let change =
+            now.zip(before).map(|both| change(Unit::Count, Good::Neither, both, self.language));
+        let card = self.card(name, defined, Unit::Count, Good::Neither, |_| now);
+        Card { change, without_change: NO_CHANGE, ..card }
     }
 
     fn count(
@@ -112,23 +137,18 @@ impl Cards<'_> {
 
     pub(super) fn volume(&self) -> Vec<Card> {
         let words = self.language.words();
-        let of_messages = |name, defined, figure: fn(&Totals) -> Option<i64>| {
-            self.card(name, defined, Unit::Count, Good::Neither, move |totals| {
-                figure(totals).map(|count| count as f64)
-            })
-        };
         vec![
-            self.count("messages_received", words.messages_received, Good::Neither, |totals| {
-                totals.messages_received
+            self.volume_card("messages_received", words.messages_received, |volume| {
+                Some(volume.messages_received)
             }),
-            self.count("messages_sent", words.messages_sent, Good::Neither, |totals| {
-                totals.messages_sent
+            self.volume_card("messages_sent", words.messages_sent, |volume| {
+                Some(volume.messages_sent)
             }),
-            of_messages("customers", words.customers, |totals| totals.customers),
-            of_messages("customers_served", words.customers_served, |totals| {
-                totals.customers_served
+            self.volume_card("customers", words.customers, |volume| volume.customers),
+            self.volume_card("customers_served", words.customers_served, |volume| {
+                volume.customers_served
             }),
-            self.count("workers", words.workers, Good::Neither, |totals| totals.workers),
+            self.volume_card("workers", words.workers, |volume| Some(volume.workers)),
         ]
     }
 

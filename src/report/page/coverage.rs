@@ -1,6 +1,6 @@
 //! Which days are in the lake, and what has to be known of them before the figures are believed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::tables::{Cell, Column, Row, Table, name_column};
 use crate::calendar::Day;
@@ -28,40 +28,51 @@ pub(super) struct CalendarDay {
 
 /// What has to be known first.
 pub(super) fn warnings(figures: &Figures, language: Language) -> Vec<(char, String)> {
+    let is_out_of_date = |day: &CoveredDay| !day.status.stale_because.is_empty();
     let holds = |mark: Mark, day: &CoveredDay| match mark {
         Mark::Missing => !day.status.fetched && !day.is_in_report,
-        Mark::Stale => {
+        Mark::NotComputed => {
             let is_absent = day.status.fetched && !day.is_in_report && day.mark != Mark::Damaged;
-            matches!(day.mark, Mark::Stale | Mark::NotComputed)
-                || day.status.metrics == Some(Freshness::LeftOver)
-                || is_absent
+            let is_left_over = day.status.metrics == Some(Freshness::LeftOver);
+            !is_out_of_date(day) && (day.mark == Mark::NotComputed || is_left_over || is_absent)
         }
         Mark::WithRejects => day.status.rejects > 0,
         Mark::NotFinal => day.status.fetched && !day.status.is_final,
         mark => day.mark == mark,
     };
     let of_mark = |mark: Mark| {
-        // Accounts with the same days are named together.
-        let mut accounts: BTreeMap<Vec<Day>, Vec<&str>> = BTreeMap::new();
-        for account in &figures.coverage {
-            let days =
-                account.days.iter().filter(|day| holds(mark, day)).map(|day| day.status.date);
-            accounts.entry(days.collect()).or_default().push(account.account.as_str());
-        }
-        accounts.remove(&Vec::new());
-        let days = accounts.iter().map(|(days, accounts)| {
-            match accounts.len() == figures.coverage.len() {
-                true => language.days(days),
-                false => language.days_of(days, &language.names(accounts)),
-            }
-        });
-        let days = language.in_a_row(&days.collect::<Vec<_>>());
+        let days = days_with(figures, language, |day| holds(mark, day));
         (!days.is_empty()).then(|| (mark.symbol(), language.warning(mark, &days)))
     };
-    [Mark::Missing, Mark::Stale, Mark::Damaged, Mark::WithRejects, Mark::Pruned, Mark::NotFinal]
-        .into_iter()
-        .filter_map(of_mark)
-        .collect()
+    let all_days = figures.coverage.iter().flat_map(|account| &account.days);
+    let because: BTreeSet<_> =
+        all_days.filter(|day| is_out_of_date(day)).map(|day| &day.status.stale_because).collect();
+    let out_of_date = because.into_iter().map(|because| {
+        let days = days_with(figures, language, |day| day.status.stale_because == *because);
+        (Mark::Stale.symbol(), language.out_of_date(because, &days))
+    });
+    let mut warnings: Vec<_> = of_mark(Mark::Missing).into_iter().chain(out_of_date).collect();
+    let others =
+        [Mark::NotComputed, Mark::Damaged, Mark::WithRejects, Mark::Pruned, Mark::NotFinal];
+    warnings.extend(others.into_iter().filter_map(of_mark));
+    warnings
+}
+
+/// The days of which something holds, with the accounts where it does not hold for all of them.
+fn days_with(figures: &Figures, language: Language, holds: impl Fn(&CoveredDay) -> bool) -> String {
+    // Accounts with the same days are named together.
+    let mut accounts: BTreeMap<Vec<Day>, Vec<&str>> = BTreeMap::new();
+    for account in &figures.coverage {
+        let days = account.days.iter().filter(|day| holds(day)).map(|day| day.status.date);
+        accounts.entry(days.collect()).or_default().push(account.account.as_str());
+    }
+    accounts.remove(&Vec::new());
+    let days =
+        accounts.iter().map(|(days, accounts)| match accounts.len() == figures.coverage.len() {
+            true => language.days(days),
+            false => language.days_of(days, &language.names(accounts)),
+        });
+    language.in_a_row(&days.collect::<Vec<_>>())
 }
 
 pub(super) fn coverage(account: &AccountCoverage, language: Language) -> Coverage {

@@ -12,7 +12,7 @@ use askama::Template;
 use ring::digest::{SHA256, digest};
 
 use super::chart::{self, Scene};
-use super::figures::Figures;
+use super::figures::{DayFigures, Figures};
 use super::language::Language;
 use super::words::{Defined, Words};
 use crate::calendar::DayRange;
@@ -48,6 +48,7 @@ struct Page {
     period: String,
     accounts: String,
     timezone: String,
+    left_out: Option<String>,
     warnings: Vec<(char, String)>,
     comparison: String,
     hero: Vec<Card>,
@@ -56,6 +57,8 @@ struct Page {
     sessions: Vec<Card>,
     session_bar: Vec<Share>,
     by_account: Option<Table>,
+    /// Whether there are days that are not final, and days that are missing.
+    hatched: (bool, bool),
     response_times: Vec<Scene>,
     days: Table,
     unanswered: Vec<Scene>,
@@ -112,9 +115,12 @@ impl Page {
                     .collect::<Vec<_>>(),
             ),
             timezone: figures.timezone.clone(),
+            left_out: (!figures.left_out.is_empty()).then(|| language.left_out(&figures.left_out)),
             warnings: coverage::warnings(figures, language),
             comparison: match figures.before.missing {
-                Some(missing) => language.nothing_to_compare(missing, before),
+                Some(missing) => {
+                    language.nothing_to_compare(missing, before, figures.before.volume.is_some())
+                }
                 None => format!("{} {}", words.compared_with, language.range(before)),
             },
             hero: cards.hero(),
@@ -123,6 +129,10 @@ impl Page {
             sessions: cards.sessions(),
             session_bar: cards.session_bar(),
             by_account: of_several.then(|| tables::by_account(figures, language)),
+            hatched: (
+                figures.days.iter().any(DayFigures::is_provisional),
+                figures.days.iter().any(|day| day.accounts < figures.accounts.len()),
+            ),
             response_times: chart::response_times(figures, language),
             days: tables::days(figures, language),
             unanswered: chart::unanswered(figures, language),

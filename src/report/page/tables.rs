@@ -123,6 +123,12 @@ pub(super) fn by_account(figures: &Figures, language: Language) -> Table {
     Table { id: "accounts", caption: words.by_account.to_owned(), is_sortable: true, columns, rows }
 }
 
+/// The date of a day's row, with a remark where later days may change the row.
+fn day_cell(day: &DayFigures, language: Language) -> Cell {
+    let note = if day.is_provisional() { language.words().not_final } else { "" };
+    Cell { note, ..Cell::words("date", &day.date.to_string()) }
+}
+
 /// The class of a day's row.
 pub(super) fn day_class(day: &DayFigures) -> &'static str {
     if day.accounts == 0 { "absent" } else { "" }
@@ -133,10 +139,8 @@ pub(super) fn days(figures: &Figures, language: Language) -> Table {
     let mut columns = vec![name_column(words.date), name_column(words.weekday)];
     columns.extend(totals_columns(figures, language));
     let row = |day: &DayFigures| {
-        let mut cells = vec![
-            Cell::words("date", &day.date.to_string()),
-            Cell::words("weekday", language.weekday(day.date)),
-        ];
+        let mut cells =
+            vec![day_cell(day, language), Cell::words("weekday", language.weekday(day.date))];
         cells.extend(totals_cells(day.totals.as_ref(), language));
         Row { class: day_class(day), cells }
     };
@@ -163,7 +167,7 @@ pub(super) fn unanswered_days(figures: &Figures, language: Language) -> Table {
             Cell::figure(name, Unit::Count, day.totals.as_ref().map(|day| of(day) as f64), language)
         };
         let cells = vec![
-            Cell::words("date", &day.date.to_string()),
+            day_cell(day, language),
             Cell::words("weekday", language.weekday(day.date)),
             count("unanswered_first", |totals| totals.unanswered_first),
             count("unanswered_later", |totals| totals.unanswered_later),
