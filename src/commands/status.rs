@@ -80,9 +80,12 @@ impl Report for Status {
             total(|day| day.rejects),
             total(|day| day.bytes) as f64 / 1_048_576.0
         ));
-        lines.extend(self.out_of_date());
         let in_state = |state: Freshness| named(&|day| day.metrics == Some(state));
-        for (what, days, advice) in [
+        let remark = |(what, days, advice): (&str, Vec<Day>, &str)| {
+            let is_any = !days.is_empty();
+            is_any.then(|| format!("{what:<11} {} ({advice})", DayRange::in_words(&days)))
+        };
+        let to_fetch = [
             (
                 "missing",
                 named(&|day| !day.fetched && !day.pruned),
@@ -93,6 +96,10 @@ impl Report for Status {
                 in_state(Freshness::Damaged),
                 "`kefu fetch --date … --force` replaces them",
             ),
+        ];
+        lines.extend(to_fetch.into_iter().filter_map(remark));
+        lines.extend(self.out_of_date());
+        let others = [
             (
                 "lacking",
                 in_state(Freshness::Missing),
@@ -116,11 +123,8 @@ impl Report for Status {
                 named(&|day| day.fetched && !day.is_final && day.needs_pruned),
                 "they need days that were pruned, which come back when they are named to `kefu run`",
             ),
-        ] {
-            if !days.is_empty() {
-                lines.push(format!("{what:<11} {} ({advice})", DayRange::in_words(&days)));
-            }
-        }
+        ];
+        lines.extend(others.into_iter().filter_map(remark));
         lines.join("\n")
     }
 }

@@ -16,7 +16,7 @@ use super::{MetricsJob, MetricsReport};
 use crate::calendar::{Day, DayRange};
 use crate::failure::{Class, Classified};
 use crate::lake::{ContentHash, Footer, LakeError, Pruned, SCHEMA_VERSION, Table};
-use crate::metrics::{DAYS_AFTER, DAYS_BEFORE, DEFINITIONS_VERSION, Parameters, RuleChange};
+use crate::metrics::{DAYS_AFTER, DAYS_BEFORE, DEFINITIONS_VERSION, Parameters, RuleChange, Rules};
 
 /// The fetched days of an account.
 #[derive(Debug)]
@@ -218,7 +218,7 @@ pub(super) struct DayState {
     pub(super) stale: Vec<Table>,
     /// Why those of them that are there are out of date.
     pub(super) because: BTreeSet<OutOfDate>,
-    /// Where the job's rules differ from those that partitions record, whether these are up to date or not.
+    /// Where the defaults differ from the rules that partitions record, if no settings file was found.
     pub(super) other_rules: BTreeSet<RuleChange>,
     /// Whether there are others that would be stale, but are left as they are.
     pub(super) is_kept: bool,
@@ -257,7 +257,9 @@ pub(super) fn state_of(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<Da
         footers.iter().map(|(table, footer)| (*table, footer)).collect();
     let parameters = expected(&job.rules, &footers, day);
     for (table, footer) in footers {
-        state.other_rules.extend(other_rules(footer, job.rules.parameters(), table, day));
+        if let Rules::Defaults(defaults) = &job.rules {
+            state.other_rules.extend(other_rules(footer, defaults, table, day));
+        }
         let reasons = out_of_date(footer, &parameters, inputs, table, day);
         if reasons.is_empty() {
             continue;

@@ -77,8 +77,8 @@ impl From<Box<MetricsStopped>> for Failure {
 /// Brings the metric partitions of the fetched days up to date: of all of them, or of those `among` the given.
 ///
 /// # Errors
-/// [`UnknownRules`] when no settings file was found and partitions have rules of their own; when a partition cannot be read or written. Those written until then stay, and a day whose messages cannot be read keeps only those days from
-/// being computed that look at it. That days were left out because their messages name customers in two ways is in the report.
+/// [`UnknownRules`] when no settings file was found and partitions have rules of their own: then nothing is computed. When a partition cannot be
+/// read or written: those written until then stay, and a day whose messages cannot be read keeps only those days from being computed that look at it. That days were left out because their messages name customers in two ways is in the report.
 pub fn refresh_metrics(
     job: &MetricsJob,
     among: Option<DayRange>,
@@ -168,9 +168,7 @@ impl Plan {
             readable.into_iter().partition(|day| all_mixed.contains(day));
         let states = computable.into_par_iter().map(|day| Ok((day, state_of(job, &inputs, day)?)));
         let states: BTreeMap<Day, DayState> = states.collect::<Result<_, LakeError>>()?;
-        if let Rules::Defaults(_) = job.rules
-            && let Some((day, state)) =
-                states.iter().rfind(|(_, state)| !state.other_rules.is_empty())
+        if let Some((day, state)) = states.iter().rfind(|(_, state)| !state.other_rules.is_empty())
         {
             let changes = state.other_rules.clone();
             return Err(UnknownRules { account: job.account.clone(), day: *day, changes }.into());

@@ -35,7 +35,7 @@ impl fmt::Display for OutOfDate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable => f.write_str("the file cannot be read"),
-            Self::Messages => f.write_str("other messages"),
+            Self::Messages => f.write_str("the messages have changed"),
             Self::Definitions => f.write_str("computed by another version of kefu"),
             Self::Openids => f.write_str("openids of other privacy settings"),
             Self::Rule(change) => change.fmt(f),

@@ -514,9 +514,9 @@ fn metrics_that_are_out_of_date_are_named_with_the_reason() {
     assert!(!page(&world, &[]).0.contains("out of date ("));
     fs_err::remove_file(world.path("messages", "2024-05-08")).unwrap();
     let (stale, _) = page(&world, &["--from", "2024-05-04", "--to", "2024-05-06"]);
-    assert!(
-        stale.contains("Metrics that are out of date (other messages): 2024-05-05 to 2024-05-06.")
-    );
+    assert!(stale.contains(
+        "Metrics that are out of date (the messages have changed): 2024-05-05 to 2024-05-06."
+    ));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use arrow::array::{
 use arrow::compute::{concat, concat_batches};
 use arrow::datatypes::{Field, Int64Type, Schema, TimestampMicrosecondType};
 use kefu::lake::{ContentHash, Table};
-use kefu::metrics::Parameters;
+use kefu::metrics::{Parameters, Rules};
 use kefu::pipeline::{VerifyJob, verify as verify_lake};
 use kefu::simulator::{Generated, GeneratorOptions, Records, Simulator};
 use kefu::telemetry::Progress;
@@ -333,8 +333,19 @@ fn a_lake_with_rules_and_a_schedule_is_good_too() {
     let rules = "[[metrics.auto_reply]]\nprefix = \"您好\"\n[metrics.business_hours]\nmonday = [\"09:00-18:00\"]\ntuesday = [\"21:00-02:00\"]\n";
     fs_err::write(world.folder.path().join("kefu.toml"), rules).unwrap();
     run(&world, generated(1), DAYS[0], DAYS[2]);
-    let report = report(&verify(&world, &[]));
-    assert_eq!((&report["findings"], &report["recomputed"]), (&json!([]), &json!(15)));
+    let all = (&json!([]), &json!(15));
+    let found_now = report(&verify(&world, &[]));
+    assert_eq!((&found_now["findings"], &found_now["recomputed"]), all);
+    // Without the settings file, by the rules that each partition records.
+    fs_err::remove_file(world.folder.path().join("kefu.toml")).unwrap();
+    let found_now = report(&verify(&world, &[]));
+    assert_eq!((&found_now["findings"], &found_now["recomputed"]), all);
+    rewrite(&world.path("account_daily", DAYS[1]), Table::AccountDaily, |file| {
+        file.replace_numbers("asked_out_of_hours", |_, asked| asked + 1);
+        file.seal();
+    });
+    let expected = ("values".to_owned(), "account_daily/date=2024-05-14/acme.parquet".to_owned());
+    assert_eq!(broken(&world), [expected]);
 }
 
 #[test]
@@ -928,18 +939,17 @@ fn a_byte_that_has_changed_is_found_wherever_it_is() {
         .into_iter()
         .filter(|path| path.to_string_lossy().contains(DAYS[1]))
         .collect();
-    let job = VerifyJob {
-        lake: world.lake(),
-        zone: world.zone.clone(),
-        rules: Parameters::in_zone(world.zone.name()).into(),
-    };
+    let parameters = Parameters::in_zone(world.zone.name());
+    // With a settings file and without one.
+    let rules = [Rules::Given(parameters.clone()), Rules::Defaults(parameters)];
+    let jobs = rules.map(|rules| VerifyJob { lake: world.lake(), zone: world.zone.clone(), rules });
     let mut rng = Pcg64Mcg::seed_from_u64(1);
     let mutations: usize = std::env::var("KEFU_MUTATIONS")
         .ok()
         .and_then(|mutations| mutations.parse().ok())
         .unwrap_or(150);
     for number in 0..mutations {
-        let path = &files[number % files.len()];
+        let path = &files[number / 2 % files.len()];
         let good = fs_err::read(path).unwrap();
         let mut bytes = good.clone();
         // The footer, where most of what readers rely on stands, as often as all the rest.
@@ -955,7 +965,7 @@ fn a_byte_that_has_changed_is_found_wherever_it_is() {
             continue;
         }
         fs_err::write(path, &bytes).unwrap();
-        let found = verify_lake(&job, None, &Progress::begin("verify", 0)).unwrap();
+        let found = verify_lake(&jobs[number % 2], None, &Progress::begin("verify", 0)).unwrap();
         // Of what metrics were made, only their footers tell: with another word there they are stale, and computed again.
         let is_found = !found.findings.is_empty();
         let around =
