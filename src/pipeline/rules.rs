@@ -165,7 +165,10 @@ impl Classified for RulesError {
 /// [`UnknownRules`] when no settings file was found and the lake's metrics have rules of their own.
 pub fn require_rules(job: &MetricsJob) -> Result<(), RulesError> {
     let Rules::Defaults(defaults) = &job.rules else { return Ok(()) };
-    for (account, day) in job.lake.last_partitions(Table::AccountDaily, NEWEST_DAYS)? {
+    let mut newest = job.lake.last_partitions(Table::AccountDaily, NEWEST_DAYS)?;
+    // The error names the account itself, if it can.
+    newest.sort_by_key(|(account, _)| *account != job.account);
+    for (account, day) in newest {
         for table in Table::METRICS {
             // A file that is missing or damaged records nothing.
             let Ok(footer) = job.lake.footer(table, &account, day) else { continue };
