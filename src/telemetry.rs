@@ -133,15 +133,29 @@ pub fn print_failure(failure: &Failure) {
         tracing::error!(target: "kefu", event = "failed", exit_code, reason = %failure, hint);
         return;
     }
+    print_note(&explained("error", failure));
+}
+
+/// Shows a failure that does not change the exit code.
+pub fn print_warning(failure: &Failure) {
+    if is_for_machines() {
+        let hint = failure.hint.as_deref().unwrap_or_default();
+        tracing::warn!(target: "kefu", event = "warning", reason = %failure, hint);
+        return;
+    }
+    print_note(&explained("warning", failure));
+}
+
+fn explained(severity: &str, failure: &Failure) -> String {
     let mut causes = failure.causes().into_iter();
-    let mut text = format!("error: {}", causes.next().unwrap_or_default());
+    let mut text = format!("{severity}: {}", causes.next().unwrap_or_default());
     for cause in causes {
         text.push_str(&format!("\n  caused by: {cause}"));
     }
     if let Some(hint) = &failure.hint {
         text.push_str(&format!("\n\nhint: {hint}"));
     }
-    print_note(&text);
+    text
 }
 
 /// How far a stage has come.

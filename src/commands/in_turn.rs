@@ -90,8 +90,16 @@ pub(super) fn in_turn<R: Report>(
             report.show_failures();
             if format == OutputFormat::Table {
                 let end = if is_alone { "" } else { "\n" };
-                shown = shown.and(telemetry::print_result(&format!("{}{end}", report.in_words())));
+                let failed = failure
+                    .as_ref()
+                    .map_or_else(String::new, |failure| format!("\nFAILED    {failure}"));
+                let words = report.in_words();
+                shown = shown.and(telemetry::print_result(&format!("{words}{failed}{end}")));
             }
+        } else if let (Some(failure), false, OutputFormat::Table) = (&failure, is_alone, format) {
+            // The others have their results there.
+            let words = format!("{account}\nFAILED    {failure}\n");
+            shown = shown.and(telemetry::print_result(&words));
         }
         let mut object = report.map_or_else(
             || json!({ "command": command, "account": account }),

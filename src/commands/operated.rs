@@ -129,7 +129,7 @@ impl Operated {
             write_textfile(path, &records, self.all_accounts.get(), self.clock.now())
         {
             // The run is what it is; that its figures are missing shows in that they grow old.
-            telemetry::print_failure(&error.into());
+            telemetry::print_warning(&error.into());
         }
     }
 }

@@ -287,13 +287,12 @@ impl FetchSummary {
             let failed =
                 self.failed.iter().map(|failed| failed.date).chain(self.given_up.iter().copied());
             let missing: Vec<Day> = failed.filter(|day| !self.unchanged.contains(day)).collect();
-            for (what, concerned, remark) in [
-                ("missing", &missing, ""),
-                ("as before", &self.unchanged, ", which could not be fetched again"),
-            ] {
+            for (concerned, what) in
+                [(&missing, "not fetched"), (&self.unchanged, "not fetched again, and as before")]
+            {
                 if !concerned.is_empty() {
                     let (count, listed) = (concerned.len(), DayRange::in_words(concerned));
-                    lines.push(format!("{what:<9} {count} {}: {listed}{remark}", days(count)));
+                    lines.push(format!("FAILED    {count} {} {what}: {listed}", days(count)));
                 }
             }
         }

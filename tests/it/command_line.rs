@@ -300,7 +300,11 @@ fn a_summary_of_a_partial_failure_names_the_day_and_the_reason() {
         "{}",
         stderr(&output)
     );
-    assert!(stdout(&output).contains("missing   1 day: 2024-05-14"), "{}", stdout(&output));
+    assert!(
+        stdout(&output).contains("FAILED    1 day not fetched: 2024-05-14"),
+        "{}",
+        stdout(&output)
+    );
 }
 
 #[test]
