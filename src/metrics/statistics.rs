@@ -1,4 +1,4 @@
-//! How numbers are summed up. No values give null, never 0, sums included; nothing is trimmed or capped.
+//! How numbers are summed up. Without values the result is null, never 0, sums included; nothing is trimmed or capped.
 
 use polars::prelude::*;
 
