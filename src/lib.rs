@@ -38,7 +38,7 @@
 //! let report = tokio::runtime::Runtime::new()?.block_on(async {
 //!     let records = Generated::new(GeneratorOptions { first_day: day, days: 1, messages_per_day: 200, seed: 1 });
 //!     let simulator = Simulator::start(records, Options::default()).await?;
-//!     // With a real account: `BaseUrl::WECHAT.parse()?` and `Credential::AppSecret { … }`.
+//!     // With a real account: `Endpoint::direct(BaseUrl::WECHAT.parse()?)` and `Credential::AppSecret { … }`.
 //!     let source = Source::connect(&simulator.client_url()?, Simulator::credential(), Clock::System)?;
 //!     let job = FetchJob {
 //!         source: Arc::new(source),

@@ -19,7 +19,7 @@ use crate::pipeline::{FetchJob, MetricsJob, fetch_days, read_history, refresh_me
 use crate::simulator::{Generated, GeneratorOptions, Options, Simulator};
 use crate::telemetry;
 
-const LAKE: &str = "data/demo";
+pub(super) const LAKE: &str = "data/demo";
 const ACCOUNT: &str = "demo";
 const TIMEZONE: &str = "Asia/Shanghai";
 const FIRST_DAY: &str = "2024-05-13";

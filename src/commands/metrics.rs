@@ -26,7 +26,7 @@ fn compute_each(
     args: &MetricsArgs,
     operated: &Operated,
 ) -> Result<Option<Class>, Failure> {
-    let settings = settings_for_lake(global)?;
+    let settings = settings_for_lake(global, "metrics")?;
     let among = days::named(&args.days)?;
     in_turn("metrics", &settings, global.output, |settings| {
         // Before the lake is held, which would make it.

@@ -18,9 +18,11 @@ mod verify;
 mod watched;
 mod welcome;
 
+use std::path::Path;
+
 use crate::cli::{Cli, Command, GlobalArgs};
 use crate::failure::{BugError, Class, Failure};
-use crate::lake::Lake;
+use crate::lake::{Lake, LakeError};
 use crate::settings::{self, Flags, Settings};
 
 /// Does what was asked for. The class of what did not succeed, where the rest did and has been shown.
@@ -46,8 +48,23 @@ pub fn execute(cli: &Cli) -> Result<Option<Class>, Failure> {
     }
 }
 
+/// Checks that there is a lake to read. Where there is none but that of the demo, the hint names it.
+fn require_lake(lake: &Lake, command: &str) -> Result<(), Failure> {
+    lake.require_folder().map_err(|error| {
+        let has_demo = matches!(error, LakeError::Absent { .. }) && Path::new(demo::LAKE).is_dir();
+        let mut failure = Failure::from(error);
+        if has_demo {
+            failure.hint = Some(format!(
+                "`kefu demo` left a lake at {lake}: `kefu {command} --lake {lake}`; your own is made by `kefu run`, or named with --lake or KEFU_LAKE",
+                lake = demo::LAKE
+            ));
+        }
+        failure
+    })
+}
+
 /// The settings of a command that calls nobody. Where they tell of no account, they are for those that the lake has.
-fn settings_for_lake(global: &GlobalArgs) -> Result<Settings, Failure> {
+fn settings_for_lake(global: &GlobalArgs, command: &str) -> Result<Settings, Failure> {
     let flags = global.flags();
     let settings = Settings::resolve(
         &Flags { accounts: Vec::new(), ..flags.clone() },
@@ -57,7 +74,7 @@ fn settings_for_lake(global: &GlobalArgs) -> Result<Settings, Failure> {
         return Ok(Settings::resolve(&flags, &settings::environment)?);
     }
     let lake = Lake::at(&settings.lake.value);
-    lake.require_folder()?;
+    require_lake(&lake, command)?;
     let accounts = lake.accounts_named(&flags.accounts)?;
     // With none at all, the settings say what they lack.
     Ok(if accounts.is_empty() { settings } else { settings.for_accounts(accounts) })

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use comfy_table::{CellAlignment, Table as TextTable, presets};
 use serde::Serialize;
 
-use super::days;
+use super::{days, require_lake};
 use crate::calendar::DayRange;
 use crate::cli::{GlobalArgs, OutputFormat, ReportArgs};
 use crate::failure::{Class, Classified, Failure, UsageError};
@@ -72,7 +72,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<C
         &settings::environment,
     )?;
     let lake = Lake::at(&settings.lake.value);
-    lake.require_folder()?;
+    require_lake(&lake, "report")?;
     let settings = settings.in_zone_of(&lake)?;
     lake.require_zone(settings.zone.value.name())?;
     if !is_to_stdout && is_within(&args.out, lake.root()) {

@@ -83,7 +83,7 @@ fn run(
         rules: settings.rules.clone(),
     };
     let credential = settings.credential()?;
-    let source = Source::connect(&settings.base_url.value, credential, Clock::System)?
+    let source = Source::connect(&settings.endpoint()?, credential, Clock::System)?
         .with_privacy(settings.privacy()?);
     lake.require_zone(zone.name())?;
     if half == Half::Both {

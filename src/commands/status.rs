@@ -26,7 +26,7 @@ struct Status {
 }
 
 pub(super) fn execute(global: &GlobalArgs, args: &StatusArgs) -> Result<Option<Class>, Failure> {
-    let settings = settings_for_lake(global)?;
+    let settings = settings_for_lake(global, "status")?;
     let lake = Lake::at(&settings.lake.value);
     let settings = settings.in_zone_of(&lake)?;
     let among = days::named(&args.days)?;

@@ -7,11 +7,9 @@ use std::sync::Arc;
 
 use comfy_table::{CellAlignment, Table as TextTable, presets};
 use serde::Serialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
-use super::{days, wait_for};
-use crate::calendar::{Clock, Day, DayRange};
+use super::{days, require_lake, wait_for};
+use crate::calendar::{Clock, Day, DayRange, Zone};
 use crate::cli::{GlobalArgs, OutputFormat, VerifyArgs};
 use crate::failure::{Class, Failure};
 use crate::fetch::Source;
@@ -56,7 +54,7 @@ fn against_itself(
 ) -> Result<Option<Class>, Failure> {
     let among = days::named(&args.days)?;
     let lake = Lake::at(&settings.lake.value);
-    lake.require_folder()?;
+    require_lake(&lake, "verify")?;
     // A run that replaces files while they are read could make a good lake look broken.
     let _lock = lake.hold_for_reading()?;
     let job = VerifyJob { lake, zone: settings.zone.value, rules: settings.rules };
@@ -192,7 +190,7 @@ fn against_api(
     let range = days::to_fetch(&args.days, settings.lookback.value, &zone, &clock)?;
     let account = settings.account()?;
     let credential = settings.credential()?;
-    let source = Source::connect(&settings.base_url.value, credential, clock)?
+    let source = Source::connect(&settings.endpoint()?, credential, clock)?
         .with_privacy(settings.privacy()?);
     let lake = Lake::at(&settings.lake.value);
     lake.require_folder()?;
@@ -231,13 +229,13 @@ fn against_api(
     };
     match global.output {
         OutputFormat::Json => telemetry::print_result(&serde_json::json!(compared).to_string())?,
-        OutputFormat::Table => telemetry::print_result(&compared.in_words())?,
+        OutputFormat::Table => telemetry::print_result(&compared.in_words(&job.zone))?,
     }
     Ok((!compared.equal).then_some(Class::Partial))
 }
 
 impl Compared {
-    fn in_words(&self) -> String {
+    fn in_words(&self, zone: &Zone) -> String {
         let mut table = TextTable::new();
         table.load_style(presets::ASCII_MARKDOWN);
         table.set_header([
@@ -273,7 +271,9 @@ impl Compared {
             for (sign, count, records) in
                 [("+", day.added, &day.added_records), ("-", day.gone, &day.gone_records)]
             {
-                lines.extend(records.iter().map(|record| format!("{sign} {}", in_words(record))));
+                lines.extend(
+                    records.iter().map(|record| format!("{sign} {}", in_words(record, zone))),
+                );
                 if let Some(others @ 1..) = count.checked_sub(records.len() as u64) {
                     lines.push(format!("{sign} … and {others} more on {}", day.date));
                 }
@@ -311,14 +311,12 @@ impl Compared {
     }
 }
 
-fn in_words(record: &Record) -> String {
-    let sent_at = OffsetDateTime::from_unix_timestamp(record.sent_at)
-        .ok()
-        .and_then(|sent_at| sent_at.format(&Rfc3339).ok());
+/// A record with its local time: that is what its day was chosen by.
+fn in_words(record: &Record, zone: &Zone) -> String {
     let text = record.text.as_ref().map(|text| format!(" {text:?}"));
     format!(
         "{} {} {} {}{}",
-        sent_at.unwrap_or_default(),
+        zone.written(record.sent_at),
         record.openid,
         record.worker,
         record.opercode,

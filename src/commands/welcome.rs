@@ -1,5 +1,6 @@
 //! `kefu` alone: what to do first.
 
+use super::demo;
 use crate::cli::GlobalArgs;
 use crate::failure::{Class, Failure};
 use crate::lake::{Lake, Table};
@@ -38,7 +39,12 @@ fn next(global: &GlobalArgs) -> String {
     let place = lake.root().display();
     let has_days = lake.has_files(Table::Messages).unwrap_or(false);
     let is_set = settings.each_account().all(|settings| settings.credential().is_ok());
+    let has_demo = Lake::at(demo::LAKE).has_files(Table::Messages).unwrap_or(false);
     match (is_set, has_days) {
+        (false, false) if has_demo => format!(
+            "Here: no account is set, and there is no lake at {place} yet. The demo's is at {lake}: `kefu report --lake {lake}`.",
+            lake = demo::LAKE
+        ),
         (false, false) => format!(
             "Here: no account is set, and there is no lake at {place} yet. Begin with `kefu demo`."
         ),

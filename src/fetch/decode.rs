@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use super::pager::PageFacts;
 use super::repair::repair;
 use crate::calendar::Span;
-use crate::wechat::{ApiError, CallError};
+use crate::wechat::{ApiError, CallError, no_json};
 
 /// A page, decoded.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ pub fn decode(body: &[u8], window: Span) -> Result<Page, CallError> {
     let repaired = repair(body);
     // The parser's message would be about the repaired text; what counts is that this is no JSON.
     let Object(answer): Object<Answer<&RawValue>> = serde_json::from_str(&repaired)
-        .map_err(|error| CallError::Unreadable(format!("no JSON ({})", without_content(&error))))?;
+        .map_err(|error| CallError::Unreadable(no_json(body, &without_content(&error))))?;
     let page = answer.into_page(window, take_or_reject)?;
     Ok(Page { is_repaired: true, ..page })
 }

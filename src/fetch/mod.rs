@@ -30,7 +30,7 @@ use plan::Plan;
 use crate::calendar::{Clock, Span, UnixSeconds};
 use crate::failure::{BugError, Class, Classified};
 use crate::wechat::{
-    BaseUrl, CallError, Client, Credential, PAGE_RECORDS_MAX, PageRequest, Renewed, Secret, Tokens,
+    CallError, Client, Credential, Endpoint, PAGE_RECORDS_MAX, PageRequest, Renewed, Secret, Tokens,
 };
 
 /// Why a span could not be fetched whole.
@@ -130,14 +130,14 @@ impl Source {
     /// # Errors
     /// When the machine offers no certificates to trust.
     pub fn connect(
-        base: &BaseUrl,
+        endpoint: &Endpoint,
         credential: Credential,
         clock: Clock,
     ) -> Result<Self, CallError> {
-        let client = Client::new(base)?;
+        let client = Client::new(endpoint)?;
         let tokens = Tokens::new(credential, client.clone());
         let policy = RetryPolicy::default();
-        let patience = Patience::new(policy.run_wait_max);
+        let patience = Patience::of_run(policy.run_wait_max);
         Ok(Self {
             client,
             tokens,
@@ -166,9 +166,9 @@ impl Source {
         &self.privacy
     }
 
-    /// How long may be waited in all for the calls of one span.
-    pub fn patience(&self) -> Arc<Patience> {
-        Arc::new(Patience::new(self.policy.span_wait_max))
+    /// How long may be waited in all for the calls of one account's day, which the log names.
+    pub fn patience(&self, account: &str, day: impl ToString) -> Arc<Patience> {
+        Arc::new(Patience::of_day(self.policy.span_wait_max, account, day))
     }
 
     /// Sends every record of a span into `events`: the pages of each stretch in the API's order. There is one stretch for each window that the API
@@ -256,7 +256,7 @@ impl Source {
             };
             let refused = match (self.next_step(&mut attempts, &error), token) {
                 (Step::Wait(wait), _) => {
-                    self.wait(wait, error, patience, counts).await?;
+                    self.wait(wait, &attempts, error, patience, counts).await?;
                     continue;
                 }
                 (Step::Renew(renewal), Some(token)) => (token, renewal),
@@ -271,7 +271,9 @@ impl Source {
                 Ok(Renewed::NotAgain) => return Err(error),
                 Ok(Renewed::NotOurs) => return Err(error.on_given_token(self.tokens.places())),
                 Err(error) => match self.next_step(&mut attempts, &error) {
-                    Step::Wait(wait) => self.wait(wait, error, patience, counts).await?,
+                    Step::Wait(wait) => {
+                        self.wait(wait, &attempts, error, patience, counts).await?;
+                    }
                     _ => return Err(error),
                 },
             }
@@ -286,7 +288,8 @@ impl Source {
     ) -> Result<Page, CallError> {
         let body = self.client.message_page(token, request).await?;
         // Some milliseconds of work, here where the page still is in the processor's cache: to hand it to another thread would cost more.
-        let page = decode(&body, window).map_err(|error| error.hiding(token))?;
+        let page = decode(&body, window)
+            .map_err(|error| error.hiding(token).from_peer(self.client.peer()))?;
         self.privacy.applied_to(page).map_err(|error| CallError::Unreadable(error.to_string()))
     }
 
@@ -298,18 +301,22 @@ impl Source {
     async fn wait(
         &self,
         wait: Duration,
+        attempts: &Attempts,
         error: CallError,
         patience: &Patience,
         counts: &mut CallCounts,
     ) -> Result<(), CallError> {
+        let (account, date) = patience.concerned();
+        let host = &self.client.peer().host;
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let now = self.clock.now();
         if !(patience.bears(wait, now) && self.patience.bears(wait, now)) {
-            tracing::warn!(event = "patience_ended", wait_ms, reason = %error);
+            tracing::warn!(event = "patience_ended", account, date, host, wait_ms, reason = %error);
             return Err(error);
         }
         counts.retries += 1;
-        tracing::warn!(event = "call_retried", wait_ms, reason = %error);
+        let (attempt, attempts) = attempts.next(&error);
+        tracing::warn!(event = "call_retried", account, date, host, attempt, attempts, wait_ms, reason = %error);
         self.clock.wait(wait).await;
         Ok(())
     }

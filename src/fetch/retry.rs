@@ -42,7 +42,12 @@ impl Default for RetryPolicy {
 
 /// How long may still be waited, by all who share it. Waits side by side count once.
 #[derive(Debug)]
-pub struct Patience(Mutex<Budget>);
+pub struct Patience {
+    budget: Mutex<Budget>,
+    /// The account and the day whose calls are waited for; empty for those of a run.
+    account: String,
+    date: String,
+}
 
 #[derive(Debug)]
 struct Budget {
@@ -52,13 +57,25 @@ struct Budget {
 }
 
 impl Patience {
-    pub fn new(most: Duration) -> Self {
-        Self(Mutex::new(Budget { left: most, paid_until: OffsetDateTime::UNIX_EPOCH }))
+    /// The waits for all calls of a run.
+    pub fn of_run(most: Duration) -> Self {
+        Self::of_day(most, "", "")
+    }
+
+    /// The waits for the calls of one account's day.
+    pub fn of_day(most: Duration, account: &str, day: impl ToString) -> Self {
+        let budget = Budget { left: most, paid_until: OffsetDateTime::UNIX_EPOCH };
+        Self { budget: Mutex::new(budget), account: account.to_owned(), date: day.to_string() }
+    }
+
+    /// The account and the day whose calls are waited for.
+    pub fn concerned(&self) -> (&str, &str) {
+        (&self.account, &self.date)
     }
 
     /// Takes a wait from what is left. False when that is not enough; then it has come to its end.
     pub fn bears(&self, wait: Duration, now: OffsetDateTime) -> bool {
-        let mut budget = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
         let until = now + wait;
         let unpaid = Duration::try_from(until - budget.paid_until.max(now)).unwrap_or_default();
         let left = budget.left.checked_sub(unpaid);
@@ -91,6 +108,16 @@ pub struct Attempts {
 impl Attempts {
     pub fn new(policy: RetryPolicy) -> Self {
         Self { policy, busy: 0, minutes: 0, renewals: 0 }
+    }
+
+    /// The number of the attempt that follows a wait because of `error`, and of all that are made.
+    pub fn next(&self, error: &CallError) -> (u32, u32) {
+        match error {
+            CallError::Api(error) if error.action() == Action::AwaitNextMinute => {
+                (self.minutes + 1, self.policy.minutes_max + 1)
+            }
+            _ => (self.busy + 1, self.policy.attempts_max),
+        }
     }
 
     /// Decides after a failure.
@@ -149,8 +176,13 @@ impl Attempts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wechat::ApiError;
+    use crate::wechat::{ApiError, Peer, TransportError, Trouble, Whose};
     use proptest::prelude::*;
+
+    fn transport(trouble: Trouble) -> CallError {
+        let (peer, detail) = (Peer::default(), String::new());
+        CallError::Transport(Box::new(TransportError { trouble, peer, detail }))
+    }
 
     fn api(code: i64) -> CallError {
         ApiError { code, message: String::new(), on_token_endpoint: false }.into()
@@ -158,7 +190,7 @@ mod tests {
 
     fn errors() -> impl Strategy<Value = CallError> {
         prop_oneof![
-            Just(()).prop_map(|()| CallError::Transport("reset".into())),
+            Just(()).prop_map(|()| transport(Trouble::Cut)),
             prop::sample::select(vec![
                 -1i64, 40001, 40014, 42001, 45009, 45011, 65416, 48001, 12345
             ])
@@ -169,7 +201,9 @@ mod tests {
             )
                 .prop_map(|(status, seconds)| CallError::Status {
                     status,
-                    retry_after: seconds.map(Duration::from_secs)
+                    retry_after: seconds.map(Duration::from_secs),
+                    peer: Peer::default(),
+                    came: String::new(),
                 }),
         ]
     }
@@ -198,6 +232,8 @@ mod tests {
         let busy = |seconds| CallError::Status {
             status: 503,
             retry_after: Some(Duration::from_secs(seconds)),
+            peer: Peer::default(),
+            came: String::new(),
         };
         let after = |seconds| Attempts::new(RetryPolicy::default()).after(&busy(seconds), 0.0, 0);
         assert_eq!(after(7), Step::Wait(Duration::from_secs(7)));
@@ -205,9 +241,26 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_and_a_password_are_not_tried_twice() {
+        let step =
+            |trouble| Attempts::new(RetryPolicy::default()).after(&transport(trouble), 0.0, 0);
+        for trouble in [
+            Trouble::Certificate(Whose::Host),
+            Trouble::Tls(Whose::Proxy),
+            Trouble::NothingTrusted,
+            Trouble::ProxyWantsPassword,
+        ] {
+            assert_eq!(step(trouble), Step::GiveUp, "{trouble:?}");
+        }
+        for trouble in [Trouble::ConnectionRefused(Whose::Host), Trouble::NoAddress(Whose::Proxy)] {
+            assert!(matches!(step(trouble), Step::Wait(_)), "{trouble:?}");
+        }
+    }
+
+    #[test]
     fn waits_side_by_side_are_borne_once_and_those_in_a_row_each() {
         let minute = Duration::from_secs(60);
-        let patience = Patience::new(3 * minute);
+        let patience = Patience::of_run(3 * minute);
         let now = OffsetDateTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         assert!((0..8).all(|caller| patience.bears(minute, now + Duration::from_millis(caller))));
         assert!(patience.bears(minute, now + minute));

@@ -158,7 +158,7 @@ async fn fetch_day(
     connections: &Arc<Semaphore>,
     day: Day,
 ) -> Result<(FetchedDay, Indivisible), Failure> {
-    let patience = job.source.patience();
+    let patience = job.source.patience(job.account.as_str(), day);
     let (staged, calls) = match stage_day(job, connections, &patience, day).await? {
         (Some(staged), calls) => (staged, calls),
         (None, _) => {

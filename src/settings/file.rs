@@ -50,10 +50,28 @@ pub(super) struct AccountTable {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Metrics {
+    #[serde(deserialize_with = "seconds")]
     pub session_gap: Option<i64>,
+    #[serde(deserialize_with = "seconds")]
     pub reply_window: Option<i64>,
     pub auto_reply: Vec<AutoReply>,
     pub business_hours: Option<BusinessHours>,
+}
+
+/// Seconds. The parser's own message about `"30m"` would speak of types.
+fn seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Seconds(i64),
+        Other(IgnoredAny),
+    }
+    match Written::deserialize(deserializer)? {
+        Written::Seconds(seconds) => Ok(Some(seconds)),
+        Written::Other(_) => Err(serde::de::Error::custom(
+            "session_gap and reply_window take seconds, as a number without unit or quotes: half an hour is 1800",
+        )),
+    }
 }
 
 /// `[privacy]`
@@ -178,6 +196,18 @@ mod tests {
         ] {
             let told = error(line);
             assert!(!told.contains("12345"), "{line}: {told}");
+        }
+    }
+
+    #[test]
+    fn a_duration_with_a_unit_is_told_that_it_takes_seconds() {
+        for text in [
+            "[metrics]\nsession_gap = '30m'",
+            "metrics.reply_window = 1.5",
+            "metrics.session_gap = ['x']",
+        ] {
+            let told = error(text);
+            assert!(told.contains("take seconds, as a number without unit or quotes"), "{told}");
         }
     }
 

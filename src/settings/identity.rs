@@ -56,13 +56,29 @@ impl Setting<SecretSource> {
             SecretSource::File(path) => {
                 let unreadable =
                     |source| SettingsError::UnreadableFile { origin: self.origin.clone(), source };
-                fs_err::read_to_string(path).map_err(unreadable)?
+                let bytes = fs_err::read(path).map_err(unreadable)?;
+                if let [0xff, 0xfe, ..] | [0xfe, 0xff, ..] = bytes.as_slice() {
+                    return Err(wrong(
+                        "its file is UTF-16 with a byte order mark: save it as plain ASCII or UTF-8",
+                    ));
+                }
+                String::from_utf8(bytes)
+                    .map_err(|_| wrong("its file is not text in ASCII or UTF-8"))?
             }
         };
         // A line's end is easily copied along.
         match text.trim() {
             "" => Err(wrong("it is empty")),
             secret => Ok(Secret::new(secret.to_owned())),
+        }
+    }
+
+    /// Reads a secret or token of WeChat's, which is one word.
+    fn read_word(&self) -> Result<Secret, SettingsError> {
+        let secret = self.read()?;
+        match not_a_word(secret.expose()) {
+            None => Ok(secret),
+            Some(reason) => Err(SettingsError::Wrong { origin: self.origin.clone(), reason }),
         }
     }
 
@@ -78,6 +94,35 @@ impl Setting<SecretSource> {
                 format!("(printed by {})", command.program().display())
             }
         }
+    }
+}
+
+/// Why a text is no secret of WeChat's, without showing it.
+fn not_a_word(text: &str) -> Option<String> {
+    if text.contains('\u{feff}') {
+        return Some("it begins with a byte order mark, which is no part of a secret: save it as plain ASCII or UTF-8 without one".into());
+    }
+    match text.lines().count() {
+        0 | 1 => {}
+        lines => return Some(format!("it has {lines} lines, and a secret is one line")),
+    }
+    let is_foreign = |character: char| !character.is_ascii_graphic();
+    text.contains(is_foreign).then(|| {
+        "it contains a space, a control character or one beyond ASCII, and no secret does".into()
+    })
+}
+
+/// Checks an AppID: WeChat answers a wrong one with nothing more than that it is wrong.
+fn checked_appid(appid: String) -> Result<String, String> {
+    match appid.as_str() {
+        "" => Err("it is empty".into()),
+        appid if appid.contains(char::is_whitespace) => {
+            Err("there is a space or a line break in it: copy the AppID (开发者ID) alone".into())
+        }
+        appid if appid.starts_with("gh_") => Err(
+            "it begins with gh_, which is the original id (原始ID) of an account; needed is its AppID (开发者ID), which begins with wx".into(),
+        ),
+        _ => Ok(appid),
     }
 }
 
@@ -152,9 +197,9 @@ impl Identity {
             (Some(token @ Setting { value: SecretSource::Command(command), .. }), _, _) => {
                 written(Proof::Command(command.clone()), token)
             }
-            (Some(token), _, _) => written(Proof::AccessToken(token.read()?), token),
+            (Some(token), _, _) => written(Proof::AccessToken(token.read_word()?), token),
             (None, Some(appid), Some(secret)) => written(
-                Proof::AppSecret { appid: appid.value.clone(), secret: secret.read()? },
+                Proof::AppSecret { appid: appid.value.clone(), secret: secret.read_word()? },
                 secret,
             ),
             (None, None, _) => Err(SettingsError::Missing {
@@ -248,7 +293,10 @@ impl Sources<'_> {
                 .text(("", None), "KEFU_ACCOUNT", ("account", &values.account))
                 .map(|text| text.try_map(Account::new))
                 .transpose()?,
-            appid: self.text(("", None), "KEFU_APPID", ("appid", &values.appid)),
+            appid: self
+                .text(("", None), "KEFU_APPID", ("appid", &values.appid))
+                .map(|text| text.try_map(checked_appid))
+                .transpose()?,
             secret: self.secret(
                 "KEFU_SECRET",
                 ("secret", &values.secret),
@@ -326,7 +374,9 @@ impl Sources<'_> {
             appid: table
                 .appid
                 .clone()
-                .map(|value| Setting { value, origin: self.in_file(key("appid")) }),
+                .map(|value| Setting { value, origin: self.in_file(key("appid")) })
+                .map(|appid| appid.try_map(checked_appid))
+                .transpose()?,
             secret,
             access_token: token_variable.or(token_file).or(token_command),
         })

@@ -39,6 +39,7 @@ impl Settings {
             Listed::new("lake", self.lake.value.display(), &self.lake.origin),
             Listed::new("timezone", self.zone.value.name(), &self.zone.origin),
             Listed::new("base_url", self.base_url.value.url(), &self.base_url.origin),
+            Listed::of("proxy", &self.proxy_shown()),
             Listed::of("lookback", &self.lookback),
             Listed::of("concurrency", &self.concurrency),
         ];

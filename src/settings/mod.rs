@@ -6,6 +6,7 @@
 mod file;
 mod identity;
 mod listing;
+mod network;
 mod privacy;
 mod sources;
 mod suggestion;
@@ -22,6 +23,7 @@ use crate::metrics::Rules;
 use crate::wechat::{BaseUrl, Credential};
 use identity::{Identity, SecretSource};
 pub use listing::Listed;
+use network::Network;
 use sources::{Sources, read_file};
 
 /// Where a value came from.
@@ -132,6 +134,7 @@ pub struct Settings {
     pub concurrency: Setting<u16>,
     /// What the metrics depend on, and whether a settings file says so.
     pub rules: Rules,
+    network: Network,
     config: Setting<String>,
     rules_listed: Vec<Listed>,
     /// The names of `[[accounts]]`, those included that are not to be worked on.
@@ -162,6 +165,7 @@ impl Settings {
         let identities = sources.identities()?;
         let (texts, openid_key) = (sources.texts()?, sources.openid_key());
         Ok(Self {
+            network: Network::from_environment(environment),
             config: file.shown(),
             rules_listed: sources.rules_listed(&parameters, texts, openid_key.as_ref()),
             all_accounts: Some(

@@ -20,7 +20,7 @@ pub use records::{Recorded, Records, RenderedPage};
 pub use server::LoggedRequest;
 
 use crate::calendar::Clock;
-use crate::wechat::{BaseUrl, Credential, Proof, Secret};
+use crate::wechat::{Credential, Endpoint, Proof, Secret};
 use server::Service;
 
 /// How the simulator behaves.
@@ -103,7 +103,7 @@ impl Simulator {
     ///
     /// # Errors
     /// None: a loopback address is always allowed.
-    pub fn client_url(&self) -> Result<BaseUrl, String> {
+    pub fn client_url(&self) -> Result<Endpoint, String> {
         self.base_url().parse()
     }
 

@@ -7,7 +7,12 @@ use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{StatusCode, Url};
 use serde::Serialize;
 
-use super::{Action, ApiError, BaseUrl, PageRequest, Places, Secret, TokenCommandError};
+use super::body::in_words;
+use super::transport::classify;
+use super::{
+    Action, ApiError, Endpoint, PageRequest, Peer, Places, Secret, TokenCommandError,
+    TransportError,
+};
 use crate::failure::{Class, Classified};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -16,14 +21,18 @@ const READ_LIMIT: Duration = Duration::from_secs(30);
 const CALL_LIMIT: Duration = Duration::from_secs(120);
 /// A page of 10,000 records with the longest texts that WeChat accepts (2,048 bytes, each escaped as `\\u00XX`) is just within it.
 const BODY_BYTES_MAX: usize = 128 << 20;
+/// Of an answer that is no HTTP 200, enough is read to say what it is, and no longer.
+const ERROR_BYTES: usize = 4 << 10;
+const ERROR_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why a call brought no answer to work with. None of these contains a URL or a token.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    #[error("{0}")]
-    Transport(String),
-    #[error("the server answered HTTP {status}")]
-    Status { status: u16, retry_after: Option<Duration> },
+    #[error(transparent)]
+    Transport(Box<TransportError>),
+    /// `came` says what the body was: an HTML page, nothing.
+    #[error("{peer} answered HTTP {status} with {came}")]
+    Status { status: u16, retry_after: Option<Duration>, peer: Peer, came: String },
     /// Not JSON, cut, or JSON that is neither a result nor an error of WeChat's.
     #[error("the answer is not one of WeChat's: {0}")]
     Unreadable(String),
@@ -43,7 +52,8 @@ impl CallError {
     /// Whether the same call may work a little later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Transport(_) | Self::Unreadable(_) => true,
+            Self::Transport(error) => error.is_transient(),
+            Self::Unreadable(_) => true,
             Self::Status { status, .. } => *status >= 500 || matches!(status, 408 | 429),
             Self::Api(error) => error.action() == Action::BackOff,
             Self::Proof { .. } | Self::GivenToken { .. } => false,
@@ -56,6 +66,15 @@ impl CallError {
     pub fn hiding(self, secret: &Secret) -> Self {
         match self {
             Self::Api(error) => Self::Api(error.hiding(secret)),
+            other => other,
+        }
+    }
+
+    /// The same error, naming who sent an answer that is not one of WeChat's.
+    #[must_use]
+    pub fn from_peer(self, peer: &Peer) -> Self {
+        match self {
+            Self::Unreadable(reason) => Self::Unreadable(format!("{reason}, from {peer}")),
             other => other,
         }
     }
@@ -86,6 +105,7 @@ impl Classified for CallError {
         match self {
             Self::Api(error) => error.class(),
             Self::TokenCommand(error) => error.class(),
+            Self::Transport(error) => error.class(),
             Self::Proof { .. }
             | Self::GivenToken { .. }
             | Self::Status { status: 401 | 403 | 407, .. } => Class::Refused,
@@ -104,13 +124,21 @@ impl Classified for CallError {
                 "the token is from {}: see to it that it is the current one of the service that manages it, which alone can renew it",
                 places.proof
             )),
-            Self::Status { status: 407, .. } => Some("the proxy between here and WeChat wants a password".into()),
-            Self::Status { .. } if !self.is_transient() => Some("check the base URL, and any proxy between here and WeChat".into()),
+            Self::Transport(error) => error.hint(),
+            Self::Status { status: 407, peer, .. } => Some(format!(
+                "{} wants a user name and a password: put them into the variable, as http://USER:PASSWORD@HOST:PORT",
+                peer.proxy.as_ref().map_or_else(|| "a proxy on the way".to_owned(), |proxy| format!("the proxy {proxy}"))
+            )),
+            Self::Status { .. } if self.is_transient() => Some(
+                "WeChat, or a proxy on the way to it, is overloaded or under maintenance: run again later; what was fetched stays".into(),
+            ),
+            Self::Status { .. } => Some(
+                "this is not WeChat's API: check the base URL, and any proxy or login page between here and WeChat".into(),
+            ),
             Self::Unreadable(_) => Some(
-                "WeChat, or something on the way to it, does not answer in a form that kefu knows; run again, and if it stays, report it"
+                "a login page, a proxy or a maintenance page may have answered in WeChat's place: look at what answers there, run again later, and if it stays, report it; what was fetched stays"
                     .into(),
             ),
-            _ => Some("check the network between here and WeChat, then run again; what was fetched stays".into()),
         }
     }
 }
@@ -120,25 +148,47 @@ impl Classified for CallError {
 pub struct Client {
     http: reqwest::Client,
     base: Url,
+    peer: Peer,
 }
 
 impl Client {
     /// # Errors
     /// When the machine offers no certificates to trust.
-    pub fn new(base: &BaseUrl) -> Result<Self, CallError> {
+    pub fn new(endpoint: &Endpoint) -> Result<Self, CallError> {
         // Fails only when a provider is installed already, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let peer = endpoint.peer();
+        let transport = |error| CallError::Transport(Box::new(classify(error, &peer)));
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("kefu/", env!("CARGO_PKG_VERSION")))
             // A redirect would carry the token to wherever it points.
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_LIMIT)
             .read_timeout(READ_LIMIT)
-            .timeout(CALL_LIMIT);
-        if base.is_loopback() {
-            builder = builder.no_proxy();
+            .timeout(CALL_LIMIT)
+            // The endpoint knows the proxy; no other one is looked up in the environment.
+            .no_proxy();
+        if let Some(proxy) = endpoint.proxy() {
+            builder = builder.proxy(reqwest::Proxy::all(proxy.url().clone()).map_err(transport)?);
         }
-        Ok(Self { http: builder.build().map_err(transport)?, base: base.url().clone() })
+        if endpoint.base().url().scheme() == "http" {
+            // Without TLS no certificates are needed, and a machine may have none.
+            builder = builder.tls_certs_only([]);
+        }
+        Ok(Self {
+            http: builder.build().map_err(transport)?,
+            base: endpoint.base().url().clone(),
+            peer: peer.clone(),
+        })
+    }
+
+    /// Who answers, as errors name it.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    fn transport(&self, error: reqwest::Error) -> CallError {
+        CallError::Transport(Box::new(classify(error, &self.peer)))
     }
 
     /// One page of `getmsglist`: the body as it came. It may be an error of WeChat's: only whoever decodes it knows.
@@ -158,7 +208,8 @@ impl Client {
     /// # Errors
     /// [`CallError::Transport`].
     pub async fn server_time(&self) -> Result<Option<SystemTime>, CallError> {
-        let answer = self.http.get(self.base.clone()).send().await.map_err(transport)?;
+        let sent = self.http.get(self.base.clone()).send().await;
+        let answer = sent.map_err(|error| self.transport(error))?;
         Ok(answer
             .headers()
             .get(DATE)
@@ -171,14 +222,38 @@ impl Client {
         token: Option<&Secret>,
         body: &impl Serialize,
     ) -> Result<Bytes, CallError> {
-        let body =
-            serde_json::to_vec(body).map_err(|error| CallError::Transport(error.to_string()))?;
+        let body = serde_json::to_vec(body).map_err(|error| {
+            CallError::Unreadable(format!("the request cannot be written: {error}"))
+        })?;
         let request = self
             .http
             .post(self.url(path, token))
             .header(CONTENT_TYPE, "application/json")
             .body(body);
-        receive(request).await
+        self.receive(request).await
+    }
+
+    async fn receive(&self, request: reqwest::RequestBuilder) -> Result<Bytes, CallError> {
+        let mut response = request.send().await.map_err(|error| self.transport(error))?;
+        if response.status() != StatusCode::OK {
+            let retry_after = retry_after(response.headers());
+            let status = response.status().as_u16();
+            let came = in_words(&first_bytes(&mut response).await);
+            return Err(CallError::Status { status, retry_after, peer: self.peer.clone(), came });
+        }
+        let expected =
+            response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+        let mut body = BytesMut::with_capacity(expected.min(BODY_BYTES_MAX));
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.transport(error))? {
+            if body.len() + chunk.len() > BODY_BYTES_MAX {
+                return Err(CallError::Unreadable(format!(
+                    "it is longer than {} MiB",
+                    BODY_BYTES_MAX >> 20
+                )));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
     }
 
     fn url(&self, path: &str, token: Option<&Secret>) -> Url {
@@ -191,50 +266,24 @@ impl Client {
     }
 }
 
-async fn receive(request: reqwest::RequestBuilder) -> Result<Bytes, CallError> {
-    let mut response = request.send().await.map_err(transport)?;
-    if response.status() != StatusCode::OK {
-        return Err(CallError::Status {
-            status: response.status().as_u16(),
-            retry_after: retry_after(response.headers()),
-        });
-    }
-    let expected =
-        response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-    let mut body = BytesMut::with_capacity(expected.min(BODY_BYTES_MAX));
-    while let Some(chunk) = response.chunk().await.map_err(transport)? {
-        if body.len() + chunk.len() > BODY_BYTES_MAX {
-            return Err(CallError::Unreadable(format!(
-                "it is longer than {} MiB",
-                BODY_BYTES_MAX >> 20
-            )));
+/// What an answer begins with; nothing where that cannot be read.
+async fn first_bytes(response: &mut reqwest::Response) -> BytesMut {
+    let mut body = BytesMut::new();
+    let reading = async {
+        while let Ok(Some(chunk)) = response.chunk().await {
+            let room = ERROR_BYTES.saturating_sub(body.len()).min(chunk.len());
+            body.extend_from_slice(chunk.get(..room).unwrap_or_default());
+            if body.len() >= ERROR_BYTES {
+                break;
+            }
         }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body.freeze())
+    };
+    // Whatever has come until then says enough.
+    let _ = tokio::time::timeout(ERROR_LIMIT, reading).await;
+    body
 }
 
 /// `Retry-After` in its form of seconds; the form of a date is for browsers.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
-}
-
-/// What went wrong on the way, in words of ours: the errors of the HTTP client carry the URL, and the URL carries the token.
-fn transport(error: reqwest::Error) -> CallError {
-    let what = if error.is_timeout() {
-        "the call timed out"
-    } else if error.is_connect() {
-        "no connection"
-    } else if error.is_body() || error.is_decode() {
-        "the answer was cut short"
-    } else {
-        "the call failed"
-    };
-    let error = error.without_url();
-    let innermost =
-        std::iter::successors(std::error::Error::source(&error), |cause| cause.source()).last();
-    match innermost {
-        Some(cause) => CallError::Transport(format!("{what} ({cause})")),
-        None => CallError::Transport(what.to_owned()),
-    }
 }

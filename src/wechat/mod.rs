@@ -4,20 +4,26 @@
 //! this module contains a URL, because the access token is part of every URL.
 
 mod base_url;
+mod body;
 mod client;
 mod code;
+mod endpoint;
 mod quota;
 mod secret;
 mod token;
 mod token_command;
+mod transport;
 
 pub use base_url::BaseUrl;
+pub use body::no_json;
 pub use client::{CallError, Client};
 pub use code::{Action, ApiError};
+pub use endpoint::{Endpoint, Peer, Proxy, check_certificates, is_exempt};
 pub use quota::Quota;
 pub use secret::Secret;
 pub use token::{Credential, Places, Proof, Renewal, Renewed, Tokens};
 pub use token_command::{TokenCommand, TokenCommandError};
+pub use transport::{TransportError, Trouble, Whose};
 
 /// The cursor of a window's first page.
 pub const FIRST_MSGID: i64 = 1;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ApiError, CallError, Client, Secret};
+use super::{ApiError, CallError, Client, Secret, no_json};
 
 /// The calls of one day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -34,8 +34,9 @@ impl Client {
     pub async fn quota(&self, token: &Secret) -> Result<Quota, CallError> {
         let request = QuotaRequest { cgi_path: "/customservice/msgrecord/getmsglist" };
         let body = self.post("cgi-bin/openapi/quota/get", Some(token), &request).await?;
-        let answer: QuotaAnswer = serde_json::from_slice(&body)
-            .map_err(|_| CallError::Unreadable("the quota's answer is not JSON".into()))?;
+        let answer: QuotaAnswer = serde_json::from_slice(&body).map_err(|_| {
+            CallError::Unreadable(no_json(&body, "of the quota")).from_peer(self.peer())
+        })?;
         match answer.quota {
             Some(quota) if answer.errcode == 0 => Ok(quota),
             _ if answer.errcode != 0 => {
@@ -46,7 +47,8 @@ impl Client {
                 };
                 Err(error.hiding(token).into())
             }
-            _ => Err(CallError::Unreadable("it holds neither a quota nor an error".into())),
+            _ => Err(CallError::Unreadable("it holds neither a quota nor an error".into())
+                .from_peer(self.peer())),
         }
     }
 }

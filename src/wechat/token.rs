@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use super::{ApiError, CallError, Client, Secret, TokenCommand};
+use super::{ApiError, CallError, Client, Secret, TokenCommand, no_json};
 
 /// How kefu proves who it is, and where that is written.
 #[derive(Clone, Debug)]
@@ -176,7 +176,9 @@ impl Tokens {
                     force_refresh,
                 };
                 let body = self.client.post("cgi-bin/stable_token", None, &request).await?;
-                parse_token(&body).map_err(|error| error.hiding(secret).about(self.places()))?
+                parse_token(&body).map_err(|error| {
+                    error.hiding(secret).about(self.places()).from_peer(self.client.peer())
+                })?
             }
         };
         if force_refresh {
@@ -192,7 +194,7 @@ impl Tokens {
 fn parse_token(body: &[u8]) -> Result<Secret, CallError> {
     // The parser's own message could quote the token.
     let answer: TokenAnswer = serde_json::from_slice(body)
-        .map_err(|_| CallError::Unreadable("the token's answer is not JSON".into()))?;
+        .map_err(|_| CallError::Unreadable(no_json(body, "in place of a token")))?;
     match answer.access_token {
         Some(token) if answer.errcode == 0 && !token.is_empty() => Ok(Secret::new(token)),
         _ if answer.errcode != 0 => {

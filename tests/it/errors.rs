@@ -10,7 +10,9 @@ use kefu::fetch::ContractError;
 use kefu::lake::LakeError;
 use kefu::pipeline::{ContinuityError, MixedOpenids};
 use kefu::settings::{Flags, Settings, SettingsError};
-use kefu::wechat::{ApiError, CallError, Places, TokenCommand};
+use kefu::wechat::{
+    ApiError, CallError, Peer, Places, TokenCommand, TransportError, Trouble, Whose,
+};
 
 fn shown(failure: &Failure) -> String {
     let hint = failure.hint.as_ref().map_or_else(String::new, |hint| format!("\n    {hint}"));
@@ -52,13 +54,52 @@ fn what_the_way_there_does() {
         message: "access_token expired rid: 66433a5f".into(),
         on_token_endpoint: false,
     };
+    let proxied = Peer {
+        host: "api.weixin.qq.com".into(),
+        proxy: Some("proxy.example:3128 (HTTPS_PROXY)".into()),
+    };
+    let direct = Peer { proxy: None, ..proxied.clone() };
+    let troubles = [
+        (Trouble::NoAddress(Whose::Host), "Name or service not known"),
+        (Trouble::NoAddress(Whose::Proxy), "Name or service not known"),
+        (Trouble::ConnectionRefused(Whose::Host), "Connection refused (os error 111)"),
+        (Trouble::ConnectionRefused(Whose::Proxy), "Connection refused (os error 111)"),
+        (Trouble::Unreachable(Whose::Host), "Network is unreachable (os error 101)"),
+        (Trouble::Unreachable(Whose::Proxy), "No route to host (os error 113)"),
+        (Trouble::ProxyWantsPassword, ""),
+        (Trouble::ProxyRefuses, ""),
+        (Trouble::Certificate(Whose::Host), "invalid peer certificate: UnknownIssuer"),
+        (Trouble::Certificate(Whose::Proxy), "invalid peer certificate: UnknownIssuer"),
+        (Trouble::Tls(Whose::Host), "received corrupt message of type InvalidContentType"),
+        (Trouble::Tls(Whose::Proxy), "received corrupt message of type InvalidContentType"),
+        (Trouble::NothingTrusted, "No CA certificates were loaded from the system"),
+        (Trouble::ConnectTimeout, ""),
+        (Trouble::Timeout, ""),
+        (Trouble::Cut, "connection reset"),
+        (Trouble::Other, ""),
+    ];
+    let troubles = [&direct, &proxied].map(|peer| {
+        of(troubles.map(|(trouble, detail)| TransportError {
+            trouble,
+            peer: peer.clone(),
+            detail: detail.into(),
+        }))
+    });
+    let status = |status, seconds: Option<u64>, peer: &Peer, came: &str| CallError::Status {
+        status,
+        retry_after: seconds.map(Duration::from_secs),
+        peer: peer.clone(),
+        came: came.into(),
+    };
     let errors = [
-        CallError::Transport("no connection (Connection refused)".into()),
-        CallError::Transport("the call timed out".into()),
-        CallError::Status { status: 503, retry_after: Some(Duration::from_secs(600)) },
-        CallError::Status { status: 404, retry_after: None },
-        CallError::Status { status: 302, retry_after: None },
-        CallError::Status { status: 407, retry_after: None },
+        status(503, Some(600), &direct, "an HTML page (\"Maintenance\")"),
+        status(503, None, &proxied, "an empty body"),
+        status(404, None, &direct, "an HTML page"),
+        status(302, None, &direct, "an empty body"),
+        status(403, None, &proxied, "plain text"),
+        status(407, None, &proxied, "an HTML page"),
+        CallError::Unreadable("no JSON, but an HTML page (\"Maintenance\")".into())
+            .from_peer(&proxied),
         CallError::Unreadable("no JSON (syntax error at line 1 column 1)".into()),
         CallError::GivenToken {
             refusal: given,
@@ -84,7 +125,16 @@ fn what_the_way_there_does() {
         ContractError::VanishedDamaged,
         ContractError::VanishedPruned,
     ];
-    insta::assert_snapshot!("errors_of_the_way", format!("{}\n{}", of(errors), of(broken)));
+    insta::assert_snapshot!(
+        "errors_of_the_way",
+        format!(
+            "{}\n\nthrough a proxy:\n{}\n\nanswers:\n{}\n{}",
+            troubles[0],
+            troubles[1],
+            of(errors),
+            of(broken)
+        )
+    );
 }
 
 #[test]
@@ -167,6 +217,11 @@ fn what_the_settings_do() {
         fs_err::write(&path, toml).unwrap();
         Settings::resolve(&Flags { config: Some(path), ..Flags::default() }, &|_| None)
     };
+    let unusable = |content: &[u8]| {
+        fs_err::write(folder.path().join("secret"), content).unwrap();
+        file("appid = 'wx1'\nsecret_file = 'secret'").unwrap().credential().unwrap_err()
+    };
+    let endpoint = |variables: &[(&str, &str)]| resolve(variables).unwrap().endpoint().unwrap_err();
     let several = file(
         "[[accounts]]\nappid = 'wx1'\nsecret_env = 'ONE'\n[[accounts]]\nappid = 'wx2'\nsecret_env = 'TWO'",
     );
@@ -181,6 +236,20 @@ fn what_the_settings_do() {
         wrong(&[("KEFU_CONFIG", "nowhere.toml")]),
         wrong(&[("KEFU_ACCOUNT", "../../x")]),
         file("colour = 1").unwrap_err(),
+        file("[metrics]\nsession_gap = \"30m\"").unwrap_err(),
+        wrong(&[("KEFU_APPID", "gh_0123456789ab")]),
+        wrong(&[("KEFU_APPID", "wx0123456789abcdef ")]),
+        file("[[accounts]]\nname = 'shop'\nappid = 'gh_1'\nsecret_env = 'ONE'").unwrap_err(),
+        credential(&[("KEFU_APPID", "wx1"), ("KEFU_SECRET", "hunter2 hunter3")]),
+        unusable("\u{feff}hunter2\n".as_bytes()),
+        unusable(b"\xff\xfeh\0u\0n\0t\0e\0r\x002\0"),
+        unusable(b"hunter2\nhunter3\n"),
+        unusable(b"hunter2\xff"),
+        unusable(b"\n"),
+        endpoint(&[("HTTPS_PROXY", "http://user:hunter2@proxy:port")]),
+        endpoint(&[("all_proxy", "socks5://user:hunter2@proxy:1080")]),
+        endpoint(&[("SSL_CERT_FILE", "/nowhere/ca.pem")]),
+        endpoint(&[("SSL_CERT_FILE", "/dev/null")]),
         file("appid = 'wx1'\nsecret_file = 'nowhere'").unwrap().credential().unwrap_err(),
         file("privacy.openid = { hmac_key_env = 'OUR_KEY' }").unwrap().privacy().unwrap_err(),
         file("privacy.openid = { hmac_key_env = 'a key, not a name' }")
@@ -190,5 +259,7 @@ fn what_the_settings_do() {
         several.unwrap().account().unwrap_err(),
     ];
     let folder = folder.path().display().to_string();
-    insta::assert_snapshot!("errors_of_the_settings", of(errors).replace(&folder, "(folder)"));
+    let shown = of(errors);
+    assert!(!shown.contains("hunter"), "{shown}");
+    insta::assert_snapshot!("errors_of_the_settings", shown.replace(&folder, "(folder)"));
 }

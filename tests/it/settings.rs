@@ -6,7 +6,7 @@ use std::process::Output;
 
 use kefu::calendar::Clock;
 use kefu::simulator::{APPID, Options, SECRET, Simulator};
-use kefu::wechat::{BaseUrl, Client, Tokens};
+use kefu::wechat::{Client, Endpoint, Tokens};
 use serde_json::{Value, json};
 
 use crate::world::{DAY, World, records};
@@ -428,7 +428,7 @@ fn a_token_command_that_cannot_be_run_is_told_without_its_arguments() {
 }
 
 /// Answers one call with a redirect.
-fn redirect(status: &str, target: &str) -> (BaseUrl, std::thread::JoinHandle<()>) {
+fn redirect(status: &str, target: &str) -> (Endpoint, std::thread::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     let answer = format!(
@@ -453,7 +453,9 @@ fn a_redirect_is_not_followed_with_a_secret() {
             .runtime
             .block_on(Tokens::new(Simulator::credential(), Client::new(&base).unwrap()).current())
             .unwrap_err();
-        assert_eq!(error.to_string(), format!("the server answered HTTP {}", &status[..3]));
+        let host = &base.peer().host;
+        let answered = format!("{host} answered HTTP {} with an empty body", &status[..3]);
+        assert_eq!(error.to_string(), answered);
         server.join().unwrap();
     }
     assert!(elsewhere.requests().is_empty());

@@ -4,7 +4,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::Check;
 use crate::calendar::{Clock, Span};
-use crate::failure::{Class, Classified};
+use crate::failure::{Class, Classified, Failure};
 use crate::fetch::decode;
 use crate::settings::Settings;
 use crate::wechat::{
@@ -30,9 +30,11 @@ impl Classified for UsedUp {
 }
 
 pub(super) async fn examine(settings: &Settings, clock: &Clock) -> Vec<Check> {
-    let client = match Client::new(&settings.base_url.value) {
+    let connected =
+        settings.endpoint().map_err(Failure::from).and_then(|endpoint| Ok(Client::new(&endpoint)?));
+    let client = match connected {
         Ok(client) => client,
-        Err(error) => return vec![Check::fail("network", error)],
+        Err(failure) => return vec![Check::fail("network", failure)],
     };
     let mut checks = network_and_clock(&client, settings, clock).await;
     let can_be_reached = checks.iter().all(|check| check.class.is_none());
@@ -55,8 +57,12 @@ async fn network_and_clock(client: &Client, settings: &Settings, clock: &Clock) 
         Err(error) => return vec![Check::fail("network", error)],
     };
     let took: Duration = clock.now() - asked;
-    let network =
-        Check::ok("network", format!("{address} answers within {} ms", took.whole_milliseconds()));
+    let proxy = client.peer().proxy.as_ref();
+    let through = proxy.map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
+    let network = Check::ok(
+        "network",
+        format!("{address} answers within {} ms{through}", took.whole_milliseconds()),
+    );
     let Some(there) = there else {
         return vec![
             network,
@@ -142,7 +148,7 @@ async fn permission(
     let request =
         PageRequest { starttime: hour.start, endtime: hour.end, msgid: FIRST_MSGID, number: 1 };
     let body = client.message_page(token, &request).await?;
-    decode(&body, hour).map_err(|error| error.hiding(token))?;
+    decode(&body, hour).map_err(|error| error.hiding(token).from_peer(client.peer()))?;
     Ok(Check::ok("permission", "getmsglist answers"))
 }
 

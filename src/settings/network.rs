@@ -1,0 +1,89 @@
+//! The proxy and the trusted certificates, which the environment names for every program of this machine.
+
+use std::path::PathBuf;
+
+use super::{Environment, Origin, Setting, Settings, SettingsError};
+use crate::wechat::{Endpoint, Proxy, Secret, check_certificates, is_exempt};
+
+/// The variables that name a proxy for https; the first that is set counts.
+const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+const NO_PROXIES: [&str; 2] = ["NO_PROXY", "no_proxy"];
+/// The TLS library reads it by itself, and trusts nothing where it cannot.
+const CERTIFICATES: &str = "SSL_CERT_FILE";
+
+/// What the environment says, as it is written there. It is looked at when WeChat is to be called, and not by other commands.
+#[derive(Clone, Debug)]
+pub(super) struct Network {
+    /// The address may hold a password.
+    proxy: Option<(&'static str, Secret)>,
+    no_proxy: Option<(&'static str, String)>,
+    certificates: Option<PathBuf>,
+}
+
+impl Network {
+    pub(super) fn from_environment(environment: Environment<'_>) -> Self {
+        let first = |names: &[&'static str]| {
+            names.iter().find_map(|name| Some((*name, environment(name)?)))
+        };
+        Self {
+            proxy: first(&PROXIES).map(|(name, text)| (name, Secret::new(text))),
+            no_proxy: first(&NO_PROXIES),
+            certificates: environment(CERTIFICATES).map(PathBuf::from),
+        }
+    }
+}
+
+impl Settings {
+    /// Where to call WeChat, and through which proxy.
+    ///
+    /// # Errors
+    /// When a variable of the environment names no proxy, or a file without certificates.
+    pub fn endpoint(&self) -> Result<Endpoint, SettingsError> {
+        let base = self.base_url.value.clone();
+        if base.url().scheme() == "https" {
+            self.check_certificates()?;
+        }
+        Ok(Endpoint::through(base, self.proxy()?))
+    }
+
+    /// The proxy on the way to WeChat, unless the host is exempt from it.
+    fn proxy(&self) -> Result<Option<Proxy>, SettingsError> {
+        let base = &self.base_url.value;
+        let Some((variable, text)) = &self.network.proxy else { return Ok(None) };
+        let exempt = |(_, list): &(&str, String)| is_exempt(list, base);
+        if base.is_loopback() || self.network.no_proxy.as_ref().is_some_and(exempt) {
+            return Ok(None);
+        }
+        Proxy::parse(text.expose(), variable).map(Some).map_err(|reason| SettingsError::Wrong {
+            origin: Origin::Environment(variable),
+            reason,
+        })
+    }
+
+    fn check_certificates(&self) -> Result<(), SettingsError> {
+        let Some(path) = &self.network.certificates else { return Ok(()) };
+        let origin = || Origin::Environment(CERTIFICATES);
+        let pem = fs_err::read(path)
+            .map_err(|source| SettingsError::UnreadableFile { origin: origin(), source })?;
+        check_certificates(&pem).map_err(|reason| SettingsError::Wrong {
+            origin: origin(),
+            reason: format!("{}: {reason}", path.display()),
+        })
+    }
+
+    /// The proxy in use, for people.
+    pub(super) fn proxy_shown(&self) -> Setting<String> {
+        let set = self.network.proxy.as_ref();
+        let origin = set.map_or(Origin::Default, |(name, _)| Origin::Environment(name));
+        let value = match (self.proxy(), &self.network.no_proxy) {
+            (Ok(Some(proxy)), _) => proxy.address(),
+            (Ok(None), Some((name, _))) if set.is_some() && !self.base_url.value.is_loopback() => {
+                format!("none, because of {name}")
+            }
+            (Ok(None), _) if set.is_some() => "none, this machine is called".to_owned(),
+            (Ok(None), _) => "none".to_owned(),
+            (Err(_), _) => "(set, and wrong)".to_owned(),
+        };
+        Setting { value, origin }
+    }
+}

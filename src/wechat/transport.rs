@@ -1,0 +1,246 @@
+//! What can go wrong between this machine and WeChat, told apart.
+
+use std::error::Error;
+use std::io::{self, ErrorKind};
+
+use super::Peer;
+use crate::failure::{Class, Classified};
+
+/// A call that brought no answer. It names the host and the proxy, and no URL: the token is part of every URL.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.in_words())]
+pub struct TransportError {
+    pub trouble: Trouble,
+    pub peer: Peer,
+    /// What the system or the TLS library says, if anything.
+    pub detail: String,
+}
+
+/// What went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    NoAddress(Whose),
+    ConnectionRefused(Whose),
+    /// No route to the address.
+    Unreachable(Whose),
+    /// The proxy wants a user name and a password, or others.
+    ProxyWantsPassword,
+    /// The proxy does not make the connection to the host.
+    ProxyRefuses,
+    /// The certificate is not trusted, has expired, or is for another host.
+    Certificate(Whose),
+    /// What answers does not speak TLS, or none that this machine speaks.
+    Tls(Whose),
+    /// This machine has no certificates to trust.
+    NothingTrusted,
+    ConnectTimeout,
+    /// The answer did not come in time.
+    Timeout,
+    /// The connection ended before the answer did.
+    Cut,
+    Other,
+}
+
+/// Which of the two on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    Host,
+    Proxy,
+}
+
+impl TransportError {
+    /// Whether the same call may work a little later. A certificate or a password does not change within minutes.
+    pub fn is_transient(&self) -> bool {
+        !matches!(
+            self.trouble,
+            Trouble::Certificate(_)
+                | Trouble::Tls(_)
+                | Trouble::NothingTrusted
+                | Trouble::ProxyWantsPassword
+        )
+    }
+
+    fn in_words(&self) -> String {
+        let peer = &self.peer;
+        let proxy = peer.proxy.as_deref().unwrap_or("on the way");
+        let name = |whose| match whose {
+            Whose::Host => peer.host.clone(),
+            Whose::Proxy => format!("the proxy {proxy}"),
+        };
+        let what = match self.trouble {
+            Trouble::NoAddress(whose) => format!("no address is known for {}", name(whose)),
+            Trouble::ConnectionRefused(whose) => format!("{} refuses the connection", name(whose)),
+            Trouble::Unreachable(whose) => format!("{} cannot be reached", name(whose)),
+            Trouble::ProxyWantsPassword => {
+                format!("the proxy {proxy} wants a user name and a password (407)")
+            }
+            Trouble::ProxyRefuses => {
+                format!("the proxy {proxy} makes no connection to {}", peer.host)
+            }
+            Trouble::Certificate(Whose::Host) => {
+                format!("the certificate of {peer} is not trusted")
+            }
+            Trouble::Certificate(whose) => {
+                format!("the certificate of {} is not trusted", name(whose))
+            }
+            Trouble::Tls(Whose::Host) => format!("no TLS connection with {peer}"),
+            Trouble::Tls(whose) => format!("no TLS connection with {}", name(whose)),
+            Trouble::NothingTrusted => "this machine has no certificates to trust".to_owned(),
+            Trouble::ConnectTimeout => format!("no connection to {peer} within 10 seconds"),
+            Trouble::Timeout => format!("no answer from {peer} in time"),
+            Trouble::Cut => {
+                format!("the connection to {peer} ended before the answer was complete")
+            }
+            Trouble::Other => format!("the call to {peer} failed"),
+        };
+        if self.detail.is_empty() { what } else { format!("{what} ({})", self.detail) }
+    }
+}
+
+impl Classified for TransportError {
+    fn class(&self) -> Class {
+        match self.trouble {
+            Trouble::ProxyWantsPassword => Class::Refused,
+            // Nothing but a change on this machine helps.
+            Trouble::Certificate(_) | Trouble::NothingTrusted => Class::Settings,
+            _ => Class::Unavailable,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let host = &self.peer.host;
+        Some(match self.trouble {
+            Trouble::NoAddress(Whose::Host) => {
+                "check this machine's name server and the base URL, then run again; what was fetched stays".into()
+            }
+            Trouble::NoAddress(Whose::Proxy)
+            | Trouble::ConnectionRefused(Whose::Proxy)
+            | Trouble::Unreachable(Whose::Proxy) => format!(
+                "check the variable and whether the proxy runs, then run again; `NO_PROXY={host}` calls WeChat without it; what was fetched stays"
+            ),
+            Trouble::ConnectionRefused(Whose::Host) | Trouble::Unreachable(Whose::Host) => {
+                "check the base URL, the firewall and whether this machine needs a proxy (HTTPS_PROXY), then run again; what was fetched stays".into()
+            }
+            Trouble::ProxyWantsPassword => {
+                "put the right ones into the variable, as http://USER:PASSWORD@HOST:PORT with special characters as %XX".into()
+            }
+            Trouble::ProxyRefuses => format!(
+                "ask whoever runs the proxy to allow {host}, port 443; or call WeChat without it: `NO_PROXY={host}`; what was fetched stays"
+            ),
+            Trouble::Certificate(_) => {
+                "check this machine's clock. If something on the way (a proxy, a firewall) opens TLS connections, put its CA certificate into a PEM file with the others to trust and name the file in SSL_CERT_FILE; kefu makes no calls without a trusted certificate".into()
+            }
+            Trouble::NothingTrusted => {
+                "install the package ca-certificates, or name a PEM file with certificates to trust in SSL_CERT_FILE (with it, or with SSL_CERT_DIR, no others are trusted)".into()
+            }
+            Trouble::Tls(_) => {
+                "something else than WeChat seems to answer: check the base URL, and any proxy or firewall on the way".into()
+            }
+            Trouble::ConnectTimeout => {
+                "check the network, the firewall and whether this machine needs a proxy (HTTPS_PROXY), then run again; what was fetched stays".into()
+            }
+            Trouble::Timeout | Trouble::Cut | Trouble::Other => {
+                "check the network between here and WeChat, then run again; what was fetched stays".into()
+            }
+        })
+    }
+}
+
+/// Tells what went wrong from the errors within the HTTP client's own.
+pub(super) fn classify(error: reqwest::Error, peer: &Peer) -> TransportError {
+    // The detail is of an inner error, and those carry no URL; the outermost one does.
+    let error = error.without_url();
+    let detail = chain(&error).last().map(|cause| shown(&cause.to_string())).unwrap_or_default();
+    let trouble = trouble(&error, peer.proxy.is_some());
+    let detail = match trouble {
+        Trouble::ProxyWantsPassword | Trouble::ProxyRefuses if detail.contains("tunnel") => {
+            String::new()
+        }
+        Trouble::ConnectTimeout | Trouble::Timeout => String::new(),
+        _ => detail,
+    };
+    TransportError { trouble, peer: peer.clone(), detail }
+}
+
+fn trouble(error: &reqwest::Error, is_proxied: bool) -> Trouble {
+    if error.is_builder() {
+        return Trouble::NothingTrusted;
+    }
+    if !error.is_connect() {
+        return match error {
+            _ if error.is_timeout() => Trouble::Timeout,
+            _ if error.is_body() || error.is_decode() || is_io(error, &ENDED) => Trouble::Cut,
+            _ if chain(error).any(is_incomplete) => Trouble::Cut,
+            _ => Trouble::Other,
+        };
+    }
+    // The tunnel's own error type is not public; its words are.
+    let tunnel = chain(error)
+        .map(ToString::to_string)
+        .find_map(|text| text.strip_prefix("tunnel error: ").map(str::to_owned));
+    let whose = match tunnel.as_deref() {
+        Some("proxy authorization required") => return Trouble::ProxyWantsPassword,
+        Some("failed to create underlying connection") => Whose::Proxy,
+        Some(_) => return Trouble::ProxyRefuses,
+        // With a proxy, what follows the tunnel is between this machine and the host.
+        None => Whose::Host,
+    };
+    if let Some(tls) = chain(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
+        return match tls {
+            rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
+                Trouble::Certificate(whose)
+            }
+            _ => Trouble::Tls(whose),
+        };
+    }
+    match error {
+        _ if error.is_dns() => Trouble::NoAddress(whose),
+        _ if is_io(error, &[ErrorKind::ConnectionRefused]) => Trouble::ConnectionRefused(whose),
+        _ if is_io(error, &UNREACHABLE) => Trouble::Unreachable(whose),
+        _ if error.is_timeout() => Trouble::ConnectTimeout,
+        _ if is_io(error, &ENDED) => Trouble::Cut,
+        _ if is_proxied && whose == Whose::Proxy => Trouble::Unreachable(Whose::Proxy),
+        _ => Trouble::Other,
+    }
+}
+
+const UNREACHABLE: [ErrorKind; 4] = [
+    ErrorKind::HostUnreachable,
+    ErrorKind::NetworkUnreachable,
+    ErrorKind::NetworkDown,
+    ErrorKind::AddrNotAvailable,
+];
+
+const ENDED: [ErrorKind; 4] = [
+    ErrorKind::ConnectionReset,
+    ErrorKind::ConnectionAborted,
+    ErrorKind::BrokenPipe,
+    ErrorKind::UnexpectedEof,
+];
+
+fn is_io(error: &reqwest::Error, kinds: &[ErrorKind]) -> bool {
+    chain(error)
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|io| kinds.contains(&io.kind()))
+}
+
+fn is_incomplete(cause: &(dyn Error + 'static)) -> bool {
+    cause.downcast_ref::<hyper::Error>().is_some_and(|error| {
+        error.is_incomplete_message() || error.is_body_write_aborted() || error.is_closed()
+    })
+}
+
+/// An error and its causes. What an [`io::Error`] wraps is a cause, too, which its own `source` leaves out.
+fn chain<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> + Clone {
+    std::iter::successors(Some(error), |&cause| {
+        let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        wrapped.map(|inner| inner as &(dyn Error + 'static)).or_else(|| cause.source())
+    })
+}
+
+/// A line of bounded length: what a certificate says of itself could be anything.
+fn shown(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(200).collect()
+}
