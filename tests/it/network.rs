@@ -418,3 +418,39 @@ fn a_repeated_call_is_logged_with_account_day_host_and_attempt() {
         assert!(event["reason"].is_string() && event["wait_ms"].is_u64(), "{event}");
     }
 }
+
+/// Runs a command where the hosts file says that `localhost` is another machine: in a mount namespace of its own, which needs a kernel that lets users have one.
+fn with_hosts_file(world: &World, base_url: &str, arguments: &[&str]) -> Option<Output> {
+    let hosts = world.folder.path().join("hosts");
+    fs_err::write(&hosts, "192.0.2.1 localhost\n").unwrap();
+    let isolated = |command: &str| {
+        let mut unshare = Command::new("unshare");
+        unshare
+            .args(["--map-root-user", "--mount", "sh", "-c"])
+            .arg(format!("mount --bind {} /etc/hosts && exec {command}", hosts.display()));
+        unshare
+    };
+    #[allow(clippy::print_stderr)]
+    if !isolated("grep -q 192.0.2.1 /etc/hosts").status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: this machine allows no mount namespaces");
+        return None;
+    }
+    let kefu = kefu(world, base_url, arguments);
+    let mut command = isolated(&format!("{} {}", env!("CARGO_BIN_EXE_kefu"), arguments.join(" ")));
+    command.current_dir(world.folder.path());
+    for (name, value) in kefu.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    Some(command.output().unwrap())
+}
+
+#[test]
+fn localhost_is_this_machine_whatever_the_hosts_file_says() {
+    let (world, server) = (World::new(), Server::plain(api));
+    let base = format!("http://localhost:{}", server.port);
+    let output = with_hosts_file(&world, &base, &["fetch", "--date", DAY]);
+    if let Some(output) = output {
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert_eq!(server.connections(), 2);
+    }
+}
