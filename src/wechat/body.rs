@@ -1,4 +1,64 @@
-//! Bodies that are not what was expected: what came instead, in words that show nothing of a record.
+//! Bodies: unpacked where they are compressed, and said what they are where they are not JSON, in words that show nothing of a record.
+
+use std::io::Read;
+
+use bytes::Bytes;
+use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+
+use super::CallError;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The text of a body: unpacked, whoever on the way has compressed it, and without a byte order mark.
+///
+/// # Errors
+/// [`CallError::Unreadable`] when it is compressed in another way than gzip or deflate, broken, or longer than `bytes_max` when unpacked.
+pub(super) fn text_of(
+    body: Bytes,
+    encoding: Option<&str>,
+    bytes_max: usize,
+) -> Result<Bytes, CallError> {
+    let encoding = encoding.unwrap_or_default().trim().to_ascii_lowercase();
+    let is_json = body.trim_ascii_start().first() == Some(&b'{');
+    let text = match (encoding.as_str(), body.as_ref()) {
+        // Also where no header says so: JSON never begins like that.
+        (_, [0x1f, 0x8b, ..]) => unpack(MultiGzDecoder::new(body.as_ref()), bytes_max)?,
+        ("deflate", [0x78, 0x01 | 0x5e | 0x9c | 0xda, ..]) => {
+            unpack(ZlibDecoder::new(body.as_ref()), bytes_max)?
+        }
+        // Some servers leave the header of the format away, and some only claim to compress.
+        ("deflate", _) => match unpack(DeflateDecoder::new(body.as_ref()), bytes_max) {
+            Err(_) if is_json => body,
+            unpacked => unpacked?,
+        },
+        ("" | "identity" | "gzip" | "x-gzip", _) => body,
+        _ if is_json => body,
+        (other, _) => {
+            let other: String =
+                other.chars().filter(char::is_ascii_alphanumeric).take(20).collect();
+            let reason = format!("it is compressed ({other}); kefu reads gzip and deflate alone");
+            return Err(CallError::Unreadable(reason));
+        }
+    };
+    match text.strip_prefix(BYTE_ORDER_MARK) {
+        Some(rest) => Ok(text.slice_ref(rest)),
+        None => Ok(text),
+    }
+}
+
+/// Stops where a few bytes would become too many.
+fn unpack(packed: impl Read, bytes_max: usize) -> Result<Bytes, CallError> {
+    let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
+    let mut text = Vec::new();
+    packed.take(limit).read_to_end(&mut text).map_err(|error| {
+        CallError::Unreadable(format!("its compressed data is broken or cut ({error})"))
+    })?;
+    if text.len() > bytes_max {
+        let reason = format!("it is longer than {} MiB when unpacked", bytes_max >> 20);
+        return Err(CallError::Unreadable(reason));
+    }
+    Ok(text.into())
+}
 
 /// Why a body is no JSON, for an error. `position` says where the parser stopped.
 pub fn no_json(body: &[u8], position: &str) -> String {
@@ -70,7 +130,62 @@ fn title(text: &str, lower: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+
     use super::*;
+
+    const TEXT: &[u8] = br#"{"recordlist":[],"number":0,"msgid":0}"#;
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn a_compressed_body_is_unpacked_and_a_byte_order_mark_left_away() {
+        let mut zlib = ZlibEncoder::new(Vec::new(), Compression::best());
+        zlib.write_all(TEXT).unwrap();
+        let mut raw = DeflateEncoder::new(Vec::new(), Compression::default());
+        raw.write_all(TEXT).unwrap();
+        let (half, rest) = TEXT.split_at(7);
+        for (body, encoding) in [
+            (TEXT.to_vec(), None),
+            (TEXT.to_vec(), Some("gzip")),
+            (TEXT.to_vec(), Some("deflate")),
+            (TEXT.to_vec(), Some("br")),
+            (gzip(TEXT), Some("gzip")),
+            (gzip(TEXT), Some("X-GZIP")),
+            (gzip(TEXT), None),
+            ([gzip(half), gzip(rest)].concat(), Some("gzip")),
+            (zlib.finish().unwrap(), Some("deflate")),
+            (raw.finish().unwrap(), Some("deflate")),
+            ([BYTE_ORDER_MARK, TEXT].concat(), None),
+            (gzip(&[BYTE_ORDER_MARK, TEXT].concat()), Some("gzip")),
+        ] {
+            assert_eq!(text_of(body.into(), encoding, 1 << 20).unwrap(), TEXT, "{encoding:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_unpacked_is_an_error_with_its_reason() {
+        let (packed, bomb) = (gzip(TEXT), gzip(&vec![b' '; (1 << 20) + 1]));
+        let most = gzip(&vec![b' '; 1 << 20]);
+        assert_eq!(text_of(most.into(), None, 1 << 20).unwrap().len(), 1 << 20);
+        for (body, encoding, reason) in [
+            (packed.split_at(20).0.to_vec(), "gzip", "broken or cut"),
+            ([packed, b"rest".to_vec()].concat(), "gzip", "broken or cut"),
+            (bomb, "gzip", "longer than 1 MiB when unpacked"),
+            (vec![0xff; 9], "deflate", "broken or cut"),
+            (vec![1, 2, 3], "br", "compressed (br)"),
+        ] {
+            let error = text_of(body.into(), Some(encoding), 1 << 20).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
 
     #[test]
     fn what_came_is_named_and_not_shown() {

@@ -4,11 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{StatusCode, Url};
 use serde::Serialize;
 
-use super::body::in_words;
+use super::body::{in_words, text_of};
 use super::transport::classify;
 use super::{
     Action, ApiError, Endpoint, PageRequest, Peer, Places, Secret, TokenCommandError,
@@ -255,14 +255,14 @@ impl Client {
         let mut body = BytesMut::with_capacity(expected.min(BODY_BYTES_MAX));
         while let Some(chunk) = response.chunk().await.map_err(|error| self.transport(error))? {
             if body.len() + chunk.len() > BODY_BYTES_MAX {
-                return Err(CallError::Unreadable(format!(
-                    "it is longer than {} MiB",
-                    BODY_BYTES_MAX >> 20
-                )));
+                let reason = format!("it is longer than {} MiB", BODY_BYTES_MAX >> 20);
+                return Err(CallError::Unreadable(reason).from_peer(&self.peer));
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(body.freeze())
+        let encoding = response.headers().get(CONTENT_ENCODING).and_then(|name| name.to_str().ok());
+        text_of(body.freeze(), encoding, BODY_BYTES_MAX)
+            .map_err(|error| error.from_peer(&self.peer))
     }
 
     fn url(&self, path: &str, token: Option<&Secret>) -> Url {

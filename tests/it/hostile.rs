@@ -172,15 +172,32 @@ fn an_answer_without_end_is_given_up() {
     assert!(world.table_files().is_empty());
 }
 
+fn gzip(chunks: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    chunks.for_each(|chunk| encoder.write_all(&chunk).unwrap());
+    encoder.finish().unwrap()
+}
+
 #[test]
-fn a_compressed_answer_is_not_unpacked() {
-    // Nobody asked for it, so nobody unpacks it: a few bytes stay a few bytes.
-    let base_url = serve(
-        "200 OK\r\nContent-Encoding: gzip",
-        std::iter::once(vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0x4b]),
-    );
+fn a_compressed_answer_is_read() {
+    let page = format!(r#"{{"recordlist":[{}],"number":1,"msgid":7}}"#, record(MIDNIGHT, "packed"));
+    let packed = gzip(std::iter::once(page.into_bytes()));
+    let base_url = serve("200 OK\r\nContent-Encoding: gzip", std::iter::once(packed));
     let (world, report) = fetch_from(&base_url);
-    assert_eq!(report.failed[0].failure.class, Class::Unavailable);
+    assert!(report.failed.is_empty(), "{:?}", report.failed);
+    assert_eq!(world.texts(DAY), ["packed"]);
+}
+
+#[test]
+fn a_compressed_answer_is_unpacked_up_to_a_bound() {
+    // Half a megabyte, which would become 1 GiB.
+    let bomb = gzip(std::iter::repeat_n(vec![b' '; 1 << 20], 1 << 10));
+    assert!(bomb.len() < 8 << 20);
+    let base_url = serve("200 OK\r\nContent-Encoding: gzip", std::iter::once(bomb));
+    let (world, report) = fetch_from(&base_url);
+    let failure = &report.failed[0].failure;
+    assert_eq!(failure.class, Class::Unavailable);
+    assert!(failure.to_string().contains("longer than 128 MiB when unpacked"), "{failure}");
     assert!(world.table_files().is_empty());
 }
 
