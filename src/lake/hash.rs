@@ -80,9 +80,10 @@ impl ContentHasher {
                 self.hasher.update(scratch);
             }
             other => {
-                return Err(
-                    arrow::error::ArrowError::NotYetImplemented(format!("hash of {other}")).into()
-                );
+                return Err(arrow::error::ArrowError::NotYetImplemented(format!(
+                    "hash of {other}"
+                ))
+                .into());
             }
         }
         Ok(())
