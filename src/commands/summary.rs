@@ -246,7 +246,7 @@ impl FetchSummary {
             ));
         }
         lines.extend(self.refreshed_in_words());
-        let remarks: [(&str, u64, &str); 4] = [
+        let remarks: [(&str, u64, &str); 5] = [
             (
                 "records that could not be read",
                 total(|day| day.rejects),
@@ -257,6 +257,7 @@ impl FetchSummary {
                 total(|day| day.repaired_pages),
                 "",
             ),
+            ("records that were read after a repair", total(|day| day.repaired_records), ""),
             ("records left to the day that they belong to", total(|day| day.outside_window), ""),
             ("calls that were repeated", total(|day| day.calls.retries), ""),
         ];

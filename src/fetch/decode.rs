@@ -1,22 +1,21 @@
 //! A page's body → Arrow.
 //!
-//! Strict first. What the strict parser refuses is repaired (see [`super::repair`]) and read record by record, so that one
-//! record that cannot be read becomes a reject and the others are kept.
+//! Strict first, which is the fast path. A page that the strict parser refuses is read record by record, so that one odd
+//! record costs nothing but itself: it is read leniently (see [`super::odd_record`]), and is a reject only if it lacks what a
+//! message needs. A page that is no JSON at all is [repaired](super::repair()) first.
 
-use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
     AsArray, Int32Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
-use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde_json::value::RawValue;
 
+use super::odd_record::OddRecord;
 use super::pager::PageFacts;
-use super::repair::repair;
+use super::repair::{Repaired, repair};
+use super::wire::{Answer, Integer, Object, WireRecord};
 use crate::calendar::Span;
 use crate::wechat::{ApiError, CallError, no_json};
 
@@ -31,7 +30,9 @@ pub struct Page {
     /// Those of them that are not at its very end, where WeChat does not say whether they belong.
     pub misplaced: u64,
     pub rejects: Vec<Reject>,
-    /// Whether the body had to be mended to be read at all.
+    /// Records of the window that could be read only after a repair.
+    pub repaired_records: u64,
+    /// Whether the body was no JSON until it was repaired.
     pub is_repaired: bool,
 }
 
@@ -77,13 +78,17 @@ pub fn decode(body: &[u8], window: Span) -> Result<Page, CallError> {
         }
     }
     if let Some(Ok(Object(answer))) = text.map(serde_json::from_str::<Object<Answer<&RawValue>>>) {
-        return answer.into_page(window, take_or_reject);
+        return answer.into_page(window, |raw, builder, position| {
+            Ok(take_or_reject(raw, false, builder, position))
+        });
     }
-    let repaired = repair(body);
+    let repaired = Repaired::of(body);
     // The parser's message would be about the repaired text; what counts is that this is no JSON.
-    let Object(answer): Object<Answer<&RawValue>> = serde_json::from_str(&repaired)
+    let Object(answer): Object<Answer<&RawValue>> = serde_json::from_str(&repaired.text)
         .map_err(|error| CallError::Unreadable(no_json(body, &without_content(&error))))?;
-    let page = answer.into_page(window, take_or_reject)?;
+    let page = answer.into_page(window, |raw, builder, position| {
+        Ok(take_or_reject(raw, repaired.is_changed_in(raw.get()), builder, position))
+    })?;
     Ok(Page { is_repaired: true, ..page })
 }
 
@@ -92,65 +97,35 @@ fn without_content(error: &serde_json::Error) -> String {
         .to_lowercase()
 }
 
-/// The parser's reason without the value that it quotes, which may be a text or an openid: reasons are shown and logged.
-///
-/// `invalid type: string "hello", expected an object at line 1 column 7` → `invalid type: string, expected an object at line 1 column 7`
-fn without_value(reason: &str) -> String {
-    const KINDS: [&str; 9] = [
-        "string",
-        "integer",
-        "floating point",
-        "boolean",
-        "null",
-        "sequence",
-        "map",
-        "character",
-        "byte array",
-    ];
-    let Some((what, found)) =
-        reason.split_once(": ").filter(|(what, _)| what.starts_with("invalid "))
-    else {
-        return reason.to_owned();
-    };
-    let kind = KINDS.into_iter().find(|kind| found.starts_with(kind)).unwrap_or("something else");
-    // What was expected is in words of ours, and so is all that follows.
-    let expected =
-        found.rsplit_once(", expected ").map_or("something else", |(_, expected)| expected);
-    format!("{what}: {kind}, expected {expected}")
-}
-
-/// A record of which only the time is asked.
-#[derive(serde::Deserialize)]
-struct Timed {
-    time: Integer,
-}
-
+/// Takes a record, or gives the reject that it is. `is_repaired` says whether the repair of the page has changed it.
 fn take_or_reject(
     raw: &RawValue,
+    is_repaired: bool,
     builder: &mut RecordBuilder,
     position: i64,
-) -> Result<Option<Reject>, String> {
-    // Whatever else is wrong with it, a record of another window is that window's.
-    if let Ok(Object(Timed { time })) = serde_json::from_str(raw.get())
-        && !builder.is_within(time)
-    {
-        return Ok(None);
+) -> Option<Reject> {
+    let taken = match serde_json::from_str::<Object<WireRecord<'_>>>(raw.get()) {
+        Ok(Object(record)) if !builder.is_within(record.time) => return None,
+        Ok(Object(record)) => builder.take(&record).map(|()| is_repaired),
+        Err(_) => take_odd(&repair(raw.get().as_bytes()), builder),
+    };
+    match taken {
+        Ok(is_repaired) => {
+            builder.repaired_records += u64::from(is_repaired);
+            None
+        }
+        Err(reason) => Some(Reject { position, reason, raw: raw.get().to_owned() }),
     }
-    let taken = serde_json::from_str::<Object<WireRecord<'_>>>(raw.get())
-        .map_err(|error| without_value(&error.to_string()))
-        .and_then(|Object(record)| builder.take(&record));
-    Ok(taken.err().map(|reason| Reject { position, reason, raw: raw.get().to_owned() }))
 }
 
-/// An answer of `getmsglist`: a page, or an error inside HTTP 200.
-#[derive(serde::Deserialize)]
-#[serde(bound(deserialize = "R: Deserialize<'de>"))]
-struct Answer<R> {
-    recordlist: Option<Vec<R>>,
-    number: Option<Integer>,
-    msgid: Option<Integer>,
-    errcode: Option<Integer>,
-    errmsg: Option<String>,
+/// Takes a record that the strict parser refuses. Says whether it was taken: a record of another window is not.
+fn take_odd(repaired: &str, builder: &mut RecordBuilder) -> Result<bool, String> {
+    let record = OddRecord::parse(repaired)?;
+    if !builder.is_within(record.time()?) {
+        return Ok(false);
+    }
+    builder.take(&record.record()?)?;
+    Ok(true)
 }
 
 impl<R> Answer<R> {
@@ -185,104 +160,13 @@ impl<R> Answer<R> {
         let (outside_window, misplaced) = (builder.outside_window, builder.misplaced);
         Ok(Page {
             facts,
-            records: builder.finish()?,
             outside_window,
             misplaced,
+            repaired_records: builder.repaired_records,
+            records: builder.finish()?,
             rejects,
             is_repaired: false,
         })
-    }
-}
-
-/// One record on the wire. Unknown fields are passed over; a field that comes twice makes the record unreadable.
-#[derive(serde::Deserialize)]
-struct WireRecord<'a> {
-    #[serde(borrow)]
-    openid: Text<'a>,
-    #[serde(borrow)]
-    worker: Text<'a>,
-    opercode: Integer,
-    #[serde(borrow)]
-    text: Option<Text<'a>>,
-    time: Integer,
-}
-
-/// Something written as a JSON object. What serde derives would take an array of the values, too.
-struct Object<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ObjectVisitor<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
-            type Value = Object<T>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                T::deserialize(de::value::MapAccessDeserializer::new(map)).map(Object)
-            }
-        }
-        deserializer.deserialize_map(ObjectVisitor(PhantomData))
-    }
-}
-
-/// A string, borrowed from the body unless it has escapes.
-struct Text<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextVisitor;
-        impl<'de> Visitor<'de> for TextVisitor {
-            type Value = Text<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(TextVisitor)
-    }
-}
-
-/// A whole number, written as one or as a string: SDKs disagree on which it is.
-#[derive(Clone, Copy)]
-struct Integer(i64);
-
-impl<'de> Deserialize<'de> for Integer {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct IntegerVisitor;
-        impl Visitor<'_> for IntegerVisitor {
-            type Value = Integer;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number")
-            }
-            fn visit_i64<E>(self, number: i64) -> Result<Integer, E> {
-                Ok(Integer(number))
-            }
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Integer, E> {
-                i64::try_from(number).map(Integer).map_err(|_| E::custom("a number beyond 64 bits"))
-            }
-            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Integer, E> {
-                // Beyond 2^53 a float no longer says which whole number it is.
-                let is_whole = number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0;
-                if is_whole {
-                    Ok(Integer(number as i64))
-                } else {
-                    Err(E::custom("a number that is not whole"))
-                }
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Integer, E> {
-                text.trim()
-                    .parse()
-                    .map(Integer)
-                    .map_err(|_| E::custom("a string that is not a whole number"))
-            }
-        }
-        deserializer.deserialize_any(IntegerVisitor)
     }
 }
 
@@ -305,6 +189,7 @@ struct RecordBuilder {
     window: Span,
     outside_window: u64,
     misplaced: u64,
+    repaired_records: u64,
     openid: StringBuilder,
     worker: StringBuilder,
     opercode: Int32Builder,
@@ -318,6 +203,7 @@ impl RecordBuilder {
             window,
             outside_window: 0,
             misplaced: 0,
+            repaired_records: 0,
             openid: StringBuilder::with_capacity(records, records * 28),
             worker: StringBuilder::with_capacity(records, records * 16),
             opercode: Int32Builder::with_capacity(records),

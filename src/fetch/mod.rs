@@ -4,12 +4,14 @@
 //! sees neither files nor Parquet: its pages go into a channel, and whoever holds the other end writes them.
 
 mod decode;
+mod odd_record;
 mod pager;
 mod plan;
 mod privacy;
 mod repair;
 mod retry;
 mod window;
+mod wire;
 
 use std::ops::AddAssign;
 use std::sync::Arc;

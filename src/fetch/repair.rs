@@ -1,30 +1,138 @@
-//! Mends a page that is not JSON because of what a user typed: invalid UTF-8, and control characters inside strings, both
-//! reported for this family of WeChat's calls. Nothing outside strings is touched, so a page that is cut or garbled stays so.
+//! Repairs JSON that is broken inside its strings, where users' text is: invalid UTF-8, raw control characters, half a
+//! surrogate pair, and backslashes that begin no escape. Nothing outside strings is touched, so a page that is cut or
+//! garbled stays unreadable.
 
-/// The body with U+FFFD in place of invalid UTF-8 and with the control characters inside strings escaped.
+use std::borrow::Cow;
+
+/// The body with its strings repaired. Sound JSON stays as it is.
+///
+/// - Invalid UTF-8 and half a surrogate pair become U+FFFD.
+/// - A raw control character is escaped, so it is read as itself.
+/// - A backslash that begins no escape of JSON is kept as a backslash.
 pub fn repair(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
-    let mut repaired = String::with_capacity(text.len() + 64);
-    let mut in_string = false;
-    let mut is_escaped = false;
-    for character in text.chars() {
-        match character {
-            // A backslash before a raw control character escapes nothing: it is dropped, and the character is written in JSON's way.
-            '\0'..='\x1f' if in_string => {
-                if is_escaped {
-                    repaired.pop();
-                }
-                repaired.push_str(&format!("\\u{:04x}", u32::from(character)));
-                is_escaped = false;
-                continue;
+    Repaired::of(body).text
+}
+
+/// A body after its repair.
+#[derive(Debug, Default)]
+pub(super) struct Repaired {
+    pub text: String,
+    /// Where `text` differs from the body: byte positions, ascending.
+    changes: Vec<usize>,
+}
+
+impl Repaired {
+    pub(super) fn of(body: &[u8]) -> Self {
+        let (text, replaced) = lossy(body);
+        let mut repaired = Self { text: String::with_capacity(text.len() + 64), ..Self::default() };
+        let mut replaced = replaced.into_iter().peekable();
+        let mut rest = text.as_ref();
+        let mut in_string = false;
+        loop {
+            let position = text.len() - rest.len();
+            let sound = sound_length(rest, &mut in_string);
+            while let Some(at) = replaced.next_if(|at| *at < position + sound) {
+                repaired.changes.push(repaired.text.len() + at - position);
             }
-            '"' if !is_escaped => in_string = !in_string,
-            _ => {}
+            let (copied, broken) = rest.split_at_checked(sound).unwrap_or((rest, ""));
+            repaired.text.push_str(copied);
+            let Some(first) = broken.chars().next() else { break };
+            repaired.changes.push(repaired.text.len());
+            let length = match first {
+                '\\' if half_surrogate(broken) => {
+                    repaired.text.push(char::REPLACEMENT_CHARACTER);
+                    UNICODE_ESCAPE
+                }
+                '\\' => {
+                    repaired.text.push_str("\\\\");
+                    1
+                }
+                control => {
+                    repaired.text.push_str(&format!("\\u{:04x}", u32::from(control)));
+                    1
+                }
+            };
+            rest = broken.get(length..).unwrap_or_default();
         }
-        is_escaped = in_string && character == '\\' && !is_escaped;
-        repaired.push(character);
+        repaired
     }
-    repaired
+
+    /// Whether anything was repaired within `part`, which is a slice of [`text`](Self::text).
+    pub(super) fn is_changed_in(&self, part: &str) -> bool {
+        let start = part.as_ptr().addr().wrapping_sub(self.text.as_ptr().addr());
+        let next = self.changes.partition_point(|at| *at < start);
+        self.changes.get(next).is_some_and(|at| *at - start < part.len())
+    }
+}
+
+/// The body as text, and the positions of the U+FFFD that replace invalid UTF-8 in it.
+fn lossy(body: &[u8]) -> (Cow<'_, str>, Vec<usize>) {
+    if let Ok(text) = std::str::from_utf8(body) {
+        return (text.into(), Vec::new());
+    }
+    let mut text = String::with_capacity(body.len() + 64);
+    let mut replaced = Vec::new();
+    for chunk in body.utf8_chunks() {
+        text.push_str(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            replaced.push(text.len());
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    (text.into(), replaced)
+}
+
+/// Length of `\uXXXX`.
+const UNICODE_ESCAPE: usize = 6;
+
+/// How many bytes at the beginning need no repair. Keeps track of whether the end of them is inside a string.
+fn sound_length(text: &str, in_string: &mut bool) -> usize {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        at += match byte {
+            b'"' => {
+                *in_string = !*in_string;
+                1
+            }
+            b'\\' if *in_string => match escape_length(text.get(at..).unwrap_or_default()) {
+                Some(length) => length,
+                None => return at,
+            },
+            0x00..=0x1f if *in_string => return at,
+            _ => 1,
+        };
+    }
+    at
+}
+
+/// Length of the sound escape that the text begins with. None for half a surrogate pair, and for a backslash that begins no escape.
+fn escape_length(text: &str) -> Option<usize> {
+    match text.as_bytes().get(1)? {
+        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
+        b'u' => match code_unit(text)? {
+            0xD800..0xDC00 => {
+                let low = text.get(UNICODE_ESCAPE..).and_then(code_unit)?;
+                (0xDC00..0xE000).contains(&low).then_some(2 * UNICODE_ESCAPE)
+            }
+            0xDC00..0xE000 => None,
+            _ => Some(UNICODE_ESCAPE),
+        },
+        _ => None,
+    }
+}
+
+/// Whether the text begins with the escape of a surrogate.
+fn half_surrogate(text: &str) -> bool {
+    code_unit(text).is_some_and(|unit| (0xD800..0xE000).contains(&unit))
+}
+
+/// The UTF-16 code unit of an escape `\uXXXX` at the beginning.
+fn code_unit(text: &str) -> Option<u16> {
+    let digits = text.strip_prefix("\\u")?.get(..4)?;
+    // `from_str_radix` takes a sign.
+    let is_hexadecimal = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    is_hexadecimal.then(|| u16::from_str_radix(digits, 16).ok()).flatten()
 }
 
 #[cfg(test)]
@@ -47,6 +155,23 @@ mod tests {
             let body = serde_json::to_string(&[text]).unwrap();
             prop_assert_eq!(repair(body.as_bytes()), body);
         }
+
+        /// Each piece is `~`, sound or in need of repair; every string with a repair is known by its place.
+        #[test]
+        fn a_repair_is_known_by_its_place(pieces in prop::collection::vec(prop::sample::select(vec![
+            &b"sound"[..], b"\\ud83d\\ude00", b"\xe4\xbd\xa0", b"\\n", b"\\ud83d", b"\\ude00", b"\xff", b"\n", b"\\q",
+        ]), 0..30)) {
+            let mut body = b"[".to_vec();
+            for piece in &pieces {
+                body.extend([b"\"", *piece, b"\","].concat());
+            }
+            body.extend(b"null]");
+            let repaired = Repaired::of(&body);
+            let strings: Vec<&serde_json::value::RawValue> = serde_json::from_str(&repaired.text).unwrap();
+            let found: Vec<bool> = strings.iter().map(|string| repaired.is_changed_in(string.get())).collect();
+            let expected = pieces.iter().map(|piece| serde_json::from_slice::<String>(&[b"\"", *piece, b"\""].concat()).is_err());
+            prop_assert_eq!(found, expected.chain([false]).collect::<Vec<_>>());
+        }
     }
 
     #[test]
@@ -55,5 +180,25 @@ mod tests {
             repair(b"{\n\"a\": \"x\ny\\\"\tz\\\\\"\t}"),
             "{\n\"a\": \"x\\u000ay\\\"\\u0009z\\\\\"\t}"
         );
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_and_a_lone_backslash_are_repaired() {
+        for (typed, read) in [
+            (r"\ud83d", "\u{fffd}"),
+            (r"a\ud83db", "a\u{fffd}b"),
+            (r"\ude00\ud83d", "\u{fffd}\u{fffd}"),
+            (r"\ud83d\ud83d\ude00", "\u{fffd}\u{1f600}"),
+            (r"\ud83d\n", "\u{fffd}\n"),
+            (r"\ud83d\u00e9", "\u{fffd}\u{e9}"),
+            (r"C:\q", r"C:\q"),
+            (r"\u12", r"\u12"),
+            (r"\u+123", r"\u+123"),
+            ("\\\n", "\\\n"),
+        ] {
+            let body = format!("\"{typed}\"");
+            let string: String = serde_json::from_str(&repair(body.as_bytes())).unwrap();
+            assert_eq!(string, read, "{typed:?}");
+        }
     }
 }

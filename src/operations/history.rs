@@ -49,6 +49,8 @@ pub struct RunRecord {
     pub outside_window: u64,
     pub pages: u64,
     pub repaired_pages: u64,
+    /// Records that could be read only after a repair.
+    pub repaired_records: u64,
     pub requests: u64,
     pub retries: u64,
     pub token_renewals: u64,
@@ -119,6 +121,7 @@ impl RunRecord {
             outside_window: 0,
             pages: 0,
             repaired_pages: 0,
+            repaired_records: 0,
             requests: 0,
             retries: 0,
             token_renewals: 0,
@@ -211,6 +214,7 @@ impl History {
             record.outside_window += day.outside_window;
             record.pages += day.pages;
             record.repaired_pages += day.repaired_pages;
+            record.repaired_records += day.repaired_records;
             record.requests += day.calls.requests;
             record.retries += day.calls.retries;
             record.token_renewals += day.calls.token_renewals;

@@ -46,7 +46,7 @@ const LAST_SUCCESS: &str = "kefu_last_success_timestamp_seconds";
 /// A figure's name, its meaning, and its value in a run.
 type Figure = (&'static str, &'static str, fn(&RunRecord) -> f64);
 
-const FIGURES: [Figure; 9] = [
+const FIGURES: [Figure; 10] = [
     ("kefu_last_run_exit_code", "Exit code of the last run.", |record| {
         record.exit_code.unwrap_or_default().into()
     }),
@@ -67,6 +67,11 @@ const FIGURES: [Figure; 9] = [
         "kefu_repaired_pages",
         "Pages that the last run had to mend before it could read them.",
         |record| record.repaired_pages as f64,
+    ),
+    (
+        "kefu_repaired_records",
+        "Records that the last run could read only after a repair.",
+        |record| record.repaired_records as f64,
     ),
     ("kefu_requests", "Calls of the last run.", |record| record.requests as f64),
     ("kefu_retries", "Calls that the last run repeated.", |record| record.retries as f64),

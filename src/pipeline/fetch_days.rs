@@ -54,6 +54,8 @@ pub struct FetchedDay {
     pub outside_window: u64,
     pub pages: u64,
     pub repaired_pages: u64,
+    /// Records that could be read only after a repair.
+    pub repaired_records: u64,
     #[serde(flatten)]
     pub calls: CallCounts,
     /// Of a day that was there before and was to be refreshed.

@@ -31,6 +31,7 @@ pub(super) struct StagedDay {
     misplaced: u64,
     pages: u64,
     repaired_pages: u64,
+    repaired_records: u64,
     /// Whether it was walked with several cursors.
     is_split: bool,
     /// What is there.
@@ -135,6 +136,7 @@ pub(super) fn stage_pages(
         misplaced: 0,
         pages: 0,
         repaired_pages: 0,
+        repaired_records: 0,
         is_split: false,
         before: Before::of(job, day)?,
         is_unfinished: job.lake.is_unfinished(&job.account, day),
@@ -152,6 +154,7 @@ pub(super) fn stage_pages(
                 staged.misplaced += page.misplaced;
                 staged.pages += 1;
                 staged.repaired_pages += u64::from(page.is_repaired);
+                staged.repaired_records += page.repaired_records;
                 let is_first = stretches.keys().next() == Some(&stretch);
                 match stretches.get_mut(&stretch).filter(|_| !is_first) {
                     None => {
@@ -300,6 +303,7 @@ impl StagedDay {
             outside_window: self.outside_window,
             pages: self.pages,
             repaired_pages: self.repaired_pages,
+            repaired_records: self.repaired_records,
             calls,
             refreshed,
         };

@@ -6,7 +6,7 @@ use kefu::pipeline::Refreshed;
 use kefu::simulator::{Options, Records, RenderedPage};
 use serde_json::json;
 
-use crate::world::{DAY, MIDNIGHT, World, record, recorded, records};
+use crate::world::{DAY, MIDNIGHT, World, files, record, recorded, records};
 
 /// The example of WeChat's documentation: page 1 ends with msgid 20165258, page 2 holds 4 records and ends with 20165267.
 struct OfficialExample;
@@ -272,7 +272,121 @@ fn control_characters_and_bad_utf8_in_a_text_are_repaired_and_counted() {
         &[DAY],
     );
     assert_eq!(world.texts(DAY), ["tab\tand bell\u{7}", "a\u{fffd}b"]);
-    assert_eq!((night.report.fetched[0].repaired_pages, night.report.fetched[0].rejects), (1, 0));
+    let fetched = &night.report.fetched[0];
+    assert_eq!((fetched.repaired_pages, fetched.repaired_records, fetched.rejects), (1, 2, 0));
+}
+
+#[test]
+fn half_a_surrogate_pair_costs_no_message_wherever_it_is() {
+    let world = World::new();
+    let lines = [
+        record(MIDNIGHT, r"high \ud83d"),
+        record(MIDNIGHT + 1, r"low \ude00!"),
+        record(MIDNIGHT + 2, r"a pair \ud83d\ude00"),
+        record(MIDNIGHT + 3, "openid").replace("oC1", r"o\ud83dC1"),
+        record(MIDNIGHT + 4, "worker").replace("A@acme", r"A\ude00@acme"),
+        record(MIDNIGHT + 5, "name of a field").replace("{", r#"{"\ud83d":1,"#),
+        record(MIDNIGHT + 6, "value of a field").replace("{", r#"{"more":["\ud83d"],"#),
+    ];
+    let night = world.fetch(recorded(lines), &[], &[DAY]);
+    let fetched = &night.report.fetched[0];
+    // What kefu does not read needs no repair.
+    assert_eq!((fetched.rejects, fetched.repaired_records, fetched.repaired_pages), (0, 5, 0));
+    let rows = world.rows("messages", DAY);
+    assert_eq!(
+        world.texts(DAY),
+        [
+            "high \u{fffd}",
+            "low \u{fffd}!",
+            "a pair \u{1f600}",
+            "openid",
+            "worker",
+            "name of a field",
+            "value of a field"
+        ]
+    );
+    assert_eq!((rows[3][1].as_str(), rows[4][2].as_str()), ("o\u{fffd}C1", "A\u{fffd}@acme"));
+}
+
+#[test]
+fn a_text_that_is_no_string_is_kept_as_its_json() {
+    let world = World::new();
+    let texts = [
+        "13912345678",
+        "1.50",
+        "true",
+        r#"{"a": [1, "你好"]}"#,
+        r#"[null]"#,
+        "null",
+        r#""first","text":"last""#,
+        r#""C:\q""#,
+    ];
+    let lines = texts
+        .iter()
+        .zip(0..)
+        .map(|(text, number)| record(MIDNIGHT + number, "~").replace("\"~\"", text))
+        .chain([record(MIDNIGHT + 8, "no text").replace(r#""text":"no text","#, "")]);
+    let night = world.fetch(recorded(lines.collect::<Vec<_>>()), &[], &[DAY]);
+    let fetched = &night.report.fetched[0];
+    assert_eq!((fetched.messages.received, fetched.rejects), (9, 0));
+    // A missing text needs no repair.
+    assert_eq!((fetched.repaired_records, fetched.repaired_pages), (7, 1));
+    assert_eq!(
+        world.texts(DAY),
+        [
+            "13912345678",
+            "1.50",
+            "true",
+            r#"{"a": [1, "你好"]}"#,
+            "[null]",
+            "null",
+            "last",
+            r"C:\q",
+            "null"
+        ]
+    );
+}
+
+#[test]
+fn names_may_be_numbers_and_nothing_else_is_a_name() {
+    let world = World::new();
+    let lines = [
+        record(MIDNIGHT, "numbers").replace("\"oC1\"", "4711").replace("\"A@acme\"", "2001"),
+        record(MIDNIGHT + 1, "the same twice").replace("{", r#"{"openid":"oC1","#),
+        record(MIDNIGHT + 2, "null").replace("\"oC1\"", "null"),
+        record(MIDNIGHT + 3, "boolean").replace("\"A@acme\"", "true"),
+        record(MIDNIGHT + 4, "two").replace("{", r#"{"openid":"oC2","#),
+    ];
+    let night = world.fetch(recorded(lines), &[], &[DAY]);
+    assert_eq!(night.report.fetched[0].repaired_records, 2);
+    let rows = world.rows("messages", DAY);
+    assert_eq!((rows.len(), rows[0][1].as_str(), rows[0][2].as_str()), (2, "4711", "2001"));
+    let reasons: Vec<String> =
+        world.rows("rejects", DAY).into_iter().map(|row| row[3].clone()).collect();
+    assert_eq!(
+        reasons,
+        [
+            "field `openid`: invalid type: null, expected a string",
+            "field `worker`: invalid type: boolean, expected a string",
+            "field `openid` comes with different values"
+        ]
+    );
+}
+
+#[test]
+fn the_result_and_the_history_of_a_run_count_repaired_records() {
+    let world = World::new();
+    let lines = [record(MIDNIGHT, "sound"), record(MIDNIGHT + 1, r"half \ud83d")];
+    let simulator = world.simulate(recorded(lines), world.options(&[]));
+    let output = world.kefu(&simulator, &["fetch", "--date", DAY]);
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("records that were read after a repair: 1"), "{shown}");
+    let runs = files(&world.lake_folder().join("_kefu/runs"));
+    let run: serde_json::Value = serde_json::from_slice(&fs_err::read(&runs[0]).unwrap()).unwrap();
+    assert_eq!(
+        (&run["repaired_records"], &run["days"][0]["repaired_records"]),
+        (&json!(1), &json!(1))
+    );
 }
 
 #[test]
@@ -281,7 +395,7 @@ fn a_record_that_cannot_be_read_goes_to_rejects_and_the_rest_is_committed() {
     let lines = [
         record(MIDNIGHT, "good"),
         r#"{"openid":"oC1","opercode":2003,"text":"no time","worker":"A@acme"}"#.into(),
-        record(MIDNIGHT + 2, "lone surrogate \\ud83d"),
+        record(MIDNIGHT + 2, "x").replace("2003", r#""\ud83d""#),
         r#"{"openid":"oC1","opercode":2003,"opercode":2002,"text":"twice","time":1464710403,"worker":"A@acme"}"#.into(),
         record(MIDNIGHT + 4, "also good"),
     ];

@@ -1,5 +1,6 @@
 //! Anything at all as a page, a line, a setting, a name. `PROPTEST_CASES=100000 cargo test --release fuzzing` looks for minutes.
 
+use arrow::array::{Array, AsArray};
 use kefu::calendar::{Day, Span};
 use kefu::fetch::{decode, repair};
 use kefu::lake::Account;
@@ -38,7 +39,105 @@ fn damaged_page() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// A string as it may come: escapes, halves of surrogate pairs, raw control characters and bytes that are no UTF-8.
+fn odd_string() -> impl Strategy<Value = Vec<u8>> {
+    let pieces: Vec<&'static [u8]> = vec![
+        b"a",
+        b" ",
+        b"1",
+        b"\xe4\xbd\xa0",
+        b"\\n",
+        b"\\\"",
+        b"\\\\",
+        b"\\u00e9",
+        b"\\ud83d",
+        b"\\ude00",
+        b"\\ud83d\\ude00",
+        b"\\u12",
+        b"\\q",
+        b"\n",
+        b"\x00",
+        b"\x07",
+        b"\xff",
+        b"\xe4\xbd",
+        b"{",
+        b"],",
+    ];
+    prop::collection::vec(prop::sample::select(pieces), 0..12)
+        .prop_map(|pieces| [b"\"".to_vec(), pieces.concat(), b"\"".to_vec()].concat())
+}
+
+/// Any JSON value, with such strings in it.
+fn odd_value() -> impl Strategy<Value = Vec<u8>> {
+    let number = prop::sample::select(vec!["0", "-1.50", "13912345678901234567890", "1e400"]);
+    let word = prop::sample::select(vec!["null", "true", "false"]);
+    let leaf = prop_oneof![
+        odd_string(),
+        prop_oneof![number, word].prop_map(|text| text.as_bytes().to_vec()),
+    ];
+    leaf.prop_recursive(3, 20, 4, |value| {
+        let array = prop::collection::vec(value.clone(), 0..4)
+            .prop_map(|values| [b"[".to_vec(), values.join(&b", "[..]), b"]".to_vec()].concat());
+        let object = prop::collection::vec((odd_string(), value), 0..4).prop_map(|fields| {
+            let fields: Vec<Vec<u8>> =
+                fields.into_iter().map(|(name, value)| [name, value].join(&b": "[..])).collect();
+            [b"{".to_vec(), fields.join(&b","[..]), b"}".to_vec()].concat()
+        });
+        prop_oneof![array, object]
+    })
+}
+
+/// A page with one record, in which `~` is a value.
+fn page_with(record: &str, value: &[u8]) -> Vec<u8> {
+    let (before, after) = record.split_once('~').unwrap();
+    [
+        br#"{"recordlist":["#.as_slice(),
+        before.as_bytes(),
+        value,
+        after.as_bytes(),
+        br#"],"number":1,"msgid":7}"#,
+    ]
+    .concat()
+}
+
 proptest! {
+    #[test]
+    fn a_text_never_costs_its_message(text in odd_value()) {
+        let record = record(MIDNIGHT, "~").replace("\"~\"", "~");
+        let page = decode(&page_with(&record, &text), WINDOW).unwrap();
+        prop_assert_eq!((page.records.num_rows(), page.rejects), (1, vec![]));
+        let has_text = page.records.column(3).null_count() == 0;
+        prop_assert_eq!(has_text, text != b"null");
+        // It is read as it is if it can be; else it is counted.
+        let is_sound = text == b"null" || serde_json::from_slice::<String>(&text).is_ok();
+        prop_assert_eq!(page.repaired_records, u64::from(!is_sound));
+    }
+
+    #[test]
+    fn no_other_field_costs_the_message(value in odd_value(), name in odd_string()) {
+        let name = String::from_utf8_lossy(&name).into_owned();
+        let record = record(MIDNIGHT, "x").replacen('{', &format!("{{{name}:~,"), 1);
+        let page = decode(&page_with(&record, &value), WINDOW).unwrap();
+        prop_assert_eq!((page.records.num_rows(), page.rejects), (1, vec![]));
+    }
+
+    #[test]
+    fn names_are_repaired_as_texts_are(openid in odd_string(), worker in odd_string()) {
+        let record = record(MIDNIGHT, "x").replace("\"oC1\"", "~");
+        let page = page_with(&record, &openid);
+        let at = page.windows(8).position(|bytes| bytes == b"\"A@acme\"").unwrap();
+        let page = [&page[..at], &worker, &page[at + 8..]].concat();
+        let page = decode(&page, WINDOW).unwrap();
+        let read = |name: &[u8]| serde_json::from_str::<String>(&repair(name)).unwrap();
+        let (openid, worker) = (read(&openid), read(&worker));
+        if openid.trim().is_empty() {
+            prop_assert_eq!(&page.rejects[0].reason, "empty openid");
+        } else {
+            let column = |index: usize| page.records.column(index).as_string::<i32>().value(0);
+            prop_assert_eq!((column(0), column(1)), (openid.as_str(), worker.trim()));
+        }
+    }
+
     #[test]
     fn no_page_makes_the_decoder_panic_and_none_gains_records(page in damaged_page()) {
         if let Ok(page) = decode(&page, WINDOW) {

@@ -132,6 +132,7 @@ fn no_reason_and_no_message_quotes_a_record() {
         record(MIDNIGHT, "x").replace("\"x\"", "13912345678"),
         record(MIDNIGHT, "x").replace("2003", "\"a personal word\""),
         record(MIDNIGHT, "x").replace("\"oC1\"", "true"),
+        record(MIDNIGHT, "x").replace("\"A@acme\"", "[\"a personal word\"]"),
     ];
     let world = World::new();
     let simulator = world.simulate(
