@@ -64,8 +64,8 @@ pub enum Command {
     Status(StatusArgs),
     /// Settings with their origins, then token, permission, quota, clock, disk and lake: what works, and what to do about the rest
     ///
-    /// Changes nothing, and makes one call of getmsglist for each account.
-    Doctor,
+    /// Changes nothing, and makes one call of getmsglist for each account. With --probe it asks WeChat instead how it cuts windows and pages.
+    Doctor(DoctorArgs),
     /// Delete old days, of messages and rejects unless told otherwise; lists them without --yes
     ///
     /// Texts stand in `messages` and `rejects` alone. Openids stand in `response_pairs` and `sessions`, too: name those with --table as well to be rid
@@ -103,6 +103,7 @@ pub enum Command {
 }
 
 #[derive(Debug, Args)]
+#[command(next_display_order = 100)]
 pub struct GlobalArgs {
     /// Folder of the lake [default: data/lake]
     #[arg(long, global = true, value_name = "FOLDER")]
@@ -151,6 +152,20 @@ pub struct DaysArgs {
     /// Last day of a range, included
     #[arg(long, value_name = "DAY", requires = "from")]
     pub to: Option<Day>,
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Instead, ask the API a few small questions about the records of a day, and say whether what kefu assumes holds
+    ///
+    /// Whether the start and the end of a window belong to it, whether a page begins after the msgid that it was asked for with, whether a page that is
+    /// not full is the last, whether the size of a page is honoured, and whether records ascend by time. At most 8 calls of getmsglist for each account.
+    /// Ends with 65 when something that kefu relies on does not hold. A day with many records tells more.
+    #[arg(long, requires = "date")]
+    pub probe: bool,
+    /// The day to ask about
+    #[arg(long, value_name = "DAY", requires = "probe")]
+    pub date: Option<Day>,
 }
 
 #[derive(Debug, Args)]
@@ -243,7 +258,7 @@ pub struct VerifyArgs {
     pub days: DaysArgs,
     /// Instead, fetch the days of one account again, and show which records were added or are gone; the lake stays as it is
     ///
-    /// Without days, the lookback. Ends with 3 when some day differs.
+    /// Asks once more after the last page of each window, which proves that it is the last. Without days, the lookback. Ends with 3 when some day differs.
     #[arg(long)]
     pub against_api: bool,
     /// Show the texts of such records too, which are personal data
@@ -286,6 +301,15 @@ pub struct SimulateArgs {
     /// A record at exactly endtime belongs to the window (WeChat does not say whether it does)
     #[arg(long)]
     pub end_inclusive: bool,
+    /// Leave out records at exactly starttime, which kefu assumes to belong to the window
+    #[arg(long)]
+    pub start_exclusive: bool,
+    /// Begin each page with the record whose msgid it was asked for with, where kefu assumes the next one
+    #[arg(long)]
+    pub cursor_inclusive: bool,
+    /// Give at most so many records a page, whatever number was asked for
+    #[arg(long, value_name = "RECORDS", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub page_cap: Option<u16>,
     /// Misbehave: [token/]KIND[@CALL[xTIMES]]; may be given several times
     ///
     /// KIND is errcode:N, status:N[:retry-after=S], reset, cut, html, stuck-cursor, wrong-number or expire-token. It meets the calls of

@@ -37,7 +37,7 @@ pub fn execute(cli: &Cli) -> Result<Option<Class>, Failure> {
         Command::Metrics(args) => metrics::execute(&cli.global, args),
         Command::Demo => demo::execute(&cli.global),
         Command::Status(args) => status::execute(&cli.global, args),
-        Command::Doctor => doctor::execute(&cli.global),
+        Command::Doctor(args) => doctor::execute(&cli.global, args),
         Command::Prune(args) => prune::execute(&cli.global, args),
         Command::Verify(args) => verify::execute(&cli.global, args),
         Command::Report(args) => report::execute(&cli.global, args),

@@ -191,7 +191,8 @@ fn against_api(
     let account = settings.account()?;
     let credential = settings.credential()?;
     let source = Source::connect(&settings.endpoint()?, credential, clock)?
-        .with_privacy(settings.privacy()?);
+        .with_privacy(settings.privacy()?)
+        .with_proved_ends();
     let lake = Lake::at(&settings.lake.value);
     lake.require_folder()?;
     let _lock = lake.hold_for_reading()?;

@@ -8,6 +8,7 @@ mod odd_record;
 mod pager;
 mod plan;
 mod privacy;
+mod probe;
 mod repair;
 mod retry;
 mod window;
@@ -23,6 +24,7 @@ use tokio::task::JoinSet;
 pub use decode::{Page, Reject, decode};
 pub use pager::{ContractError, PageFacts, Pager};
 pub use privacy::{OpenidKey, Openids, Privacy, Texts};
+pub use probe::{Answer, Probe, Question, State as AnswerState};
 pub use repair::repair;
 pub use retry::{Attempts, Patience, RetryPolicy, Step};
 pub use window::windows;
@@ -123,6 +125,7 @@ pub struct Source {
     /// Of the run.
     patience: Patience,
     page_records: usize,
+    proves_ends: bool,
     privacy: Privacy,
 }
 
@@ -147,6 +150,7 @@ impl Source {
             policy,
             patience,
             page_records: PAGE_RECORDS_MAX,
+            proves_ends: false,
             privacy: Privacy::default(),
         })
     }
@@ -155,6 +159,12 @@ impl Source {
     #[must_use]
     pub fn with_page_records(self, page_records: usize) -> Self {
         Self { page_records: page_records.clamp(1, PAGE_RECORDS_MAX), ..self }
+    }
+
+    /// Asks once more after the last page of each window: records that come then are an error.
+    #[must_use]
+    pub fn with_proved_ends(self) -> Self {
+        Self { proves_ends: true, ..self }
     }
 
     /// Takes personal data out of every page before it is sent on.
@@ -186,7 +196,7 @@ impl Source {
         events: mpsc::Sender<FetchEvent>,
     ) -> Result<CallCounts, FetchError> {
         let mut counts = CallCounts::default();
-        let mut plan = Plan::new(span, self.page_records);
+        let mut plan = Plan::new(span, self.page_records, self.proves_ends);
         let mut on_their_way = JoinSet::new();
         for window in plan.windows() {
             send(&events, FetchEvent::Begun { stretch: window.start }).await?;

@@ -21,6 +21,14 @@ pub enum ContractError {
         "{rejects} of {records} records of the day cannot be read, the first one because of: {reason}"
     )]
     TooManyRejects { rejects: u64, records: u64, reason: String },
+    #[error(
+        "a page of {records} records, {asked} asked for, was not the last of its window: {more} more came when it was asked for what follows it"
+    )]
+    MoreAfterEnd { asked: usize, records: usize, more: usize },
+    #[error(
+        "the end of a window cannot be proved: its last page, asked for with msgid {asked}, returned msgid {returned}"
+    )]
+    EndNotProved { asked: i64, returned: i64 },
     #[error("the time of all {records} records lies outside the window that was asked for")]
     AllMisplaced { records: u64 },
     #[error("the day had {records} records when it was fetched, and now has none")]
@@ -48,6 +56,11 @@ impl Classified for ContractError {
         Some(match self {
             Self::TooManyRejects { .. } | Self::AllMisplaced { .. } => {
                 "nothing of this day was committed; WeChat seems to have changed the form of its records: look for a newer kefu, or report it".into()
+            }
+            Self::MoreAfterEnd { .. } | Self::EndNotProved { .. } => {
+                "the lake is as it was. `kefu run` takes a page that is not full for the last one, as WeChat documents, so it may lack records of this day: \
+                 `kefu doctor --probe --date` the day says what WeChat does; report it"
+                    .into()
             }
             Self::VanishedUnfinished { .. } => {
                 "its messages and its rejects may not belong together, and cannot be fetched again; to keep them as they are, remove the day's note in _kefu/unfinished".into()
@@ -87,12 +100,30 @@ pub struct Pager {
     window: Span,
     page_records: usize,
     msgid: i64,
-    is_complete: bool,
+    proves_end: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// There may be more records.
+    Walking,
+    /// All have come, unless the next page, which should be empty, says otherwise. The last one had so many.
+    ProvingEnd {
+        records: usize,
+    },
+    Complete,
 }
 
 impl Pager {
     pub fn new(window: Span, page_records: usize) -> Self {
-        Self { window, page_records, msgid: FIRST_MSGID, is_complete: false }
+        Self { window, page_records, msgid: FIRST_MSGID, proves_end: false, state: State::Walking }
+    }
+
+    /// Asks once more after the last page, with the msgid that it returned: nothing may come.
+    #[must_use]
+    pub fn with_proved_end(self, proves_end: bool) -> Self {
+        Self { proves_end, ..self }
     }
 
     /// What is walked.
@@ -102,7 +133,12 @@ impl Pager {
 
     /// Whether all of the window has been walked.
     pub fn is_complete(&self) -> bool {
-        self.is_complete
+        self.state == State::Complete
+    }
+
+    /// Whether there may be more records.
+    pub fn is_walking(&self) -> bool {
+        self.state == State::Walking
     }
 
     /// Leaves what begins at `end` to another cursor. The ids that the cursor counts are global, so it goes on where it is.
@@ -112,7 +148,7 @@ impl Pager {
 
     /// The page to ask for, until the window is complete.
     pub fn next_request(&self) -> Option<PageRequest> {
-        (!self.is_complete).then_some(PageRequest {
+        (!self.is_complete()).then_some(PageRequest {
             starttime: self.window.start,
             endtime: self.window.end,
             msgid: self.msgid,
@@ -131,19 +167,33 @@ impl Pager {
                 records: page.records,
             });
         }
-        if page.records > self.page_records {
-            return Err(ContractError::TooManyRecords {
-                asked: self.page_records,
-                records: page.records,
-            });
+        let asked = self.page_records;
+        if page.records > asked {
+            return Err(ContractError::TooManyRecords { asked, records: page.records });
         }
-        if page.records < self.page_records {
-            self.is_complete = true;
-        } else if page.msgid <= self.msgid {
-            return Err(ContractError::StuckCursor { asked: self.msgid, returned: page.msgid });
-        } else {
-            self.msgid = page.msgid;
+        if let State::ProvingEnd { records } = self.state
+            && page.records > 0
+        {
+            return Err(ContractError::MoreAfterEnd { asked, records, more: page.records });
         }
+        let is_full = page.records == asked;
+        // An empty page has no msgid to go on with, and is proof enough.
+        if page.records == 0 || !is_full && !self.proves_end {
+            self.state = State::Complete;
+            return Ok(());
+        }
+        let (before, returned) = (self.msgid, page.msgid);
+        match (returned > before, is_full) {
+            (true, true) => {}
+            (true, false) => self.state = State::ProvingEnd { records: page.records },
+            (false, true) => {
+                return Err(ContractError::StuckCursor { asked: before, returned });
+            }
+            (false, false) => {
+                return Err(ContractError::EndNotProved { asked: before, returned });
+            }
+        }
+        self.msgid = returned;
         Ok(())
     }
 }
@@ -179,6 +229,34 @@ mod tests {
         pager.accept(PageFacts { number: 2, msgid: 7, records: 2 }).unwrap();
         let error = pager.accept(PageFacts { number: 2, msgid: 7, records: 2 }).unwrap_err();
         assert_eq!(error, ContractError::StuckCursor { asked: 7, returned: 7 });
+    }
+
+    #[test]
+    fn an_end_is_proved_with_one_more_call() {
+        let page = |records: usize, msgid| PageFacts { number: records as i64, msgid, records };
+        let pager = || Pager::new(DAY, 5).with_proved_end(true);
+        let mut proved = pager();
+        proved.accept(page(5, 7)).unwrap();
+        proved.accept(page(2, 9)).unwrap();
+        assert_eq!(proved.next_request().map(|request| request.msgid), Some(9));
+        proved.accept(page(0, 0)).unwrap();
+        assert!(proved.is_complete());
+
+        // An empty page returns msgid 0, which is never sent back.
+        let mut empty = pager();
+        empty.accept(page(0, 0)).unwrap();
+        assert!(empty.is_complete());
+
+        let mut capped = pager();
+        capped.accept(page(2, 7)).unwrap();
+        assert_eq!(
+            capped.accept(page(2, 9)),
+            Err(ContractError::MoreAfterEnd { asked: 5, records: 2, more: 2 })
+        );
+        assert_eq!(
+            pager().accept(page(2, 0)),
+            Err(ContractError::EndNotProved { asked: 1, returned: 0 })
+        );
     }
 
     #[test]

@@ -36,17 +36,25 @@ struct Stretch {
 pub(super) struct Plan {
     stretches: Vec<Stretch>,
     page_records: usize,
+    proves_ends: bool,
+}
+
+impl Stretch {
+    fn new(window: Span, page_records: usize, proves_end: bool) -> Self {
+        Self {
+            pager: Pager::new(window, page_records).with_proved_end(proves_end),
+            is_asked: false,
+            taken_until: window.start - 1,
+        }
+    }
 }
 
 impl Plan {
-    /// A stretch for each window of at most 24 hours.
-    pub(super) fn new(span: Span, page_records: usize) -> Self {
-        let stretch = |window: Span| Stretch {
-            pager: Pager::new(window, page_records),
-            is_asked: false,
-            taken_until: window.start - 1,
-        };
-        Self { stretches: windows(span).into_iter().map(stretch).collect(), page_records }
+    /// A stretch for each window of at most 24 hours. With `proves_ends`, each asks once more after its last page.
+    pub(super) fn new(span: Span, page_records: usize, proves_ends: bool) -> Self {
+        let stretch = |window: Span| Stretch::new(window, page_records, proves_ends);
+        let stretches = windows(span).into_iter().map(stretch).collect();
+        Self { stretches, page_records, proves_ends }
     }
 
     /// The windows as they are now.
@@ -101,7 +109,7 @@ impl Plan {
         let Some(stretch) = self
             .stretches
             .get_mut(id.0)
-            .filter(|stretch| !stretch.is_asked && !stretch.pager.is_complete())
+            .filter(|stretch| !stretch.is_asked && stretch.pager.is_walking())
         else {
             return Vec::new();
         };
@@ -118,12 +126,8 @@ impl Plan {
         stretch.pager.end_earlier(bound(1));
         let windows: Vec<Span> =
             (1..parts).map(|part| Span { start: bound(part), end: bound(part + 1) }).collect();
-        let page_records = self.page_records;
-        let stretch = |window: &Span| Stretch {
-            pager: Pager::new(*window, page_records),
-            is_asked: false,
-            taken_until: window.start - 1,
-        };
+        let (page_records, proves_ends) = (self.page_records, self.proves_ends);
+        let stretch = |window: &Span| Stretch::new(*window, page_records, proves_ends);
         self.stretches.extend(windows.iter().map(stretch));
         windows
     }
@@ -157,11 +161,12 @@ mod tests {
             size in 1usize..12,
             connections in 1usize..9,
             answers in prop::collection::vec(any::<prop::sample::Index>(), 1..50),
+            proves_ends in any::<bool>(),
         ) {
             if is_sorted {
                 times.sort_unstable();
             }
-            let mut plan = Plan::new(DAY, size);
+            let mut plan = Plan::new(DAY, size, proves_ends);
             let mut on_their_way = Vec::new();
             let mut taken: Vec<(StretchId, usize)> = Vec::new();
             let mut answers = answers.iter().cycle();
@@ -195,7 +200,7 @@ mod tests {
             let mut windows = windows;
             windows.sort_by_key(|window| window.start);
             prop_assert!(windows.windows(2).all(|pair| pair[0].end == pair[1].start));
-            prop_assert!(calls <= times.len() / size + 1 + 2 * windows.len());
+            prop_assert!(calls <= times.len() / size + 1 + (2 + usize::from(proves_ends)) * windows.len());
         }
     }
 }

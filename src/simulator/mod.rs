@@ -34,6 +34,12 @@ pub struct Options {
     pub token_lifetime: Duration,
     /// Whether a record at exactly `endtime` belongs to the window. WeChat does not say.
     pub end_inclusive: bool,
+    /// Whether a record at exactly `starttime` is left out of the window.
+    pub start_exclusive: bool,
+    /// Whether a page begins with the record whose msgid it was asked for with.
+    pub cursor_inclusive: bool,
+    /// The most records that a page holds, whatever was asked for.
+    pub page_cap: Option<usize>,
     /// Calls of `getmsglist` per run of the simulator, before it answers 45009.
     pub daily_limit: u64,
     pub faults: Vec<Fault>,
@@ -49,6 +55,9 @@ impl Default for Options {
             latency: Duration::ZERO,
             token_lifetime: Duration::from_secs(7_200),
             end_inclusive: false,
+            start_exclusive: false,
+            cursor_inclusive: false,
+            page_cap: None,
             daily_limit: 5_000_000,
             faults: Vec::new(),
             pages_kept: 0,

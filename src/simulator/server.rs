@@ -229,11 +229,12 @@ impl Service {
             return Ok(plain(200, "text/plain", page));
         }
         let records = self.records.clone();
+        let start = request.starttime + i64::from(self.options.start_exclusive);
         let end = request.endtime + i64::from(self.options.end_inclusive);
-        let page = tokio::task::spawn_blocking(move || {
-            records.page(request.starttime, end, request.msgid, request.number)
-        })
-        .await;
+        let after = request.msgid - i64::from(self.options.cursor_inclusive);
+        let limit = self.options.page_cap.map_or(request.number, |cap| cap.min(request.number));
+        let page =
+            tokio::task::spawn_blocking(move || records.page(start, end, after, limit)).await;
         let mut page = page.map_err(|_| Reset)?;
         match fault {
             Some(FaultKind::StuckCursor) => page.msgid = request.msgid,

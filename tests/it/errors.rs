@@ -110,6 +110,8 @@ fn what_the_way_there_does() {
         },
     ];
     let broken = [
+        ContractError::MoreAfterEnd { asked: 10_000, records: 1_000, more: 1_000 },
+        ContractError::EndNotProved { asked: 20_165_258, returned: 0 },
         ContractError::StuckCursor { asked: 20_165_258, returned: 20_165_258 },
         ContractError::NumberDiffers { number: 3, records: 2 },
         ContractError::TooManyRecords { asked: 10_000, records: 10_001 },

@@ -18,6 +18,7 @@ mod network;
 mod operations;
 mod oracle;
 mod privacy;
+mod probing;
 mod properties;
 mod pruning;
 mod report;

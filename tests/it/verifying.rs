@@ -13,7 +13,7 @@ use arrow::datatypes::{Field, Int64Type, Schema, TimestampMicrosecondType};
 use kefu::lake::{ContentHash, Table};
 use kefu::metrics::{Parameters, Rules};
 use kefu::pipeline::{VerifyJob, verify as verify_lake};
-use kefu::simulator::{Generated, GeneratorOptions, Records, Simulator};
+use kefu::simulator::{Generated, GeneratorOptions, Options, Records, Simulator};
 use kefu::telemetry::Progress;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -913,6 +913,33 @@ fn what_was_added_or_is_gone_since_is_shown_and_the_lake_stays_as_it_is() {
     let with = shown(&["--from", DAY, "--to", "2016-06-02", "--with-text"]);
     insta::assert_snapshot!(with.replace(&world.lake_folder().display().to_string(), "data/lake"));
     assert!(contents(&world) == before);
+}
+
+#[test]
+fn records_after_a_page_that_was_taken_for_the_last_are_found() {
+    let world = World::new();
+    let capped = || Options { page_cap: Some(7), ..world.options(&[]) };
+    // The lake has what `kefu run` sees of such an API: the first page.
+    let simulator = world.simulate(records(25), capped());
+    assert!(world.kefu(&simulator, &["fetch", "--date", DAY]).status.success());
+    assert_eq!(world.texts(DAY).len(), 7);
+    let before = contents(&world);
+    let output = compare(&world, &simulator, &["--date", DAY]);
+    let shown = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(65), "{shown}");
+    assert!(
+        shown.contains("2016-06-01 was not compared")
+            && shown.contains("a page of 7 records, 10000 asked for, was not the last")
+            && shown.contains("kefu doctor --probe --date"),
+        "{shown}"
+    );
+    assert!(contents(&world) == before);
+
+    // Whatever is asked after the last page, it is never msgid 0.
+    let msgids: Vec<i64> =
+        simulator.requests().iter().filter_map(|request| request.body["msgid"].as_i64()).collect();
+    assert_eq!(msgids.len(), 3);
+    assert!(msgids.iter().all(|msgid| *msgid > 0), "{msgids:?}");
 }
 
 #[test]

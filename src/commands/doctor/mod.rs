@@ -2,13 +2,14 @@
 
 mod api;
 mod local;
+mod probe;
 
 use serde::Serialize;
 use serde_json::json;
 
 use super::wait_for;
 use crate::calendar::Clock;
-use crate::cli::{GlobalArgs, OutputFormat};
+use crate::cli::{DoctorArgs, GlobalArgs, OutputFormat};
 use crate::failure::{Class, Failure};
 use crate::lake::Lake;
 use crate::settings::{self, Listed, Settings};
@@ -83,7 +84,11 @@ struct Examination {
     worst: Option<Class>,
 }
 
-pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
+pub(super) fn execute(global: &GlobalArgs, args: &DoctorArgs) -> Result<Option<Class>, Failure> {
+    // Each of the two flags requires the other.
+    if let Some(day) = args.date {
+        return probe::execute(global, day);
+    }
     let (settings, checks) = match Settings::resolve(&global.flags(), &settings::environment) {
         Ok(settings) => (settings.listed(), examine(&settings)?),
         Err(error) => (Vec::new(), vec![Check::fail("settings", error)]),

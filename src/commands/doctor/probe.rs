@@ -1,0 +1,114 @@
+//! `kefu doctor --probe`: what the API does, beside what kefu assumes.
+
+use comfy_table::{Table as TextTable, presets};
+use serde::Serialize;
+
+use crate::calendar::{Clock, Day};
+use crate::cli::{DaysArgs, GlobalArgs};
+use crate::commands::in_turn::{Outcome, Report, in_turn};
+use crate::commands::{days, wait_for};
+use crate::failure::{Class, Failure};
+use crate::fetch::{Answer, AnswerState, Probe, Question, Source};
+use crate::settings::{self, Settings};
+
+/// As JSON, part of kefu's contract.
+#[derive(Debug, Serialize)]
+struct Probed {
+    command: &'static str,
+    account: String,
+    timezone: String,
+    date: Day,
+    /// Records of the day that were looked at.
+    records: usize,
+    requests: u64,
+    probe: Vec<Row>,
+    /// The class of the failure; null when nothing that kefu relies on differs.
+    worst: Option<Class>,
+}
+
+/// One question.
+#[derive(Debug, Serialize)]
+struct Row {
+    assumed: &'static str,
+    #[serde(flatten)]
+    answer: Answer,
+}
+
+pub(super) fn execute(global: &GlobalArgs, day: Day) -> Result<Option<Class>, Failure> {
+    let settings = Settings::resolve(&global.flags(), &settings::environment)?;
+    in_turn("doctor", &settings, global.output, |settings| probe(settings, day))
+}
+
+/// The work for one account.
+fn probe(settings: &Settings, day: Day) -> Result<Outcome<Probed>, Failure> {
+    let zone = &settings.zone.value;
+    let date = DaysArgs { date: Some(day), from: None, to: None };
+    // A day that is not over changes while it is asked about.
+    days::to_fetch(&date, settings.lookback.value, zone, &Clock::System)?;
+    let account = settings.account()?;
+    let source = Source::connect(&settings.endpoint()?, settings.credential()?, Clock::System)?;
+    let asked = async {
+        let patience = source.patience(account.as_str(), day);
+        let probe = source.probe(zone.bounds(day), &patience).await;
+        probe.map_err(|error| Failure::from(error).during(format!("{day} cannot be asked about")))
+    };
+    let probe: Probe = wait_for(asked)?;
+    let worst = probe.differs().then_some(Class::Contract);
+    let row = |answer: Answer| Row { assumed: answer.question.assumed(), answer };
+    let report = Probed {
+        command: "doctor",
+        account: account.to_string(),
+        timezone: zone.name().to_owned(),
+        date: day,
+        records: probe.records,
+        requests: probe.calls.requests,
+        probe: probe.answers.into_iter().map(row).collect(),
+        worst,
+    };
+    Ok(Outcome { report, class: worst, failure: None })
+}
+
+impl Report for Probed {
+    fn in_words(&self) -> String {
+        let mut table = TextTable::new();
+        table.load_style(presets::ASCII_MARKDOWN);
+        table.set_header(["", "question", "kefu assumes", "found"]);
+        for Row { assumed, answer } in &self.probe {
+            table.add_row([word(answer.state), title(answer.question), assumed, &answer.found]);
+        }
+        let header = format!(
+            "{} · {} · {}: {} records, {} calls",
+            self.account, self.timezone, self.date, self.records, self.requests
+        );
+        let has = |state| self.probe.iter().any(|row| row.answer.state == state);
+        let verdict = if self.worst.is_some() {
+            "WeChat does not do what kefu relies on: fetched days may lack records or have some twice; report it"
+        } else if has(AnswerState::NotTellable) {
+            "nothing differs that kefu relies on, as far as this day tells; a day with more records tells more"
+        } else {
+            "what kefu relies on holds"
+        };
+        format!("{header}\n{table}\n{verdict}")
+    }
+}
+
+fn word(state: AnswerState) -> &'static str {
+    match state {
+        AnswerState::Holds => "ok",
+        AnswerState::Note => "note",
+        AnswerState::Differs => "DIFFERS",
+        AnswerState::NotTellable => "not tellable",
+    }
+}
+
+fn title(question: Question) -> &'static str {
+    match question {
+        Question::WindowStart => "start of a window",
+        Question::WindowEnd => "end of a window",
+        Question::InsideWindow => "records in the window asked for",
+        Question::Cursor => "msgid of a page",
+        Question::LastPage => "last page",
+        Question::PageSize => "size of a page",
+        Question::TimeOrder => "order of time",
+    }
+}

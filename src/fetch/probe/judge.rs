@@ -1,0 +1,183 @@
+//! What the replies mean. Pure; it makes no call. Where the records do not tell, nothing is claimed.
+
+use super::{Answer, Evidence, Question, Reply, State, times};
+use crate::calendar::UnixSeconds;
+use crate::wechat::PAGE_RECORDS_MAX;
+
+/// State and what was found.
+type Finding = (State, String);
+
+/// One answer for each question. Without evidence none can be told.
+pub(super) fn answers(evidence: Option<&Evidence>) -> Vec<Answer> {
+    use Question::*;
+    const QUESTIONS: [(Question, fn(&Evidence) -> Finding); 7] = [
+        (WindowStart, window_start),
+        (WindowEnd, window_end),
+        (InsideWindow, inside_window),
+        (Cursor, cursor),
+        (LastPage, last_page),
+        (PageSize, page_size),
+        (TimeOrder, time_order),
+    ];
+    QUESTIONS
+        .into_iter()
+        .map(|(question, find)| {
+            let nothing = || not_tellable("the day has no records");
+            let (state, found) = evidence.map_or_else(nothing, find);
+            Answer { question, state, found }
+        })
+        .collect()
+}
+
+fn not_tellable(why: impl Into<String>) -> Finding {
+    (State::NotTellable, why.into())
+}
+
+fn holds(found: impl Into<String>) -> Finding {
+    (State::Holds, found.into())
+}
+
+fn differs(found: impl Into<String>) -> Finding {
+    (State::Differs, found.into())
+}
+
+fn window_start(evidence: &Evidence) -> Finding {
+    let (Some((first, second)), Some(reply)) = (evidence.moments, &evidence.from_first) else {
+        return not_tellable(NO_MOMENTS);
+    };
+    match bound(evidence, reply, first, second) {
+        Ok(true) => holds("inclusive"),
+        Ok(false) => differs("exclusive: records at the first second of a window are missing"),
+        Err(why) => not_tellable(why),
+    }
+}
+
+fn window_end(evidence: &Evidence) -> Finding {
+    let (Some((first, second)), Some(reply)) = (evidence.moments, &evidence.until_second) else {
+        return not_tellable(NO_MOMENTS);
+    };
+    match bound(evidence, reply, second, first) {
+        Ok(true) => holds("inclusive"),
+        Ok(false) => holds("exclusive"),
+        Err(why) => not_tellable(why),
+    }
+}
+
+const NO_MOMENTS: &str = "the day needs records at two different moments";
+
+/// Whether a record exactly at the bound of a window is in it. A record inside proves that the window works.
+fn bound(
+    evidence: &Evidence,
+    reply: &Reply,
+    at_bound: UnixSeconds,
+    inside: UnixSeconds,
+) -> Result<bool, &'static str> {
+    if times(reply).any(|time| time == at_bound) {
+        return Ok(true);
+    }
+    if !times(reply).any(|time| time == inside) {
+        return Err("a record inside the window did not come either");
+    }
+    let is_capped = last_page(evidence).0 != State::Holds;
+    if reply.is_full() || is_capped && reply.records.len() >= evidence.whole.records.len() {
+        return Err("the page may be cut short");
+    }
+    Ok(false)
+}
+
+fn inside_window(evidence: &Evidence) -> Finding {
+    let window = evidence.window;
+    let records = evidence.whole.records.len();
+    // The very end is the question `window_end`.
+    let outside = times(&evidence.whole)
+        .filter(|time| !window.contains(*time) && *time != window.end)
+        .count();
+    match outside {
+        0 => holds(format!("all of {records}")),
+        _ => differs(format!("{outside} of {records} lie outside the window asked for")),
+    }
+}
+
+fn cursor(evidence: &Evidence) -> Finding {
+    let (whole, small) = (&evidence.whole.records, &evidence.small.records);
+    let Some(next) = &evidence.after_small else {
+        return not_tellable("the page returned no msgid to ask for the next one with");
+    };
+    let taken = small.len();
+    if taken == 0 || !whole.starts_with(small) {
+        return not_tellable("the same window had other records when it was asked for again");
+    }
+    let expected = |from: usize| {
+        let rest = whole.get(from..).unwrap_or_default();
+        rest.get(..evidence.small.number).unwrap_or(rest)
+    };
+    match (next.records == expected(taken), next.records == expected(taken - 1)) {
+        (true, false) => holds("exclusive"),
+        // What follows is not known: it may be the same record or another one like it.
+        _ if taken == whole.len() => not_tellable("the day needs more than one record"),
+        (false, true) => differs("inclusive: the last record of a page comes again on the next"),
+        (true, true) => not_tellable("the records around the end of the page are all alike"),
+        (false, false) => differs("the next page does not go on where the one before ended"),
+    }
+}
+
+fn last_page(evidence: &Evidence) -> Finding {
+    let whole = &evidence.whole;
+    let records = whole.records.len();
+    if whole.is_full() {
+        return not_tellable("no part of the day came in a page that is not full");
+    }
+    let Some(next) = &evidence.after_whole else {
+        return not_tellable("the page returned no msgid to ask for the next one with");
+    };
+    let mut more = next.records.as_slice();
+    if let Some((first, rest)) = more.split_first()
+        && whole.records.last() == Some(first)
+    {
+        match cursor(evidence).0 {
+            State::Holds => {}
+            // The cursor is the question `cursor`.
+            State::Differs => more = rest,
+            _ if rest.is_empty() => {
+                return not_tellable("the last record came again when it was asked what follows");
+            }
+            _ => {}
+        }
+    }
+    match more.len() {
+        0 => holds(format!("nothing followed a page of {records}")),
+        more => differs(format!(
+            "{more} more followed a page of {records}, though {} were asked for",
+            whole.number
+        )),
+    }
+}
+
+fn page_size(evidence: &Evidence) -> Finding {
+    let (whole, small) = (&evidence.whole, &evidence.small);
+    let records = whole.records.len();
+    let (asked, given) = (small.number, small.records.len());
+    if given != asked.min(records) {
+        return differs(format!("{asked} asked for, {given} given, though there are {records}"));
+    }
+    match last_page(evidence).0 {
+        State::Differs => {
+            differs(format!("{PAGE_RECORDS_MAX} asked for, {records} given, and there are more"))
+        }
+        State::Holds if records > asked => {
+            holds(format!("{asked} asked for, {asked} given; the largest page had {records}"))
+        }
+        State::Holds => not_tellable("the day needs more than one record"),
+        _ => not_tellable("it is not known whether there are more"),
+    }
+}
+
+fn time_order(evidence: &Evidence) -> Finding {
+    if evidence.moments.is_none() {
+        return not_tellable(NO_MOMENTS);
+    }
+    match times(&evidence.whole).is_sorted() {
+        true => holds("ascending"),
+        false => (State::Note, "not ascending; kefu puts records in order".to_owned()),
+    }
+}

@@ -1,0 +1,291 @@
+//! What the API does where WeChat documents nothing, or may have changed its mind: a few small questions about the records of
+//! a day. Here they are asked; [`judge`] says what the replies mean.
+
+mod judge;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{Int32Type, TimestampMicrosecondType};
+use serde::Serialize;
+
+use super::decode::Page;
+use super::{CallCounts, ContractError, FetchError, Patience, Source, windows};
+use crate::calendar::{Span, UnixSeconds};
+use crate::wechat::{FIRST_MSGID, PAGE_RECORDS_MAX, PageRequest, WINDOW_SECONDS_MAX};
+
+/// Records of the small pages, at most.
+const SMALL_PAGE_MAX: usize = 100;
+
+/// Every time whose record can be kept: records outside the window asked for are of interest here.
+const ANY_TIME: Span = Span { start: 0, end: 253_402_300_800 };
+
+/// What the API does.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    /// Records of the window that was asked about.
+    pub records: usize,
+    pub calls: CallCounts,
+    /// One for each question.
+    pub answers: Vec<Answer>,
+}
+
+impl Probe {
+    /// Whether something that kefu relies on does not hold.
+    pub fn differs(&self) -> bool {
+        self.answers.iter().any(|answer| answer.state == State::Differs)
+    }
+}
+
+/// The answer to a question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Answer {
+    pub question: Question,
+    pub state: State,
+    /// What was seen, without any value of a record.
+    pub found: String,
+}
+
+/// What is asked about the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Question {
+    /// Whether a record at exactly `starttime` belongs to the window.
+    WindowStart,
+    /// Whether a record at exactly `endtime` belongs to the window.
+    WindowEnd,
+    /// Whether all records that come lie in the window.
+    InsideWindow,
+    /// Whether a page begins after the record of the msgid that it was asked for with.
+    Cursor,
+    /// Whether nothing follows a page that is not full.
+    LastPage,
+    /// Whether a page holds as many records as were asked for, while there are so many.
+    PageSize,
+    /// Whether records come in order of time.
+    TimeOrder,
+}
+
+impl Question {
+    /// What kefu assumes.
+    pub fn assumed(self) -> &'static str {
+        match self {
+            Self::WindowStart => "inclusive",
+            Self::WindowEnd => "either",
+            Self::InsideWindow => "all",
+            Self::Cursor => "exclusive",
+            Self::LastPage => "a page that is not full is the last",
+            Self::PageSize => "honoured",
+            Self::TimeOrder => "ascending, but any order will do",
+        }
+    }
+}
+
+/// How an answer compares with what kefu assumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    Holds,
+    /// Something else, which kefu does not rely on.
+    Note,
+    /// Something else, which makes kefu's data wrong.
+    Differs,
+    /// The records of the day do not tell.
+    NotTellable,
+}
+
+/// A record, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    /// None where the record cannot be read.
+    time: Option<UnixSeconds>,
+    /// Of all its other fields.
+    hash: u64,
+}
+
+/// A page that came.
+#[derive(Clone, Debug)]
+struct Reply {
+    /// In the API's order.
+    records: Vec<Seen>,
+    msgid: i64,
+    /// Records that were asked for.
+    number: usize,
+}
+
+impl Reply {
+    fn is_full(&self) -> bool {
+        self.records.len() >= self.number
+    }
+
+    /// Whether the msgid can be asked for. An empty window returns 0, which is never sent back.
+    fn has_cursor(&self) -> bool {
+        self.msgid > FIRST_MSGID
+    }
+}
+
+/// All that came. The questions are asked only as far as the replies before allow them.
+#[derive(Debug)]
+struct Evidence {
+    window: Span,
+    /// The window at once.
+    whole: Reply,
+    /// The page after it.
+    after_whole: Option<Reply>,
+    /// The window's first records as a small page.
+    small: Reply,
+    /// The small page after it.
+    after_small: Option<Reply>,
+    /// Two moments with records, next to each other.
+    moments: Option<(UnixSeconds, UnixSeconds)>,
+    /// The window that begins with the first of them, and has the second inside.
+    from_first: Option<Reply>,
+    /// The window that ends with the second of them, and has the first inside.
+    until_second: Option<Reply>,
+}
+
+impl Source {
+    /// Asks the questions about a day of local time, in at most 8 calls if each comes through at once.
+    ///
+    /// # Errors
+    /// [`FetchError`] when a call fails, or a page contradicts itself.
+    pub async fn probe(&self, day: Span, patience: &Patience) -> Result<Probe, FetchError> {
+        let mut asking = Asking { source: self, patience, calls: CallCounts::default() };
+        let evidence = asking.gather(day).await?;
+        Ok(Probe {
+            records: evidence.as_ref().map_or(0, |evidence| evidence.whole.records.len()),
+            calls: asking.calls,
+            answers: judge::answers(evidence.as_ref()),
+        })
+    }
+}
+
+struct Asking<'a> {
+    source: &'a Source,
+    patience: &'a Patience,
+    calls: CallCounts,
+}
+
+impl Asking<'_> {
+    /// None when the day has no records.
+    async fn gather(&mut self, day: Span) -> Result<Option<Evidence>, FetchError> {
+        let mut found = None;
+        for window in windows(day) {
+            let whole = self.first_page(window, PAGE_RECORDS_MAX).await?;
+            if !whole.records.is_empty() {
+                found = Some((window, whole));
+                break;
+            }
+        }
+        let Some((mut window, mut whole)) = found else { return Ok(None) };
+        if whole.is_full() {
+            window.end = middle(&whole, window);
+            whole = self.first_page(window, PAGE_RECORDS_MAX).await?;
+        }
+        let small_page = (whole.records.len() / 2).clamp(1, SMALL_PAGE_MAX);
+        let small = self.first_page(window, small_page).await?;
+        let moments = moments(&whole);
+        let mut ends = (None, None);
+        if let Some((first, second)) = moments {
+            let from_first = Span { start: first, end: second + 1 };
+            let until_second = Span { start: first - 1, end: second };
+            // Longer windows are not allowed.
+            if from_first.seconds() <= WINDOW_SECONDS_MAX {
+                ends = (
+                    Some(self.first_page(from_first, PAGE_RECORDS_MAX).await?),
+                    Some(self.first_page(until_second, PAGE_RECORDS_MAX).await?),
+                );
+            }
+        }
+        Ok(Some(Evidence {
+            window,
+            after_whole: self.page_after(window, &whole).await?,
+            whole,
+            after_small: self.page_after(window, &small).await?,
+            small,
+            moments,
+            from_first: ends.0,
+            until_second: ends.1,
+        }))
+    }
+
+    async fn first_page(&mut self, window: Span, number: usize) -> Result<Reply, FetchError> {
+        self.page(window, FIRST_MSGID, number).await
+    }
+
+    async fn page_after(
+        &mut self,
+        window: Span,
+        page: &Reply,
+    ) -> Result<Option<Reply>, FetchError> {
+        if !page.has_cursor() {
+            return Ok(None);
+        }
+        self.page(window, page.msgid, page.number).await.map(Some)
+    }
+
+    async fn page(&mut self, window: Span, msgid: i64, number: usize) -> Result<Reply, FetchError> {
+        let request = PageRequest { starttime: window.start, endtime: window.end, msgid, number };
+        let page = self.source.page(&request, ANY_TIME, self.patience, &mut self.calls).await?;
+        if usize::try_from(page.facts.number) != Ok(page.facts.records) {
+            let (number, records) = (page.facts.number, page.facts.records);
+            return Err(ContractError::NumberDiffers { number, records }.into());
+        }
+        Ok(Reply { records: seen(&page), msgid: page.facts.msgid, number })
+    }
+}
+
+/// The records of a page in the API's order, those that cannot be read among them.
+fn seen(page: &Page) -> Vec<Seen> {
+    let hash = |value: &dyn Fn(&mut DefaultHasher)| {
+        let mut hasher = DefaultHasher::new();
+        value(&mut hasher);
+        hasher.finish()
+    };
+    let [openid, worker, opercode, text, sent_at] = page.records.columns() else {
+        return Vec::new();
+    };
+    let string = |column: &dyn Array, row: usize| {
+        let strings = column.as_string::<i32>();
+        strings.is_valid(row).then(|| strings.value(row).to_owned())
+    };
+    let opercodes = opercode.as_primitive::<Int32Type>();
+    let times = sent_at.as_primitive::<TimestampMicrosecondType>();
+    let mut records: Vec<Seen> = (0..page.records.num_rows())
+        .map(|row| Seen {
+            time: Some(times.value(row).div_euclid(1_000_000)),
+            hash: hash(&|hasher| {
+                [openid, worker, text].map(|column| string(column, row)).hash(hasher);
+                opercodes.value(row).hash(hasher);
+            }),
+        })
+        .collect();
+    // By ascending position, so each one is put where it was.
+    for reject in &page.rejects {
+        let position = usize::try_from(reject.position).unwrap_or(0).min(records.len());
+        let hash = hash(&|hasher| reject.raw.hash(hasher));
+        records.insert(position, Seen { time: None, hash });
+    }
+    records
+}
+
+fn times(page: &Reply) -> impl Iterator<Item = UnixSeconds> {
+    page.records.iter().filter_map(|record| record.time)
+}
+
+/// The moment before which about half of the page's records were sent.
+fn middle(page: &Reply, window: Span) -> UnixSeconds {
+    let mut times: Vec<UnixSeconds> = times(page).collect();
+    times.sort_unstable();
+    let middle = times.get(times.len() / 2).copied().unwrap_or(window.end);
+    middle.clamp(window.start + 1, window.end)
+}
+
+/// Of the moments with records, two that are next to each other and the closest.
+fn moments(page: &Reply) -> Option<(UnixSeconds, UnixSeconds)> {
+    let mut times: Vec<UnixSeconds> = times(page).collect();
+    times.sort_unstable();
+    times.dedup();
+    let pairs = times.iter().copied().zip(times.iter().copied().skip(1));
+    pairs.min_by_key(|(first, second)| second - first)
+}
