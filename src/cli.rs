@@ -310,6 +310,12 @@ pub struct SimulateArgs {
     /// Give at most so many records a page, whatever number was asked for
     #[arg(long, value_name = "RECORDS", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub page_cap: Option<u16>,
+    /// Give the records of windows that are so many hours later than the ones asked for
+    #[arg(long, value_name = "HOURS", default_value_t = 0, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-48..=48))]
+    pub shift_hours: i64,
+    /// Give the first page of a window again and again, each time with a higher msgid
+    #[arg(long)]
+    pub repeat_pages: bool,
     /// Misbehave: [token/]KIND[@CALL[xTIMES]]; may be given several times
     ///
     /// KIND is errcode:N, status:N[:retry-after=S], reset, cut, html, stuck-cursor, wrong-number or expire-token. It meets the calls of

@@ -39,6 +39,8 @@ pub(super) fn execute(args: &SimulateArgs) -> Result<Option<Class>, Failure> {
         start_exclusive: args.start_exclusive,
         cursor_inclusive: args.cursor_inclusive,
         page_cap: args.page_cap.map(usize::from),
+        shift_hours: args.shift_hours,
+        repeat_pages: args.repeat_pages,
         daily_limit: args.daily_limit,
         faults: args.fault.clone(),
         pages_kept: args.keep_pages,

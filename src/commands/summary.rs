@@ -246,7 +246,7 @@ impl FetchSummary {
             ));
         }
         lines.extend(self.refreshed_in_words());
-        let remarks: [(&str, u64, &str); 5] = [
+        let remarks: [(&str, u64, &str); 6] = [
             (
                 "records that could not be read",
                 total(|day| day.rejects),
@@ -260,6 +260,11 @@ impl FetchSummary {
             ("records that were read after a repair", total(|day| day.repaired_records), ""),
             ("records left to the day that they belong to", total(|day| day.outside_window), ""),
             ("calls that were repeated", total(|day| day.calls.retries), ""),
+            (
+                "pages with fewer records than were asked for, although more followed",
+                total(|day| day.calls.capped_pages),
+                "; WeChat has lowered the size of a page, and all records were fetched",
+            ),
         ];
         lines.extend(
             remarks

@@ -20,14 +20,14 @@ use crate::calendar::Span;
 use crate::wechat::{ApiError, CallError, no_json};
 
 /// A page, decoded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Page {
     pub facts: PageFacts,
     /// The records of the window, in the API's order: `openid`, `worker`, `opercode`, `text`, `sent_at`.
     pub records: RecordBatch,
-    /// Records whose time is not in the window; they belong to another one, which has them too.
+    /// Records at exactly the end of the window, where WeChat does not say whether they belong. The next window has them.
     pub outside_window: u64,
-    /// Those of them that are not at its very end, where WeChat does not say whether they belong.
+    /// Records that are rejects because their time is before the window or after its end.
     pub misplaced: u64,
     pub rejects: Vec<Reject>,
     /// Records of the window that could be read only after a repair.
@@ -37,6 +37,13 @@ pub struct Page {
 }
 
 impl Page {
+    /// Whether both pages hold the same records. Pages that differ do so early.
+    pub(super) fn has_records_of(&self, other: &Self) -> bool {
+        self.facts.records == other.facts.records
+            && self.records == other.records
+            && self.rejects == other.rejects
+    }
+
     /// From the earliest record of the window to the latest one; none without any.
     pub(super) fn covered(&self) -> Option<Span> {
         let sent_at = self.records.column(4).as_primitive::<TimestampMicrosecondType>().values();
@@ -66,13 +73,10 @@ pub fn decode(body: &[u8], window: Span) -> Result<Page, CallError> {
     if let Some(Ok(Object(answer))) =
         text.map(serde_json::from_str::<Object<Answer<Object<WireRecord<'_>>>>>)
     {
-        match answer.into_page(window, |Object(record), builder, _| {
-            match builder.is_within(record.time) {
-                true => builder.take(&record).map(|()| None),
-                false => Ok(None),
-            }
-        }) {
-            // A record that parses and is none: the slow path finds it and says which.
+        match answer
+            .into_page(window, |Object(record), builder, _| builder.take(&record).map(|_| None))
+        {
+            // A record that parses and is a reject: the slow path finds it and keeps it as it came.
             Err(CallError::Unreadable(_)) => {}
             page_or_error => return page_or_error,
         }
@@ -105,8 +109,7 @@ fn take_or_reject(
     position: i64,
 ) -> Option<Reject> {
     let taken = match serde_json::from_str::<Object<WireRecord<'_>>>(raw.get()) {
-        Ok(Object(record)) if !builder.is_within(record.time) => return None,
-        Ok(Object(record)) => builder.take(&record).map(|()| is_repaired),
+        Ok(Object(record)) => builder.take(&record).map(|is_taken| is_taken && is_repaired),
         Err(_) => take_odd(&repair(raw.get().as_bytes()), builder),
     };
     match taken {
@@ -118,13 +121,14 @@ fn take_or_reject(
     }
 }
 
-/// Takes a record that the strict parser refuses. Says whether it was taken: a record of another window is not.
+/// Takes a record that the strict parser refuses, as [`RecordBuilder::take`] does.
 fn take_odd(repaired: &str, builder: &mut RecordBuilder) -> Result<bool, String> {
     let record = OddRecord::parse(repaired)?;
-    if !builder.is_within(record.time()?) {
+    // Whatever else is wrong with it, a record of the next window is that window's.
+    if !builder.is_within(record.time()?)? {
         return Ok(false);
     }
-    builder.take(&record.record()?)?;
+    builder.push(&record.record()?)?;
     Ok(true)
 }
 
@@ -212,16 +216,31 @@ impl RecordBuilder {
         }
     }
 
-    /// Whether a record belongs to the window. One that does not is counted.
-    fn is_within(&mut self, time: Integer) -> bool {
-        let is_within = self.window.contains(time.0);
-        self.outside_window += u64::from(!is_within);
-        self.misplaced += u64::from(!is_within && time.0 != self.window.end);
-        is_within
+    /// Takes a record of the window. False, and it is counted, when it is at the window's very end: it belongs to the next one.
+    ///
+    /// # Errors
+    /// The reason why it is a reject. Nothing of it was taken then.
+    fn take(&mut self, record: &WireRecord<'_>) -> Result<bool, String> {
+        let is_within = self.is_within(record.time)?;
+        if is_within {
+            self.push(record)?;
+        }
+        Ok(is_within)
     }
 
-    /// Takes a record of the window, or says why it cannot be one; then nothing of it was taken.
-    fn take(&mut self, record: &WireRecord<'_>) -> Result<(), String> {
+    fn is_within(&mut self, time: Integer) -> Result<bool, String> {
+        if self.window.contains(time.0) {
+            return Ok(true);
+        }
+        if time.0 != self.window.end {
+            self.misplaced += 1;
+            return Err("its time is outside the window that was asked for".to_owned());
+        }
+        self.outside_window += 1;
+        Ok(false)
+    }
+
+    fn push(&mut self, record: &WireRecord<'_>) -> Result<(), String> {
         let openid = record.openid.0.as_ref();
         if openid.trim().is_empty() {
             return Err("empty openid".to_owned());

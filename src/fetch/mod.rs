@@ -14,6 +14,7 @@ mod retry;
 mod window;
 mod wire;
 
+use std::collections::HashMap;
 use std::ops::AddAssign;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,6 +80,8 @@ pub struct CallCounts {
     pub retries: u64,
     /// Tokens that were fetched because WeChat refused the one before.
     pub token_renewals: u64,
+    /// Pages that held fewer records than were asked for, although more followed.
+    pub capped_pages: u64,
 }
 
 impl AddAssign for CallCounts {
@@ -86,6 +89,7 @@ impl AddAssign for CallCounts {
         self.requests += other.requests;
         self.retries += other.retries;
         self.token_renewals += other.token_renewals;
+        self.capped_pages += other.capped_pages;
     }
 }
 
@@ -198,6 +202,8 @@ impl Source {
         let mut counts = CallCounts::default();
         let mut plan = Plan::new(span, self.page_records, self.proves_ends);
         let mut on_their_way = JoinSet::new();
+        // The latest page of each stretch.
+        let mut latest: HashMap<UnixSeconds, Page> = HashMap::new();
         for window in plan.windows() {
             send(&events, FetchEvent::Begun { stretch: window.start }).await?;
         }
@@ -223,10 +229,18 @@ impl Source {
                 arrived.map_err(|error| BugError(format!("a call stopped: {error}")))?;
             counts += calls;
             let page = page?;
+            if page.facts.records > 0
+                && let Some(before) = latest.insert(stretch, page.clone())
+                && before.has_records_of(&page)
+            {
+                return Err(ContractError::RepeatedPage { records: page.facts.records }.into());
+            }
             let covered = page.covered();
             let is_complete = plan.accept(id, page.facts, covered.map(|span| span.end - 1))?;
+            counts.capped_pages += u64::from(plan.is_capped(id));
             send(&events, FetchEvent::Page(FetchedPage { stretch, asked_msgid, page })).await?;
             if is_complete {
+                latest.remove(&stretch);
                 send(&events, FetchEvent::Ended { stretch }).await?;
                 continue;
             }

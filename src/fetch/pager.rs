@@ -3,6 +3,10 @@
 //! The rule, from WeChat's documentation of `getmsglist`: a window begins with msgid 1; while the number returned equals the number
 //! asked for, the same window is asked again with the returned msgid, unchanged. The invariant kept here: a window ends only with a page
 //! that is not full, and every page moves the cursor forward, so the loop neither ends early nor runs forever.
+//!
+//! WeChat has lowered the size of a page before, and a page that is short because of that looks like the last one. So a short page with a
+//! round number of records is doubtful: one more call must bring nothing. If it brings records, pages are capped, and only an empty one
+//! ends the window.
 
 use crate::calendar::{Span, UnixSeconds};
 use crate::failure::{Class, Classified};
@@ -11,7 +15,7 @@ use crate::wechat::{FIRST_MSGID, PageRequest};
 /// How a page contradicts itself or the one before. Going on would mean data that is silently short.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContractError {
-    #[error("the cursor is stuck: a full page asked with msgid {asked} returned msgid {returned}")]
+    #[error("the cursor is stuck: a page asked for with msgid {asked} returned msgid {returned}")]
     StuckCursor { asked: i64, returned: i64 },
     #[error("a page says that it holds {number} records, and holds {records}")]
     NumberDiffers { number: i64, records: usize },
@@ -29,8 +33,16 @@ pub enum ContractError {
         "the end of a window cannot be proved: its last page, asked for with msgid {asked}, returned msgid {returned}"
     )]
     EndNotProved { asked: i64, returned: i64 },
-    #[error("the time of all {records} records lies outside the window that was asked for")]
-    AllMisplaced { records: u64 },
+    #[error("a page of {records} records came twice in a row")]
+    RepeatedPage { records: usize },
+    #[error(
+        "a window of {seconds} seconds has {records} records so far, more than any account has"
+    )]
+    Endless { seconds: i64, records: u64 },
+    #[error(
+        "the time of {misplaced} of {records} records lies outside the window that was asked for"
+    )]
+    Misplaced { misplaced: u64, records: u64 },
     #[error("the day had {records} records when it was fetched, and now has none")]
     Vanished { records: u64 },
     #[error(
@@ -54,10 +66,10 @@ impl Classified for ContractError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::TooManyRejects { .. } | Self::AllMisplaced { .. } => {
+            Self::TooManyRejects { .. } | Self::Misplaced { .. } => {
                 "nothing of this day was committed; WeChat seems to have changed the form of its records: look for a newer kefu, or report it".into()
             }
-            Self::MoreAfterEnd { .. } | Self::EndNotProved { .. } => {
+            Self::MoreAfterEnd { .. } => {
                 "the lake is as it was. `kefu run` takes a page that is not full for the last one, as WeChat documents, so it may lack records of this day: \
                  `kefu doctor --probe --date` the day says what WeChat does; report it"
                     .into()
@@ -102,12 +114,23 @@ pub struct Pager {
     msgid: i64,
     proves_end: bool,
     state: State,
+    /// Records that have come.
+    taken: u64,
 }
+
+/// A short page with a multiple of so many records may be short because pages are capped.
+pub(super) const ROUND_RECORDS: usize = 50;
+
+/// Records of a window that no account reaches: so many, and so many more for each second.
+const RECORDS_MAX: u64 = 100_000;
+const RECORDS_PER_SECOND_MAX: u64 = 200;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// There may be more records.
     Walking,
+    /// There may be more records, and pages hold fewer than are asked for: only an empty one is the last.
+    WalkingCapped,
     /// All have come, unless the next page, which should be empty, says otherwise. The last one had so many.
     ProvingEnd {
         records: usize,
@@ -117,10 +140,17 @@ enum State {
 
 impl Pager {
     pub fn new(window: Span, page_records: usize) -> Self {
-        Self { window, page_records, msgid: FIRST_MSGID, proves_end: false, state: State::Walking }
+        Self {
+            window,
+            page_records,
+            msgid: FIRST_MSGID,
+            proves_end: false,
+            state: State::Walking,
+            taken: 0,
+        }
     }
 
-    /// Asks once more after the last page, with the msgid that it returned: nothing may come.
+    /// Asks once more after the last page, also when it is not doubtful: nothing may come.
     #[must_use]
     pub fn with_proved_end(self, proves_end: bool) -> Self {
         Self { proves_end, ..self }
@@ -138,7 +168,12 @@ impl Pager {
 
     /// Whether there may be more records.
     pub fn is_walking(&self) -> bool {
-        self.state == State::Walking
+        matches!(self.state, State::Walking | State::WalkingCapped)
+    }
+
+    /// Whether pages hold fewer records than are asked for.
+    pub fn is_capped(&self) -> bool {
+        self.state == State::WalkingCapped
     }
 
     /// Leaves what begins at `end` to another cursor. The ids that the cursor counts are global, so it goes on where it is.
@@ -171,31 +206,56 @@ impl Pager {
         if page.records > asked {
             return Err(ContractError::TooManyRecords { asked, records: page.records });
         }
-        if let State::ProvingEnd { records } = self.state
-            && page.records > 0
-        {
-            return Err(ContractError::MoreAfterEnd { asked, records, more: page.records });
-        }
-        let is_full = page.records == asked;
         // An empty page has no msgid to go on with, and is proof enough.
-        if page.records == 0 || !is_full && !self.proves_end {
+        if page.records == 0 {
             self.state = State::Complete;
             return Ok(());
         }
+        self.bound(page.records)?;
+        let next = self.state_after(page.records)?;
         let (before, returned) = (self.msgid, page.msgid);
-        match (returned > before, is_full) {
-            (true, true) => {}
-            (true, false) => self.state = State::ProvingEnd { records: page.records },
-            (false, true) => {
-                return Err(ContractError::StuckCursor { asked: before, returned });
-            }
-            (false, false) => {
-                return Err(ContractError::EndNotProved { asked: before, returned });
-            }
+        if next != State::Complete && returned <= before {
+            return Err(match next {
+                State::ProvingEnd { .. } => ContractError::EndNotProved { asked: before, returned },
+                _ => ContractError::StuckCursor { asked: before, returned },
+            });
         }
         self.msgid = returned;
+        self.state = next;
         Ok(())
     }
+
+    /// Counts the records that have come: pages that never end would fill the disk.
+    fn bound(&mut self, records: usize) -> Result<(), ContractError> {
+        self.taken = self.taken.saturating_add(records as u64);
+        let (seconds, records) = (self.window.seconds(), self.taken);
+        let of_its_seconds = RECORDS_PER_SECOND_MAX.saturating_mul(seconds.unsigned_abs());
+        if records > RECORDS_MAX.saturating_add(of_its_seconds) {
+            return Err(ContractError::Endless { seconds, records });
+        }
+        Ok(())
+    }
+
+    /// The state after a page with so many records, of which there is at least one.
+    fn state_after(&self, records: usize) -> Result<State, ContractError> {
+        let asked = self.page_records;
+        let is_full = records == asked;
+        Ok(match self.state {
+            State::Walking if is_full => State::Walking,
+            State::Walking if self.proves_end || is_round(records) => State::ProvingEnd { records },
+            State::Walking => State::Complete,
+            State::ProvingEnd { records } if is_round(records) => State::WalkingCapped,
+            State::ProvingEnd { records: last } => {
+                return Err(ContractError::MoreAfterEnd { asked, records: last, more: records });
+            }
+            state => state,
+        })
+    }
+}
+
+/// Whether a page may be short because of a cap.
+pub(super) fn is_round(records: usize) -> bool {
+    records > 0 && records.is_multiple_of(ROUND_RECORDS)
 }
 
 #[cfg(test)]
@@ -257,6 +317,49 @@ mod tests {
             pager().accept(page(2, 0)),
             Err(ContractError::EndNotProved { asked: 1, returned: 0 })
         );
+    }
+
+    #[test]
+    fn a_short_page_with_a_round_number_is_confirmed_and_a_cap_is_walked_to_its_end() {
+        let page = |records: usize, msgid| PageFacts { number: records as i64, msgid, records };
+        let mut last = Pager::new(DAY, 10_000);
+        last.accept(page(150, 7)).unwrap();
+        assert!(!last.is_complete() && !last.is_walking() && !last.is_capped());
+        last.accept(page(0, 0)).unwrap();
+        assert!(last.is_complete());
+
+        let mut capped = Pager::new(DAY, 10_000);
+        for (records, msgid) in [(50, 7), (50, 9), (13, 11)] {
+            capped.accept(page(records, msgid)).unwrap();
+            assert!(!capped.is_complete());
+        }
+        assert!(capped.is_capped());
+        assert_eq!(
+            capped.next_request().map(|request| (request.msgid, request.number)),
+            Some((11, 10_000))
+        );
+        capped.accept(page(0, 0)).unwrap();
+        assert!(capped.is_complete());
+
+        // Other numbers, and what WeChat documents, take the calls that they took.
+        let mut example = Pager::new(DAY, 10_000);
+        example.accept(page(10_000, 20_165_258)).unwrap();
+        example.accept(page(4, 20_165_267)).unwrap();
+        assert!(example.is_complete());
+        assert_eq!(
+            Pager::new(DAY, 10_000).accept(page(50, 0)),
+            Err(ContractError::EndNotProved { asked: 1, returned: 0 })
+        );
+    }
+
+    #[test]
+    fn a_window_without_end_is_an_error() {
+        let mut pager = Pager::new(Span { start: 0, end: 60 }, 10_000);
+        let pages = (2..).take_while(|msgid| {
+            pager.accept(PageFacts { number: 10_000, msgid: *msgid, records: 10_000 }).is_ok()
+        });
+        // 100,000 records, and 200 a second.
+        assert_eq!(pages.count(), 11);
     }
 
     #[test]

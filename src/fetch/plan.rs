@@ -103,6 +103,11 @@ impl Plan {
         Ok(stretch.pager.is_complete())
     }
 
+    /// Whether the pages of a stretch hold fewer records than are asked for.
+    pub(super) fn is_capped(&self, id: StretchId) -> bool {
+        self.stretches.get(id.0).is_some_and(|stretch| stretch.pager.is_capped())
+    }
+
     /// Splits what is left of a stretch, no page of which is on its way, so that up to `others` more cursors have something to walk. `page_seconds`
     /// is the time that its latest page covers. Returns the new windows, in order.
     pub(super) fn split(&mut self, id: StretchId, page_seconds: i64, others: usize) -> Vec<Span> {

@@ -54,6 +54,8 @@ pub struct RunRecord {
     pub requests: u64,
     pub retries: u64,
     pub token_renewals: u64,
+    /// Pages that held fewer records than were asked for, although more followed.
+    pub capped_pages: u64,
     pub days_computed: u64,
     pub days_fresh: u64,
     /// Days with metrics that were left as they are, because messages that they were made of have been pruned.
@@ -125,6 +127,7 @@ impl RunRecord {
             requests: 0,
             retries: 0,
             token_renewals: 0,
+            capped_pages: 0,
             days_computed: 0,
             days_fresh: 0,
             days_kept: 0,
@@ -218,6 +221,7 @@ impl History {
             record.requests += day.calls.requests;
             record.retries += day.calls.retries;
             record.token_renewals += day.calls.token_renewals;
+            record.capped_pages += day.calls.capped_pages;
             record.days.push(day.clone());
         });
     }

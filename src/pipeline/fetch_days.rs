@@ -50,7 +50,7 @@ pub struct FetchedDay {
     #[serde(flatten)]
     pub messages: MessageCounts,
     pub rejects: u64,
-    /// Records that the API gave although their time is not in the window they were asked for.
+    /// Records that the API gave at exactly the end of a window. The next window has them.
     pub outside_window: u64,
     pub pages: u64,
     pub repaired_pages: u64,

@@ -20,6 +20,12 @@ fn rejects_allowed(records: u64) -> u64 {
     3.max((records / 2).min(100)).max(records / 100)
 }
 
+/// How many of them may lie outside the window that was asked for. More mean that the windows are not the ones asked for, and that records inside
+/// them are missing.
+fn misplaced_allowed(records: u64) -> u64 {
+    3.max(records / 100)
+}
+
 /// A day in staging.
 pub(super) struct StagedDay {
     day: Day,
@@ -203,14 +209,15 @@ impl StagedDay {
         let counts = self.messages.counts();
         let kept = counts.received + counts.sent + counts.other;
         let records = kept + self.rejects;
+        let misplaced = self.misplaced;
+        if kept == 0 && misplaced > 0 || misplaced > misplaced_allowed(records) {
+            return Err(ContractError::Misplaced { misplaced, records }.into());
+        }
         if self.rejects > rejects_allowed(records) {
             let reason = self.first_reason.clone().unwrap_or_default();
             return Err(
                 ContractError::TooManyRejects { rejects: self.rejects, records, reason }.into()
             );
-        }
-        if kept == 0 && self.misplaced > 0 {
-            return Err(ContractError::AllMisplaced { records: self.misplaced }.into());
         }
         // WeChat keeps its records for a time that nobody documents. Whatever was asked for, a day with records is not replaced by nothing, and one
         // with messages not by a few records that cannot be read.

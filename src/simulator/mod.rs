@@ -40,6 +40,10 @@ pub struct Options {
     pub cursor_inclusive: bool,
     /// The most records that a page holds, whatever was asked for.
     pub page_cap: Option<usize>,
+    /// How many hours later than asked for its windows are.
+    pub shift_hours: i64,
+    /// Whether each page is the first one again, with a msgid that advances.
+    pub repeat_pages: bool,
     /// Calls of `getmsglist` per run of the simulator, before it answers 45009.
     pub daily_limit: u64,
     pub faults: Vec<Fault>,
@@ -58,6 +62,8 @@ impl Default for Options {
             start_exclusive: false,
             cursor_inclusive: false,
             page_cap: None,
+            shift_hours: 0,
+            repeat_pages: false,
             daily_limit: 5_000_000,
             faults: Vec::new(),
             pages_kept: 0,

@@ -34,7 +34,7 @@ pub struct Recorded {
 #[derive(Debug)]
 struct Line {
     bytes: Vec<u8>,
-    /// Time of the record; of the one before (of the first one), where it cannot be read.
+    /// Time of the record; of the one before (of the first one), where it cannot be read or is not in the years 1970 to 9999.
     time: i64,
     msgid: i64,
 }
@@ -71,6 +71,7 @@ impl Recorded {
                         .time
                         .as_i64()
                         .or_else(|| glimpse.time.as_str()?.trim().parse().ok())
+                        .filter(|time| POSSIBLE_TIMES.contains(time))
                         .or(time);
                     workers.extend(glimpse.worker.as_str().map(|worker| worker.trim().to_owned()));
                 }
@@ -119,6 +120,9 @@ impl RenderedPage {
         self.msgid = msgid;
     }
 }
+
+/// Unix seconds from 1970 to 9999.
+const POSSIBLE_TIMES: std::ops::Range<i64> = 0..253_402_300_800;
 
 /// Ids are global, sparse, and beyond 32 bits.
 const FIRST_ID: i64 = 20_165_258_000;

@@ -22,7 +22,7 @@ use super::fault::FaultKind;
 use super::records::{Records, RenderedPage};
 use super::tokens::{Refusal, TokenBook};
 use super::{APPID, Options, SECRET};
-use crate::wechat::{PAGE_RECORDS_MAX, PageRequest, WINDOW_SECONDS_MAX};
+use crate::wechat::{FIRST_MSGID, PAGE_RECORDS_MAX, PageRequest, WINDOW_SECONDS_MAX};
 
 /// A call as it came in.
 #[derive(Clone, Debug, PartialEq)]
@@ -229,13 +229,20 @@ impl Service {
             return Ok(plain(200, "text/plain", page));
         }
         let records = self.records.clone();
-        let start = request.starttime + i64::from(self.options.start_exclusive);
-        let end = request.endtime + i64::from(self.options.end_inclusive);
-        let after = request.msgid - i64::from(self.options.cursor_inclusive);
+        let shift = self.options.shift_hours * 3_600;
+        let start = request.starttime + shift + i64::from(self.options.start_exclusive);
+        let end = request.endtime + shift + i64::from(self.options.end_inclusive);
+        let after = match self.options.repeat_pages {
+            true => FIRST_MSGID,
+            false => request.msgid - i64::from(self.options.cursor_inclusive),
+        };
         let limit = self.options.page_cap.map_or(request.number, |cap| cap.min(request.number));
         let page =
             tokio::task::spawn_blocking(move || records.page(start, end, after, limit)).await;
         let mut page = page.map_err(|_| Reset)?;
+        if self.options.repeat_pages && page.number > 0 {
+            page.msgid = page.msgid.max(request.msgid) + 1;
+        }
         match fault {
             Some(FaultKind::StuckCursor) => page.msgid = request.msgid,
             Some(FaultKind::WrongNumber) => page.number += 1,

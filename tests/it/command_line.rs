@@ -292,7 +292,7 @@ fn a_token_of_another_service_is_used_and_never_replaced() {
 #[test]
 fn a_summary_of_a_partial_failure_names_the_day_and_the_reason() {
     let world = World::new();
-    let simulator = world.simulate(generated(1), world.options(&["wrong-number@2"]));
+    let simulator = world.simulate(generated(1), world.options(&["wrong-number@3"]));
     let output = world.kefu(&simulator, &with(&["run", "--concurrency", "1"], &RANGE));
     assert_eq!(output.status.code(), Some(3));
     assert!(

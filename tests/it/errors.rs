@@ -112,6 +112,8 @@ fn what_the_way_there_does() {
     let broken = [
         ContractError::MoreAfterEnd { asked: 10_000, records: 1_000, more: 1_000 },
         ContractError::EndNotProved { asked: 20_165_258, returned: 0 },
+        ContractError::RepeatedPage { records: 10_000 },
+        ContractError::Endless { seconds: 86_400, records: 17_390_000 },
         ContractError::StuckCursor { asked: 20_165_258, returned: 20_165_258 },
         ContractError::NumberDiffers { number: 3, records: 2 },
         ContractError::TooManyRecords { asked: 10_000, records: 10_001 },
@@ -120,7 +122,7 @@ fn what_the_way_there_does() {
             records: 500,
             reason: "missing field `time`".into(),
         },
-        ContractError::AllMisplaced { records: 12 },
+        ContractError::Misplaced { misplaced: 48, records: 144 },
         ContractError::Vanished { records: 1_500 },
         ContractError::VanishedUnfinished { records: 1_500 },
         ContractError::VanishedWithMetrics,

@@ -451,6 +451,100 @@ impl Records for Unsorted {
 }
 
 #[test]
+fn a_record_outside_the_window_goes_to_rejects_unless_it_is_at_its_very_end() {
+    let world = World::new();
+    let end = MIDNIGHT + 86_400;
+    let times = [MIDNIGHT - 1, MIDNIGHT, end, end + 1, MIDNIGHT * 1_000, i64::MAX, i64::MIN];
+    let lines = times.iter().map(|time| record(*time, &time.to_string()));
+    let good = (1..500).map(|second| record(MIDNIGHT + second, "good"));
+    let night = world.fetch(Unsorted(lines.chain(good).collect()), &[], &[DAY]);
+    let fetched = &night.report.fetched[0];
+    assert_eq!((fetched.messages.received, fetched.rejects, fetched.outside_window), (500, 5, 1));
+    let rejects = world.rows("rejects", DAY);
+    for (reject, time) in rejects.iter().zip([MIDNIGHT - 1, end + 1, MIDNIGHT * 1_000]) {
+        assert_eq!(reject[3], "its time is outside the window that was asked for");
+        assert!(reject[4].contains(&time.to_string()), "{reject:?}");
+    }
+}
+
+#[test]
+fn a_recorded_time_that_is_impossible_is_served_and_rejected() {
+    let world = World::new();
+    let lines = [record(MIDNIGHT, "good"), record(MIDNIGHT * 1_000, "milliseconds")];
+    let night = world.fetch(recorded(lines), &[], &[DAY]);
+    assert_eq!((world.texts(DAY), night.report.fetched[0].rejects), (vec!["good".into()], 1));
+}
+
+#[test]
+fn a_server_whose_windows_are_hours_off_breaks_the_contract() {
+    // 432 records of three days, as many in each hour.
+    let lines = || (0..432).map(|number| record(MIDNIGHT + number * 600, &number.to_string()));
+    let days = ["2016-06-01", "2016-06-02", "2016-06-03"];
+    for shift_hours in [-8, -1, 1, 8] {
+        let world = World::new();
+        let options = Options { shift_hours, ..world.options(&[]) };
+        let night = world.fetch_with(recorded(lines()), options, &days[1..2]);
+        assert_eq!(night.failure(), Class::Contract, "{shift_hours}");
+        assert!(world.table_files().is_empty());
+    }
+}
+
+#[test]
+fn a_page_size_that_was_lowered_is_noticed_and_nothing_is_short() {
+    let lines = |count: i64| {
+        recorded((0..count).map(|number| record(MIDNIGHT + number, &number.to_string())))
+    };
+    // The last number of each: how often pages were short although more followed.
+    for (page_cap, count, calls, capped) in [
+        (50, 120, 4, 2),
+        (50, 100, 3, 1),
+        (1_000, 2_500, 4, 2),
+        (1_000, 1_000, 2, 0),
+        (1_000, 999, 1, 0),
+        (10_000, 20_000, 3, 0),
+    ] {
+        let plain = World::new();
+        plain.fetch(lines(count), &[], &[DAY]);
+        let world = World::new();
+        let options = Options { page_cap: Some(page_cap), ..world.options(&[]) };
+        let night = world.fetch_with(lines(count), options, &[DAY]);
+        let fetched = &night.report.fetched[0];
+        assert_eq!(
+            (fetched.messages.received, night.page_requests().len(), fetched.calls.capped_pages),
+            (count as u64, calls, capped),
+            "{count} in pages of {page_cap}"
+        );
+        assert!(plain.bytes(DAY) == world.bytes(DAY));
+        assert!(night.page_requests().iter().all(|call| call.body["msgid"] != json!(0)));
+    }
+}
+
+#[test]
+fn a_large_day_in_capped_pages_is_whole_with_several_cursors_too() {
+    let lines =
+        || recorded((0..9_000).map(|number| record(MIDNIGHT + number * 9, &number.to_string())));
+    let plain = World::new();
+    plain.fetch(lines(), &[], &[DAY]);
+    let world = World { concurrency: 8, ..World::new() };
+    let options = Options { page_cap: Some(100), ..world.options(&[]) };
+    world.fetch_with(lines(), options, &[DAY]);
+    assert!(plain.bytes(DAY) == world.bytes(DAY));
+}
+
+#[test]
+fn a_page_that_comes_twice_breaks_the_contract() {
+    for (count, page_records) in [(60_000, 10_000), (50, 10_000), (30, 7)] {
+        let world = World::new().with_page_records(page_records);
+        let options = Options { repeat_pages: true, ..world.options(&[]) };
+        let night = world.fetch_with(records(count), options, &[DAY]);
+        assert_eq!(night.failure(), Class::Contract);
+        let reason = night.report.failed[0].failure.to_string();
+        assert!(reason.contains("came twice in a row"), "{reason}");
+        assert!(world.table_files().is_empty() && world.staged_files().is_empty());
+    }
+}
+
+#[test]
 fn a_token_that_stays_refused_is_forced_anew_once_in_a_run() {
     let world = World::new();
     let night =

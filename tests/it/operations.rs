@@ -36,7 +36,7 @@ fn history(world: &World) -> Vec<Value> {
 #[test]
 fn every_run_has_its_place_in_the_history() {
     let world = World::new();
-    let simulator = world.simulate(generated(), world.options(&["errcode:48001@3"]));
+    let simulator = world.simulate(generated(), world.options(&["errcode:48001@5"]));
     assert_eq!(
         run(&world, &simulator, "run", &[RANGE.as_slice(), &["--concurrency", "1"]].concat())
             .status
@@ -163,7 +163,7 @@ fn for_machines_each_line_is_an_event_and_the_result_is_an_object_whatever_happe
         events(output).into_iter().filter(|event| event["event"] == name).collect::<Vec<_>>()
     };
 
-    let simulator = world.simulate(generated(), world.options(&["wrong-number@2"]));
+    let simulator = world.simulate(generated(), world.options(&["wrong-number@3"]));
     let output = run(&world, &simulator, "run", &[RANGE.as_slice(), &machine].concat());
     let all = events(&output);
     let names: Vec<&str> = all.iter().map(|event| event["event"].as_str().unwrap()).collect();

@@ -71,10 +71,9 @@ fn an_api_that_does_what_kefu_assumes() {
 #[test]
 fn each_assumption_that_does_not_hold_is_found_and_ends_with_65() {
     let world = World::new();
-    let cases: [(Options, &[&str]); 4] = [
+    let cases: [(Options, &[&str]); 3] = [
         (Options { start_exclusive: true, ..world.options(&[]) }, &["window_start"]),
         (Options { cursor_inclusive: true, ..world.options(&[]) }, &["cursor"]),
-        (Options { page_cap: Some(50), ..world.options(&[]) }, &["last_page", "page_size"]),
         (Options { page_cap: Some(333), ..world.options(&[]) }, &["last_page", "page_size"]),
     ];
     for (options, expected) in cases {
@@ -84,7 +83,15 @@ fn each_assumption_that_does_not_hold_is_found_and_ends_with_65() {
         let output = doctor(&world, busy(), options, &[]);
         assert!(stdout(&output).contains("WeChat does not do what kefu relies on"));
     }
-    let options = Options { page_cap: Some(50), ..world.options(&[]) };
+    // A server whose windows are 8 hours off.
+    let days =
+        recorded((0..600).map(|number| record(MIDNIGHT + number * 600, &number.to_string())));
+    let options = Options { shift_hours: 8, ..world.options(&[]) };
+    let output = doctor(&world, days, options, &["--output", "json"]);
+    assert_eq!(in_state(&output, "differs"), ["inside_window"], "{}", stdout(&output));
+    assert_eq!(output.status.code(), Some(65));
+
+    let options = Options { page_cap: Some(333), ..world.options(&[]) };
     insta::assert_snapshot!(stdout(&doctor(&world, busy(), options, &[])));
 }
 
@@ -98,6 +105,12 @@ fn what_kefu_does_not_rely_on_is_told_and_fails_nothing() {
         result["probe"][1],
         json!({ "question": "window_end", "assumed": "either", "found": "inclusive", "state": "holds" })
     );
+    assert_eq!(output.status.code(), Some(0));
+
+    // `kefu run` notices a page size that was lowered to a round number.
+    let options = Options { page_cap: Some(50), ..world.options(&[]) };
+    let output = doctor(&world, busy(), options, &["--output", "json"]);
+    assert_eq!(in_state(&output, "note"), ["last_page", "page_size"], "{}", stdout(&output));
     assert_eq!(output.status.code(), Some(0));
 
     let unordered = recorded((0..40).rev().map(|number| record(MIDNIGHT + number, "x")));
@@ -130,7 +143,7 @@ fn a_day_of_several_full_pages_is_asked_about_in_part() {
         || recorded((0..25_000).map(|number| record(MIDNIGHT + number * 3, &number.to_string())));
     let output = doctor(&world, large(), world.options(&[]), &["--output", "json"]);
     assert_eq!(in_state(&output, "holds").len(), 7, "{}", stdout(&output));
-    let capped = Options { page_cap: Some(1_000), ..world.options(&[]) };
+    let capped = Options { page_cap: Some(999), ..world.options(&[]) };
     let output = doctor(&world, large(), capped, &["--output", "json"]);
     assert_eq!(in_state(&output, "differs"), ["last_page", "page_size"], "{}", stdout(&output));
 }

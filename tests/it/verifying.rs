@@ -935,6 +935,14 @@ fn records_after_a_page_that_was_taken_for_the_last_are_found() {
     );
     assert!(contents(&world) == before);
 
+    // A cap that `kefu run` notices is no difference.
+    let world = World::new();
+    let capped = Options { page_cap: Some(50), ..world.options(&[]) };
+    let round = world.simulate(records(130), capped);
+    assert!(world.kefu(&round, &["fetch", "--date", DAY]).status.success());
+    let output = compare(&world, &round, &["--date", DAY]);
+    assert_eq!((output.status.code(), world.texts(DAY).len()), (Some(0), 130));
+
     // Whatever is asked after the last page, it is never msgid 0.
     let msgids: Vec<i64> =
         simulator.requests().iter().filter_map(|request| request.body["msgid"].as_i64()).collect();

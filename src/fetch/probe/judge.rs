@@ -1,5 +1,6 @@
 //! What the replies mean. Pure; it makes no call. Where the records do not tell, nothing is claimed.
 
+use super::super::pager::is_round;
 use super::{Answer, Evidence, Question, Reply, State, times};
 use crate::calendar::UnixSeconds;
 use crate::wechat::PAGE_RECORDS_MAX;
@@ -146,10 +147,13 @@ fn last_page(evidence: &Evidence) -> Finding {
     }
     match more.len() {
         0 => holds(format!("nothing followed a page of {records}")),
-        more => differs(format!(
-            "{more} more followed a page of {records}, though {} were asked for",
-            whole.number
-        )),
+        more => capped(
+            records,
+            format!(
+                "{more} more followed a page of {records}, though {} were asked for",
+                whole.number
+            ),
+        ),
     }
 }
 
@@ -161,14 +165,23 @@ fn page_size(evidence: &Evidence) -> Finding {
         return differs(format!("{asked} asked for, {given} given, though there are {records}"));
     }
     match last_page(evidence).0 {
-        State::Differs => {
-            differs(format!("{PAGE_RECORDS_MAX} asked for, {records} given, and there are more"))
-        }
+        State::Differs | State::Note => capped(
+            records,
+            format!("{PAGE_RECORDS_MAX} asked for, {records} given, and there are more"),
+        ),
         State::Holds if records > asked => {
             holds(format!("{asked} asked for, {asked} given; the largest page had {records}"))
         }
         State::Holds => not_tellable("the day needs more than one record"),
-        _ => not_tellable("it is not known whether there are more"),
+        State::NotTellable => not_tellable("it is not known whether there are more"),
+    }
+}
+
+/// That pages are capped. kefu notices a cap that is a round number, and goes on.
+fn capped(records: usize, found: String) -> Finding {
+    match is_round(records) {
+        true => (State::Note, format!("{found}; kefu notices a cap like this one")),
+        false => differs(found),
     }
 }
 
