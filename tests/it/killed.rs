@@ -149,10 +149,10 @@ fn a_run_that_is_told_to_leave_leaves_at_once_and_clears_up() {
 #[test]
 fn the_history_of_a_run_that_was_told_to_leave_has_the_days_that_it_committed() {
     let world = World::new();
-    let simulator = world.simulate(generated(), world.options(&["status:503:retry-after=100@4"]));
+    let simulator = world.simulate(generated(), world.options(&["status:503:retry-after=100@7"]));
     let arguments = [&["run", "--concurrency", "1"], RANGE.as_slice()].concat();
     let mut child = command(&world, &simulator, &arguments).spawn().unwrap();
-    while simulator.requests().iter().filter(|request| request.call == "getmsglist").count() < 4 {
+    while simulator.requests().iter().filter(|request| request.call == "getmsglist").count() < 7 {
         assert!(child.try_wait().unwrap().is_none(), "it has ended by itself");
         std::thread::yield_now();
     }
