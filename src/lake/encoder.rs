@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use arrow::array::RecordBatch;
 use arrow::compute::BatchCoalescer;
+use arrow::datatypes::{Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -35,7 +36,7 @@ pub struct PartitionFacts {
 
 /// Encodes a partition into `W`.
 pub(super) struct Encoder<W: Write + Send> {
-    writer: ArrowWriter<W>,
+    writer: ArrowWriter<Tail<W>>,
     uncut: BatchCoalescer,
     hasher: ContentHasher,
     footer: Footer,
@@ -56,9 +57,15 @@ impl<E: Into<LakeError>> From<E> for EncodeError {
 }
 
 impl<W: Write + Send> Encoder<W> {
-    pub(super) fn new(table: Table, footer: Footer, sink: W) -> Result<Self, ParquetError> {
-        let schema = table.schema();
-        let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties(table)))?;
+    /// `schema` is the table's, or an older version of it.
+    pub(super) fn new(
+        table: Table,
+        schema: SchemaRef,
+        footer: Footer,
+        sink: W,
+    ) -> Result<Self, ParquetError> {
+        let sink = Tail { sink, written: 0, held: None };
+        let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties(table, &schema)))?;
         Ok(Self {
             writer,
             uncut: BatchCoalescer::new(schema, ENCODER_ROWS),
@@ -95,13 +102,24 @@ impl<W: Write + Send> Encoder<W> {
         for entry in self.footer.key_values() {
             self.writer.append_key_value_metadata(entry);
         }
-        self.writer.finish().map_err(EncodeError::Parquet)?;
+        self.finish_file().map_err(EncodeError::Parquet)?;
         Ok(facts)
     }
 
     /// Where the bytes went.
     pub(super) fn sink(&self) -> &W {
-        self.writer.inner()
+        &self.writer.inner().sink
+    }
+
+    /// Writes the last row group, the page index and the footer.
+    fn finish_file(&mut self) -> Result<(), ParquetError> {
+        self.writer.flush()?;
+        self.writer.inner_mut().held = Some(Vec::new());
+        let metadata = self.writer.finish()?;
+        self.writer.sync()?;
+        let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+        let indexes: Vec<i64> = columns.filter_map(|column| column.column_index_offset()).collect();
+        Ok(self.writer.inner_mut().release(&indexes)?)
     }
 
     fn encode_cut(&mut self) -> Result<(), EncodeError> {
@@ -110,6 +128,59 @@ impl<W: Write + Send> Encoder<W> {
             self.writer.write(&batch).map_err(EncodeError::Parquet)?;
         }
         Ok(())
+    }
+}
+
+/// Where a file is written to. Holds back its end, until what old readers do not understand there is put right.
+struct Tail<W> {
+    sink: W,
+    /// Bytes that went to the sink.
+    written: u64,
+    held: Option<Vec<u8>>,
+}
+
+impl<W: Write> Tail<W> {
+    /// Writes what was held back. `column_indexes` are the places of the column indexes in the file.
+    ///
+    /// A column index begins with a list of flags (which pages are null). Thrift has two codes for a flag as the type of a list's
+    /// elements. parquet writes 2 since version 57; every program wrote 1 before, and DataFusion up to 43 knows no other: it fails
+    /// with "bad data" on every query with a condition. All readers know 1.
+    fn release(&mut self, column_indexes: &[i64]) -> std::io::Result<()> {
+        /// Field 1 of a struct, a list.
+        const FIELD: u8 = 0x19;
+        let mut held = self.held.take().unwrap_or_default();
+        for place in column_indexes {
+            let place =
+                u64::try_from(*place).ok().and_then(|place| place.checked_sub(self.written));
+            let Some(place) = place.and_then(|place| usize::try_from(place).ok()) else { continue };
+            if let Some([FIELD, list]) = held.get_mut(place..place + 2)
+                && *list & 0x0F == 2
+            {
+                *list = *list & 0xF0 | 1;
+            }
+        }
+        self.write_all(&held)?;
+        self.sink.flush()
+    }
+}
+
+impl<W: Write> Write for Tail<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match &mut self.held {
+            Some(held) => held.write(bytes),
+            None => {
+                let written = self.sink.write(bytes)?;
+                self.written += written as u64;
+                Ok(written)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self.held {
+            Some(_) => Ok(()),
+            None => self.sink.flush(),
+        }
     }
 }
 
@@ -129,8 +200,7 @@ pub(super) fn sorting_columns(table: Table) -> Option<Vec<SortingColumn>> {
     Some(sorting.collect::<Vec<_>>()).filter(|columns| !columns.is_empty())
 }
 
-fn properties(table: Table) -> WriterProperties {
-    let schema = table.schema();
+fn properties(table: Table, schema: &Schema) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_created_by(CREATED_BY.clone())
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -151,4 +221,67 @@ fn properties(table: Table) -> WriterProperties {
         }
     }
     properties.build()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int32Array, StringArray};
+    use arrow::compute::cast;
+    use arrow::datatypes::DataType;
+    use parquet::basic::ColumnOrder;
+    use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
+
+    use super::*;
+
+    #[test]
+    fn old_readers_know_the_lists_of_flags_in_the_page_index() {
+        let schema = Table::WorkerHourly.schema();
+        let mut encoder = Encoder::new(
+            Table::WorkerHourly,
+            Table::WorkerHourly.schema(),
+            Footer::default(),
+            Vec::new(),
+        )
+        .unwrap();
+        let columns = schema.fields().iter().map(|field| match field.data_type() {
+            DataType::Utf8 => Arc::new(StringArray::from(vec!["x"; 200_000])) as ArrayRef,
+            data_type => cast(&Int32Array::from(vec![7; 200_000]), data_type).unwrap(),
+        });
+        let rows = RecordBatch::try_new(Table::WorkerHourly.schema(), columns.collect()).unwrap();
+        encoder.append(rows).unwrap();
+        encoder.finish().unwrap();
+        let bytes = bytes::Bytes::from(encoder.sink().clone());
+        let mut reader =
+            ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);
+        reader.try_parse(&bytes).unwrap();
+        let metadata = reader.finish().unwrap();
+        let mut indexes = 0;
+        for column in metadata.row_groups().iter().flat_map(|group| group.columns()) {
+            let place = column.column_index_offset().unwrap() as usize;
+            assert_eq!((bytes[place], bytes[place + 1] & 0x0F), (0x19, 1));
+            indexes += 1;
+        }
+        assert_eq!(indexes, 2 * Table::WorkerHourly.schema().fields().len());
+    }
+
+    /// Polars up to 1.42, DataFusion up to 50 and Daft refuse files whose footer orders floats by IEEE 754, as parquet 60 writes it.
+    #[test]
+    fn old_readers_know_the_order_of_every_column() {
+        for table in Table::ALL {
+            let mut encoder =
+                Encoder::new(table, table.schema(), Footer::default(), Vec::new()).unwrap();
+            encoder.append(RecordBatch::new_empty(table.schema())).unwrap();
+            encoder.finish().unwrap();
+            let bytes = bytes::Bytes::from(encoder.sink().clone());
+            let metadata = ParquetMetaDataReader::new().parse_and_finish(&bytes).unwrap();
+            let orders = metadata.file_metadata().column_orders().unwrap();
+            assert_eq!(orders.len(), table.schema().fields().len());
+            assert!(
+                orders.iter().all(|order| matches!(order, ColumnOrder::TYPE_DEFINED_ORDER(_))),
+                "{table}: {orders:?}"
+            );
+        }
+    }
 }

@@ -43,6 +43,8 @@ pub struct Survey {
 #[derive(Debug)]
 pub struct Contents {
     pub footer: Footer,
+    /// The version of the table's schema that the file has.
+    pub schema_version: &'static str,
     pub rows: u64,
     /// Of the rows as they are.
     pub content_hash: ContentHash,
@@ -126,7 +128,6 @@ impl Lake {
 }
 
 fn examine_file(file: File, table: Table, account: &Account) -> Result<Examined, LakeError> {
-    let schema = table.schema();
     let options = ArrowReaderOptions::new()
         .with_skip_arrow_metadata(true)
         .with_page_index_policy(PageIndexPolicy::Optional);
@@ -134,6 +135,7 @@ fn examine_file(file: File, table: Table, account: &Account) -> Result<Examined,
         Ok(metadata) => metadata,
         Err(error) => return Ok(Examined::Unreadable(error.to_string())),
     };
+    let schema = schema::of_file(&table.schema(), metadata.schema());
     if let Some(difference) = difference(metadata.schema(), &schema) {
         return Ok(Examined::OtherSchema(difference));
     }
@@ -146,7 +148,7 @@ fn examine_file(file: File, table: Table, account: &Account) -> Result<Examined,
             LakeError::Damaged { path: file.path().to_owned(), reason: error.to_string() }
         }
     };
-    let encoder = Encoder::new(table, footer.clone(), Original::of(&file)?)
+    let encoder = Encoder::new(table, schema.clone(), footer.clone(), Original::of(&file)?)
         .map_err(|error| damaged(EncodeError::Parquet(error)))?;
     let mut rows = RowsSeen::of(table, account, Claims::of(metadata.metadata()), encoder)?;
     match filters(&file, metadata.metadata(), table) {
@@ -164,6 +166,7 @@ fn examine_file(file: File, table: Table, account: &Account) -> Result<Examined,
     }
     let mut contents = rows.finish(footer, oddities).map_err(damaged)?;
     contents.is_as_encoded = contents.is_as_encoded.filter(|_| is_ours);
+    contents.schema_version = schema::version(table, &schema, &contents.footer);
     Ok(Examined::Read(Box::new(contents)))
 }
 
@@ -339,6 +342,7 @@ impl<'a> RowsSeen<'a> {
         let misstated = self.claims.wrong_columns();
         Ok(Contents {
             footer,
+            schema_version: self.table.schema_version(),
             rows,
             content_hash,
             is_of_account,

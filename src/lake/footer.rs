@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use parquet::file::metadata::{KeyValue, ParquetMetaData};
 
-use super::{Account, ContentHash, SCHEMA_VERSION, Table};
+use super::{Account, ContentHash, Table};
 use crate::calendar::{Day, Span};
 
 const PREFIX: &str = "kefu.";
@@ -21,7 +21,7 @@ impl Footer {
     /// The entries that every file has.
     pub fn new(table: Table, account: &Account, day: Day, zone: &str, window: Span) -> Self {
         let mut footer = Self::default();
-        footer.set("schema_version", SCHEMA_VERSION);
+        footer.set("schema_version", table.schema_version());
         footer.set("table", table);
         footer.set("account", account);
         footer.set("date", day);

@@ -39,7 +39,6 @@ pub use lock::Lock;
 pub use messages::{MessageCounts, StagedMessages};
 pub use prune::{PartitionFile, Pruned};
 pub use read::RECORD_COLUMNS;
-pub use schema::SCHEMA_VERSION;
 pub use spill::Spill;
 pub use survey::Space;
 pub use table::Table;
@@ -219,7 +218,20 @@ impl Lake {
     /// # Errors
     /// When the folder is there but cannot be listed.
     pub fn days(&self, table: Table, account: &Account) -> Result<BTreeSet<Day>, LakeError> {
-        let days = self.date_folders(table)?.into_keys();
+        self.days_where(table, account, |_| true)
+    }
+
+    /// Those of the days that are wanted.
+    ///
+    /// # Errors
+    /// Those of [`days`](Self::days).
+    pub fn days_where(
+        &self,
+        table: Table,
+        account: &Account,
+        is_wanted: impl Fn(&Day) -> bool,
+    ) -> Result<BTreeSet<Day>, LakeError> {
+        let days = self.date_folders(table)?.into_keys().filter(is_wanted);
         Ok(days.filter(|day| self.path(table, account, *day).is_file()).collect())
     }
 

@@ -88,7 +88,8 @@ fn dictionaries(full: &Schema, columns: &[&str]) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-/// Batches of the named columns of an open file, which must have the given schema.
+/// Batches of the named columns of an open file, which must have the given schema. What the file lacks because an older version
+/// of kefu wrote it is not in the batches.
 pub(super) fn read_file(
     file: File,
     schema: &SchemaRef,
@@ -96,12 +97,14 @@ pub(super) fn read_file(
     batch_rows: usize,
 ) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>> + use<>, LakeError> {
     let path = file.path().to_owned();
-    let options =
-        ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_schema(schema.clone());
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let damaged =
         |error: ParquetError| LakeError::Damaged { path: path.clone(), reason: error.to_string() };
     let reader = guarded(&path, || {
-        let metadata = ArrowReaderMetadata::load(file.file(), options).map_err(damaged)?;
+        let metadata = ArrowReaderMetadata::load(file.file(), options.clone()).map_err(damaged)?;
+        let options = options.with_schema(schema::of_file(schema, metadata.schema()));
+        let metadata =
+            ArrowReaderMetadata::try_new(metadata.metadata().clone(), options).map_err(damaged)?;
         let mask = ProjectionMask::columns(metadata.parquet_schema(), columns.iter().copied());
         let reader =
             ParquetRecordBatchReaderBuilder::new_with_metadata(file.into_parts().0, metadata);

@@ -3,14 +3,29 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 
-use super::Table;
+use super::{Footer, Table};
 
-/// Grows when a table changes its columns or what they mean.
-pub const SCHEMA_VERSION: &str = "1";
+/// Columns that the first version of kefu did not write. They are the last ones of their tables, and may be null.
+const LATER_COLUMNS: [&str; 2] = ["asked_seq", "started_seq"];
 
 impl Table {
+    /// Grows when the table changes its columns or what they mean, or when files of before cannot be read beside those of now.
+    ///
+    /// 2: `asked_seq` and `started_seq`; and no order of floats in the footer that old readers do not know, which parquet 60 wrote.
+    pub fn schema_version(self) -> &'static str {
+        match self {
+            Self::Messages | Self::Rejects => FIRST_VERSION,
+            _ => "2",
+        }
+    }
+
+    /// The columns that files of older versions of kefu lack.
+    pub fn later_columns(self) -> Vec<FieldRef> {
+        self.schema().fields().iter().filter(|field| is_later(field)).cloned().collect()
+    }
+
     /// The columns inside the table's files; `date` is in the folder's name instead.
     pub fn schema(self) -> SchemaRef {
         let schema: &SchemaRef = match self {
@@ -26,6 +41,29 @@ impl Table {
     }
 }
 
+const FIRST_VERSION: &str = "1";
+
+fn is_later(field: &Field) -> bool {
+    LATER_COLUMNS.contains(&field.name().as_str())
+}
+
+/// The columns of a table as a file with the columns `there` should have them: those of an older version of kefu lack the
+/// [`LATER_COLUMNS`].
+pub(super) fn of_file(schema: &SchemaRef, there: &Schema) -> SchemaRef {
+    let is_there =
+        |field: &&FieldRef| !is_later(field) || there.field_with_name(field.name()).is_ok();
+    Arc::new(Schema::new(schema.fields().iter().filter(is_there).cloned().collect::<Vec<_>>()))
+}
+
+/// The version of a file with these columns. Where versions have the same columns, the footer tells.
+pub(super) fn version(table: Table, there: &Schema, footer: &Footer) -> &'static str {
+    let is_first = match table.later_columns().first() {
+        Some(later) => there.field_with_name(later.name()).is_err(),
+        None => footer.get("schema_version") == Some(FIRST_VERSION),
+    };
+    if is_first { FIRST_VERSION } else { table.schema_version() }
+}
+
 /// A type of column, and whether it may be null.
 #[derive(Clone, Copy)]
 enum Kind {
@@ -39,6 +77,8 @@ enum Kind {
     /// Whole seconds.
     NullableSeconds,
     NullableNumber,
+    /// `seq` of a message of the same date. Null where an older version of kefu did not record it and the messages are gone.
+    Seq,
     /// An opercode or an hour.
     Code,
     Flag,
@@ -55,7 +95,7 @@ impl Kind {
             Instant => (instant(), false),
             NullableInstant => (instant(), true),
             Count => (DataType::Int64, false),
-            NullableCount | NullableSeconds => (DataType::Int64, true),
+            NullableCount | NullableSeconds | Seq => (DataType::Int64, true),
             NullableNumber => (DataType::Float64, true),
             Code => (DataType::Int32, false),
             Flag => (DataType::Boolean, false),
@@ -108,6 +148,7 @@ static RESPONSE_PAIRS: LazyLock<SchemaRef> = LazyLock::new(|| {
         ("asked_in_hours", NullableFlag),
         ("customer_messages", Count),
         ("is_first", Flag),
+        ("asked_seq", Seq),
     ])
 });
 
@@ -125,6 +166,7 @@ static SESSIONS: LazyLock<SchemaRef> = LazyLock::new(|| {
         ("turns", Count),
         ("answered", Count),
         ("workers", Count),
+        ("started_seq", Seq),
     ])
 });
 
@@ -225,17 +267,17 @@ pub(super) fn repeats(column: &str) -> bool {
             | "started_at"
             | "ended_at"
             | "seq"
+            | "asked_seq"
+            | "started_seq"
             | "page_msgid"
             | "position"
     )
 }
 
-/// Whether a column's values are close to their neighbours', so that small differences are what there is to store.
+/// Whether a column is stored as the differences between neighbours (DELTA_BINARY_PACKED). Only `seq`, which always grows by 1:
+/// fastparquet reads other differences wrong, without an error.
 pub(super) fn is_delta_coded(column: &str) -> bool {
-    matches!(
-        column,
-        "sent_at" | "seq" | "asked_at" | "last_asked_at" | "replied_at" | "started_at" | "ended_at"
-    )
+    column == "seq"
 }
 
 /// Whether users look for single values of the column, so that a bloom filter saves them reading.

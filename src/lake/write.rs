@@ -1,14 +1,19 @@
 //! Writing one partition: record batches → a staged Parquet file → [`StagedPartition::commit`].
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, new_null_array};
+use arrow::compute::concat_batches;
+use arrow::datatypes::Field;
+use fs_err::File;
 
 use super::commit::StagedFile;
 use super::disk::WrittenFile;
-use super::encoder::{EncodeError, Encoder};
+use super::encoder::{EncodeError, Encoder, ROW_GROUP_ROWS};
 use super::footer::Footer;
+use super::read::read_file;
 use super::{Account, ContentHash, Lake, LakeError, PartitionFacts, Table};
 use crate::calendar::{Day, Span};
 
@@ -67,12 +72,21 @@ impl Lake {
         zone: &str,
         window: Span,
     ) -> Result<StagedPartition, LakeError> {
-        let footer = Footer::new(table, account, day, zone, window);
+        self.stage_with(table, account, day, Footer::new(table, account, day, zone, window))
+    }
+
+    fn stage_with(
+        &self,
+        table: Table,
+        account: &Account,
+        day: Day,
+        footer: Footer,
+    ) -> Result<StagedPartition, LakeError> {
         let file = StagedFile::new(
             self,
             &format!("{table}.{day}.{account}.{}.parquet", STAGED.fetch_add(1, Ordering::Relaxed)),
         );
-        let encoder = Encoder::new(table, footer, file.create()?)
+        let encoder = Encoder::new(table, table.schema(), footer, file.create()?)
             .map_err(|error| LakeError::parquet(file.path(), error))?;
         Ok(StagedPartition {
             lake: self.clone(),
@@ -82,6 +96,45 @@ impl Lake {
             encoder,
             file,
         })
+    }
+
+    /// Writes a partition of an older version of kefu once more, so that it can be read beside those of now. Columns that it lacks
+    /// have no values. Its rows and what its footer says of them stay.
+    ///
+    /// # Errors
+    /// When the partition cannot be read, its rows are not those that were written, or the disk refuses the new file.
+    pub fn rewrite_older(
+        &self,
+        table: Table,
+        account: &Account,
+        day: Day,
+    ) -> Result<(), LakeError> {
+        let path = self.path(table, account, day);
+        let mut footer = self.footer(table, account, day)?;
+        let schema = table.schema();
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let mut rows = Vec::new();
+        for batch in read_file(File::open(&path)?, &schema, &names, ROW_GROUP_ROWS)? {
+            rows.push(batch?);
+        }
+        let older = rows.first().map_or_else(|| schema.clone(), RecordBatch::schema);
+        let rows = concat_batches(&older, &rows)?;
+        // Written once more, damage would look like what was written.
+        if rows.num_rows() > 0 && footer.content_hash() != Some(ContentHash::of(&rows)?) {
+            let reason = "its rows are not those that were written".to_owned();
+            return Err(LakeError::Damaged { path, reason });
+        }
+        let column = |field: &Arc<Field>| {
+            rows.column_by_name(field.name())
+                .cloned()
+                .unwrap_or_else(|| new_null_array(field.data_type(), rows.num_rows()))
+        };
+        let columns = schema.fields().iter().map(column).collect();
+        footer.set("schema_version", table.schema_version());
+        let mut staged = self.stage_with(table, account, day, footer)?;
+        staged.append(RecordBatch::try_new(schema.clone(), columns)?)?;
+        staged.finish()?.commit()?;
+        Ok(())
     }
 }
 

@@ -38,7 +38,7 @@ impl Kind {
         let Some(previous) = previous else {
             return if message.inbound { Self::SessionStart } else { Self::Outreach };
         };
-        let gap = message.sent_at - previous.sent_at;
+        let gap = message.sent_at() - previous.sent_at();
         match (previous.inbound, message.inbound) {
             (_, true) if gap > parameters.session_gap => Self::SessionStart,
             (false, true) => Self::TurnStart,
@@ -220,7 +220,7 @@ impl<'a> Reader<'a> {
         match kind {
             Kind::SessionStart | Kind::TurnStart => {
                 self.end_turn(Some(message));
-                self.receivers.push((message.worker, message.sent_at));
+                self.receivers.push((message.worker, message.sent_at()));
                 let is_first = kind == Kind::SessionStart;
                 self.turn = Some(OpenTurn {
                     asked: *message,
@@ -239,7 +239,7 @@ impl<'a> Reader<'a> {
                 turn.last = *message;
                 turn.customer_messages += 1;
                 if self.receivers.iter().all(|(worker, _)| *worker != message.worker) {
-                    self.receivers.push((message.worker, message.sent_at));
+                    self.receivers.push((message.worker, message.sent_at()));
                 }
             }
             Kind::Reply => {
@@ -263,7 +263,7 @@ impl<'a> Reader<'a> {
             let is_superseded = next.is_some_and(|next| is_in_view(next.day, asked.day));
             let outcome = match reply {
                 Some(_) => Outcome::Answered,
-                None if !is_superseded && self.may_be_answered(target, last.sent_at) => {
+                None if !is_superseded && self.may_be_answered(target, last.sent_at()) => {
                     Outcome::Pending
                 }
                 None => Outcome::Unanswered,
@@ -274,19 +274,20 @@ impl<'a> Reader<'a> {
                 .find(|(receiver, _)| *receiver == worker)
                 .map(|(_, asked_at)| *asked_at);
             let open_seconds = |hours: &OpenHours, reply: Message| {
-                hours.seconds_before(reply.sent_at) - hours.seconds_before(asked.sent_at)
+                hours.seconds_before(reply.sent_at()) - hours.seconds_before(asked.sent_at())
             };
             let turn = Turn {
-                asked_at: asked.sent_at,
+                asked_at: asked.sent_at(),
+                asked_seq: asked.seq,
                 customer: self.customer,
                 worker,
                 first_worker: asked.worker,
                 customer_messages,
-                asking_seconds: seconds(last.sent_at - asked.sent_at),
-                response_seconds: reply.map(|reply| seconds(reply.sent_at - asked.sent_at)),
+                asking_seconds: seconds(last.sent_at() - asked.sent_at()),
+                response_seconds: reply.map(|reply| seconds(reply.sent_at() - asked.sent_at())),
                 own_response_seconds: reply
                     .zip(own_asked_at)
-                    .map(|(reply, asked_at)| seconds(reply.sent_at - asked_at)),
+                    .map(|(reply, asked_at)| seconds(reply.sent_at() - asked_at)),
                 business_seconds: self
                     .open_hours
                     .zip(reply)
@@ -294,7 +295,7 @@ impl<'a> Reader<'a> {
                 hour: asked.hour,
                 outcome,
                 is_first,
-                asked_in_hours: self.open_hours.map(|hours| hours.contains(asked.sent_at)),
+                asked_in_hours: self.open_hours.map(|hours| hours.contains(asked.sent_at())),
             };
             if let Some(found) = self.on(asked.day) {
                 found.turns.push(turn);
@@ -338,7 +339,7 @@ impl<'a> Reader<'a> {
         session.last = *message;
         if message.inbound {
             session.customer_messages += 1;
-            session.asked = Some((message.sent_at, false));
+            session.asked = Some((message.sent_at(), false));
         } else {
             session.worker_messages += 1;
         }
@@ -350,7 +351,7 @@ impl<'a> Reader<'a> {
             session.asked = session.asked.map(|(asked_at, _)| (asked_at, true));
             // The reply to the turn that opened the session.
             if session.first.inbound && session.turns == 1 {
-                session.first_replied_at = Some(message.sent_at);
+                session.first_replied_at = Some(message.sent_at());
             }
         }
         if !self.session_workers.contains(&message.worker) {
@@ -377,12 +378,13 @@ impl<'a> Reader<'a> {
                 Some(_) => SessionOutcome::Dropped,
             };
             let found = Session {
-                started_at: session.first.sent_at,
-                ended_at: session.last.sent_at,
+                started_at: session.first.sent_at(),
+                started_seq: session.first.seq,
+                ended_at: session.last.sent_at(),
                 customer: self.customer,
                 first_response_seconds: session
                     .first_replied_at
-                    .map(|replied_at| seconds(replied_at - session.first.sent_at)),
+                    .map(|replied_at| seconds(replied_at - session.first.sent_at())),
                 customer_messages: session.customer_messages,
                 worker_messages: session.worker_messages,
                 turns: session.turns,
@@ -404,8 +406,8 @@ impl<'a> Reader<'a> {
             self.chains.push(Chain { worker: message.worker, first: *message, last: *message });
             return;
         };
-        let ended =
-            (message.sent_at - chain.last.sent_at > self.parameters.session_gap).then_some(*chain);
+        let ended = (message.sent_at() - chain.last.sent_at() > self.parameters.session_gap)
+            .then_some(*chain);
         if ended.is_some() {
             chain.first = *message;
         }
@@ -420,8 +422,8 @@ impl<'a> Reader<'a> {
         for day in chain.first.day..=chain.last.day {
             if let Some(target) = self.target(day) {
                 let (start, end) = (
-                    chain.first.sent_at.max(target.bounds.start),
-                    (chain.last.sent_at + 1).min(target.bounds.end),
+                    chain.first.sent_at().max(target.bounds.start),
+                    (chain.last.sent_at() + 1).min(target.bounds.end),
                 );
                 // A day that the zone has skipped has no second to cover.
                 if let Some(found) = self.on(day).filter(|_| start < end) {
@@ -433,7 +435,8 @@ impl<'a> Reader<'a> {
 
     /// Counts the message for its worker, hour and day.
     fn add_to_day(&mut self, message: &Message, kind: Kind) {
-        let Message { sent_at, worker, day, hour, inbound } = *message;
+        let Message { worker, day, hour, inbound, .. } = *message;
+        let sent_at = message.sent_at();
         if day != self.visited_on {
             self.end_visits();
             self.visited_on = day;

@@ -29,6 +29,8 @@ pub(super) enum SessionOutcome {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Turn {
     pub asked_at: UnixSeconds,
+    /// `seq` of the first message.
+    pub asked_seq: u32,
     pub customer: u32,
     /// Who replied; with no reply, who received the last IN.
     pub worker: u32,
@@ -52,6 +54,8 @@ pub(super) struct Turn {
 pub(super) struct Session {
     pub started_at: UnixSeconds,
     pub ended_at: UnixSeconds,
+    /// `seq` of the first message.
+    pub started_seq: u32,
     pub customer: u32,
     pub first_response_seconds: Option<u32>,
     pub customer_messages: u32,

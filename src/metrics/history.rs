@@ -24,10 +24,12 @@ pub fn columns(parameters: &Parameters) -> Vec<&'static str> {
     columns
 }
 
-/// A visible message.
+/// A visible message. There are millions of them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Message {
-    pub sent_at: UnixSeconds,
+    sent_at: u32,
+    /// `seq` of the message: its row in the day's partition.
+    pub seq: u32,
     /// Index into [`History::workers`].
     pub worker: u32,
     /// The local day, counted from [`History::first_day`].
@@ -36,6 +38,14 @@ pub(super) struct Message {
     pub hour: u8,
     /// Received by the worker (IN), not sent (OUT).
     pub inbound: bool,
+}
+
+const _: () = assert!(size_of::<Message>() == 16);
+
+impl Message {
+    pub(super) fn sent_at(&self) -> UnixSeconds {
+        self.sent_at.into()
+    }
 }
 
 /// The messages of an unbroken run of days, ready for the stage.
@@ -129,6 +139,8 @@ pub struct HistoryBuilder<'a> {
     customers: Names,
     workers: Names,
     parts: Vec<NumberedPart>,
+    /// The day to which rows were appended last, and how many it has.
+    appended: Option<(Day, usize)>,
 }
 
 /// The visible and automatic messages of a batch. Names are still those of the batch.
@@ -151,7 +163,8 @@ struct NumberedPart {
 
 #[derive(Clone, Copy, Debug)]
 struct Row {
-    sent_at: UnixSeconds,
+    sent_at: u32,
+    seq: u32,
     customer: u32,
     worker: u32,
     hour: u8,
@@ -169,6 +182,7 @@ impl<'a> HistoryBuilder<'a> {
             customers: Names::default(),
             workers: Names::default(),
             parts: Vec::new(),
+            appended: None,
         }
     }
 
@@ -177,16 +191,30 @@ impl<'a> HistoryBuilder<'a> {
     /// # Errors
     /// When the batch has other columns.
     pub fn append(&mut self, day: Day, batch: &RecordBatch) -> Result<(), MetricsError> {
-        let part = self.decode(day, batch)?;
+        let first_row = match self.appended {
+            Some((last, rows)) if last == day => rows,
+            _ => 0,
+        };
+        let part = self.decode(day, first_row, batch)?;
         self.push(part);
+        self.appended = Some((day, first_row + batch.num_rows()));
         Ok(())
     }
 
-    /// What [`push`](Self::push) adds. Batches can be decoded side by side.
+    /// What [`push`](Self::push) adds. Batches can be decoded side by side. `first_row` counts the rows of the day before this
+    /// batch: a message's `seq` is its row in the partition, so that the column need not be read.
     ///
     /// # Errors
-    /// When the batch has other columns than [`append`](Self::append) asks for.
-    pub fn decode(&self, day: Day, batch: &RecordBatch) -> Result<Part, MetricsError> {
+    /// When the batch has other columns than [`append`](Self::append) asks for, or an instant before 1970 or after 2106.
+    pub fn decode(
+        &self,
+        day: Day,
+        first_row: usize,
+        batch: &RecordBatch,
+    ) -> Result<Part, MetricsError> {
+        let unexpected = |what: &str| MetricsError::Unexpected(what.to_owned());
+        u32::try_from(first_row + batch.num_rows())
+            .map_err(|_| unexpected("more rows on one day than 32 bits count"))?;
         let column = |name: &str| {
             batch
                 .column_by_name(name)
@@ -208,17 +236,21 @@ impl<'a> HistoryBuilder<'a> {
                 opercode::WORKER_SENT => false,
                 _ => return None,
             };
-            let sent_at = sent_at.div_euclid(1_000_000);
-            Some(Row {
+            let seconds = sent_at.div_euclid(1_000_000);
+            let Ok(sent_at) = u32::try_from(seconds) else {
+                return Some(Err(unexpected("an instant before 1970 or after 2106")));
+            };
+            Some(Ok(Row {
                 sent_at,
+                seq: (first_row + row) as u32,
                 customer: *customer as u32,
                 worker: *worker as u32,
-                hour: hour(&offsets, sent_at),
+                hour: hour(&offsets, seconds),
                 inbound,
                 automatic: !inbound && automatic.get(row).is_some_and(|automatic| *automatic),
-            })
+            }))
         });
-        let rows = rows.collect();
+        let rows = rows.collect::<Result<_, _>>()?;
         let names = |names: &ArrayRef| names.as_string::<i32>().clone();
         Ok(Part {
             day,
@@ -304,7 +336,7 @@ impl<'a> HistoryBuilder<'a> {
         }
 
         // Each thread hands out the messages of its own range of customers.
-        let nobody = Message { sent_at: 0, worker: 0, day: 0, hour: 0, inbound: false };
+        let nobody = Message { sent_at: 0, seq: 0, worker: 0, day: 0, hour: 0, inbound: false };
         let mut history =
             History { first_day, customers, workers, messages: Vec::new(), bounds, automatic };
         let mut messages = vec![nobody; end];
@@ -330,8 +362,8 @@ impl<'a> HistoryBuilder<'a> {
                     if let Some((place, message)) = place
                         .and_then(|place| slice.get_mut(*place).map(|message| (place, message)))
                     {
-                        let Row { sent_at, worker, hour, inbound, .. } = *row;
-                        *message = Message { sent_at, worker, day: *day, hour, inbound };
+                        let Row { sent_at, seq, worker, hour, inbound, .. } = *row;
+                        *message = Message { sent_at, seq, worker, day: *day, hour, inbound };
                         *place += 1;
                     }
                 }

@@ -47,7 +47,7 @@ use crate::failure::{Class, Classified};
 use crate::lake::Table;
 
 /// Grows when a definition changes, so that partitions computed with the old one are computed again.
-pub const DEFINITIONS_VERSION: &str = "2";
+pub const DEFINITIONS_VERSION: &str = "3";
 
 /// A partition D depends on the days from this many before D …
 pub const DAYS_BEFORE: i64 = 2;

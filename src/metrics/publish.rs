@@ -52,6 +52,7 @@ pub(super) fn response_pairs(
             "asked_in_hours" => rows.flags(|turn| turn.asked_in_hours),
             "customer_messages" => rows.numbers(|turn| Some(turn.customer_messages.into())),
             "is_first" => rows.flags(|turn| Some(turn.is_first)),
+            "asked_seq" => rows.numbers(|turn| Some(turn.asked_seq.into())),
             other => Err(MetricsError::Unexpected(format!("no column {other} of response pairs"))),
         }
     };
@@ -88,6 +89,7 @@ pub(super) fn sessions(
             "customer_messages" => rows.numbers(|session| Some(session.customer_messages.into())),
             "worker_messages" => rows.numbers(|session| Some(session.worker_messages.into())),
             "turns" => rows.numbers(|session| Some(session.turns.into())),
+            "started_seq" => rows.numbers(|session| Some(session.started_seq.into())),
             "answered" => rows.numbers(|session| Some(session.answered.into())),
             "workers" => rows.numbers(|session| Some(session.workers.into())),
             other => Err(MetricsError::Unexpected(format!("no column {other} of sessions"))),

@@ -164,7 +164,8 @@ fn flaws(
         return vec![(Kind::Misplaced, elsewhere.join("; "))];
     }
     let bounds = zone.bounds(day);
-    let place = Footer::new(table, account, day, zone.name(), bounds);
+    let mut place = Footer::new(table, account, day, zone.name(), bounds);
+    place.set("schema_version", contents.schema_version);
     let mut wrong = footer.contradictions(&place);
     wrong.extend(
         own_keys(table)

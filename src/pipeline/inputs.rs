@@ -15,7 +15,7 @@ use super::rules::{OutOfDate, expected, other_rules};
 use super::{MetricsJob, MetricsReport};
 use crate::calendar::{Day, DayRange};
 use crate::failure::{Class, Classified};
-use crate::lake::{ContentHash, Footer, LakeError, Pruned, SCHEMA_VERSION, Table};
+use crate::lake::{ContentHash, Footer, LakeError, Pruned, Table};
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE, DEFINITIONS_VERSION, Parameters, RuleChange, Rules};
 
 /// The fetched days of an account.
@@ -186,7 +186,7 @@ pub(super) fn out_of_date(
 ) -> BTreeSet<OutOfDate> {
     let mut expected = Footer::default();
     record_inputs(&mut expected, parameters, inputs, table, day);
-    expected.set("schema_version", SCHEMA_VERSION);
+    expected.set("schema_version", table.schema_version());
     let differs = |key: &str| expected.get(key).is_some_and(|value| footer.get(key) != Some(value));
     let mut reasons = BTreeSet::new();
     if differs("parameters") {
@@ -224,6 +224,13 @@ pub(super) struct DayState {
     pub(super) is_kept: bool,
     /// Whether some of those were made of messages that have been replaced since.
     pub(super) is_superseded: bool,
+    /// Those of them that an older version of kefu wrote.
+    pub(super) older: Vec<Table>,
+}
+
+/// Whether an older version of kefu wrote a partition, so that readers may refuse it beside those of now.
+pub(super) fn is_older(footer: &Footer, table: Table) -> bool {
+    footer.get("schema_version").is_some_and(|version| version < table.schema_version())
 }
 
 impl DayState {
@@ -267,6 +274,7 @@ pub(super) fn state_of(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<Da
         if inputs.lack_some_of(footer) {
             state.is_kept = true;
             state.is_superseded |= inputs.have_replaced_some_of(footer);
+            state.older.extend(Some(table).filter(|_| is_older(footer, table)));
         } else {
             state.stale.push(table);
             state.because.extend(reasons);

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::Observer;
-use super::inputs::{DayState, Inputs, read_inputs, record_inputs, state_of, view};
+use super::inputs::{DayState, Inputs, is_older, read_inputs, record_inputs, state_of, view};
 use super::rules::{ChangedRules, OutOfDate, UnknownRules};
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::{BugError, Failure};
@@ -146,6 +146,9 @@ struct Plan {
     mixed: Vec<Day>,
     /// Pruned days whose partitions are kept although messages that they were made of have been replaced.
     superseded: Vec<Day>,
+    /// Partitions that an older version of kefu wrote and that are not computed again. They lack columns or cannot be read by old
+    /// readers, and Polars and DuckDB want the same columns in all files of a table.
+    older: Vec<(Table, Day)>,
 }
 
 impl Plan {
@@ -189,7 +192,8 @@ impl Plan {
             .into_iter()
             .filter_map(|(day, is_superseded)| is_superseded.then_some(day))
             .collect();
-        Ok(Self { inputs, states, stale, unreadable, damaged, mixed, superseded })
+        let older = older(job, &states, is_wanted)?;
+        Ok(Self { inputs, states, stale, unreadable, damaged, mixed, superseded, older })
     }
 
     /// The days that are to be computed because their partitions record other rules.
@@ -283,6 +287,10 @@ impl Plan {
                 computed
             })?;
         }
+        for (table, day) in &self.older {
+            job.lake.rewrite_older(*table, &job.account, *day)?;
+            tracing::info!(event = "partition_rewritten", table = table.name(), date = %day);
+        }
         Ok(())
     }
 
@@ -320,6 +328,31 @@ impl Plan {
             changed_rules: None,
         }
     }
+}
+
+/// The partitions that an older version of kefu wrote and that are not computed again: of what is kept, and of days that cannot be
+/// computed at all.
+fn older(
+    job: &MetricsJob,
+    states: &BTreeMap<Day, DayState>,
+    is_wanted: impl Fn(&&Day) -> bool,
+) -> Result<Vec<(Table, Day)>, LakeError> {
+    let mut older: Vec<(Table, Day)> = Vec::new();
+    for (day, state) in states {
+        older.extend(state.older.iter().map(|table| (*table, *day)));
+    }
+    for table in Table::METRICS {
+        let is_other = |day: &Day| is_wanted(&day) && !states.contains_key(day);
+        for day in &job.lake.days_where(table, &job.account, is_other)? {
+            match job.lake.footer(table, &job.account, *day) {
+                Ok(footer) if is_older(&footer, table) => older.push((table, *day)),
+                // `kefu verify` tells of damage.
+                Ok(_) | Err(LakeError::Damaged { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(older)
 }
 
 /// The given days as targets, with what is known about their horizons from the days that were fetched.
@@ -393,7 +426,14 @@ pub fn read_history(job: &MetricsJob, days: DayRange) -> Result<History, Failure
         let path = || job.lake.path(Table::Messages, &job.account, *day);
         let damaged =
             |error: MetricsError| LakeError::Damaged { path: path(), reason: error.to_string() };
-        batches.map(|batch| Ok(history.decode(*day, &batch?).map_err(damaged)?)).collect()
+        let mut first_row = 0;
+        let decode = |batch: Result<RecordBatch, LakeError>| {
+            let batch = batch?;
+            let part = history.decode(*day, first_row, &batch).map_err(damaged)?;
+            first_row += batch.num_rows();
+            Ok(part)
+        };
+        batches.map(decode).collect()
     };
     for parts in days.par_iter().map(read).collect::<Result<Vec<_>, _>>()? {
         parts.into_iter().for_each(|part| history.push(part));

@@ -230,6 +230,16 @@ fn verify_metrics(
         let rules_of_day = recorded_by_day(&footers, job.zone.name(), *day);
         for table in Table::METRICS {
             let (there, sound) = (examined.there.contains(&table), examined.sound.get(&table));
+            if sound.is_some_and(|sound| sound.schema_version != table.schema_version()) {
+                let finding = Finding::new(
+                    Kind::Stale,
+                    path(table, *day),
+                    "written by an older version of kefu",
+                    "`kefu metrics` rewrites it",
+                );
+                verification.findings.push(finding.of_partition(&job.account, *day, table));
+                continue;
+            }
             let finding = match (there, sound) {
                 // Kept on purpose: what they were made of was pruned.
                 (true, Some(sound)) if inputs.lack_some_of(&sound.footer) => {

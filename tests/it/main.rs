@@ -15,6 +15,7 @@ mod hostile;
 mod killed;
 mod lake_files;
 mod network;
+mod older_lakes;
 mod operations;
 mod oracle;
 mod privacy;

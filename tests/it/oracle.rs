@@ -70,6 +70,12 @@ impl<'a> Oracle<'a> {
         }
     }
 
+    /// How many messages of the day come before this one, visible or not: its `seq` in the partition.
+    fn place(&self, message: &Message) -> Value {
+        let of_day = self.chat.messages.iter().filter(|other| self.is_of_day(other));
+        count(of_day.take_while(|other| *other != message).count())
+    }
+
     fn is_of_day(&self, message: &Message) -> bool {
         self.chat.zone.day_of(message.sent_at) == self.day
     }
@@ -158,6 +164,7 @@ impl<'a> Oracle<'a> {
                 ("asked_in_hours", with_schedule(Value::Flag(self.is_open(first.sent_at)))),
                 ("customer_messages", Value::Whole(turn.asked.len() as i64)),
                 ("is_first", Value::Flag(turn.is_first)),
+                ("asked_seq", self.place(first)),
             ])
         };
         self.turns().iter().map(pair).collect()
@@ -356,6 +363,7 @@ impl<'a> Oracle<'a> {
                         .len(),
                 ),
             ),
+            ("started_seq", self.place(first)),
         ])
     }
 

@@ -483,3 +483,37 @@ fn what_comes_after_the_third_day_belongs_to_no_turn_and_no_session_of_the_first
     );
     expect(&chat.worker("2024-05-17", "A"), "replies=1 answered=0 messages_received=1");
 }
+
+#[test]
+fn a_turn_and_a_session_have_the_number_of_their_first_message_on_its_day() {
+    // Messages that no metric sees are numbered, too. The reply of the next day has no part in the number.
+    let chat = Chat::of(
+        "1004>A 10:00:00
+         C2: I>A 10:00:10
+         A>\"hello\" 10:00:10
+         I>A 10:00:20
+         A> 10:00:40
+         C2: A> 05-14 10:00:00
+         I>A 05-14 10:00:00
+         A> 05-14 23:00:00
+         C2: A> 05-14 23:30:00",
+    )
+    .with_rules("auto_reply = [{ text = \"hello\" }]");
+    expect_pairs(
+        &chat,
+        &[
+            "openid=C2 asked_seq=1 outcome=answered",
+            "openid=C1 asked_seq=3 outcome=answered",
+            "openid=C1 asked_seq=1 outcome=answered",
+        ],
+    );
+    expect_sessions(
+        &chat,
+        &[
+            "openid=C2 started_seq=1 outcome=completed",
+            "openid=C1 started_seq=3 outcome=completed",
+            "openid=C1 started_seq=1 outcome=completed",
+            "openid=C2 started_seq=3 initiated_by=worker outcome=outreach",
+        ],
+    );
+}
