@@ -52,11 +52,11 @@ _TABLES = {
         *_columns("asked_at last_asked_at replied_at", "TIMESTAMPTZ"),
         *_columns("outcome", "VARCHAR"),
         *_columns("response_seconds since_last_seconds own_response_seconds business_seconds"),
-        *_columns("asked_in_hours:BOOLEAN customer_messages is_first:BOOLEAN"),
+        *_columns("asked_in_hours:BOOLEAN customer_messages is_first:BOOLEAN asked_seq"),
     ],
     "sessions": [
         *_columns("account openid started_at:TIMESTAMPTZ ended_at:TIMESTAMPTZ initiated_by outcome", "VARCHAR"),
-        *_columns("first_response_seconds customer_messages worker_messages turns answered workers"),
+        *_columns("first_response_seconds customer_messages worker_messages turns answered workers started_seq"),
     ],
     "worker_daily": [*_columns("account worker", "VARCHAR"), *_DAILY],
     "worker_hourly": [

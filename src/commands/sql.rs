@@ -37,8 +37,14 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
         ));
         let schema = table.schema();
         if lake.has_files(table)? {
+            // The macros need these columns, and files of an older version of kefu do not have them.
+            let later = table.later_columns().into_iter().map(|field| {
+                let (kind, name) = (duckdb_type(field.data_type()), field.name());
+                format!(" UNION ALL BY NAME SELECT NULL::{kind} AS {name} WHERE false")
+            });
+            let later: String = later.collect();
             script.push_str(&format!(
-                "CREATE OR REPLACE VIEW {table} AS SELECT * FROM read_parquet({files}, hive_partitioning = true){wanted};\n"
+                "CREATE OR REPLACE VIEW {table} AS SELECT * FROM read_parquet({files}, hive_partitioning = true){wanted}{later};\n"
             ));
         } else {
             // A table without a file yet, as `rejects` is on a good lake, is empty rather than an error.

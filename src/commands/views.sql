@@ -75,3 +75,27 @@ LEFT JOIN load USING (account, weekday, hour)
 ORDER BY ALL;
 
 CREATE OR REPLACE VIEW load_by_weekday_and_hour_overall AS FROM load_by_weekday_and_hour(DATE '0001-01-01', DATE '9999-12-31');
+
+-- The messages of one customer from one instant to another, in order.
+--   FROM conversation('acme', 'oC1', '2024-05-13 10:00:00', '2024-05-13 18:00:00');
+CREATE OR REPLACE MACRO conversation(account, openid, "from", "to") AS TABLE
+SELECT messages.* FROM messages
+WHERE messages.account = account AND messages.openid = openid
+    AND messages.sent_at BETWEEN "from"::TIMESTAMPTZ AND "to"::TIMESTAMPTZ
+    -- Leaves out the files of other days. A day more on each side, for another TimeZone than the lake's.
+    AND messages.date BETWEEN "from"::TIMESTAMPTZ::DATE - 1 AND "to"::TIMESTAMPTZ::DATE + 1
+ORDER BY messages.sent_at, messages.date, messages.seq;
+
+-- The messages of each turn with the turn's key (account, date, asked_seq), from its first message to the reply, or to its last
+-- message where there is no reply.
+--   WITH slow AS (FROM response_pairs ORDER BY response_seconds DESC LIMIT 3)
+--   SELECT message.* FROM turn_messages() AS message JOIN slow USING (account, date, asked_seq) ORDER BY ALL;
+CREATE OR REPLACE MACRO turn_messages() AS TABLE
+SELECT
+    pairs.account, pairs.date, pairs.asked_seq,
+    messages.sent_at, messages.seq, messages.worker, messages.opercode, messages.text, messages.openid
+FROM response_pairs AS pairs
+JOIN messages ON messages.account = pairs.account AND messages.openid = pairs.openid
+    AND messages.date BETWEEN pairs.date AND pairs.date + 3
+    AND messages.sent_at BETWEEN pairs.asked_at AND coalesce(pairs.replied_at, pairs.last_asked_at)
+    AND (messages.date, messages.seq) >= (pairs.date, pairs.asked_seq);

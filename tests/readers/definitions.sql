@@ -107,7 +107,7 @@ FROM outcomes;
 
 CREATE TABLE expected_response_pairs AS
 SELECT account, date, openid, worker, first_worker, asked_at, last_asked_at, replied_at, outcome, response_seconds, since_last_seconds,
-    own_response_seconds, business_seconds, asked_in_hours, customer_messages, is_first
+    own_response_seconds, business_seconds, asked_in_hours, customer_messages, is_first, first_seq AS asked_seq
 FROM pairs ORDER BY account, date, asked_at, openid, first_seq;
 
 CREATE TABLE expected_sessions AS
@@ -131,7 +131,7 @@ SELECT
          WHEN NOT last.is_superseded AND NOT last.is_final AND last.horizon - last.last_asked_at <= 172800 THEN 'open'
          WHEN worker_messages = 0 THEN 'missed' ELSE 'dropped' END AS outcome,
     if(by_customer, first.replied_at - started_at, NULL) AS first_response_seconds,
-    customer_messages, worker_messages, turns, answered, workers
+    customer_messages, worker_messages, turns, answered, workers, first_seq AS started_seq
 FROM sessions
 LEFT JOIN turns AS last ON (last.account, last.date, last.openid, last.turn) = (sessions.account, sessions.date, sessions.openid, last_turn)
 LEFT JOIN turns AS first ON (first.account, first.date, first.openid, first.turn) = (sessions.account, sessions.date, sessions.openid, first_turn)

@@ -10,6 +10,10 @@ from conftest import KEFU, kefu, simulator
 
 @pytest.fixture(scope="module")
 def views(lake):
+    return opened(lake)
+
+
+def opened(lake):
     script = subprocess.run([KEFU, "sql", "--lake", str(lake)], capture_output=True, text=True, check=True, env={}).stdout
     connection = duckdb.connect()
     connection.execute(script)
@@ -70,6 +74,69 @@ def test_the_load_divides_by_every_such_weekday_of_the_period(views):
             SELECT (SELECT sum((messages_received_mean + messages_sent_mean) * days) FROM {load}), (SELECT count(*) FROM messages WHERE {where})
         """)
         assert by_load == pytest.approx(by_messages)
+
+
+@pytest.mark.parametrize("table, key, instant, is_first_message", [
+    ("response_pairs", "asked_seq", "asked_at", "message.opercode = 2003 AND message.worker = number.first_worker"),
+    ("sessions", "started_seq", "started_at", "message.opercode = if(number.initiated_by = 'customer', 2003, 2002)"),
+])
+@pytest.mark.parametrize("of", ["lake", "large_day"])
+def test_every_turn_and_session_has_the_key_of_its_first_message(of, table, key, instant, is_first_message, request):
+    views = opened(request.getfixturevalue(of))
+    assert rows(views, f"""
+        SELECT count(*) > 0, count(*) = count(DISTINCT (number.account, number.date, {key})), count(*) = count(message.seq),
+            bool_and(message.openid = number.openid AND message.sent_at = number.{instant} AND {is_first_message})
+        FROM {table} AS number
+        LEFT JOIN messages AS message ON (message.account, message.date, message.seq) = (number.account, number.date, number.{key})
+    """) == [(True, True, True, True)]
+
+
+def test_from_a_slow_turn_to_its_messages(views):
+    [(account, date, seq, openid, asked_at, replied_at, wait, questions)] = rows(views, """
+        SELECT account, date, asked_seq, openid, asked_at::VARCHAR, replied_at::VARCHAR, response_seconds, customer_messages
+        FROM response_pairs WHERE outcome = 'answered' AND customer_messages > 1
+        ORDER BY response_seconds DESC, openid LIMIT 1
+    """)
+    turn = f"turn_messages() WHERE account = '{account}' AND date = '{date}' AND asked_seq = {seq}"
+    messages = rows(views, f"SELECT opercode, openid, epoch(sent_at)::BIGINT FROM {turn} ORDER BY sent_at, seq")
+    codes, openids, instants = zip(*messages)
+    assert codes[0] == 2003 and codes[-1] == 2002 and codes.count(2003) == questions and set(openids) == {openid}
+    assert instants[-1] - instants[0] == wait
+    # The same messages by the customer and the two instants.
+    conversation = f"conversation('{account}', '{openid}', '{asked_at}', '{replied_at}')"
+    assert rows(views, f"SELECT opercode, openid, epoch(sent_at)::BIGINT FROM {conversation}") == messages
+
+
+def test_a_conversation_is_of_one_customer_and_in_order_over_midnight(views):
+    [(account, openid, messages_of)] = rows(views, """
+        SELECT account, openid, count(*) FROM messages GROUP BY ALL HAVING count(DISTINCT date) > 1 ORDER BY count(*) DESC, openid LIMIT 1
+    """)
+    everything = f"conversation('{account}', '{openid}', '2024-05-01', TIMESTAMPTZ '2024-06-03 00:00:00+00')"
+    found = rows(views, f"SELECT account, openid, epoch_us(sent_at), date, seq FROM {everything}")
+    assert len(found) == messages_of and {row[:2] for row in found} == {(account, openid)}
+    assert found == sorted(found)
+    # Both instants are included, whatever the session's time zone.
+    first, last = found[0][2] // 1_000_000, found[-1][2] // 1_000_000
+    assert rows(views, f"SELECT count(*) FROM conversation('{account}', '{openid}', to_timestamp({first}), to_timestamp({last}))") == [(messages_of,)]
+    assert rows(views, f"SELECT count(*) FROM conversation('{account}', '{openid}', to_timestamp({first + 1}), to_timestamp({last - 1}))")[0][0] < messages_of
+    views.execute("SET TimeZone = 'America/Los_Angeles'")
+    assert rows(views, f"SELECT count(*) FROM conversation('{account}', '{openid}', to_timestamp({first}), to_timestamp({last}))") == [(messages_of,)]
+    views.execute("SET TimeZone = 'Asia/Shanghai'")
+
+
+def test_a_lake_of_an_older_version_is_asked_the_same(lake, tmp_path):
+    for file in lake.glob("*/date=2024-05-1[34]/*.parquet"):
+        older = tmp_path / file.relative_to(lake)
+        older.parent.mkdir(parents=True)
+        columns = [name for name in duckdb.sql(f"FROM '{file}'").columns if name not in ["asked_seq", "started_seq", "date"]]
+        if "messages" in older.parts:
+            older.write_bytes(file.read_bytes())
+        else:
+            duckdb.sql(f"COPY (SELECT {', '.join(columns)} FROM '{file}') TO '{older}'")
+    views = opened(tmp_path)
+    [(turns, keys)] = rows(views, "SELECT count(*), count(asked_seq) FROM response_pairs")
+    assert (turns > 0, keys) == (True, 0)
+    assert rows(views, "SELECT count(*), (SELECT count(*) > 0 FROM service_level(180)) FROM turn_messages()") == [(0, True)]
 
 
 def test_a_table_whose_last_file_has_gone_is_an_empty_view(tmp_path):
