@@ -57,6 +57,8 @@ def month(kefu, lake, folder):
     for seed, (account, messages, ranges) in enumerate(ACCOUNTS, start=1):
         generator = ["--first-day", FIRST, "--days", "31", "--messages-per-day", str(messages), "--seed", str(seed)]
         with simulator(kefu, folder, *generator) as access:
+            # Each account is an app of its own. The simulator knows ten, which differ in the last digit.
+            access["KEFU_APPID"] = f"{access['KEFU_APPID'][:-1]}{seed}"
             for first, last in ranges:
                 run(kefu, lake, folder, access, account, first, last)
 

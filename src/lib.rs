@@ -44,6 +44,7 @@
 //!         source: Arc::new(source),
 //!         lake: lake.clone(),
 //!         account: account.clone(),
+//!         app_id: None,
 //!         zone: zone.clone(),
 //!         concurrency: 4,
 //!         refreshed: BTreeSet::new(),

@@ -13,10 +13,12 @@ use crate::calendar::{Clock, Day, DayRange, Zone};
 use crate::cli::{GlobalArgs, OutputFormat};
 use crate::failure::{BugError, Class, Failure};
 use crate::fetch::Source;
-use crate::lake::{Account, Lake, Table};
+use crate::lake::{Account, AppId, Lake, Table};
 use crate::metrics::{self, Parameters};
-use crate::pipeline::{FetchJob, MetricsJob, fetch_days, read_history, refresh_metrics, targets};
-use crate::simulator::{Generated, GeneratorOptions, Options, Simulator};
+use crate::pipeline::{
+    FetchJob, MetricsJob, fetch_days, read_history, refresh_metrics, require_app, targets,
+};
+use crate::simulator::{APPID, Generated, GeneratorOptions, Options, Simulator};
 use crate::telemetry;
 
 pub(super) const LAKE: &str = "data/demo";
@@ -39,6 +41,8 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
     let lake = Lake::at(global.lake.clone().unwrap_or_else(|| LAKE.into()));
     let _lock = lake.hold()?;
     lake.require_zone(zone.name())?;
+    let app_id = Some(AppId::new(APPID.into()).map_err(constant)?);
+    require_app(&lake, &account, app_id.as_ref())?;
 
     let generator = GeneratorOptions {
         first_day: range.first,
@@ -59,6 +63,7 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
             source: Arc::new(source),
             lake: lake.clone(),
             account: account.clone(),
+            app_id,
             zone: zone.clone(),
             concurrency: 4,
             refreshed: BTreeSet::new(),

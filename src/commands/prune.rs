@@ -116,7 +116,7 @@ fn never_final(before: Day, yesterday: Day) -> Vec<Day> {
 fn without_metrics(lake: &Lake, before: Day) -> Result<BTreeSet<Day>, LakeError> {
     let pruned = lake.pruned()?;
     let lacks_metrics = |messages: &PartitionFile| -> bool {
-        let Ok(account) = Account::new(messages.account.clone()) else { return false };
+        let Ok(account) = Account::existing(messages.account.clone()) else { return false };
         let made_of = lake
             .footer(Table::AccountDaily, &account, messages.day)
             .ok()

@@ -16,7 +16,7 @@ use crate::lake::{Lake, Table};
 use crate::operations::History;
 use crate::pipeline::{
     FetchJob, MetricsJob, MixedOpenids, Selection, Wanted, fetch_days, refresh_metrics,
-    require_privacy, require_rules,
+    require_app, require_privacy, require_rules,
 };
 use crate::settings::{self, Flags, Settings};
 
@@ -82,10 +82,11 @@ fn run(
         zone: zone.clone(),
         rules: settings.rules.clone(),
     };
-    let credential = settings.credential()?;
+    let (app_id, credential) = (settings.app_id()?, settings.credential()?);
     let source = Source::connect(&settings.endpoint()?, credential, Clock::System)?
         .with_privacy(settings.privacy()?);
     lake.require_zone(zone.name())?;
+    require_app(lake, &account, app_id.as_ref())?;
     if half == Half::Both {
         require_rules(&metrics)?;
     }
@@ -98,6 +99,7 @@ fn run(
         source: Arc::new(source),
         lake: lake.clone(),
         account: account.clone(),
+        app_id,
         zone: zone.clone(),
         concurrency: settings.concurrency.value.into(),
         refreshed,

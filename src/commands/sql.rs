@@ -15,6 +15,9 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
     lake.require_folder()?;
     let settings = settings.in_zone_of(&lake)?;
     lake.require_zone(settings.zone.value.name())?;
+    if let Err(misread) = lake.require_place() {
+        telemetry::print_note(&format!("warning: {misread}: tables have a column too many"));
+    }
     // DuckDB looks for the files when the view is used, from wherever it was started then.
     let root = std::path::absolute(lake.root()).unwrap_or_else(|_| lake.root().to_owned());
     let zone = literal(settings.zone.value.name());

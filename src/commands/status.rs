@@ -88,7 +88,9 @@ impl Report for Status {
         let to_fetch = [
             (
                 "missing",
-                named(&|day| !day.fetched && !day.pruned),
+                named(&|day| {
+                    !day.fetched && !day.pruned && day.metrics != Some(Freshness::LeftOver)
+                }),
                 "`kefu run --from … --to …` fetches them",
             ),
             (
@@ -110,9 +112,13 @@ impl Report for Status {
             (
                 "kept",
                 in_state(Freshness::Kept),
-                "metrics of messages that are pruned, which stay as they are",
+                "metrics of messages that are gone, which stay as they are",
             ),
-            ("left over", in_state(Freshness::LeftOver), "metrics of days whose messages are gone"),
+            (
+                "left over",
+                in_state(Freshness::LeftOver),
+                "their messages are gone, and were not pruned: `kefu run --from … --to …` fetches them again while WeChat has them",
+            ),
             (
                 "not final",
                 named(&|day| day.fetched && !day.is_final && !day.needs_pruned),

@@ -199,7 +199,14 @@ impl Report for Summary {
             }
             let remarks = [
                 ("still to be computed", &metrics.waiting),
-                ("left as they are, because messages were pruned", &metrics.kept),
+                (
+                    "metrics without messages, which are gone: `kefu run --from … --to …` fetches them again while WeChat has them",
+                    &metrics.left_over,
+                ),
+                (
+                    "left as they are, because messages that they were made of are gone",
+                    &metrics.kept,
+                ),
                 (
                     "kept, although messages that they were made of have been replaced since",
                     &metrics.superseded,

@@ -16,7 +16,7 @@ use crate::fetch::Source;
 use crate::lake::{Account, Lake, Table};
 use crate::pipeline::{
     ComparedDay, FetchJob, Finding, Kind, Record, Severity, Verification, VerifyJob, compare_days,
-    require_privacy_of, verify,
+    require_app, require_privacy_of, verify,
 };
 use crate::settings::{self, Settings};
 use crate::telemetry::{self, Progress};
@@ -189,7 +189,7 @@ fn against_api(
     let zone = settings.zone.value.clone();
     let range = days::to_fetch(&args.days, settings.lookback.value, &zone, &clock)?;
     let account = settings.account()?;
-    let credential = settings.credential()?;
+    let (app_id, credential) = (settings.app_id()?, settings.credential()?);
     let source = Source::connect(&settings.endpoint()?, credential, clock)?
         .with_privacy(settings.privacy()?)
         .with_proved_ends();
@@ -197,6 +197,7 @@ fn against_api(
     lake.require_folder()?;
     let _lock = lake.hold_for_reading()?;
     lake.require_zone(zone.name())?;
+    require_app(&lake, &account, app_id.as_ref())?;
     // Names under another key, or none, would all differ, and the originals would be shown.
     require_privacy_of(&lake, &account, source.privacy(), range)?;
     let (there, marked) = (lake.days(Table::Messages, &account)?, lake.pruned()?);
@@ -207,6 +208,7 @@ fn against_api(
         source: Arc::new(source),
         lake,
         account,
+        app_id,
         zone,
         concurrency: settings.concurrency.value.into(),
         refreshed: Default::default(),

@@ -2,25 +2,45 @@
 
 use std::fmt;
 
-/// A name that is safe as a file name on every system: letters and digits of any script, `.`, `_`, `-` and `@`, not beginning with a dot.
+/// A name that is safe as a file name on every system: letters and digits of any script, `.`, `_`, `-` and `@`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub struct Account(String);
 
 impl Account {
+    /// The name of an account whose records are to be written.
+    ///
     /// # Errors
-    /// Says what is wrong with the name.
+    /// Says what is wrong with the name. One that begins with `_` or `.` is, because readers skip such files.
     pub fn new(name: String) -> Result<Self, String> {
+        match Self::existing(name)? {
+            account if account.is_hidden() => Err(format!(
+                "`{account}` cannot name an account: Spark, Hive, pyarrow and pandas skip files that begin with `_` or `.`"
+            )),
+            account => Ok(account),
+        }
+    }
+
+    /// The name of an account whose files are in the lake. Earlier versions also wrote names that begin with `_`.
+    ///
+    /// # Errors
+    /// When kefu never wrote such a name.
+    pub fn existing(name: String) -> Result<Self, String> {
         let is_plain = |character: char| character.is_alphanumeric() || "._-@".contains(character);
         if name.is_empty() || name.len() > 200 {
             return Err("an account's name has 1 to 200 bytes".into());
         }
         if name.starts_with('.') || !name.chars().all(is_plain) {
             return Err(format!(
-                "`{}` cannot name files: use letters, digits, `.`, `_`, `-` and `@`, and no dot in front",
+                "`{}` cannot name files: use letters, digits, `.`, `_`, `-` and `@`, and begin with a letter or a digit",
                 name.escape_debug()
             ));
         }
         Ok(Self(name))
+    }
+
+    /// Whether readers skip its files.
+    pub fn is_hidden(&self) -> bool {
+        self.0.starts_with('_')
     }
 
     pub fn as_str(&self) -> &str {

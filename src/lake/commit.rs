@@ -32,29 +32,19 @@ impl StagedFile {
         Ok(self.disk.sync_file(&self.path)?)
     }
 
-    /// Moves the file, which must be synced, to its place, where it replaces the one before, and sees to it that a power cut cannot
-    /// undo that.
-    pub(super) fn put(
-        self,
-        lake: &Lake,
-        table: Table,
-        account: &Account,
-        day: Day,
-    ) -> Result<(), LakeError> {
-        let folder = lake.partition_folder(table, day);
-        let table_folder = lake.root().join(table.name());
+    /// Moves the file, which must be synced, to its place in the lake, where it replaces the one before, and sees to it
+    /// that a power cut cannot undo that.
+    pub(super) fn put(self, place: &Path) -> Result<(), LakeError> {
+        let folder = place.parent().unwrap_or(place);
         // A lake that has vanished, with a disk that is no longer mounted say, must not be begun anew beside what was staged.
         fs_err::metadata(&self.path)?;
-        let (is_new, is_new_table) = (!folder.is_dir(), !table_folder.is_dir());
-        self.disk.create_folders(&folder)?;
-        self.disk.rename(&self.path, &lake.path(table, account, day))?;
-        self.disk.sync_folder(&folder)?;
-        // The entries that lead to a new folder are in the one above.
-        if is_new {
-            self.disk.sync_folder(&table_folder)?;
-        }
-        if is_new_table {
-            self.disk.sync_folder(lake.root())?;
+        let new: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.is_dir()).collect();
+        self.disk.create_folders(folder)?;
+        self.disk.rename(&self.path, place)?;
+        self.disk.sync_folder(folder)?;
+        // The entry of a new folder is in the one above.
+        for above in new.into_iter().filter_map(Path::parent) {
+            self.disk.sync_folder(above)?;
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
-//! The operations that change the lake. All of them pass through here, so that tests can put anything in their way.
+//! The operations that change or lock the lake. All of them pass through here, so that tests can make each of them
+//! fail.
 
 use std::fmt;
+use std::fs::TryLockError;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -17,6 +19,16 @@ pub enum Operation {
     Rename,
     SyncFolder,
     RemoveFile,
+    Lock,
+}
+
+/// How a file is locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LockMode {
+    /// By one process alone.
+    Exclusive,
+    /// By any number of processes, and none exclusively.
+    Shared,
 }
 
 /// Something in the way: a disk that is full or refuses, a process that is killed and does nothing more.
@@ -52,10 +64,34 @@ impl Disk {
         File::open(path)?.sync_all()
     }
 
-    /// Sees to it that a folder's entries are on the disk.
+    /// Sees to it that a folder's entries are on the disk, where the file system can do that: CIFS and some FUSE file
+    /// systems have no fsync for folders, and say so with EINVAL or EOPNOTSUPP.
     pub(super) fn sync_folder(&self, path: &Path) -> io::Result<()> {
-        self.begin(Operation::SyncFolder, path)?;
-        File::open(path)?.sync_all()
+        let sync = || {
+            self.begin(Operation::SyncFolder, path)?;
+            File::open(path)?.sync_all()
+        };
+        match sync() {
+            Err(error) if is_missing_call(&error) => Ok(()),
+            synced => synced,
+        }
+    }
+
+    /// Locks an open file. False while another process has it locked.
+    ///
+    /// # Errors
+    /// When the file system refuses to lock files.
+    pub(super) fn try_lock(&self, file: &File, mode: LockMode) -> io::Result<bool> {
+        self.begin(Operation::Lock, file.path())?;
+        let locked = match mode {
+            LockMode::Exclusive => file.try_lock(),
+            LockMode::Shared => file.try_lock_shared(),
+        };
+        match locked {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 
     pub(super) fn create_folders(&self, path: &Path) -> io::Result<()> {
@@ -74,6 +110,11 @@ impl Disk {
     }
 }
 
+/// Whether an error says that the file system does not have the call: EINVAL, EOPNOTSUPP or ENOSYS.
+fn is_missing_call(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
+}
+
 /// A file being written.
 #[derive(Debug)]
 pub(super) struct WrittenFile {
@@ -89,5 +130,41 @@ impl Write for WrittenFile {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    /// Fails each operation with one error number, as the operating system would.
+    #[derive(Debug)]
+    struct Failing(Errno);
+
+    impl Obstacle for Failing {
+        fn before(&self, _: Operation, _: &Path) -> io::Result<()> {
+            Err(self.0.into())
+        }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_synced_at_all_is_no_failure_and_any_other_error_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let sync = |errno| Disk::behind(Arc::new(Failing(errno))).sync_folder(folder.path());
+        for errno in [Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP] {
+            assert!(sync(errno).is_ok(), "{errno:?}");
+        }
+        for errno in [Errno::IO, Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::NOENT, Errno::BADF]
+        {
+            assert!(sync(errno).is_err(), "{errno:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_synced_is_a_failure() {
+        let disk = Disk::behind(Arc::new(Failing(Errno::INVAL)));
+        assert!(disk.sync_file(Path::new("anything")).is_err());
     }
 }

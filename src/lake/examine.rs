@@ -358,7 +358,7 @@ impl<'a> RowsSeen<'a> {
 }
 
 fn account_of(file: &Path) -> Option<Account> {
-    Account::new(file.file_name()?.to_str()?.strip_suffix(".parquet")?.to_owned()).ok()
+    Account::existing(file.file_name()?.to_str()?.strip_suffix(".parquet")?.to_owned()).ok()
 }
 
 /// The first column in which two schemas differ.

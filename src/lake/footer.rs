@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use parquet::file::metadata::{KeyValue, ParquetMetaData};
 
-use super::{Account, ContentHash, Table};
+use super::{Account, AppId, ContentHash, Table};
 use crate::calendar::{Day, Span};
 
 const PREFIX: &str = "kefu.";
@@ -84,6 +84,11 @@ impl Footer {
     /// Whether the file has the texts that its messages came with.
     pub fn has_texts(&self) -> bool {
         !self.privacy().starts_with("text=drop")
+    }
+
+    /// The app whose records the messages are. Nothing in files of earlier versions, and where only a token was known.
+    pub fn app_id(&self) -> Option<AppId> {
+        AppId::new(self.get("app_id")?.to_owned()).ok()
     }
 
     /// Hash of the file's rows.

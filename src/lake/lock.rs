@@ -4,6 +4,8 @@ use std::io::{Read, Seek, Write};
 
 use fs_err::{File, OpenOptions};
 
+use super::disk::LockMode;
+use super::mounts::file_system_of;
 use super::{Lake, LakeError};
 
 /// Holds the lake until dropped, or until the process ends in whatever way: the lock is the operating system's.
@@ -23,8 +25,10 @@ impl Lake {
     /// Takes the lake for this process, making its folder if need be, and clears what a run that was killed left in staging.
     ///
     /// # Errors
-    /// [`LakeError::Occupied`], naming the holder, when another process has it.
+    /// [`LakeError::Occupied`], naming the holder, when another process has it; [`LakeError::Misread`] when readers would
+    /// misread a lake in this place; [`LakeError::NoLocks`] when the file system refuses the lock.
     pub fn hold(&self) -> Result<Lock, LakeError> {
+        self.require_place()?;
         if self.root().exists() {
             self.require_folder()?;
         }
@@ -35,18 +39,14 @@ impl Lake {
             .create(true)
             .truncate(false)
             .open(self.own_folder().join("lock"))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) if file.try_lock_shared().is_ok() => {
+        if !self.try_lock(&file, LockMode::Exclusive)? {
+            let holder = if self.try_lock(&file, LockMode::Shared)? {
                 drop(Lock { file });
-                return Err(LakeError::Occupied {
-                    holder: "`kefu verify`, which reads it".to_owned(),
-                });
-            }
-            Err(std::fs::TryLockError::WouldBlock) => {
-                return Err(LakeError::Occupied { holder: note_in(&mut file) });
-            }
-            Err(std::fs::TryLockError::Error(error)) => return Err(error.into()),
+                "`kefu verify`, which reads it".to_owned()
+            } else {
+                note_in(&mut file)
+            };
+            return Err(LakeError::Occupied { holder });
         }
         file.set_len(0)?;
         file.rewind()?;
@@ -105,14 +105,11 @@ impl Lake {
             }
             Err(error) => return Err(error.into()),
         };
-        match file.try_lock_shared() {
-            Ok(()) => {
-                drop(Lock { file });
-                Ok(None)
-            }
-            Err(std::fs::TryLockError::WouldBlock) => Ok(Some(note_in(&mut file))),
-            Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
+        if self.try_lock(&file, LockMode::Shared)? {
+            drop(Lock { file });
+            return Ok(None);
         }
+        Ok(Some(note_in(&mut file)))
     }
 
     /// Keeps runs from beginning while others read. Changes nothing, so that it works on a lake that cannot be written; a lake that no run has ever
@@ -126,13 +123,20 @@ impl Lake {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        match file.try_lock_shared() {
-            Ok(()) => Ok(Some(Lock { file })),
-            Err(std::fs::TryLockError::WouldBlock) => {
-                Err(LakeError::Occupied { holder: note_in(&mut file) })
-            }
-            Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
+        match self.try_lock(&file, LockMode::Shared)? {
+            true => Ok(Some(Lock { file })),
+            false => Err(LakeError::Occupied { holder: note_in(&mut file) }),
         }
+    }
+
+    /// Locks the open lock file. False while another process has it locked.
+    fn try_lock(&self, file: &File, mode: LockMode) -> Result<bool, LakeError> {
+        let path = file.path();
+        self.disk.try_lock(file, mode).map_err(|source| LakeError::NoLocks {
+            path: path.to_owned(),
+            file_system: file_system_of(path),
+            source,
+        })
     }
 }
 

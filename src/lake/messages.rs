@@ -17,7 +17,7 @@ use fs_err::File;
 
 use super::commit::StagedFile;
 use super::read::read_file;
-use super::{Account, FinishedPartition, Lake, LakeError, StagedPartition, Table, opercode};
+use super::{Account, AppId, FinishedPartition, Lake, LakeError, StagedPartition, Table, opercode};
 use crate::calendar::{Day, Span};
 
 /// Rows that a merge holds of each run.
@@ -51,6 +51,7 @@ pub struct StagedMessages {
     runs: Vec<StagedFile>,
     counts: MessageCounts,
     privacy: Option<String>,
+    app_id: Option<AppId>,
 }
 
 impl Lake {
@@ -76,6 +77,7 @@ impl Lake {
             runs: Vec::new(),
             counts: MessageCounts::default(),
             privacy: None,
+            app_id: None,
         })
     }
 }
@@ -85,6 +87,12 @@ impl StagedMessages {
     #[must_use]
     pub fn with_privacy(self, privacy: Option<String>) -> Self {
         Self { privacy, ..self }
+    }
+
+    /// Has the footer say of which app the records are, where that is known.
+    #[must_use]
+    pub fn with_app_id(self, app_id: Option<AppId>) -> Self {
+        Self { app_id, ..self }
     }
 
     /// Adds records in the order in which the API gave them: columns `openid`, `worker`, `opercode`, `text`, `sent_at` of the table's types.
@@ -132,6 +140,7 @@ impl StagedMessages {
         footer.set("messages_other", counts.other);
         footer.set("rejects", rejects);
         self.privacy.iter().for_each(|privacy| footer.set("privacy", privacy));
+        self.app_id.iter().for_each(|app_id| footer.set("app_id", app_id));
         self.current.finish()
     }
 

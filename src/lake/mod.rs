@@ -4,6 +4,7 @@
 //! folder is complete and was put there by one rename, whatever happened on the way.
 
 mod account;
+mod apps;
 mod commit;
 mod disk;
 mod encoder;
@@ -13,7 +14,9 @@ mod guard;
 mod hash;
 mod lock;
 mod messages;
+mod mounts;
 mod original;
+mod place;
 mod prune;
 mod read;
 mod runs;
@@ -30,6 +33,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use account::Account;
+pub use apps::AppId;
 pub use disk::{Obstacle, Operation};
 pub use encoder::PartitionFacts;
 pub use examine::{Contents, Examined, Survey};
@@ -75,6 +79,10 @@ pub enum LakeError {
     Damaged { path: PathBuf, reason: String },
     #[error("the lake is held by another run: {holder}")]
     Occupied { holder: String },
+    #[error("{} cannot be locked{}", path.display(), on(file_system.as_deref()))]
+    NoLocks { path: PathBuf, file_system: Option<String>, source: std::io::Error },
+    #[error("the lake at {} is below a folder that readers take for a partition: {folder}", root.display())]
+    Misread { root: PathBuf, folder: String },
     #[error("there is no lake at {root}")]
     Absent { root: PathBuf },
     #[error("{root} is not a folder")]
@@ -111,17 +119,29 @@ impl Classified for LakeError {
             Self::OtherZone { .. }
             | Self::TextsDropped { .. }
             | Self::Absent { .. }
+            | Self::Misread { .. }
             | Self::NoAccount { .. } => Class::Settings,
             Self::Shape(_) => Class::Bug,
-            Self::Io(_) | Self::Parquet { .. } | Self::Damaged { .. } | Self::NoFolder { .. } => {
-                Class::Lake
-            }
+            Self::Io(_)
+            | Self::Parquet { .. }
+            | Self::Damaged { .. }
+            | Self::NoFolder { .. }
+            | Self::NoLocks { .. } => Class::Lake,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
             Self::Occupied { .. } => Some("run again when it has finished".into()),
+            Self::NoLocks { .. } => Some(
+                "move the lake to a local disk and name it with --lake or KEFU_LAKE, or mount this file system with locks \
+                 (NFS as version 4 or with rpc.statd running, SMB without `nobrl`); without the lock two runs could replace each other's files"
+                    .into(),
+            ),
+            Self::Misread { folder, .. } => Some(format!(
+                "DuckDB, Spark and pyarrow give all rows a column that `{folder}` names: move the lake, or name another place with --lake or KEFU_LAKE; \
+                 a folder that is moved with all that is in it stays a good lake"
+            )),
             Self::Absent { .. } => Some("name it with --lake or KEFU_LAKE; `kefu run` makes one".into()),
             Self::NoFolder { .. } => Some("name the folder of the lake with --lake or KEFU_LAKE".into()),
             Self::NoAccount { .. } => Some("pick one of those with --account, or leave it out".into()),
@@ -131,11 +151,14 @@ impl Classified for LakeError {
             }
             Self::Damaged { path, .. } => Some(match path.parent().and_then(day_of) {
                 Some(_) if Table::METRICS.iter().any(|table| is_below(path, table.name())) => {
-                    "remove it: `kefu metrics` computes it again, unless its messages were pruned; then put it back from a copy".into()
+                    "remove it: `kefu metrics` computes it again, unless its messages are gone; then put it back from a copy".into()
                 }
                 Some(day) => format!(
                     "fetch the day again: `kefu fetch --date {day} --force` replaces its messages, and `kefu metrics` then what depends on them"
                 ),
+                None if path.parent().and_then(Path::file_name).is_some_and(|folder| folder == apps::FOLDER) => {
+                    "write into it the name of the account whose files have the records of this app, or remove it: the next run that fetches writes it anew".into()
+                }
                 None => "put it back from a copy, or write it anew: for each pruned table the first day that was kept, as in {\"messages\":\"2024-05-14\"}; \
                          without it, metrics next to pruned days would be computed again from what is left"
                     .into(),
@@ -310,13 +333,13 @@ impl Lake {
         Ok(files.into_iter().flatten().next().is_some())
     }
 
-    /// The accounts that have messages, or the metrics that are left of pruned ones.
+    /// The accounts that have a file in any table.
     ///
     /// # Errors
     /// When a folder cannot be listed.
     pub fn accounts(&self) -> Result<BTreeSet<String>, LakeError> {
         let mut accounts = BTreeSet::new();
-        for folder in [Table::Messages, Table::AccountDaily].map(|table| self.date_folders(table)) {
+        for folder in Table::ALL.map(|table| self.date_folders(table)) {
             for files in folder?.into_values().map(|folder| list(&folder)) {
                 accounts.extend(files?.iter().filter_map(|file| {
                     Some(file.file_name()?.to_str()?.strip_suffix(".parquet")?.to_owned())
@@ -336,7 +359,7 @@ impl Lake {
             return Err(LakeError::NoAccount { unknown: unknown.clone(), there });
         }
         let wanted = there.into_iter().filter(|name| named.is_empty() || named.contains(name));
-        Ok(wanted.filter_map(|name| Account::new(name).ok()).collect())
+        Ok(wanted.filter_map(|name| Account::existing(name).ok()).collect())
     }
 
     /// Checks that there is a lake to read.
@@ -350,6 +373,11 @@ impl Lake {
             false => Err(LakeError::Absent { root: self.root.clone() }),
         }
     }
+}
+
+fn on(file_system: Option<&str>) -> String {
+    file_system
+        .map_or_else(String::new, |file_system| format!(" on its file system ({file_system})"))
 }
 
 /// Whether a partition's file is in a table's folder.

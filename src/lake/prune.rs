@@ -122,7 +122,8 @@ impl Lake {
         }
         if tables.contains(&Table::Messages) {
             for (day, account) in self.unfinished()?.into_iter().filter(|(day, _)| *day < before) {
-                Account::new(account).map_or(Ok(()), |account| self.end_changing(&account, day))?;
+                Account::existing(account)
+                    .map_or(Ok(()), |account| self.end_changing(&account, day))?;
             }
         }
         Ok(())
@@ -134,7 +135,6 @@ impl Lake {
         let staged = StagedFile::new(self, MARK);
         staged.create()?.write_all(format!("{}\n", serde_json::json!(pruned)).as_bytes())?;
         staged.sync()?;
-        self.disk.rename(staged.path(), &self.own_folder().join(MARK))?;
-        Ok(self.disk.sync_folder(&self.own_folder())?)
+        staged.put(&self.own_folder().join(MARK))
     }
 }

@@ -15,13 +15,7 @@ impl Lake {
         // First, because it fails where the lake is not the one that is held, and no other one must be begun.
         let staged = StagedFile::new(self, &format!("{run}.json"));
         staged.create()?.write_all(record.as_bytes())?;
-        self.disk.sync_file(staged.path())?;
-        let is_new = !folder.is_dir();
-        self.disk.create_folders(&folder)?;
-        if is_new {
-            self.disk.sync_folder(&self.own_folder())?;
-        }
-        self.disk.rename(staged.path(), &folder.join(format!("{run}.json")))?;
-        Ok(self.disk.sync_folder(&folder)?)
+        staged.sync()?;
+        staged.put(&folder.join(format!("{run}.json")))
     }
 }

@@ -66,7 +66,7 @@ impl Lake {
                 }
                 let is_partition = |file: &PathBuf| {
                     let account = name(file).and_then(|name| name.strip_suffix(".parquet"));
-                    account.is_some_and(|account| Account::new(account.to_owned()).is_ok())
+                    account.is_some_and(|account| Account::existing(account.to_owned()).is_ok())
                         && file.is_file()
                 };
                 strays.extend(list(&folder)?.into_iter().filter(|file| !is_partition(file)));

@@ -53,7 +53,7 @@ impl FinishedPartition {
     /// # Errors
     /// When the folder refuses it; the partition that was there before is then still there.
     pub fn commit(self) -> Result<PartitionFacts, LakeError> {
-        self.file.put(&self.lake, self.table, &self.account, self.day)?;
+        self.file.put(&self.lake.path(self.table, &self.account, self.day))?;
         tracing::debug!(event = "partition_committed", table = self.table.name(), date = %self.day, rows = self.facts.rows);
         Ok(self.facts)
     }

@@ -1,7 +1,7 @@
 //! Whether an account's days can be continued with the privacy settings of now: one customer must not become two.
 //!
-//! Messages can be fetched again, and what was computed of them is computed again then. Response pairs and sessions of messages that have been
-//! pruned cannot, and keep the openids that they were written with.
+//! Messages can be fetched again, and what was computed of them is computed again then. Response pairs and sessions of
+//! messages that are gone cannot, and keep the openids that they were written with.
 
 use std::collections::BTreeSet;
 
@@ -155,21 +155,16 @@ fn kept_with_other_openids(
     fetched: &BTreeSet<Day>,
 ) -> Result<Option<(Day, String)>, LakeError> {
     let asked = privacy.openids.to_string();
-    let pruned = lake.pruned()?;
-    if pruned.is_nothing() {
-        return Ok(None);
-    }
-    let is_gone = |day: Day| pruned.includes(Table::Messages, day) && !fetched.contains(&day);
+    // Whether they were pruned or lost.
+    let is_gone = |day: Day| !fetched.contains(&day);
     // Of most days, the names of the folders tell enough.
-    let may_be_kept = |day: &Day| {
-        !fetched.contains(day) || (-DAYS_BEFORE..=DAYS_AFTER).any(|step| is_gone(day.plus(step)))
-    };
+    let may_be_kept = |day: &Day| (-DAYS_BEFORE..=DAYS_AFTER).any(|step| is_gone(day.plus(step)));
     let mut last = None;
     for table in Table::WITH_OPENIDS {
         let days: Vec<Day> = lake.days(table, account)?.into_iter().filter(may_be_kept).collect();
         let other = |day: Day| -> Option<(Day, String)> {
             let footer = lake.footer(table, account, day).ok()?;
-            let is_kept = !fetched.contains(&day) || footer.inputs().into_keys().any(is_gone);
+            let is_kept = is_gone(day) || footer.inputs().into_keys().any(is_gone);
             (is_kept && footer.openids() != asked).then(|| (day, footer.openids().to_owned()))
         };
         last = last.max(days.into_par_iter().filter_map(other).max());

@@ -26,14 +26,17 @@ impl ExaminedDay {
         is_unfinished: bool,
     ) -> Result<Self, LakeError> {
         let mut examined = Self { there, sound: BTreeMap::new(), findings: Vec::new() };
-        let is_pruned =
-            pruned.includes(Table::Messages, day) && !examined.there.contains(&Table::Messages);
-        let remedy = |kind: Kind, table: Table| match is_pruned && Table::METRICS.contains(&table) {
-            true => {
+        let is_pruned = pruned.includes(Table::Messages, day);
+        let has_messages = examined.there.contains(&Table::Messages);
+        let remedy = |kind: Kind, table: Table| match Table::METRICS.contains(&table) {
+            true if !has_messages && is_pruned => {
                 "put it back from a copy: its messages were pruned, and it cannot be computed again"
                     .to_owned()
             }
-            false => remedy(kind, table, day),
+            true if !has_messages => format!(
+                "put it back from a copy: its messages are gone; while WeChat has them, `kefu run --date {day}` fetches them again"
+            ),
+            _ => remedy(kind, table, day),
         };
         for table in examined.there.clone() {
             let flaws = match job.lake.examine(table, account, day)? {
@@ -124,6 +127,9 @@ fn own_keys(table: Table) -> &'static [&'static str] {
 /// What the footer of messages says of them beside the rows.
 const MESSAGE_COUNTS: [&str; 3] = ["messages_received", "messages_sent", "messages_other"];
 
+/// What the footer of messages may say beside that.
+const MESSAGE_APP: &str = "app_id";
+
 /// Whether a footer may say this of what was done to personal data. Where everything was kept, it says nothing.
 fn is_privacy(said: &str) -> bool {
     let is_openid = |word: &str| {
@@ -177,6 +183,7 @@ fn flaws(
         let others: &[&str] = if table == Table::Messages { &MESSAGE_COUNTS } else { &[] };
         key == "rows"
             || key == "privacy"
+            || (key == MESSAGE_APP && table == Table::Messages)
             || own_keys(table).contains(&key)
             || others.contains(&key)
             || place.get(key).is_some()
@@ -192,6 +199,12 @@ fn flaws(
             .get("privacy")
             .filter(|said| !is_privacy(said))
             .map(|said| format!("`privacy` is {said}")),
+    );
+    wrong.extend(
+        footer
+            .get(MESSAGE_APP)
+            .filter(|_| footer.app_id().is_none())
+            .map(|said| format!("`{MESSAGE_APP}` is {}", said.escape_debug())),
     );
     let mut counts = Footer::default();
     counts.set("rows", contents.rows);

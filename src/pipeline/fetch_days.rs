@@ -12,7 +12,7 @@ use super::staged_day::{StagedDay, stage_pages};
 use crate::calendar::{Day, Zone};
 use crate::failure::{BugError, Class, Failure};
 use crate::fetch::{CallCounts, FetchError, Patience, Source};
-use crate::lake::{Account, Lake, MessageCounts};
+use crate::lake::{Account, AppId, Lake, LakeError, MessageCounts};
 use crate::signals::Indivisible;
 
 /// Pages between the network and the disk. With one being fetched and one being written, a day costs the memory of three.
@@ -27,6 +27,8 @@ pub struct FetchJob {
     pub source: Arc<Source>,
     pub lake: Lake,
     pub account: Account,
+    /// The app whose records are fetched, where it is known: with a token alone it is not.
+    pub app_id: Option<AppId>,
     pub zone: Zone,
     /// Calls that are made side by side: of as many days, or of parts of a large one.
     pub concurrency: usize,
@@ -40,6 +42,15 @@ impl FetchJob {
         Some(self.source.privacy())
             .filter(|privacy| !privacy.keeps_everything())
             .map(ToString::to_string)
+    }
+
+    /// Records that the account has the records of this app. Only once WeChat has answered: a wrong app id that was
+    /// recorded would keep the right one out.
+    fn record_app(&self) -> Result<(), LakeError> {
+        match &self.app_id {
+            Some(app_id) => self.lake.record_app(app_id, &self.account),
+            None => Ok(()),
+        }
     }
 }
 
@@ -175,6 +186,7 @@ async fn fetch_day(
     let job = job.clone();
     let commit = tokio::task::spawn_blocking(move || {
         staged.check(&job)?;
+        job.record_app()?;
         Ok(staged.commit(&job, calls)?)
     });
     commit.await.map_err(|error| BugError(format!("committing a day stopped: {error}")))?

@@ -63,17 +63,23 @@ pub enum Kind {
     Rejects,
     /// Openids that were treated otherwise than those of the last messages, so that one customer has two names.
     Openids,
+    /// Messages of another app than the account's.
+    App,
+    /// An account whose files readers skip.
+    HiddenAccount,
+    /// A lake whose path readers take for that of a partition.
+    Place,
     /// Metrics that count other messages than there are.
     Totals,
     /// Metrics other than those that their inputs give.
     Values,
+    /// Metrics of messages that are gone although nobody pruned them.
+    LeftOver,
     /// Metrics of other messages or parameters than those of now.
     Stale,
     MissingMetrics,
     /// Metrics that are kept although messages that they were made of have been replaced, because others have been pruned.
     Superseded,
-    /// Metrics of a day whose messages are gone.
-    LeftOver,
     MissingDays,
     /// Messages and rejects that may not belong together, because a run was killed while it changed them.
     Unfinished,
@@ -100,6 +106,9 @@ impl Kind {
             Self::Bytes => "bytes",
             Self::Rejects => "rejects",
             Self::Openids => "openids",
+            Self::App => "app",
+            Self::HiddenAccount => "hidden_account",
+            Self::Place => "place",
             Self::Totals => "totals",
             Self::Values => "values",
             Self::Stale => "stale",
@@ -117,7 +126,6 @@ impl Kind {
             Self::Stale
             | Self::MissingMetrics
             | Self::Superseded
-            | Self::LeftOver
             | Self::MissingDays
             | Self::Unfinished
             | Self::Staging => Severity::Note,

@@ -4,8 +4,9 @@
 //! definitions. It is up to date while all of that is still so; where no settings file was found, its parameters are taken as recorded.
 //! Beside the footers, only what was pruned is remembered.
 //!
-//! One that was made of messages that have been pruned since could only be computed again from fewer of them, which would change its numbers for no
-//! reason but that old messages were deleted. So it is kept as it is, also when messages that are still there are replaced.
+//! One that was made of messages that have been pruned or lost since could only be computed again from fewer of them,
+//! which would change its numbers for no reason but that messages are gone. So it is kept as it is, also when messages
+//! that are still there are replaced. Lost messages that are fetched again end that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,9 +80,29 @@ impl Inputs {
         self.pruned.includes(Table::Messages, day) && !self.fetched.contains(&day)
     }
 
-    /// Whether a metric partition was made of messages that have been pruned since.
+    /// Whether a metric partition was made of messages that are not there any more, whether they were pruned or lost.
     pub(super) fn lack_some_of(&self, partition: &Footer) -> bool {
-        partition.inputs().into_keys().any(|day| self.was_pruned(day))
+        partition.inputs().into_keys().any(|day| !self.fetched.contains(&day))
+    }
+
+    /// The days whose messages a metric partition was made of, and that are gone although nobody pruned them.
+    pub(super) fn lost_of(&self, partition: &Footer) -> Vec<Day> {
+        partition.inputs().into_keys().filter(|day| self.is_not_there(*day)).collect()
+    }
+
+    /// Whether a day has no messages, and not because they were pruned.
+    pub(super) fn is_not_there(&self, day: Day) -> bool {
+        !self.fetched.contains(&day) && !self.was_pruned(day)
+    }
+
+    /// The days of which metrics or rejects are there, and messages are not although nobody pruned them.
+    pub(super) fn left_over(&self, job: &MetricsJob) -> Result<BTreeSet<Day>, LakeError> {
+        let mut left_over = BTreeSet::new();
+        for table in Table::METRICS.into_iter().chain([Table::Rejects]) {
+            let days = job.lake.days(table, &job.account)?.into_iter();
+            left_over.extend(days.filter(|day| self.is_not_there(*day)));
+        }
+        Ok(left_over)
     }
 
     /// Whether a metric partition was made of messages in whose place there are others now.

@@ -9,6 +9,7 @@
 //!
 //! Only this module knows both ends of either arrow.
 
+mod app;
 mod compare;
 mod continuity;
 mod examined_day;
@@ -24,6 +25,7 @@ mod staged_day;
 mod status;
 mod verify;
 
+pub use app::{AppError, require_app};
 pub use compare::{ComparedDay, Record, compare_days};
 pub use continuity::{ContinuityError, require_privacy, require_privacy_of};
 pub use fetch_days::{DayFailure, FetchJob, FetchReport, FetchedDay, Refreshed, fetch_days};

@@ -43,6 +43,8 @@ pub struct MetricsReport {
     pub computed: Vec<Day>,
     /// Days whose partitions were up to date.
     pub fresh: usize,
+    /// Days with metrics or rejects whose messages are gone although nobody pruned them.
+    pub left_over: Vec<Day>,
     /// Days whose partitions are still to be computed, because something kept the work from its end.
     pub waiting: Vec<Day>,
     /// Of the fetched days, those with partitions that were left as they are, because messages that they were made of have been pruned.
@@ -149,6 +151,8 @@ struct Plan {
     /// Partitions that an older version of kefu wrote and that are not computed again. They lack columns or cannot be read by old
     /// readers, and Polars and DuckDB want the same columns in all files of a table.
     older: Vec<(Table, Day)>,
+    /// Wanted days with metrics or rejects whose messages are gone although nobody pruned them.
+    left_over: Vec<Day>,
 }
 
 impl Plan {
@@ -193,7 +197,8 @@ impl Plan {
             .filter_map(|(day, is_superseded)| is_superseded.then_some(day))
             .collect();
         let older = older(job, &states, is_wanted)?;
-        Ok(Self { inputs, states, stale, unreadable, damaged, mixed, superseded, older })
+        let left_over = inputs.left_over(job)?.into_iter().filter(|day| is_wanted(&day)).collect();
+        Ok(Self { inputs, states, stale, unreadable, damaged, mixed, superseded, older, left_over })
     }
 
     /// The days that are to be computed because their partitions record other rules.
@@ -323,6 +328,7 @@ impl Plan {
                 .filter(|day| self.inputs.is_beside_pruned(job, *day))
                 .collect(),
             computed: computed.into_iter().collect(),
+            left_over: self.left_over.clone(),
             mixed: self.mixed.clone(),
             damaged: self.damaged.clone(),
             changed_rules: None,

@@ -134,7 +134,8 @@ pub(super) fn stage_pages(
         messages: job
             .lake
             .stage_messages(&job.account, day, job.zone.name(), span)?
-            .with_privacy(job.privacy()),
+            .with_privacy(job.privacy())
+            .with_app_id(job.app_id.clone()),
         rejected: None,
         rejects: 0,
         first_reason: None,

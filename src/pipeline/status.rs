@@ -10,7 +10,7 @@ use super::{MetricsJob, OutOfDate};
 use crate::calendar::{Day, DayRange};
 use crate::failure::Failure;
 use crate::lake::{LakeError, Table};
-use crate::metrics::DAYS_AFTER;
+use crate::metrics::{DAYS_AFTER, DAYS_BEFORE};
 
 /// What is known about a day, from the footers alone.
 #[derive(Clone, Debug, Serialize)]
@@ -45,9 +45,9 @@ pub enum Freshness {
     Missing,
     /// The day's messages are there but cannot be read.
     Damaged,
-    /// Made of messages that have been pruned, so that it cannot be computed again.
+    /// Made of messages that are gone, so that it cannot be computed again.
     Kept,
-    /// The day's messages are gone, its metrics are not.
+    /// The day's messages are gone although nobody pruned them; its metrics or rejects are not.
     LeftOver,
 }
 
@@ -58,7 +58,9 @@ pub enum Freshness {
 pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus>, Failure> {
     let inputs = read_inputs(job)?;
     let computed = job.lake.days(Table::AccountDaily, &job.account)?;
-    let there: BTreeSet<Day> = inputs.fetched.union(&computed).copied().collect();
+    let left_over = inputs.left_over(job)?;
+    let there: BTreeSet<Day> =
+        inputs.fetched.iter().chain(&computed).chain(&left_over).copied().collect();
     let all = there
         .first()
         .zip(there.last())
@@ -76,7 +78,7 @@ pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus
             Some(_) => Some(Freshness::Fresh),
             None if inputs.damaged.contains_key(day) => Some(Freshness::Damaged),
             None if pruned && computed.contains(day) => Some(Freshness::Kept),
-            None if computed.contains(day) => Some(Freshness::LeftOver),
+            None if left_over.contains(day) => Some(Freshness::LeftOver),
             None => None,
         };
         // What is kept is as final as it was.
@@ -84,8 +86,12 @@ pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus
             Some(Freshness::Kept) => was_final(job, *day),
             _ => input.is_some() && view(&inputs.fetched, *day).last == day.plus(DAYS_AFTER),
         };
-        let needs_pruned = metrics == Some(Freshness::Kept)
-            || (1..=DAYS_AFTER).any(|days| inputs.was_pruned(day.plus(days)));
+        // Lost messages come back when they are fetched again, and pruned ones only when they are named.
+        let is_lost = |step: i64| left_over.contains(&day.plus(step));
+        let is_kept_for_good =
+            metrics == Some(Freshness::Kept) && !(-DAYS_BEFORE..=DAYS_AFTER).any(is_lost);
+        let needs_pruned =
+            is_kept_for_good || (1..=DAYS_AFTER).any(|days| inputs.was_pruned(day.plus(days)));
         let size = |table: Table| {
             fs_err::metadata(job.lake.path(table, &job.account, *day)).map_or(0, |file| file.len())
         };

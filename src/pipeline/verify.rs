@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::app::other_apps;
 use super::examined_day::{ExaminedDay, remedy};
 use super::finding::{Finding, Kind, Severity};
 use super::inputs::{Inputs, out_of_date, read_inputs, view};
@@ -12,7 +13,7 @@ use super::refresh::{MetricsJob, chunks, read_history, targets};
 use super::rules::{OutOfDate, expected, reasons, recorded, recorded_by_day};
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::Failure;
-use crate::lake::{Account, ContentHash, Footer, Lake, LakeError, Survey, Table};
+use crate::lake::{Account, AppId, ContentHash, Footer, Lake, LakeError, Survey, Table};
 use crate::metrics::{self, DAYS_AFTER, DAYS_BEFORE, Parameters, Partitions, Rules, Target};
 use crate::telemetry::Progress;
 
@@ -88,6 +89,8 @@ pub fn verify(
         verification.findings.append(&mut examined.findings);
         days_of_account.entry(account).or_default().insert(day, examined);
     }
+    verification.findings.extend(misread_place(&job.lake)?);
+    let mut apps = recorded_apps(&job.lake, &mut verification)?;
     for (account, days) in days_of_account {
         let job = MetricsJob {
             lake: job.lake.clone(),
@@ -95,8 +98,10 @@ pub fn verify(
             zone: job.zone.clone(),
             rules: job.rules.clone(),
         };
-        verification.findings.extend(missing_days(&job, among)?);
+        verification.findings.extend(hidden_account(&job, &days));
+        verification.findings.extend(missing_days(&job, &days, among)?);
         verification.findings.extend(other_openids(&job, &days));
+        verification.findings.extend(other_apps(&job.lake, &mut apps, &account, &days));
         verify_metrics(&job, &days, is_wanted, &mut verification)?;
         verification.accounts.push(account);
     }
@@ -138,8 +143,56 @@ fn require_zone(job: &VerifyJob, survey: &Survey) -> Result<(), LakeError> {
     }
 }
 
-/// The days between the first and the last one that were not fetched, but for those that were pruned.
-fn missing_days(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<Finding>, LakeError> {
+/// The apps that are recorded. A record that cannot be read is a finding.
+fn recorded_apps(
+    lake: &Lake,
+    verification: &mut Verification,
+) -> Result<BTreeMap<AppId, Account>, LakeError> {
+    match lake.apps() {
+        Err(LakeError::Damaged { path, reason }) => {
+            let advice = "write into it the name of the account whose files have the records of this app, or remove it: \
+                 the next run that fetches writes it anew";
+            verification.findings.push(Finding::new(Kind::Unreadable, path, reason, advice));
+            Ok(BTreeMap::new())
+        }
+        apps => apps,
+    }
+}
+
+/// Whether readers take the lake's path for that of a partition.
+fn misread_place(lake: &Lake) -> Result<Option<Finding>, LakeError> {
+    match lake.require_place() {
+        Err(LakeError::Misread { root, folder }) => Ok(Some(Finding::new(
+            Kind::Place,
+            root,
+            format!(
+                "readers take the folder {folder} for a partition, and give all rows one more column"
+            ),
+            "move the lake, as it is, to a path without `=`",
+        ))),
+        place => place.map(|()| None),
+    }
+}
+
+/// Whether readers skip the account's files.
+fn hidden_account(job: &MetricsJob, days: &BTreeMap<Day, ExaminedDay>) -> Option<Finding> {
+    let (day, examined) = days.first_key_value().filter(|_| job.account.is_hidden())?;
+    let path = job.lake.path(*examined.there.first()?, &job.account, *day);
+    let what = format!(
+        "Spark, Hive, pyarrow and pandas skip all files of the account {}, because they begin with `_`",
+        job.account
+    );
+    let advice = "fetch its days under another account name while WeChat has them, then move these files out of the lake";
+    Some(Finding::new(Kind::HiddenAccount, path, what, advice))
+}
+
+/// The days between the first and the last one that were not fetched, but for those that were pruned and those of
+/// which other files are there.
+fn missing_days(
+    job: &MetricsJob,
+    days: &BTreeMap<Day, ExaminedDay>,
+    among: Option<DayRange>,
+) -> Result<Vec<Finding>, LakeError> {
     let fetched = job.lake.days(Table::Messages, &job.account)?;
     let gaps = fetched.iter().zip(fetched.iter().skip(1)).filter_map(|(before, after)| {
         let (first, last) = (before.plus(1), after.plus(-1));
@@ -151,7 +204,9 @@ fn missing_days(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<Finding
     });
     let pruned = job.lake.pruned()?;
     let gaps = gaps.flat_map(|gap| {
-        DayRange::runs(gap.days().filter(|day| !pruned.includes(Table::Messages, *day)))
+        let is_missing =
+            |day: &Day| !pruned.includes(Table::Messages, *day) && !days.contains_key(day);
+        DayRange::runs(gap.days().filter(is_missing))
     });
     let finding = |gap: DayRange| {
         let advice =
@@ -160,7 +215,7 @@ fn missing_days(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<Finding
         Finding::new(
             Kind::MissingDays,
             path,
-            format!("{gap}: never fetched, although earlier and later days were"),
+            format!("{gap}: not there, although earlier and later days are"),
             advice,
         )
     };
@@ -191,6 +246,10 @@ fn other_openids(job: &MetricsJob, days: &BTreeMap<Day, ExaminedDay>) -> Vec<Fin
         .filter_map(finding)
         .collect()
 }
+
+/// What to do about messages that are gone. The metrics that are left of them may be all that there is.
+const FETCH_LOST: &str = "`kefu run --from … --to …` fetches those days again while WeChat has them; else put their messages back from a copy, \
+     and keep the metrics";
 
 /// Days whose partitions can be computed once more together, because they record the same rules.
 struct Group {
@@ -230,17 +289,31 @@ fn verify_metrics(
         let rules_of_day = recorded_by_day(&footers, job.zone.name(), *day);
         for table in Table::METRICS {
             let (there, sound) = (examined.there.contains(&table), examined.sound.get(&table));
-            if sound.is_some_and(|sound| sound.schema_version != table.schema_version()) {
-                let finding = Finding::new(
-                    Kind::Stale,
-                    path(table, *day),
-                    "written by an older version of kefu",
-                    "`kefu metrics` rewrites it",
-                );
-                verification.findings.push(finding.of_partition(&job.account, *day, table));
-                continue;
-            }
+            let lost = sound.map_or_else(Vec::new, |sound| inputs.lost_of(&sound.footer));
             let finding = match (there, sound) {
+                (true, _) if inputs.is_not_there(*day) => Finding::new(
+                    Kind::LeftOver,
+                    path(table, *day),
+                    "the messages of the day are gone, and were not pruned",
+                    FETCH_LOST,
+                ),
+                (true, Some(_)) if !lost.is_empty() => Finding::new(
+                    Kind::LeftOver,
+                    path(table, *day),
+                    format!(
+                        "messages that it was made of are gone, and were not pruned: {}",
+                        DayRange::in_words(&lost)
+                    ),
+                    FETCH_LOST,
+                ),
+                (true, Some(sound)) if sound.schema_version != table.schema_version() => {
+                    Finding::new(
+                        Kind::Stale,
+                        path(table, *day),
+                        "written by an older version of kefu",
+                        "`kefu metrics` rewrites it",
+                    )
+                }
                 // Kept on purpose: what they were made of was pruned.
                 (true, Some(sound)) if inputs.lack_some_of(&sound.footer) => {
                     if !inputs.have_replaced_some_of(&sound.footer) {
@@ -256,15 +329,6 @@ fn verify_metrics(
                     Finding::new(Kind::Superseded, path(table, *day), what, advice)
                 }
                 (true, _) if inputs.was_pruned(*day) => continue,
-                (true, _) if !inputs.fetched.contains(day) => {
-                    let advice = "`kefu run` fetches the day when it is named; or remove them";
-                    Finding::new(
-                        Kind::LeftOver,
-                        path(table, *day),
-                        "the messages of the day are gone",
-                        advice,
-                    )
-                }
                 (false, _)
                     if !inputs.fetched.contains(day) || inputs.pruned.includes(table, *day) =>
                 {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::file::AccountTable;
 use super::sources::Sources;
 use super::{Origin, Setting, SettingsError};
-use crate::lake::Account;
+use crate::lake::{Account, AppId};
 use crate::wechat::{Credential, Places, Proof, Secret, TokenCommand};
 
 /// One account: the one of flat settings, of which anything may be missing, or one of `[[accounts]]`.
@@ -173,6 +173,11 @@ impl Identity {
             remedy: "set KEFU_APPID (the developer id of the Official Account), or KEFU_ACCOUNT to name its files otherwise",
         })?;
         Ok(appid.try_map(Account::new)?.value)
+    }
+
+    pub(super) fn app_id(&self) -> Result<Option<AppId>, SettingsError> {
+        let app_id = self.appid.clone().map(|appid| appid.try_map(AppId::new)).transpose()?;
+        Ok(app_id.map(|app_id| app_id.value))
     }
 
     pub(super) fn credential(&self) -> Result<Credential, SettingsError> {

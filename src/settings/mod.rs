@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use crate::calendar::Zone;
 use crate::failure::{Class, Classified};
 use crate::fetch::Texts;
-use crate::lake::{Account, Lake, LakeError};
+use crate::lake::{Account, AppId, Lake, LakeError};
 use crate::metrics::Rules;
 use crate::wechat::{BaseUrl, Credential};
 use identity::{Identity, SecretSource};
@@ -293,6 +293,14 @@ impl Settings {
     /// When neither is there, or there are several accounts.
     pub fn account(&self) -> Result<Account, SettingsError> {
         self.identity()?.name()
+    }
+
+    /// The app id of the account. None where only a token is known.
+    ///
+    /// # Errors
+    /// When it is no app id, or there are several accounts.
+    pub fn app_id(&self) -> Result<Option<AppId>, SettingsError> {
+        self.identity()?.app_id()
     }
 
     /// How to prove to WeChat who is asking.

@@ -80,7 +80,8 @@ pub struct Simulator {
     task: tokio::task::JoinHandle<()>,
 }
 
-/// The app id that the simulator knows.
+/// The app id that the simulator knows. It knows nine more, which end in another digit, with the same secret and the
+/// same records: for lakes of several accounts.
 pub const APPID: &str = "wx5ec0de51mu1a70";
 
 /// Its secret.

@@ -5,7 +5,7 @@ use std::process::Output;
 use kefu::simulator::{APPID, Generated, GeneratorOptions, Recorded, SECRET, Simulator};
 use serde_json::Value;
 
-use crate::world::{World, files, records};
+use crate::world::{OTHER_APPID, World, files, records};
 
 const RANGE: [&str; 4] = ["--from", "2024-05-13", "--to", "2024-05-15"];
 
@@ -362,12 +362,12 @@ fn without_a_command_kefu_says_what_to_do_first() {
 fn commands_that_call_nobody_take_the_accounts_of_the_lake_where_none_is_set() {
     let world = World::new();
     let simulator = world.simulate(generated(1), world.options(&[]));
-    for account in ["acme", "outlet"] {
+    for (account, app) in [("acme", APPID), ("outlet", OTHER_APPID)] {
         let arguments = with(&["run"], &RANGE);
         let mut command = world.command(&arguments);
         command
             .env("KEFU_BASE_URL", simulator.base_url())
-            .env("KEFU_APPID", APPID)
+            .env("KEFU_APPID", app)
             .env("KEFU_SECRET", SECRET)
             .env("KEFU_ACCOUNT", account);
         assert!(command.status().unwrap().success());
@@ -459,15 +459,15 @@ fn two_accounts_share_a_lake_and_are_never_paired_together() {
     let line = |opercode: i32, time: i64| {
         format!(r#"{{"openid":"oC1","opercode":{opercode},"text":"","time":{time},"worker":"A"}}"#)
     };
-    for (account, record) in
-        [("one", line(2003, 1_464_710_400)), ("two", line(2002, 1_464_710_440))]
+    for (account, app, record) in
+        [("one", APPID, line(2003, 1_464_710_400)), ("two", OTHER_APPID, line(2002, 1_464_710_440))]
     {
         let simulator =
             world.simulate(Recorded::from_lines([record.into_bytes()], false), world.options(&[]));
         let mut command = world.command(&["run", "--date", "2016-06-01"]);
         let output = command
             .env("KEFU_BASE_URL", simulator.base_url())
-            .env("KEFU_APPID", APPID)
+            .env("KEFU_APPID", app)
             .env("KEFU_SECRET", SECRET)
             .env("KEFU_ACCOUNT", account)
             .output();
@@ -591,11 +591,13 @@ fn one_lake_has_one_time_zone_whoever_the_account() {
     let mut command = world.command(&["run", "--date", "2016-06-01", "--timezone", "UTC"]);
     let settings = [
         ("KEFU_BASE_URL", simulator.base_url()),
-        ("KEFU_APPID", APPID.into()),
+        ("KEFU_APPID", OTHER_APPID.into()),
         ("KEFU_SECRET", SECRET.into()),
         ("KEFU_ACCOUNT", "other".into()),
     ];
-    assert_eq!(command.envs(settings).output().unwrap().status.code(), Some(78));
+    let output = command.envs(settings).output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    assert!(stderr(&output).contains("time zone"), "{}", stderr(&output));
 }
 
 #[test]

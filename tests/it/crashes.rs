@@ -227,6 +227,34 @@ fn a_disk_that_is_full_for_a_moment_leaves_the_old_or_the_new_and_the_next_run_c
 }
 
 #[test]
+fn the_app_of_an_account_is_recorded_whole_or_not_at_all_wherever_its_first_run_dies() {
+    let mut operations = 0;
+    loop {
+        let obstacle = After::new(operations, Then::Die);
+        let mut world = World { obstacle: Some(obstacle.clone()), ..World::new() };
+        let fetch = |world: &World| world.fetch(recorded(lines("new")), &[], &DAYS[..1]);
+        fetch(&world);
+        let expected = (world.app_id.clone().unwrap(), world.account());
+        let apps = || world.lake().apps().unwrap().into_iter().collect::<Vec<_>>();
+        // No messages say an app that is not recorded.
+        let has_messages = world.has(Table::Messages, DAYS[0]);
+        match apps().as_slice() {
+            [] => assert!(!has_messages, "{obstacle:?}"),
+            recorded => assert_eq!(recorded, std::slice::from_ref(&expected), "{obstacle:?}"),
+        }
+        world.obstacle = None;
+        assert!(fetch(&world).report.failed.is_empty(), "{obstacle:?}");
+        let apps = world.lake().apps().unwrap().into_iter().collect::<Vec<_>>();
+        assert_eq!(apps, [expected], "{obstacle:?}");
+        if !obstacle.has_struck() {
+            break;
+        }
+        operations += 1;
+    }
+    assert!(operations > 10, "{operations}");
+}
+
+#[test]
 fn a_disk_that_refuses_is_an_error_of_the_lake_and_says_so() {
     for kind in [
         io::ErrorKind::StorageFull,
@@ -250,6 +278,7 @@ impl Obstacle for Unmounted {
     fn before(&self, operation: Operation, path: &Path) -> io::Result<()> {
         if operation == Operation::SyncFile
             && path.starts_with(self.lake.join("_kefu/staging"))
+            && path.extension().is_some_and(|extension| extension == "parquet")
             && path.is_file()
         {
             fs_err::rename(&self.lake, self.lake.with_extension("gone"))?;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use kefu::calendar::{Day, DayRange};
 use kefu::failure::{BugError, Classified, Failure};
 use kefu::fetch::ContractError;
-use kefu::lake::LakeError;
-use kefu::pipeline::{ContinuityError, MixedOpenids};
+use kefu::lake::{Account, AppId, LakeError};
+use kefu::pipeline::{AppError, ContinuityError, MixedOpenids};
 use kefu::settings::{Flags, Settings, SettingsError};
 use kefu::wechat::{
     ApiError, CallError, Peer, Places, TokenCommand, TransportError, Trouble, Whose,
@@ -169,6 +169,30 @@ fn what_the_lake_does() {
             there: ["flagship".to_owned(), "outlet".to_owned()].into(),
         },
         LakeError::OtherZone { lake: "Asia/Shanghai".into(), asked: "UTC".into() },
+        LakeError::NoLocks {
+            path: "data/lake/_kefu/lock".into(),
+            file_system: Some("cifs at /mnt/share".into()),
+            source: io::Error::from_raw_os_error(37),
+        },
+        LakeError::Misread { root: "data/lake".into(), folder: "region=cn".into() },
+        LakeError::Damaged {
+            path: "data/lake/_kefu/apps/wx0123456789abcdef".into(),
+            reason: "an account's name has 1 to 200 bytes".into(),
+        },
+    ];
+    let account = |name: &str| Account::new(name.into()).unwrap();
+    let app = |id: &str| AppId::new(id.into()).unwrap();
+    let apps = [
+        AppError::OtherApp {
+            account: account("flagship"),
+            there: app("wx0123456789abcdef"),
+            asked: app("wxfedcba9876543210"),
+        },
+        AppError::OtherAccount {
+            app: app("wx0123456789abcdef"),
+            there: account("flagship"),
+            asked: account("outlet"),
+        },
     ];
     let day = |text: &str| -> Day { text.parse().unwrap() };
     let (lake, asked) = (
@@ -192,7 +216,10 @@ fn what_the_lake_does() {
     ];
     let mixed = of([MixedOpenids { days: vec![day("2024-05-16"), day("2024-05-17")] }]);
     let bug = of([BugError("the calls have ended too soon".into())]);
-    insta::assert_snapshot!("errors_of_the_lake", [of(errors), of(names), mixed, bug].join("\n"));
+    insta::assert_snapshot!(
+        "errors_of_the_lake",
+        [of(errors), of(apps), of(names), mixed, bug].join("\n")
+    );
 }
 
 #[test]
@@ -239,6 +266,8 @@ fn what_the_settings_do() {
         wrong(&[("KEFU_CONCURRENCY", "many")]),
         wrong(&[("KEFU_CONFIG", "nowhere.toml")]),
         wrong(&[("KEFU_ACCOUNT", "../../x")]),
+        wrong(&[("KEFU_ACCOUNT", "_shop")]),
+        resolve(&[("KEFU_APPID", "../../x")]).unwrap().app_id().unwrap_err(),
         file("colour = 1").unwrap_err(),
         file("[metrics]\nsession_gap = \"30m\"").unwrap_err(),
         wrong(&[("KEFU_APPID", "gh_0123456789ab")]),

@@ -37,7 +37,9 @@ fn names_that_look_like_paths_are_names() {
 
 #[test]
 fn accounts_that_look_like_paths_are_refused_before_anything_is_done() {
-    for account in ["../../x", "/tmp/x", ".hidden", "a/b", "a\nb", "", "a\0b", &"x".repeat(201)] {
+    for account in
+        ["../../x", "/tmp/x", ".hidden", "_hidden", "a/b", "a\nb", "", "a\0b", &"x".repeat(201)]
+    {
         assert!(kefu::lake::Account::new(account.to_owned()).is_err(), "{account:?}");
     }
 }
@@ -153,6 +155,7 @@ fn fetch_from(base_url: &str) -> (World, FetchReport) {
         source: Arc::new(source),
         lake: world.lake(),
         account: world.account(),
+        app_id: world.app_id.clone(),
         zone: world.zone.clone(),
         concurrency: 1,
         refreshed: Default::default(),

@@ -12,6 +12,7 @@ mod faults;
 mod fetching;
 mod fuzzing;
 mod hostile;
+mod identity;
 mod killed;
 mod lake_files;
 mod network;

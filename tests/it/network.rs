@@ -142,6 +142,7 @@ fn fetch(base: &str, proxy: Option<&str>) -> String {
         source: Arc::new(source),
         lake: world.lake(),
         account: world.account(),
+        app_id: None,
         zone: world.zone.clone(),
         concurrency: 1,
         refreshed: Default::default(),

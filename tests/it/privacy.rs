@@ -263,7 +263,7 @@ fn a_lake_is_not_continued_with_other_privacy_settings_unless_its_days_are_fetch
     let mut command = world.command(&["run", "--date", "2024-05-17"]);
     command
         .env("KEFU_BASE_URL", simulator.base_url())
-        .env("KEFU_APPID", kefu::simulator::APPID)
+        .env("KEFU_APPID", crate::world::OTHER_APPID)
         .env("KEFU_SECRET", kefu::simulator::SECRET);
     assert!(command.output().unwrap().status.success());
 }

@@ -6,7 +6,7 @@ use kefu::lake::{Account, Table};
 use kefu::simulator::{APPID, Generated, GeneratorOptions, SECRET, Simulator};
 use serde_json::{Value, json};
 
-use crate::world::{World, files, recorded};
+use crate::world::{OTHER_APPID, World, files, recorded};
 
 /// 2024-05-13 10:00:00 in Shanghai.
 const TEN: i64 = 1_715_565_600;
@@ -86,7 +86,7 @@ fn fetch_generated(world: &World, account: &str, days: u32, seed: u64) {
     let mut command = world.command(&["run", "--from", "2024-05-01", "--to", &last]);
     command
         .env("KEFU_BASE_URL", simulator.base_url())
-        .env("KEFU_APPID", APPID)
+        .env("KEFU_APPID", if account == "acme" { APPID } else { OTHER_APPID })
         .env("KEFU_ACCOUNT", account);
     assert!(command.env("KEFU_SECRET", SECRET).output().unwrap().status.success());
 }

@@ -29,7 +29,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use serde_json::{Value, json};
 
-use crate::world::{DAY, MIDNIGHT, World, record, recorded, records};
+use crate::world::{DAY, MIDNIGHT, OTHER_APPID, World, record, recorded, records};
 
 const DAYS: [&str; 3] = ["2024-05-13", "2024-05-14", "2024-05-15"];
 const SECOND: i64 = 1_000_000;
@@ -695,16 +695,16 @@ fn rejects_are_there_exactly_when_the_messages_count_them() {
     ];
     for (day, damage) in damages {
         damage();
-        assert_eq!(
-            broken(&world),
-            [("rejects".to_owned(), format!("rejects/date={day}/acme.parquet"))]
-        );
+        let mut broken = broken(&world);
+        // Metrics of messages that are gone are another matter.
+        broken.retain(|(kind, _)| kind != "left_over");
+        assert_eq!(broken, [("rejects".to_owned(), format!("rejects/date={day}/acme.parquet"))]);
         restore(&world, &good);
     }
 }
 
 #[test]
-fn what_is_missing_or_stale_or_left_over_is_a_note() {
+fn what_is_missing_or_stale_is_a_note() {
     let world = World::new();
     run(&world, generated(1), DAYS[0], DAYS[2]);
     run(&world, generated(1), "2024-05-18", "2024-05-18");
@@ -723,16 +723,6 @@ fn what_is_missing_or_stale_or_left_over_is_a_note() {
     assert_eq!(notes(&[]), [missing, gap, left]);
     restore(&world, &good);
 
-    // Day 18 stands alone, so that nobody else misses its messages.
-    fs_err::remove_file(world.path("messages", "2024-05-18")).unwrap();
-    let found_notes = notes(&[]);
-    assert_eq!(found_notes.len(), 5);
-    assert!(
-        found_notes.iter().all(|(kind, path)| kind == "left_over" && path.contains("2024-05-18")),
-        "{found_notes:?}"
-    );
-    restore(&world, &good);
-
     fs_err::write(world.folder.path().join("kefu.toml"), "[metrics]\nsession_gap = 60\n").unwrap();
     let found_notes = notes(&[]);
     assert_eq!(
@@ -740,6 +730,135 @@ fn what_is_missing_or_stale_or_left_over_is_a_note() {
         4 * 5,
         "{found_notes:?}"
     );
+}
+
+/// The days of which metrics are left over.
+#[track_caller]
+fn left_over(world: &World, arguments: &[&str]) -> Vec<String> {
+    let day = |path: &str| path.split('/').nth(1).unwrap()["date=".len()..].to_owned();
+    let broken = found(world, arguments, "broken");
+    assert!(broken.iter().all(|(kind, _)| kind == "left_over"), "{broken:?}");
+    let mut days: Vec<String> = broken.iter().map(|(_, path)| day(path)).collect();
+    assert_eq!(days.len() % 5, 0, "all tables of metrics: {broken:?}");
+    days.sort();
+    days.dedup();
+    days
+}
+
+#[test]
+fn metrics_whose_messages_are_gone_are_damage() {
+    let world = good_lake();
+    let good = contents(&world);
+    // All messages.
+    fs_err::remove_dir_all(world.lake_folder().join("messages")).unwrap();
+    assert_eq!(left_over(&world, &[]), DAYS);
+    assert_eq!(left_over(&world, &["--date", DAYS[1]]), DAYS[1..2]);
+    restore(&world, &good);
+
+    // One day's: what was made of them with other days' is damaged, too.
+    fs_err::remove_file(world.path("messages", DAYS[1])).unwrap();
+    assert_eq!(left_over(&world, &[]), DAYS);
+    assert_eq!(found(&world, &[], "note"), [], "no day was never fetched");
+    let shown = String::from_utf8(world.command(&["verify"]).output().unwrap().stdout).unwrap();
+    for words in [
+        "acme: 2024-05-14 ",
+        "all metrics: the messages of the day are gone, and were not pruned",
+        "all metrics: messages that it was made of are gone, and were not pruned: 2024-05-14",
+        "`kefu run --from … --to …` fetches those days again while WeChat has them",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    assert!(!shown.contains("remove"), "{shown}");
+
+    // Nothing is computed of less than it was made of, and the summary and the calendar say why.
+    let before = contents(&world);
+    let run = world.command(&["metrics"]).env("KEFU_ACCOUNT", "acme").output().unwrap();
+    let summary = String::from_utf8(run.stdout).unwrap();
+    for words in [
+        "metrics without messages, which are gone: `kefu run --from … --to …` fetches them again while WeChat has them: 1 day: 2024-05-14",
+        "left as they are, because messages that they were made of are gone: 2 days: 2024-05-13, 2024-05-15",
+    ] {
+        assert!(summary.contains(words), "{words}: {summary}");
+    }
+    let of_metrics = |contents: BTreeMap<PathBuf, Vec<u8>>| -> BTreeMap<PathBuf, Vec<u8>> {
+        contents
+            .into_iter()
+            .filter(|(path, _)| path.extension().is_some_and(|end| end == "parquet"))
+            .collect()
+    };
+    assert!(of_metrics(contents(&world)) == of_metrics(before));
+    let status = world.command(&["status"]).output().unwrap();
+    let status = String::from_utf8(status.stdout).unwrap();
+    assert!(
+        status.contains(
+            "left over   2024-05-14 (their messages are gone, and were not pruned: `kefu run"
+        ),
+        "{status}"
+    );
+
+    // The hint mends it.
+    self::run(&world, generated(1), DAYS[1], DAYS[1]);
+    assert_eq!(found(&world, &[], "broken"), []);
+    assert!(of_metrics(contents(&world)) == of_metrics(good));
+}
+
+#[test]
+fn messages_that_are_gone_are_damage_for_one_account_and_beside_pruned_days_and_for_rejects_alone()
+{
+    let world = good_lake();
+    let good = contents(&world);
+    let pruned = world.lake_folder().join("_kefu/pruned.json");
+
+    // What was pruned is no damage.
+    fs_err::remove_file(world.path("messages", DAYS[0])).unwrap();
+    fs_err::write(&pruned, format!("{{\"messages\":\"{}\"}}\n", DAYS[1])).unwrap();
+    assert_eq!(left_over(&world, &[]), [] as [&str; 0]);
+    // What is gone beside it is.
+    fs_err::remove_file(world.path("messages", DAYS[1])).unwrap();
+    assert_eq!(left_over(&world, &[]), DAYS);
+    fs_err::remove_dir_all(world.lake_folder().join("messages")).unwrap();
+    assert_eq!(left_over(&world, &[]), DAYS);
+    fs_err::write(&pruned, "{\"messages\":\"2024-05-16\"}\n").unwrap();
+    assert_eq!(left_over(&world, &[]), [] as [&str; 0]);
+    fs_err::remove_file(&pruned).unwrap();
+    restore(&world, &good);
+
+    // Of two accounts, one.
+    let simulator = world.simulate(generated(2), world.options(&[]));
+    let mut command = world.command(&["run", "--from", DAYS[0], "--to", DAYS[2]]);
+    command.envs([
+        ("KEFU_BASE_URL", simulator.base_url().as_str()),
+        ("KEFU_ACCOUNT", "other"),
+        ("KEFU_APPID", OTHER_APPID),
+        ("KEFU_SECRET", kefu::simulator::SECRET),
+    ]);
+    assert!(command.output().unwrap().status.success());
+    for day in DAYS {
+        fs_err::remove_file(world.path("messages", day)).unwrap();
+    }
+    let broken = found(&world, &[], "broken");
+    assert!(
+        broken.len() == 15
+            && broken
+                .iter()
+                .all(|(kind, path)| kind == "left_over" && path.ends_with("acme.parquet")),
+        "{broken:?}"
+    );
+
+    // Rejects alone.
+    let world = World::new();
+    let lines = [record(MIDNIGHT, "good"), record(MIDNIGHT, "bad").replace("\"time\"", "\"tim\"")];
+    run(&world, recorded(lines), DAY, DAY);
+    for table in
+        ["messages", "response_pairs", "sessions", "worker_daily", "worker_hourly", "account_daily"]
+    {
+        fs_err::remove_dir_all(world.lake_folder().join(table)).unwrap();
+    }
+    let rejects = ("rejects".to_owned(), "rejects/date=2016-06-01/acme.parquet".to_owned());
+    assert_eq!(found(&world, &[], "broken"), [rejects]);
+    let status = world.command(&["status"]).output().unwrap();
+    let status = String::from_utf8(status.stdout).unwrap();
+    assert!(status.contains("left over   2016-06-01"), "{status}");
 }
 
 #[test]
@@ -756,13 +875,10 @@ fn days_can_be_named_and_all_accounts_are_read() {
 
     let other = World::new();
     let simulator = other.simulate(generated(2), other.options(&[]));
-    for account in ["one", "two"] {
+    for (account, app) in [("one", kefu::simulator::APPID), ("two", OTHER_APPID)] {
         let mut command = other.command(&["run", "--date", DAYS[0]]);
         command.envs([("KEFU_BASE_URL", simulator.base_url().as_str()), ("KEFU_ACCOUNT", account)]);
-        command.envs([
-            ("KEFU_APPID", kefu::simulator::APPID),
-            ("KEFU_SECRET", kefu::simulator::SECRET),
-        ]);
+        command.envs([("KEFU_APPID", app), ("KEFU_SECRET", kefu::simulator::SECRET)]);
         assert!(command.output().unwrap().status.success());
     }
     let report = report(&verify(&other, &[]));

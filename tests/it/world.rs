@@ -8,7 +8,7 @@ use std::sync::Arc;
 use kefu::calendar::{Clock, Day, Zone};
 use kefu::failure::Class;
 use kefu::fetch::{Privacy, Source};
-use kefu::lake::{Account, Lake, Obstacle, Table};
+use kefu::lake::{Account, AppId, Lake, Obstacle, Table};
 use kefu::pipeline::{FetchJob, FetchReport, fetch_days};
 use kefu::simulator::{APPID, Fault, LoggedRequest, Options, Recorded, Records, SECRET, Simulator};
 use kefu::wechat::{Credential, Proof, Secret};
@@ -20,6 +20,9 @@ use tokio::runtime::Runtime;
 /// The day of the official example, in Beijing: 1464710400..1464796800.
 pub const DAY: &str = "2016-06-01";
 pub const MIDNIGHT: i64 = 1_464_710_400;
+
+/// Another app that the simulator knows.
+pub const OTHER_APPID: &str = "wx5ec0de51mu1a71";
 
 /// A record as the API gives it.
 pub fn record(time: i64, text: &str) -> String {
@@ -44,6 +47,10 @@ pub struct World {
     pub concurrency: usize,
     pub page_records: usize,
     pub credential: Credential,
+    /// Whether the account's name begins with `_`, as earlier versions allowed.
+    pub hidden: bool,
+    /// What is recorded with what is fetched.
+    pub app_id: Option<AppId>,
     pub privacy: Privacy,
     pub runtime: Runtime,
     /// What is in the way of all that changes the lake.
@@ -68,6 +75,8 @@ impl World {
             concurrency: 1,
             page_records: 10_000,
             credential: Simulator::credential(),
+            hidden: false,
+            app_id: Some(AppId::new(APPID.into()).unwrap()),
             privacy: Privacy::default(),
             runtime: Runtime::new().unwrap(),
             obstacle: None,
@@ -107,7 +116,10 @@ impl World {
     }
 
     pub fn account(&self) -> Account {
-        Account::new("acme".into()).unwrap()
+        match self.hidden {
+            true => Account::existing("_acme".into()).unwrap(),
+            false => Account::new("acme".into()).unwrap(),
+        }
     }
 
     /// Options with faults, written as for `--fault`.
@@ -139,12 +151,13 @@ impl World {
             ),
             lake: self.lake(),
             account: self.account(),
+            app_id: self.app_id.clone(),
             zone: self.zone.clone(),
             concurrency: self.concurrency,
             refreshed: self.refreshed.clone(),
         };
         let days: Vec<Day> = days.iter().map(|day| day.parse().unwrap()).collect();
-        let _lock = self.lake().hold().unwrap();
+        let _lock = Lake::at(self.lake_folder()).hold().unwrap();
         let report = self.runtime.block_on(fetch_days(&job, &days, &()));
         Night { report, requests: simulator.requests(), tokens: simulator.tokens() }
     }

@@ -24,6 +24,11 @@ def simulator(*arguments):
         process.stdout.close()
 
 
+def app(settings, number):
+    """The settings of another app. The simulator knows ten, which differ in the last digit."""
+    return settings | {"KEFU_APPID": f"{settings['KEFU_APPID'][:-1]}{number}"}
+
+
 def kefu(folder, settings, *arguments):
     """Runs kefu in a folder and gives its summary."""
     result = subprocess.run([KEFU, *arguments, "--output", "json"], cwd=folder, env=settings, capture_output=True, text=True)

@@ -9,7 +9,7 @@ import random
 import duckdb
 import pytest
 
-from conftest import kefu, simulator
+from conftest import app, kefu, simulator
 
 SQL = (pathlib.Path(__file__).parent / "definitions.sql").read_text()
 ORDER = {"response_pairs": "account, date, asked_at, openid", "sessions": "account, date, started_at, openid", "worker_daily": "account, date, worker"}
@@ -54,7 +54,7 @@ def test_every_value_agrees_with_sql(name, tmp_path):
         arguments = ["--first-day", ranges[0][0], "--days", "14", "--messages-per-day", "900", "--seed", seed]
         with simulator(*arguments) as settings:
             for first, last in ranges:
-                kefu(tmp_path, settings | {"KEFU_ACCOUNT": account}, "run", "--from", first, "--to", last)
+                kefu(tmp_path, app(settings, seed) | {"KEFU_ACCOUNT": account}, "run", "--from", first, "--to", last)
     compare(tmp_path / "data/lake", timezone, has_rules)
 
 

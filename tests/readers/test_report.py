@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import duckdb
 import pytest
 
-from conftest import kefu, simulator
+from conftest import app, kefu, simulator
 
 DAY = datetime.timedelta(days=1)
 WITHIN = 60
@@ -26,7 +26,7 @@ def reports(tmp_path_factory):
     ]:
         with simulator("--first-day", "2024-05-01", "--days", "20", "--messages-per-day", "500", "--seed", seed) as settings:
             for first, last in ranges:
-                kefu(folder, settings | {"KEFU_ACCOUNT": account}, "run", "--from", first, "--to", last)
+                kefu(folder, app(settings, seed) | {"KEFU_ACCOUNT": account}, "run", "--from", first, "--to", last)
     kefu(folder, {}, "demo")
 
     def report(lake, *arguments):

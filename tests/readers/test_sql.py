@@ -5,7 +5,7 @@ import subprocess
 import duckdb
 import pytest
 
-from conftest import KEFU, kefu, simulator
+from conftest import KEFU, app, kefu, simulator
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_a_table_whose_last_file_has_gone_is_an_empty_view(tmp_path):
         kefu(tmp_path, settings | {"KEFU_ACCOUNT": "one"}, "run", "--date", "2024-05-13")
     with simulator("--records", str(write(tmp_path, [GOOD]))) as settings:
         kefu(tmp_path, settings | {"KEFU_ACCOUNT": "one"}, "run", "--date", "2024-05-13", "--force")
-        kefu(tmp_path, settings | {"KEFU_ACCOUNT": "two"}, "run", "--date", "2024-05-13")
+        kefu(tmp_path, app(settings, 2) | {"KEFU_ACCOUNT": "two"}, "run", "--date", "2024-05-13")
     script = subprocess.run([KEFU, "sql"], cwd=tmp_path, capture_output=True, text=True, check=True, env={}).stdout
     connection = duckdb.connect()
     connection.execute(script)

@@ -8,7 +8,7 @@ use super::Check;
 use crate::calendar::{Clock, DayRange, Zone};
 use crate::failure::{Class, Classified, Failure};
 use crate::lake::{Account, Lake, LakeError, Table};
-use crate::pipeline::require_privacy;
+use crate::pipeline::{require_app, require_privacy};
 use crate::settings::Settings;
 
 /// With less, a large day may not fit.
@@ -90,6 +90,26 @@ pub(super) fn privacy(settings: &Settings, lake: &Lake) -> Check {
     Check::of("privacy", found())
 }
 
+/// Whether each account has the records of its own app, and of no other.
+pub(super) fn app(settings: &Settings, lake: &Lake) -> Check {
+    let found = || -> Result<Check, Failure> {
+        let mut known = 0;
+        for settings in settings.each_account().filter(Settings::has_account) {
+            let app_id = settings.app_id()?;
+            require_app(lake, &settings.account()?, app_id.as_ref())?;
+            known += usize::from(app_id.is_some());
+        }
+        Ok(match known {
+            0 => Check::ok("app", "not known: with a token alone the lake does not record it"),
+            _ => Check::ok(
+                "app",
+                "the lake has no other app under the account's name, nor the app under another one",
+            ),
+        })
+    };
+    Check::of("app", found())
+}
+
 pub(super) fn disk(lake: &Lake) -> Check {
     match lake.space() {
         Err(error) => Check::fail("disk", error),
@@ -111,6 +131,7 @@ pub(super) fn lake(lake: &Lake) -> Check {
     }
     let found = || {
         lake.require_folder()?;
+        lake.require_place()?;
         let strays = lake.strays()?;
         if let Some(first) = strays.first() {
             let found = format!(
@@ -139,7 +160,7 @@ pub(super) fn lake(lake: &Lake) -> Check {
 
 /// An account with its days.
 fn held(lake: &Lake, name: String) -> Result<String, LakeError> {
-    let Ok(account) = Account::new(name.clone()) else { return Ok(name) };
+    let Ok(account) = Account::existing(name.clone()) else { return Ok(name) };
     let days = lake.days(Table::Messages, &account)?;
     Ok(match (days.first(), days.last()) {
         (Some(first), Some(last)) => {

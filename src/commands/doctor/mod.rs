@@ -112,6 +112,7 @@ fn examine(settings: &Settings) -> Result<Vec<Check>, Failure> {
         local::time_zone(&lake, &settings.zone.value, &clock),
         local::disk(&lake),
         local::lake(&lake),
+        local::app(settings, &lake),
         local::lock(&lake),
     ];
     checks.extend(wait_for(async { Ok(api::examine(settings, &clock).await) })?);

@@ -1,0 +1,117 @@
+//! Which app an account is. WeChat knows an account by its app id, the lake by a name that the user chooses:
+//! `_kefu/apps/<appid>` holds the name under which the records of an app are kept. The footers of `messages` say the
+//! app id, too.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::commit::StagedFile;
+use super::{Account, Lake, LakeError, Table, list};
+
+/// Folder of the records, in kefu's own.
+pub(super) const FOLDER: &str = "apps";
+
+/// Numbers the files in staging: several days of a run may be the first at once.
+static STAGED: AtomicUsize = AtomicUsize::new(0);
+
+/// The id of a WeChat app, safe as a file name: ASCII letters, digits, `-` and `_`. Not a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AppId(String);
+
+impl AppId {
+    /// # Errors
+    /// Says what is wrong with the id.
+    pub fn new(id: String) -> Result<Self, String> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        let is_begun = id.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric());
+        if !is_begun || id.len() > 64 || !id.bytes().all(is_plain) {
+            return Err(format!(
+                "`{}` is no app id: those are letters and digits, as in wx0123456789abcdef",
+                id.escape_debug()
+            ));
+        }
+        Ok(Self(id))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AppId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Lake {
+    /// The apps that are recorded, each with the account under which its records are kept.
+    ///
+    /// # Errors
+    /// When a record cannot be read, or does not hold the name of an account.
+    pub fn apps(&self) -> Result<BTreeMap<AppId, Account>, LakeError> {
+        let mut apps = BTreeMap::new();
+        for path in list(&self.own_folder().join(FOLDER))? {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            // Whatever else is there is no record.
+            let Ok(app) = AppId::new(name.to_owned()) else { continue };
+            let written = String::from_utf8_lossy(&fs_err::read(&path)?).trim().to_owned();
+            let account = Account::existing(written)
+                .map_err(|reason| LakeError::Damaged { path: path.clone(), reason })?;
+            apps.insert(app, account);
+        }
+        Ok(apps)
+    }
+
+    /// Records under which account an app's records are kept. The lake must be [held](Lake::hold).
+    ///
+    /// # Errors
+    /// When the disk refuses it.
+    pub fn record_app(&self, app: &AppId, account: &Account) -> Result<(), LakeError> {
+        let path = self.path_of_app(app);
+        let content = format!("{account}\n");
+        if fs_err::read(&path).is_ok_and(|written| written == content.as_bytes()) {
+            return Ok(());
+        }
+        let number = STAGED.fetch_add(1, Ordering::Relaxed);
+        let staged = StagedFile::new(self, &format!("app.{app}.{number}"));
+        staged.create()?.write_all(content.as_bytes())?;
+        staged.sync()?;
+        staged.put(&path)
+    }
+
+    /// Where the record of an app is, or would be.
+    pub fn path_of_app(&self, app: &AppId) -> PathBuf {
+        self.own_folder().join(FOLDER).join(app.as_str())
+    }
+
+    /// The app of an account's newest messages that say it.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed.
+    pub fn newest_app(&self, account: &Account) -> Result<Option<AppId>, LakeError> {
+        let days = self.days(Table::Messages, account)?.into_iter().rev();
+        // A file that is damaged says nothing.
+        let mut apps =
+            days.filter_map(|day| self.footer(Table::Messages, account, day).ok()?.app_id());
+        Ok(apps.next())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_app_id_never_leaves_its_folder() {
+        for id in ["", ".", "..", "../x", "a/b", "/x", "wx 1", "wx1\n", "_x", "-x", "客服", "a\0b"]
+        {
+            assert!(AppId::new(id.to_owned()).is_err(), "{id:?}");
+        }
+        assert!(AppId::new("x".repeat(65)).is_err());
+        assert!(AppId::new("wx0123456789abcdef".to_owned()).is_ok());
+    }
+}

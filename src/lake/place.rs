@@ -1,0 +1,55 @@
+//! Places where other readers misread a lake. DuckDB, Spark and pyarrow take every folder named `key=value` on the way
+//! to a file for a partition, and give all rows one more column.
+
+use std::ffi::OsStr;
+use std::path::{Component, Path};
+
+use super::{Lake, LakeError};
+
+impl Lake {
+    /// Checks that no folder on the way to the lake has a `=` in its name: neither in the path as it is given, taken
+    /// from the current folder, nor in the one that symbolic links lead to.
+    ///
+    /// # Errors
+    /// [`LakeError::Misread`], naming the folder.
+    pub fn require_place(&self) -> Result<(), LakeError> {
+        let given = std::path::absolute(self.root())?;
+        // A lake that is not there yet will be below the nearest folder that is.
+        let real = given.ancestors().find_map(|folder| fs_err::canonicalize(folder).ok());
+        let misread = key_value_folder(&given)
+            .or_else(|| key_value_folder(real.as_deref()?))
+            .map(|folder| folder.to_string_lossy().into_owned());
+        match misread {
+            Some(folder) => Err(LakeError::Misread { root: self.root().to_owned(), folder }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The first folder of an absolute path that readers take for a partition.
+fn key_value_folder(path: &Path) -> Option<&OsStr> {
+    let mut folders = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(folder) => folders.push(folder),
+            Component::ParentDir => drop(folders.pop()),
+            _ => {}
+        }
+    }
+    folders.into_iter().find(|folder| folder.as_encoded_bytes().contains(&b'='))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_with_an_equals_sign_is_misread_wherever_it_is_on_the_way() {
+        let found = |path: &'static str| key_value_folder(Path::new(path)).and_then(OsStr::to_str);
+        assert_eq!(found("/srv/region=cn/data/lake"), Some("region=cn"));
+        assert_eq!(found("/srv/lake=1"), Some("lake=1"));
+        assert_eq!(found("/srv/region=/lake"), Some("region="));
+        assert_eq!(found("/srv/region=cn/../lake"), None);
+        assert_eq!(found("/srv/data/lake"), None);
+    }
+}

@@ -1,0 +1,132 @@
+//! An account is one app: its records must not mix with those of another app, nor be kept twice under two names.
+
+use std::collections::BTreeMap;
+
+use super::examined_day::ExaminedDay;
+use super::finding::{Finding, Kind};
+use crate::calendar::Day;
+use crate::failure::{Class, Classified};
+use crate::lake::{Account, AppId, Lake, LakeError, Table};
+
+/// Why an app's records cannot be kept under an account.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    #[error(
+        "the account {account} has the records of the app {there} in this lake, and the settings give it the app {asked}"
+    )]
+    OtherApp { account: Account, there: AppId, asked: AppId },
+    #[error(
+        "the records of the app {app} are kept under the account {there} in this lake, and the settings call it {asked}"
+    )]
+    OtherAccount { app: AppId, there: Account, asked: Account },
+}
+
+impl Classified for AppError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Lake(error) => error.class(),
+            Self::OtherApp { .. } | Self::OtherAccount { .. } => Class::Settings,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Lake(error) => error.hint(),
+            Self::OtherApp { account, there, asked } => Some(format!(
+                "give the app {asked} an account name of its own (KEFU_ACCOUNT, or `account` or `name` in kefu.toml) or another lake (--lake); \
+                 if the app id is a mistake, correct it to {there}; nothing was fetched, and the records of {account} stay as they are"
+            )),
+            Self::OtherAccount { there, .. } => Some(format!(
+                "keep the name {there}: under two names each record would count twice; an account is not renamed in a lake, because its name is in \
+                 every file: to use another name, begin another lake with --lake, fetch there what WeChat still has, and keep this one; nothing was fetched"
+            )),
+        }
+    }
+}
+
+/// Checks that the records of an app can be kept under an account. Without an app id there is nothing to check.
+///
+/// What is recorded of the account decides, else its newest messages that say their app.
+///
+/// # Errors
+/// [`AppError::OtherApp`] when the account has the records of another app, and [`AppError::OtherAccount`] when the
+/// app's records are kept under another account.
+pub fn require_app(lake: &Lake, account: &Account, app_id: Option<&AppId>) -> Result<(), AppError> {
+    let Some(asked) = app_id else { return Ok(()) };
+    let apps = lake.apps()?;
+    if let Some(there) = apps.get(asked).filter(|there| *there != account) {
+        return Err(AppError::OtherAccount {
+            app: asked.clone(),
+            there: there.clone(),
+            asked: account.clone(),
+        });
+    }
+    let other = apps.iter().find(|(app, name)| *name == account && *app != asked);
+    let there = match other {
+        Some((app, _)) => Some(app.clone()),
+        None if apps.contains_key(asked) => None,
+        None => lake.newest_app(account)?.filter(|app| app != asked),
+    };
+    match there {
+        Some(there) => {
+            Err(AppError::OtherApp { account: account.clone(), there, asked: asked.clone() })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Where the messages of an account and what is known of its app do not agree. `apps` are those that are recorded;
+/// an account whose messages say their app first is taken for recorded.
+pub(super) fn other_apps(
+    lake: &Lake,
+    apps: &mut BTreeMap<AppId, Account>,
+    account: &Account,
+    days: &BTreeMap<Day, ExaminedDay>,
+) -> Vec<Finding> {
+    let messages = days.iter().filter_map(|(day, examined)| {
+        Some((*day, examined.sound.get(&Table::Messages)?.footer.app_id()?))
+    });
+    let messages: Vec<(Day, AppId)> = messages.collect();
+    let path = |day: Day| lake.path(Table::Messages, account, day);
+    let recorded = |app: &AppId| lake.path_of_app(app);
+    let of_account = |apps: &BTreeMap<AppId, Account>| -> Vec<AppId> {
+        apps.iter().filter(|(_, name)| *name == account).map(|(app, _)| app.clone()).collect()
+    };
+    let mut findings = Vec::new();
+    let Some((last, newest)) = messages.last() else {
+        if let [_, second, ..] = of_account(apps).as_slice() {
+            let what = format!("several apps are recorded for the account {account}");
+            let advice = "`kefu doctor` shows the app id of the settings: remove the records of the other ones";
+            findings.push(Finding::new(Kind::App, recorded(second), what, advice));
+        }
+        return findings;
+    };
+    let others = messages.iter().filter(|(_, app)| app != newest);
+    findings.extend(others.map(|(day, app)| {
+        let what = format!("its records are of the app {app}, and the last ones of the account are of {newest}");
+        let advice = format!(
+            "keep a copy of the file, then `kefu run --date {day} --force` fetches the day again for the app of the settings"
+        );
+        Finding::new(Kind::App, path(*day), what, advice)
+    }));
+    let owner = apps.entry(newest.clone()).or_insert_with(|| account.clone());
+    if owner != account {
+        let what = format!(
+            "the records of the app {newest} are kept under the account {owner}, too, and count twice"
+        );
+        let advice = "keep one of the two accounts, and move the other one's files out of the lake";
+        findings.push(Finding::new(Kind::App, path(*last), what, advice));
+    }
+    let others = of_account(apps).into_iter().filter(|app| app != newest);
+    findings.extend(others.map(|app| {
+        let what = format!(
+            "it says that the account {account} has the records of the app {app}, and its last messages are of {newest}"
+        );
+        let advice =
+            "`kefu doctor` shows the app id of the settings: if the messages are right, remove this record; if not, move them out of the lake";
+        Finding::new(Kind::App, recorded(&app), what, advice)
+    }));
+    findings
+}
