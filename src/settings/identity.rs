@@ -245,6 +245,18 @@ impl Sources<'_> {
                     ),
                 ));
             }
+            let in_small = |name: &Account| name.as_str().to_lowercase();
+            let alike = |other: &Identity| {
+                other.name().ok().filter(|other| in_small(other) == in_small(&name))
+            };
+            if let Some(other) = others().find_map(alike) {
+                return Err(self.wrong(
+                    "accounts",
+                    format!(
+                        "the names {other} and {name} differ only in case, and are one file on some systems"
+                    ),
+                ));
+            }
             if others().any(|other| appid(other).is_some() && appid(other) == appid(identity)) {
                 return Err(
                     self.wrong("accounts", format!("{name} has the app id of another account"))

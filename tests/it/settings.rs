@@ -335,6 +335,10 @@ fn accounts_that_make_no_sense_are_refused_before_anything_is_done() {
         ),
         (format!("{good}{good}"), "two accounts have the name shop"),
         (
+            good.clone() + &good.replace("'shop'", "'Shop'").replace("wx1", "wx2"),
+            "the names shop and Shop differ only in case",
+        ),
+        (
             good.clone() + &good.replace("shop", "outlet"),
             "outlet has the app id of another account",
         ),
