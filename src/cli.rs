@@ -28,7 +28,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "\
 Settings come from a flag, else the environment (KEFU_APPID, KEFU_SECRET, KEFU_ACCESS_TOKEN, KEFU_ACCOUNT, KEFU_BASE_URL, KEFU_LAKE, \
-KEFU_TIMEZONE, KEFU_LOOKBACK, KEFU_CONCURRENCY, KEFU_CONFIG), else kefu.toml, else the default. Secrets have no flag: \
+KEFU_TIMEZONE, KEFU_LOOKBACK, KEFU_REFRESH, KEFU_CONCURRENCY, KEFU_CONFIG), else kefu.toml, else the default. Secrets have no flag: \
 flags are visible to other users of the machine.
 
 Exit codes:
@@ -36,7 +36,7 @@ Exit codes:
    1  a bug
    2  wrong usage
    3  some days or accounts failed, the others are committed; verify --against-api: some days differ
-  65  the API's data breaks the contract; verify: the lake is damaged
+  65  the API's data breaks the contract, or a day has lost records; verify: the lake is damaged
   69  the API was unreachable or busy through every retry
   73  cannot write the lake, or read it
   75  another run holds the lake, or a quota is used up
@@ -175,12 +175,15 @@ pub struct FetchArgs {
     /// Without days: how many days up to yesterday to look at [default: 3]
     #[arg(long, value_name = "DAYS", conflicts_with_all = ["date", "from", "to"], value_parser = clap::value_parser!(u16).range(1..=3650))]
     pub lookback: Option<u16>,
-    /// Fetch days again that are already there, and replace them: never by nothing, and no pruned ones
+    /// Fetch days again that are already there, and replace them; a day that lost records and a pruned day stay as they are
     #[arg(long)]
     pub force: bool,
-    /// Without days: fetch the last days again, and replace those that have changed, because messages can come late
-    #[arg(long, value_name = "DAYS", conflicts_with_all = ["date", "from", "to", "force"], value_parser = clap::value_parser!(u16).range(1..=3650))]
+    /// Fetch the last DAYS up to yesterday again if they are already there, and replace those that have changed: records can come late. 0 turns it off [default: 2]
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(0..=3650))]
     pub refresh: Option<u16>,
+    /// Replace a day even if WeChat gives fewer records than are there, which discards the others
+    #[arg(long)]
+    pub allow_shrink: bool,
     /// Calls that are made side by side [default: 4]
     #[arg(long, value_name = "CALLS", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub concurrency: Option<u16>,
@@ -333,6 +336,7 @@ impl GlobalArgs {
             timezone: self.timezone.clone(),
             base_url: self.base_url.clone(),
             lookback: None,
+            refresh: None,
             concurrency: None,
             accounts: self.account.clone(),
         }

@@ -23,7 +23,7 @@
 //! use kefu::fetch::Source;
 //! use kefu::lake::{Account, Lake, Table};
 //! use kefu::metrics::Parameters;
-//! use kefu::pipeline::{FetchJob, MetricsJob, fetch_days, refresh_metrics};
+//! use kefu::pipeline::{FetchJob, MetricsJob, OnShrink, fetch_days, refresh_metrics};
 //! use kefu::simulator::{Generated, GeneratorOptions, Options, Simulator};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -48,6 +48,7 @@
 //!         zone: zone.clone(),
 //!         concurrency: 4,
 //!         refreshed: BTreeSet::new(),
+//!         on_shrink: OnShrink::Fail,
 //!     };
 //!     Ok::<_, Box<dyn std::error::Error>>(fetch_days(&job, &[day], &()).await)
 //! })?;

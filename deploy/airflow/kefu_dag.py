@@ -66,7 +66,8 @@ with DAG(
     description="WeChat customer-service records of one local day into the lake",
     schedule=CronTriggerTimetable("0 2 * * *", timezone=ZONE, interval=datetime.timedelta(days=1)),
     # The first run is the one that fetches the day before this. Each run fetches its own day and no other, so nights that were missed have to be made
-    # good by Airflow; a first start_date years ago is a back-fill. (By hand: kefu run --from A --to B.)
+    # good by Airflow; a first start_date years ago is a back-fill. (By hand: kefu run --from A --to B.) So no day is fetched once more on the night after
+    # (`refresh`): records that come late are found by a run without days, or with --force.
     start_date=pendulum.datetime(2024, 5, 14, 2, tz=ZONE),
     catchup=True,
     # One at a time: a second one would find the lake held, 75.

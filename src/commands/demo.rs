@@ -16,7 +16,7 @@ use crate::fetch::Source;
 use crate::lake::{Account, AppId, Lake, Table};
 use crate::metrics::{self, Parameters};
 use crate::pipeline::{
-    FetchJob, MetricsJob, fetch_days, read_history, refresh_metrics, require_app, targets,
+    FetchJob, MetricsJob, OnShrink, fetch_days, read_history, refresh_metrics, require_app, targets,
 };
 use crate::simulator::{APPID, Generated, GeneratorOptions, Options, Simulator};
 use crate::telemetry;
@@ -50,8 +50,11 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
         messages_per_day: MESSAGES_PER_DAY,
         seed: SEED,
     };
+    // Its days are over, whatever this machine's clock says.
+    let clock = Clock::starting_at(zone.bounds(range.last).end + 2 * 3_600);
+    let options = Options { clock, ..Options::default() };
     let report = wait_for(async {
-        let started = Simulator::start(Generated::new(generator), Options::default()).await;
+        let started = Simulator::start(Generated::new(generator), options).await;
         let simulator =
             started.map_err(|error| BugError(format!("the simulator cannot start: {error}")))?;
         let source = Source::connect(
@@ -67,6 +70,7 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
             zone: zone.clone(),
             concurrency: 4,
             refreshed: BTreeSet::new(),
+            on_shrink: OnShrink::Replace,
         };
         Ok(fetch_days(&job, &days, &Watched::fetch(days.len(), &job.account, None)).await)
     })?;

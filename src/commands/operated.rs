@@ -114,6 +114,8 @@ impl Operated {
                 days_skipped = record.days_skipped,
                 days_failed = record.days_failed,
                 days_given_up = record.days_given_up,
+                days_shrunk = record.days_shrunk,
+                days_left_out = record.days_left_out,
                 days_computed = record.days_computed,
                 rejects = record.rejects,
                 retries = record.retries,

@@ -1,5 +1,6 @@
 //! `kefu run` and `kefu fetch`
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::in_turn::{Outcome, in_turn};
@@ -19,6 +20,10 @@ use crate::pipeline::{
     require_app, require_privacy, require_rules,
 };
 use crate::settings::{self, Flags, Settings};
+use crate::telemetry;
+
+/// From so many seconds on, a difference between the two clocks is worth a warning.
+const SKEW_SECONDS_WARNED: i64 = 60;
 
 /// How much of the nightly job to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,16 +58,25 @@ fn run_each(
     half: Half,
     operated: &Operated,
 ) -> Result<Option<Class>, Failure> {
-    let flags = Flags { lookback: args.lookback, concurrency: args.concurrency, ..global.flags() };
+    let flags = Flags {
+        lookback: args.lookback,
+        refresh: args.refresh,
+        concurrency: args.concurrency,
+        ..global.flags()
+    };
     let settings = Settings::resolve(&flags, &settings::environment)?;
-    let refresh = args.refresh.unwrap_or_default();
+    let refresh = settings.refresh.value;
     let lookback = settings.lookback.value.max(refresh);
     let range = days::to_fetch(&args.days, lookback, &settings.zone.value, &Clock::System)?;
     let is_named = days::named(&args.days)?.is_some();
     let last_over = days::last_over(&settings.zone.value, &Clock::System);
-    let wanted = Wanted { range, is_named, force: args.force, refresh, last_over };
+    let (force, allow_shrink) = (args.force, args.allow_shrink);
+    let wanted = Wanted { range, is_named, force, refresh, allow_shrink, last_over };
+    let is_skew_told = Cell::new(false);
     in_turn(half.name(), &settings, global.output, |settings| {
-        operated.account(settings, |lake, history| run(settings, wanted, half, lake, history))
+        operated.account(settings, |lake, history| {
+            run(settings, wanted, half, lake, history, &is_skew_told)
+        })
     })
 }
 
@@ -73,6 +87,7 @@ fn run(
     half: Half,
     lake: &Lake,
     history: &History,
+    is_skew_told: &Cell<bool>,
 ) -> Result<Outcome<Summary>, Failure> {
     let zone = settings.zone.value.clone();
     let account = settings.account()?;
@@ -103,11 +118,17 @@ fn run(
         zone: zone.clone(),
         concurrency: settings.concurrency.value.into(),
         refreshed,
+        on_shrink: wanted.on_shrink(),
     };
     history.asked(days.len(), skipped.len(), pruned.len());
     let mut report = wait_for(async {
         Ok(fetch_days(&job, &days, &Watched::fetch(days.len(), &account, Some(history))).await)
     })?;
+    history.clock_skew(report.clock_skew_seconds);
+    let skew = report.clock_skew_seconds.unwrap_or_default();
+    if skew.abs() >= SKEW_SECONDS_WARNED && !is_skew_told.replace(true) {
+        warn_of_skew(skew);
+    }
     report.skipped = skipped;
     report.pruned = pruned;
     // A day of which one file was changed and the other was not is not as it was.
@@ -134,4 +155,18 @@ fn run(
             failure.or(mixed).map(|failure| failure.during("not all metrics could be computed"));
     }
     Ok(outcome)
+}
+
+/// Says once in a run that this machine's clock differs from WeChat's. A day that is not over by WeChat's clock is refused anyway.
+fn warn_of_skew(skew_seconds: i64) {
+    let direction = if skew_seconds > 0 { "ahead of" } else { "behind" };
+    let text = format!(
+        "this machine's clock is {} s {direction} WeChat's, and decides which days a run looks at: set it (NTP)",
+        skew_seconds.abs()
+    );
+    if telemetry::is_for_machines() {
+        tracing::warn!(event = "clock_skew", skew_seconds, text);
+    } else {
+        telemetry::print_note(&format!("warning: {text}"));
+    }
 }

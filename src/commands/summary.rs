@@ -8,7 +8,9 @@ use super::in_turn::Report;
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::Class;
 use crate::lake::{Account, Lake};
-use crate::pipeline::{DayFailure, FetchReport, FetchedDay, MetricsReport, Refreshed, reasons};
+use crate::pipeline::{
+    DayFailure, FetchReport, FetchedDay, MetricsReport, Refreshed, ShrunkDay, reasons,
+};
 use crate::telemetry;
 
 /// What a run did. As JSON, its fields are part of kefu's contract.
@@ -36,6 +38,15 @@ struct FetchSummary {
     given_up: Vec<Day>,
     /// Of those that failed or were not tried: the days that are in the lake, as they were before.
     unchanged: Vec<Day>,
+    /// Days that came back with fewer records than the lake has, and were left as they are.
+    shrunk: Vec<ShrunkDay>,
+    /// Empty days before the account's first record, which were not committed.
+    left_out: Vec<Day>,
+    /// With those: the account's first day in the lake, if it has any.
+    #[serde(skip)]
+    first_day: Option<Day>,
+    /// Seconds that this machine's clock is ahead of WeChat's (behind, when negative); null while no answer had a date.
+    clock_skew_seconds: Option<i64>,
     /// The class of the worst failure; null when nothing failed.
     worst: Option<Class>,
 }
@@ -84,6 +95,10 @@ impl Summary {
             failed: report.failed.iter().map(FailedDay::from).collect(),
             given_up: report.given_up.clone(),
             unchanged: failed.filter(is_there).collect(),
+            shrunk: report.shrunk.clone(),
+            left_out: report.left_out.clone(),
+            first_day: report.first_day,
+            clock_skew_seconds: report.clock_skew_seconds,
             worst: report.worst(),
         };
         Self { fetch: Some(fetch), ..self }
@@ -136,9 +151,22 @@ fn without_call(reason: &str) -> Vec<&str> {
 impl Report for Summary {
     fn show_failures(&self) {
         let Some(fetch) = &self.fetch else { return };
+        if fetch.found_nothing() {
+            telemetry::print_note(&format!(
+                "warning: {}: WeChat has no record of {}, and no day was committed\n\nhint: {WHAT_TO_CHECK}",
+                self.account,
+                DayRange::in_words(&fetch.left_out)
+            ));
+        }
         // They were told as it happened.
         if telemetry::is_for_machines() {
             return;
+        }
+        for shrunk in &fetch.shrunk {
+            telemetry::print_note(&format!(
+                "warning: {}: {} was left as it is: WeChat gives {} records of it, and the lake has {}",
+                self.account, shrunk.date, shrunk.records_after, shrunk.records_before
+            ));
         }
         for (days, failed) in in_common(&fetch.failed) {
             let verb = if days.len() == 1 { "was" } else { "were" };
@@ -253,6 +281,13 @@ impl FetchSummary {
             ));
         }
         lines.extend(self.refreshed_in_words());
+        lines.extend(self.left_out_in_words());
+        lines.extend(self.shrunk.iter().map(|shrunk| {
+            format!(
+                "shrunk    {}: {} records, {} before; left as it is",
+                shrunk.date, shrunk.records_after, shrunk.records_before
+            )
+        }));
         let remarks: [(&str, u64, &str); 6] = [
             (
                 "records that could not be read",
@@ -313,7 +348,25 @@ impl FetchSummary {
     }
 }
 
+/// What may be wrong where an account has no record.
+const WHAT_TO_CHECK: &str = "check that customer service is enabled and that workers served customers on these days; that messages are handed over with \
+     transfer_customer_service, where the account is in developer mode; and that the app id is this account's and not another one's";
+
 impl FetchSummary {
+    /// Whether WeChat has no record of any day, and never had.
+    fn found_nothing(&self) -> bool {
+        !self.left_out.is_empty() && self.first_day.is_none() && self.failed.is_empty()
+    }
+
+    /// The empty days that were not committed.
+    fn left_out_in_words(&self) -> Option<String> {
+        let count = self.left_out.len();
+        let before = self.first_day.map(|first| format!(" before {first}")).unwrap_or_default();
+        let listed = DayRange::in_words(&self.left_out);
+        (count > 0)
+            .then(|| format!("no records{before}: {count} {} left out ({listed})", days(count)))
+    }
+
     /// What a second look at days that were there has found.
     fn refreshed_in_words(&self) -> Vec<String> {
         let refreshed: Vec<(&FetchedDay, Refreshed)> =

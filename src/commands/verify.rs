@@ -212,6 +212,7 @@ fn against_api(
         zone,
         concurrency: settings.concurrency.value.into(),
         refreshed: Default::default(),
+        on_shrink: Default::default(),
     };
     let mut compared =
         wait_for(compare_days(&job, &days, &Progress::begin("compare", days.len())))?;
@@ -286,20 +287,20 @@ impl Compared {
             self.days.iter().filter(wanted).map(|day| day.date).collect()
         };
         let differs = |day: &&ComparedDay| day.in_lake && !day.is_equal();
-        let has_vanished = |day: &&ComparedDay| {
-            day.lake_records + day.lake_rejects > 0 && day.api_records + day.api_rejects == 0
+        let has_shrunk = |day: &&ComparedDay| {
+            day.api_records + day.api_rejects < day.lake_records + day.lake_rejects
         };
         let remarks = [
             ("missing", named(&|day| !day.in_lake), "`kefu run --from … --to …` fetches them"),
             (
                 "differing",
-                named(&|day| differs(day) && !has_vanished(day)),
+                named(&|day| differs(day) && !has_shrunk(day)),
                 "`kefu run --date … --force` replaces them",
             ),
             (
-                "vanished",
-                named(&|day| differs(day) && has_vanished(day)),
-                "WeChat no longer has them; the lake does, and keeps them",
+                "shrunk",
+                named(&|day| differs(day) && has_shrunk(day)),
+                "WeChat gives fewer records of them now; the lake keeps what it has",
             ),
             ("pruned", self.pruned.clone(), "not compared"),
         ];

@@ -3,7 +3,7 @@
 use crate::calendar::Day;
 use crate::lake::Account;
 use crate::operations::History;
-use crate::pipeline::{ChangedRules, DayFailure, FetchedDay, Observer, reasons};
+use crate::pipeline::{ChangedRules, DayFailure, FetchedDay, Observer, ShrunkDay, reasons};
 use crate::telemetry::{self, Progress};
 
 /// Watches the days of a stage.
@@ -53,6 +53,21 @@ impl Observer for Watched<'_> {
             tracing::error!(event = "day_failed", account = %self.account, date = %failed.day, class, exit_code, reason = %failure, hint);
         }
         self.history.iter().for_each(|history| history.day_failed(failed));
+    }
+
+    fn day_shrunk(&self, shrunk: &ShrunkDay) {
+        self.progress.advance(&shrunk.date.to_string());
+        // People read it in the summary.
+        if telemetry::is_for_machines() {
+            let ShrunkDay { date, records_before, records_after } = shrunk;
+            tracing::warn!(event = "day_shrunk", account = %self.account, date = %date, records_before, records_after);
+        }
+        self.history.iter().for_each(|history| history.day_shrunk(shrunk));
+    }
+
+    fn day_left_out(&self, day: Day) {
+        self.progress.advance(&day.to_string());
+        self.history.iter().for_each(|history| history.day_left_out());
     }
 
     fn rules_changed(&self, changed: &ChangedRules) {

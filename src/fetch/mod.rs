@@ -3,6 +3,7 @@
 //! It decides what to ask for (`Plan`, [`Pager`]), what to do when a call fails (`retry`) and how to read what comes ([`decode`]). It
 //! sees neither files nor Parquet: its pages go into a channel, and whoever holds the other end writes them.
 
+mod clock;
 mod decode;
 mod odd_record;
 mod pager;
@@ -19,9 +20,11 @@ use std::ops::AddAssign;
 use std::sync::Arc;
 use std::time::Duration;
 
+use time::OffsetDateTime;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+pub use clock::AnsweredAt;
 pub use decode::{Page, Reject, decode};
 pub use pager::{ContractError, PageFacts, Pager};
 pub use privacy::{OpenidKey, Openids, Privacy, Texts};
@@ -30,12 +33,14 @@ pub use repair::repair;
 pub use retry::{Attempts, Patience, RetryPolicy, Step};
 pub use window::windows;
 
+use clock::Skew;
 use plan::Plan;
 
 use crate::calendar::{Clock, Span, UnixSeconds};
 use crate::failure::{BugError, Class, Classified};
 use crate::wechat::{
-    CallError, Client, Credential, Endpoint, PAGE_RECORDS_MAX, PageRequest, Renewed, Secret, Tokens,
+    CallError, Client, Credential, DatedBody, Endpoint, PAGE_RECORDS_MAX, PageRequest, Renewed,
+    Secret, Tokens,
 };
 
 /// Why a span could not be fetched whole.
@@ -45,6 +50,9 @@ pub enum FetchError {
     Call(#[from] CallError),
     #[error(transparent)]
     Contract(#[from] ContractError),
+    /// Records of the span are still to come, whatever this machine's clock says.
+    #[error("the time is not over by WeChat's clock")]
+    NotOver(AnsweredAt),
     #[error("{0}")]
     Bug(#[from] BugError),
     /// Whoever takes the pages has stopped taking them, and knows why.
@@ -57,6 +65,7 @@ impl Classified for FetchError {
         match self {
             Self::Call(error) => error.class(),
             Self::Contract(error) => error.class(),
+            Self::NotOver(_) => Class::Settings,
             Self::Bug(_) | Self::Abandoned => Class::Bug,
         }
     }
@@ -65,6 +74,10 @@ impl Classified for FetchError {
         match self {
             Self::Call(error) => error.hint(),
             Self::Contract(error) => error.hint(),
+            Self::NotOver(_) => Some(
+                "set this machine's clock (NTP), then run again; nothing of this day was committed"
+                    .into(),
+            ),
             Self::Bug(error) => error.hint(),
             Self::Abandoned => None,
         }
@@ -131,6 +144,7 @@ pub struct Source {
     page_records: usize,
     proves_ends: bool,
     privacy: Privacy,
+    skew: Skew,
 }
 
 impl Source {
@@ -156,6 +170,7 @@ impl Source {
             page_records: PAGE_RECORDS_MAX,
             proves_ends: false,
             privacy: Privacy::default(),
+            skew: Skew::default(),
         })
     }
 
@@ -182,6 +197,11 @@ impl Source {
         &self.privacy
     }
 
+    /// Seconds that this machine's clock is ahead of WeChat's (behind, when negative): the largest difference so far. None while no answer had a `Date`.
+    pub fn clock_skew_seconds(&self) -> Option<i64> {
+        self.skew.seconds()
+    }
+
     /// How long may be waited in all for the calls of one account's day, which the log names.
     pub fn patience(&self, account: &str, day: impl ToString) -> Arc<Patience> {
         Arc::new(Patience::of_day(self.policy.span_wait_max, account, day))
@@ -191,7 +211,8 @@ impl Source {
     /// allows, and more while there are `connections` to spare.
     ///
     /// # Errors
-    /// [`FetchError`]; what was sent until then is not the whole span.
+    /// [`FetchError`]; what was sent until then is not the whole span. [`FetchError::NotOver`] when WeChat gave a page before the end of the span by
+    /// its own clock: a page has what WeChat had at that instant.
     pub async fn fetch(
         self: &Arc<Self>,
         span: Span,
@@ -228,7 +249,10 @@ impl Source {
             let (id, stretch, asked_msgid, page, calls) =
                 arrived.map_err(|error| BugError(format!("a call stopped: {error}")))?;
             counts += calls;
-            let page = page?;
+            let (page, answered) = page?;
+            if answered.wechat.is_some_and(|wechat| wechat < span.end) {
+                return Err(FetchError::NotOver(answered));
+            }
             if page.facts.records > 0
                 && let Some(before) = latest.insert(stretch, page.clone())
                 && before.has_records_of(&page)
@@ -260,14 +284,14 @@ impl Source {
         Ok(counts)
     }
 
-    /// One page, however many calls it takes.
+    /// One page, however many calls it takes, and when it was answered.
     async fn page(
         &self,
         request: &PageRequest,
         window: Span,
         patience: &Patience,
         counts: &mut CallCounts,
-    ) -> Result<Page, CallError> {
+    ) -> Result<(Page, AnsweredAt), CallError> {
         let mut attempts = Attempts::new(self.policy);
         loop {
             let (token, error) = match self.tokens.current().await {
@@ -311,12 +335,22 @@ impl Source {
         token: &Secret,
         request: &PageRequest,
         window: Span,
-    ) -> Result<Page, CallError> {
-        let body = self.client.message_page(token, request).await?;
+    ) -> Result<(Page, AnsweredAt), CallError> {
+        let now = || self.clock.now().unix_timestamp();
+        let start = now();
+        let DatedBody { body, date } = self.client.dated_message_page(token, request).await?;
+        let here = Span { start, end: now() };
+        let answered = AnsweredAt {
+            here,
+            wechat: date.map(|date| OffsetDateTime::from(date).unix_timestamp()),
+        };
         // Some milliseconds of work, here where the page still is in the processor's cache: to hand it to another thread would cost more.
         let page = decode(&body, window)
             .map_err(|error| error.hiding(token).from_peer(self.client.peer()))?;
-        self.privacy.applied_to(page).map_err(|error| CallError::Unreadable(error.to_string()))
+        let page = self.privacy.applied_to(page);
+        let page = page.map_err(|error| CallError::Unreadable(error.to_string()))?;
+        self.skew.note(answered);
+        Ok((page, answered))
     }
 
     fn next_step(&self, attempts: &mut Attempts, error: &CallError) -> Step {

@@ -43,20 +43,9 @@ pub enum ContractError {
         "the time of {misplaced} of {records} records lies outside the window that was asked for"
     )]
     Misplaced { misplaced: u64, records: u64 },
-    #[error("the day had {records} records when it was fetched, and now has none")]
-    Vanished { records: u64 },
-    #[error(
-        "the day had {records} records when it was fetched, and now has none; a run was killed while it changed them"
-    )]
-    VanishedUnfinished { records: u64 },
-    #[error(
-        "there are metrics of the day that were made of records, and WeChat has none of it now"
-    )]
-    VanishedWithMetrics,
-    #[error("the files of the day are damaged, and WeChat has no messages of it now")]
-    VanishedDamaged,
-    #[error("the day lies before what was pruned, and WeChat has no messages of it now")]
-    VanishedPruned,
+    /// Rows and rejects together.
+    #[error("WeChat gives {after} records of the day, and the lake has {before}")]
+    Shrunk { before: u64, after: u64 },
 }
 
 impl Classified for ContractError {
@@ -74,20 +63,9 @@ impl Classified for ContractError {
                  `kefu doctor --probe --date` the day says what WeChat does; report it"
                     .into()
             }
-            Self::VanishedUnfinished { .. } => {
-                "its messages and its rejects may not belong together, and cannot be fetched again; to keep them as they are, remove the day's note in _kefu/unfinished".into()
-            }
-            Self::VanishedWithMetrics | Self::VanishedPruned => {
-                "everything is as it was: a day that was pruned comes back only while WeChat has its records, and nobody knows any more that it had none; leave it out".into()
-            }
-            Self::VanishedDamaged => {
-                "everything is as it was. If the day had no messages, remove its file from `messages`, and fetch it again; else put the file back from a copy, or give the day \
-                 up: `kefu prune --before` the day after deletes it and all days before it, and keeps their metrics"
-                    .into()
-            }
-            Self::Vanished { .. } => {
-                "the day is as it was: WeChat no longer has its records, and fetching it again is of no use. Leave it out; where it has to go, because [privacy] has changed \
-                 or its file is damaged, `kefu prune --before` the day after deletes it and all days before it, and keeps their metrics"
+            Self::Shrunk { .. } => {
+                "the lake is as it was: WeChat no longer has all records of the day, and fetching it again does not bring them back. Leave the day out; if its files are \
+                 damaged, put them back from a copy. With --allow-shrink the day is replaced all the same, which discards the records that WeChat no longer gives"
                     .into()
             }
             _ => "nothing of this day was committed; run again, and if it stays, ask WeChat's support with the day and the msgid".into(),

@@ -258,6 +258,19 @@ impl Lake {
         Ok(days.filter(|day| self.path(table, account, *day).is_file()).collect())
     }
 
+    /// The first day for which an account has a partition of any table: of messages, or of what is left of days that were deleted by retention.
+    ///
+    /// # Errors
+    /// When a folder is there but cannot be listed.
+    pub fn first_day(&self, account: &Account) -> Result<Option<Day>, LakeError> {
+        let first = |table: Table| -> Result<Option<Day>, LakeError> {
+            let mut days = self.date_folders(table)?.into_keys();
+            Ok(days.find(|day| self.path(table, account, *day).is_file()))
+        };
+        let firsts = Table::ALL.into_iter().map(first).collect::<Result<Vec<_>, _>>()?;
+        Ok(firsts.into_iter().flatten().min())
+    }
+
     fn date_folders(&self, table: Table) -> Result<BTreeMap<Day, PathBuf>, LakeError> {
         let folders = list(&self.root.join(table.name()))?.into_iter();
         Ok(folders.filter_map(|folder| Some((day_of(&folder)?, folder))).collect())

@@ -17,7 +17,7 @@ use time::macros::format_description;
 use crate::calendar::{Clock, Day};
 use crate::failure::{Class, Failure};
 use crate::lake::{Account, Lake, LakeError};
-use crate::pipeline::{DayFailure, FetchedDay, MetricsReport};
+use crate::pipeline::{DayFailure, FetchedDay, MetricsReport, ShrunkDay};
 
 /// A run, as DuckDB reads it. Every field is always there.
 #[derive(Clone, Debug, Serialize)]
@@ -42,6 +42,12 @@ pub struct RunRecord {
     pub days_given_up: u64,
     /// Days that were left away because they were pruned.
     pub days_pruned: u64,
+    /// Days that came back with fewer records than the lake has, and were left as they are.
+    pub days_shrunk: u64,
+    /// Empty days before the account's first record, which were not committed.
+    pub days_left_out: u64,
+    /// Seconds that this machine's clock is ahead of WeChat's (behind, when negative).
+    pub clock_skew_seconds: Option<i64>,
     pub messages_received: u64,
     pub messages_sent: u64,
     pub messages_other: u64,
@@ -65,6 +71,7 @@ pub struct RunRecord {
     /// Of the days that were computed, those beside which messages have been pruned.
     pub days_beside_pruned: u64,
     pub days: Vec<FetchedDay>,
+    pub shrunk: Vec<ShrunkDay>,
     pub failures: Vec<FailedDay>,
 }
 
@@ -116,6 +123,9 @@ impl RunRecord {
             days_failed: 0,
             days_given_up: 0,
             days_pruned: 0,
+            days_shrunk: 0,
+            days_left_out: 0,
+            clock_skew_seconds: None,
             messages_received: 0,
             messages_sent: 0,
             messages_other: 0,
@@ -134,6 +144,7 @@ impl RunRecord {
             days_superseded: 0,
             days_beside_pruned: 0,
             days: Vec::new(),
+            shrunk: Vec::new(),
             failures: Vec::new(),
         }
     }
@@ -240,6 +251,28 @@ impl History {
         });
     }
 
+    /// Takes note of a day that came back with fewer records, and was left as it is.
+    pub fn day_shrunk(&self, shrunk: &ShrunkDay) {
+        self.note(|record| {
+            record.days_given_up = record.days_given_up.saturating_sub(1);
+            record.days_shrunk += 1;
+            record.shrunk.push(*shrunk);
+        });
+    }
+
+    /// Takes note of an empty day that was not committed.
+    pub fn day_left_out(&self) {
+        self.note(|record| {
+            record.days_given_up = record.days_given_up.saturating_sub(1);
+            record.days_left_out += 1;
+        });
+    }
+
+    /// Takes note of how far this machine's clock is ahead of WeChat's.
+    pub fn clock_skew(&self, seconds: Option<i64>) {
+        self.note(|record| record.clock_skew_seconds = seconds);
+    }
+
     /// Takes note of a day whose metrics were computed.
     pub fn day_computed(&self) {
         self.note(|record| record.days_computed += 1);
@@ -282,6 +315,7 @@ impl History {
         state.record = ended(state.record.clone(), now, (now - self.started).as_seconds_f64());
         // They came as they were done.
         state.record.days.sort_by_key(|day| day.date);
+        state.record.shrunk.sort_by_key(|shrunk| shrunk.date);
         state.record.failures.sort_by_key(|failed| failed.date);
         if state.is_entered
             && let Err(error) = write(&self.lake, &state.record)

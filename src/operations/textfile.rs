@@ -46,7 +46,7 @@ const LAST_SUCCESS: &str = "kefu_last_success_timestamp_seconds";
 /// A figure's name, its meaning, and its value in a run.
 type Figure = (&'static str, &'static str, fn(&RunRecord) -> f64);
 
-const FIGURES: [Figure; 10] = [
+const FIGURES: [Figure; 11] = [
     ("kefu_last_run_exit_code", "Exit code of the last run.", |record| {
         record.exit_code.unwrap_or_default().into()
     }),
@@ -59,6 +59,11 @@ const FIGURES: [Figure; 10] = [
     ("kefu_days_failed", "Days that the last run could not fetch.", |record| {
         (record.days_failed + record.days_given_up) as f64
     }),
+    (
+        "kefu_days_shrunk",
+        "Days that came back to the last run with fewer records, and were left as they are.",
+        |record| record.days_shrunk as f64,
+    ),
     ("kefu_days_computed", "Days whose metrics the last run wrote.", |record| {
         record.days_computed as f64
     }),

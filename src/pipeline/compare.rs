@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::FetchJob;
+use super::fetch_days::in_local_time;
 use crate::calendar::{Day, UnixSeconds};
 use crate::failure::{BugError, Failure};
 use crate::fetch::{FetchError, FetchEvent};
@@ -128,7 +129,7 @@ async fn compare_day(
     match (fetched, compared) {
         // The pages are no longer taken because the lake could not be read.
         (Err(FetchError::Abandoned), Err(refused)) => Err(refused.into()),
-        (Err(error), _) => Err(error.into()),
+        (Err(error), _) => Err(in_local_time(error, &job.zone)),
         (Ok(_), compared) => Ok(compared?),
     }
 }

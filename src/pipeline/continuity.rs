@@ -51,7 +51,7 @@ impl Classified for ContinuityError {
             let (first, last) = (runs.first()?.first, runs.last()?.last);
             let command = format!("`kefu run --from {first} --to {last} --force`");
             Some(format!(
-                "fetch those days again, all in one run, with {command}, which leaves pruned days pruned and no day with messages empty \
+                "fetch those days again, all in one run, with {command}, which leaves pruned days and days of which WeChat gives fewer records now as they are \
                  (--account picks one of several accounts)"
             ))
         };

@@ -7,11 +7,12 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use super::Observer;
-use super::staged_day::{StagedDay, stage_pages};
+use super::silence::Silence;
+use super::staged_day::{EmptyDay, StagedDay, stage_pages};
+use super::{Observer, OnShrink};
 use crate::calendar::{Day, Zone};
-use crate::failure::{BugError, Class, Failure};
-use crate::fetch::{CallCounts, FetchError, Patience, Source};
+use crate::failure::{BugError, Class, Classified, Failure};
+use crate::fetch::{CallCounts, ContractError, FetchError, Patience, Source};
 use crate::lake::{Account, AppId, Lake, LakeError, MessageCounts};
 use crate::signals::Indivisible;
 
@@ -34,6 +35,7 @@ pub struct FetchJob {
     pub concurrency: usize,
     /// Days that are there, and are replaced only if they have changed: messages can come late.
     pub refreshed: BTreeSet<Day>,
+    pub on_shrink: OnShrink,
 }
 
 impl FetchJob {
@@ -82,6 +84,15 @@ pub struct Refreshed {
     pub messages_before: u64,
 }
 
+/// A day that came back with fewer records, rows and rejects together, and was left as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ShrunkDay {
+    pub date: Day,
+    /// Where the messages cannot be read, a number that may be too low.
+    pub records_before: u64,
+    pub records_after: u64,
+}
+
 /// A day that was not committed.
 #[derive(Debug)]
 pub struct DayFailure {
@@ -102,6 +113,14 @@ pub struct FetchReport {
     pub skipped: Vec<Day>,
     /// Days that were left away, because they were pruned.
     pub pruned: Vec<Day>,
+    /// In order of the days.
+    pub shrunk: Vec<ShrunkDay>,
+    /// Empty days that were not committed, because the account has no earlier day. In order.
+    pub left_out: Vec<Day>,
+    /// With days that were left out: the account's first day in the lake, if it has any.
+    pub first_day: Option<Day>,
+    /// Seconds that this machine's clock is ahead of WeChat's (behind, when negative). None while no answer had a `Date`.
+    pub clock_skew_seconds: Option<i64>,
 }
 
 impl FetchReport {
@@ -113,7 +132,8 @@ impl FetchReport {
     /// The class of the run: that of a failure that ended it, else [`Class::Partial`] when some days are there and some are not.
     pub fn class(&self) -> Option<Class> {
         let worst = self.worst()?;
-        let is_something_there = !self.fetched.is_empty() || !self.skipped.is_empty();
+        let is_something_there =
+            !self.fetched.is_empty() || !self.skipped.is_empty() || !self.shrunk.is_empty();
         Some(if is_something_there && !worst.ends_the_run() { Class::Partial } else { worst })
     }
 }
@@ -123,16 +143,27 @@ impl FetchReport {
 pub async fn fetch_days(job: &FetchJob, days: &[Day], observer: &dyn Observer) -> FetchReport {
     let mut report = FetchReport::default();
     let connections = Arc::new(Semaphore::new(job.concurrency));
-    let mut waiting = days.iter().copied();
+    let mut waiting = days.iter().copied().peekable();
     let mut running = JoinSet::new();
     let mut day_of_task = HashMap::new();
     let mut is_over = false;
     let mut unavailable_in_a_row = 0;
+    let mut silence = Silence::default();
     loop {
-        while !is_over && running.len() < job.concurrency {
-            let Some(day) = waiting.next() else { break };
+        while running.len() < job.concurrency {
             let (job, connections) = (job.clone(), connections.clone());
-            let task = running.spawn(async move { fetch_day(&job, &connections, day).await });
+            let (task, day) = if let Some(empty) = silence.release() {
+                let day = empty.day;
+                let commit = move || {
+                    job.record_app()?;
+                    Ok(DayOutcome::Committed(empty.commit(&job)?))
+                };
+                (running.spawn_blocking(commit), day)
+            } else if let Some(day) = waiting.next_if(|_| !is_over) {
+                (running.spawn(async move { fetch_day(&job, &connections, day).await }), day)
+            } else {
+                break;
+            };
             day_of_task.insert(task.id(), day);
         }
         let Some(outcome) = running.join_next_with_id().await else { break };
@@ -141,11 +172,17 @@ pub async fn fetch_days(job: &FetchJob, days: &[Day], observer: &dyn Observer) -
             Err(error) => (error.id(), Err(BugError(format!("fetching stopped: {error}")).into())),
         };
         let Some(day) = day_of_task.remove(&task) else { continue };
+        unavailable_in_a_row *= usize::from(outcome.is_err());
         match outcome {
-            Ok((fetched, _noted)) => {
+            Ok(DayOutcome::Committed((fetched, _noted))) => {
+                silence.day_committed(day);
                 observer.day_fetched(&fetched);
                 report.fetched.push(fetched);
-                unavailable_in_a_row = 0;
+            }
+            Ok(DayOutcome::Empty(empty, first_day)) => silence.hold(empty, first_day),
+            Ok(DayOutcome::Shrunk(shrunk)) => {
+                observer.day_shrunk(&shrunk);
+                report.shrunk.push(shrunk);
             }
             Err(failure) => {
                 // The days under way go on: they commit, or fail by themselves within the bounds of their retries.
@@ -159,18 +196,31 @@ pub async fn fetch_days(job: &FetchJob, days: &[Day], observer: &dyn Observer) -
         }
     }
     report.given_up = waiting.collect();
+    (report.left_out, report.first_day) = silence.finish();
+    report.left_out.iter().for_each(|day| observer.day_left_out(*day));
+    report.clock_skew_seconds = job.source.clock_skew_seconds();
+    report.shrunk.sort_by_key(|shrunk| shrunk.date);
     report.fetched.sort_by_key(|fetched| fetched.date);
     report.failed.sort_by_key(|failed| failed.day);
     report
 }
 
-/// Fetches one day and commits it, or leaves everything as it was. Until what comes with the day is dropped, a process that is told to leave waits, so that the
-/// day is taken note of.
+/// What became of a day that was fetched.
+enum DayOutcome {
+    /// Until what comes with the day is dropped, a process that is told to leave waits, so that the day is taken note of.
+    Committed((FetchedDay, Indivisible)),
+    /// It has no records, and the lake has no earlier day of the account. With the account's first day.
+    Empty(EmptyDay, Option<Day>),
+    /// It was left as it is.
+    Shrunk(ShrunkDay),
+}
+
+/// Fetches one day and commits it, or leaves everything as it was.
 async fn fetch_day(
     job: &FetchJob,
     connections: &Arc<Semaphore>,
     day: Day,
-) -> Result<(FetchedDay, Indivisible), Failure> {
+) -> Result<DayOutcome, Failure> {
     let patience = job.source.patience(job.account.as_str(), day);
     let (staged, calls) = match stage_day(job, connections, &patience, day).await? {
         (Some(staged), calls) => (staged, calls),
@@ -184,12 +234,64 @@ async fn fetch_day(
         }
     };
     let job = job.clone();
-    let commit = tokio::task::spawn_blocking(move || {
-        staged.check(&job)?;
-        job.record_app()?;
-        Ok(staged.commit(&job, calls)?)
-    });
+    let commit = tokio::task::spawn_blocking(move || commit_day(&job, staged, calls));
     commit.await.map_err(|error| BugError(format!("committing a day stopped: {error}")))?
+}
+
+/// Commits a day that can be a day of this account, has lost no records, and is not empty before the account's first one.
+fn commit_day(job: &FetchJob, staged: StagedDay, calls: CallCounts) -> Result<DayOutcome, Failure> {
+    staged.check()?;
+    if let Some(shrunk) = staged.shrinkage(job)? {
+        let ShrunkDay { records_before: before, records_after: after, .. } = shrunk;
+        match job.on_shrink {
+            OnShrink::Fail => return Err(ContractError::Shrunk { before, after }.into()),
+            OnShrink::Keep => return Ok(DayOutcome::Shrunk(shrunk)),
+            OnShrink::Replace => {}
+        }
+    }
+    if let Some(empty) = staged.as_empty_day(job, calls) {
+        let first_day = job.lake.first_day(&job.account)?;
+        if first_day.is_none_or(|first| first > empty.day) {
+            return Ok(DayOutcome::Empty(empty, first_day));
+        }
+    }
+    job.record_app()?;
+    Ok(DayOutcome::Committed(staged.commit(job, calls)?))
+}
+
+/// A day that is not over by WeChat's clock.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the day is not over: this machine's clock says {here}, and WeChat's says {wechat} ({zone})"
+)]
+struct NotOver {
+    here: String,
+    wechat: String,
+    zone: String,
+    hint: Option<String>,
+}
+
+impl Classified for NotOver {
+    fn class(&self) -> Class {
+        Class::Settings
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.hint.clone()
+    }
+}
+
+/// The error, with both clocks in local time where they disagree about the day.
+pub(super) fn in_local_time(error: FetchError, zone: &Zone) -> Failure {
+    match &error {
+        FetchError::NotOver(answered) => Failure::from(NotOver {
+            here: zone.written(answered.here.end),
+            wechat: answered.wechat.map(|wechat| zone.written(wechat)).unwrap_or_default(),
+            zone: zone.name().to_owned(),
+            hint: error.hint(),
+        }),
+        _ => error.into(),
+    }
 }
 
 /// None when the day must be walked with one cursor: a reject is known by its page and its position there, which are those of the day as a whole.
@@ -199,19 +301,21 @@ async fn stage_day(
     patience: &Arc<Patience>,
     day: Day,
 ) -> Result<(Option<StagedDay>, CallCounts), Failure> {
-    let span = job.zone.bounds(day);
     let (sender, receiver) = mpsc::channel(PAGES_IN_FLIGHT);
     let writer = {
         let job = job.clone();
-        tokio::task::spawn_blocking(move || stage_pages(&job, day, span, receiver))
+        tokio::task::spawn_blocking(move || stage_pages(&job, day, receiver))
     };
-    let calls = job.source.fetch(span, connections, patience, sender).await;
+    let calls = job.source.fetch(job.zone.bounds(day), connections, patience, sender).await;
     let staged =
         writer.await.map_err(|error| BugError(format!("writing a day stopped: {error}")))?;
     match (calls, staged) {
         // When the disk refuses a page, the fetch ends because of that: the disk's reason is the one to report.
         (Err(FetchError::Abandoned), Err(refused)) => Err(refused.into()),
         (Err(FetchError::Abandoned), Ok(None)) => Ok((None, CallCounts::default())),
-        (calls, staged) => calls.map_err(Failure::from).and_then(|calls| Ok((staged?, calls))),
+        (calls, staged) => {
+            let calls = calls.map_err(|error| in_local_time(error, &job.zone));
+            calls.and_then(|calls| Ok((staged?, calls)))
+        }
     }
 }

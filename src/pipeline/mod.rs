@@ -21,6 +21,7 @@ mod observer;
 mod refresh;
 mod rules;
 mod selection;
+mod silence;
 mod staged_day;
 mod status;
 mod verify;
@@ -28,7 +29,9 @@ mod verify;
 pub use app::{AppError, require_app};
 pub use compare::{ComparedDay, Record, compare_days};
 pub use continuity::{ContinuityError, require_privacy, require_privacy_of};
-pub use fetch_days::{DayFailure, FetchJob, FetchReport, FetchedDay, Refreshed, fetch_days};
+pub use fetch_days::{
+    DayFailure, FetchJob, FetchReport, FetchedDay, Refreshed, ShrunkDay, fetch_days,
+};
 pub use finding::{Finding, Kind, Severity};
 pub use inputs::MixedOpenids;
 pub use mark::Mark;
@@ -37,6 +40,6 @@ pub use refresh::{
     MetricsJob, MetricsReport, MetricsStopped, read_history, refresh_metrics, targets,
 };
 pub use rules::{ChangedRules, OutOfDate, RulesError, UnknownRules, reasons, require_rules};
-pub use selection::{Selection, Wanted};
+pub use selection::{OnShrink, Selection, Wanted};
 pub use status::{DayStatus, Freshness, status};
 pub use verify::{Verification, VerifyJob, verify};

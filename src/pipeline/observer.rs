@@ -1,6 +1,6 @@
 //! What happens to the days, told as it happens: a run that is stopped halfway has done something.
 
-use super::{ChangedRules, DayFailure, FetchedDay};
+use super::{ChangedRules, DayFailure, FetchedDay, ShrunkDay};
 use crate::calendar::Day;
 
 /// Whoever wants to know. Says nothing back, and cannot fail.
@@ -10,6 +10,12 @@ pub trait Observer: Sync {
 
     /// A day was not committed.
     fn day_failed(&self, _failed: &DayFailure) {}
+
+    /// A day came back with fewer records than the lake has, and was left as it is.
+    fn day_shrunk(&self, _shrunk: &ShrunkDay) {}
+
+    /// A day without records was not committed, because the account has no earlier day.
+    fn day_left_out(&self, _day: Day) {}
 
     /// Metrics are about to be computed again because rules have changed.
     fn rules_changed(&self, _changed: &ChangedRules) {}

@@ -13,10 +13,35 @@ pub struct Wanted {
     pub is_named: bool,
     /// Fetch them all again.
     pub force: bool,
-    /// Fetch the last so many again, and replace those that have changed.
+    /// How many of the last days up to `last_over` are fetched again where they are in the range and in the lake. They are replaced if they have changed.
     pub refresh: u16,
+    /// Replace days that come back with fewer records than the lake has.
+    pub allow_shrink: bool,
     /// The last day that is over. No later one can be fetched whole.
     pub last_over: Day,
+}
+
+impl Wanted {
+    /// What becomes of a day that comes back with fewer records than the lake has.
+    pub fn on_shrink(&self) -> OnShrink {
+        match self {
+            Self { allow_shrink: true, .. } => OnShrink::Replace,
+            Self { is_named: true, .. } | Self { force: true, .. } => OnShrink::Fail,
+            _ => OnShrink::Keep,
+        }
+    }
+}
+
+/// What becomes of a day that comes back with fewer records than the lake has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnShrink {
+    /// It fails: somebody asked for that day.
+    #[default]
+    Fail,
+    /// It is left as it is and reported: nobody has to act.
+    Keep,
+    /// It is replaced, and the records that WeChat no longer gives are discarded.
+    Replace,
 }
 
 /// What becomes of the days. All in order.
@@ -50,7 +75,7 @@ impl Selection {
         };
         let is_whole = |day: &Day| there.contains(day) && !unfinished.contains(day);
         let is_refreshed =
-            |day: &Day| is_whole(day) && *day > wanted.range.last.plus(-i64::from(wanted.refresh));
+            |day: &Day| is_whole(day) && *day > wanted.last_over.plus(-i64::from(wanted.refresh));
 
         let all: BTreeSet<Day> = wanted.range.days().chain(unfinished.iter().copied()).collect();
         let (pruned, all): (Vec<Day>, Vec<Day>) = all.into_iter().partition(stays_away);

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Int64Array, RecordBatch, StringArray};
+use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::Int64Type;
 use tokio::sync::mpsc;
 
-use super::{FetchJob, FetchedDay, Refreshed};
+use super::{FetchJob, FetchedDay, Refreshed, ShrunkDay};
 use crate::calendar::{Day, Span, UnixSeconds};
-use crate::failure::Failure;
 use crate::fetch::{CallCounts, ContractError, FetchEvent, FetchedPage, Reject};
 use crate::lake::{ContentHash, Footer, LakeError, Spill, StagedMessages, StagedPartition, Table};
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE};
@@ -48,7 +48,7 @@ pub(super) struct StagedDay {
     is_refreshed: bool,
 }
 
-/// What the footer says of a day that is there.
+/// What the footer of the messages says of a day that is there.
 struct Before {
     rows: u64,
     rejects: u64,
@@ -56,7 +56,7 @@ struct Before {
 }
 
 impl Before {
-    /// None where nothing is there, or where it cannot be read: then it is replaced.
+    /// None where nothing is there, or where it cannot be read.
     fn of(job: &FetchJob, day: Day) -> Result<Option<Self>, LakeError> {
         let Some(footer) = footer(job, Table::Messages, day)? else { return Ok(None) };
         let count = |key: &str| footer.get(key).and_then(|count| count.parse().ok());
@@ -83,19 +83,52 @@ fn footer(job: &FetchJob, table: Table, day: Day) -> Result<Option<Footer>, Lake
     }
 }
 
-/// Whether a day of which no message comes, and of whose messages nothing can be read, may be committed as one without messages.
-fn may_be_empty(job: &FetchJob, day: Day, has_rejects: bool) -> Result<(), Failure> {
+/// How many records the lake has of a day, rows and rejects together.
+///
+/// The footer of the messages says it. Where that file is damaged or gone, the rest of the lake tells a number that may be too low:
+///
+/// - the rows of the rejects (1 where their file is damaged) and the messages that `account_daily` counts;
+/// - at least 1 where metrics of any day were made of messages of this one;
+/// - at least 1 where no metrics tell, and the file of the messages is damaged or the day was deleted by retention: it may have had records.
+fn records_before(job: &FetchJob, day: Day) -> Result<u64, LakeError> {
+    if let Some(before) = Before::of(job, day)? {
+        return Ok(before.rows + before.rejects);
+    }
     let is_there = |table: Table| job.lake.path(table, &job.account, day).is_file();
-    let is_pruned = || Ok::<_, LakeError>(job.lake.pruned()?.includes(Table::Messages, day));
-    match had_messages(job, day)? {
-        Some(true) => Err(ContractError::VanishedWithMetrics.into()),
-        // What a run that was killed has left of the rejects is replaced by rejects, and not by nothing.
-        _ if has_rejects => Ok(()),
-        _ if is_there(Table::Rejects) => Err(ContractError::VanishedDamaged.into()),
-        Some(false) => Ok(()),
-        None if is_there(Table::Messages) => Err(ContractError::VanishedDamaged.into()),
-        None if is_pruned()? => Err(ContractError::VanishedPruned.into()),
-        None => Ok(()),
+    let rejects = match footer(job, Table::Rejects, day)? {
+        Some(footer) => footer.get("rows").and_then(|rows| rows.parse().ok()).unwrap_or(1),
+        None => u64::from(is_there(Table::Rejects)),
+    };
+    let at_least = match had_messages(job, day)? {
+        Some(had_messages) => u64::from(had_messages),
+        None if is_there(Table::Messages) => 1,
+        // What was deleted by retention says nothing about an account that came later.
+        None => {
+            let is_of_account = job.lake.first_day(&job.account)?.is_some_and(|first| first <= day);
+            u64::from(is_of_account && job.lake.pruned()?.includes(Table::Messages, day))
+        }
+    };
+    Ok((rejects + counted_by_metrics(job, day)?).max(at_least))
+}
+
+/// The messages that the day's `account_daily` counts: received and sent. 0 where it is not there or cannot be read.
+fn counted_by_metrics(job: &FetchJob, day: Day) -> Result<u64, LakeError> {
+    const COUNTS: [&str; 2] = ["messages_received", "messages_sent"];
+    if !job.lake.path(Table::AccountDaily, &job.account, day).is_file() {
+        return Ok(0);
+    }
+    let counted = || -> Result<i64, LakeError> {
+        let mut counted = 0;
+        for batch in job.lake.read(Table::AccountDaily, &job.account, day, &COUNTS)? {
+            let batch = batch?;
+            let counts = batch.columns().iter().filter_map(|column| column.as_primitive_opt());
+            counted += counts.filter_map(arrow::compute::sum::<Int64Type>).sum::<i64>();
+        }
+        Ok(counted)
+    };
+    match counted() {
+        Err(LakeError::Damaged { .. }) => Ok(0),
+        counted => Ok(u64::try_from(counted?).unwrap_or_default()),
     }
 }
 
@@ -126,29 +159,10 @@ struct Waiting {
 pub(super) fn stage_pages(
     job: &FetchJob,
     day: Day,
-    span: Span,
     mut events: mpsc::Receiver<FetchEvent>,
 ) -> Result<Option<StagedDay>, LakeError> {
-    let mut staged = StagedDay {
-        day,
-        messages: job
-            .lake
-            .stage_messages(&job.account, day, job.zone.name(), span)?
-            .with_privacy(job.privacy())
-            .with_app_id(job.app_id.clone()),
-        rejected: None,
-        rejects: 0,
-        first_reason: None,
-        outside_window: 0,
-        misplaced: 0,
-        pages: 0,
-        repaired_pages: 0,
-        repaired_records: 0,
-        is_split: false,
-        before: Before::of(job, day)?,
-        is_unfinished: job.lake.is_unfinished(&job.account, day),
-        is_refreshed: job.refreshed.contains(&day),
-    };
+    let span = job.zone.bounds(day);
+    let mut staged = StagedDay::begin(job, day, span)?;
     let mut stretches: BTreeMap<UnixSeconds, Waiting> = BTreeMap::new();
     while let Some(event) = events.blocking_recv() {
         match event {
@@ -204,36 +218,92 @@ pub(super) fn stage_pages(
     Ok(Some(staged))
 }
 
+/// A day without records: what stays of it until it is known whether it is committed.
+#[derive(Debug)]
+pub(super) struct EmptyDay {
+    pub(super) day: Day,
+    outside_window: u64,
+    pages: u64,
+    repaired_pages: u64,
+    calls: CallCounts,
+}
+
+impl EmptyDay {
+    pub(super) fn commit(self, job: &FetchJob) -> Result<(FetchedDay, Indivisible), LakeError> {
+        let Self { day, outside_window, pages, repaired_pages, calls } = self;
+        let staged = StagedDay::begin(job, day, job.zone.bounds(day))?;
+        StagedDay { outside_window, pages, repaired_pages, ..staged }.commit(job, calls)
+    }
+}
+
 impl StagedDay {
-    /// Whether what came can be a day of this account, and not something that kefu no longer understands, or nothing in the place of something.
-    pub(super) fn check(&self, job: &FetchJob) -> Result<(), Failure> {
-        let counts = self.messages.counts();
-        let kept = counts.received + counts.sent + counts.other;
-        let records = kept + self.rejects;
+    fn begin(job: &FetchJob, day: Day, span: Span) -> Result<Self, LakeError> {
+        Ok(Self {
+            day,
+            messages: job
+                .lake
+                .stage_messages(&job.account, day, job.zone.name(), span)?
+                .with_privacy(job.privacy())
+                .with_app_id(job.app_id.clone()),
+            rejected: None,
+            rejects: 0,
+            first_reason: None,
+            outside_window: 0,
+            misplaced: 0,
+            pages: 0,
+            repaired_pages: 0,
+            repaired_records: 0,
+            is_split: false,
+            before: Before::of(job, day)?,
+            is_unfinished: job.lake.is_unfinished(&job.account, day),
+            is_refreshed: job.refreshed.contains(&day),
+        })
+    }
+
+    /// Rejects a day in a form that kefu does not understand.
+    pub(super) fn check(&self) -> Result<(), ContractError> {
+        let records = self.records();
+        let kept = records - self.rejects;
         let misplaced = self.misplaced;
         if kept == 0 && misplaced > 0 || misplaced > misplaced_allowed(records) {
-            return Err(ContractError::Misplaced { misplaced, records }.into());
+            return Err(ContractError::Misplaced { misplaced, records });
         }
         if self.rejects > rejects_allowed(records) {
             let reason = self.first_reason.clone().unwrap_or_default();
-            return Err(
-                ContractError::TooManyRejects { rejects: self.rejects, records, reason }.into()
-            );
+            return Err(ContractError::TooManyRejects { rejects: self.rejects, records, reason });
         }
-        // WeChat keeps its records for a time that nobody documents. Whatever was asked for, a day with records is not replaced by nothing, and one
-        // with messages not by a few records that cannot be read.
-        let vanishes =
-            |before: &&Before| before.rows > 0 && kept == 0 || before.rejects > 0 && records == 0;
-        match self.before.as_ref().filter(vanishes).map(|before| before.rows + before.rejects) {
-            Some(records) if self.is_unfinished => {
-                Err(ContractError::VanishedUnfinished { records }.into())
-            }
-            Some(records) => Err(ContractError::Vanished { records }.into()),
-            None if self.before.is_none() && kept == 0 => {
-                may_be_empty(job, self.day, self.rejects > 0)
-            }
-            None => Ok(()),
-        }
+        Ok(())
+    }
+
+    /// The numbers of records before and after, where the day has lost some: WeChat keeps its records for a time that nobody documents.
+    ///
+    /// # Errors
+    /// When the lake cannot be read.
+    pub(super) fn shrinkage(&self, job: &FetchJob) -> Result<Option<ShrunkDay>, LakeError> {
+        let records_before = records_before(job, self.day)?;
+        let records_after = self.records();
+        let shrunk = ShrunkDay { date: self.day, records_before, records_after };
+        Ok((records_after < records_before).then_some(shrunk))
+    }
+
+    /// The day as an empty one, if it is that, and if the lake has no file of its messages.
+    pub(super) fn as_empty_day(&self, job: &FetchJob, calls: CallCounts) -> Option<EmptyDay> {
+        let is_there = || job.lake.path(Table::Messages, &job.account, self.day).is_file();
+        let outside_window = self.outside_window;
+        let (pages, repaired_pages) = (self.pages, self.repaired_pages);
+        (self.records() == 0 && !is_there()).then_some(EmptyDay {
+            day: self.day,
+            outside_window,
+            pages,
+            repaired_pages,
+            calls,
+        })
+    }
+
+    /// Messages and rejects together.
+    fn records(&self) -> u64 {
+        let counts = self.messages.counts();
+        counts.received + counts.sent + counts.other + self.rejects
     }
 
     fn append_rejects(

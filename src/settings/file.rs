@@ -26,6 +26,7 @@ pub(super) struct File {
     pub lake: Option<String>,
     pub timezone: Option<String>,
     pub lookback: Option<u16>,
+    pub refresh: Option<u16>,
     pub concurrency: Option<u16>,
     pub metrics: Metrics,
     pub privacy: Privacy,

@@ -41,6 +41,7 @@ impl Settings {
             Listed::new("base_url", self.base_url.value.url(), &self.base_url.origin),
             Listed::of("proxy", &self.proxy_shown()),
             Listed::of("lookback", &self.lookback),
+            Listed::of("refresh", &self.refresh),
             Listed::of("concurrency", &self.concurrency),
         ];
         listed.extend(self.rules_listed.iter().cloned());

@@ -104,6 +104,7 @@ pub struct Flags {
     pub timezone: Option<String>,
     pub base_url: Option<String>,
     pub lookback: Option<u16>,
+    pub refresh: Option<u16>,
     pub concurrency: Option<u16>,
     /// The accounts to work on; all of them, if none is given.
     pub accounts: Vec<String>,
@@ -130,6 +131,8 @@ pub struct Settings {
     pub base_url: Setting<BaseUrl>,
     /// How many days up to yesterday a run without days looks at.
     pub lookback: Setting<u16>,
+    /// How many of the last days up to yesterday are fetched again where they are there.
+    pub refresh: Setting<u16>,
     /// How many calls are made side by side.
     pub concurrency: Setting<u16>,
     /// What the metrics depend on, and whether a settings file says so.
@@ -225,6 +228,14 @@ impl Settings {
                 ("lookback", file.values.lookback),
                 3,
                 1..=3650,
+            )?,
+            refresh: sources.number(
+                "--refresh",
+                flags.refresh,
+                "KEFU_REFRESH",
+                ("refresh", file.values.refresh),
+                2,
+                0..=3650,
             )?,
             concurrency: sources.number(
                 "--concurrency",
@@ -359,6 +370,15 @@ mod tests {
         assert_eq!(settings.zone.origin, Origin::Flag("--timezone"));
         assert_eq!(settings.lake.origin, Origin::Environment("KEFU_LAKE"));
         assert_eq!((settings.lookback.value, settings.lookback.origin), (3, Origin::Default));
+        assert_eq!((settings.refresh.value, settings.refresh.origin), (2, Origin::Default));
+    }
+
+    #[test]
+    fn zero_turns_the_refresh_off() {
+        let settings = resolve(Flags::default(), &[("KEFU_REFRESH", "0")]).unwrap();
+        assert_eq!(settings.refresh.value, 0);
+        let error = resolve(Flags::default(), &[("KEFU_REFRESH", "3651")]).unwrap_err();
+        assert!(error.to_string().contains("3651 is not between 0 and 3650"), "{error}");
     }
 
     #[test]

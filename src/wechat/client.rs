@@ -150,6 +150,14 @@ impl Classified for CallError {
     }
 }
 
+/// An answer with status 200.
+#[derive(Debug)]
+pub struct DatedBody {
+    pub body: Bytes,
+    /// The server's clock, from the header `Date`. None without one.
+    pub date: Option<SystemTime>,
+}
+
 /// Speaks HTTP to one base URL. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -209,7 +217,19 @@ impl Client {
         token: &Secret,
         request: &PageRequest,
     ) -> Result<Bytes, CallError> {
-        self.post("customservice/msgrecord/getmsglist", Some(token), request).await
+        Ok(self.dated_message_page(token, request).await?.body)
+    }
+
+    /// The same, with the server's clock.
+    ///
+    /// # Errors
+    /// Those of [`message_page`](Self::message_page).
+    pub async fn dated_message_page(
+        &self,
+        token: &Secret,
+        request: &PageRequest,
+    ) -> Result<DatedBody, CallError> {
+        self.post_dated("customservice/msgrecord/getmsglist", Some(token), request).await
     }
 
     /// The server's clock, from the `Date` of an answer to a call without a token: none when it does not say. Whatever the answer, it can be reached.
@@ -219,10 +239,7 @@ impl Client {
     pub async fn server_time(&self) -> Result<Option<SystemTime>, CallError> {
         let sent = self.http.get(self.base.clone()).send().await;
         let answer = sent.map_err(|error| self.transport(error))?;
-        Ok(answer
-            .headers()
-            .get(DATE)
-            .and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok()))
+        Ok(date(answer.headers()))
     }
 
     pub(super) async fn post(
@@ -231,6 +248,15 @@ impl Client {
         token: Option<&Secret>,
         body: &impl Serialize,
     ) -> Result<Bytes, CallError> {
+        Ok(self.post_dated(path, token, body).await?.body)
+    }
+
+    async fn post_dated(
+        &self,
+        path: &str,
+        token: Option<&Secret>,
+        body: &impl Serialize,
+    ) -> Result<DatedBody, CallError> {
         let body = serde_json::to_vec(body).map_err(|error| {
             CallError::Unreadable(format!("the request cannot be written: {error}"))
         })?;
@@ -242,7 +268,7 @@ impl Client {
         self.receive(request).await
     }
 
-    async fn receive(&self, request: reqwest::RequestBuilder) -> Result<Bytes, CallError> {
+    async fn receive(&self, request: reqwest::RequestBuilder) -> Result<DatedBody, CallError> {
         let mut response = request.send().await.map_err(|error| self.transport(error))?;
         if response.status() != StatusCode::OK {
             let retry_after = retry_after(response.headers());
@@ -250,6 +276,7 @@ impl Client {
             let came = in_words(&first_bytes(&mut response).await);
             return Err(CallError::Status { status, retry_after, peer: self.peer.clone(), came });
         }
+        let date = date(response.headers());
         let expected =
             response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
         let mut body = BytesMut::with_capacity(expected.min(BODY_BYTES_MAX));
@@ -261,8 +288,9 @@ impl Client {
             body.extend_from_slice(&chunk);
         }
         let encoding = response.headers().get(CONTENT_ENCODING).and_then(|name| name.to_str().ok());
-        text_of(body.freeze(), encoding, BODY_BYTES_MAX)
-            .map_err(|error| error.from_peer(&self.peer))
+        let body = text_of(body.freeze(), encoding, BODY_BYTES_MAX)
+            .map_err(|error| error.from_peer(&self.peer))?;
+        Ok(DatedBody { body, date })
     }
 
     fn url(&self, path: &str, token: Option<&Secret>) -> Url {
@@ -290,6 +318,11 @@ async fn first_bytes(response: &mut reqwest::Response) -> BytesMut {
     // Whatever has come until then says enough.
     let _ = tokio::time::timeout(ERROR_LIMIT, reading).await;
     body
+}
+
+/// The server's clock.
+fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
 }
 
 /// `Retry-After` in its form of seconds; the form of a date is for browsers.

@@ -16,7 +16,7 @@ mod transport;
 
 pub use base_url::BaseUrl;
 pub use body::no_json;
-pub use client::{CallError, Client};
+pub use client::{CallError, Client, DatedBody};
 pub use code::{Action, ApiError};
 pub use endpoint::{Endpoint, Peer, Proxy, check_certificates, is_exempt};
 pub use quota::Quota;

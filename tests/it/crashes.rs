@@ -152,6 +152,7 @@ fn is_safe(
         is_named: false,
         force: false,
         refresh: 0,
+        allow_shrink: false,
         last_over: "2016-06-30".parse().unwrap(),
     };
     let selected: Vec<String> = Selection::of(&world.lake(), &world.account(), wanted)

@@ -123,11 +123,7 @@ fn what_the_way_there_does() {
             reason: "missing field `time`".into(),
         },
         ContractError::Misplaced { misplaced: 48, records: 144 },
-        ContractError::Vanished { records: 1_500 },
-        ContractError::VanishedUnfinished { records: 1_500 },
-        ContractError::VanishedWithMetrics,
-        ContractError::VanishedDamaged,
-        ContractError::VanishedPruned,
+        ContractError::Shrunk { before: 1_500, after: 1_490 },
     ];
     insta::assert_snapshot!(
         "errors_of_the_way",

@@ -159,6 +159,7 @@ fn fetch_from(base_url: &str) -> (World, FetchReport) {
         zone: world.zone.clone(),
         concurrency: 1,
         refreshed: Default::default(),
+        on_shrink: Default::default(),
     };
     let _lock = job.lake.hold().unwrap();
     let days: Vec<Day> = vec![DAY.parse().unwrap()];
@@ -210,4 +211,17 @@ fn a_redirect_is_not_followed_because_the_token_would_go_with_it() {
     let (world, report) = fetch_from(&base_url);
     assert_eq!(report.failed[0].failure.class, Class::Settings);
     assert!(world.table_files().is_empty());
+}
+
+#[test]
+fn an_answer_without_a_date_is_taken_as_it_is() {
+    let body = format!(
+        r#"{{"recordlist":[{}],"number":1,"msgid":7}}"#,
+        record(MIDNIGHT, "text").replace('\n', "")
+    );
+    let head = format!("200 OK\r\nContent-Length: {}", body.len());
+    let base_url = serve(head.leak(), std::iter::once(body.into_bytes()));
+    let (world, report) = fetch_from(&base_url);
+    assert_eq!((report.fetched.len(), report.clock_skew_seconds), (1, None));
+    assert_eq!(world.texts(DAY), ["text"]);
 }

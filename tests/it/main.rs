@@ -6,6 +6,7 @@
 
 mod chat;
 mod command_line;
+mod commit_rules;
 mod crashes;
 mod errors;
 mod faults;

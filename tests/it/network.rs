@@ -146,6 +146,7 @@ fn fetch(base: &str, proxy: Option<&str>) -> String {
         zone: world.zone.clone(),
         concurrency: 1,
         refreshed: Default::default(),
+        on_shrink: Default::default(),
     };
     let _lock = world.lake().hold().unwrap();
     let report = world.runtime.block_on(fetch_days(&job, &[DAY.parse().unwrap()], &()));

@@ -10,7 +10,7 @@ use kefu::lake::{Obstacle, Operation, Table};
 use kefu::simulator::{Generated, GeneratorOptions, Records, Simulator};
 use serde_json::{Value, json};
 
-use crate::world::{World, files, record, recorded, records};
+use crate::world::{World, files, record, recorded};
 
 /// Twelve days from 2024-05-01, all fetched and computed.
 struct TwelveDays {
@@ -441,14 +441,15 @@ fn neither_a_day_nor_its_metrics_are_replaced_by_nothing() {
 }
 
 #[test]
-fn a_day_of_messages_is_not_replaced_by_a_record_that_cannot_be_read_nor_rejects_by_nothing() {
+fn messages_are_not_replaced_by_fewer_rejects_nor_rejects_by_nothing() {
     let world = World::new();
     let unreadable = record(crate::world::MIDNIGHT + 60, "x").replace("oC1", "");
     let run = |lines: Vec<String>| {
         let simulator = world.simulate(recorded(lines), world.options(&[]));
         world.kefu(&simulator, &["run", "--date", crate::world::DAY, "--force"]).status.code()
     };
-    assert_eq!(run(vec![record(crate::world::MIDNIGHT, "x")]), Some(0));
+    let two = [0, 1].map(|second| record(crate::world::MIDNIGHT + second, "x"));
+    assert_eq!(run(two.to_vec()), Some(0));
     assert_eq!(run(vec![unreadable.clone()]), Some(65));
     fs_err::remove_dir_all(world.lake_folder()).unwrap();
     assert_eq!(run(vec![unreadable.clone()]), Some(0));
@@ -467,7 +468,10 @@ fn a_day_of_messages_is_not_replaced_by_a_record_that_cannot_be_read_nor_rejects
     assert_eq!(run(vec![unreadable]), Some(0));
     // A day that was empty when its metrics were computed may be so again.
     fs_err::remove_dir_all(world.lake_folder()).unwrap();
-    assert_eq!(run(Vec::new()), Some(0));
+    let on_the_day_before = record(crate::world::MIDNIGHT - 60, "x");
+    let simulator = world.simulate(recorded([on_the_day_before]), world.options(&[]));
+    let two_days = ["run", "--from", "2016-05-31", "--to", crate::world::DAY];
+    assert!(world.kefu(&simulator, &two_days).status.success());
     assert!(
         world
             .command(&["prune", "--before", "2016-06-02", "--yes"])
@@ -522,7 +526,9 @@ fn changes_that_are_pruned_before_they_are_computed_are_named() {
 #[test]
 fn the_nightly_run_does_not_bring_pruned_days_back() {
     let world = World::new();
-    let simulator = world.simulate(records(1), world.options(&[]));
+    let now = kefu::calendar::Clock::System.now().unix_timestamp();
+    let recent = (1..=4).map(|days| record(now - days * 86_400, "x"));
+    let simulator = world.simulate(recorded(recent), world.options(&[]));
     let fetched = |arguments: &[&str]| -> usize {
         let output = world.kefu(&simulator, &[arguments, &["--output", "json"]].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -548,7 +554,7 @@ fn the_nightly_run_does_not_bring_pruned_days_back() {
             .count(),
         1
     );
-    assert_eq!(fetched(&["run"]), 0);
+    assert_eq!(fetched(&["run", "--refresh", "0"]), 0);
     let output = world.kefu(&simulator, &["run", "--output", "json"]);
     let run: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(run["fetch"]["pruned"].as_array().map(Vec::len), Some(2));

@@ -9,7 +9,7 @@ use kefu::calendar::{Clock, Day, Zone};
 use kefu::failure::Class;
 use kefu::fetch::{Privacy, Source};
 use kefu::lake::{Account, AppId, Lake, Obstacle, Table};
-use kefu::pipeline::{FetchJob, FetchReport, fetch_days};
+use kefu::pipeline::{FetchJob, FetchReport, OnShrink, fetch_days};
 use kefu::simulator::{APPID, Fault, LoggedRequest, Options, Recorded, Records, SECRET, Simulator};
 use kefu::wechat::{Credential, Proof, Secret};
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -23,6 +23,9 @@ pub const MIDNIGHT: i64 = 1_464_710_400;
 
 /// Another app that the simulator knows.
 pub const OTHER_APPID: &str = "wx5ec0de51mu1a71";
+
+/// What time it is in the world: after every day that tests fetch.
+pub const NOW: i64 = 1_800_000_020;
 
 /// A record as the API gives it.
 pub fn record(time: i64, text: &str) -> String {
@@ -57,6 +60,8 @@ pub struct World {
     pub obstacle: Option<Arc<dyn Obstacle>>,
     /// Days that are replaced only if they have changed.
     pub refreshed: BTreeSet<Day>,
+    /// What becomes of days that come back with fewer records.
+    pub on_shrink: OnShrink,
 }
 
 /// What came of a fetch.
@@ -71,7 +76,7 @@ impl World {
         Self {
             folder: tempfile::tempdir().unwrap(),
             zone: Zone::named("Asia/Shanghai").unwrap(),
-            clock: Clock::starting_at(1_700_000_000),
+            clock: Clock::starting_at(NOW),
             concurrency: 1,
             page_records: 10_000,
             credential: Simulator::credential(),
@@ -81,6 +86,7 @@ impl World {
             runtime: Runtime::new().unwrap(),
             obstacle: None,
             refreshed: BTreeSet::new(),
+            on_shrink: OnShrink::Fail,
         }
     }
 
@@ -128,7 +134,17 @@ impl World {
         Options { faults, clock: self.clock.clone(), ..Options::default() }
     }
 
+    /// A simulator for the command line, which goes by the machine's clock: so does the simulator, unless its options name another clock than the world's.
     pub fn simulate(&self, records: impl Records, options: Options) -> Simulator {
+        let is_ours = |clock: &Clock| match (clock, &self.clock) {
+            (Clock::Virtual(clock), Clock::Virtual(ours)) => Arc::ptr_eq(clock, ours),
+            _ => false,
+        };
+        let clock = if is_ours(&options.clock) { Clock::System } else { options.clock };
+        self.start(records, Options { clock, ..options })
+    }
+
+    fn start(&self, records: impl Records, options: Options) -> Simulator {
         self.runtime.block_on(Simulator::start(records, options)).unwrap()
     }
 
@@ -138,7 +154,7 @@ impl World {
     }
 
     pub fn fetch_with(&self, records: impl Records, options: Options, days: &[&str]) -> Night {
-        let simulator = self.simulate(records, options);
+        let simulator = self.start(records, options);
         let source = Source::connect(
             &simulator.client_url().unwrap(),
             self.credential.clone(),
@@ -155,6 +171,7 @@ impl World {
             zone: self.zone.clone(),
             concurrency: self.concurrency,
             refreshed: self.refreshed.clone(),
+            on_shrink: self.on_shrink,
         };
         let days: Vec<Day> = days.iter().map(|day| day.parse().unwrap()).collect();
         let _lock = Lake::at(self.lake_folder()).hold().unwrap();

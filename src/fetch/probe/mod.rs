@@ -226,7 +226,8 @@ impl Asking<'_> {
 
     async fn page(&mut self, window: Span, msgid: i64, number: usize) -> Result<Reply, FetchError> {
         let request = PageRequest { starttime: window.start, endtime: window.end, msgid, number };
-        let page = self.source.page(&request, ANY_TIME, self.patience, &mut self.calls).await?;
+        let (page, _) =
+            self.source.page(&request, ANY_TIME, self.patience, &mut self.calls).await?;
         if usize::try_from(page.facts.number) != Ok(page.facts.records) {
             let (number, records) = (page.facts.number, page.facts.records);
             return Err(ContractError::NumberDiffers { number, records }.into());
