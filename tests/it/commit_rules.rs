@@ -138,10 +138,13 @@ fn a_machine_that_is_two_days_ahead_commits_no_unfinished_day() {
     assert!(world.has(Table::Messages, &over.to_string()));
     assert!(!world.has(Table::Messages, &not_over.to_string()));
     let written = world.zone.written(two_days_ago);
-    assert!(said.contains(&format!("error: acme: {not_over} was not fetched: the day is not over: this machine's clock says ")), "{said}");
+    // The days of one second are told together.
+    assert!(said.contains(&format!("error: acme: {not_over} ")), "{said}");
+    let both = "not fetched: the day is not over: this machine's clock says ";
+    assert!(said.contains(both), "{said}");
     assert!(said.contains(&format!(", and WeChat's says {written} (Asia/Shanghai)")), "{said}");
     assert!(said.contains("hint: set this machine's clock (NTP), then run again"), "{said}");
-    assert_eq!(said.matches("warning: this machine's clock is 17280").count(), 1, "{said}");
+    assert_eq!(said.matches("warning: this machine's clock is 17").count(), 1, "{said}");
     let run = last_run(&world);
     assert!((172_800..173_400).contains(&run["clock_skew_seconds"].as_i64().unwrap()), "{run}");
 
