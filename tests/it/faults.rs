@@ -141,10 +141,7 @@ fn check(seed: u64) {
     }
     let report = &night.report;
     assert_eq!(
-        report.fetched.len()
-            + report.failed.len()
-            + report.given_up.len()
-            + report.left_out.len(),
+        report.fetched.len() + report.failed.len() + report.given_up.len() + report.left_out.len(),
         DAYS.len(),
         "{}",
         story()
