@@ -523,7 +523,9 @@ fn the_doctor_shows_each_setting_with_its_origin() {
 fn the_doctor_says_what_to_do() {
     let world = World::new();
     // Its clock stands years ago, its quota is for one call.
-    let simulator = world.simulate(records(3), Options { daily_limit: 1, ..world.options(&[]) });
+    let clock = Clock::starting_at(1_700_000_000);
+    let options = Options { daily_limit: 1, clock, ..world.options(&[]) };
+    let simulator = world.simulate(records(3), options);
     assert!(world.kefu(&simulator, &["fetch", "--date", DAY]).status.success());
     fs_err::write(world.lake_folder().join("messages/notes.txt"), "").unwrap();
     let _lock = world.lake().hold().unwrap();
