@@ -229,14 +229,17 @@ pub struct ReportArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("what_goes").required(true).args(["before", "keep_days"])))]
+#[command(group(ArgGroup::new("what_goes").required(true).args(["before", "keep_days", "all"])))]
 pub struct PruneArgs {
-    /// Delete the days before this one
+    /// Delete the days before this one, which may not be all
     #[arg(long, value_name = "DAY")]
     pub before: Option<Day>,
-    /// Delete all but so many days up to yesterday; with fewer than 5, metrics that are not final yet stay so
+    /// Delete all but the last DAYS, counted back from the newest day in the lake; with fewer than 5, metrics that are not final yet stay so
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..))]
     pub keep_days: Option<u16>,
+    /// Delete every day there is
+    #[arg(long)]
+    pub all: bool,
     /// A table to delete from; may be given several times
     #[arg(long = "table", value_name = "TABLE", value_enum, default_values_t = [Table::Messages, Table::Rejects])]
     pub tables: Vec<Table>,

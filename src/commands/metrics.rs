@@ -5,7 +5,7 @@ use super::operated::Operated;
 use super::summary::Summary;
 use super::watched::Watched;
 use super::{days, settings_for_lake};
-use crate::calendar::DayRange;
+use crate::calendar::{Clock, DayRange};
 use crate::cli::{GlobalArgs, MetricsArgs};
 use crate::failure::{Class, Failure};
 use crate::lake::Lake;
@@ -42,7 +42,9 @@ fn compute(
     lake: &Lake,
     history: &History,
 ) -> Result<Outcome<Summary>, Failure> {
-    lake.require_zone(settings.zone.value.name())?;
+    let zone = &settings.zone.value;
+    lake.require_zone(zone.name())?;
+    lake.require_no_mark_after(days::last_over(zone, &Clock::System).plus(1))?;
     let job = MetricsJob {
         lake: lake.clone(),
         account: settings.account()?,

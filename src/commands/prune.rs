@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::days::last_over;
-use crate::calendar::{Clock, Day, DayRange, Zone};
+use crate::calendar::{Clock, Day, DayRange};
 use crate::cli::{GlobalArgs, OutputFormat, PruneArgs};
 use crate::failure::{Class, Failure, UsageError};
 use crate::lake::{Account, Lake, LakeError, PartitionFile, Table};
@@ -50,9 +50,11 @@ pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Cl
         .into());
     }
     let zone = &settings.zone.value;
-    let before = first_kept(args, zone, &Clock::System)?;
     let lake = Lake::at(&settings.lake.value);
     lake.require_folder()?;
+    let yesterday = last_over(zone, &Clock::System);
+    let newest = lake.newest_day()?;
+    let before = first_kept(args, newest, yesterday)?;
     // Nothing is made or locked when nothing is deleted.
     let lock = args.yes.then(|| lake.hold()).transpose()?;
     // What was deleted is deleted; the next run deletes the rest.
@@ -75,7 +77,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Cl
             BTreeSet::new()
         },
         never_final: if takes_messages {
-            never_final(before, last_over(zone, &Clock::System))
+            never_final(before, newest.unwrap_or(yesterday))
         } else {
             Vec::new()
         },
@@ -90,25 +92,31 @@ pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Cl
     Ok(None)
 }
 
-/// The first day that is kept: none that is still to come, because what was pruned is not fetched again.
-fn first_kept(args: &PruneArgs, zone: &Zone, clock: &Clock) -> Result<Day, UsageError> {
-    let today = last_over(zone, clock).plus(1);
-    // Of the two, the command line has exactly one.
-    let by_count = args.keep_days.map(|days| today.plus(-i64::from(days)));
-    match args.before.or(by_count).unwrap_or(today) {
-        before if before > today => Err(UsageError {
+/// The first day that is kept: none that is still to come, because what was pruned is not fetched again. The days to keep are counted back from the newest
+/// day in the lake, so that a wrong clock deletes nothing more.
+fn first_kept(args: &PruneArgs, newest: Option<Day>, yesterday: Day) -> Result<Day, UsageError> {
+    let newest = newest.unwrap_or(yesterday);
+    let everything = newest.min(yesterday).plus(1);
+    // Of the three, the command line has exactly one.
+    let by_count = args.keep_days.map(|days| everything.plus(-i64::from(days)));
+    match args.before.or(by_count).unwrap_or(everything) {
+        before if before > yesterday.plus(1) => Err(UsageError {
             message: format!(
                 "--before {before} is a day to come, and days before it would never be fetched"
             ),
-            advice: Some(format!("--before {today} deletes all days up to yesterday")),
+            advice: Some("--all deletes every day there is".to_owned()),
+        }),
+        before if before > newest && !args.all => Err(UsageError {
+            message: format!("there is no day that --before {before} would keep"),
+            advice: Some(format!("--all deletes every day there is; the newest one is {newest}")),
         }),
         before => Ok(before),
     }
 }
 
-/// The days up to yesterday that wait for later days to become final, and are then kept as they are because of the days that go.
-fn never_final(before: Day, yesterday: Day) -> Vec<Day> {
-    let waiting = DayRange { first: yesterday.plus(1 - DAYS_AFTER), last: yesterday };
+/// The days up to the newest one that wait for later days to become final, and are then kept as they are because of the days that go.
+fn never_final(before: Day, newest: Day) -> Vec<Day> {
+    let waiting = DayRange { first: newest.plus(1 - DAYS_AFTER), last: newest };
     waiting.days().filter(|day| day.plus(-DAYS_BEFORE) < before).collect()
 }
 
@@ -195,13 +203,40 @@ impl PrunedTable {
 mod tests {
     use super::*;
 
+    fn day(text: &str) -> Day {
+        text.parse().unwrap()
+    }
+
+    const NOTHING: PruneArgs =
+        PruneArgs { before: None, keep_days: None, all: false, tables: Vec::new(), yes: false };
+
     #[test]
-    fn days_are_kept_up_to_yesterday() {
-        let zone = Zone::named("Asia/Shanghai").unwrap();
-        // 2024-05-13 01:00 in Shanghai, still the 12th in Greenwich.
-        let clock = Clock::starting_at(1_715_533_200);
-        let args = PruneArgs { before: None, keep_days: Some(3), tables: Vec::new(), yes: false };
-        assert_eq!(first_kept(&args, &zone, &clock).unwrap().to_string(), "2024-05-10");
+    fn days_to_keep_are_counted_from_the_newest_one_whatever_the_clock_says() {
+        let newest = Some(day("2024-05-12"));
+        let kept = |yesterday: &str, days: u16| {
+            let args = PruneArgs { keep_days: Some(days), ..NOTHING };
+            first_kept(&args, newest, day(yesterday)).unwrap().to_string()
+        };
+        assert_eq!(kept("2024-05-12", 3), "2024-05-10");
+        // Days without a run; a clock that is decades ahead; one that is behind, by which a day of the lake is still to come.
+        assert_eq!(kept("2024-06-20", 3), "2024-05-10");
+        assert_eq!(kept("2099-01-01", 3), "2024-05-10");
+        assert_eq!(kept("2024-05-11", 3), "2024-05-09");
+    }
+
+    #[test]
+    fn everything_goes_only_where_that_is_said() {
+        let (newest, yesterday) = (Some(day("2024-05-12")), day("2099-01-01"));
+        let first_kept = |args: &PruneArgs| first_kept(args, newest, yesterday);
+        let before = |text: &str| PruneArgs { before: Some(day(text)), ..NOTHING };
+        assert_eq!(first_kept(&before("2024-05-12")).unwrap(), day("2024-05-12"));
+        for text in ["2024-05-13", "2098-12-31"] {
+            let error = first_kept(&before(text)).unwrap_err();
+            assert!(error.message.contains("no day that"), "{}", error.message);
+            assert!(error.advice.unwrap().contains("--all"));
+        }
+        let all = PruneArgs { all: true, ..NOTHING };
+        assert_eq!(first_kept(&all).unwrap(), day("2024-05-13"));
     }
 
     #[test]

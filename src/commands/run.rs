@@ -102,6 +102,7 @@ fn run(
         .with_privacy(settings.privacy()?);
     lake.require_zone(zone.name())?;
     require_app(lake, &account, app_id.as_ref())?;
+    lake.require_no_mark_after(wanted.last_over.plus(1))?;
     if half == Half::Both {
         require_rules(&metrics)?;
     }

@@ -57,7 +57,9 @@ fn against_itself(
     require_lake(&lake, "verify")?;
     // A run that replaces files while they are read could make a good lake look broken.
     let _lock = lake.hold_for_reading()?;
-    let job = VerifyJob { lake, zone: settings.zone.value, rules: settings.rules };
+    let (zone, rules) = (settings.zone.value, settings.rules);
+    let today = days::last_over(&zone, &Clock::System).plus(1);
+    let job = VerifyJob { lake, zone, rules, today };
     let verification = verify(&job, among, &Progress::begin("verify", 0))?;
     let verified = Verified {
         command: "verify",

@@ -41,6 +41,7 @@ pub use footer::Footer;
 pub use hash::ContentHash;
 pub use lock::Lock;
 pub use messages::{MessageCounts, StagedMessages};
+pub(crate) use prune::in_the_future;
 pub use prune::{PartitionFile, Pruned};
 pub use read::RECORD_COLUMNS;
 pub use spill::Spill;

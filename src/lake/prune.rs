@@ -32,6 +32,12 @@ impl Pruned {
         self.0.is_empty()
     }
 
+    /// A mark after this day: the table's name, and its first day that was not pruned.
+    pub fn mark_after(&self, day: Day) -> Option<(&str, Day)> {
+        let mut marks = self.0.iter().map(|(table, first_kept)| (table.as_str(), *first_kept));
+        marks.find(|(_, first_kept)| *first_kept > day)
+    }
+
     fn add(&mut self, table: Table, before: Day) {
         let first_kept = self.0.entry(table.name().to_owned()).or_insert(before);
         *first_kept = before.max(*first_kept);
@@ -48,13 +54,18 @@ pub struct PartitionFile {
     pub bytes: u64,
 }
 
+/// What is wrong with a mark that is still to come.
+pub(crate) fn in_the_future(table: &str, first_kept: Day) -> String {
+    format!("it says that {table} was pruned up to {first_kept}, which is still to come")
+}
+
 impl Lake {
     /// What was pruned so far.
     ///
     /// # Errors
     /// When there is a note of it that cannot be read.
     pub fn pruned(&self) -> Result<Pruned, LakeError> {
-        let path = self.own_folder().join(MARK);
+        let path = self.pruned_mark();
         match fs_err::read(&path) {
             Ok(note) => serde_json::from_slice(&note)
                 .map_err(|error| LakeError::Damaged { path, reason: error.to_string() }),
@@ -68,6 +79,46 @@ impl Lake {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Where it is noted what was pruned.
+    pub fn pruned_mark(&self) -> PathBuf {
+        self.own_folder().join(MARK)
+    }
+
+    /// Checks that no day is marked as pruned that is still to come: it would never be fetched.
+    ///
+    /// # Errors
+    /// [`LakeError::Damaged`] when one is, and when there is a note that cannot be read.
+    pub fn require_no_mark_after(&self, today: Day) -> Result<(), LakeError> {
+        match self.pruned()?.mark_after(today) {
+            None => Ok(()),
+            Some((table, first_kept)) => Err(LakeError::Damaged {
+                path: self.pruned_mark(),
+                reason: in_the_future(table, first_kept),
+            }),
+        }
+    }
+
+    /// The newest day for which there is a partition, whichever account's and table's.
+    ///
+    /// # Errors
+    /// When a folder cannot be listed.
+    pub fn newest_day(&self) -> Result<Option<Day>, LakeError> {
+        let mut newest = None;
+        for table in Table::ALL {
+            for (day, folder) in self.date_folders(table)?.into_iter().rev() {
+                if newest >= Some(day) {
+                    break;
+                }
+                let is_partition =
+                    |path: &PathBuf| path.extension().is_some_and(|ending| ending == "parquet");
+                if list(&folder)?.iter().any(is_partition) {
+                    newest = Some(day);
+                }
+            }
+        }
+        Ok(newest)
     }
 
     /// A table's partitions of the days before one, of every account, in order of the days.

@@ -85,6 +85,8 @@ pub enum Kind {
     Unfinished,
     /// What a run that was killed has left in staging.
     Staging,
+    /// A mark of what was pruned that is still to come, so that days would never be fetched.
+    Mark,
 }
 
 impl Kind {
@@ -118,6 +120,7 @@ impl Kind {
             Self::MissingDays => "missing_days",
             Self::Unfinished => "unfinished",
             Self::Staging => "staging",
+            Self::Mark => "mark",
         }
     }
 

@@ -13,7 +13,9 @@ use super::refresh::{MetricsJob, chunks, read_history, targets};
 use super::rules::{OutOfDate, expected, reasons, recorded, recorded_by_day};
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::Failure;
-use crate::lake::{Account, AppId, ContentHash, Footer, Lake, LakeError, Survey, Table};
+use crate::lake::{
+    Account, AppId, ContentHash, Footer, Lake, LakeError, Survey, Table, in_the_future,
+};
 use crate::metrics::{self, DAYS_AFTER, DAYS_BEFORE, Parameters, Partitions, Rules, Target};
 use crate::telemetry::Progress;
 
@@ -23,6 +25,8 @@ pub struct VerifyJob {
     pub lake: Lake,
     pub zone: Zone,
     pub rules: Rules,
+    /// By the machine's clock.
+    pub today: Day,
 }
 
 /// What was looked at, and what was found.
@@ -112,6 +116,14 @@ pub fn verify(
             path,
             "only date=…/<account>.parquet belongs here",
             "move it out of the lake: readers of the table stumble over it",
+        )
+    }));
+    verification.findings.extend(pruned.mark_after(job.today).map(|(table, first_kept)| {
+        Finding::new(
+            Kind::Mark,
+            job.lake.pruned_mark(),
+            in_the_future(table, first_kept),
+            "put it back from a copy, or write for each table the first day that was kept: days before the mark are never fetched",
         )
     }));
     let staged = survey.staged.into_iter();

@@ -472,14 +472,7 @@ fn messages_are_not_replaced_by_fewer_rejects_nor_rejects_by_nothing() {
     let simulator = world.simulate(recorded([on_the_day_before]), world.options(&[]));
     let two_days = ["run", "--from", "2016-05-31", "--to", crate::world::DAY];
     assert!(world.kefu(&simulator, &two_days).status.success());
-    assert!(
-        world
-            .command(&["prune", "--before", "2016-06-02", "--yes"])
-            .output()
-            .unwrap()
-            .status
-            .success()
-    );
+    assert!(world.command(&["prune", "--all", "--yes"]).output().unwrap().status.success());
     let simulator = world.simulate(recorded([""; 0]), world.options(&[]));
     assert!(world.kefu(&simulator, &["run", "--date", crate::world::DAY]).status.success());
     fs_err::write(world.path("messages", crate::world::DAY), "garbage").unwrap();
@@ -578,17 +571,60 @@ fn every_account_is_pruned_and_what_is_no_partition_stays() {
 }
 
 #[test]
-fn a_prune_of_one_account_or_of_days_to_come_is_refused() {
+fn a_prune_of_one_account_of_days_to_come_or_of_every_day_is_refused() {
     let days = TwelveDays::new();
     let before = days.files();
     for arguments in [
         ["prune", "--account", "acme", "--before", "2024-05-06", "--yes"].as_slice(),
         &["prune", "--before", "2999-01-01", "--yes"],
+        &["prune", "--before", "2024-05-13", "--yes"],
     ] {
         let output = days.world.kefu(&days.simulator, arguments);
         assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
     }
     assert!(days.files() == before);
+}
+
+#[test]
+fn every_day_is_pruned_where_that_is_said_and_later_days_are_fetched() {
+    let days = TwelveDays::new();
+    let pruned = days.kefu(&["prune", "--all", "--yes"]);
+    assert_eq!(
+        (&pruned["before"], &pruned["tables"][0]["files"]),
+        (&json!("2024-05-13"), &json!(12))
+    );
+    let simulator =
+        days.world.simulate(recorded([record(1_715_616_000, "x")]), days.world.options(&[]));
+    let days = TwelveDays { simulator, ..days };
+    let fetched = &days.kefu(&["run", "--date", "2024-05-14"])["fetch"]["fetched"];
+    assert_eq!(fetched.as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_mark_that_is_still_to_come_is_damage_and_no_run_goes_by_it() {
+    let days = TwelveDays::new();
+    days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);
+    assert_eq!(days.kefu(&["verify"])["findings"], json!([]));
+    // As a machine has left it whose clock was decades ahead.
+    let mark = days.world.lake_folder().join("_kefu/pruned.json");
+    fs_err::write(&mark, r#"{"messages":"2099-01-01"}"#).unwrap();
+    let said = "it says that messages was pruned up to 2099-01-01, which is still to come";
+    let output = days.world.kefu(&days.simulator, &["verify", "--output", "json"]);
+    let verified: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let finding = &verified["findings"][0];
+    assert_eq!(output.status.code(), Some(65), "{verified}");
+    assert_eq!((&finding["kind"], &finding["what"]), (&json!("mark"), &json!(said)));
+    let before = days.files();
+    for arguments in [&["run"][..], &["run", "--date", "2024-05-06", "--force"], &["metrics"]] {
+        let output = days.world.kefu(&days.simulator, arguments);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(73), "{told}");
+        assert!(told.contains(said) && told.contains("put it back from a copy"), "{told}");
+    }
+    assert!(days.files() == before);
+    // Mended, everything goes on.
+    fs_err::write(&mark, r#"{"messages":"2024-05-06"}"#).unwrap();
+    days.kefu(&["run", "--date", "2024-05-06", "--force"]);
 }
 
 #[test]
@@ -613,7 +649,7 @@ fn what_was_pruned_on_purpose_is_no_finding() {
 fn what_to_prune_must_be_said() {
     let world = World::new();
     for (arguments, code, message) in [
-        (&["prune"][..], 2, "<--before <DAY>|--keep-days <DAYS>>"),
+        (&["prune"][..], 2, "<--before <DAY>|--keep-days <DAYS>|--all>"),
         (&["prune", "--before", "2024-05-01", "--keep-days", "3"], 2, "cannot be used with"),
         (&["prune", "--keep-days", "0"], 2, "0 is not in"),
         (

@@ -1093,7 +1093,12 @@ fn a_byte_that_has_changed_is_found_wherever_it_is() {
     let parameters = Parameters::in_zone(world.zone.name());
     // With a settings file and without one.
     let rules = [Rules::Given(parameters.clone()), Rules::Defaults(parameters)];
-    let jobs = rules.map(|rules| VerifyJob { lake: world.lake(), zone: world.zone.clone(), rules });
+    let jobs = rules.map(|rules| VerifyJob {
+        lake: world.lake(),
+        zone: world.zone.clone(),
+        rules,
+        today: "2027-01-15".parse().unwrap(),
+    });
     let mut rng = Pcg64Mcg::seed_from_u64(1);
     let mutations: usize = std::env::var("KEFU_MUTATIONS")
         .ok()
