@@ -175,10 +175,12 @@ pub struct FetchArgs {
     /// Without days: how many days up to yesterday to look at [default: 3]
     #[arg(long, value_name = "DAYS", conflicts_with_all = ["date", "from", "to"], value_parser = clap::value_parser!(u16).range(1..=3650))]
     pub lookback: Option<u16>,
-    /// Fetch days again that are already there, and replace them; a day that lost records and a pruned day stay as they are
+    /// Fetch days again that are already there, and replace them; a day that lost records and a
+    /// pruned day stay as they are
     #[arg(long)]
     pub force: bool,
-    /// Fetch the last DAYS up to yesterday again if they are already there, and replace those that have changed: records can come late. 0 turns it off [default: 2]
+    /// Fetch the last DAYS up to yesterday again if they are already there, and replace those that
+    /// have changed: records can come late. 0 turns it off [default: 2]
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(0..=3650))]
     pub refresh: Option<u16>,
     /// Replace a day even if WeChat gives fewer records than are there, which discards the others
@@ -234,7 +236,8 @@ pub struct PruneArgs {
     /// Delete the days before this one, which may not be all
     #[arg(long, value_name = "DAY")]
     pub before: Option<Day>,
-    /// Delete all but the last DAYS, counted back from the newest day in the lake; with fewer than 5, metrics that are not final yet stay so
+    /// Delete all but the last DAYS, counted back from the newest day in the lake; with fewer than
+    /// 5, metrics that are not final yet stay so
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..))]
     pub keep_days: Option<u16>,
     /// Delete every day there is

@@ -92,8 +92,9 @@ pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Cl
     Ok(None)
 }
 
-/// The first day that is kept: none that is still to come, because what was pruned is not fetched again. The days to keep are counted back from the newest
-/// day in the lake, so that a wrong clock deletes nothing more.
+/// The first day that is kept: none that is still to come, because what was pruned is not fetched
+/// again. The days to keep are counted back from the newest day in the lake, so that a wrong clock
+/// deletes nothing more.
 fn first_kept(args: &PruneArgs, newest: Option<Day>, yesterday: Day) -> Result<Day, UsageError> {
     let newest = newest.unwrap_or(yesterday);
     let everything = newest.min(yesterday).plus(1);
@@ -114,7 +115,8 @@ fn first_kept(args: &PruneArgs, newest: Option<Day>, yesterday: Day) -> Result<D
     }
 }
 
-/// The days up to the newest one that wait for later days to become final, and are then kept as they are because of the days that go.
+/// The days up to the newest one that wait for later days to become final, and are then kept as
+/// they are because of the days that go.
 fn never_final(before: Day, newest: Day) -> Vec<Day> {
     let waiting = DayRange { first: newest.plus(1 - DAYS_AFTER), last: newest };
     waiting.days().filter(|day| day.plus(-DAYS_BEFORE) < before).collect()
@@ -218,7 +220,8 @@ mod tests {
             first_kept(&args, newest, day(yesterday)).unwrap().to_string()
         };
         assert_eq!(kept("2024-05-12", 3), "2024-05-10");
-        // Days without a run; a clock that is decades ahead; one that is behind, by which a day of the lake is still to come.
+        // Days without a run; a clock that is decades ahead; one that is behind, by which a day of
+        // the lake is still to come.
         assert_eq!(kept("2024-06-20", 3), "2024-05-10");
         assert_eq!(kept("2099-01-01", 3), "2024-05-10");
         assert_eq!(kept("2024-05-11", 3), "2024-05-09");

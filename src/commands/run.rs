@@ -158,7 +158,8 @@ fn run(
     Ok(outcome)
 }
 
-/// Says once in a run that this machine's clock differs from WeChat's. A day that is not over by WeChat's clock is refused anyway.
+/// Says once in a run that this machine's clock differs from WeChat's. A day that is not over by
+/// WeChat's clock is refused anyway.
 fn warn_of_skew(skew_seconds: i64) {
     let direction = if skew_seconds > 0 { "ahead of" } else { "behind" };
     let text = format!(

@@ -45,7 +45,8 @@ struct FetchSummary {
     /// With those: the account's first day in the lake, if it has any.
     #[serde(skip)]
     first_day: Option<Day>,
-    /// Seconds that this machine's clock is ahead of WeChat's (behind, when negative); null while no answer had a date.
+    /// Seconds that this machine's clock is ahead of WeChat's (behind, when negative); null while
+    /// no answer had a date.
     clock_skew_seconds: Option<i64>,
     /// The class of the worst failure; null when nothing failed.
     worst: Option<Class>,

@@ -14,7 +14,8 @@ pub struct AnsweredAt {
 }
 
 impl AnsweredAt {
-    /// Seconds that this machine's clock is ahead of WeChat's (behind, when negative). 0 while the difference may be the time that the call took.
+    /// Seconds that this machine's clock is ahead of WeChat's (behind, when negative). 0 while the
+    /// difference may be the time that the call took.
     pub fn skew_seconds(self) -> Option<i64> {
         let wechat = self.wechat?;
         Some(wechat.min(self.here.end).max(self.here.start) - wechat)

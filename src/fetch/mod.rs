@@ -197,7 +197,8 @@ impl Source {
         &self.privacy
     }
 
-    /// Seconds that this machine's clock is ahead of WeChat's (behind, when negative): the largest difference so far. None while no answer had a `Date`.
+    /// Seconds that this machine's clock is ahead of WeChat's (behind, when negative): the largest
+    /// difference so far. None while no answer had a `Date`.
     pub fn clock_skew_seconds(&self) -> Option<i64> {
         self.skew.seconds()
     }
@@ -211,8 +212,9 @@ impl Source {
     /// allows, and more while there are `connections` to spare.
     ///
     /// # Errors
-    /// [`FetchError`]; what was sent until then is not the whole span. [`FetchError::NotOver`] when WeChat gave a page before the end of the span by
-    /// its own clock: a page has what WeChat had at that instant.
+    /// [`FetchError`]; what was sent until then is not the whole span. [`FetchError::NotOver`]
+    /// when WeChat gave a page before the end of the span by its own clock: a page has what WeChat
+    /// had at that instant.
     pub async fn fetch(
         self: &Arc<Self>,
         span: Span,

@@ -259,7 +259,8 @@ impl Lake {
         Ok(days.filter(|day| self.path(table, account, *day).is_file()).collect())
     }
 
-    /// The first day for which an account has a partition of any table: of messages, or of what is left of days that were deleted by retention.
+    /// The first day for which an account has a partition of any table: of messages, or of what is
+    /// left of days that were deleted by retention.
     ///
     /// # Errors
     /// When a folder is there but cannot be listed.

@@ -119,7 +119,8 @@ pub struct FetchReport {
     pub left_out: Vec<Day>,
     /// With days that were left out: the account's first day in the lake, if it has any.
     pub first_day: Option<Day>,
-    /// Seconds that this machine's clock is ahead of WeChat's (behind, when negative). None while no answer had a `Date`.
+    /// Seconds that this machine's clock is ahead of WeChat's (behind, when negative). None while
+    /// no answer had a `Date`.
     pub clock_skew_seconds: Option<i64>,
 }
 
@@ -207,9 +208,11 @@ pub async fn fetch_days(job: &FetchJob, days: &[Day], observer: &dyn Observer) -
 
 /// What became of a day that was fetched.
 enum DayOutcome {
-    /// Until what comes with the day is dropped, a process that is told to leave waits, so that the day is taken note of.
+    /// Until what comes with the day is dropped, a process that is told to leave waits, so that
+    /// the day is taken note of.
     Committed((FetchedDay, Indivisible)),
-    /// It has no records, and the lake has no earlier day of the account. With the account's first day.
+    /// It has no records, and the lake has no earlier day of the account. With the account's first
+    /// day.
     Empty(EmptyDay, Option<Day>),
     /// It was left as it is.
     Shrunk(ShrunkDay),
@@ -238,7 +241,8 @@ async fn fetch_day(
     commit.await.map_err(|error| BugError(format!("committing a day stopped: {error}")))?
 }
 
-/// Commits a day that can be a day of this account, has lost no records, and is not empty before the account's first one.
+/// Commits a day that can be a day of this account, has lost no records, and is not empty before
+/// the account's first one.
 fn commit_day(job: &FetchJob, staged: StagedDay, calls: CallCounts) -> Result<DayOutcome, Failure> {
     staged.check()?;
     if let Some(shrunk) = staged.shrinkage(job)? {

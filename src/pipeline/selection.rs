@@ -13,7 +13,8 @@ pub struct Wanted {
     pub is_named: bool,
     /// Fetch them all again.
     pub force: bool,
-    /// How many of the last days up to `last_over` are fetched again where they are in the range and in the lake. They are replaced if they have changed.
+    /// How many of the last days up to `last_over` are fetched again where they are in the range
+    /// and in the lake. They are replaced if they have changed.
     pub refresh: u16,
     /// Replace days that come back with fewer records than the lake has.
     pub allow_shrink: bool,

@@ -1,7 +1,9 @@
-//! Empty days before an account's first record. Nobody knows whether nothing happened then or WeChat no longer has it, so they are not committed.
+//! Empty days before an account's first record. Nobody knows whether nothing happened then or
+//! WeChat no longer has it, so they are not committed.
 //!
-//! Days are fetched side by side and finish in any order. So an empty day with no earlier day in the lake is held until an earlier day of the run has
-//! been committed; those still held at the end are left out.
+//! Days are fetched side by side and finish in any order. So an empty day with no earlier day in
+//! the lake is held until an earlier day of the run has been committed; those still held at the
+//! end are left out.
 
 use std::collections::BTreeMap;
 

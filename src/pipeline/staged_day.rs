@@ -85,11 +85,14 @@ fn footer(job: &FetchJob, table: Table, day: Day) -> Result<Option<Footer>, Lake
 
 /// How many records the lake has of a day, rows and rejects together.
 ///
-/// The footer of the messages says it. Where that file is damaged or gone, the rest of the lake tells a number that may be too low:
+/// The footer of the messages says it. Where that file is damaged or gone, the rest of the lake
+/// tells a number that may be too low:
 ///
-/// - the rows of the rejects (1 where their file is damaged) and the messages that `account_daily` counts;
+/// - the rows of the rejects (1 where their file is damaged) and the messages that `account_daily`
+///   counts;
 /// - at least 1 where metrics of any day were made of messages of this one;
-/// - at least 1 where no metrics tell, and the file of the messages is damaged or the day was deleted by retention: it may have had records.
+/// - at least 1 where no metrics tell, and the file of the messages is damaged or the day was
+///   deleted by retention: it may have had records.
 fn records_before(job: &FetchJob, day: Day) -> Result<u64, LakeError> {
     if let Some(before) = Before::of(job, day)? {
         return Ok(before.rows + before.rejects);
@@ -102,16 +105,18 @@ fn records_before(job: &FetchJob, day: Day) -> Result<u64, LakeError> {
     let at_least = match had_messages(job, day)? {
         Some(had_messages) => u64::from(had_messages),
         None if is_there(Table::Messages) => 1,
+        None if !job.lake.pruned()?.includes(Table::Messages, day) => 0,
         // What was deleted by retention says nothing about an account that came later.
         None => {
-            let is_of_account = job.lake.first_day(&job.account)?.is_some_and(|first| first <= day);
-            u64::from(is_of_account && job.lake.pruned()?.includes(Table::Messages, day))
+            let first_day = job.lake.first_day(&job.account)?;
+            u64::from(first_day.is_some_and(|first| first <= day))
         }
     };
     Ok((rejects + counted_by_metrics(job, day)?).max(at_least))
 }
 
-/// The messages that the day's `account_daily` counts: received and sent. 0 where it is not there or cannot be read.
+/// The messages that the day's `account_daily` counts: received and sent. 0 where it is not there
+/// or cannot be read.
 fn counted_by_metrics(job: &FetchJob, day: Day) -> Result<u64, LakeError> {
     const COUNTS: [&str; 2] = ["messages_received", "messages_sent"];
     if !job.lake.path(Table::AccountDaily, &job.account, day).is_file() {
@@ -275,7 +280,8 @@ impl StagedDay {
         Ok(())
     }
 
-    /// The numbers of records before and after, where the day has lost some: WeChat keeps its records for a time that nobody documents.
+    /// The numbers of records before and after, where the day has lost some: WeChat keeps its
+    /// records for a time that nobody documents.
     ///
     /// # Errors
     /// When the lake cannot be read.

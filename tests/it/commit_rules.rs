@@ -1,4 +1,5 @@
-//! Which days are committed: over by both clocks, fetched once more the night after, never with fewer records, and not empty before the first record.
+//! Which days are committed: over by both clocks, fetched once more the night after, never with
+//! fewer records, and not empty before the first record.
 
 use std::process::Output;
 

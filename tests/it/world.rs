@@ -134,7 +134,8 @@ impl World {
         Options { faults, clock: self.clock.clone(), ..Options::default() }
     }
 
-    /// A simulator for the command line, which goes by the machine's clock: so does the simulator, unless its options name another clock than the world's.
+    /// A simulator for the command line, which goes by the machine's clock: so does the simulator,
+    /// unless its options name another clock than the world's.
     pub fn simulate(&self, records: impl Records, options: Options) -> Simulator {
         let is_ours = |clock: &Clock| match (clock, &self.clock) {
             (Clock::Virtual(clock), Clock::Virtual(ours)) => Arc::ptr_eq(clock, ours),
