@@ -98,6 +98,9 @@ pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Cl
 fn first_kept(args: &PruneArgs, newest: Option<Day>, yesterday: Day) -> Result<Day, UsageError> {
     let newest = newest.unwrap_or(yesterday);
     let everything = newest.min(yesterday).plus(1);
+    // Messages cannot be computed again.
+    let takes_messages = args.tables.contains(&Table::Messages);
+    let last_before = if takes_messages { newest } else { newest.plus(1) };
     // Of the three, the command line has exactly one.
     let by_count = args.keep_days.map(|days| everything.plus(-i64::from(days)));
     match args.before.or(by_count).unwrap_or(everything) {
@@ -107,7 +110,7 @@ fn first_kept(args: &PruneArgs, newest: Option<Day>, yesterday: Day) -> Result<D
             ),
             advice: Some("--all deletes every day there is".to_owned()),
         }),
-        before if before > newest && !args.all => Err(UsageError {
+        before if before > last_before && !args.all => Err(UsageError {
             message: format!("there is no day that --before {before} would keep"),
             advice: Some(format!("--all deletes every day there is; the newest one is {newest}")),
         }),
@@ -231,14 +234,20 @@ mod tests {
     fn everything_goes_only_where_that_is_said() {
         let (newest, yesterday) = (Some(day("2024-05-12")), day("2099-01-01"));
         let first_kept = |args: &PruneArgs| first_kept(args, newest, yesterday);
-        let before = |text: &str| PruneArgs { before: Some(day(text)), ..NOTHING };
+        let tables = || vec![Table::Messages, Table::Rejects];
+        let before =
+            |text: &str| PruneArgs { before: Some(day(text)), tables: tables(), ..NOTHING };
         assert_eq!(first_kept(&before("2024-05-12")).unwrap(), day("2024-05-12"));
         for text in ["2024-05-13", "2098-12-31"] {
             let error = first_kept(&before(text)).unwrap_err();
             assert!(error.message.contains("no day that"), "{}", error.message);
             assert!(error.advice.unwrap().contains("--all"));
         }
-        let all = PruneArgs { all: true, ..NOTHING };
+        // What can be computed again may go, but no day to come is marked.
+        let metrics = |text| PruneArgs { tables: vec![Table::Sessions], ..before(text) };
+        assert_eq!(first_kept(&metrics("2024-05-13")).unwrap(), day("2024-05-13"));
+        assert!(first_kept(&metrics("2024-05-14")).is_err());
+        let all = PruneArgs { all: true, tables: tables(), ..NOTHING };
         assert_eq!(first_kept(&all).unwrap(), day("2024-05-13"));
     }
 
