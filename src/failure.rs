@@ -5,6 +5,9 @@
 
 use std::fmt;
 
+use crate::printable::printable;
+use crate::secret::hide_all;
+
 /// The class of a failure. One class, one exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
@@ -123,8 +126,9 @@ impl Failure {
     pub fn causes(&self) -> Vec<String> {
         let mut causes: Vec<String> = Vec::new();
         for cause in self.error.chain().map(ToString::to_string) {
+            let cause = hide_all(&printable(&cause)).into_owned();
             // Some libraries repeat the cause in their own words.
-            if causes.last().is_none_or(|said| !said.contains(&cause)) {
+            if causes.last().is_none_or(|before| !before.contains(&cause)) {
                 causes.push(cause);
             }
         }

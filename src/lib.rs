@@ -66,14 +66,17 @@
 pub mod calendar;
 pub mod cli;
 pub mod commands;
+pub mod core_dumps;
 pub mod failure;
 pub mod fetch;
 pub mod lake;
 pub mod metrics;
 pub mod operations;
 pub mod pipeline;
+pub mod printable;
 pub mod process_group;
 pub mod report;
+pub mod secret;
 pub mod settings;
 pub mod signals;
 pub mod simulator;

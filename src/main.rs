@@ -4,18 +4,23 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use kefu::cli::{Cli, OutputFormat};
-use kefu::{commands, signals, telemetry, threads};
+use kefu::failure::Failure;
+use kefu::{commands, core_dumps, signals, telemetry, threads};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    core_dumps::forbid();
+    telemetry::exit_on_panic();
     let cli = Cli::parse();
     signals::outlive_large_files();
-    threads::limit(cli.global.threads);
     telemetry::begin_logging(cli.global.log_format, cli.global.log_level);
-    let outcome = commands::execute(&cli);
-    // What fails while the process is being stopped fails because of that, which has been said.
+    let outcome = signals::listen()
+        .and_then(|()| threads::start(cli.global.threads))
+        .map_err(Failure::from)
+        .and_then(|()| commands::execute(&cli));
+    // A failure while the process shuts down is a consequence of that, which was reported.
     signals::let_it_leave();
     match outcome {
         Ok(None) => ExitCode::SUCCESS,
@@ -23,7 +28,7 @@ fn main() -> ExitCode {
         Err(failure) => {
             telemetry::print_failure(&failure);
             if cli.global.output == OutputFormat::Json {
-                // It cannot fail worse than it has.
+                // Nothing is left to do if this fails as well.
                 let _ =
                     telemetry::print_result(&serde_json::json!({ "failure": failure }).to_string());
             }

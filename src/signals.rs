@@ -4,11 +4,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Condvar, Mutex, Once, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
+use crate::threads::ThreadsError;
 use crate::{process_group, telemetry};
 
 type Act = Box<dyn FnOnce(u8) + Send>;
@@ -22,8 +24,6 @@ static ACTS: AtomicU64 = AtomicU64::new(0);
 /// The process has been told to leave, and is about to.
 static IS_LEAVING: AtomicBool = AtomicBool::new(false);
 
-static LISTENING: Once = Once::new();
-
 /// Takes an act back when dropped.
 #[derive(Debug)]
 pub struct Registered(u64);
@@ -33,18 +33,35 @@ pub struct Registered(u64);
 pub fn on_leaving(act: impl FnOnce(u8) + Send + 'static) -> Registered {
     let number = ACTS.fetch_add(1, Ordering::Relaxed);
     last_acts().push((number, Box::new(act)));
-    listen_from_now_on();
+    // Where there is no thread to spare, the signals kill the process as they do by default.
+    let _ = listen();
     Registered(number)
 }
 
-/// From now on, a process that is told to stop ends [the programs that it has started](process_group) before it leaves.
-pub fn listen_from_now_on() {
-    LISTENING.call_once(|| {
-        let (ready, is_ready) = channel();
-        // Without a thread to spare, the signals kill as they always did.
-        let _ = std::thread::Builder::new().name("signals".into()).spawn(|| listen(ready));
-        let _ = is_ready.recv();
-    });
+/// From now on, SIGINT and SIGTERM shut the process down: it ends [the programs that it
+/// started](process_group), runs the last acts, and exits.
+///
+/// The two threads that this takes are created here, so that a signal needs none.
+///
+/// # Errors
+/// When they cannot be created.
+pub fn listen() -> Result<(), ThreadsError> {
+    static IS_LISTENING: Mutex<bool> = Mutex::new(false);
+    let mut is_listening = IS_LISTENING.lock().unwrap_or_else(PoisonError::into_inner);
+    if *is_listening {
+        return Ok(());
+    }
+    let failed = |source| ThreadsError { needed: 2, purpose: "signals", source };
+    let (acts, received) = channel::<LastActs>();
+    let thread = |name: &str| std::thread::Builder::new().name(name.into());
+    thread("last acts")
+        .spawn(move || received.into_iter().for_each(LastActs::run))
+        .map_err(failed)?;
+    let (ready, is_ready) = channel();
+    thread("signals").spawn(move || wait_for_signal(ready, acts)).map_err(failed)?;
+    let _ = is_ready.recv();
+    *is_listening = true;
+    Ok(())
 }
 
 impl Drop for Registered {
@@ -115,7 +132,23 @@ pub fn outlive_large_files() {
 /// The last acts may take so long.
 const LAST_ACTS_LIMIT: Duration = Duration::from_secs(2);
 
-fn listen(ready: Sender<()>) {
+/// What is done before the process exits.
+struct LastActs {
+    acts: Vec<(u64, Act)>,
+    exit_code: u8,
+    done: oneshot::Sender<()>,
+}
+
+impl LastActs {
+    fn run(self) {
+        await_indivisible();
+        self.acts.into_iter().rev().for_each(|(_, act)| act(self.exit_code));
+        // The receiver is gone after a second signal.
+        let _ = self.done.send(());
+    }
+}
+
+fn wait_for_signal(ready: Sender<()>, acts: Sender<LastActs>) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return;
     };
@@ -135,18 +168,16 @@ fn listen(ready: Sender<()>) {
             "stopped by {name}; what was committed stays, run again for the rest"
         ));
         let exit_code = u8::try_from(128 + kind.as_raw_value()).unwrap_or(1);
-        let acts = std::mem::take(&mut *last_acts());
-        let last_acts = tokio::task::spawn_blocking(move || {
-            await_indivisible();
-            acts.into_iter().rev().for_each(|(_, act)| act(exit_code));
-        });
-        // Whoever asks twice wants it now.
+        let (done, is_done) = oneshot::channel();
+        // It fails only if the thread is gone; then there is nothing to wait for.
+        let _ = acts.send(LastActs { acts: std::mem::take(&mut *last_acts()), exit_code, done });
+        // A second signal ends the process at once.
         tokio::select! {
-            _ = tokio::time::timeout(LAST_ACTS_LIMIT, last_acts) => {}
+            _ = tokio::time::timeout(LAST_ACTS_LIMIT, is_done) => {}
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        // Last, because whoever waits for one of them would complain that it was killed.
+        // Last, because a task that waits for such a program would report that it was killed.
         process_group::end_all();
         std::process::exit(exit_code.into());
     });

@@ -1,4 +1,6 @@
 //! The only door to the terminal: results on stdout, everything else on stderr.
+//!
+//! What passes it shows no secret ([`hide_all`]) and controls no terminal ([`printable`]).
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::LazyLock;
@@ -9,6 +11,9 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::failure::{Class, Classified, Failure};
+use crate::printable::{printable, without_reordering};
+use crate::secret::hide_all;
+use crate::threads::THREADS_HINT;
 
 /// All bars of the process. They appear on a terminal only, and make way for log lines.
 static BARS: LazyLock<MultiProgress> =
@@ -70,7 +75,10 @@ impl<'a> MakeWriter<'a> for Stderr {
 
 impl Write for Stderr {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        BARS.suspend(|| io::stderr().write_all(line))?;
+        // tracing escapes what fields contain, so escape sequences in a line are its own colours.
+        let text = String::from_utf8_lossy(line);
+        let text = without_reordering(&text);
+        BARS.suspend(|| io::stderr().write_all(hide_all(&text).as_bytes()))?;
         Ok(line.len())
     }
 
@@ -99,8 +107,9 @@ impl Classified for OutputError {
 /// # Errors
 /// When stdout takes no more.
 pub fn print_result(text: &str) -> Result<(), OutputError> {
+    let text = printable(text);
     let mut stdout = io::stdout().lock();
-    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+    match writeln!(stdout, "{}", hide_all(&text)).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
@@ -120,9 +129,40 @@ pub fn print_note(text: &str) {
         tracing::warn!(target: "kefu", event = "note", text);
         return;
     }
+    let text = printable(text);
     BARS.suspend(|| {
-        let _ = writeln!(io::stderr(), "{text}");
+        let _ = writeln!(io::stderr(), "{}", hide_all(&text));
     });
+}
+
+/// From now on, a panic in any thread ends the process with one line on stderr and exit code 1.
+/// Other threads could otherwise wait forever for the one that is gone.
+///
+/// A library that panics because no thread can be created ends it as [`threads`](crate::threads)
+/// would: 73.
+pub fn exit_on_panic() {
+    std::panic::set_hook(Box::new(|panic| {
+        let said = panic.payload_as_str().unwrap_or("no reason given").replace('\n', " ");
+        let is_out_of_threads = ["spawn", "Resource temporarily unavailable", "WouldBlock"];
+        let (class, text) = if is_out_of_threads.iter().any(|word| said.contains(word)) {
+            (Class::Lake, format!("error: no thread can be created ({said}); {THREADS_HINT}"))
+        } else {
+            let place = panic.location().map(ToString::to_string).unwrap_or_default();
+            let text = format!("error: kefu has a bug: {said} ({place}); please report this line");
+            (Class::Bug, text)
+        };
+        let text = match is_for_machines() {
+            true => {
+                let exit_code = class.exit_code();
+                serde_json::json!({ "level": "ERROR", "event": "failed", "exit_code": exit_code, "reason": text })
+                    .to_string()
+            }
+            false => text,
+        };
+        // The bars may be locked by the thread that panics, so they are not asked to make way.
+        let _ = writeln!(io::stderr(), "{}", hide_all(&printable(&text)));
+        std::process::exit(class.exit_code().into());
+    }));
 }
 
 /// Shows a failure: what happened, why, and what to do.

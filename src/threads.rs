@@ -1,14 +1,215 @@
-//! How many threads compute.
+//! The threads of the process: a bounded number, created before work begins.
+//!
+//! A thread that cannot be created in the middle of the work would leave others waiting for it.
+//! So each pool is filled when it is made, and a process that may not have that many threads ends
+//! with an error that says what to raise.
 
-/// Limits rayon, which reads, and polars, which has a pool of its own. Must be called while the process has one thread.
-pub fn limit(threads: Option<u16>) {
-    let Some(threads) = threads else { return };
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::thread::{Scope, ScopedJoinHandle};
+use std::time::Duration;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use tokio::runtime::Runtime;
+
+use crate::failure::{Class, Classified};
+use crate::metrics;
+
+/// More computing threads than this gain little, and each one needs memory.
+const COMPUTING_MAX: usize = 16;
+
+/// Threads that write metric partitions. They mostly wait for the disk.
+const WRITERS: usize = 8;
+
+/// Threads that drive the network. They only hand bytes on.
+const NETWORK: usize = 2;
+
+/// Threads for each call side by side: one writes pages, one commits.
+const BLOCKING_PER_CALL: usize = 2;
+
+/// Threads for name resolution, files with tokens, and the like.
+const BLOCKING_BESIDE: usize = 4;
+
+/// How long a thread may take to start.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// The process may not have as many threads as it needs.
+#[derive(Debug, thiserror::Error)]
+#[error("{needed} threads for {purpose} cannot be created")]
+pub struct ThreadsError {
+    pub(crate) needed: usize,
+    pub(crate) purpose: &'static str,
+    pub(crate) source: io::Error,
+}
+
+/// What to do about it.
+pub(crate) const THREADS_HINT: &str = "raise the number of processes and threads that this user or container may have \
+     (`ulimit -u`, TasksMax= of systemd, the pids limit of the container), or lower --threads and \
+     --concurrency; then run again";
+
+impl Classified for ThreadsError {
+    fn class(&self) -> Class {
+        Class::Lake
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(THREADS_HINT.to_owned())
+    }
+}
+
+/// Creates the threads that compute: rayon's, which read and encode, and those of polars.
+///
+/// `limit` is the size of either pool; without it there is a thread for each core, at most 16.
+/// Must be called while no other thread reads the environment.
+///
+/// # Errors
+/// When they cannot be created.
+pub fn start(limit: Option<u16>) -> Result<(), ThreadsError> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let computing = limit.map_or(cores.min(COMPUTING_MAX), usize::from);
+    reserve(2 * computing + 1, "computing")?;
     // polars takes its limit from the environment alone.
     #[allow(unsafe_code)]
-    // SAFETY: the process has one thread (see above), so nobody else reads or writes the environment now.
+    // SAFETY: the threads that exist neither read nor write the environment (see above).
     unsafe {
-        std::env::set_var("POLARS_MAX_THREADS", threads.to_string());
+        std::env::set_var("POLARS_MAX_THREADS", computing.to_string());
     }
-    // Fails only when the pool has begun; then it stays as it is.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global();
+    let pool = ThreadPoolBuilder::new().num_threads(computing);
+    pool.build_global().map_err(|error| ThreadsError {
+        needed: computing,
+        purpose: "computing",
+        source: io::Error::other(error),
+    })?;
+    metrics::start_threads();
+    Ok(())
+}
+
+/// The threads that write metric partitions.
+///
+/// # Errors
+/// When they cannot be created.
+pub fn writers() -> Result<&'static ThreadPool, ThreadsError> {
+    static POOL: OnceLock<ThreadPool> = OnceLock::new();
+    if let Some(pool) = POOL.get() {
+        return Ok(pool);
+    }
+    let pool = ThreadPoolBuilder::new().num_threads(WRITERS).build().map_err(|error| {
+        ThreadsError { needed: WRITERS, purpose: "writing", source: io::Error::other(error) }
+    })?;
+    Ok(POOL.get_or_init(|| pool))
+}
+
+/// Starts a thread that ends within the scope.
+///
+/// # Errors
+/// When it cannot be created.
+pub fn spawn_scoped<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    purpose: &'static str,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>, ThreadsError> {
+    let thread = std::thread::Builder::new().name(purpose.into());
+    let failed = |source| ThreadsError { needed: 1, purpose, source };
+    thread.spawn_scoped(scope, work).map_err(failed)
+}
+
+/// A runtime for as many calls side by side, with all of its threads.
+///
+/// # Errors
+/// When they cannot be created.
+pub fn runtime(calls: usize) -> Result<Runtime, ThreadsError> {
+    let blocking = BLOCKING_PER_CALL * calls + BLOCKING_BESIDE;
+    let purpose = "the network";
+    // tokio panics where it cannot create a worker, and waits where it cannot create another
+    // blocking thread: neither is an error that could be handled.
+    reserve(NETWORK + blocking, purpose)?;
+    let failed = |source| ThreadsError { needed: NETWORK + blocking, purpose, source };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(NETWORK)
+        .max_blocking_threads(blocking)
+        // Threads that ended while idle could not be created again.
+        .thread_keep_alive(Duration::from_secs(24 * 3600))
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    let gate = Arc::new(Gate::default());
+    for _ in 0..blocking {
+        let gate = gate.clone();
+        runtime.spawn_blocking(move || gate.enter());
+    }
+    match gate.open_for(blocking) {
+        true => Ok(runtime),
+        false => Err(failed(io::ErrorKind::WouldBlock.into())),
+    }
+}
+
+/// Creates so many threads at once and lets them end.
+fn reserve(threads: usize, purpose: &'static str) -> Result<(), ThreadsError> {
+    let gate = Arc::new(Gate::default());
+    let mut created = Vec::with_capacity(threads);
+    let mut failed = None;
+    for _ in 0..threads {
+        let gate = gate.clone();
+        match std::thread::Builder::new().spawn(move || gate.enter()) {
+            Ok(thread) => created.push(thread),
+            Err(source) => {
+                failed = Some(ThreadsError { needed: threads, purpose, source });
+                break;
+            }
+        }
+    }
+    gate.open_for(0);
+    for thread in created {
+        // It does nothing that could panic.
+        let _ = thread.join();
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// Keeps threads waiting until all of them exist.
+#[derive(Default)]
+struct Gate {
+    state: Mutex<GateState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct GateState {
+    waiting: usize,
+    is_open: bool,
+}
+
+impl Gate {
+    fn enter(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.waiting += 1;
+        self.changed.notify_all();
+        let is_shut = |state: &mut GateState| !state.is_open;
+        drop(self.changed.wait_while(state, is_shut).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Opens once as many threads wait, or when that takes too long: then false.
+    fn open_for(&self, threads: usize) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let lacks = |state: &mut GateState| state.waiting < threads;
+        let (mut state, waited) = self
+            .changed
+            .wait_timeout_while(state, START_LIMIT, lacks)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.is_open = true;
+        self.changed.notify_all();
+        !waited.timed_out()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_threads_of_a_runtime_exist_before_its_work_begins() {
+        let runtime = runtime(3).unwrap();
+        assert!(runtime.metrics().num_workers() == NETWORK);
+        reserve(4, "a test").unwrap();
+    }
 }

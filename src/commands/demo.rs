@@ -29,6 +29,9 @@ const LAST_DAY: &str = "2024-05-19";
 const MESSAGES_PER_DAY: u32 = 1_500;
 const SEED: u64 = 1;
 
+/// Calls that are made side by side.
+const CALLS: usize = 4;
+
 pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
     let constant = |error: String| BugError(format!("the demo's own settings: {error}"));
     let range = DayRange {
@@ -50,10 +53,10 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
         messages_per_day: MESSAGES_PER_DAY,
         seed: SEED,
     };
-    // Its days are over, whatever this machine's clock says.
+    // Its days are over, whatever the clock of this machine says.
     let clock = Clock::starting_at(zone.bounds(range.last).end + 2 * 3_600);
     let options = Options { clock, ..Options::default() };
-    let report = wait_for(async {
+    let report = wait_for(CALLS, async {
         let started = Simulator::start(Generated::new(generator), options).await;
         let simulator =
             started.map_err(|error| BugError(format!("the simulator cannot start: {error}")))?;
@@ -68,7 +71,7 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
             account: account.clone(),
             app_id,
             zone: zone.clone(),
-            concurrency: 4,
+            concurrency: CALLS,
             refreshed: BTreeSet::new(),
             on_shrink: OnShrink::Replace,
         };

@@ -21,9 +21,10 @@ mod welcome;
 use std::path::Path;
 
 use crate::cli::{Cli, Command, GlobalArgs};
-use crate::failure::{BugError, Class, Failure};
+use crate::failure::{Class, Failure};
 use crate::lake::{Lake, LakeError};
 use crate::settings::{self, Flags, Settings};
+use crate::threads;
 
 /// Does what was asked for. The class of what did not succeed, where the rest did and has been shown.
 ///
@@ -80,11 +81,7 @@ fn settings_for_lake(global: &GlobalArgs, command: &str) -> Result<Settings, Fai
     Ok(if accounts.is_empty() { settings } else { settings.for_accounts(accounts) })
 }
 
-/// Runs the part of a command that waits for the network.
-fn wait_for<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
-            BugError(format!("cannot start the threads that wait for the network: {error}"))
-        })?;
-    runtime.block_on(work)
+/// Runs the part of a command that waits for the network, with `calls` side by side.
+fn wait_for<T>(calls: usize, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    threads::runtime(calls)?.block_on(work)
 }

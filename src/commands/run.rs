@@ -122,7 +122,7 @@ fn run(
         on_shrink: wanted.on_shrink(),
     };
     history.asked(days.len(), skipped.len(), pruned.len());
-    let mut report = wait_for(async {
+    let mut report = wait_for(job.concurrency, async {
         Ok(fetch_days(&job, &days, &Watched::fetch(days.len(), &account, Some(history))).await)
     })?;
     history.clock_skew(report.clock_skew_seconds);

@@ -46,7 +46,7 @@ pub(super) fn execute(args: &SimulateArgs) -> Result<Option<Class>, Failure> {
         pages_kept: args.keep_pages,
         clock: Clock::System,
     };
-    wait_for(async {
+    wait_for(1, async {
         let started = if args.records.is_empty() {
             let generator = GeneratorOptions {
                 first_day: args.first_day,

@@ -216,8 +216,10 @@ fn against_api(
         refreshed: Default::default(),
         on_shrink: Default::default(),
     };
-    let mut compared =
-        wait_for(compare_days(&job, &days, &Progress::begin("compare", days.len())))?;
+    let mut compared = wait_for(
+        job.concurrency,
+        compare_days(&job, &days, &Progress::begin("compare", days.len())),
+    )?;
     if !args.with_text {
         let records = compared
             .iter_mut()

@@ -5,6 +5,7 @@
 
 mod account;
 mod apps;
+mod bounds;
 mod commit;
 mod disk;
 mod encoder;
@@ -178,6 +179,13 @@ impl Classified for LakeError {
                 }
                 std::io::ErrorKind::NotFound => {
                     Some("something has taken a folder of the lake away while kefu was at work: if its disk is no longer mounted, mount it; then run again, which makes what is missing".into())
+                }
+                // EMFILE and ENFILE, which have no kind of their own.
+                _ if matches!(error.raw_os_error(), Some(23 | 24)) => {
+                    Some("raise the number of files that a process may open (`ulimit -n`, LimitNOFILE= of systemd), then run again".into())
+                }
+                std::io::ErrorKind::OutOfMemory | std::io::ErrorKind::WouldBlock => {
+                    Some("raise the limits of memory and of memory maps (`ulimit -v`, MemoryMax= of systemd, vm.max_map_count), then run again".into())
                 }
                 _ => None,
             },

@@ -10,11 +10,10 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
-use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaDataReader;
 
 use super::guard::guarded;
-use super::{Account, Footer, Lake, LakeError, Table, schema};
+use super::{Account, Footer, Lake, LakeError, Table, bounds, schema};
 use crate::calendar::Day;
 
 /// Rows of a batch that is read, where the reader does not say otherwise.
@@ -98,26 +97,48 @@ pub(super) fn read_file(
 ) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>> + use<>, LakeError> {
     let path = file.path().to_owned();
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let damaged =
-        |error: ParquetError| LakeError::Damaged { path: path.clone(), reason: error.to_string() };
+    let place = path.clone();
+    let damaged = |error: &dyn std::error::Error| LakeError::Damaged {
+        path: place.clone(),
+        reason: error.to_string(),
+    };
+    let (mut decoded, mut decoded_max) = (0, 0);
     let reader = guarded(&path, || {
-        let metadata = ArrowReaderMetadata::load(file.file(), options.clone()).map_err(damaged)?;
+        let metadata = ArrowReaderMetadata::load(file.file(), options.clone())
+            .map_err(|error| damaged(&error))?;
         let options = options.with_schema(schema::of_file(schema, metadata.schema()));
-        let metadata =
-            ArrowReaderMetadata::try_new(metadata.metadata().clone(), options).map_err(damaged)?;
+        let metadata = ArrowReaderMetadata::try_new(metadata.metadata().clone(), options)
+            .map_err(|error| damaged(&error))?;
         let mask = ProjectionMask::columns(metadata.parquet_schema(), columns.iter().copied());
+        let places: Vec<usize> = (0..metadata.parquet_schema().num_columns())
+            .filter(|place| mask.leaf_included(*place))
+            .collect();
+        let are_expanded = |place: usize| {
+            schema.fields().get(place).is_some_and(|field| field.data_type() == &DataType::Utf8)
+        };
+        decoded_max = bounds::decoded_bytes_max(metadata.metadata());
+        let batch_rows =
+            bounds::check(&file, metadata.metadata(), &places, are_expanded, batch_rows)
+                .map_err(|reason| LakeError::Damaged { path: path.clone(), reason })?;
         let reader =
             ParquetRecordBatchReaderBuilder::new_with_metadata(file.into_parts().0, metadata);
-        reader.with_projection(mask).with_batch_size(batch_rows).build().map_err(damaged)
+        reader
+            .with_projection(mask)
+            .with_batch_size(batch_rows)
+            .build()
+            .map_err(|error| damaged(&error))
     })?;
     let mut reader = Some(reader);
     Ok(std::iter::from_fn(move || {
         let batch = guarded(&path, || {
+            let damaged = |reason: String| LakeError::Damaged { path: path.clone(), reason };
             let batch = reader.as_mut().and_then(Iterator::next).transpose();
-            batch.map_err(|error| LakeError::Damaged {
-                path: path.clone(),
-                reason: error.to_string(),
-            })
+            let batch = batch.map_err(|error| damaged(error.to_string()))?;
+            decoded += batch.as_ref().map_or(0, RecordBatch::get_array_memory_size);
+            match decoded > decoded_max {
+                true => Err(damaged(format!("its rows hold more than {decoded_max} bytes"))),
+                false => Ok(batch),
+            }
         });
         if batch.is_err() {
             // Nobody knows where it stands.

@@ -32,7 +32,7 @@ use std::collections::BTreeMap;
 
 use arrow::array::RecordBatch;
 use hashbrown::HashMap;
-use polars::prelude::DataFrame;
+use polars::prelude::{DataFrame, IntoLazy, col, df};
 use rayon::prelude::*;
 
 use activity::{Activity, Scope};
@@ -290,6 +290,14 @@ pub fn period(
         parameters.business_hours.is_some(),
     )?;
     publish::statistics(&workers, &Table::WorkerDaily.schema(), history, account)
+}
+
+/// Makes polars create its threads, which it otherwise does when it is first used.
+pub fn start_threads() {
+    let counted = df!("key" => [0i32], "value" => [1i64])
+        .and_then(|frame| frame.lazy().group_by([col("key")]).agg([col("value").sum()]).collect());
+    // The threads exist now, whatever the sum.
+    drop(counted);
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
-use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -19,13 +18,10 @@ use crate::metrics::{
     self, DAYS_AFTER, DAYS_BEFORE, History, HistoryBuilder, MetricsError, Part, Partitions, Rules,
     Target,
 };
-use crate::signals;
+use crate::{signals, threads};
 
 /// Messages that are in memory at once, unless a single day needs more.
 const ROWS_AT_ONCE: usize = 12_000_000;
-
-/// Threads that write. They wait for the disk most of the time, so there are more of them than cores.
-const WRITERS: usize = 8;
 
 /// What to compute, and from which lake.
 #[derive(Clone, Debug)]
@@ -241,10 +237,7 @@ impl Plan {
         day_computed: &(dyn Fn(Day) + Sync),
     ) -> Result<(), Failure> {
         let Self { inputs, states, stale, .. } = self;
-        let writers = ThreadPoolBuilder::new()
-            .num_threads(WRITERS)
-            .build()
-            .map_err(|error| BugError(format!("cannot start the threads that write: {error}")))?;
+        let writers = threads::writers()?;
         for chunk in chunks(inputs, stale) {
             let days = DayRange {
                 first: view(&inputs.fetched, chunk.first).first,
@@ -262,22 +255,21 @@ impl Plan {
                 day_computed(target.day);
                 Ok(())
             };
-            // The days that are computed and those that are being written, side by side.
+            // Days are written while the next ones are computed. The thread that waits for them is
+            // none of a pool's: there, other accounts' work would wait for it.
             std::thread::scope(|scope| -> Result<(), Failure> {
-                let (sender, computed) = sync_channel::<Vec<(Target, Partitions)>>(0);
-                let writing = scope.spawn(|| {
-                    let mut computed = computed.into_iter();
-                    computed.try_for_each(|group| {
+                let (sender, receiver) = sync_channel::<Vec<(Target, Partitions)>>(0);
+                let write_all = || {
+                    receiver.into_iter().try_for_each(|group| {
                         writers.install(|| {
                             group.into_par_iter().map(write).collect::<Result<(), LakeError>>()
                         })
                     })
-                });
-                // A writer that has failed takes no more; what it says comes first.
+                };
+                let writing = threads::spawn_scoped(scope, "write", write_all)?;
                 let emit = |group| {
-                    sender
-                        .send(group)
-                        .map_err(|_| BugError("the writer of metrics is gone".into()).into())
+                    let gone = || BugError("the writer of metrics is gone".into());
+                    sender.send(group).map_err(|_| Failure::from(gone()))
                 };
                 let computed = metrics::compute_in_groups(
                     &history,
@@ -288,6 +280,7 @@ impl Plan {
                     emit,
                 );
                 drop(sender);
+                // A writer that failed takes no more groups, so its error comes first.
                 writing.join().map_err(|_| BugError("the writer of metrics panicked".into()))??;
                 computed
             })?;

@@ -6,6 +6,7 @@ use super::file::AccountTable;
 use super::sources::Sources;
 use super::{Origin, Setting, SettingsError};
 use crate::lake::{Account, AppId};
+use crate::secret;
 use crate::wechat::{Credential, Places, Proof, Secret, TokenCommand};
 
 /// One account: the one of flat settings, of which anything may be missing, or one of `[[accounts]]`.
@@ -431,8 +432,10 @@ impl Sources<'_> {
         key: impl Into<String>,
         path: Option<&PathBuf>,
     ) -> Option<Setting<SecretSource>> {
+        let path = path?;
+        secret::suspect(&path.to_string_lossy());
         Some(Setting {
-            value: SecretSource::File(self.folder().join(path?)),
+            value: SecretSource::File(self.folder().join(path)),
             origin: self.in_file(key),
         })
     }
@@ -442,8 +445,10 @@ impl Sources<'_> {
         key: impl Into<String>,
         command: Option<&TokenCommand>,
     ) -> Option<Setting<SecretSource>> {
+        let command = command?;
+        secret::suspect(&command.program().to_string_lossy());
         Some(Setting {
-            value: SecretSource::Command(command?.clone().beside(self.folder())),
+            value: SecretSource::Command(command.clone().beside(self.folder())),
             origin: self.in_file(key),
         })
     }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use super::file::File;
 use super::{Environment, Flags, Origin, Setting, SettingsError};
 use crate::metrics::{AutoReply, Parameters, SESSION_GAP_MAX};
+use crate::secret;
 
 const CONFIG: &str = "kefu.toml";
 
@@ -35,6 +36,7 @@ pub(super) fn read_file(
         (None, Some(path)) => (PathBuf::from(path), Origin::Environment("KEFU_CONFIG")),
         (None, None) => (PathBuf::from(CONFIG), Origin::Default),
     };
+    secret::suspect(&path.to_string_lossy());
     match fs_err::read_to_string(&path) {
         Ok(text) => {
             let values = File::parse(&text)
@@ -67,6 +69,12 @@ impl Sources<'_> {
                     .map(|value| Setting { value, origin: Origin::Environment(variable) })
             })
             .or_else(|| filed.clone().map(|value| Setting { value, origin: self.in_file(key) }))
+            .inspect(|setting| {
+                // A folder may have such a name, and is shown in every summary.
+                if key != "lake" {
+                    secret::suspect(&setting.value);
+                }
+            })
     }
 
     pub(super) fn number<T>(

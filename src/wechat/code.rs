@@ -49,7 +49,9 @@ impl ApiError {
     /// The same error without a secret that the server may have repeated.
     #[must_use]
     pub fn hiding(self, secret: &Secret) -> Self {
-        Self { message: secret.hidden_in(&self.message), ..self }
+        // Cleaned first: what is left out could have separated the parts of a secret.
+        let cleaned = Self { message: self.shown_message(), ..self };
+        Self { message: secret.hidden_in(&cleaned.message).into_owned(), ..cleaned }
     }
 
     /// The address that WeChat saw, in `invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist`.

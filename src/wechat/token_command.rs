@@ -141,7 +141,8 @@ impl TokenCommand {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        signals::listen_from_now_on();
+        // Without it, the program could outlive a stopped kefu, and would end all the same.
+        let _ = signals::listen();
         // Whoever gives up waiting for it, here or above, drops it, which ends it and all that it has started.
         let mut group = ProcessGroup::start(&mut command).map_err(Why::CannotRun)?;
         let output = read_aside(group.child()).map_err(Why::CannotRun)?;

@@ -545,16 +545,54 @@ fn a_damaged_day_can_be_fetched_again() {
 }
 
 #[test]
-fn a_secret_that_the_server_repeats_is_not_shown() {
-    let error = kefu::wechat::ApiError {
-        code: 40125,
-        message: "bad secret hunter2".into(),
-        on_token_endpoint: true,
-    };
-    assert_eq!(
-        error.hiding(&kefu::wechat::Secret::new("hunter2".into())).to_string(),
-        "WeChat answered 40125: bad secret (secret)"
-    );
+fn a_secret_that_the_server_repeats_is_not_shown_in_any_form() {
+    for repeated in ["hunter2", "HUNTER2", "hun\u{1b}ter2", "aHVudGVyMg==", "d3gxOmh1bnRlcjI="] {
+        let message = format!("bad secret {repeated}");
+        let error = kefu::wechat::ApiError { code: 40125, message, on_token_endpoint: true };
+        let shown = error.hiding(&kefu::wechat::Secret::new("hunter2".into())).to_string();
+        assert!(shown.contains("(secret)"), "{shown}");
+        assert!(!shown.contains(char::is_control), "{shown:?}");
+    }
+}
+
+#[test]
+fn a_secret_written_where_a_path_or_a_name_belongs_is_not_shown() {
+    let world = World::new();
+    let secret = "0123456789abcdef0123456789abcdef";
+    for settings in [
+        format!("appid = 'wx1'\naccount = 'acme'\nsecret_file = '{secret}'"),
+        format!("appid = 'wx1'\naccount = 'acme'\naccess_token_file = '{secret}'"),
+        format!("appid = 'wx1'\naccount = 'acme'\naccess_token_command = ['{secret}']"),
+        format!("appid = '{secret}'\naccount = 'acme'\nsecret_file = 'nowhere'"),
+    ] {
+        fs_err::write(world.folder.path().join("kefu.toml"), &settings).unwrap();
+        for arguments in [
+            ["run", "--date", "2016-06-01", "--output", "json", "--log-format", "json"].as_slice(),
+            &["run", "--date", "2016-06-01"],
+            &["doctor", "--base-url", "http://127.0.0.1:9"],
+        ] {
+            let output = world.command(arguments).output().unwrap();
+            assert!(!output.status.success(), "{settings}");
+            assert!(hides(&output.stdout, secret) && hides(&output.stderr, secret), "{settings}");
+        }
+    }
+    let output = world.command(&["run", "--config", secret]).output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    assert!(hides(&output.stderr, secret), "{}", stderr(&output));
+}
+
+#[test]
+fn names_of_files_do_not_control_the_terminal() {
+    let world = World::new();
+    world.fetch(crate::world::records(3), &[], &[crate::world::DAY]);
+    let planted = world.lake_folder().join("messages/\u{1b}[2J\u{202e}gpj.exe");
+    fs_err::create_dir_all(&planted).unwrap();
+    for format in ["table", "json"] {
+        let output = world.command(&["verify", "--output", format]).output().unwrap();
+        let shown = String::from_utf8(output.stdout).unwrap();
+        assert!(shown.contains("u001b") && shown.contains("\\u202e"), "{shown}");
+        assert!(!shown.contains(['\u{1b}', '\u{202e}']), "{shown}");
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod hostile;
 mod identity;
 mod killed;
 mod lake_files;
+mod limits;
 mod network;
 mod older_lakes;
 mod operations;

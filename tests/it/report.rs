@@ -6,7 +6,7 @@ use kefu::lake::{Account, Table};
 use kefu::simulator::{APPID, Generated, GeneratorOptions, SECRET, Simulator};
 use serde_json::{Value, json};
 
-use crate::world::{OTHER_APPID, World, files, recorded};
+use crate::world::{OTHER_APPID, World, files, record, recorded};
 
 /// 2024-05-13 10:00:00 in Shanghai.
 const TEN: i64 = 1_715_565_600;
@@ -512,10 +512,12 @@ fn metrics_that_are_out_of_date_are_named_with_the_reason() {
     // Without a settings file they are judged by what they were made of alone.
     fs_err::remove_file(world.folder.path().join("kefu.toml")).unwrap();
     assert!(!page(&world, &[]).0.contains("out of date ("));
-    fs_err::remove_file(world.path("messages", "2024-05-08")).unwrap();
-    let (stale, _) = page(&world, &["--from", "2024-05-04", "--to", "2024-05-06"]);
+    // One more day, of which no metrics have been computed yet.
+    let noon = world.zone.bounds("2024-05-09".parse().unwrap()).start + 43_200;
+    world.fetch(recorded([record(noon, "late")]), &[], &["2024-05-09"]);
+    let (stale, _) = page(&world, &["--from", "2024-05-04", "--to", "2024-05-08"]);
     assert!(stale.contains(
-        "Metrics that are out of date (the messages have changed): 2024-05-05 to 2024-05-06."
+        "Metrics that are out of date (the messages have changed): 2024-05-06 to 2024-05-08."
     ));
 }
 

@@ -115,7 +115,7 @@ fn examine(settings: &Settings) -> Result<Vec<Check>, Failure> {
         local::app(settings, &lake),
         local::lock(&lake),
     ];
-    checks.extend(wait_for(async { Ok(api::examine(settings, &clock).await) })?);
+    checks.extend(wait_for(1, async { Ok(api::examine(settings, &clock).await) })?);
     Ok(checks)
 }
 

@@ -52,7 +52,7 @@ fn probe(settings: &Settings, day: Day) -> Result<Outcome<Probed>, Failure> {
         let probe = source.probe(zone.bounds(day), &patience).await;
         probe.map_err(|error| Failure::from(error).during(format!("{day} cannot be asked about")))
     };
-    let probe: Probe = wait_for(asked)?;
+    let probe: Probe = wait_for(1, asked)?;
     let worst = probe.differs().then_some(Class::Contract);
     let row = |answer: Answer| Row { assumed: answer.question.assumed(), answer };
     let report = Probed {

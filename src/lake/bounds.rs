@@ -1,0 +1,355 @@
+//! Bounds on the memory that a file can ask for, checked before any of it is decoded.
+//!
+//! A reader of Parquet allocates what a file claims: rows, sizes of pages, and the length of a
+//! value times the rows that refer to it. A damaged or planted file of some kilobytes can claim
+//! gigabytes. So the claims are compared with each other, with the length of the file and with
+//! what kefu writes.
+
+use std::fs::Metadata;
+use std::os::unix::fs::FileExt;
+
+use fs_err::File;
+use parquet::basic::{Compression, Type};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+
+/// Rows of a row group. kefu writes 122,880.
+const GROUP_ROWS_MAX: i64 = 1 << 20;
+
+/// Bytes of a page, decompressed. kefu closes a page at 1 MiB, after at most 8,192 more rows.
+const PAGE_BYTES_MAX: u64 = 256 << 20;
+
+/// Bytes of a column in a row group, decompressed.
+const CHUNK_BYTES_MAX: u64 = 1 << 30;
+
+/// Bytes of a dictionary, decompressed. kefu gives a dictionary up at 4 MiB.
+const DICTIONARY_BYTES_MAX: u64 = 64 << 20;
+
+/// Bytes of one column in a batch.
+const BATCH_BYTES_MAX: u64 = 256 << 20;
+
+/// Bytes of a record, on average: the API's answers hold at most 128 MiB for 10,000 records.
+const ROW_BYTES_MAX: usize = 16 << 10;
+
+/// The bytes of a page's header that are read first; few are longer.
+const HEADER_BYTES: usize = 512;
+const HEADER_BYTES_MAX: usize = 1 << 20;
+
+/// Checks what a file claims about the columns at the given places. Gives the number of rows to
+/// read at once: `batch_rows`, or less where long values repeat.
+///
+/// `are_expanded` says whether a column's repeated values are copied for each row.
+///
+/// # Errors
+/// The claim that cannot be true.
+pub(super) fn check(
+    file: &File,
+    metadata: &ParquetMetaData,
+    places: &[usize],
+    are_expanded: impl Fn(usize) -> bool,
+    batch_rows: usize,
+) -> Result<usize, String> {
+    let length = file.metadata().as_ref().map(Metadata::len).map_err(|error| error.to_string())?;
+    let rows: i64 = metadata.row_groups().iter().map(|group| group.num_rows()).sum();
+    if rows != metadata.file_metadata().num_rows() {
+        return Err("its counts of rows differ".to_owned());
+    }
+    let mut longest = 0;
+    for group in metadata.row_groups() {
+        if !(0..=GROUP_ROWS_MAX).contains(&group.num_rows()) {
+            return Err(format!("it claims a row group of {} rows", group.num_rows()));
+        }
+        for place in places {
+            let Some(column) = group.columns().get(*place) else { continue };
+            if column.num_values() != group.num_rows() {
+                return Err("a column does not have a value for each row".to_owned());
+            }
+            let dictionary = check_pages(file, length, column)?;
+            if let Some(dictionary) = dictionary.filter(|_| are_expanded(*place)) {
+                longest = longest.max(dictionary.longest_value(file, column)?);
+            }
+        }
+    }
+    let mut batch_rows = batch_rows;
+    // Halves, so that batches still end where row groups end.
+    while batch_rows > 1 && batch_rows as u64 * longest > BATCH_BYTES_MAX {
+        batch_rows /= 2;
+    }
+    Ok(batch_rows)
+}
+
+/// Bytes that a file's rows may have when they are decoded.
+pub(super) fn decoded_bytes_max(metadata: &ParquetMetaData) -> usize {
+    let rows = usize::try_from(metadata.file_metadata().num_rows()).unwrap_or_default();
+    rows.saturating_mul(ROW_BYTES_MAX).saturating_add(BATCH_BYTES_MAX as usize)
+}
+
+/// A dictionary page: where its content is, and how long it claims to be.
+struct Dictionary {
+    start: u64,
+    compressed: u64,
+    uncompressed: u64,
+}
+
+/// Walks the headers of a column's pages.
+fn check_pages(
+    file: &File,
+    length: u64,
+    column: &ColumnChunkMetaData,
+) -> Result<Option<Dictionary>, String> {
+    let (first, data) = (column.dictionary_page_offset(), column.data_page_offset());
+    let start = first.filter(|first| *first > 0).unwrap_or(data).min(data);
+    let sizes = (u64::try_from(start), u64::try_from(column.compressed_size()));
+    let (Ok(start), Ok(size)) = sizes else { return Err("a column has no place".to_owned()) };
+    let end = start.checked_add(size).filter(|end| *end <= length);
+    let end = end.ok_or("a column reaches beyond the end of the file")?;
+    let (mut at, mut values, mut bytes, mut dictionary) = (start, 0u64, 0u64, None);
+    while at < end {
+        let header = PageHeader::read(file, at)?;
+        if header.uncompressed > PAGE_BYTES_MAX {
+            return Err(format!("it claims a page of {} bytes", header.uncompressed));
+        }
+        bytes += header.uncompressed + header.length;
+        let content = at + header.length;
+        match header.kind {
+            PageKind::Dictionary if header.uncompressed > DICTIONARY_BYTES_MAX => {
+                return Err(format!("it claims a dictionary of {} bytes", header.uncompressed));
+            }
+            PageKind::Dictionary => {
+                dictionary = Some(Dictionary {
+                    start: content,
+                    compressed: header.compressed,
+                    uncompressed: header.uncompressed,
+                });
+            }
+            PageKind::Data => values += header.values,
+            PageKind::Other => {}
+        }
+        at = content + header.compressed;
+    }
+    if at != end || values != u64::try_from(column.num_values()).unwrap_or_default() {
+        return Err("the pages of a column are not those that it claims".to_owned());
+    }
+    if bytes > CHUNK_BYTES_MAX {
+        return Err(format!("it claims a column of {bytes} bytes in a row group"));
+    }
+    Ok(dictionary)
+}
+
+impl Dictionary {
+    /// The length in bytes of the longest text.
+    fn longest_value(&self, file: &File, column: &ColumnChunkMetaData) -> Result<u64, String> {
+        if column.column_type() != Type::BYTE_ARRAY {
+            return Ok(0);
+        }
+        // It lies within the file, which was checked.
+        let mut stored = vec![0; usize::try_from(self.compressed).unwrap_or_default()];
+        file.file().read_exact_at(&mut stored, self.start).map_err(|error| error.to_string())?;
+        let size = usize::try_from(self.uncompressed).unwrap_or_default();
+        let plain = match column.compression() {
+            Compression::UNCOMPRESSED => stored,
+            Compression::ZSTD(_) => {
+                zstd::bulk::decompress(&stored, size).map_err(|error| error.to_string())?
+            }
+            other => return Err(format!("it is compressed with {other}")),
+        };
+        let (mut rest, mut longest) = (plain.as_slice(), 0);
+        while let Some((prefix, values)) = rest.split_first_chunk() {
+            let length = u32::from_le_bytes(*prefix);
+            longest = longest.max(length);
+            rest = values.get(length as usize..).ok_or("a text ends beyond its dictionary")?;
+        }
+        Ok(longest.into())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PageKind {
+    Data,
+    Dictionary,
+    Other,
+}
+
+/// What the header of a page says, in bytes and values. Source: `PageHeader` in parquet.thrift.
+#[derive(Debug)]
+struct PageHeader {
+    kind: PageKind,
+    uncompressed: u64,
+    compressed: u64,
+    values: u64,
+    /// Of the header itself.
+    length: u64,
+}
+
+impl PageHeader {
+    fn read(file: &File, at: u64) -> Result<Self, String> {
+        let mut size = HEADER_BYTES;
+        loop {
+            let mut bytes = vec![0; size];
+            let mut filled = 0;
+            while filled < size {
+                let buffer = bytes.get_mut(filled..).unwrap_or_default();
+                match file.file().read_at(buffer, at + filled as u64) {
+                    Ok(0) => break,
+                    Ok(read) => filled += read,
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error.to_string()),
+                }
+            }
+            let is_all = filled < size || size >= HEADER_BYTES_MAX;
+            match Self::parse(bytes.get(..filled).unwrap_or_default()) {
+                Some(header) => return Ok(header),
+                None if is_all => return Err("a page has no header".to_owned()),
+                None => size *= 8,
+            }
+        }
+    }
+
+    /// None when the bytes end before the header, or are none.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut thrift = Thrift { bytes, at: 0 };
+        let (mut kind, mut uncompressed, mut compressed, mut values) = (None, None, None, 0);
+        thrift.each_field(|thrift, field, wire| {
+            match (field, wire) {
+                (1, Thrift::I32) => {
+                    kind = Some(match thrift.integer()? {
+                        0 | 3 => PageKind::Data,
+                        2 => PageKind::Dictionary,
+                        _ => PageKind::Other,
+                    });
+                }
+                (2, Thrift::I32) => uncompressed = u64::try_from(thrift.integer()?).ok(),
+                (3, Thrift::I32) => compressed = u64::try_from(thrift.integer()?).ok(),
+                // The headers of data pages and of dictionary pages begin with a count of values.
+                (5 | 7 | 8, Thrift::STRUCT) => thrift.each_field(|thrift, field, wire| {
+                    match (field, wire) {
+                        (1, Thrift::I32) => values = u64::try_from(thrift.integer()?).ok()?,
+                        _ => thrift.skip(wire, 0)?,
+                    }
+                    Some(())
+                })?,
+                _ => thrift.skip(wire, 0)?,
+            }
+            Some(())
+        })?;
+        let length = thrift.at as u64;
+        Some(Self {
+            kind: kind?,
+            uncompressed: uncompressed?,
+            compressed: compressed?,
+            values,
+            length,
+        })
+    }
+}
+
+/// Reads Thrift's compact protocol.
+struct Thrift<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Thrift<'_> {
+    const I32: u8 = 5;
+    const STRUCT: u8 = 12;
+    const DEPTH_MAX: usize = 8;
+
+    fn byte(&mut self) -> Option<u8> {
+        let byte = *self.bytes.get(self.at)?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn unsigned(&mut self) -> Option<u64> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f).checked_shl(shift)?;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    /// A signed number, of which the lowest bit is the sign.
+    fn integer(&mut self) -> Option<i64> {
+        let value = self.unsigned()?;
+        Some((value >> 1) as i64 ^ -((value & 1) as i64))
+    }
+
+    fn forward(&mut self, bytes: u64) -> Option<()> {
+        self.at = self.at.checked_add(usize::try_from(bytes).ok()?)?;
+        (self.at <= self.bytes.len()).then_some(())
+    }
+
+    /// Calls `read` with the number and the wire type of each field; it takes the value.
+    fn each_field(&mut self, mut read: impl FnMut(&mut Self, i64, u8) -> Option<()>) -> Option<()> {
+        let mut field = 0;
+        loop {
+            let header = self.byte()?;
+            let wire = header & 0x0f;
+            if wire == 0 {
+                return Some(());
+            }
+            field = match header >> 4 {
+                0 => self.integer()?,
+                step => field + i64::from(step),
+            };
+            read(self, field, wire)?;
+        }
+    }
+
+    fn skip(&mut self, wire: u8, depth: usize) -> Option<()> {
+        if depth > Self::DEPTH_MAX {
+            return None;
+        }
+        match wire {
+            // Booleans are in the type.
+            1 | 2 => Some(()),
+            3 => self.forward(1),
+            4..=6 => self.unsigned().map(drop),
+            7 => self.forward(8),
+            8 => {
+                let length = self.unsigned()?;
+                self.forward(length)
+            }
+            9 | 10 => {
+                let header = self.byte()?;
+                let count = match header >> 4 {
+                    15 => self.unsigned()?,
+                    count => count.into(),
+                };
+                (0..count).try_for_each(|_| match header & 0x0f {
+                    // In a list, a boolean is a byte.
+                    1 | 2 => self.forward(1),
+                    wire => self.skip(wire, depth + 1),
+                })
+            }
+            Self::STRUCT => self.each_field(|thrift, _, wire| thrift.skip(wire, depth + 1)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_header_says_its_sizes() {
+        // type = data page, uncompressed = 10, compressed = 20, data page header { values = 3 }.
+        let bytes = [0x15, 0x00, 0x15, 0x14, 0x15, 0x28, 0x2c, 0x15, 0x06, 0x00, 0x00, 0xff];
+        let header = PageHeader::parse(&bytes).unwrap();
+        assert_eq!((header.kind, header.uncompressed, header.compressed), (PageKind::Data, 10, 20));
+        assert_eq!((header.values, header.length), (3, 11));
+        assert!((0..11).all(|end| PageHeader::parse(&bytes[..end]).is_none()));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = PageHeader::parse(&bytes);
+        }
+    }
+}

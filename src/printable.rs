@@ -1,0 +1,50 @@
+//! Texts from outside (records, answers, names of files) that are safe to print.
+
+use std::borrow::Cow;
+
+/// A text that controls no terminal: control characters, but for the end of a line and the tab,
+/// and marks that reorder text are written as in JSON (`\u001b`).
+pub fn printable(text: &str) -> Cow<'_, str> {
+    escaped(text, |character| {
+        character.is_control() && !matches!(character, '\n' | '\t') || is_reordering(character)
+    })
+}
+
+/// A text without marks that reorder it.
+pub fn without_reordering(text: &str) -> Cow<'_, str> {
+    escaped(text, is_reordering)
+}
+
+/// Whether a character makes the text after it run the other way.
+fn is_reordering(character: char) -> bool {
+    matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&is_escaped) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        match is_escaped(character) {
+            true => escaped.push_str(&format!("\\u{:04x}", u32::from(character))),
+            false => escaped.push(character),
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_printed_moves_the_cursor_or_reorders_a_line() {
+        assert_eq!(printable("客服\ttab\nline"), "客服\ttab\nline");
+        assert_eq!(printable("a\u{1b}[2Jb\u{9b}\r"), "a\\u001b[2Jb\\u009b\\u000d");
+        assert_eq!(printable("gpj.\u{202e}exe"), "gpj.\\u202eexe");
+        let json = serde_json::json!({ "name": "a\u{202e}\u{7f}b" }).to_string();
+        let read: serde_json::Value = serde_json::from_str(&printable(&json)).unwrap();
+        assert_eq!(read["name"], "a\u{202e}\u{7f}b");
+    }
+}

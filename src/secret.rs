@@ -1,0 +1,217 @@
+//! Values that must not be seen.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD_NO_PAD;
+use zeroize::Zeroizing;
+
+/// A secret or token. It has no `Display`, its `Debug` shows nothing of it, and its memory is
+/// overwritten when the last copy is dropped.
+#[derive(Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "Written")]
+pub struct Secret(Arc<Zeroizing<String>>);
+
+/// The secrets that exist. None of them is shown in any output ([`hide_all`]).
+static KNOWN: Mutex<Vec<Weak<Zeroizing<String>>>> = Mutex::new(Vec::new());
+
+/// Values that users may have written where a path or a name belongs ([`suspect`]).
+static SUSPECTED: Mutex<Vec<Secret>> = Mutex::new(Vec::new());
+
+/// A shorter value would hide parts of ordinary words. WeChat's secrets have 32 characters.
+const HIDDEN_BYTES_MIN: usize = 6;
+
+/// A secret as it may be written. serde's own message about a number where a string should be would quote the number.
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Text(String),
+    Other(serde::de::IgnoredAny),
+}
+
+impl TryFrom<Written> for Secret {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        match written {
+            Written::Text(value) => Ok(Self::new(value)),
+            Written::Other(_) => Err("a secret is written as a string, in quotes"),
+        }
+    }
+}
+
+impl Secret {
+    pub fn new(value: String) -> Self {
+        let value = Arc::new(Zeroizing::new(value));
+        if value.len() >= HIDDEN_BYTES_MIN {
+            let mut known = locked(&KNOWN);
+            known.retain(|secret| secret.strong_count() > 0);
+            known.push(Arc::downgrade(&value));
+        }
+        Self(value)
+    }
+
+    /// A text with something else in place of the value, in whichever form it is written there.
+    pub fn hidden_in<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let mut hidden = Cow::Borrowed(text);
+        if self.0.is_empty() {
+            return hidden;
+        }
+        for form in self.forms() {
+            if let Some(without) = replaced(&hidden, &form) {
+                hidden = Cow::Owned(without);
+            }
+        }
+        hidden
+    }
+
+    /// The value as it is, in the query of a URL, in JSON, and as part of something in base64.
+    fn forms(&self) -> Vec<Zeroizing<String>> {
+        let value = self.expose();
+        let mut forms = vec![Zeroizing::new(value.to_owned())];
+        let mut url = reqwest::Url::parse("https://localhost").ok();
+        if let Some(url) = &mut url {
+            url.query_pairs_mut().append_key_only(value);
+        }
+        forms.extend(url.and_then(|url| url.query().map(|form| Zeroizing::new(form.to_owned()))));
+        let json = serde_json::Value::from(value).to_string();
+        forms.push(Zeroizing::new(json.trim_matches('"').to_owned()));
+        if value.len() >= HIDDEN_BYTES_MIN {
+            forms.extend((0..3).map(|offset| in_base64(value, offset)));
+        }
+        forms
+    }
+
+    /// The value, for the one call that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The characters of base64 that depend on the value alone, when it begins `offset` bytes after
+/// the beginning of a group of three.
+fn in_base64(value: &str, offset: usize) -> Zeroizing<String> {
+    let mut bytes = Zeroizing::new(vec![0; offset]);
+    bytes.extend_from_slice(value.as_bytes());
+    let encoded = BASE64_STANDARD_NO_PAD.encode(&*bytes);
+    // The first and the last character may share bits with a neighbour.
+    let first = if offset == 0 { 0 } else { offset + 1 };
+    let last = encoded.len() - usize::from(bytes.len() % 3 != 0);
+    Zeroizing::new(encoded.get(first..last).unwrap_or_default().to_owned())
+}
+
+/// The text without a value, whether its letters are small or capital; none where it is not there.
+fn replaced(text: &str, value: &str) -> Option<String> {
+    if value.is_empty() || value.len() > text.len() {
+        return None;
+    }
+    let (lower_text, lower_value) = (text.to_ascii_lowercase(), value.to_ascii_lowercase());
+    let mut without = String::new();
+    let mut taken = 0;
+    for (place, found) in lower_text.match_indices(&lower_value) {
+        without.push_str(text.get(taken..place)?);
+        without.push_str("(secret)");
+        taken = place + found.len();
+    }
+    without.push_str(text.get(taken..)?);
+    (taken > 0).then_some(without)
+}
+
+/// A text without any secret of this process.
+pub fn hide_all(text: &str) -> Cow<'_, str> {
+    let known: Vec<_> = locked(&KNOWN).iter().filter_map(Weak::upgrade).map(Secret).collect();
+    let mut hidden = Cow::Borrowed(text);
+    for secret in known {
+        if let Cow::Owned(without) = secret.hidden_in(&hidden) {
+            hidden = Cow::Owned(without);
+        }
+    }
+    hidden
+}
+
+/// Takes a value that is written where a path or a name belongs for a secret, if it looks like
+/// one: 32 hexadecimal digits, or 64 or more characters without a dot or a slash.
+pub fn suspect(value: &str) {
+    let is_appsecret = value.len() == 32 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_token = value.len() >= 64 && !value.contains(['.', '/']);
+    if is_appsecret || is_token {
+        locked(&SUSPECTED).push(Secret::new(value.to_owned()));
+    }
+}
+
+fn locked<T>(secrets: &Mutex<T>) -> MutexGuard<'_, T> {
+    secrets.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Shows nothing; there is no `Display` and no `Serialize`.
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Display;
+    use std::marker::PhantomData;
+
+    use serde::Serialize;
+
+    use super::*;
+    use crate::wechat::{Credential, Proof};
+
+    /// Asks whether a type has a trait: the constant of the type's own is taken before that of the trait, where its bound holds.
+    struct Type<T>(PhantomData<T>);
+
+    trait Otherwise {
+        const CAN_BE_SHOWN: bool = false;
+        const CAN_BE_WRITTEN: bool = false;
+    }
+
+    impl<T> Otherwise for Type<T> {}
+
+    impl<T: Display> Type<T> {
+        const CAN_BE_SHOWN: bool = true;
+    }
+
+    impl<T: Serialize> Type<T> {
+        const CAN_BE_WRITTEN: bool = true;
+    }
+
+    #[test]
+    fn a_secret_in_the_place_of_a_path_is_hidden_and_a_path_is_not() {
+        for value in ["0123456789abcdef0123456789abcdef", &"57_x".repeat(20)] {
+            suspect(value);
+            assert_eq!(hide_all(&format!("cannot read {value}")), "cannot read (secret)");
+        }
+        for value in ["secrets/flagship", "flagship-secret-of-the-shop-in-shanghai.txt"] {
+            suspect(value);
+            assert_eq!(hide_all(value), value);
+        }
+    }
+
+    #[test]
+    fn a_secret_can_be_neither_shown_nor_written() {
+        const { assert!(Type::<String>::CAN_BE_SHOWN && Type::<String>::CAN_BE_WRITTEN) };
+        const { assert!(!Type::<Secret>::CAN_BE_SHOWN && !Type::<Secret>::CAN_BE_WRITTEN) };
+        const { assert!(!Type::<Credential>::CAN_BE_SHOWN && !Type::<Credential>::CAN_BE_WRITTEN) };
+        let secret = Secret::new("hunter+2/x=".into());
+        assert_eq!(
+            secret.hidden_in("?a=hunter%2B2%2Fx%3D&b=hunter+2/x="),
+            "?a=(secret)&b=(secret)"
+        );
+        assert_eq!(secret.hidden_in("HUNTER+2/X="), "(secret)");
+        for told in ["hunter+2/x=", "a:hunter+2/x=", "id:hunter+2/x=&"] {
+            let told = BASE64_STANDARD_NO_PAD.encode(told);
+            assert!(secret.hidden_in(&told).contains("(secret)"), "{told}");
+        }
+        assert_eq!(hide_all("x hunter+2/x= y"), "x (secret) y");
+        let secret = Secret::new("hunter2".into());
+        assert_eq!(format!("{secret:?} {secret:#?}"), "(secret) (secret)");
+        let proofs =
+            [Proof::AccessToken(secret.clone()), Proof::AppSecret { appid: "wx1".into(), secret }];
+        let credentials = proofs.map(Credential::from);
+        assert!(!format!("{credentials:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,139 @@
+//! Limits of the process: threads, core dumps.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use kefu::simulator::{APPID, Generated, GeneratorOptions, SECRET};
+
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+use crate::world::{DAY, World, records};
+
+/// A user without other processes, so that a limit of processes counts kefu's own threads.
+const USER: &str = "54321";
+
+fn open_to_all(path: &Path) {
+    fs_err::set_permissions(path, PermissionsExt::from_mode(0o777)).unwrap();
+}
+
+/// kefu where another user can run it.
+fn copied(world: &World) -> PathBuf {
+    let program = world.folder.path().join("kefu");
+    fs_err::copy(env!("CARGO_BIN_EXE_kefu"), &program).unwrap();
+    open_to_all(&program);
+    open_to_all(world.folder.path());
+    program
+}
+
+#[test]
+fn without_enough_threads_a_run_ends_with_what_to_raise_and_never_hangs() {
+    let world = World::new();
+    let records = Generated::new(GeneratorOptions {
+        first_day: "2024-05-13".parse().unwrap(),
+        days: 3,
+        messages_per_day: 50,
+        seed: 1,
+    });
+    let simulator = world.simulate(records, world.options(&[]));
+    let program = copied(&world);
+    let mut codes = Vec::new();
+    for threads in [1, 2, 3, 5, 8, 11, 14, 17, 20, 24, 28, 32, 64] {
+        let output = Command::new("timeout")
+            .args(["--signal=KILL", "120", "setpriv", "--reuid", USER, "--regid", USER])
+            .args(["--clear-groups", "prlimit", &format!("--nproc={threads}")])
+            .arg(&program)
+            .args(["run", "--from", "2024-05-13", "--to", "2024-05-15", "--force"])
+            .current_dir(world.folder.path())
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")
+            .env("KEFU_LAKE", world.lake_folder())
+            .env("KEFU_BASE_URL", simulator.base_url())
+            .env("KEFU_APPID", APPID)
+            .env("KEFU_SECRET", SECRET)
+            .output()
+            .unwrap();
+        let code = output.status.code().unwrap_or(-1);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        match code {
+            0 => {}
+            73 => assert!(stderr.contains("ulimit -u"), "{threads}: {stderr}"),
+            other => panic!("{threads} processes: exit code {other}: {stderr}"),
+        }
+        codes.push(code);
+    }
+    assert_eq!((codes.first(), codes.last()), (Some(&73), Some(&0)), "{codes:?}");
+    assert!(codes.is_sorted_by(|fewer, more| fewer >= more), "{codes:?}");
+}
+
+#[test]
+fn a_process_leaves_no_core_dump() {
+    let world = World::new();
+    let mut simulator =
+        world.command(&["simulate", "--days", "1"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut hello = String::new();
+    BufReader::new(simulator.stdout.take().unwrap()).read_line(&mut hello).unwrap();
+    let limits = fs_err::read_to_string(format!("/proc/{}/limits", simulator.id())).unwrap();
+    simulator.kill().unwrap();
+    simulator.wait().unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+}
+
+/// Replaces each text of a day's messages by one long text, which Parquet stores once.
+fn plant(path: &Path, bytes: usize) {
+    let file = fs_err::File::open(path).unwrap().into_parts().0;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let footer = reader.metadata().file_metadata().key_value_metadata().cloned();
+    let schema = reader.schema().clone();
+    let batches: Vec<RecordBatch> = reader.build().unwrap().map(Result::unwrap).collect();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_dictionary_page_size_limit(bytes * 2)
+        .set_key_value_metadata(footer)
+        .build();
+    let file = fs_err::File::create(path).unwrap().into_parts().0;
+    let mut writer = ArrowWriter::try_new(file, schema.clone(), Some(properties)).unwrap();
+    let long = "x".repeat(bytes);
+    for batch in batches {
+        // Row by row: as one array, the texts would not fit.
+        for row in 0..batch.num_rows() {
+            let mut columns: Vec<ArrayRef> =
+                batch.columns().iter().map(|column| column.slice(row, 1)).collect();
+            columns[4] = Arc::new(StringArray::from(vec![long.as_str()]));
+            writer.write(&RecordBatch::try_new(schema.clone(), columns).unwrap()).unwrap();
+        }
+    }
+    writer.close().unwrap();
+}
+
+#[test]
+fn a_small_file_that_claims_gigabytes_is_damage_and_takes_no_memory() {
+    let world = World::new();
+    world.fetch(records(3_000), &[], &[DAY]);
+    let path = world.path("messages", DAY);
+    plant(&path, 4 << 20);
+    assert!(fs_err::metadata(&path).unwrap().len() < 1 << 20);
+    fs_err::write(world.folder.path().join("kefu.toml"), "[[metrics.auto_reply]]\nprefix = 'y'\n")
+        .unwrap();
+    for (arguments, expected) in [(["verify"].as_slice(), 65), (&["metrics"], 73)] {
+        let output = Command::new("prlimit")
+            .arg(format!("--as={}", 3u64 << 30))
+            .arg(env!("CARGO_BIN_EXE_kefu"))
+            .args(arguments)
+            .args(["--threads", "2"])
+            .current_dir(world.folder.path())
+            .env_clear()
+            .env("KEFU_LAKE", world.lake_folder())
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(expected), "{arguments:?}: {stderr}");
+    }
+}
