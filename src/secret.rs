@@ -97,7 +97,7 @@ fn in_base64(value: &str, offset: usize) -> Zeroizing<String> {
     let encoded = BASE64_STANDARD_NO_PAD.encode(&*bytes);
     // The first and the last character may share bits with a neighbour.
     let first = if offset == 0 { 0 } else { offset + 1 };
-    let last = encoded.len() - usize::from(bytes.len() % 3 != 0);
+    let last = encoded.len() - usize::from(!bytes.len().is_multiple_of(3));
     Zeroizing::new(encoded.get(first..last).unwrap_or_default().to_owned())
 }
 

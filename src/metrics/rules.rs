@@ -94,8 +94,8 @@ impl Parameters {
         };
         let is_allowed = (1..=SESSION_GAP_MAX).contains(&parameters.session_gap)
             && (1..=REPLY_WINDOW_MAX).contains(&parameters.reply_window);
-        let is_as_written = parameters.for_partition(table, day).to_string() == text;
-        (is_allowed && is_as_written).then_some(parameters)
+        let written = parameters.for_partition(table, day).to_string();
+        (is_allowed && written == text).then_some(parameters)
     }
 
     /// The rules that differ from those that a partition records, as far as it depends on them.

@@ -8,10 +8,13 @@ use crate::wechat::PAGE_RECORDS_MAX;
 /// State and what was found.
 type Finding = (State, String);
 
+/// Finds the answer to a question.
+type Find = fn(&Evidence) -> Finding;
+
 /// One answer for each question. Without evidence none can be told.
 pub(super) fn answers(evidence: Option<&Evidence>) -> Vec<Answer> {
     use Question::*;
-    const QUESTIONS: [(Question, fn(&Evidence) -> Finding); 7] = [
+    const QUESTIONS: [(Question, Find); 7] = [
         (WindowStart, window_start),
         (WindowEnd, window_end),
         (InsideWindow, inside_window),
