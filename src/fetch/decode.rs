@@ -138,15 +138,8 @@ impl<R> Answer<R> {
         window: Span,
         mut take: impl FnMut(R, &mut RecordBuilder, i64) -> Result<Option<Reject>, String>,
     ) -> Result<Page, CallError> {
-        if let Some(Integer(code)) = self.errcode
-            && code != 0
-        {
-            return Err(ApiError {
-                code,
-                message: self.errmsg.unwrap_or_default(),
-                on_token_endpoint: false,
-            }
-            .into());
+        if let Some(error) = ApiError::in_answer(self.errcode, self.errmsg) {
+            return Err(error.into());
         }
         let (Some(records), Some(Integer(number)), Some(Integer(msgid))) =
             (self.recordlist, self.number, self.msgid)

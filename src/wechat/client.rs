@@ -22,6 +22,8 @@ const READ_LIMIT: Duration = Duration::from_secs(30);
 const CALL_LIMIT: Duration = Duration::from_secs(120);
 /// A page of 10,000 records with the longest texts that WeChat accepts (2,048 bytes, each escaped as `\\u00XX`) is just within it.
 const BODY_BYTES_MAX: usize = 128 << 20;
+/// Room made for a body before it arrives. What its length claims may not be true.
+const BODY_ROOM_MAX: usize = 8 << 20;
 /// Of an answer that is no HTTP 200, enough is read to say what it is, and no longer.
 const ERROR_BYTES: usize = 4 << 10;
 const ERROR_LIMIT: Duration = Duration::from_secs(5);
@@ -277,13 +279,19 @@ impl Client {
             return Err(CallError::Status { status, retry_after, peer: self.peer.clone(), came });
         }
         let date = date(response.headers());
-        let expected =
-            response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-        let mut body = BytesMut::with_capacity(expected.min(BODY_BYTES_MAX));
+        let too_long = || {
+            let reason = format!("it is longer than {} MiB", BODY_BYTES_MAX >> 20);
+            CallError::Unreadable(reason).from_peer(&self.peer)
+        };
+        let claimed = response.content_length().unwrap_or(0);
+        let claimed = usize::try_from(claimed).unwrap_or(usize::MAX);
+        if claimed > BODY_BYTES_MAX {
+            return Err(too_long());
+        }
+        let mut body = BytesMut::with_capacity(claimed.min(BODY_ROOM_MAX));
         while let Some(chunk) = response.chunk().await.map_err(|error| self.transport(error))? {
             if body.len() + chunk.len() > BODY_BYTES_MAX {
-                let reason = format!("it is longer than {} MiB", BODY_BYTES_MAX >> 20);
-                return Err(CallError::Unreadable(reason).from_peer(&self.peer));
+                return Err(too_long());
             }
             body.extend_from_slice(&chunk);
         }

@@ -1,6 +1,6 @@
 //! WeChat's error codes, and what each asks for.
 
-use super::{Places, Secret};
+use super::{Integer, Places, Secret, Words};
 use crate::failure::{Class, Classified};
 
 /// An error that WeChat itself reported, inside an HTTP 200.
@@ -32,6 +32,13 @@ pub enum Action {
 }
 
 impl ApiError {
+    /// The error in an answer, if it holds one: a code other than 0.
+    pub(crate) fn in_answer(errcode: Option<Integer>, errmsg: Option<Words>) -> Option<Self> {
+        let Integer(code) = errcode.filter(|code| code.0 != 0)?;
+        let message = errmsg.map(|Words(message)| message).unwrap_or_default();
+        Some(Self { code, message, on_token_endpoint: false })
+    }
+
     pub fn action(&self) -> Action {
         match self.code {
             // The same code means "wrong secret" where a token is asked for.

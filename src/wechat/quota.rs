@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ApiError, CallError, Client, Secret, no_json};
+use super::json::read;
+use super::{ApiError, CallError, Client, Integer, Secret, Words, no_json};
 
 /// The calls of one day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -20,10 +21,8 @@ struct QuotaRequest {
 #[derive(Deserialize)]
 struct QuotaAnswer {
     quota: Option<Quota>,
-    #[serde(default)]
-    errcode: i64,
-    #[serde(default)]
-    errmsg: String,
+    errcode: Option<Integer>,
+    errmsg: Option<Words>,
 }
 
 impl Client {
@@ -34,21 +33,15 @@ impl Client {
     pub async fn quota(&self, token: &Secret) -> Result<Quota, CallError> {
         let request = QuotaRequest { cgi_path: "/customservice/msgrecord/getmsglist" };
         let body = self.post("cgi-bin/openapi/quota/get", Some(token), &request).await?;
-        let answer: QuotaAnswer = serde_json::from_slice(&body).map_err(|_| {
+        let answer: QuotaAnswer = read(&body).ok_or_else(|| {
             CallError::Unreadable(no_json(&body, "of the quota")).from_peer(self.peer())
         })?;
-        match answer.quota {
-            Some(quota) if answer.errcode == 0 => Ok(quota),
-            _ if answer.errcode != 0 => {
-                let error = ApiError {
-                    code: answer.errcode,
-                    message: answer.errmsg,
-                    on_token_endpoint: false,
-                };
-                Err(error.hiding(token).into())
-            }
-            _ => Err(CallError::Unreadable("it holds neither a quota nor an error".into())
-                .from_peer(self.peer())),
+        if let Some(error) = ApiError::in_answer(answer.errcode, answer.errmsg) {
+            return Err(error.hiding(token).into());
         }
+        answer.quota.ok_or_else(|| {
+            CallError::Unreadable("it holds neither a quota nor an error".into())
+                .from_peer(self.peer())
+        })
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use super::{ApiError, CallError, Client, Secret, TokenCommand, no_json};
+use super::json::read;
+use super::{ApiError, CallError, Client, Integer, Secret, TokenCommand, Words, no_json};
 
 /// How kefu proves who it is, and where that is written.
 #[derive(Clone, Debug)]
@@ -84,10 +85,8 @@ struct StableTokenRequest<'a> {
 #[derive(Deserialize)]
 struct TokenAnswer {
     access_token: Option<String>,
-    #[serde(default)]
-    errcode: i64,
-    #[serde(default)]
-    errmsg: String,
+    errcode: Option<Integer>,
+    errmsg: Option<Words>,
 }
 
 /// How hard to try for another token.
@@ -193,14 +192,13 @@ impl Tokens {
 
 fn parse_token(body: &[u8]) -> Result<Secret, CallError> {
     // The parser's own message could quote the token.
-    let answer: TokenAnswer = serde_json::from_slice(body)
-        .map_err(|_| CallError::Unreadable(no_json(body, "in place of a token")))?;
+    let answer: TokenAnswer =
+        read(body).ok_or_else(|| CallError::Unreadable(no_json(body, "in place of a token")))?;
+    if let Some(error) = ApiError::in_answer(answer.errcode, answer.errmsg) {
+        return Err(ApiError { on_token_endpoint: true, ..error }.into());
+    }
     match answer.access_token {
-        Some(token) if answer.errcode == 0 && !token.is_empty() => Ok(Secret::new(token)),
-        _ if answer.errcode != 0 => {
-            Err(ApiError { code: answer.errcode, message: answer.errmsg, on_token_endpoint: true }
-                .into())
-        }
+        Some(token) if !token.is_empty() => Ok(Secret::new(token)),
         _ => Err(CallError::Unreadable("it holds neither a token nor an error".into())),
     }
 }

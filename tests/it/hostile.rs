@@ -2,12 +2,9 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 
-use kefu::calendar::Day;
 use kefu::failure::Class;
-use kefu::fetch::Source;
-use kefu::pipeline::{FetchJob, FetchReport, fetch_days};
+use kefu::pipeline::FetchReport;
 
 use crate::world::{DAY, MIDNIGHT, World, files, record, recorded};
 
@@ -148,22 +145,7 @@ fn answer(
 
 fn fetch_from(base_url: &str) -> (World, FetchReport) {
     let world = World::new();
-    let source =
-        Source::connect(&base_url.parse().unwrap(), world.credential.clone(), world.clock.clone())
-            .unwrap();
-    let job = FetchJob {
-        source: Arc::new(source),
-        lake: world.lake(),
-        account: world.account(),
-        app_id: world.app_id.clone(),
-        zone: world.zone.clone(),
-        concurrency: 1,
-        refreshed: Default::default(),
-        on_shrink: Default::default(),
-    };
-    let _lock = job.lake.hold().unwrap();
-    let days: Vec<Day> = vec![DAY.parse().unwrap()];
-    let report = world.runtime.block_on(fetch_days(&job, &days, &()));
+    let report = world.fetch_from(&base_url.parse().unwrap(), &[DAY]);
     (world, report)
 }
 

@@ -13,6 +13,7 @@ mod faults;
 mod fetching;
 mod fuzzing;
 mod hostile;
+mod hostile_answers;
 mod identity;
 mod killed;
 mod lake_files;

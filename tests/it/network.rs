@@ -27,9 +27,10 @@ const EMPTY_PAGE: &str = r#"{"recordlist":[],"number":0,"msgid":0}"#;
 const MAINTENANCE: &str =
     "<!DOCTYPE html><html><head><title>Scheduled maintenance</title></head></html>";
 
-/// Answers each connection on a loopback port with what `answer` makes of its request line; closes it after that.
-struct Server {
-    port: u16,
+/// Answers each connection on a loopback port with what `answer` makes of its request, then closes
+/// it.
+pub struct Server {
+    pub port: u16,
     connections: Arc<AtomicUsize>,
     requests: Arc<Mutex<Vec<String>>>,
 }
@@ -59,7 +60,7 @@ impl Server {
         server
     }
 
-    fn plain(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Self {
+    pub fn plain(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Self {
         Self::new(None, answer)
     }
 
@@ -77,7 +78,7 @@ impl Server {
         Self::new(Some(Arc::new(config)), answer)
     }
 
-    fn connections(&self) -> usize {
+    pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 

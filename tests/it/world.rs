@@ -11,7 +11,7 @@ use kefu::fetch::{Privacy, Source};
 use kefu::lake::{Account, AppId, Lake, Obstacle, Table};
 use kefu::pipeline::{FetchJob, FetchReport, OnShrink, fetch_days};
 use kefu::simulator::{APPID, Fault, LoggedRequest, Options, Recorded, Records, SECRET, Simulator};
-use kefu::wechat::{Credential, Proof, Secret};
+use kefu::wechat::{Credential, Endpoint, Proof, Secret};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use tempfile::TempDir;
@@ -156,12 +156,14 @@ impl World {
 
     pub fn fetch_with(&self, records: impl Records, options: Options, days: &[&str]) -> Night {
         let simulator = self.start(records, options);
-        let source = Source::connect(
-            &simulator.client_url().unwrap(),
-            self.credential.clone(),
-            self.clock.clone(),
-        )
-        .unwrap();
+        let report = self.fetch_from(&simulator.client_url().unwrap(), days);
+        Night { report, requests: simulator.requests(), tokens: simulator.tokens() }
+    }
+
+    /// Fetches the days from whatever answers there.
+    pub fn fetch_from(&self, endpoint: &Endpoint, days: &[&str]) -> FetchReport {
+        let source =
+            Source::connect(endpoint, self.credential.clone(), self.clock.clone()).unwrap();
         let job = FetchJob {
             source: Arc::new(
                 source.with_page_records(self.page_records).with_privacy(self.privacy.clone()),
@@ -176,8 +178,7 @@ impl World {
         };
         let days: Vec<Day> = days.iter().map(|day| day.parse().unwrap()).collect();
         let _lock = Lake::at(self.lake_folder()).hold().unwrap();
-        let report = self.runtime.block_on(fetch_days(&job, &days, &()));
-        Night { report, requests: simulator.requests(), tokens: simulator.tokens() }
+        self.runtime.block_on(fetch_days(&job, &days, &()))
     }
 
     /// Runs the command line against a simulator.
