@@ -13,7 +13,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::failure::{Class, Classified, Failure};
 use crate::printable::{printable, without_reordering};
 use crate::secret::hide_all;
-use crate::threads::THREADS_HINT;
+use crate::threads::{FILES_HINT, THREADS_HINT};
 
 /// All bars of the process. They appear on a terminal only, and make way for log lines.
 static BARS: LazyLock<MultiProgress> =
@@ -138,14 +138,16 @@ pub fn print_note(text: &str) {
 /// From now on, a panic in any thread ends the process with one line on stderr and exit code 1.
 /// Other threads could otherwise wait forever for the one that is gone.
 ///
-/// A library that panics because no thread can be created ends it as [`threads`](crate::threads)
-/// would: 73.
+/// A library that panics because no thread can be created, or no file be opened, ends it with 73
+/// and what to raise.
 pub fn exit_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         let said = panic.payload_as_str().unwrap_or("no reason given").replace('\n', " ");
         let is_out_of_threads = ["spawn", "Resource temporarily unavailable", "WouldBlock"];
         let (class, text) = if is_out_of_threads.iter().any(|word| said.contains(word)) {
             (Class::Lake, format!("error: no thread can be created ({said}); {THREADS_HINT}"))
+        } else if said.contains("Too many open files") {
+            (Class::Lake, format!("error: too many files are open ({said}); {FILES_HINT}"))
         } else {
             let place = panic.location().map(ToString::to_string).unwrap_or_default();
             let text = format!("error: kefu has a bug: {said} ({place}); please report this line");

@@ -47,6 +47,10 @@ pub(crate) const THREADS_HINT: &str = "raise the number of processes and threads
      (`ulimit -u`, TasksMax= of systemd, the pids limit of the container), or lower --threads and \
      --concurrency; then run again";
 
+/// What to do when too many files are open.
+pub(crate) const FILES_HINT: &str = "raise the number of files that a process may open \
+     (`ulimit -n`, LimitNOFILE= of systemd), then run again";
+
 impl Classified for ThreadsError {
     fn class(&self) -> Class {
         Class::Lake

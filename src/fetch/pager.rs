@@ -55,7 +55,12 @@ impl Classified for ContractError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::TooManyRejects { .. } | Self::Misplaced { .. } => {
+            Self::Misplaced { .. } => {
+                "nothing of this day was committed; WeChat gives records of another time than it is asked for: `kefu doctor --probe --date` the day \
+                 shows what it does with windows; report it"
+                    .into()
+            }
+            Self::TooManyRejects { .. } => {
                 "nothing of this day was committed; WeChat seems to have changed the form of its records: look for a newer kefu, or report it".into()
             }
             Self::MoreAfterEnd { .. } => {

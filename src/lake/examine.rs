@@ -133,7 +133,7 @@ fn examine_file(file: File, table: Table, account: &Account) -> Result<Examined,
         .with_page_index_policy(PageIndexPolicy::Optional);
     let metadata = match ArrowReaderMetadata::load(file.file(), options) {
         Ok(metadata) => metadata,
-        Err(error) => return Ok(Examined::Unreadable(error.to_string())),
+        Err(error) => return Err(LakeError::unreadable(file.path(), &error)),
     };
     let schema = schema::of_file(&table.schema(), metadata.schema());
     if let Some(difference) = difference(metadata.schema(), &schema) {
@@ -144,9 +144,7 @@ fn examine_file(file: File, table: Table, account: &Account) -> Result<Examined,
     let is_ours = metadata.metadata().file_metadata().created_by() == Some(CREATED_BY.as_str());
     let damaged = |error: EncodeError| match error {
         EncodeError::Lake(error) => error,
-        EncodeError::Parquet(error) => {
-            LakeError::Damaged { path: file.path().to_owned(), reason: error.to_string() }
-        }
+        EncodeError::Parquet(error) => LakeError::unreadable(file.path(), &error),
     };
     let encoder = Encoder::new(table, schema.clone(), footer.clone(), Original::of(&file)?)
         .map_err(|error| damaged(EncodeError::Parquet(error)))?;

@@ -56,6 +56,7 @@ use parquet::errors::ParquetError;
 
 use crate::calendar::Day;
 use crate::failure::{Class, Classified};
+use crate::threads::FILES_HINT;
 
 /// The values of `messages.opercode` that metrics are made of; any other is kept as it came.
 pub mod opercode {
@@ -110,6 +111,30 @@ impl LakeError {
                 }
             },
             source => Self::Parquet { path: path.to_owned(), source },
+        }
+    }
+}
+
+/// ENOMEM, ENFILE, EMFILE and EAGAIN: the machine or the process has no more of something.
+const EXHAUSTED: [i32; 4] = [12, 23, 24, 11];
+
+/// The code of the system's error. Libraries wrap such errors, and some keep only their text.
+fn os_code(error: &dyn std::error::Error) -> Option<i32> {
+    let text = error.to_string();
+    text.rsplit_once("(os error ")?.1.split_once(')')?.0.parse().ok()
+}
+
+impl LakeError {
+    /// An error of the Parquet reader. The file is damaged, unless reading it takes more of
+    /// something than the machine has: that says nothing about the file.
+    fn unreadable(path: &Path, error: &dyn std::error::Error) -> Self {
+        match os_code(error).filter(|code| EXHAUSTED.contains(code)) {
+            Some(code) => {
+                let kind = std::io::Error::from_raw_os_error(code).kind();
+                let text = format!("failed to read file `{}`: {error}", path.display());
+                Self::Io(std::io::Error::new(kind, text))
+            }
+            None => Self::Damaged { path: path.to_owned(), reason: error.to_string() },
         }
     }
 }
@@ -181,9 +206,7 @@ impl Classified for LakeError {
                     Some("something has taken a folder of the lake away while kefu was at work: if its disk is no longer mounted, mount it; then run again, which makes what is missing".into())
                 }
                 // EMFILE and ENFILE, which have no kind of their own.
-                _ if matches!(error.raw_os_error(), Some(23 | 24)) => {
-                    Some("raise the number of files that a process may open (`ulimit -n`, LimitNOFILE= of systemd), then run again".into())
-                }
+                _ if matches!(os_code(error), Some(23 | 24)) => Some(FILES_HINT.to_owned()),
                 std::io::ErrorKind::OutOfMemory | std::io::ErrorKind::WouldBlock => {
                     Some("raise the limits of memory and of memory maps (`ulimit -v`, MemoryMax= of systemd, vm.max_map_count), then run again".into())
                 }

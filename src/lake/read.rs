@@ -66,10 +66,7 @@ pub(super) fn footer_of(path: &Path) -> Result<Footer, LakeError> {
     let file = File::open(path)?;
     guarded(path, || {
         let metadata = ParquetMetaDataReader::new().parse_and_finish(file.file());
-        Ok(Footer::of(&metadata.map_err(|error| LakeError::Damaged {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        })?))
+        Ok(Footer::of(&metadata.map_err(|error| LakeError::unreadable(path, &error))?))
     })
 }
 
@@ -98,17 +95,14 @@ pub(super) fn read_file(
     let path = file.path().to_owned();
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let place = path.clone();
-    let damaged = |error: &dyn std::error::Error| LakeError::Damaged {
-        path: place.clone(),
-        reason: error.to_string(),
-    };
+    let unreadable = |error: &dyn std::error::Error| LakeError::unreadable(&place, error);
     let (mut decoded, mut decoded_max) = (0, 0);
     let reader = guarded(&path, || {
         let metadata = ArrowReaderMetadata::load(file.file(), options.clone())
-            .map_err(|error| damaged(&error))?;
+            .map_err(|error| unreadable(&error))?;
         let options = options.with_schema(schema::of_file(schema, metadata.schema()));
         let metadata = ArrowReaderMetadata::try_new(metadata.metadata().clone(), options)
-            .map_err(|error| damaged(&error))?;
+            .map_err(|error| unreadable(&error))?;
         let mask = ProjectionMask::columns(metadata.parquet_schema(), columns.iter().copied());
         let places: Vec<usize> = (0..metadata.parquet_schema().num_columns())
             .filter(|place| mask.leaf_included(*place))
@@ -126,17 +120,17 @@ pub(super) fn read_file(
             .with_projection(mask)
             .with_batch_size(batch_rows)
             .build()
-            .map_err(|error| damaged(&error))
+            .map_err(|error| unreadable(&error))
     })?;
     let mut reader = Some(reader);
     Ok(std::iter::from_fn(move || {
         let batch = guarded(&path, || {
-            let damaged = |reason: String| LakeError::Damaged { path: path.clone(), reason };
             let batch = reader.as_mut().and_then(Iterator::next).transpose();
-            let batch = batch.map_err(|error| damaged(error.to_string()))?;
+            let batch = batch.map_err(|error| LakeError::unreadable(&path, &error))?;
             decoded += batch.as_ref().map_or(0, RecordBatch::get_array_memory_size);
+            let reason = || format!("its rows hold more than {decoded_max} bytes");
             match decoded > decoded_max {
-                true => Err(damaged(format!("its rows hold more than {decoded_max} bytes"))),
+                true => Err(LakeError::Damaged { path: path.clone(), reason: reason() }),
                 false => Ok(batch),
             }
         });

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
@@ -72,6 +72,44 @@ fn without_enough_threads_a_run_ends_with_what_to_raise_and_never_hangs() {
     assert!(codes.is_sorted_by(|fewer, more| fewer >= more), "{codes:?}");
 }
 
+/// Runs kefu with a limit of `prlimit`.
+fn limited(world: &World, limit: &str, arguments: &[&str]) -> Output {
+    Command::new("prlimit")
+        .args([limit, env!("CARGO_BIN_EXE_kefu")])
+        .args(arguments)
+        .args(["--threads", "2"])
+        .current_dir(world.folder.path())
+        .env_clear()
+        .env("KEFU_LAKE", world.lake_folder())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn without_enough_files_a_command_says_what_to_raise_and_finds_no_damage() {
+    let world = World::new();
+    world.fetch(records(3), &[], &[DAY]);
+    let messages = world.bytes(DAY);
+    for command in ["metrics", "verify", "status"] {
+        let mut codes = Vec::new();
+        for files in (4..40).step_by(3) {
+            let output = limited(&world, &format!("--nofile={files}"), &[command]);
+            let told = String::from_utf8_lossy(&output.stderr);
+            let code = output.status.code();
+            match code {
+                Some(0) => {}
+                Some(73) => assert!(told.contains("ulimit -n"), "{command}, {files}: {told}"),
+                // The program itself cannot be loaded, or the settings file cannot be opened.
+                Some(78 | 127) => assert!(told.contains("open"), "{command}, {files}: {told}"),
+                _ => panic!("{command}, {files} files: {output:?}"),
+            }
+            codes.push(code);
+        }
+        assert_eq!(codes.last(), Some(&Some(0)), "{command}: {codes:?}");
+    }
+    assert!(world.bytes(DAY) == messages);
+}
+
 #[test]
 fn a_process_leaves_no_core_dump() {
     let world = World::new();
@@ -123,16 +161,7 @@ fn a_small_file_that_claims_gigabytes_is_damage_and_takes_no_memory() {
     fs_err::write(world.folder.path().join("kefu.toml"), "[[metrics.auto_reply]]\nprefix = 'y'\n")
         .unwrap();
     for (arguments, expected) in [(["verify"].as_slice(), 65), (&["metrics"], 73)] {
-        let output = Command::new("prlimit")
-            .arg(format!("--as={}", 3u64 << 30))
-            .arg(env!("CARGO_BIN_EXE_kefu"))
-            .args(arguments)
-            .args(["--threads", "2"])
-            .current_dir(world.folder.path())
-            .env_clear()
-            .env("KEFU_LAKE", world.lake_folder())
-            .output()
-            .unwrap();
+        let output = limited(&world, &format!("--as={}", 3u64 << 30), arguments);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(expected), "{arguments:?}: {stderr}");
     }

@@ -26,6 +26,7 @@ mod privacy;
 mod probing;
 mod properties;
 mod pruning;
+mod refusals;
 mod report;
 mod rules;
 mod settings;
