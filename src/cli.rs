@@ -64,7 +64,8 @@ pub enum Command {
     Status(StatusArgs),
     /// Settings with their origins, then token, permission, quota, clock, disk and lake: what works, and what to do about the rest
     ///
-    /// Changes nothing, and makes one call of getmsglist for each account. With --probe it asks WeChat instead how it cuts windows and pages.
+    /// Changes nothing, and makes one call of getmsglist for each account. With --probe it asks
+    /// WeChat instead how it cuts windows and pages.
     Doctor(DoctorArgs),
     /// Delete old days, of messages and rejects unless told otherwise; lists them without --yes
     ///
@@ -74,16 +75,22 @@ pub enum Command {
     Prune(PruneArgs),
     /// Read the whole lake and check everything that it promises
     ///
-    /// Every file against what its footer says, its rows against their hash, the metrics against what their inputs give, for all accounts. Needs no
-    /// network and no credentials, and changes nothing. Ends with 65 when a promise is broken; what is merely missing or out of date is a note.
+    /// Every file against what its footer says, its rows against their hash, the metrics against
+    /// what their inputs give, for all accounts. Needs no network and no credentials, and changes
+    /// nothing. Ends with 65 when a promise is broken; what is merely missing or out of date is a
+    /// note.
     Verify(VerifyArgs),
     /// A page to look at: figures, charts and tables of some days, as one HTML file
     ///
-    /// Key figures with the change against as many days before, response time and service level by day, load by weekday and hour, workers, turns without an
-    /// answer, and which days are in the lake. The file needs nothing else and loads nothing: it can be mailed, printed, and opened years later. Without days,
-    /// the last 7 that are final, compared with the 7 before: a day is final once the three days after it are fetched, because replies may come
-    /// until then. Days that are named and not final yet are hatched, and nothing that may still change is compared. It reports on every account of the lake, unless --account names some; it needs no credentials, may run
-    /// beside a run, and changes nothing in the lake. The same lake gives the same page.
+    /// Key figures with the change against as many days before, response time and service level by
+    /// day, load by weekday and hour, workers, turns without an answer, and which days are in the
+    /// lake. The file needs nothing else and loads nothing: it can be mailed, printed, and opened
+    /// years later. Without days, the last 7 that are final, compared with the 7 before: a day is
+    /// final once the three days after it are fetched, because replies may come until then. Days
+    /// that are named and not final yet are hatched, and nothing that may still change is compared.
+    /// It reports on every account of the lake, unless --account names some; it needs no
+    /// credentials, may run beside a run, and changes nothing in the lake. The same lake gives the
+    /// same page.
     ///
     /// What customers wrote is on the page only with --with-text. Of openids it shows the end, and workers' names as they are.
     Report(ReportArgs),
@@ -156,11 +163,14 @@ pub struct DaysArgs {
 
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// Instead, ask the API a few small questions about the records of a day, and say whether what kefu assumes holds
+    /// Instead, ask the API a few small questions about the records of a day, and say whether what
+    /// kefu assumes holds
     ///
-    /// Whether the start and the end of a window belong to it, whether a page begins after the msgid that it was asked for with, whether a page that is
-    /// not full is the last, whether the size of a page is honoured, and whether records ascend by time. At most 8 calls of getmsglist for each account.
-    /// Ends with 65 when something that kefu relies on does not hold. A day with many records tells more.
+    /// Whether the start and the end of a window belong to it, whether a page begins after the
+    /// msgid that it was asked for with, whether a page that is not full is the last, whether the
+    /// size of a page is honoured, and whether records ascend by time. At most 8 calls of
+    /// getmsglist for each account. Ends with 65 when something that kefu relies on does not hold.
+    /// A day with many records shows more.
     #[arg(long, requires = "date")]
     pub probe: bool,
     /// The day to ask about
@@ -267,7 +277,8 @@ pub struct VerifyArgs {
     pub days: DaysArgs,
     /// Instead, fetch the days of one account again, and show which records were added or are gone; the lake stays as it is
     ///
-    /// Asks once more after the last page of each window, which proves that it is the last. Without days, the lookback. Ends with 3 when some day differs.
+    /// Asks once more after the last page of each window, which proves that it is the last. Without
+    /// days, the lookback. Ends with 3 when some day differs.
     #[arg(long)]
     pub against_api: bool,
     /// Show the texts of such records too, which are personal data
@@ -313,13 +324,14 @@ pub struct SimulateArgs {
     /// Leave out records at exactly starttime, which kefu assumes to belong to the window
     #[arg(long)]
     pub start_exclusive: bool,
-    /// Begin each page with the record whose msgid it was asked for with, where kefu assumes the next one
+    /// Begin each page with the record whose msgid it was asked for with, where kefu assumes the
+    /// next one
     #[arg(long)]
     pub cursor_inclusive: bool,
-    /// Give at most so many records a page, whatever number was asked for
+    /// Most records on a page, even when more are asked for
     #[arg(long, value_name = "RECORDS", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub page_cap: Option<u16>,
-    /// Give the records of windows that are so many hours later than the ones asked for
+    /// Hours by which the windows are later than the ones asked for
     #[arg(long, value_name = "HOURS", default_value_t = 0, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-48..=48))]
     pub shift_hours: i64,
     /// Give the first page of a window again and again, each time with a higher msgid

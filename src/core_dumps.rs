@@ -1,4 +1,4 @@
-//! No core dumps: the memory of this process holds secrets and what customers wrote.
+//! Forbids core dumps: the memory of this process contains secrets and messages of customers.
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 

@@ -22,7 +22,8 @@ static SUSPECTED: Mutex<Vec<Secret>> = Mutex::new(Vec::new());
 /// A shorter value would hide parts of ordinary words. WeChat's secrets have 32 characters.
 const HIDDEN_BYTES_MIN: usize = 6;
 
-/// A secret as it may be written. serde's own message about a number where a string should be would quote the number.
+/// A secret as it may be written. serde's own message about a number where a string should be would
+/// quote the number.
 #[derive(serde::Deserialize)]
 #[serde(untagged)]
 enum Written {
@@ -52,7 +53,7 @@ impl Secret {
         Self(value)
     }
 
-    /// A text with something else in place of the value, in whichever form it is written there.
+    /// A text with every written form of the value replaced.
     pub fn hidden_in<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut hidden = Cow::Borrowed(text);
         if self.0.is_empty() {
@@ -89,7 +90,7 @@ impl Secret {
     }
 }
 
-/// The characters of base64 that depend on the value alone, when it begins `offset` bytes after
+/// The characters of base64 that depend only on the value, when it begins `offset` bytes after
 /// the beginning of a group of three.
 fn in_base64(value: &str, offset: usize) -> Zeroizing<String> {
     let mut bytes = Zeroizing::new(vec![0; offset]);
@@ -161,7 +162,8 @@ mod tests {
     use super::*;
     use crate::wechat::{Credential, Proof};
 
-    /// Asks whether a type has a trait: the constant of the type's own is taken before that of the trait, where its bound holds.
+    /// Asks whether a type has a trait: the constant of the type's own is taken before that of the
+    /// trait, where its bound holds.
     struct Type<T>(PhantomData<T>);
 
     trait Otherwise {

@@ -147,7 +147,7 @@ pub fn runtime(calls: usize) -> Result<Runtime, ThreadsError> {
     }
 }
 
-/// Creates so many threads at once and lets them end.
+/// Creates this many threads at once, then ends them.
 fn reserve(threads: usize, purpose: &'static str) -> Result<(), ThreadsError> {
     let gate = Arc::new(Gate::default());
     let mut created = Vec::with_capacity(threads);

@@ -49,7 +49,8 @@ pub fn execute(cli: &Cli) -> Result<Option<Class>, Failure> {
     }
 }
 
-/// Checks that there is a lake to read. Where there is none but that of the demo, the hint names it.
+/// Checks that there is a lake to read. Where there is none but that of the demo, the hint names
+/// it.
 fn require_lake(lake: &Lake, command: &str) -> Result<(), Failure> {
     lake.require_folder().map_err(|error| {
         let has_demo = matches!(error, LakeError::Absent { .. }) && Path::new(demo::LAKE).is_dir();

@@ -92,7 +92,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Cl
     Ok(None)
 }
 
-/// The first day that is kept: none that is still to come, because what was pruned is not fetched
+/// The first day that is kept: never one in the future, because what was pruned is not fetched
 /// again. The days to keep are counted back from the newest day in the lake, so that a wrong clock
 /// deletes nothing more.
 fn first_kept(args: &PruneArgs, newest: Option<Day>, yesterday: Day) -> Result<Day, UsageError> {

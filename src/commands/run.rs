@@ -22,7 +22,7 @@ use crate::pipeline::{
 use crate::settings::{self, Flags, Settings};
 use crate::telemetry;
 
-/// From so many seconds on, a difference between the two clocks is worth a warning.
+/// A difference between the two clocks of this many seconds or more is a warning.
 const SKEW_SECONDS_WARNED: i64 = 60;
 
 /// How much of the nightly job to do.

@@ -40,7 +40,8 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
         ));
         let schema = table.schema();
         if lake.has_files(table)? {
-            // The macros need these columns, and files of an older version of kefu do not have them.
+            // The macros need these columns, and files of an older version of kefu do not have
+            // them.
             let later = table.later_columns().into_iter().map(|field| {
                 let (kind, name) = (duckdb_type(field.data_type()), field.name());
                 format!(" UNION ALL BY NAME SELECT NULL::{kind} AS {name} WHERE false")

@@ -1,8 +1,9 @@
 //! A page's body → Arrow.
 //!
-//! Strict first, which is the fast path. A page that the strict parser refuses is read record by record, so that one odd
-//! record costs nothing but itself: it is read leniently (see [`super::odd_record`]), and is a reject only if it lacks what a
-//! message needs. A page that is no JSON at all is [repaired](super::repair()) first.
+//! Strict first, which is the fast path. A page that the strict parser refuses is read record by
+//! record, so that one odd record costs nothing but itself: it is read leniently (see
+//! [`super::odd_record`]), and is a reject only if it lacks what a message needs. A page that is no
+//! JSON at all is [repaired](super::repair()) first.
 
 use std::sync::{Arc, LazyLock};
 
@@ -25,7 +26,8 @@ pub struct Page {
     pub facts: PageFacts,
     /// The records of the window, in the API's order: `openid`, `worker`, `opercode`, `text`, `sent_at`.
     pub records: RecordBatch,
-    /// Records at exactly the end of the window, where WeChat does not say whether they belong. The next window has them.
+    /// Records at exactly the end of the window, where WeChat does not say whether they belong. The
+    /// next window has them.
     pub outside_window: u64,
     /// Records that are rejects because their time is before the window or after its end.
     pub misplaced: u64,
@@ -101,7 +103,8 @@ fn without_content(error: &serde_json::Error) -> String {
         .to_lowercase()
 }
 
-/// Takes a record, or gives the reject that it is. `is_repaired` says whether the repair of the page has changed it.
+/// Takes a record, or gives the reject that it is. `is_repaired` says whether the repair of the
+/// page has changed it.
 fn take_or_reject(
     raw: &RawValue,
     is_repaired: bool,
@@ -209,7 +212,8 @@ impl RecordBuilder {
         }
     }
 
-    /// Takes a record of the window. False, and it is counted, when it is at the window's very end: it belongs to the next one.
+    /// Takes a record of the window. False, and it is counted, when it is at the window's very end:
+    /// it belongs to the next one.
     ///
     /// # Errors
     /// The reason why it is a reject. Nothing of it was taken then.

@@ -50,7 +50,7 @@ pub enum FetchError {
     Call(#[from] CallError),
     #[error(transparent)]
     Contract(#[from] ContractError),
-    /// Records of the span are still to come, whatever this machine's clock says.
+    /// By WeChat's clock the span is not over, so more records may follow.
     #[error("the time is not over by WeChat's clock")]
     NotOver(AnsweredAt),
     #[error("{0}")]
@@ -180,7 +180,7 @@ impl Source {
         Self { page_records: page_records.clamp(1, PAGE_RECORDS_MAX), ..self }
     }
 
-    /// Asks once more after the last page of each window: records that come then are an error.
+    /// Asks again after the last page of each window. Records in that answer are an error.
     #[must_use]
     pub fn with_proved_ends(self) -> Self {
         Self { proves_ends: true, ..self }

@@ -1,5 +1,6 @@
-//! Reads a record that the strict parser refuses. A text never costs its message: whatever it is, it is kept. A record is
-//! unreadable only without a usable `time`, `opercode`, `openid` or `worker`.
+//! Reads a record that the strict parser refuses. A text never costs its message: whatever it is,
+//! it is kept. A record is unreadable only without a usable `time`, `opercode`, `openid` or
+//! `worker`.
 //!
 //! | field | as it comes | becomes |
 //! |---|---|---|
@@ -7,7 +8,7 @@
 //! | `text` | several times | the last one |
 //! | `openid`, `worker` | number | its JSON, as written |
 //! | `openid`, `worker` | null, boolean, object, array | a reject: it names nobody |
-//! | all but `text` | several times with different values | a reject: nobody knows which one holds |
+//! | all but `text` | several times with different values | a reject: it is ambiguous |
 //! | any other field | anything | ignored |
 
 use std::borrow::Cow;
@@ -99,7 +100,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for OddRecord<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// With what the field says once more.
+    /// Adds another value of the same field.
     fn and(self, value: &'a RawValue) -> Self {
         match self {
             Self::Missing => Self::Given(value),
@@ -147,9 +148,10 @@ fn reason(field: &str, error: &serde_json::Error) -> String {
     format!("field `{field}`: {reason}")
 }
 
-/// The parser's reason without the value that it quotes, which may be a text or an openid: reasons are shown and logged.
+/// The parser's reason without the value that it quotes, which may be a text or an openid: reasons
+/// are shown and logged.
 ///
-/// `invalid type: string "hello", expected an object at line 1 column 7` → `invalid type: string, expected an object at line 1 column 7`
+/// `invalid type: string "hello", expected an object` → `invalid type: string, expected an object`
 fn without_value(reason: &str) -> String {
     const KINDS: [&str; 9] = [
         "string",
@@ -168,7 +170,7 @@ fn without_value(reason: &str) -> String {
         return reason.to_owned();
     };
     let kind = KINDS.into_iter().find(|kind| found.starts_with(kind)).unwrap_or("something else");
-    // What was expected is in words of ours, and so is all that follows.
+    // kefu's own code wrote what was expected and all that follows.
     let expected =
         found.rsplit_once(", expected ").map_or("something else", |(_, expected)| expected);
     format!("{what}: {kind}, expected {expected}")

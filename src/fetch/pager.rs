@@ -4,9 +4,10 @@
 //! asked for, the same window is asked again with the returned msgid, unchanged. The invariant kept here: a window ends only with a page
 //! that is not full, and every page moves the cursor forward, so the loop neither ends early nor runs forever.
 //!
-//! WeChat has lowered the size of a page before, and a page that is short because of that looks like the last one. So a short page with a
-//! round number of records is doubtful: one more call must bring nothing. If it brings records, pages are capped, and only an empty one
-//! ends the window.
+//! WeChat has lowered the size of a page before, and a page that is short because of that looks
+//! like the last one. So a short page with a round number of records is doubtful: one more call
+//! must bring nothing. If it brings records, pages are capped, and only an empty one ends the
+//! window.
 
 use crate::calendar::{Span, UnixSeconds};
 use crate::failure::{Class, Classified};
@@ -40,7 +41,7 @@ pub enum ContractError {
     )]
     Endless { seconds: i64, records: u64 },
     #[error(
-        "the time of {misplaced} of {records} records lies outside the window that was asked for"
+        "the time of {misplaced} of {records} records is outside the window that was asked for"
     )]
     Misplaced { misplaced: u64, records: u64 },
     /// Rows and rejects together.
@@ -64,13 +65,13 @@ impl Classified for ContractError {
                 "nothing of this day was committed; WeChat seems to have changed the form of its records: look for a newer kefu, or report it".into()
             }
             Self::MoreAfterEnd { .. } => {
-                "the lake is as it was. `kefu run` takes a page that is not full for the last one, as WeChat documents, so it may lack records of this day: \
+                "the lake was not changed. `kefu run` treats a page that is not full as the last one, as WeChat documents, so it may lack records of this day: \
                  `kefu doctor --probe --date` the day says what WeChat does; report it"
                     .into()
             }
             Self::Shrunk { .. } => {
-                "the lake is as it was: WeChat no longer has all records of the day, and fetching it again does not bring them back. Leave the day out; if its files are \
-                 damaged, put them back from a copy. With --allow-shrink the day is replaced all the same, which discards the records that WeChat no longer gives"
+                "the lake was not changed: WeChat no longer has all records of the day, and fetching it again does not bring them back. Leave the day out; if its files are \
+                 damaged, put them back from a copy. With --allow-shrink the day is replaced, which discards the records that WeChat no longer gives"
                     .into()
             }
             _ => "nothing of this day was committed; run again, and if it stays, ask WeChat's support with the day and the msgid".into(),
@@ -101,10 +102,10 @@ pub struct Pager {
     taken: u64,
 }
 
-/// A short page with a multiple of so many records may be short because pages are capped.
+/// A short page whose records are a multiple of this may be short because pages are capped.
 pub(super) const ROUND_RECORDS: usize = 50;
 
-/// Records of a window that no account reaches: so many, and so many more for each second.
+/// No account has more records in a window than this, plus the number below for each second.
 const RECORDS_MAX: u64 = 100_000;
 const RECORDS_PER_SECOND_MAX: u64 = 200;
 
@@ -112,9 +113,9 @@ const RECORDS_PER_SECOND_MAX: u64 = 200;
 enum State {
     /// There may be more records.
     Walking,
-    /// There may be more records, and pages hold fewer than are asked for: only an empty one is the last.
+    /// There may be more records, and pages are capped: only an empty page is the last.
     WalkingCapped,
-    /// All have come, unless the next page, which should be empty, says otherwise. The last one had so many.
+    /// All records have come if the next page is empty. The last page had `records`.
     ProvingEnd {
         records: usize,
     },
@@ -133,7 +134,7 @@ impl Pager {
         }
     }
 
-    /// Asks once more after the last page, also when it is not doubtful: nothing may come.
+    /// Asks again after the last page, even when it is not doubtful. The answer must be empty.
     #[must_use]
     pub fn with_proved_end(self, proves_end: bool) -> Self {
         Self { proves_end, ..self }
@@ -219,7 +220,7 @@ impl Pager {
         Ok(())
     }
 
-    /// The state after a page with so many records, of which there is at least one.
+    /// The state after a page of `records`, at least 1.
     fn state_after(&self, records: usize) -> Result<State, ContractError> {
         let asked = self.page_records;
         let is_full = records == asked;

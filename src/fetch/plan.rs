@@ -50,7 +50,8 @@ impl Stretch {
 }
 
 impl Plan {
-    /// A stretch for each window of at most 24 hours. With `proves_ends`, each asks once more after its last page.
+    /// A stretch for each window of at most 24 hours. With `proves_ends`, each asks again after its
+    /// last page.
     pub(super) fn new(span: Span, page_records: usize, proves_ends: bool) -> Self {
         let stretch = |window: Span| Stretch::new(window, page_records, proves_ends);
         let stretches = windows(span).into_iter().map(stretch).collect();

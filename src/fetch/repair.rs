@@ -1,6 +1,6 @@
-//! Repairs JSON that is broken inside its strings, where users' text is: invalid UTF-8, raw control characters, half a
-//! surrogate pair, and backslashes that begin no escape. Nothing outside strings is touched, so a page that is cut or
-//! garbled stays unreadable.
+//! Repairs JSON that is broken inside its strings, where users' text is: invalid UTF-8, raw control
+//! characters, half a surrogate pair, and backslashes that begin no escape. Nothing outside strings
+//! is touched, so a page that is cut or garbled stays unreadable.
 
 use std::borrow::Cow;
 
@@ -85,7 +85,8 @@ fn lossy(body: &[u8]) -> (Cow<'_, str>, Vec<usize>) {
 /// Length of `\uXXXX`.
 const UNICODE_ESCAPE: usize = 6;
 
-/// How many bytes at the beginning need no repair. Keeps track of whether the end of them is inside a string.
+/// How many bytes at the beginning need no repair. Keeps track of whether the end of them is inside
+/// a string.
 fn sound_length(text: &str, in_string: &mut bool) -> usize {
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -106,7 +107,8 @@ fn sound_length(text: &str, in_string: &mut bool) -> usize {
     at
 }
 
-/// Length of the sound escape that the text begins with. None for half a surrogate pair, and for a backslash that begins no escape.
+/// Length of the sound escape that the text begins with. None for half a surrogate pair, and for a
+/// backslash that begins no escape.
 fn escape_length(text: &str) -> Option<usize> {
     match text.as_bytes().get(1)? {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
@@ -156,7 +158,8 @@ mod tests {
             prop_assert_eq!(repair(body.as_bytes()), body);
         }
 
-        /// Each piece is `~`, sound or in need of repair; every string with a repair is known by its place.
+        /// Each piece is `~`, sound or in need of repair; every string with a repair is known by
+        /// its place.
         #[test]
         fn a_repair_is_known_by_its_place(pieces in prop::collection::vec(prop::sample::select(vec![
             &b"sound"[..], b"\\ud83d\\ude00", b"\xe4\xbd\xa0", b"\\n", b"\\ud83d", b"\\ude00", b"\xff", b"\n", b"\\q",

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// A name that is safe as a file name on every system: letters and digits of any script, `.`, `_`, `-` and `@`.
+/// A name that is safe as a file name on every system: letters and digits of any script, `.`, `_`,
+/// `-` and `@`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub struct Account(String);
 
@@ -10,7 +11,8 @@ impl Account {
     /// The name of an account whose records are to be written.
     ///
     /// # Errors
-    /// Says what is wrong with the name. One that begins with `_` or `.` is, because readers skip such files.
+    /// Says what is wrong with the name. One that begins with `_` or `.` is, because readers skip
+    /// such files.
     pub fn new(name: String) -> Result<Self, String> {
         match Self::existing(name)? {
             account if account.is_hidden() => Err(format!(
@@ -20,7 +22,8 @@ impl Account {
         }
     }
 
-    /// The name of an account whose files are in the lake. Earlier versions also wrote names that begin with `_`.
+    /// The name of an account whose files are in the lake. Earlier versions also wrote names that
+    /// begin with `_`.
     ///
     /// # Errors
     /// When kefu never wrote such a name.

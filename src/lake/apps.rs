@@ -1,6 +1,6 @@
-//! Which app an account is. WeChat knows an account by its app id, the lake by a name that the user chooses:
-//! `_kefu/apps/<appid>` holds the name under which the records of an app are kept. The footers of `messages` say the
-//! app id, too.
+//! Which app an account is. WeChat knows an account by its app id, the lake by a name that the user
+//! chooses: `_kefu/apps/<appid>` holds the name under which the records of an app are kept. The
+//! footers of `messages` say the app id, too.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -66,7 +66,8 @@ impl Lake {
         Ok(apps)
     }
 
-    /// Records under which account an app's records are kept. The lake must be [held](Lake::hold).
+    /// Writes the account under which an app's records are kept. The lake must be
+    /// [held](Lake::hold).
     ///
     /// # Errors
     /// When the disk refuses it.

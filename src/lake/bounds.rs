@@ -271,7 +271,7 @@ impl Thrift<'_> {
         None
     }
 
-    /// A signed number, of which the lowest bit is the sign.
+    /// A signed number. Its lowest bit is the sign.
     fn integer(&mut self) -> Option<i64> {
         let value = self.unsigned()?;
         Some((value >> 1) as i64 ^ -((value & 1) as i64))

@@ -32,8 +32,8 @@ impl StagedFile {
         Ok(self.disk.sync_file(&self.path)?)
     }
 
-    /// Moves the file, which must be synced, to its place in the lake, where it replaces the one before, and sees to it
-    /// that a power cut cannot undo that.
+    /// Moves the file, which must be synced, to its place in the lake, where it replaces the one
+    /// before, and sees to it that a power cut cannot undo that.
     pub(super) fn put(self, place: &Path) -> Result<(), LakeError> {
         let folder = place.parent().unwrap_or(place);
         // A lake that has vanished, with a disk that is no longer mounted say, must not be begun anew beside what was staged.

@@ -1,5 +1,5 @@
-//! The operations that change or lock the lake. All of them pass through here, so that tests can make each of them
-//! fail.
+//! The operations that change or lock the lake. All of them pass through here, so that tests can
+//! make each of them fail.
 
 use std::fmt;
 use std::fs::TryLockError;
@@ -25,7 +25,7 @@ pub enum Operation {
 /// How a file is locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LockMode {
-    /// By one process alone.
+    /// By one process only.
     Exclusive,
     /// By any number of processes, and none exclusively.
     Shared,
@@ -64,8 +64,8 @@ impl Disk {
         File::open(path)?.sync_all()
     }
 
-    /// Sees to it that a folder's entries are on the disk, where the file system can do that: CIFS and some FUSE file
-    /// systems have no fsync for folders, and say so with EINVAL or EOPNOTSUPP.
+    /// Sees to it that a folder's entries are on the disk, where the file system can do that: CIFS
+    /// and some FUSE file systems have no fsync for folders, and say so with EINVAL or EOPNOTSUPP.
     pub(super) fn sync_folder(&self, path: &Path) -> io::Result<()> {
         let sync = || {
             self.begin(Operation::SyncFolder, path)?;

@@ -131,7 +131,7 @@ impl<W: Write + Send> Encoder<W> {
     }
 }
 
-/// Where a file is written to. Holds back its end, until what old readers do not understand there is put right.
+/// Writes a file. Keeps its end back to correct there what old readers do not understand.
 struct Tail<W> {
     sink: W,
     /// Bytes that went to the sink.
@@ -140,11 +140,13 @@ struct Tail<W> {
 }
 
 impl<W: Write> Tail<W> {
-    /// Writes what was held back. `column_indexes` are the places of the column indexes in the file.
+    /// Writes the end that was kept back. `column_indexes` are the places of the column indexes in
+    /// the file.
     ///
-    /// A column index begins with a list of flags (which pages are null). Thrift has two codes for a flag as the type of a list's
-    /// elements. parquet writes 2 since version 57; every program wrote 1 before, and DataFusion up to 43 knows no other: it fails
-    /// with "bad data" on every query with a condition. All readers know 1.
+    /// A column index begins with a list of flags (which pages are null). Thrift has two codes for
+    /// a flag as the type of a list's elements. parquet writes 2 since version 57; every program
+    /// wrote 1 before, and DataFusion up to 43 knows no other: it fails with "bad data" on every
+    /// query with a condition. All readers know 1.
     fn release(&mut self, column_indexes: &[i64]) -> std::io::Result<()> {
         /// Field 1 of a struct, a list.
         const FIELD: u8 = 0x19;
@@ -266,7 +268,8 @@ mod tests {
         assert_eq!(indexes, 2 * Table::WorkerHourly.schema().fields().len());
     }
 
-    /// Polars up to 1.42, DataFusion up to 50 and Daft refuse files whose footer orders floats by IEEE 754, as parquet 60 writes it.
+    /// Polars up to 1.42, DataFusion up to 50 and Daft refuse files whose footer orders floats by
+    /// IEEE 754, as parquet 60 writes it.
     #[test]
     fn old_readers_know_the_order_of_every_column() {
         for table in Table::ALL {

@@ -86,7 +86,8 @@ impl Footer {
         !self.privacy().starts_with("text=drop")
     }
 
-    /// The app whose records the messages are. Nothing in files of earlier versions, and where only a token was known.
+    /// The app whose records the messages are. Nothing in files of earlier versions, and where only
+    /// a token was known.
     pub fn app_id(&self) -> Option<AppId> {
         AppId::new(self.get("app_id")?.to_owned()).ok()
     }

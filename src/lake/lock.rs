@@ -25,8 +25,9 @@ impl Lake {
     /// Takes the lake for this process, making its folder if need be, and clears what a run that was killed left in staging.
     ///
     /// # Errors
-    /// [`LakeError::Occupied`], naming the holder, when another process has it; [`LakeError::Misread`] when readers would
-    /// misread a lake in this place; [`LakeError::NoLocks`] when the file system refuses the lock.
+    /// [`LakeError::Occupied`], naming the holder, when another process has it;
+    /// [`LakeError::Misread`] when readers would misread a lake in this place;
+    /// [`LakeError::NoLocks`] when the file system refuses the lock.
     pub fn hold(&self) -> Result<Lock, LakeError> {
         self.require_place()?;
         if self.root().exists() {

@@ -89,7 +89,7 @@ impl StagedMessages {
         Self { privacy, ..self }
     }
 
-    /// Has the footer say of which app the records are, where that is known.
+    /// Writes the app of the records into the footer, if it is known.
     #[must_use]
     pub fn with_app_id(self, app_id: Option<AppId>) -> Self {
         Self { app_id, ..self }

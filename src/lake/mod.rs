@@ -184,9 +184,9 @@ impl Classified for LakeError {
                     "fetch the day again: `kefu fetch --date {day} --force` replaces its messages, and `kefu metrics` then what depends on them"
                 ),
                 None if path.parent().and_then(Path::file_name).is_some_and(|folder| folder == apps::FOLDER) => {
-                    "write into it the name of the account whose files have the records of this app, or remove it: the next run that fetches writes it anew".into()
+                    "write into it the name of the account whose files have the records of this app, or remove it: the next run that fetches writes it again".into()
                 }
-                None => "put it back from a copy, or write it anew: for each pruned table the first day that was kept, as in {\"messages\":\"2024-05-14\"}; \
+                None => "put it back from a copy, or write it again: for each pruned table the first day that was kept, as in {\"messages\":\"2024-05-14\"}; \
                          without it, metrics next to pruned days would be computed again from what is left"
                     .into(),
             }),

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 const MOUNTS: &str = "/proc/self/mountinfo";
 
-/// The type of the file system and where it is mounted, as in `cifs at /mnt/share`. None where there is no such table.
+/// The type of the file system and where it is mounted, as in `cifs at /mnt/share`. None where
+/// there is no such table.
 pub(super) fn file_system_of(path: &Path) -> Option<String> {
     let table = fs_err::read(MOUNTS).ok()?;
     find(&String::from_utf8_lossy(&table), &fs_err::canonicalize(path).ok()?)

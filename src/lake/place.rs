@@ -1,5 +1,5 @@
-//! Places where other readers misread a lake. DuckDB, Spark and pyarrow take every folder named `key=value` on the way
-//! to a file for a partition, and give all rows one more column.
+//! Places where other readers misread a lake. DuckDB, Spark and pyarrow take every folder named
+//! `key=value` on the way to a file for a partition, and give all rows one more column.
 
 use std::ffi::OsStr;
 use std::path::{Component, Path};
@@ -7,8 +7,8 @@ use std::path::{Component, Path};
 use super::{Lake, LakeError};
 
 impl Lake {
-    /// Checks that no folder on the way to the lake has a `=` in its name: neither in the path as it is given, taken
-    /// from the current folder, nor in the one that symbolic links lead to.
+    /// Checks that no folder on the way to the lake has a `=` in its name: neither in the path as
+    /// it is given, taken from the current folder, nor in the one that symbolic links lead to.
     ///
     /// # Errors
     /// [`LakeError::Misread`], naming the folder.

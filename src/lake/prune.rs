@@ -54,9 +54,9 @@ pub struct PartitionFile {
     pub bytes: u64,
 }
 
-/// What is wrong with a mark that is still to come.
+/// What is wrong with a mark in the future.
 pub(crate) fn in_the_future(table: &str, first_kept: Day) -> String {
-    format!("it says that {table} was pruned up to {first_kept}, which is still to come")
+    format!("it says that {table} was pruned up to {first_kept}, which is in the future")
 }
 
 impl Lake {
@@ -86,7 +86,7 @@ impl Lake {
         self.own_folder().join(MARK)
     }
 
-    /// Checks that no day is marked as pruned that is still to come: it would never be fetched.
+    /// Checks that no future day is marked as pruned: it would never be fetched.
     ///
     /// # Errors
     /// [`LakeError::Damaged`] when one is, and when there is a note that cannot be read.
@@ -100,7 +100,7 @@ impl Lake {
         }
     }
 
-    /// The newest day for which there is a partition, whichever account's and table's.
+    /// The newest day for which any account has a partition of any table.
     ///
     /// # Errors
     /// When a folder cannot be listed.

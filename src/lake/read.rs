@@ -84,8 +84,8 @@ fn dictionaries(full: &Schema, columns: &[&str]) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-/// Batches of the named columns of an open file, which must have the given schema. What the file lacks because an older version
-/// of kefu wrote it is not in the batches.
+/// Batches of the named columns of an open file, which must have the given schema. What the file
+/// lacks because an older version of kefu wrote it is not in the batches.
 pub(super) fn read_file(
     file: File,
     schema: &SchemaRef,

@@ -7,13 +7,16 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 
 use super::{Footer, Table};
 
-/// Columns that the first version of kefu did not write. They are the last ones of their tables, and may be null.
+/// Columns that the first version of kefu did not write. They are the last ones of their tables,
+/// and may be null.
 const LATER_COLUMNS: [&str; 2] = ["asked_seq", "started_seq"];
 
 impl Table {
-    /// Grows when the table changes its columns or what they mean, or when files of before cannot be read beside those of now.
+    /// Grows when the columns or their meaning change, or when readers refuse older files beside
+    /// new ones.
     ///
-    /// 2: `asked_seq` and `started_seq`; and no order of floats in the footer that old readers do not know, which parquet 60 wrote.
+    /// 2: `asked_seq` and `started_seq`; and no order of floats in the footer that old readers do
+    /// not know, which parquet 60 wrote.
     pub fn schema_version(self) -> &'static str {
         match self {
             Self::Messages | Self::Rejects => FIRST_VERSION,
@@ -47,15 +50,16 @@ fn is_later(field: &Field) -> bool {
     LATER_COLUMNS.contains(&field.name().as_str())
 }
 
-/// The columns of a table as a file with the columns `there` should have them: those of an older version of kefu lack the
-/// [`LATER_COLUMNS`].
+/// The columns of a table as a file with the columns `there` should have them: those of an older
+/// version of kefu lack the [`LATER_COLUMNS`].
 pub(super) fn of_file(schema: &SchemaRef, there: &Schema) -> SchemaRef {
     let is_there =
         |field: &&FieldRef| !is_later(field) || there.field_with_name(field.name()).is_ok();
     Arc::new(Schema::new(schema.fields().iter().filter(is_there).cloned().collect::<Vec<_>>()))
 }
 
-/// The version of a file with these columns. Where versions have the same columns, the footer tells.
+/// The version of a file with these columns. The footer says which one it is where versions have
+/// the same columns.
 pub(super) fn version(table: Table, there: &Schema, footer: &Footer) -> &'static str {
     let is_first = match table.later_columns().first() {
         Some(later) => there.field_with_name(later.name()).is_err(),
@@ -77,7 +81,8 @@ enum Kind {
     /// Whole seconds.
     NullableSeconds,
     NullableNumber,
-    /// `seq` of a message of the same date. Null where an older version of kefu did not record it and the messages are gone.
+    /// `seq` of a message of the same date. Null where an older version of kefu did not record it
+    /// and the messages are gone.
     Seq,
     /// An opercode or an hour.
     Code,
@@ -274,8 +279,8 @@ pub(super) fn repeats(column: &str) -> bool {
     )
 }
 
-/// Whether a column is stored as the differences between neighbours (DELTA_BINARY_PACKED). Only `seq`, which always grows by 1:
-/// fastparquet reads other differences wrong, without an error.
+/// Whether a column is stored as the differences between neighbours (DELTA_BINARY_PACKED). Only
+/// `seq`, which always grows by 1: fastparquet reads other differences wrong, without an error.
 pub(super) fn is_delta_coded(column: &str) -> bool {
     column == "seq"
 }

@@ -98,11 +98,13 @@ impl Lake {
         })
     }
 
-    /// Writes a partition of an older version of kefu once more, so that it can be read beside those of now. Columns that it lacks
-    /// have no values. Its rows and what its footer says of them stay.
+    /// Writes a partition of an older version of kefu once more, so that it can be read beside
+    /// those of now. Columns that it lacks have no values. Its rows and what its footer says of
+    /// them stay.
     ///
     /// # Errors
-    /// When the partition cannot be read, its rows are not those that were written, or the disk refuses the new file.
+    /// When the partition cannot be read, its rows are not those that were written, or the disk
+    /// refuses the new file.
     pub fn rewrite_older(
         &self,
         table: Table,
@@ -119,7 +121,7 @@ impl Lake {
         }
         let older = rows.first().map_or_else(|| schema.clone(), RecordBatch::schema);
         let rows = concat_batches(&older, &rows)?;
-        // Written once more, damage would look like what was written.
+        // Rewriting a damaged file would make the damage look intended.
         if rows.num_rows() > 0 && footer.content_hash() != Some(ContentHash::of(&rows)?) {
             let reason = "its rows are not those that were written".to_owned();
             return Err(LakeError::Damaged { path, reason });

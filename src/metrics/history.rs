@@ -201,11 +201,13 @@ impl<'a> HistoryBuilder<'a> {
         Ok(())
     }
 
-    /// What [`push`](Self::push) adds. Batches can be decoded side by side. `first_row` counts the rows of the day before this
-    /// batch: a message's `seq` is its row in the partition, so that the column need not be read.
+    /// What [`push`](Self::push) adds. Batches can be decoded side by side. `first_row` counts the
+    /// rows of the day before this batch: a message's `seq` is its row in the partition, so that
+    /// the column need not be read.
     ///
     /// # Errors
-    /// When the batch has other columns than [`append`](Self::append) asks for, or an instant before 1970 or after 2106.
+    /// When the batch has other columns than [`append`](Self::append) asks for, or an instant
+    /// before 1970 or after 2106.
     pub fn decode(
         &self,
         day: Day,

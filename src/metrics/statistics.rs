@@ -1,4 +1,5 @@
-//! How numbers are summed up. Without values the result is null, never 0, sums included; nothing is trimmed or capped.
+//! How numbers are summed up. Without values the result is null, never 0, sums included; nothing is
+//! trimmed or capped.
 
 use polars::prelude::*;
 

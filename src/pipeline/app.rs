@@ -1,4 +1,5 @@
-//! An account is one app: its records must not mix with those of another app, nor be kept twice under two names.
+//! An account is one app: its records must not mix with those of another app, nor be kept twice
+//! under two names.
 
 use std::collections::BTreeMap;
 
@@ -46,13 +47,14 @@ impl Classified for AppError {
     }
 }
 
-/// Checks that the records of an app can be kept under an account. Without an app id there is nothing to check.
+/// Checks that the records of an app can be kept under an account. Without an app id there is
+/// nothing to check.
 ///
 /// What is recorded of the account decides, else its newest messages that say their app.
 ///
 /// # Errors
-/// [`AppError::OtherApp`] when the account has the records of another app, and [`AppError::OtherAccount`] when the
-/// app's records are kept under another account.
+/// [`AppError::OtherApp`] when the account has the records of another app, and
+/// [`AppError::OtherAccount`] when the app's records are kept under another account.
 pub fn require_app(lake: &Lake, account: &Account, app_id: Option<&AppId>) -> Result<(), AppError> {
     let Some(asked) = app_id else { return Ok(()) };
     let apps = lake.apps()?;
@@ -77,8 +79,8 @@ pub fn require_app(lake: &Lake, account: &Account, app_id: Option<&AppId>) -> Re
     }
 }
 
-/// Where the messages of an account and what is known of its app do not agree. `apps` are those that are recorded;
-/// an account whose messages say their app first is taken for recorded.
+/// Where the messages of an account and what is known of its app do not agree. `apps` are those
+/// that are recorded; an account whose messages say their app first is treated as recorded.
 pub(super) fn other_apps(
     lake: &Lake,
     apps: &mut BTreeMap<AppId, Account>,

@@ -1,7 +1,8 @@
 //! Whether an account's days can be continued with the privacy settings of now: one customer must not become two.
 //!
-//! Messages can be fetched again, and what was computed of them is computed again then. Response pairs and sessions of
-//! messages that are gone cannot, and keep the openids that they were written with.
+//! Messages can be fetched again, and what was computed of them is computed again then. Response
+//! pairs and sessions of messages that are gone cannot, and keep the openids that they were written
+//! with.
 
 use std::collections::BTreeSet;
 

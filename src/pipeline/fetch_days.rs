@@ -46,8 +46,8 @@ impl FetchJob {
             .map(ToString::to_string)
     }
 
-    /// Records that the account has the records of this app. Only once WeChat has answered: a wrong app id that was
-    /// recorded would keep the right one out.
+    /// Records that the account has the records of this app. Only once WeChat has answered: a wrong
+    /// app id that was recorded would keep the right one out.
     fn record_app(&self) -> Result<(), LakeError> {
         match &self.app_id {
             Some(app_id) => self.lake.record_app(app_id, &self.account),
@@ -208,8 +208,7 @@ pub async fn fetch_days(job: &FetchJob, days: &[Day], observer: &dyn Observer) -
 
 /// What became of a day that was fetched.
 enum DayOutcome {
-    /// Until what comes with the day is dropped, a process that is told to leave waits, so that
-    /// the day is taken note of.
+    /// While the guard beside the day exists, a shutdown waits, so that the day is reported.
     Committed((FetchedDay, Indivisible)),
     /// It has no records, and the lake has no earlier day of the account. With the account's first
     /// day.
@@ -218,7 +217,7 @@ enum DayOutcome {
     Shrunk(ShrunkDay),
 }
 
-/// Fetches one day and commits it, or leaves everything as it was.
+/// Fetches one day and commits it. After an error nothing has changed.
 async fn fetch_day(
     job: &FetchJob,
     connections: &Arc<Semaphore>,

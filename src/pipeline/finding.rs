@@ -85,7 +85,7 @@ pub enum Kind {
     Unfinished,
     /// What a run that was killed has left in staging.
     Staging,
-    /// A mark of what was pruned that is still to come, so that days would never be fetched.
+    /// A mark of what was pruned is in the future, so that days would never be fetched.
     Mark,
 }
 

@@ -1,12 +1,14 @@
 //! What metric partitions are made of, and whether those that are there are made of what is there now.
 //!
-//! A metric partition's footer says what it was made of: the content hash of each day of messages, the parameters, the version of the
-//! definitions. It is up to date while all of that is still so; where no settings file was found, its parameters are taken as recorded.
-//! Beside the footers, only what was pruned is remembered.
+//! A metric partition's footer says what it was made of: the content hash of each day of messages,
+//! the parameters, the version of the definitions. It is up to date while all of that is still so;
+//! where no settings file was found, its parameters are taken as recorded. Beside the footers, only
+//! what was pruned is remembered.
 //!
-//! One that was made of messages that have been pruned or lost since could only be computed again from fewer of them,
-//! which would change its numbers for no reason but that messages are gone. So it is kept as it is, also when messages
-//! that are still there are replaced. Lost messages that are fetched again end that.
+//! One that was made of messages that have been pruned or lost since could only be computed again
+//! from fewer of them, which would change its numbers for no reason but that messages are gone. So
+//! it is kept as it is, also when messages that are still there are replaced. Lost messages that
+//! are fetched again end that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -80,12 +82,14 @@ impl Inputs {
         self.pruned.includes(Table::Messages, day) && !self.fetched.contains(&day)
     }
 
-    /// Whether a metric partition was made of messages that are not there any more, whether they were pruned or lost.
+    /// Whether a metric partition was made of messages that are not there any more, whether they
+    /// were pruned or lost.
     pub(super) fn lack_some_of(&self, partition: &Footer) -> bool {
         partition.inputs().into_keys().any(|day| !self.fetched.contains(&day))
     }
 
-    /// The days whose messages a metric partition was made of, and that are gone although nobody pruned them.
+    /// The days whose messages a metric partition was made of, and that are gone although nobody
+    /// pruned them.
     pub(super) fn lost_of(&self, partition: &Footer) -> Vec<Day> {
         partition.inputs().into_keys().filter(|day| self.is_not_there(*day)).collect()
     }
@@ -95,7 +99,8 @@ impl Inputs {
         !self.fetched.contains(&day) && !self.was_pruned(day)
     }
 
-    /// The days of which metrics or rejects are there, and messages are not although nobody pruned them.
+    /// The days of which metrics or rejects are there, and messages are not although nobody pruned
+    /// them.
     pub(super) fn left_over(&self, job: &MetricsJob) -> Result<BTreeSet<Day>, LakeError> {
         let mut left_over = BTreeSet::new();
         for table in Table::METRICS.into_iter().chain([Table::Rejects]) {
@@ -239,7 +244,8 @@ pub(super) struct DayState {
     pub(super) stale: Vec<Table>,
     /// Why those of them that are there are out of date.
     pub(super) because: BTreeSet<OutOfDate>,
-    /// Where the defaults differ from the rules that partitions record, if no settings file was found.
+    /// Where the defaults differ from the rules that partitions record, if no settings file was
+    /// found.
     pub(super) other_rules: BTreeSet<RuleChange>,
     /// Whether there are others that would be stale, but are left as they are.
     pub(super) is_kept: bool,
@@ -249,13 +255,15 @@ pub(super) struct DayState {
     pub(super) older: Vec<Table>,
 }
 
-/// Whether an older version of kefu wrote a partition, so that readers may refuse it beside those of now.
+/// Whether an older version of kefu wrote a partition, so that readers may refuse it beside those
+/// of now.
 pub(super) fn is_older(footer: &Footer, table: Table) -> bool {
     footer.get("schema_version").is_some_and(|version| version < table.schema_version())
 }
 
 impl DayState {
-    /// Whether some of the partitions that are there are out of date, so that they would mislead a reader.
+    /// Whether some of the partitions that are there are out of date, so that they would mislead a
+    /// reader.
     pub(super) fn is_outdated(&self) -> bool {
         !self.because.is_empty()
     }

@@ -75,8 +75,10 @@ impl From<Box<MetricsStopped>> for Failure {
 /// Brings the metric partitions of the fetched days up to date: of all of them, or of those `among` the given.
 ///
 /// # Errors
-/// [`UnknownRules`] when no settings file was found and partitions have rules of their own: then nothing is computed. When a partition cannot be
-/// read or written: those written until then stay, and a day whose messages cannot be read keeps only those days from being computed that look at it. That days were left out because their messages name customers in two ways is in the report.
+/// [`UnknownRules`] when no settings file was found and partitions have rules of their own: then
+/// nothing is computed. When a partition cannot be read or written: those written until then stay,
+/// and a day whose messages cannot be read keeps only those days from being computed that look at
+/// it. That days were left out because their messages name customers in two ways is in the report.
 pub fn refresh_metrics(
     job: &MetricsJob,
     among: Option<DayRange>,
@@ -144,8 +146,9 @@ struct Plan {
     mixed: Vec<Day>,
     /// Pruned days whose partitions are kept although messages that they were made of have been replaced.
     superseded: Vec<Day>,
-    /// Partitions that an older version of kefu wrote and that are not computed again. They lack columns or cannot be read by old
-    /// readers, and Polars and DuckDB want the same columns in all files of a table.
+    /// Partitions that an older version of kefu wrote and that are not computed again. They lack
+    /// columns or cannot be read by old readers, and Polars and DuckDB want the same columns in all
+    /// files of a table.
     older: Vec<(Table, Day)>,
     /// Wanted days with metrics or rejects whose messages are gone although nobody pruned them.
     left_over: Vec<Day>,
@@ -329,8 +332,8 @@ impl Plan {
     }
 }
 
-/// The partitions that an older version of kefu wrote and that are not computed again: of what is kept, and of days that cannot be
-/// computed at all.
+/// The partitions that an older version of kefu wrote and that are not computed again: of what is
+/// kept, and of days that cannot be computed at all.
 fn older(
     job: &MetricsJob,
     states: &BTreeMap<Day, DayState>,
@@ -345,7 +348,7 @@ fn older(
         for day in &job.lake.days_where(table, &job.account, is_other)? {
             match job.lake.footer(table, &job.account, *day) {
                 Ok(footer) if is_older(&footer, table) => older.push((table, *day)),
-                // `kefu verify` tells of damage.
+                // `kefu verify` reports damage.
                 Ok(_) | Err(LakeError::Damaged { .. }) => {}
                 Err(error) => return Err(error),
             }

@@ -109,7 +109,7 @@ pub(super) fn expected<'a>(
     }
 }
 
-/// Metrics of the lake were computed with rules that nobody knows here.
+/// Metrics of the lake were computed with rules that no settings file here contains.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "no settings file was found, and the lake's metrics have rules of their own, which would change for {account} ({day}): {}",

@@ -20,8 +20,8 @@ fn rejects_allowed(records: u64) -> u64 {
     3.max((records / 2).min(100)).max(records / 100)
 }
 
-/// How many of them may lie outside the window that was asked for. More mean that the windows are not the ones asked for, and that records inside
-/// them are missing.
+/// How many of them may lie outside the window that was asked for. More mean that the windows are
+/// not the ones asked for, and that records inside them are missing.
 fn misplaced_allowed(records: u64) -> u64 {
     3.max(records / 100)
 }
@@ -86,12 +86,12 @@ fn footer(job: &FetchJob, table: Table, day: Day) -> Result<Option<Footer>, Lake
 /// How many records the lake has of a day, rows and rejects together.
 ///
 /// The footer of the messages says it. Where that file is damaged or gone, the rest of the lake
-/// tells a number that may be too low:
+/// gives a number that may be too low:
 ///
 /// - the rows of the rejects (1 where their file is damaged) and the messages that `account_daily`
 ///   counts;
 /// - at least 1 where metrics of any day were made of messages of this one;
-/// - at least 1 where no metrics tell, and the file of the messages is damaged or the day was
+/// - at least 1 where no metrics show it, and the file of the messages is damaged or the day was
 ///   deleted by retention: it may have had records.
 fn records_before(job: &FetchJob, day: Day) -> Result<u64, LakeError> {
     if let Some(before) = Before::of(job, day)? {

@@ -86,7 +86,8 @@ pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus
             Some(Freshness::Kept) => was_final(job, *day),
             _ => input.is_some() && view(&inputs.fetched, *day).last == day.plus(DAYS_AFTER),
         };
-        // Lost messages come back when they are fetched again, and pruned ones only when they are named.
+        // Lost messages come back when they are fetched again, and pruned ones only when they are
+        // named.
         let is_lost = |step: i64| left_over.contains(&day.plus(step));
         let is_kept_for_good =
             metrics == Some(Freshness::Kept) && !(-DAYS_BEFORE..=DAYS_AFTER).any(is_lost);

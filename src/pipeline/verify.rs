@@ -171,7 +171,7 @@ fn recorded_apps(
     }
 }
 
-/// Whether readers take the lake's path for that of a partition.
+/// Whether readers would treat the lake's path as that of a partition.
 fn misread_place(lake: &Lake) -> Result<Option<Finding>, LakeError> {
     match lake.require_place() {
         Err(LakeError::Misread { root, folder }) => Ok(Some(Finding::new(
@@ -198,8 +198,8 @@ fn hidden_account(job: &MetricsJob, days: &BTreeMap<Day, ExaminedDay>) -> Option
     Some(Finding::new(Kind::HiddenAccount, path, what, advice))
 }
 
-/// The days between the first and the last one that were not fetched, but for those that were pruned and those of
-/// which other files are there.
+/// The days between the first and the last one that were not fetched, but for those that were
+/// pruned and those of which other files are there.
 fn missing_days(
     job: &MetricsJob,
     days: &BTreeMap<Day, ExaminedDay>,
@@ -259,11 +259,12 @@ fn other_openids(job: &MetricsJob, days: &BTreeMap<Day, ExaminedDay>) -> Vec<Fin
         .collect()
 }
 
-/// What to do about messages that are gone. The metrics that are left of them may be all that there is.
+/// What to do about messages that are gone. The metrics that are left of them may be all that there
+/// is.
 const FETCH_LOST: &str = "`kefu run --from … --to …` fetches those days again while WeChat has them; else put their messages back from a copy, \
      and keep the metrics";
 
-/// Days whose partitions can be computed once more together, because they record the same rules.
+/// Days whose partitions can be recomputed together, because they record the same rules.
 struct Group {
     parameters: Parameters,
     days: BTreeMap<Day, Vec<Table>>,
@@ -281,7 +282,8 @@ fn add_to_group(groups: &mut Vec<Group>, (day, table): (Day, Table), parameters:
     }
 }
 
-/// Compares metric partitions with what is there now; those that were made of it, with what it gives by the rules that they record.
+/// Compares metric partitions with what is there now; those that were made of it, with what it
+/// gives by the rules that they record.
 fn verify_metrics(
     job: &MetricsJob,
     days: &BTreeMap<Day, ExaminedDay>,
@@ -398,7 +400,7 @@ fn verify_metrics(
     Ok(())
 }
 
-/// Computes partitions once more and compares them with those in the lake.
+/// Recomputes partitions and compares them with those in the lake.
 fn recompute(
     job: &MetricsJob,
     inputs: &Inputs,

@@ -1,7 +1,8 @@
 //! The charts as shapes, which the page draws as SVG. Each comes in the widths for a screen, a sheet of paper and a phone, because letters that are scaled
 //! down with a chart cannot be read.
 //!
-//! A day that is not there is hatched, and no line leads over it. A day that is not final yet is hatched in another colour, behind its values.
+//! A day that is not there is hatched, and no line leads over it. A day that is not final yet is
+//! hatched in another colour, behind its values.
 
 use std::fmt;
 

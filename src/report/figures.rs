@@ -78,7 +78,7 @@ pub struct Before {
     pub missing: Option<NothingToCompare>,
 }
 
-/// What a period comes to by its own messages, whatever later days bring.
+/// Totals of a period that later days cannot change.
 #[derive(Clone, Debug, Serialize)]
 pub struct Volume {
     pub messages_received: i64,

@@ -118,7 +118,7 @@ fn checked_appid(appid: String) -> Result<String, String> {
     match appid.as_str() {
         "" => Err("it is empty".into()),
         appid if appid.contains(char::is_whitespace) => {
-            Err("there is a space or a line break in it: copy the AppID (开发者ID) alone".into())
+            Err("there is a space or a line break in it: copy only the AppID (开发者ID)".into())
         }
         appid if appid.starts_with("gh_") => Err(
             "it begins with gh_, which is the original id (原始ID) of an account; needed is its AppID (开发者ID), which begins with wx".into(),

@@ -250,8 +250,8 @@ impl Settings {
         })
     }
 
-    /// With the time zone in which the lake's days are cut, where none was set: for commands that only
-    /// read. Others would begin or continue a lake in a zone that nobody chose.
+    /// With the time zone in which the lake's days are cut, where none was set: for commands that
+    /// only read. Others would begin or continue a lake in a zone that nobody chose.
     ///
     /// # Errors
     /// When the lake cannot be listed.

@@ -1,4 +1,4 @@
-//! The proxy and the trusted certificates, which the environment names for every program of this machine.
+//! The proxy and the trusted certificates, as the environment names them.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,8 @@ const NO_PROXIES: [&str; 2] = ["NO_PROXY", "no_proxy"];
 /// The TLS library reads it by itself, and trusts nothing where it cannot.
 const CERTIFICATES: &str = "SSL_CERT_FILE";
 
-/// What the environment says, as it is written there. It is looked at when WeChat is to be called, and not by other commands.
+/// What the environment says, as it is written there. It is looked at when WeChat is to be called,
+/// and not by other commands.
 #[derive(Clone, Debug)]
 pub(super) struct Network {
     /// The address may hold a password.

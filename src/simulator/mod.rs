@@ -38,7 +38,7 @@ pub struct Options {
     pub start_exclusive: bool,
     /// Whether a page begins with the record whose msgid it was asked for with.
     pub cursor_inclusive: bool,
-    /// The most records that a page holds, whatever was asked for.
+    /// Most records on a page, even when more are asked for.
     pub page_cap: Option<usize>,
     /// How many hours later than asked for its windows are.
     pub shift_hours: i64,
@@ -80,8 +80,8 @@ pub struct Simulator {
     task: tokio::task::JoinHandle<()>,
 }
 
-/// The app id that the simulator knows. It knows nine more, which end in another digit, with the same secret and the
-/// same records: for lakes of several accounts.
+/// The app id that the simulator knows. It knows nine more, which end in another digit, with the
+/// same secret and the same records: for lakes of several accounts.
 pub const APPID: &str = "wx5ec0de51mu1a70";
 
 /// Its secret.

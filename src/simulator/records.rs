@@ -34,7 +34,8 @@ pub struct Recorded {
 #[derive(Debug)]
 struct Line {
     bytes: Vec<u8>,
-    /// Time of the record; of the one before (of the first one), where it cannot be read or is not in the years 1970 to 9999.
+    /// Time of the record; of the one before (of the first one), where it cannot be read or is not
+    /// in the years 1970 to 9999.
     time: i64,
     msgid: i64,
 }

@@ -332,7 +332,7 @@ fn render(page: RenderedPage) -> Vec<u8> {
     body
 }
 
-/// Whether there is such an account: [`APPID`], or one that differs from it in the last digit alone.
+/// Whether there is such an account: [`APPID`], or one that differs from it only in the last digit.
 fn is_known(appid: &str) -> bool {
     let without_digit =
         |appid: &str| appid.strip_suffix(|last: char| last.is_ascii_digit()).map(ToOwned::to_owned);

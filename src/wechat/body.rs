@@ -1,4 +1,4 @@
-//! Bodies: unpacked where they are compressed, and said what they are where they are not JSON, in words that show nothing of a record.
+//! Decompresses bodies, and names what came instead of JSON without showing a record.
 
 use std::io::Read;
 
@@ -9,10 +9,11 @@ use super::CallError;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The text of a body: unpacked, whoever on the way has compressed it, and without a byte order mark.
+/// The text of a body: decompressed, and without a byte order mark.
 ///
 /// # Errors
-/// [`CallError::Unreadable`] when it is compressed in another way than gzip or deflate, broken, or longer than `bytes_max` when unpacked.
+/// [`CallError::Unreadable`] when it is compressed in another way than gzip or deflate, broken, or
+/// longer than `bytes_max` when unpacked.
 pub(super) fn text_of(
     body: Bytes,
     encoding: Option<&str>,
@@ -36,7 +37,7 @@ pub(super) fn text_of(
         (other, _) => {
             let other: String =
                 other.chars().filter(char::is_ascii_alphanumeric).take(20).collect();
-            let reason = format!("it is compressed ({other}); kefu reads gzip and deflate alone");
+            let reason = format!("it is compressed ({other}); kefu reads only gzip and deflate");
             return Err(CallError::Unreadable(reason));
         }
     };
@@ -110,7 +111,8 @@ impl Content {
     }
 }
 
-/// The title of a page, where it is a few plain words. A proxy may repeat the URL there, and the token with it: long words and digits are not shown.
+/// The title of a page, where it is a few plain words. A proxy may repeat the URL there, and the
+/// token with it: long words and digits are not shown.
 fn title(text: &str, lower: &str) -> Option<String> {
     const CHARACTERS_MAX: usize = 60;
     const WORD_MAX: usize = 20;

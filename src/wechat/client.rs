@@ -24,7 +24,7 @@ const CALL_LIMIT: Duration = Duration::from_secs(120);
 const BODY_BYTES_MAX: usize = 128 << 20;
 /// Room made for a body before it arrives. What its length claims may not be true.
 const BODY_ROOM_MAX: usize = 8 << 20;
-/// Of an answer that is no HTTP 200, enough is read to say what it is, and no longer.
+/// Bytes to read of an answer other than HTTP 200: enough to say what it is.
 const ERROR_BYTES: usize = 4 << 10;
 const ERROR_LIMIT: Duration = Duration::from_secs(5);
 
@@ -183,7 +183,8 @@ impl Client {
             .connect_timeout(CONNECT_LIMIT)
             .read_timeout(READ_LIMIT)
             .timeout(CALL_LIMIT)
-            // Plain http is allowed to this machine, so the name means this machine whatever the hosts file says.
+            // Plain http is allowed to this machine, so the name means this machine whatever the
+            // hosts file says.
             .resolve_to_addrs("localhost", &LOOPBACK)
             // The endpoint knows the proxy; no other one is looked up in the environment.
             .no_proxy();

@@ -62,7 +62,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Reads `http://user:password@host:port`, of which the host alone is needed.
+    /// Reads `http://user:password@host:port`. Only the host is required.
     ///
     /// # Errors
     /// What is wrong, without the text itself: it may hold a password.
@@ -92,7 +92,7 @@ impl Proxy {
         address(&self.url)
     }
 
-    /// The address with its user name and password, for the HTTP client alone.
+    /// The address with its user name and password, only for the HTTP client.
     pub(super) fn url(&self) -> &Url {
         &self.url
     }

@@ -141,7 +141,7 @@ impl TokenCommand {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        // Without it, the program could outlive a stopped kefu, and would end all the same.
+        // If this fails, the program may outlive a stopped kefu for a while, which is harmless.
         let _ = signals::listen();
         // Whoever gives up waiting for it, here or above, drops it, which ends it and all that it has started.
         let mut group = ProcessGroup::start(&mut command).map_err(Why::CannotRun)?;

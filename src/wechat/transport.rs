@@ -1,4 +1,4 @@
-//! What can go wrong between this machine and WeChat, told apart.
+//! Distinguishes what can go wrong between this machine and WeChat.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -6,7 +6,8 @@ use std::io::{self, ErrorKind};
 use super::Peer;
 use crate::failure::{Class, Classified};
 
-/// A call that brought no answer. It names the host and the proxy, and no URL: the token is part of every URL.
+/// A call that brought no answer. It names the host and the proxy, and no URL: the token is part of
+/// every URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.in_words())]
 pub struct TransportError {
@@ -49,7 +50,8 @@ pub enum Whose {
 }
 
 impl TransportError {
-    /// Whether the same call may work a little later. A certificate or a password does not change within minutes.
+    /// Whether the same call may work a little later. A certificate or a password does not change
+    /// within minutes.
     pub fn is_transient(&self) -> bool {
         !matches!(
             self.trouble,
@@ -125,7 +127,7 @@ impl Classified for TransportError {
                 "put the right ones into the variable, as http://USER:PASSWORD@HOST:PORT with special characters as %XX".into()
             }
             Trouble::ProxyRefuses => format!(
-                "ask whoever runs the proxy to allow {host}, port 443; or call WeChat without it: `NO_PROXY={host}`; what was fetched stays"
+                "ask the administrator of the proxy to allow {host}, port 443; or call WeChat without it: `NO_PROXY={host}`; what was fetched stays"
             ),
             Trouble::Certificate(_) => {
                 "check this machine's clock. If something on the way (a proxy, a firewall) opens TLS connections, put its CA certificate into a PEM file with the others to trust and name the file in SSL_CERT_FILE; kefu makes no calls without a trusted certificate".into()
@@ -230,7 +232,8 @@ fn is_incomplete(cause: &(dyn Error + 'static)) -> bool {
     })
 }
 
-/// An error and its causes. What an [`io::Error`] wraps is a cause, too, which its own `source` leaves out.
+/// An error and its causes. What an [`io::Error`] wraps is a cause, too, which its own `source`
+/// leaves out.
 fn chain<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> + Clone {

@@ -608,7 +608,7 @@ fn a_mark_that_is_still_to_come_is_damage_and_no_run_goes_by_it() {
     // As a machine has left it whose clock was decades ahead.
     let mark = days.world.lake_folder().join("_kefu/pruned.json");
     fs_err::write(&mark, r#"{"messages":"2099-01-01"}"#).unwrap();
-    let said = "it says that messages was pruned up to 2099-01-01, which is still to come";
+    let said = "it says that messages was pruned up to 2099-01-01, which is in the future";
     let output = days.world.kefu(&days.simulator, &["verify", "--output", "json"]);
     let verified: Value = serde_json::from_slice(&output.stdout).unwrap();
     let finding = &verified["findings"][0];

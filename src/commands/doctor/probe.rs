@@ -84,7 +84,7 @@ impl Report for Probed {
         let verdict = if self.worst.is_some() {
             "WeChat does not do what kefu relies on: fetched days may lack records or have some twice; report it"
         } else if has(AnswerState::NotTellable) {
-            "nothing differs that kefu relies on, as far as this day tells; a day with more records tells more"
+            "nothing that kefu relies on differs on this day; a day with more records shows more"
         } else {
             "what kefu relies on holds"
         };

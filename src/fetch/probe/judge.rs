@@ -1,4 +1,4 @@
-//! What the replies mean. Pure; it makes no call. Where the records do not tell, nothing is claimed.
+//! What the replies mean. Pure; it makes no call. Claims nothing that the records do not show.
 
 use super::super::pager::is_round;
 use super::{Answer, Evidence, Question, Reply, State, times};
@@ -69,7 +69,8 @@ fn window_end(evidence: &Evidence) -> Finding {
 
 const NO_MOMENTS: &str = "the day needs records at two different moments";
 
-/// Whether a record exactly at the bound of a window is in it. A record inside proves that the window works.
+/// Whether a record exactly at the bound of a window is in it. A record inside proves that the
+/// window works.
 fn bound(
     evidence: &Evidence,
     reply: &Reply,

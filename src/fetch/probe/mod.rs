@@ -1,5 +1,5 @@
-//! What the API does where WeChat documents nothing, or may have changed its mind: a few small questions about the records of
-//! a day. Here they are asked; [`judge`] says what the replies mean.
+//! What the API does where WeChat documents nothing, or may have changed its mind: a few small
+//! questions about the records of a day. Here they are asked; [`judge`] says what the replies mean.
 
 mod judge;
 
@@ -17,7 +17,7 @@ use crate::wechat::{FIRST_MSGID, PAGE_RECORDS_MAX, PageRequest, WINDOW_SECONDS_M
 /// Records of the small pages, at most.
 const SMALL_PAGE_MAX: usize = 100;
 
-/// Every time whose record can be kept: records outside the window asked for are of interest here.
+/// Every valid time. The probe also looks at records outside the window that it asks for.
 const ANY_TIME: Span = Span { start: 0, end: 253_402_300_800 };
 
 /// What the API does.
@@ -60,7 +60,7 @@ pub enum Question {
     Cursor,
     /// Whether nothing follows a page that is not full.
     LastPage,
-    /// Whether a page holds as many records as were asked for, while there are so many.
+    /// Whether a page is full when there are enough records.
     PageSize,
     /// Whether records come in order of time.
     TimeOrder,
@@ -90,7 +90,7 @@ pub enum State {
     Note,
     /// Something else, which makes kefu's data wrong.
     Differs,
-    /// The records of the day do not tell.
+    /// The records of the day do not show it.
     NotTellable,
 }
 
@@ -145,7 +145,8 @@ struct Evidence {
 }
 
 impl Source {
-    /// Asks the questions about a day of local time, in at most 8 calls if each comes through at once.
+    /// Asks the questions about a day of local time, in at most 8 calls if each comes through at
+    /// once.
     ///
     /// # Errors
     /// [`FetchError`] when a call fails, or a page contradicts itself.

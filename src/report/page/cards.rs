@@ -12,7 +12,7 @@ pub(super) struct Card {
     pub definition: &'static str,
     pub value: Value,
     pub change: Option<Change>,
-    /// What is shown in place of a change.
+    /// What is shown instead of a change.
     pub without_change: &'static str,
 }
 

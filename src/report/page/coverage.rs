@@ -58,7 +58,7 @@ pub(super) fn warnings(figures: &Figures, language: Language) -> Vec<(char, Stri
     warnings
 }
 
-/// The days of which something holds, with the accounts where it does not hold for all of them.
+/// The days with some property, and its accounts if not all accounts have it.
 fn days_with(figures: &Figures, language: Language, holds: impl Fn(&CoveredDay) -> bool) -> String {
     // Accounts with the same days are named together.
     let mut accounts: BTreeMap<Vec<Day>, Vec<&str>> = BTreeMap::new();
