@@ -100,21 +100,6 @@ pub enum LakeError {
     TextsDropped { day: Day },
 }
 
-impl LakeError {
-    /// An error of the Parquet writer: of the disk, as a rule, and then it should say so.
-    fn parquet(path: &Path, error: ParquetError) -> Self {
-        match error {
-            ParquetError::External(cause) => match cause.downcast::<std::io::Error>() {
-                Ok(cause) => Self::Io(*cause),
-                Err(cause) => {
-                    Self::Parquet { path: path.to_owned(), source: ParquetError::External(cause) }
-                }
-            },
-            source => Self::Parquet { path: path.to_owned(), source },
-        }
-    }
-}
-
 /// ENOMEM, ENFILE, EMFILE and EAGAIN: the machine or the process has no more of something.
 const EXHAUSTED: [i32; 4] = [12, 23, 24, 11];
 
@@ -135,6 +120,19 @@ impl LakeError {
                 Self::Io(std::io::Error::new(kind, text))
             }
             None => Self::Damaged { path: path.to_owned(), reason: error.to_string() },
+        }
+    }
+
+    /// An error of the Parquet writer: of the disk, as a rule, and then it should say so.
+    fn parquet(path: &Path, error: ParquetError) -> Self {
+        match error {
+            ParquetError::External(cause) => match cause.downcast::<std::io::Error>() {
+                Ok(cause) => Self::Io(*cause),
+                Err(cause) => {
+                    Self::Parquet { path: path.to_owned(), source: ParquetError::External(cause) }
+                }
+            },
+            source => Self::Parquet { path: path.to_owned(), source },
         }
     }
 }
