@@ -114,6 +114,11 @@ impl Failure {
     }
 
     /// The error itself, if it is of this type.
+    pub fn error_ref<E: std::error::Error + Send + Sync + 'static>(&self) -> Option<&E> {
+        self.error.downcast_ref()
+    }
+
+    /// Takes the error out, if it is of this type.
     ///
     /// # Errors
     /// The failure as it was, if it is not.

@@ -43,6 +43,11 @@ impl TryFrom<Written> for Secret {
 }
 
 impl Secret {
+    /// A value that is not shown, and that may stand in the output where something else says it.
+    pub fn not_hidden(value: String) -> Self {
+        Self(Arc::new(Zeroizing::new(value)))
+    }
+
     pub fn new(value: String) -> Self {
         let value = Arc::new(Zeroizing::new(value));
         if value.len() >= HIDDEN_BYTES_MIN {

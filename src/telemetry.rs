@@ -188,6 +188,17 @@ pub fn print_warning(failure: &Failure) {
     print_note(&explained("warning", failure));
 }
 
+/// Shows a warning without an error behind it.
+pub fn print_plain_warning(text: &str, hint: Option<&str>) {
+    if is_for_machines() {
+        let hint = hint.unwrap_or_default();
+        tracing::warn!(target: "kefu", event = "warning", reason = text, hint);
+        return;
+    }
+    let hint = hint.map(|hint| format!("\n\nhint: {hint}")).unwrap_or_default();
+    print_note(&format!("warning: {text}{hint}"));
+}
+
 fn explained(severity: &str, failure: &Failure) -> String {
     let mut causes = failure.causes().into_iter();
     let mut text = format!("{severity}: {}", causes.next().unwrap_or_default());

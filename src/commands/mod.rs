@@ -65,14 +65,19 @@ fn require_lake(lake: &Lake, command: &str) -> Result<(), Failure> {
     })
 }
 
-/// The settings of a command that calls nobody. Where they tell of no account, they are for those that the lake has.
+/// The settings of a command that calls nobody. Without an account of their own, or where an
+/// account is asked for that only the lake has, they are for the lake's accounts.
 fn settings_for_lake(global: &GlobalArgs, command: &str) -> Result<Settings, Failure> {
     let flags = global.flags();
     let settings = Settings::resolve(
         &Flags { accounts: Vec::new(), ..flags.clone() },
         &settings::environment,
     )?;
-    if settings.has_account() {
+    let known: Vec<String> = settings
+        .each_account()
+        .filter_map(|settings| Some(settings.account().ok()?.to_string()))
+        .collect();
+    if settings.has_account() && flags.accounts.iter().all(|name| known.contains(name)) {
         return Ok(Settings::resolve(&flags, &settings::environment)?);
     }
     let lake = Lake::at(&settings.lake.value);

@@ -1,22 +1,24 @@
 //! `kefu sql`
 
+use super::settings_for_lake;
 use crate::cli::GlobalArgs;
 use crate::failure::{Class, Failure};
 use crate::lake::{Lake, Table};
-use crate::settings::{self, Settings, SettingsError};
+use crate::settings::SettingsError;
 use crate::telemetry;
 
 /// Views and macros that build on the tables' own views.
 const VIEWS: &str = include_str!("views.sql");
 
 pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
-    let settings = Settings::resolve(&global.flags(), &settings::environment)?;
+    let settings = settings_for_lake(global, "sql")?;
     let lake = Lake::at(&settings.lake.value);
     lake.require_folder()?;
     let settings = settings.in_zone_of(&lake)?;
     lake.require_zone(settings.zone.value.name())?;
     if let Err(misread) = lake.require_place() {
-        telemetry::print_note(&format!("warning: {misread}: tables have a column too many"));
+        let text = format!("{misread}: tables have a column too many");
+        telemetry::print_plain_warning(&text, None);
     }
     // DuckDB looks for the files when the view is used, from wherever it was started then.
     let root = std::path::absolute(lake.root()).unwrap_or_else(|_| lake.root().to_owned());
@@ -27,7 +29,7 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
             let accounts =
                 settings.each_account().map(|settings| Ok(literal(settings.account()?.as_str())));
             format!(
-                " WHERE account IN ({})",
+                " WHERE f.account IN ({})",
                 accounts.collect::<Result<Vec<_>, SettingsError>>()?.join(", ")
             )
         }
@@ -40,15 +42,15 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
         ));
         let schema = table.schema();
         if lake.has_files(table)? {
-            // The macros need these columns, and files of an older version of kefu do not have
-            // them.
+            // The macros need these columns. Files of an older version of kefu do not have them, be it
+            // some of the files or all.
             let later = table.later_columns().into_iter().map(|field| {
                 let (kind, name) = (duckdb_type(field.data_type()), field.name());
                 format!(" UNION ALL BY NAME SELECT NULL::{kind} AS {name} WHERE false")
             });
             let later: String = later.collect();
             script.push_str(&format!(
-                "CREATE OR REPLACE VIEW {table} AS SELECT * FROM read_parquet({files}, hive_partitioning = true){wanted}{later};\n"
+                "CREATE OR REPLACE VIEW {table} AS SELECT f.* FROM read_parquet({files}, hive_partitioning = true, union_by_name = true) AS f{wanted}{later};\n"
             ));
         } else {
             // A table without a file yet, as `rejects` is on a good lake, is empty rather than an error.

@@ -151,13 +151,23 @@ fn without_call(reason: &str) -> Vec<&str> {
 
 impl Report for Summary {
     fn show_failures(&self) {
+        let left_over = self.metrics.as_ref().map(|metrics| metrics.left_over.as_slice());
+        if let Some(days) = left_over.filter(|days| !days.is_empty()) {
+            let text = format!(
+                "{}: the messages of {} are gone, and their metrics cannot be computed again",
+                self.account,
+                DayRange::in_words(days)
+            );
+            telemetry::print_plain_warning(&text, Some("`kefu verify` says what to do"));
+        }
         let Some(fetch) = &self.fetch else { return };
         if fetch.found_nothing() {
-            telemetry::print_note(&format!(
-                "warning: {}: WeChat has no record of {}, and no day was committed\n\nhint: {WHAT_TO_CHECK}",
+            let text = format!(
+                "{}: WeChat has no record of {}, and no day was committed",
                 self.account,
                 DayRange::in_words(&fetch.left_out)
-            ));
+            );
+            telemetry::print_plain_warning(&text, Some(WHAT_TO_CHECK));
         }
         // They were told as it happened.
         if telemetry::is_for_machines() {

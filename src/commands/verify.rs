@@ -180,6 +180,8 @@ struct Compared {
     days: Vec<ComparedDay>,
     /// Days that were not compared, because they were pruned.
     pruned: Vec<Day>,
+    /// Days that were not compared, because they are before the account's first day in the lake.
+    left_out: Vec<Day>,
 }
 
 fn against_api(
@@ -206,6 +208,10 @@ fn against_api(
     let (pruned, days): (Vec<Day>, Vec<Day>) = range
         .days()
         .partition(|day| marked.includes(Table::Messages, *day) && !there.contains(day));
+    // A run does not commit empty days before the first one.
+    let first_day = lake.first_day(&account)?;
+    let (left_out, days): (Vec<Day>, Vec<Day>) =
+        days.into_iter().partition(|day| first_day.is_some_and(|first| *day < first));
     let job = FetchJob {
         source: Arc::new(source),
         lake,
@@ -234,6 +240,7 @@ fn against_api(
         equal: compared.iter().all(ComparedDay::is_equal),
         days: compared,
         pruned,
+        left_out,
     };
     match global.output {
         OutputFormat::Json => telemetry::print_result(&serde_json::json!(compared).to_string())?,
@@ -307,6 +314,11 @@ impl Compared {
                 "WeChat gives fewer records of them now; the lake keeps what it has",
             ),
             ("pruned", self.pruned.clone(), "not compared"),
+            (
+                "left out",
+                self.left_out.clone(),
+                "not compared: they are before the account's first day in the lake",
+            ),
         ];
         let remarks = remarks.iter().filter(|(_, days, _)| !days.is_empty());
         lines.extend(remarks.map(|(what, days, remark)| {

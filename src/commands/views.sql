@@ -91,11 +91,21 @@ ORDER BY messages.sent_at, messages.date, messages.seq;
 --   WITH slow AS (FROM response_pairs ORDER BY response_seconds DESC LIMIT 3)
 --   SELECT message.* FROM turn_messages() AS message JOIN slow USING (account, date, asked_seq) ORDER BY ALL;
 CREATE OR REPLACE MACRO turn_messages() AS TABLE
+WITH pairs AS (
+    SELECT *,
+        -- The customer's next turn, which may begin in the second of the reply.
+        lead(date) OVER turns AS next_date,
+        lead(asked_seq) OVER turns AS next_seq
+    FROM response_pairs
+    WINDOW turns AS (PARTITION BY account, openid ORDER BY date, asked_seq)
+)
 SELECT
     pairs.account, pairs.date, pairs.asked_seq,
     messages.sent_at, messages.seq, messages.worker, messages.opercode, messages.text, messages.openid
-FROM response_pairs AS pairs
+FROM pairs
 JOIN messages ON messages.account = pairs.account AND messages.openid = pairs.openid
     AND messages.date BETWEEN pairs.date AND pairs.date + 3
     AND messages.sent_at BETWEEN pairs.asked_at AND coalesce(pairs.replied_at, pairs.last_asked_at)
-    AND (messages.date, messages.seq) >= (pairs.date, pairs.asked_seq);
+    AND (messages.date, messages.seq) >= (pairs.date, pairs.asked_seq)
+    AND (messages.date, messages.seq)
+        < (coalesce(pairs.next_date, DATE '9999-12-31'), coalesce(pairs.next_seq, 0));

@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 
 pub use clock::AnsweredAt;
 pub use decode::{Page, Reject, decode};
-pub use pager::{ContractError, PageFacts, Pager};
+pub use pager::{ContractError, Holds, PageFacts, Pager};
 pub use privacy::{OpenidKey, Openids, Privacy, Texts};
 pub use probe::{Answer, Probe, Question, State as AnswerState};
 pub use repair::repair;

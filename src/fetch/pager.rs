@@ -44,9 +44,28 @@ pub enum ContractError {
         "the time of {misplaced} of {records} records is outside the window that was asked for"
     )]
     Misplaced { misplaced: u64, records: u64 },
-    /// Rows and rejects together.
-    #[error("WeChat gives {after} records of the day, and the lake has {before}")]
-    Shrunk { before: u64, after: u64 },
+    /// Rows and rejects together. `holds` is what has them: the lake, or only the day's metrics.
+    #[error("WeChat gives {after} records of the day, and {holds} {before}")]
+    Shrunk { before: u64, after: u64, holds: Holds },
+}
+
+/// What is left of the records that WeChat no longer gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holds {
+    /// The records themselves.
+    Lake,
+    /// The metrics that were made of them.
+    Metrics,
+}
+
+impl std::fmt::Display for Holds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Lake => "the lake has",
+            Self::Metrics => "the metrics in the lake were made of",
+        })
+    }
 }
 
 impl Classified for ContractError {
@@ -67,6 +86,11 @@ impl Classified for ContractError {
             Self::MoreAfterEnd { .. } => {
                 "the lake was not changed. `kefu run` treats a page that is not full as the last one, as WeChat documents, so it may lack records of this day: \
                  `kefu doctor --probe --date` the day says what WeChat does; report it"
+                    .into()
+            }
+            Self::Shrunk { holds: Holds::Metrics, .. } => {
+                "the lake is as it was: metrics are all that is left of the day, and WeChat no longer has its records. Leave the day out. With --allow-shrink its \
+                 metrics are replaced by those of the fewer records, and lost"
                     .into()
             }
             Self::Shrunk { .. } => {

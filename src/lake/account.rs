@@ -18,6 +18,9 @@ impl Account {
             account if account.is_hidden() => Err(format!(
                 "`{account}` cannot name an account: Spark, Hive, pyarrow and pandas skip files that begin with `_` or `.`"
             )),
+            account if !account.0.starts_with(char::is_alphanumeric) => {
+                Err(format!("`{account}` cannot name an account: begin with a letter or a digit"))
+            }
             account => Ok(account),
         }
     }

@@ -77,6 +77,10 @@ impl Lake {
         if fs_err::read(&path).is_ok_and(|written| written == content.as_bytes()) {
             return Ok(());
         }
+        // Other apps of the account are left from files that were deleted, or the run were refused.
+        for (other, _) in self.apps()?.into_iter().filter(|(_, name)| name == account) {
+            self.disk.remove_file(&self.path_of_app(&other))?;
+        }
         let number = STAGED.fetch_add(1, Ordering::Relaxed);
         let staged = StagedFile::new(self, &format!("app.{app}.{number}"));
         staged.create()?.write_all(content.as_bytes())?;

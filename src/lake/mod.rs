@@ -179,7 +179,8 @@ impl Classified for LakeError {
                     "remove it: `kefu metrics` computes it again, unless its messages are gone; then put it back from a copy".into()
                 }
                 Some(day) => format!(
-                    "fetch the day again: `kefu fetch --date {day} --force` replaces its messages, and `kefu metrics` then what depends on them"
+                    "put the file back from a copy; or, while WeChat has the day's records, `kefu fetch --date {day} --force` fetches it again, and `kefu metrics` \
+                     then computes what depends on it"
                 ),
                 None if path.parent().and_then(Path::file_name).is_some_and(|folder| folder == apps::FOLDER) => {
                     "write into it the name of the account whose files have the records of this app, or remove it: the next run that fetches writes it again".into()

@@ -58,12 +58,18 @@ impl Classified for AppError {
 pub fn require_app(lake: &Lake, account: &Account, app_id: Option<&AppId>) -> Result<(), AppError> {
     let Some(asked) = app_id else { return Ok(()) };
     let apps = lake.apps()?;
-    if let Some(there) = apps.get(asked).filter(|there| *there != account) {
-        return Err(AppError::OtherAccount {
-            app: asked.clone(),
-            there: there.clone(),
-            asked: account.clone(),
-        });
+    let elsewhere = match apps.get(asked) {
+        Some(there) => Some(there.clone()).filter(|there| there != account),
+        None => unrecorded_account(lake, &apps, account, asked)?,
+    };
+    if let Some(there) = elsewhere
+        && lake.first_day(&there)?.is_some()
+    {
+        return Err(AppError::OtherAccount { app: asked.clone(), there, asked: account.clone() });
+    }
+    // A record of an account without files is left from files that were deleted.
+    if lake.first_day(account)?.is_none() {
+        return Ok(());
     }
     let other = apps.iter().find(|(app, name)| *name == account && *app != asked);
     let there = match other {
@@ -77,6 +83,24 @@ pub fn require_app(lake: &Lake, account: &Account, app_id: Option<&AppId>) -> Re
         }
         None => Ok(()),
     }
+}
+
+/// Another account whose newest messages are of the app, though nothing records it: a lake may be
+/// copied without the folder of kefu itself.
+fn unrecorded_account(
+    lake: &Lake,
+    apps: &BTreeMap<AppId, Account>,
+    account: &Account,
+    asked: &AppId,
+) -> Result<Option<Account>, LakeError> {
+    let mut newest =
+        lake.last_partitions(Table::Messages, 1)?.into_iter().filter(|(other, day)| {
+            let is_unrecorded = other != account && !apps.values().any(|name| name == other);
+            // A file that is damaged says nothing.
+            let footer = || lake.footer(Table::Messages, other, *day).ok();
+            is_unrecorded && footer().and_then(|footer| footer.app_id()).as_ref() == Some(asked)
+        });
+    Ok(newest.next().map(|(other, _)| other))
 }
 
 /// Where the messages of an account and what is known of its app do not agree. `apps` are those

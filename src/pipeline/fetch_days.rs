@@ -12,8 +12,8 @@ use super::staged_day::{EmptyDay, StagedDay, stage_pages};
 use super::{Observer, OnShrink};
 use crate::calendar::{Day, Zone};
 use crate::failure::{BugError, Class, Classified, Failure};
-use crate::fetch::{CallCounts, ContractError, FetchError, Patience, Source};
-use crate::lake::{Account, AppId, Lake, LakeError, MessageCounts};
+use crate::fetch::{CallCounts, ContractError, FetchError, Holds, Patience, Source};
+use crate::lake::{Account, AppId, Lake, LakeError, MessageCounts, Table};
 use crate::signals::Indivisible;
 
 /// Pages between the network and the disk. With one being fetched and one being written, a day costs the memory of three.
@@ -130,12 +130,24 @@ impl FetchReport {
         self.failed.iter().map(|failed| failed.failure.class).max_by_key(|class| class.severity())
     }
 
-    /// The class of the run: that of a failure that ended it, else [`Class::Partial`] when some days are there and some are not.
+    /// The class of the run: that of a failure that ended it, else [`Class::Partial`] when some days
+    /// are there and some are not, unless those only have fewer records.
     pub fn class(&self) -> Option<Class> {
         let worst = self.worst()?;
         let is_something_there =
             !self.fetched.is_empty() || !self.skipped.is_empty() || !self.shrunk.is_empty();
-        Some(if is_something_there && !worst.ends_the_run() { Class::Partial } else { worst })
+        let is_partial = is_something_there && !worst.ends_the_run() && !self.only_shrunk();
+        Some(if is_partial { Class::Partial } else { worst })
+    }
+
+    /// Whether days failed only because WeChat gives fewer records of them: then running again does
+    /// not help.
+    fn only_shrunk(&self) -> bool {
+        let is_shrunk = |failed: &DayFailure| {
+            let error = failed.failure.error_ref::<ContractError>();
+            matches!(error, Some(ContractError::Shrunk { .. }))
+        };
+        self.failed.iter().all(is_shrunk)
     }
 }
 
@@ -247,7 +259,11 @@ fn commit_day(job: &FetchJob, staged: StagedDay, calls: CallCounts) -> Result<Da
     if let Some(shrunk) = staged.shrinkage(job)? {
         let ShrunkDay { records_before: before, records_after: after, .. } = shrunk;
         match job.on_shrink {
-            OnShrink::Fail => return Err(ContractError::Shrunk { before, after }.into()),
+            OnShrink::Fail => {
+                let is_there = job.lake.path(Table::Messages, &job.account, shrunk.date).is_file();
+                let holds = if is_there { Holds::Lake } else { Holds::Metrics };
+                return Err(ContractError::Shrunk { before, after, holds }.into());
+            }
             OnShrink::Keep => return Ok(DayOutcome::Shrunk(shrunk)),
             OnShrink::Replace => {}
         }

@@ -371,11 +371,14 @@ impl StagedDay {
         job: &FetchJob,
         calls: CallCounts,
     ) -> Result<(FetchedDay, Indivisible), LakeError> {
-        let counts = self.messages.counts();
+        let (counts, records) = (self.messages.counts(), self.records());
         let rejected = self.rejected.map(StagedPartition::finish).transpose()?;
         let messages = self.messages.finish(self.rejects)?;
-        let refreshed =
-            self.before.as_ref().filter(|_| self.is_refreshed).map(|before| Refreshed {
+        let refreshed = self
+            .before
+            .as_ref()
+            .filter(|before| self.is_refreshed || records < before.rows + before.rejects)
+            .map(|before| Refreshed {
                 is_changed: (before.content_hash.as_ref(), before.rejects)
                     != (Some(messages.content_hash()), self.rejects),
                 messages_before: before.rows,

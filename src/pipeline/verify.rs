@@ -325,7 +325,7 @@ fn verify_metrics(
                         Kind::Stale,
                         path(table, *day),
                         "written by an older version of kefu",
-                        "`kefu metrics` rewrites it",
+                        format!("`kefu metrics --account {}` rewrites it", job.account),
                     )
                 }
                 // Kept on purpose: what they were made of was pruned.

@@ -17,6 +17,8 @@ const CERTIFICATES: &str = "SSL_CERT_FILE";
 pub(super) struct Network {
     /// The address may hold a password.
     proxy: Option<(&'static str, Secret)>,
+    /// User and password of the proxy, which are hidden in every output while this exists.
+    _credentials: Vec<Secret>,
     no_proxy: Option<(&'static str, String)>,
     certificates: Option<PathBuf>,
 }
@@ -26,8 +28,16 @@ impl Network {
         let first = |names: &[&'static str]| {
             names.iter().find_map(|name| Some((*name, environment(name)?)))
         };
+        let proxy = first(&PROXIES);
+        let user = proxy.as_ref().and_then(|(_, text)| {
+            let (user, _) = text.rsplit_once('@')?;
+            Some(user.rsplit_once("//").map_or(user, |(_, user)| user))
+        });
+        let password = user.and_then(|user| Some(user.split_once(':')?.1));
+        let hidden = user.into_iter().chain(password).map(|text| Secret::new(text.to_owned()));
         Self {
-            proxy: first(&PROXIES).map(|(name, text)| (name, Secret::new(text))),
+            _credentials: hidden.collect(),
+            proxy: proxy.map(|(name, text)| (name, Secret::not_hidden(text))),
             no_proxy: first(&NO_PROXIES),
             certificates: environment(CERTIFICATES).map(PathBuf::from),
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kefu::calendar::{Day, DayRange};
 use kefu::failure::{BugError, Classified, Failure};
-use kefu::fetch::ContractError;
+use kefu::fetch::{ContractError, Holds};
 use kefu::lake::{Account, AppId, LakeError};
 use kefu::pipeline::{AppError, ContinuityError, MixedOpenids};
 use kefu::settings::{Flags, Settings, SettingsError};
@@ -123,7 +123,8 @@ fn what_the_way_there_does() {
             reason: "missing field `time`".into(),
         },
         ContractError::Misplaced { misplaced: 48, records: 144 },
-        ContractError::Shrunk { before: 1_500, after: 1_490 },
+        ContractError::Shrunk { before: 1_500, after: 1_490, holds: Holds::Lake },
+        ContractError::Shrunk { before: 40, after: 0, holds: Holds::Metrics },
     ];
     insta::assert_snapshot!(
         "errors_of_the_way",

@@ -233,7 +233,6 @@ fn apps_that_are_mixed_or_recorded_otherwise_are_found() {
     assert_eq!(broken(&world, &root), []);
 
     let of = |path: String| ("app".to_owned(), path);
-    let of_record = of(format!("_kefu/apps/{APPID}"));
     let of_day = |day: &str| of(format!("messages/date={day}/acme.parquet"));
     // The record says another account.
     fs_err::write(apps.join(APPID), "other\n").unwrap();
@@ -255,9 +254,32 @@ fn apps_that_are_mixed_or_recorded_otherwise_are_found() {
     // Messages of two apps, as versions before this have mixed them.
     world.app_id = Some(AppId::new(OTHER_APPID.into()).unwrap());
     fetch(&world, NEXT);
-    fs_err::remove_file(apps.join(OTHER_APPID)).unwrap();
     compute(&world);
-    assert_eq!(broken(&world, &root), [of_record, of_day(DAY)]);
+    assert_eq!(broken(&world, &root), [of_day(DAY)]);
+}
+
+#[test]
+fn a_record_of_deleted_files_stops_nobody_and_a_lost_record_is_found_in_the_messages() {
+    let world = World::new();
+    let simulator = simulate(&world);
+    let run = |account: &str, day: &str| {
+        with_app(&world, &simulator, APPID, account, &["run", "--date", day])
+    };
+    succeeds(&run("acme", DAY));
+    // A lake may be copied without kefu's own folder.
+    fs_err::remove_dir_all(world.lake_folder().join("_kefu")).unwrap();
+    let refused = run("other", DAY);
+    assert_eq!(refused.status.code(), Some(78), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("are kept under the account acme"), "{}", stderr(&refused));
+    assert!(!world.lake_folder().join(format!("messages/date={DAY}/other.parquet")).exists());
+    // The account was deleted on purpose, and its app may have another name now.
+    succeeds(&run("acme", NEXT));
+    for table in Table::ALL {
+        let _ = fs_err::remove_dir_all(world.lake_folder().join(table.name()));
+    }
+    succeeds(&run("other", DAY));
+    let recorded = fs_err::read_to_string(world.lake_folder().join("_kefu/apps").join(APPID));
+    assert_eq!(recorded.unwrap(), "other\n");
 }
 
 #[test]

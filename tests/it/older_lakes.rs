@@ -174,7 +174,7 @@ fn it_is_read_and_verified_before_anything_is_rewritten() {
     let findings = lake.findings();
     let older = |finding: &&Value| {
         finding["what"] == "written by an older version of kefu"
-            && finding["advice"] == "`kefu metrics` rewrites it"
+            && finding["advice"] == "`kefu metrics --account acme` rewrites it"
     };
     assert_eq!(findings.iter().filter(older).count(), 5 * 12, "{findings:#?}");
     assert_eq!(findings.len(), 5 * 12, "{findings:#?}");

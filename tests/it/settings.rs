@@ -136,7 +136,7 @@ fn an_account_that_is_picked_is_shown_as_if_it_were_the_only_one() {
     let all = stdout(&world.with_file(&simulator, &["sql"]));
     assert!(!all.contains("account IN"), "{all}");
     let one = stdout(&world.with_file(&simulator, &["sql", "--account", "shop"]));
-    assert!(one.contains("hive_partitioning = true) WHERE account IN ('shop');"), "{one}");
+    assert!(one.contains("AS f WHERE f.account IN ('shop');"), "{one}");
 
     let absent = world.with_file(&simulator, &["run", "--account", "shpo"]);
     assert_eq!(absent.status.code(), Some(78));
