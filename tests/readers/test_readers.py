@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import duckdb
 import pytest
 
-from conftest import kefu, simulator
+from conftest import app, kefu, simulator
 from figures import TABLES
 from test_definitions import RULES
 
@@ -45,13 +45,13 @@ def every_table(tmp_path_factory):
         kefu(folder, settings | {"KEFU_ACCOUNT": "small"}, "run", "--from", "2024-05-13", "--to", "2024-05-15")
         kefu(folder, settings | {"KEFU_ACCOUNT": "small"}, "run", "--from", "2024-05-17", "--to", "2024-05-19")
     with simulator("--first-day", "2024-05-14", "--days", "1", "--messages-per-day", "130000", "--seed", "2") as settings:
-        kefu(folder, settings | {"KEFU_ACCOUNT": "large"}, "run", "--date", "2024-05-14")
+        kefu(folder, app(settings, 2) | {"KEFU_ACCOUNT": "large"}, "run", "--date", "2024-05-14")
     texts = ["", " ", "多谢 🙏", "a\u0000b", "\u202e", "x" * 9_000, "null", "NaN", None]
     records = [{"openid": f"o{number}", "opercode": 2003, "text": text, "time": NOON + number, "worker": "甲@acme"} for number, text in enumerate(texts)]
     records += [{"openid": f"o{number}", "opercode": 2003, "text": "no worker", "time": NOON + number} for number in range(3)]
     (folder / "records.jsonl").write_text("\n".join(json.dumps(record) for record in records))
     with simulator("--records", str(folder / "records.jsonl")) as settings:
-        kefu(folder, settings | {"KEFU_ACCOUNT": "odd"}, "run", "--date", "2024-05-13")
+        kefu(folder, app(settings, 3) | {"KEFU_ACCOUNT": "odd"}, "run", "--date", "2024-05-13")
     return folder / "data" / "lake"
 
 
