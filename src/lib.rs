@@ -73,6 +73,7 @@ pub mod lake;
 pub mod metrics;
 pub mod operations;
 pub mod pipeline;
+mod plain_file;
 pub mod printable;
 pub mod process_group;
 pub mod report;

@@ -73,7 +73,7 @@ impl Operated {
                     operated.write_figures();
                 }
                 // What cannot be cleared, the next run clears.
-                let _ = lake.clear_staging();
+                let _ = lake.close_staging();
             })
         };
         let outcome = history.enter().map_err(Failure::from).and_then(|()| work(&lake, &history));

@@ -56,7 +56,7 @@ fn against_itself(
     let lake = Lake::at(&settings.lake.value);
     require_lake(&lake, "verify")?;
     // A run that replaces files while they are read could make a good lake look broken.
-    let _lock = lake.hold_for_reading()?;
+    let reading = lake.hold_for_reading()?;
     let (zone, rules) = (settings.zone.value, settings.rules);
     let today = days::last_over(&zone, &Clock::System).plus(1);
     let job = VerifyJob { lake, zone, rules, today };
@@ -69,6 +69,9 @@ fn against_itself(
         notes: verification.count(Severity::Note),
         verification,
     };
+    if verified.broken > 0 {
+        reading.require_undisturbed()?;
+    }
     match global.output {
         OutputFormat::Json => telemetry::print_result(&serde_json::json!(verified).to_string())?,
         OutputFormat::Table => telemetry::print_result(&verified.in_words(job.lake.root()))?,
@@ -199,7 +202,7 @@ fn against_api(
         .with_proved_ends();
     let lake = Lake::at(&settings.lake.value);
     lake.require_folder()?;
-    let _lock = lake.hold_for_reading()?;
+    let reading = lake.hold_for_reading()?;
     lake.require_zone(zone.name())?;
     require_app(&lake, &account, app_id.as_ref())?;
     // Names under another key, or none, would all differ, and the originals would be shown.
@@ -242,6 +245,9 @@ fn against_api(
         pruned,
         left_out,
     };
+    if !compared.equal {
+        reading.require_undisturbed()?;
+    }
     match global.output {
         OutputFormat::Json => telemetry::print_result(&serde_json::json!(compared).to_string())?,
         OutputFormat::Table => telemetry::print_result(&compared.in_words(&job.zone))?,

@@ -4,18 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Write;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::commit::StagedFile;
 use super::{Account, Lake, LakeError, Table, list};
+use crate::plain_file;
 
 /// Folder of the records, in kefu's own.
 pub(super) const FOLDER: &str = "apps";
-
-/// Numbers the files in staging: several days of a run may be the first at once.
-static STAGED: AtomicUsize = AtomicUsize::new(0);
 
 /// The id of a WeChat app, safe as a file name: ASCII letters, digits, `-` and `_`. Not a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,7 +53,7 @@ impl Lake {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             // Whatever else is there is no record.
             let Ok(app) = AppId::new(name.to_owned()) else { continue };
-            let written = String::from_utf8_lossy(&fs_err::read(&path)?).trim().to_owned();
+            let written = String::from_utf8_lossy(&plain_file::read(&path)?).trim().to_owned();
             let account = Account::existing(written)
                 .map_err(|reason| LakeError::Damaged { path: path.clone(), reason })?;
             apps.insert(app, account);
@@ -74,18 +69,14 @@ impl Lake {
     pub fn record_app(&self, app: &AppId, account: &Account) -> Result<(), LakeError> {
         let path = self.path_of_app(app);
         let content = format!("{account}\n");
-        if fs_err::read(&path).is_ok_and(|written| written == content.as_bytes()) {
+        if plain_file::read(&path).is_ok_and(|written| written == content.as_bytes()) {
             return Ok(());
         }
         // Other apps of the account are left from files that were deleted, or the run were refused.
         for (other, _) in self.apps()?.into_iter().filter(|(_, name)| name == account) {
             self.disk.remove_file(&self.path_of_app(&other))?;
         }
-        let number = STAGED.fetch_add(1, Ordering::Relaxed);
-        let staged = StagedFile::new(self, &format!("app.{app}.{number}"));
-        staged.create()?.write_all(content.as_bytes())?;
-        staged.sync()?;
-        staged.put(&path)
+        self.put_file(Self::require_lock, &format!("app.{app}"), content.as_bytes(), &path)
     }
 
     /// Where the record of an app is, or would be.

@@ -1,68 +1,137 @@
 //! Making a file visible: the one place where anything appears below a table's folder.
+//!
+//! This does not rest on the lock, which does nothing on some network file systems and can be
+//! removed: a file is staged in a folder of its own process, is written through one descriptor, and
+//! gets to its place only if the path in staging still leads to the file behind that descriptor.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::disk::{Disk, WrittenFile};
+use fs_err::File;
+
+use super::disk::{FileId, WrittenFile};
 use super::{Account, Lake, LakeError, Table};
 use crate::calendar::Day;
 
-/// A finished file in staging. Dropped without [`put`](Self::put), it vanishes.
+/// Numbers the files in staging.
+static STAGED: AtomicUsize = AtomicUsize::new(0);
+
+/// What must hold when a file gets to its place.
+pub(super) type Condition = fn(&Lake) -> Result<(), LakeError>;
+
+/// A path in staging. Dropped, its file is removed.
+#[derive(Debug)]
+pub(super) struct StagedPath {
+    path: PathBuf,
+    lake: Lake,
+}
+
+impl StagedPath {
+    pub(super) fn as_path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for StagedPath {
+    fn drop(&mut self) {
+        // After `put` there is nothing left to remove; otherwise the next run tries again.
+        let _ = self.lake.disk.remove_file(&self.path);
+    }
+}
+
+/// A file in staging, open. Dropped without [`put`](Self::put), it is removed.
 #[derive(Debug)]
 pub(super) struct StagedFile {
-    path: PathBuf,
-    disk: Disk,
+    // Before `staged`, so that it is closed before it is removed.
+    file: Arc<File>,
+    staged: StagedPath,
 }
 
 impl StagedFile {
-    pub(super) fn new(lake: &Lake, name: &str) -> Self {
-        Self { path: lake.staging_folder().join(name), disk: lake.disk.clone() }
-    }
-
-    /// Begins to write it.
-    pub(super) fn create(&self) -> Result<WrittenFile, LakeError> {
-        Ok(self.disk.create(&self.path)?)
+    /// Creates it, and begins to write it.
+    pub(super) fn create(lake: &Lake, name: &str) -> Result<(Self, WrittenFile), LakeError> {
+        let number = STAGED.fetch_add(1, Ordering::Relaxed);
+        let path = lake.own_staging()?.join(format!("{number}.{name}"));
+        let file = Arc::new(lake.disk.create(&path)?);
+        let written = WrittenFile::new(file.clone(), lake.disk.clone());
+        Ok((Self { file, staged: StagedPath { path, lake: lake.clone() } }, written))
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        self.staged.as_path()
+    }
+
+    /// Closes it, for what is only read again and never gets to a place in the lake.
+    pub(super) fn close(self) -> StagedPath {
+        self.staged
     }
 
     /// Sees to it that the content is on the disk.
     pub(super) fn sync(&self) -> Result<(), LakeError> {
-        Ok(self.disk.sync_file(&self.path)?)
+        Ok(self.staged.lake.disk.sync_file(&self.file)?)
     }
 
     /// Moves the file, which must be synced, to its place in the lake, where it replaces the one
-    /// before, and sees to it that a power cut cannot undo that.
+    /// before, and syncs the folder, so that a power cut cannot undo that.
+    ///
+    /// # Errors
+    /// [`LakeError::Displaced`] when another process has replaced the file in staging or the lock
+    /// file of the lake. Then the place is as it was.
     pub(super) fn put(self, place: &Path) -> Result<(), LakeError> {
+        self.put_if(Lake::require_lock, place)
+    }
+
+    /// The same, on another condition than the lock.
+    fn put_if(self, condition: Condition, place: &Path) -> Result<(), LakeError> {
+        let disk = &self.staged.lake.disk;
         let folder = place.parent().unwrap_or(place);
-        // A lake that has vanished, with a disk that is no longer mounted say, must not be begun anew beside what was staged.
-        fs_err::metadata(&self.path)?;
+        // A lake that has vanished, with a disk that is no longer mounted say, is not begun anew.
+        self.require_own(condition)?;
         let new: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.is_dir()).collect();
-        self.disk.create_folders(folder)?;
-        self.disk.rename(&self.path, place)?;
-        self.disk.sync_folder(folder)?;
+        disk.create_folders(folder)?;
+        self.require_own(condition)?;
+        disk.rename(self.path(), place)?;
+        disk.sync_folder(folder)?;
         // The entry of a new folder is in the one above.
         for above in new.into_iter().filter_map(Path::parent) {
-            self.disk.sync_folder(above)?;
+            disk.sync_folder(above)?;
         }
         Ok(())
     }
-}
 
-impl Drop for StagedFile {
-    fn drop(&mut self) {
-        // After `put` there is nothing left to remove; otherwise the next run's `hold` tries again.
-        let _ = self.disk.remove_file(&self.path);
+    /// Checks that nobody has replaced the file in staging, and the condition.
+    fn require_own(&self, condition: Condition) -> Result<(), LakeError> {
+        let there = FileId::of(&fs_err::symlink_metadata(self.path())?);
+        if there != FileId::of(&self.file.metadata()?) {
+            return Err(LakeError::Displaced { path: self.path().to_owned() });
+        }
+        condition(&self.staged.lake)
     }
 }
 
 impl Lake {
+    /// Puts a file with this content at a place in the lake, in one step.
+    pub(super) fn put_file(
+        &self,
+        condition: Condition,
+        name: &str,
+        content: &[u8],
+        place: &Path,
+    ) -> Result<(), LakeError> {
+        let (staged, mut file) = StagedFile::create(self, name)?;
+        file.write_all(content)?;
+        staged.sync()?;
+        staged.put_if(condition, place)
+    }
+
     /// Takes a partition away, if it is there.
     ///
     /// # Errors
     /// When the file is there and cannot be removed.
     pub fn remove(&self, table: Table, account: &Account, day: Day) -> Result<(), LakeError> {
+        self.require_lock()?;
         match self.disk.remove_file(&self.path(table, account, day)) {
             Ok(()) => {
                 let folder = self.partition_folder(table, day);

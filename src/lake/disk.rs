@@ -2,12 +2,22 @@
 //! make each of them fail.
 
 use std::fmt;
-use std::fs::TryLockError;
+use std::fs::{DirBuilder, Metadata, TryLockError};
 use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use fs_err::File;
+use fs_err::os::unix::fs::OpenOptionsExt as _;
+use fs_err::{File, OpenOptions};
+
+use crate::plain_file;
+
+/// Permissions of new files in the lake, from which the umask takes away.
+pub(super) const FILE_MODE: u32 = 0o666;
+
+/// Permissions of new folders.
+const FOLDER_MODE: u32 = 0o777;
 
 /// What is about to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +28,7 @@ pub enum Operation {
     CreateFolder,
     Rename,
     SyncFolder,
+    SyncFileSystem,
     RemoveFile,
     Lock,
 }
@@ -29,6 +40,19 @@ pub(super) enum LockMode {
     Exclusive,
     /// By any number of processes, and none exclusively.
     Shared,
+}
+
+/// Which file it is, whatever its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    pub(super) fn of(facts: &Metadata) -> Self {
+        Self { device: facts.dev(), inode: facts.ino() }
+    }
 }
 
 /// Something in the way: a disk that is full or refuses, a process that is killed and does nothing more.
@@ -53,15 +77,36 @@ impl Disk {
         self.obstacle.as_ref().map_or(Ok(()), |obstacle| obstacle.before(operation, path))
     }
 
-    pub(super) fn create(&self, path: &Path) -> io::Result<WrittenFile> {
+    /// Creates a file, which must not be there.
+    pub(super) fn create(&self, path: &Path) -> io::Result<File> {
         self.begin(Operation::CreateFile, path)?;
-        Ok(WrittenFile { file: File::create(path)?, disk: self.clone() })
+        OpenOptions::new().read(true).write(true).create_new(true).mode(FILE_MODE).open(path)
+    }
+
+    /// Sees to it that an empty file is there.
+    pub(super) fn create_note(&self, path: &Path) -> io::Result<()> {
+        self.begin(Operation::CreateFile, path)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(FILE_MODE);
+        plain_file::open_with(&mut options, path).map(drop)
     }
 
     /// Sees to it that a file's content is on the disk.
-    pub(super) fn sync_file(&self, path: &Path) -> io::Result<()> {
-        self.begin(Operation::SyncFile, path)?;
-        File::open(path)?.sync_all()
+    pub(super) fn sync_file(&self, file: &File) -> io::Result<()> {
+        self.begin(Operation::SyncFile, file.path())?;
+        file.sync_all()
+    }
+
+    /// Sees to it that all that was written to a folder's file system is on the disk.
+    pub(super) fn sync_file_system(&self, folder: &Path) -> io::Result<()> {
+        self.begin(Operation::SyncFileSystem, folder)?;
+        #[cfg(target_os = "linux")]
+        match rustix::fs::syncfs(File::open(folder)?.file()).map_err(io::Error::from) {
+            Err(error) if is_missing_call(&error) => {}
+            synced => return synced,
+        }
+        rustix::fs::sync();
+        Ok(())
     }
 
     /// Sees to it that a folder's entries are on the disk, where the file system can do that: CIFS
@@ -96,7 +141,13 @@ impl Disk {
 
     pub(super) fn create_folders(&self, path: &Path) -> io::Result<()> {
         self.begin(Operation::CreateFolder, path)?;
-        fs_err::create_dir_all(path)
+        create_folder(path, true)
+    }
+
+    /// Creates a folder, which must not be there, in one that must.
+    pub(super) fn create_folder(&self, path: &Path) -> io::Result<()> {
+        self.begin(Operation::CreateFolder, path)?;
+        create_folder(path, false)
     }
 
     pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -110,6 +161,14 @@ impl Disk {
     }
 }
 
+fn create_folder(path: &Path, with_those_above: bool) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(with_those_above).mode(FOLDER_MODE).create(path).map_err(|error| {
+        let message = format!("failed to create directory `{}`: {error}", path.display());
+        io::Error::new(error.kind(), message)
+    })
+}
+
 /// Whether an error says that the file system does not have the call: EINVAL, EOPNOTSUPP or ENOSYS.
 fn is_missing_call(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
@@ -118,18 +177,24 @@ fn is_missing_call(error: &io::Error) -> bool {
 /// A file being written.
 #[derive(Debug)]
 pub(super) struct WrittenFile {
-    file: File,
+    file: Arc<File>,
     disk: Disk,
+}
+
+impl WrittenFile {
+    pub(super) fn new(file: Arc<File>, disk: Disk) -> Self {
+        Self { file, disk }
+    }
 }
 
 impl Write for WrittenFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.disk.begin(Operation::Write, self.file.path())?;
-        self.file.write(bytes)
+        (&*self.file).write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        (&*self.file).flush()
     }
 }
 
@@ -165,6 +230,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_synced_is_a_failure() {
         let disk = Disk::behind(Arc::new(Failing(Errno::INVAL)));
-        assert!(disk.sync_file(Path::new("anything")).is_err());
+        let file = File::from_parts(tempfile::tempfile().unwrap(), "anything");
+        assert!(disk.sync_file(&file).is_err());
     }
 }

@@ -27,6 +27,7 @@ use super::{
     schema,
 };
 use crate::calendar::{Day, UnixSeconds};
+use crate::plain_file;
 
 /// What stands below the folders of the tables, and in staging.
 #[derive(Debug, Default)]
@@ -35,7 +36,7 @@ pub struct Survey {
     pub partitions: Vec<(Account, Day, Table)>,
     /// Everything else below a table's folder, each with its day where it stands in a day's folder.
     pub foreign: Vec<(Option<Day>, PathBuf)>,
-    /// Files in staging. No run is using them if the lake is held.
+    /// What runs that are gone, as far as is known, have left in staging.
     pub staged: Vec<PathBuf>,
 }
 
@@ -82,7 +83,7 @@ impl Lake {
     /// # Errors
     /// When a folder cannot be listed.
     pub fn survey(&self) -> Result<Survey, LakeError> {
-        let mut survey = Survey { staged: list(&self.staging_folder())?, ..Survey::default() };
+        let mut survey = Survey { staged: self.left_in_staging()?, ..Survey::default() };
         for table in Table::ALL {
             for folder in list(&self.root.join(table.name()))? {
                 match day_of(&folder)
@@ -119,7 +120,7 @@ impl Lake {
         day: Day,
     ) -> Result<Examined, LakeError> {
         let path = self.path(table, account, day);
-        let file = File::open(&path)?;
+        let file = plain_file::open(&path)?;
         match guarded(&path, || examine_file(file, table, account)) {
             Err(LakeError::Damaged { reason, .. }) => Ok(Examined::Unreadable(reason)),
             examined => examined,
@@ -156,7 +157,7 @@ fn examine_file(file: File, table: Table, account: &Account) -> Result<Examined,
         Err(error) => oddities.push(format!("its bloom filter cannot be read: {error}")),
     }
     let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    for batch in read_file(File::open(file.path())?, &schema, &columns, ENCODER_ROWS)? {
+    for batch in read_file(plain_file::open(file.path())?, &schema, &columns, ENCODER_ROWS)? {
         rows.see(&batch?).map_err(damaged)?;
     }
     if !rows.is_findable {

@@ -15,7 +15,7 @@ use arrow::compute::{interleave_record_batch, take_record_batch};
 use arrow::datatypes::{Int32Type, TimestampMicrosecondType};
 use fs_err::File;
 
-use super::commit::StagedFile;
+use super::commit::StagedPath;
 use super::read::read_file;
 use super::{Account, AppId, FinishedPartition, Lake, LakeError, StagedPartition, Table, opercode};
 use crate::calendar::{Day, Span};
@@ -48,7 +48,7 @@ pub struct StagedMessages {
     current: StagedPartition,
     /// `sent_at` of the last row of `current`.
     last: i64,
-    runs: Vec<StagedFile>,
+    runs: Vec<StagedPath>,
     counts: MessageCounts,
     privacy: Option<String>,
     app_id: Option<AppId>,
@@ -170,7 +170,7 @@ impl StagedMessages {
         // The next row of each run: by time, then by run, which is the order in which the API gave them.
         let mut heads = BinaryHeap::new();
         for run in &self.runs {
-            let mut batches = read_file(File::open(run.path())?, &schema, &columns, MERGE_ROWS)?;
+            let mut batches = read_file(File::open(run.as_path())?, &schema, &columns, MERGE_ROWS)?;
             let Some(batch) = batches.next().transpose()? else { continue };
             let instants = sent_at(&batch);
             if let Some(first) = instants.values().first() {

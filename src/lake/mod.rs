@@ -23,6 +23,7 @@ mod read;
 mod runs;
 mod schema;
 mod spill;
+mod staging;
 mod statistics;
 mod survey;
 mod table;
@@ -31,7 +32,7 @@ mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 pub use account::Account;
 pub use apps::AppId;
@@ -40,7 +41,7 @@ pub use encoder::PartitionFacts;
 pub use examine::{Contents, Examined, Survey};
 pub use footer::Footer;
 pub use hash::ContentHash;
-pub use lock::Lock;
+pub use lock::{Lock, Reading};
 pub use messages::{MessageCounts, StagedMessages};
 pub(crate) use prune::in_the_future;
 pub use prune::{PartitionFile, Pruned};
@@ -51,12 +52,14 @@ pub use table::Table;
 pub use write::{FinishedPartition, StagedPartition};
 
 use arrow::error::ArrowError;
-use disk::Disk;
+use disk::{Disk, FileId};
 use parquet::errors::ParquetError;
+use staging::Staging;
 
 use crate::calendar::Day;
 use crate::failure::{Class, Classified};
 use crate::threads::FILES_HINT;
+use crate::plain_file::NotPlain;
 
 /// The values of `messages.opercode` that metrics are made of; any other is kept as it came.
 pub mod opercode {
@@ -68,6 +71,9 @@ pub mod opercode {
 
 /// Folder of kefu's own, below the lake, that no query reads.
 const OWN: &str = "_kefu";
+
+/// Folder in kefu's own where files are written.
+const STAGING: &str = "staging";
 
 #[derive(Debug, thiserror::Error)]
 pub enum LakeError {
@@ -82,6 +88,10 @@ pub enum LakeError {
     Damaged { path: PathBuf, reason: String },
     #[error("the lake is held by another run: {holder}")]
     Occupied { holder: String },
+    #[error("{} was removed or replaced by another process", path.display())]
+    Displaced { path: PathBuf },
+    #[error("a run has begun while the lake was read: what was found may only be its work")]
+    Overtaken,
     #[error("{} cannot be locked{}", path.display(), on(file_system.as_deref()))]
     NoLocks { path: PathBuf, file_system: Option<String>, source: std::io::Error },
     #[error("the lake at {} is below a folder that readers take for a partition: {folder}", root.display())]
@@ -140,7 +150,7 @@ impl LakeError {
 impl Classified for LakeError {
     fn class(&self) -> Class {
         match self {
-            Self::Occupied { .. } => Class::Occupied,
+            Self::Occupied { .. } | Self::Displaced { .. } | Self::Overtaken => Class::Occupied,
             Self::OtherZone { .. }
             | Self::TextsDropped { .. }
             | Self::Absent { .. }
@@ -158,6 +168,12 @@ impl Classified for LakeError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Occupied { .. } => Some("run again when it has finished".into()),
+            Self::Displaced { .. } => Some(
+                "another run is at work on this lake, or somebody has removed its lock: leave `_kefu/lock` alone, and run kefu on one host only where several share \
+                 the file system; then run again: every file in the lake is whole"
+                    .into(),
+            ),
+            Self::Overtaken => Some("run it again when the run has finished".into()),
             Self::NoLocks { .. } => Some(
                 "move the lake to a local disk and name it with --lake or KEFU_LAKE, or mount this file system with locks \
                  (NFS as version 4 or with rpc.statd running, SMB without `nobrl`); without the lock two runs could replace each other's files"
@@ -189,6 +205,9 @@ impl Classified for LakeError {
                          without it, metrics next to pruned days would be computed again from what is left"
                     .into(),
             }),
+            Self::Io(error) if error.get_ref().is_some_and(|cause| cause.is::<NotPlain>()) => {
+                Some("something stands where a file of the lake belongs: move it away, then run again".into())
+            }
             Self::Io(error) => match error.kind() {
                 std::io::ErrorKind::FileTooLarge => {
                     Some("files may only grow so large here (`ulimit -f`, LimitFSIZE): raise that, then run again; nothing half-written was left".into())
@@ -232,12 +251,17 @@ impl From<ArrowError> for LakeError {
 pub struct Lake {
     root: PathBuf,
     disk: Disk,
+    /// The lock file, while this process has it locked.
+    locked: Arc<Mutex<Option<FileId>>>,
+    staging: Arc<Staging>,
 }
 
 impl Lake {
     /// Names the lake; touches nothing.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), disk: Disk::default() }
+        let root = root.into();
+        let staging = Arc::new(Staging::below(&root.join(OWN).join(STAGING)));
+        Self { root, disk: Disk::default(), locked: Arc::default(), staging }
     }
 
     /// The same lake, with something in the way of all that changes it.
@@ -264,7 +288,7 @@ impl Lake {
     }
 
     fn staging_folder(&self) -> PathBuf {
-        self.own_folder().join("staging")
+        self.own_folder().join(STAGING)
     }
 
     /// The days for which an account has a partition, in order.

@@ -4,6 +4,8 @@ use std::io::{self, BufReader, Read, Write};
 
 use fs_err::File;
 
+use crate::plain_file;
+
 /// Takes bytes and holds them against those of a file.
 #[derive(Debug)]
 pub(super) struct Original {
@@ -17,7 +19,7 @@ pub(super) struct Original {
 impl Original {
     pub(super) fn of(file: &File) -> io::Result<Self> {
         Ok(Self {
-            file: BufReader::new(File::open(file.path())?),
+            file: BufReader::new(plain_file::open(file.path())?),
             differs: false,
             bytes: 0,
             read: Vec::new(),

@@ -4,14 +4,13 @@
 //! same prune again does the rest.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::commit::StagedFile;
 use super::{Account, Lake, LakeError, Table, list};
 use crate::calendar::Day;
+use crate::plain_file;
 
 /// The file in kefu's own folder that says what was pruned.
 const MARK: &str = "pruned.json";
@@ -66,7 +65,7 @@ impl Lake {
     /// When there is a note of it that cannot be read.
     pub fn pruned(&self) -> Result<Pruned, LakeError> {
         let path = self.pruned_mark();
-        match fs_err::read(&path) {
+        match plain_file::read(&path) {
             Ok(note) => serde_json::from_slice(&note)
                 .map_err(|error| LakeError::Damaged { path, reason: error.to_string() }),
             Err(error)
@@ -158,6 +157,7 @@ impl Lake {
         self.remember_pruned(tables, before)?;
         for table in tables {
             for partition in self.partitions_before(*table, before)? {
+                self.require_lock()?;
                 self.disk.remove_file(&partition.path)?;
             }
             // Also the folders that a prune left empty when it was killed.
@@ -183,9 +183,7 @@ impl Lake {
     fn remember_pruned(&self, tables: &[Table], before: Day) -> Result<(), LakeError> {
         let mut pruned = self.pruned()?;
         tables.iter().for_each(|table| pruned.add(*table, before));
-        let staged = StagedFile::new(self, MARK);
-        staged.create()?.write_all(format!("{}\n", serde_json::json!(pruned)).as_bytes())?;
-        staged.sync()?;
-        staged.put(&self.own_folder().join(MARK))
+        let note = format!("{}\n", serde_json::json!(pruned));
+        self.put_file(Self::require_lock, MARK, note.as_bytes(), &self.pruned_mark())
     }
 }

@@ -15,6 +15,7 @@ use parquet::file::metadata::ParquetMetaDataReader;
 use super::guard::guarded;
 use super::{Account, Footer, Lake, LakeError, Table, bounds, schema};
 use crate::calendar::Day;
+use crate::plain_file;
 
 /// Rows of a batch that is read, where the reader does not say otherwise.
 const BATCH_ROWS: usize = 122_880;
@@ -44,7 +45,12 @@ impl Lake {
         columns: &[&str],
     ) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>> + use<>, LakeError> {
         let path = self.path(table, account, day);
-        read_file(File::open(&path)?, &dictionaries(&table.schema(), columns), columns, BATCH_ROWS)
+        read_file(
+            plain_file::open(&path)?,
+            &dictionaries(&table.schema(), columns),
+            columns,
+            BATCH_ROWS,
+        )
     }
 
     /// The [`RECORD_COLUMNS`] of a day's messages, names and texts as strings.
@@ -56,14 +62,14 @@ impl Lake {
         account: &Account,
         day: Day,
     ) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>> + use<>, LakeError> {
-        let file = File::open(self.path(Table::Messages, account, day))?;
+        let file = plain_file::open(&self.path(Table::Messages, account, day))?;
         read_file(file, &Table::Messages.schema(), &RECORD_COLUMNS, BATCH_ROWS)
     }
 }
 
 /// What a file says about itself.
 pub(super) fn footer_of(path: &Path) -> Result<Footer, LakeError> {
-    let file = File::open(path)?;
+    let file = plain_file::open(path)?;
     guarded(path, || {
         let metadata = ParquetMetaDataReader::new().parse_and_finish(file.file());
         Ok(Footer::of(&metadata.map_err(|error| LakeError::unreadable(path, &error))?))

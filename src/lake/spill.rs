@@ -2,25 +2,22 @@
 
 use std::fmt;
 use std::io::{BufReader, BufWriter};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::RecordBatch;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use fs_err::File;
 
-use super::commit::StagedFile;
+use super::commit::{StagedFile, StagedPath};
 use super::disk::WrittenFile;
 use super::{Account, Lake, LakeError};
 use crate::calendar::Day;
 
-static SPILLED: AtomicUsize = AtomicUsize::new(0);
-
 /// Batches in staging, as an Arrow stream. Dropped, they vanish.
 pub struct Spill {
-    // Before `file`, so that a dropped spill closes its file before it removes it.
+    // Before `staged`, so that a dropped spill closes its file before it removes it.
     writer: StreamWriter<BufWriter<WrittenFile>>,
-    file: StagedFile,
+    staged: StagedPath,
 }
 
 impl Lake {
@@ -34,11 +31,9 @@ impl Lake {
         day: Day,
         first: &RecordBatch,
     ) -> Result<Spill, LakeError> {
-        let name =
-            format!("spill.{day}.{account}.{}.arrows", SPILLED.fetch_add(1, Ordering::Relaxed));
-        let file = StagedFile::new(self, &name);
-        let writer = StreamWriter::try_new(BufWriter::new(file.create()?), &first.schema())?;
-        let mut spill = Spill { writer, file };
+        let (staged, file) = StagedFile::create(self, &format!("spill.{day}.{account}.arrows"))?;
+        let writer = StreamWriter::try_new(BufWriter::new(file), &first.schema())?;
+        let mut spill = Spill { writer, staged: staged.close() };
         spill.append(first)?;
         Ok(spill)
     }
@@ -60,7 +55,8 @@ impl Spill {
         mut take: impl FnMut(&RecordBatch) -> Result<(), LakeError>,
     ) -> Result<(), LakeError> {
         self.writer.finish()?;
-        for batch in StreamReader::try_new(BufReader::new(File::open(self.file.path())?), None)? {
+        let file = BufReader::new(File::open(self.staged.as_path())?);
+        for batch in StreamReader::try_new(file, None)? {
             take(&batch?)?;
         }
         Ok(())
@@ -69,6 +65,6 @@ impl Spill {
 
 impl fmt::Debug for Spill {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Spill({})", self.file.path().display())
+        write!(f, "Spill({})", self.staged.as_path().display())
     }
 }

@@ -18,9 +18,16 @@ impl Lake {
     /// # Errors
     /// When the disk refuses it.
     pub fn begin_changing(&self, account: &Account, day: Day) -> Result<(), LakeError> {
+        self.require_lock()?;
         let folder = self.own_folder().join(FOLDER);
-        self.disk.create_folders(&folder)?;
-        self.disk.create(&self.note_of(account, day))?;
+        // Kefu's own folder must be there: a lake that has vanished is not begun anew.
+        match self.disk.create_folder(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(error.into());
+            }
+            _ => {}
+        }
+        self.disk.create_note(&self.note_of(account, day))?;
         self.disk.sync_folder(&folder)?;
         Ok(self.disk.sync_folder(&self.own_folder())?)
     }
@@ -30,6 +37,7 @@ impl Lake {
     /// # Errors
     /// When the disk refuses it.
     pub fn end_changing(&self, account: &Account, day: Day) -> Result<(), LakeError> {
+        self.require_lock()?;
         match self.disk.remove_file(&self.note_of(account, day)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),

@@ -2,23 +2,19 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{RecordBatch, new_null_array};
 use arrow::compute::concat_batches;
 use arrow::datatypes::Field;
-use fs_err::File;
 
-use super::commit::StagedFile;
+use super::commit::{StagedFile, StagedPath};
 use super::disk::WrittenFile;
 use super::encoder::{EncodeError, Encoder, ROW_GROUP_ROWS};
 use super::footer::Footer;
 use super::read::read_file;
 use super::{Account, ContentHash, Lake, LakeError, PartitionFacts, Table};
 use crate::calendar::{Day, Span};
-
-/// Numbers the files in staging: a day that is merged from several runs has several.
-static STAGED: AtomicUsize = AtomicUsize::new(0);
+use crate::plain_file;
 
 /// A partition being written. Nothing of it can be read before it is finished and [committed](FinishedPartition::commit); dropped, it vanishes.
 pub struct StagedPartition {
@@ -82,11 +78,9 @@ impl Lake {
         day: Day,
         footer: Footer,
     ) -> Result<StagedPartition, LakeError> {
-        let file = StagedFile::new(
-            self,
-            &format!("{table}.{day}.{account}.{}.parquet", STAGED.fetch_add(1, Ordering::Relaxed)),
-        );
-        let encoder = Encoder::new(table, table.schema(), footer, file.create()?)
+        let (file, written) =
+            StagedFile::create(self, &format!("{table}.{day}.{account}.parquet"))?;
+        let encoder = Encoder::new(table, table.schema(), footer, written)
             .map_err(|error| LakeError::parquet(file.path(), error))?;
         Ok(StagedPartition {
             lake: self.clone(),
@@ -116,7 +110,7 @@ impl Lake {
         let schema = table.schema();
         let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         let mut rows = Vec::new();
-        for batch in read_file(File::open(&path)?, &schema, &names, ROW_GROUP_ROWS)? {
+        for batch in read_file(plain_file::open(&path)?, &schema, &names, ROW_GROUP_ROWS)? {
             rows.push(batch?);
         }
         let older = rows.first().map_or_else(|| schema.clone(), RecordBatch::schema);
@@ -166,9 +160,9 @@ impl StagedPartition {
     }
 
     /// Completes the file but leaves it in staging, for the merge of runs.
-    pub(super) fn into_run(mut self) -> Result<StagedFile, LakeError> {
+    pub(super) fn into_run(mut self) -> Result<StagedPath, LakeError> {
         self.complete()?;
-        Ok(self.file)
+        Ok(self.file.close())
     }
 
     /// Rows so far.

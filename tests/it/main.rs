@@ -26,7 +26,6 @@ mod privacy;
 mod probing;
 mod properties;
 mod pruning;
-mod refusals;
 mod report;
 mod rules;
 mod settings;

@@ -1,0 +1,300 @@
+//! Staging: where files are written before they get to their place.
+//!
+//! Each [`Lake`](super::Lake) that writes has a folder of its own below `_kefu/staging`, with a
+//! random name that also says which process made it. So two processes never write the same file,
+//! even where the lock does nothing. What is left there is removed by the next run that has the
+//! lock:
+//!
+//! - the folder of a process of this boot of this machine, when that process is gone;
+//! - anything else (of another machine, container or boot, or of an earlier version of kefu), when
+//!   it has not changed for a day: nobody can prove that its process is gone.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+
+use super::{Lake, LakeError, list};
+
+/// How long what is left of an unknown process stays.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The folders of this process that are in use.
+static IN_USE: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// A process, as far as another one can tell it from all others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Owner {
+    /// The boot and the namespaces in which the number of the process means something.
+    place: String,
+    process: u32,
+    /// When it started, in ticks since the boot: numbers of processes are used again.
+    started: u64,
+}
+
+/// What is known of the process that made a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OwnerState {
+    Alive,
+    Gone,
+    /// It may be on another machine.
+    Unknown,
+}
+
+impl Owner {
+    fn this_process() -> Option<&'static Self> {
+        static OWNER: LazyLock<Option<Owner>> = LazyLock::new(|| {
+            let process = std::process::id();
+            Some(Owner { place: place()?, process, started: process_facts(process)?.started })
+        });
+        OWNER.as_ref()
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        let mut parts = name.split('-');
+        let owner = Self {
+            place: parts.next()?.to_owned(),
+            process: parts.next()?.parse().ok()?,
+            started: parts.next()?.parse().ok()?,
+        };
+        // The random part, and nothing more.
+        parts.next().and(parts.next().is_none().then_some(owner))
+    }
+}
+
+/// A new name for a folder, which says whose it is.
+fn new_name() -> String {
+    let random: u64 = rand::random();
+    match Owner::this_process() {
+        Some(Owner { place, process, started }) => {
+            format!("{place}-{process}-{started}-{random:016x}")
+        }
+        // Nobody will be able to prove that this process is gone.
+        None => format!("unknown-{random:016x}"),
+    }
+}
+
+/// What is known of the process that made a folder of this name.
+pub(super) fn owner_state(name: &str) -> OwnerState {
+    let (Some(owner), Some(here)) = (Owner::parse(name), Owner::this_process()) else {
+        return OwnerState::Unknown;
+    };
+    if owner.place != here.place {
+        return OwnerState::Unknown;
+    }
+    if owner == *here {
+        let is_in_use = in_use().contains(name);
+        return if is_in_use { OwnerState::Alive } else { OwnerState::Gone };
+    }
+    let process = i32::try_from(owner.process).ok().and_then(Pid::from_raw);
+    match process.map(test_kill_process) {
+        Some(Err(Errno::SRCH)) => OwnerState::Gone,
+        // One of which nothing can be read may be hidden from this user.
+        _ => match process_facts(owner.process) {
+            Some(facts) if facts.is_dead || facts.started != owner.started => OwnerState::Gone,
+            _ => OwnerState::Alive,
+        },
+    }
+}
+
+/// Linux's id of this boot and of the namespaces of processes and of time, as one word.
+fn place() -> Option<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&fs_err::read("/proc/sys/kernel/random/boot_id").ok()?);
+    for namespace in ["pid", "time"] {
+        let link = fs_err::read_link(format!("/proc/self/ns/{namespace}"));
+        hasher.update(link.unwrap_or_default().as_os_str().as_encoded_bytes());
+        hasher.update(b"\n");
+    }
+    let word: String = hasher.finalize().to_hex().chars().take(16).collect();
+    Some(word)
+}
+
+struct ProcessFacts {
+    /// Whether it is dead, and its parent has not taken note of that yet.
+    is_dead: bool,
+    /// In ticks since the boot.
+    started: u64,
+}
+
+fn process_facts(process: u32) -> Option<ProcessFacts> {
+    let text = fs_err::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name of the program, in parentheses, may hold anything. The state and the start are the
+    // fields 3 and 22.
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace();
+    let is_dead = matches!(fields.next()?, "Z" | "X");
+    Some(ProcessFacts { is_dead, started: fields.nth(18)?.parse().ok()? })
+}
+
+fn in_use() -> MutexGuard<'static, BTreeSet<String>> {
+    IN_USE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The staging folder of one [`Lake`], made when the first file is staged.
+pub(super) struct Staging {
+    folder: PathBuf,
+    name: String,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    NotMade,
+    Made,
+    /// The process shuts down: nothing is staged any more.
+    Closed,
+}
+
+impl Staging {
+    pub(super) fn below(staging_folder: &Path) -> Self {
+        let name = new_name();
+        in_use().insert(name.clone());
+        Self { folder: staging_folder.join(&name), name, state: Mutex::new(State::NotMade) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if *self.state() == State::Made {
+            // One that is not empty is for the next run to clear.
+            let _ = fs_err::remove_dir(&self.folder);
+        }
+        in_use().remove(&self.name);
+    }
+}
+
+impl fmt::Debug for Staging {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Staging({})", self.folder.display())
+    }
+}
+
+impl Lake {
+    /// The staging folder of this lake, which is made if it is not there yet.
+    ///
+    /// # Errors
+    /// When the disk refuses it, or [`close_staging`](Self::close_staging) was called.
+    pub(super) fn own_staging(&self) -> Result<&Path, LakeError> {
+        let mut state = self.staging.state();
+        match *state {
+            State::Made => {}
+            State::NotMade => {
+                // Its name is new. The folder above is there as long as the lake is.
+                self.disk.create_folder(&self.staging.folder)?;
+                *state = State::Made;
+            }
+            State::Closed => {
+                let reason = "kefu is shutting down, and nothing is written any more";
+                return Err(std::io::Error::other(reason).into());
+            }
+        }
+        Ok(&self.staging.folder)
+    }
+
+    /// Removes what this process has in staging through this lake, and stages nothing any more: for
+    /// a process that is told to stop.
+    ///
+    /// # Errors
+    /// When something there cannot be removed.
+    pub fn close_staging(&self) -> Result<(), LakeError> {
+        *self.staging.state() = State::Closed;
+        let remove = || remove(&self.staging.folder);
+        // A file whose creation had begun may appear meanwhile; without the folder none can.
+        Ok((0..3).find_map(|_| remove().ok()).map_or_else(remove, Ok)?)
+    }
+
+    /// Removes what processes that are gone have left in staging. What cannot be removed is no
+    /// obstacle to a run, and is told in the log.
+    pub(super) fn clear_staging(&self, now: SystemTime) -> Result<(), LakeError> {
+        for path in list(&self.staging_folder())? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let is_left = match owner_state(&name) {
+                OwnerState::Alive => false,
+                OwnerState::Gone => true,
+                OwnerState::Unknown => {
+                    let changed = last_change(&path);
+                    changed.is_some_and(|at| now.duration_since(at).is_ok_and(|age| age > KEPT))
+                }
+            };
+            if is_left && let Err(error) = remove(&path) {
+                tracing::warn!(
+                    event = "staging_not_cleared",
+                    path = %path.display(),
+                    reason = %error,
+                    "what a run has left in staging cannot be removed"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// What runs that are gone, as far as is known, have left in staging.
+    pub(super) fn left_in_staging(&self) -> Result<Vec<PathBuf>, LakeError> {
+        let mut left = list(&self.staging_folder())?;
+        left.retain(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            owner_state(&name) != OwnerState::Alive
+        });
+        Ok(left)
+    }
+}
+
+/// When a file, or a folder or one of its files, changed last.
+fn last_change(path: &Path) -> Option<SystemTime> {
+    let changed = |path: &Path| path.symlink_metadata().ok()?.modified().ok();
+    let within = list(path).ok()?.into_iter().filter_map(|path| changed(&path));
+    within.chain(changed(path)).max()
+}
+
+/// Removes a file, or a folder with all that is in it, if it is there.
+fn remove(path: &Path) -> std::io::Result<()> {
+    let is_folder = path.symlink_metadata().is_ok_and(|facts| facts.is_dir());
+    match if is_folder { fs_err::remove_dir_all(path) } else { fs_err::remove_file(path) } {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name_of(owner: &Owner) -> String {
+        format!("{}-{}-{}-0123456789abcdef", owner.place, owner.process, owner.started)
+    }
+
+    #[test]
+    fn a_folder_is_left_behind_only_when_its_process_is_surely_gone() {
+        let here = Owner::this_process().unwrap().clone();
+        let staging = Staging::below(Path::new("/nowhere"));
+        let own = staging.name.clone();
+        assert_eq!(Owner::parse(&own), Some(here.clone()));
+        assert_eq!(owner_state(&own), OwnerState::Alive);
+        drop(staging);
+        assert_eq!(owner_state(&own), OwnerState::Gone, "nobody uses it any more");
+
+        let mut other = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let started = process_facts(other.id()).unwrap().started;
+        let alive = Owner { process: other.id(), started, ..here };
+        assert_eq!(owner_state(&name_of(&alive)), OwnerState::Alive);
+        let successor = Owner { started: alive.started + 1, ..alive.clone() };
+        assert_eq!(owner_state(&name_of(&successor)), OwnerState::Gone, "its number is used again");
+        let elsewhere = Owner { place: "0".repeat(16), ..alive.clone() };
+        assert_eq!(owner_state(&name_of(&elsewhere)), OwnerState::Unknown);
+        other.kill().unwrap();
+        other.wait().unwrap();
+        assert_eq!(owner_state(&name_of(&alive)), OwnerState::Gone);
+        for name in ["left", "a-b-c-d", "messages.2016-06-01.acme.0.parquet", &name_of(&alive)[1..]]
+        {
+            assert_eq!(owner_state(name), OwnerState::Unknown, "{name}");
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Files of the lake are published whole, even where the lock does nothing: on file systems without
+//! locks, between two hosts, or when somebody removes the lock file. And who may read them, and what
+//! may not be in their place.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use kefu::failure::{Class, Failure};
+use kefu::lake::{FinishedPartition, Lake, LakeError, Obstacle, Operation, Table};
+use kefu::simulator::{APPID, Generated, GeneratorOptions, Options, SECRET, Simulator};
+
+use crate::world::{DAY, MIDNIGHT, World, files, record, recorded, records};
+
+const RANGE: [&str; 4] = ["--from", "2024-05-13", "--to", "2024-05-15"];
+
+fn generated() -> Generated {
+    Generated::new(GeneratorOptions {
+        first_day: "2024-05-13".parse().unwrap(),
+        days: 3,
+        messages_per_day: 300,
+        seed: 5,
+    })
+}
+
+fn begin(world: &World, simulator: &Simulator, arguments: &[&str]) -> Command {
+    let mut command = world.command(arguments);
+    command
+        .env("KEFU_BASE_URL", simulator.base_url())
+        .env("KEFU_APPID", APPID)
+        .env("KEFU_SECRET", SECRET)
+        .env("KEFU_ACCOUNT", "acme")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn lock_file(world: &World) -> PathBuf {
+    world.lake_folder().join("_kefu/lock")
+}
+
+fn ended(child: Child) -> (Option<i32>, String) {
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// A library in which `flock` says yes and does nothing, as on NFS mounted with `nolock`.
+fn library_without_flock(folder: &Path) -> PathBuf {
+    let (source, library) = (folder.join("flock.c"), folder.join("flock.so"));
+    fs_err::write(&source, "int flock(int file, int how) { return 0; }\n").unwrap();
+    let built =
+        Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
+    assert!(built.unwrap().success());
+    library
+}
+
+/// `KEFU_ROUNDS` sets how many rounds; an issue asked for 45.
+fn rounds(default: usize) -> usize {
+    std::env::var("KEFU_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(default)
+}
+
+#[test]
+fn two_runs_of_the_same_days_side_by_side_publish_whole_files_where_flock_does_nothing() {
+    let world = World::new();
+    let simulator = world.simulate(generated(), world.options(&[]));
+    let without_flock = library_without_flock(world.folder.path());
+    let arguments = [&["run", "--force"], RANGE.as_slice()].concat();
+    assert!(begin(&world, &simulator, &arguments).status().unwrap().success());
+    let whole = contents(&world);
+    for round in 0..rounds(8) {
+        let run = || {
+            let mut command = begin(&world, &simulator, &arguments);
+            command.env("LD_PRELOAD", &without_flock).spawn().unwrap()
+        };
+        let (one, other) = (run(), run());
+        for (code, said) in [ended(one), ended(other)] {
+            assert_eq!(code, Some(0), "round {round}: {said}");
+        }
+        assert!(contents(&world) == whole, "round {round}");
+        assert_eq!(world.command(&["verify"]).output().unwrap().status.code(), Some(0));
+        assert!(world.staged_files().is_empty(), "round {round}");
+    }
+}
+
+#[test]
+fn a_run_whose_lock_file_is_removed_publishes_nothing_more_once_another_has_begun() {
+    let world = World::new();
+    let simulator = world.simulate(generated(), world.options(&[]));
+    let slow = world.simulate(
+        generated(),
+        Options { latency: Duration::from_millis(20), ..world.options(&[]) },
+    );
+    let arguments = [&["run", "--force"], RANGE.as_slice()].concat();
+    assert!(begin(&world, &simulator, &arguments).status().unwrap().success());
+    let whole = contents(&world);
+    for round in 0..rounds(4) {
+        let mut one = begin(&world, &slow, &arguments).spawn().unwrap();
+        let begun = slow.requests().len();
+        while slow.requests().len() == begun && one.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        fs_err::remove_file(lock_file(&world)).unwrap();
+        let other = begin(&world, &simulator, &arguments).spawn().unwrap();
+        let (other, one) = (ended(other), ended(one));
+        assert_eq!(other.0, Some(0), "round {round}: {}", other.1);
+        assert_eq!(one.0, Some(75), "round {round}: {}", one.1);
+        assert_eq!(outcomes(&world), [(round + 2, "done"), (round + 1, "occupied")]);
+        assert!(
+            one.1.contains("_kefu/lock was removed or replaced by another process"),
+            "{}",
+            one.1
+        );
+        assert!(contents(&world) == whole, "round {round}");
+        assert_eq!(world.command(&["verify"]).output().unwrap().status.code(), Some(0));
+    }
+}
+
+/// How often runs ended in each way, by the history of runs.
+fn outcomes(world: &World) -> [(usize, &'static str); 2] {
+    let runs: Vec<String> = files(&world.lake_folder().join("_kefu/runs"))
+        .into_iter()
+        .map(|path| fs_err::read_to_string(path).unwrap())
+        .collect();
+    ["done", "occupied"].map(|outcome| {
+        let words = format!("\"outcome\":\"{outcome}\"");
+        (runs.iter().filter(|run| run.contains(&words)).count(), outcome)
+    })
+}
+
+fn contents(world: &World) -> Vec<(PathBuf, Vec<u8>)> {
+    let read = |path: PathBuf| (path.clone(), fs_err::read(path).unwrap());
+    world.table_files().into_iter().map(read).collect()
+}
+
+/// An empty day of the account, complete in staging.
+fn finished(world: &World, lake: &Lake) -> FinishedPartition {
+    let day = DAY.parse().unwrap();
+    let window = world.zone.bounds(day);
+    let name = world.zone.name();
+    let staged = lake.stage(Table::Messages, &world.account(), day, name, window).unwrap();
+    staged.finish().unwrap()
+}
+
+#[test]
+fn another_run_leaves_staging_alone_and_takes_the_lake_over() {
+    let world = World::new();
+    let lake = world.lake();
+    let lock = lake.hold().unwrap();
+    let (first, second) = (finished(&world, &lake), finished(&world, &lake));
+    first.commit().unwrap();
+    let before = world.bytes(DAY);
+
+    fs_err::remove_file(lock_file(&world)).unwrap();
+    let _other = world.lake().hold().unwrap();
+    assert_eq!(world.staged_files().len(), 1, "of a process that is alive");
+    let failure = Failure::from(second.commit().unwrap_err());
+    assert_eq!(failure.class, Class::Occupied, "{failure}");
+    assert!(failure.hint.is_some_and(|hint| hint.contains("every file in the lake is whole")));
+    assert_eq!(world.bytes(DAY), before);
+    let day = DAY.parse().unwrap();
+    let refused = |result: Result<(), LakeError>| result.unwrap_err().to_string();
+    for said in [
+        refused(lake.remove(Table::Messages, &world.account(), day)),
+        refused(lake.begin_changing(&world.account(), day)),
+        refused(lake.prune(&[Table::Messages], "2016-06-02".parse().unwrap())),
+    ] {
+        assert!(said.ends_with("_kefu/lock was removed or replaced by another process"), "{said}");
+    }
+    assert_eq!(world.bytes(DAY), before);
+    assert!(world.staged_files().is_empty());
+    drop(lock);
+    // That one of them is done does not take the lock of the other away.
+    assert!(matches!(world.lake().hold(), Err(LakeError::Occupied { .. })));
+}
+
+#[test]
+fn a_file_that_somebody_else_has_put_into_staging_is_not_published() {
+    let world = World::new();
+    let lake = world.lake();
+    let _lock = lake.hold().unwrap();
+    finished(&world, &lake).commit().unwrap();
+    let before = world.bytes(DAY);
+    let staged = finished(&world, &lake);
+    let [path] = world.staged_files().try_into().unwrap();
+    fs_err::write(path.with_extension("other"), "PAR1").unwrap();
+    fs_err::rename(path.with_extension("other"), &path).unwrap();
+    let failure = Failure::from(staged.commit().unwrap_err());
+    assert_eq!(failure.class, Class::Occupied, "{failure}");
+    assert_eq!(world.bytes(DAY), before);
+}
+
+#[test]
+fn what_is_left_in_staging_is_cleared_when_its_process_is_gone_or_after_a_day() {
+    let world = World::new();
+    let slow = world
+        .simulate(generated(), Options { latency: Duration::from_secs(600), ..world.options(&[]) });
+    let staging = world.lake_folder().join("_kefu/staging");
+    drop(world.lake().hold().unwrap());
+    // Left by a process of another machine, and by an earlier version of kefu.
+    let elsewhere = staging.join("0123456789abcdef-1-2-0123456789abcdef");
+    fs_err::create_dir(&elsewhere).unwrap();
+    fs_err::write(elsewhere.join("0.messages"), "PAR1").unwrap();
+    fs_err::write(staging.join("messages.2016-06-01.acme.0.parquet"), "PAR1").unwrap();
+    let left = || fs_err::read_dir(&staging).unwrap().count();
+
+    let mut killed = begin(&world, &slow, &[&["run"], RANGE.as_slice()].concat()).spawn().unwrap();
+    while left() < 3 && killed.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!(left(), 3);
+    let verified = world.command(&["verify", "--output", "json"]).output().unwrap();
+    let notes = String::from_utf8_lossy(&verified.stdout).matches("\"staging\"").count();
+    assert_eq!((verified.status.code(), notes), (Some(0), 3));
+
+    drop(world.lake().hold().unwrap());
+    assert_eq!(left(), 2, "the killed process is gone, of the others nobody knows");
+    let long_ago = SystemTime::now() - Duration::from_secs(25 * 60 * 60);
+    let age = |path: &Path| {
+        let times = std::fs::FileTimes::new().set_modified(long_ago);
+        fs_err::File::open(path).unwrap().file().set_times(times).unwrap();
+    };
+    age(&elsewhere);
+    age(&staging.join("messages.2016-06-01.acme.0.parquet"));
+    drop(world.lake().hold().unwrap());
+    assert_eq!(left(), 1, "a file in the folder is new");
+    age(&elsewhere.join("0.messages"));
+    age(&elsewhere);
+    drop(world.lake().hold().unwrap());
+    assert_eq!(left(), 0);
+}
+
+#[test]
+fn a_reader_never_keeps_a_run_from_its_work_and_learns_that_it_was_overtaken() {
+    let world = World::new();
+    let simulator = world.simulate(records(3), world.options(&[]));
+    assert!(begin(&world, &simulator, &["run", "--date", DAY]).status().unwrap().success());
+    let (one, two) = (world.lake(), world.lake());
+    let (reading, other) = (one.hold_for_reading().unwrap(), two.hold_for_reading().unwrap());
+    assert!(world.lake().holder().unwrap().is_none());
+    reading.require_undisturbed().unwrap();
+    let (code, said) =
+        ended(begin(&world, &simulator, &["run", "--force", "--date", DAY]).spawn().unwrap());
+    assert_eq!(code, Some(0), "{said}");
+    for reading in [reading, other] {
+        let failure = Failure::from(reading.require_undisturbed().unwrap_err());
+        assert_eq!((failure.class, failure.hint.is_some()), (Class::Occupied, true), "{failure}");
+    }
+    // The lock that the run made keeps its meaning.
+    let reading = one.hold_for_reading().unwrap();
+    reading.require_undisturbed().unwrap();
+    drop(reading);
+    let _lock = world.lake().hold().unwrap();
+    assert!(matches!(two.hold_for_reading(), Err(LakeError::Occupied { .. })));
+}
+
+#[test]
+fn a_lake_that_no_run_has_held_is_overtaken_by_its_first_run() {
+    let world = World::new();
+    fs_err::create_dir(world.lake_folder()).unwrap();
+    let lake = world.lake();
+    let reading = lake.hold_for_reading().unwrap();
+    reading.require_undisturbed().unwrap();
+    drop(world.lake().hold().unwrap());
+    assert!(matches!(reading.require_undisturbed(), Err(LakeError::Overtaken)));
+}
+
+/// Counts how often the file system is synced.
+#[derive(Debug, Default)]
+struct Syncs(AtomicUsize);
+
+impl Obstacle for Syncs {
+    fn before(&self, operation: Operation, _: &Path) -> io::Result<()> {
+        self.0.fetch_add(usize::from(operation == Operation::SyncFileSystem), Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_killed_run_has_put_in_its_place_is_synced_once_by_the_next_one() {
+    let world = World::new();
+    let slow = world
+        .simulate(generated(), Options { latency: Duration::from_secs(600), ..world.options(&[]) });
+    let mut killed = begin(&world, &slow, &[&["run"], RANGE.as_slice()].concat()).spawn().unwrap();
+    while slow.requests().is_empty() && killed.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let syncs = Arc::new(Syncs::default());
+    let mut after = Vec::new();
+    for _ in 0..3 {
+        drop(world.lake().behind(syncs.clone()).hold().unwrap());
+        after.push(syncs.0.load(Ordering::SeqCst));
+    }
+    assert_eq!(after, [1, 1, 1]);
+}
+
