@@ -13,11 +13,11 @@ use fs_err::{File, OpenOptions};
 
 use crate::plain_file;
 
-/// Permissions of new files in the lake, from which the umask takes away.
-pub(super) const FILE_MODE: u32 = 0o666;
+/// Permissions of new files in the lake, from which the umask takes away: records name customers.
+pub(super) const FILE_MODE: u32 = 0o640;
 
 /// Permissions of new folders.
-const FOLDER_MODE: u32 = 0o777;
+const FOLDER_MODE: u32 = 0o750;
 
 /// What is about to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

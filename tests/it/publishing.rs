@@ -301,3 +301,38 @@ fn what_a_killed_run_has_put_in_its_place_is_synced_once_by_the_next_one() {
     assert_eq!(after, [1, 1, 1]);
 }
 
+#[test]
+fn new_lakes_are_for_the_user_and_the_group_unless_the_umask_is_stricter() {
+    for (umask, folder_mode, file_mode) in
+        [("000", 0o750, 0o640), ("022", 0o750, 0o640), ("077", 0o700, 0o600)]
+    {
+        let world = World::new();
+        let lines = [record(MIDNIGHT, "hello"), record(MIDNIGHT, "hello").replace("oC1", "")];
+        let simulator = world.simulate(
+            recorded((0..40).map(|_| lines[0].clone()).chain([lines[1].clone()])),
+            world.options(&[]),
+        );
+        let kefu = begin(&world, &simulator, &[]);
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &format!("umask {umask}; exec \"$0\" run --date {DAY}")])
+            .arg(kefu.get_program())
+            .current_dir(world.folder.path())
+            .env_clear()
+            .envs(kefu.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = shell.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        let files = files(&world.lake_folder());
+        assert!(files.len() > 8, "{files:?}");
+        for file in files {
+            assert_eq!(mode(&file), file_mode, "{umask}: {}", file.display());
+            let below =
+                file.ancestors().skip(1).take_while(|folder| *folder != world.folder.path());
+            for folder in below {
+                assert_eq!(mode(folder), folder_mode, "{umask}: {}", folder.display());
+            }
+        }
+    }
+}
+
