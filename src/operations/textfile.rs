@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 
 use super::{RunRecord, replace};
 use crate::failure::{Class, Classified};
+use crate::plain_file;
 
 /// The figures could not be written; the run itself is as it is.
 #[derive(Debug, thiserror::Error)]
@@ -167,7 +168,8 @@ struct Before(BTreeMap<String, f64>);
 
 impl Before {
     fn read(path: &Path) -> Self {
-        let text = fs_err::read_to_string(path).unwrap_or_default();
+        let text = plain_file::read(path).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
         let lines = text
             .lines()
             .filter(|line| !line.starts_with('#'))

@@ -6,6 +6,7 @@ use super::file::AccountTable;
 use super::sources::Sources;
 use super::{Origin, Setting, SettingsError};
 use crate::lake::{Account, AppId};
+use crate::plain_file;
 use crate::secret;
 use crate::wechat::{Credential, Places, Proof, Secret, TokenCommand};
 
@@ -57,7 +58,7 @@ impl Setting<SecretSource> {
             SecretSource::File(path) => {
                 let unreadable =
                     |source| SettingsError::UnreadableFile { origin: self.origin.clone(), source };
-                let bytes = fs_err::read(path).map_err(unreadable)?;
+                let bytes = plain_file::read_named(path).map_err(unreadable)?;
                 if let [0xff, 0xfe, ..] | [0xfe, 0xff, ..] = bytes.as_slice() {
                     return Err(wrong(
                         "its file is UTF-16 with a byte order mark: save it as plain ASCII or UTF-8",

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Environment, Origin, Setting, Settings, SettingsError};
+use crate::plain_file;
 use crate::wechat::{Endpoint, Proxy, Secret, check_certificates, is_exempt};
 
 /// The variables that name a proxy for https; the first that is set counts.
@@ -74,7 +75,7 @@ impl Settings {
     fn check_certificates(&self) -> Result<(), SettingsError> {
         let Some(path) = &self.network.certificates else { return Ok(()) };
         let origin = || Origin::Environment(CERTIFICATES);
-        let pem = fs_err::read(path)
+        let pem = plain_file::read_named(path)
             .map_err(|source| SettingsError::UnreadableFile { origin: origin(), source })?;
         check_certificates(&pem).map_err(|reason| SettingsError::Wrong {
             origin: origin(),

@@ -1,12 +1,14 @@
 //! Where settings come from, and in which order: flag, environment, file, default.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::file::File;
 use super::{Environment, Flags, Origin, Setting, SettingsError};
 use crate::metrics::{AutoReply, Parameters, SESSION_GAP_MAX};
+use crate::plain_file;
 use crate::secret;
 
 const CONFIG: &str = "kefu.toml";
@@ -37,7 +39,7 @@ pub(super) fn read_file(
         (None, None) => (PathBuf::from(CONFIG), Origin::Default),
     };
     secret::suspect(&path.to_string_lossy());
-    match fs_err::read_to_string(&path) {
+    match read_text(&path) {
         Ok(text) => {
             let values = File::parse(&text)
                 .map_err(|reason| SettingsError::Malformed { path: path.clone(), reason })?;
@@ -48,6 +50,12 @@ pub(super) fn read_file(
         }
         Err(error) => Err(SettingsError::Unreadable(error)),
     }
+}
+
+fn read_text(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    plain_file::open_named(path)?.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 pub(super) struct Sources<'a> {

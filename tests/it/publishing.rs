@@ -336,3 +336,100 @@ fn new_lakes_are_for_the_user_and_the_group_unless_the_umask_is_stricter() {
     }
 }
 
+/// Runs the command line, which must end by itself within a minute.
+fn within_a_minute(command: &Command) -> (Option<i32>, String) {
+    let mut timed = Command::new("timeout");
+    timed
+        .arg("60")
+        .arg(command.get_program())
+        .args(command.get_args())
+        .current_dir(command.get_current_dir().unwrap())
+        .env_clear()
+        .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = timed.output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn a_pipe_in_place_of_a_file_of_kefus_is_refused_and_not_waited_for() {
+    let world = World::new();
+    let simulator = world.simulate(records(3), world.options(&[]));
+    let kefu = |arguments: &[&str]| within_a_minute(&begin(&world, &simulator, arguments));
+    let days = ["run", "--force", "--date", DAY];
+    assert_eq!(kefu(&days).0, Some(0));
+    let pipe_instead_of = |path: &Path| {
+        let _ = fs_err::remove_file(path);
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    };
+    let own = world.lake_folder().join("_kefu");
+    let commands: [(&str, &[&[&str]]); 4] = [
+        ("lock", &[&days, &["metrics"], &["verify"], &["prune", "--all", "--yes"]]),
+        ("pruned.json", &[&days, &["metrics"], &["verify"], &["status"]]),
+        (&format!("apps/{APPID}"), &[&days]),
+        (&format!("unfinished/{DAY}.acme"), &[&["run", "--date", DAY]]),
+    ];
+    for (name, commands) in commands {
+        let path = own.join(name);
+        let content = fs_err::read(&path).ok();
+        pipe_instead_of(&path);
+        for arguments in commands {
+            let (code, said) = kefu(arguments);
+            assert_eq!(code, Some(73), "{name}, {arguments:?}: {said}");
+            assert!(said.contains("is not a plain file but a named pipe"), "{said}");
+            assert!(said.contains("hint: something stands where a file of the lake belongs"));
+        }
+        fs_err::remove_file(&path).unwrap();
+        if let Some(content) = content {
+            fs_err::write(&path, content).unwrap();
+        }
+    }
+
+    // A partition: what is there is no day, and the next run that fetches it puts one there.
+    let partition = world.path("messages", DAY);
+    pipe_instead_of(&partition);
+    assert_eq!(kefu(&["verify"]).0, Some(65));
+    let status = kefu(&["status"]);
+    assert!(status.0.is_some_and(|code| code != 124), "{status:?}");
+    assert_eq!(kefu(&days).0, Some(0));
+    assert_eq!((partition.is_file(), kefu(&["verify"]).0), (true, Some(0)));
+}
+
+#[test]
+fn a_pipe_in_place_of_a_settings_file_a_secret_or_certificates_is_refused() {
+    let world = World::new();
+    let simulator = world.simulate(records(3), world.options(&[]));
+    let pipe = world.folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let pipe = pipe.to_str().unwrap();
+    let settings = world.folder.path().join("kefu.toml");
+    for (variable, written) in [
+        (Some("KEFU_CONFIG"), ""),
+        (None, "secret_file = 'pipe'"),
+        (None, "access_token_file = 'pipe'"),
+    ] {
+        let mut command = begin(&world, &simulator, &["run", "--date", DAY]);
+        fs_err::write(&settings, written).unwrap();
+        match variable {
+            Some(variable) => command.env(variable, pipe),
+            None => command.env_remove("KEFU_SECRET"),
+        };
+        let (code, said) = within_a_minute(&command);
+        assert_eq!(code, Some(78), "{variable:?} {written}: {said}");
+        assert!(said.contains("pipe is not a plain file but a named pipe"), "{written}: {said}");
+    }
+    // What a shell has opened for kefu is another matter.
+    fs_err::write(&settings, "secret_file = '/dev/stdin'").unwrap();
+    let mut shell = Command::new("sh");
+    let kefu = begin(&world, &simulator, &[]);
+    shell
+        .args(["-c", &format!("printf {SECRET} | \"$0\" run --date {DAY}")])
+        .arg(kefu.get_program())
+        .current_dir(world.folder.path())
+        .env_clear()
+        .envs(kefu.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .env_remove("KEFU_SECRET");
+    let output = shell.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
