@@ -19,7 +19,7 @@ use crate::pipeline::{
     FetchJob, MetricsJob, MixedOpenids, Selection, Wanted, fetch_days, refresh_metrics,
     require_app, require_privacy, require_rules,
 };
-use crate::settings::{self, Flags, Settings};
+use crate::settings::{self, Flags, Settings, SettingsError};
 use crate::telemetry;
 
 /// A difference between the two clocks of this many seconds or more is a warning.
@@ -65,6 +65,9 @@ fn run_each(
         ..global.flags()
     };
     let settings = Settings::resolve(&flags, &settings::environment)?;
+    for path in settings.exposed_files() {
+        telemetry::print_warning(&SettingsError::Exposed { path }.into());
+    }
     let refresh = settings.refresh.value;
     let lookback = settings.lookback.value.max(refresh);
     let range = days::to_fetch(&args.days, lookback, &settings.zone.value, &Clock::System)?;

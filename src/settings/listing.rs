@@ -1,5 +1,6 @@
 //! Every setting with its origin, for `kefu doctor`.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -87,6 +88,16 @@ impl Settings {
             .collect();
         files.sort();
         files.dedup();
+        files
+    }
+
+    /// Those of the [`secret_files`](Self::secret_files) that every user of this machine can read.
+    /// One that cannot be looked at is reported where its secret is needed.
+    pub fn exposed_files(&self) -> Vec<PathBuf> {
+        let mut files = self.secret_files();
+        files.retain(|path| {
+            fs_err::metadata(path).is_ok_and(|facts| facts.permissions().mode() & 0o004 != 0)
+        });
         files
     }
 }

@@ -65,6 +65,8 @@ pub enum SettingsError {
     Missing { what: &'static str, remedy: &'static str },
     #[error("the settings tell of several accounts: {names}")]
     Several { names: String },
+    #[error("every user of this machine can read {path}, which holds a secret")]
+    Exposed { path: PathBuf },
     #[error("cannot read the settings")]
     Unreadable(#[source] std::io::Error),
     #[error("{path} is not a settings file: {reason}")]
@@ -89,6 +91,7 @@ impl Classified for SettingsError {
             Self::UnreadableFile { .. } => {
                 Some("check that the file is there and that this user can read it; a path in kefu.toml is relative to its folder".into())
             }
+            Self::Exposed { path } => Some(format!("chmod o-r {}", path.display())),
             Self::Several { .. } => Some("pick one with --account".into()),
             Self::Wrong { .. } | Self::Malformed { .. } => Some("correct that, then run again; nothing was fetched or changed".into()),
             Self::Unreadable(_) => Some("check that the file is there and that this user can read it; nothing was fetched or changed".into()),

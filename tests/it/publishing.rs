@@ -433,3 +433,26 @@ fn a_pipe_in_place_of_a_settings_file_a_secret_or_certificates_is_refused() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+#[test]
+fn a_run_warns_of_a_settings_file_with_a_secret_that_everybody_can_read() {
+    let world = World::new();
+    let simulator = world.simulate(records(3), world.options(&[]));
+    let settings = world.folder.path().join("kefu.toml");
+    let written = format!("account = 'acme'\nappid = '{APPID}'\nsecret = '{SECRET}'\n");
+    fs_err::write(&settings, written).unwrap();
+    for (mode, warns) in [(0o644, true), (0o640, false), (0o600, false)] {
+        fs_err::set_permissions(&settings, PermissionsExt::from_mode(mode)).unwrap();
+        for format in ["text", "json"] {
+            let mut command = world.command(&["run", "--date", DAY, "--log-format", format]);
+            let output = command.env("KEFU_BASE_URL", simulator.base_url()).output().unwrap();
+            assert!(output.status.success());
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let warning = "every user of this machine can read kefu.toml, which holds a secret";
+            assert_eq!(said.contains(warning), warns, "{mode:o}: {said}");
+            assert_eq!(said.contains("chmod o-r kefu.toml"), warns, "{mode:o}: {said}");
+            assert_eq!(said.contains("warning: "), warns && format == "text", "{mode:o}: {said}");
+            assert!(!said.contains(SECRET));
+        }
+    }
+}
+

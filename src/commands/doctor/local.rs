@@ -1,8 +1,6 @@
 //! What can be looked at without the network.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use super::Check;
 use crate::calendar::{Clock, DayRange, Zone};
@@ -50,11 +48,8 @@ pub(super) fn time_zone(lake: &Lake, zone: &Zone, clock: &Clock) -> Check {
     Check::of("time zone", found())
 }
 
-/// Whether files with secrets are for this user alone. One that cannot be looked at is told of where its secret is needed.
+/// Checks that files with secrets are not for every user of this machine.
 pub(super) fn secrets(settings: &Settings) -> Check {
-    let is_open = |path: &Path| {
-        fs_err::metadata(path).is_ok_and(|facts| facts.permissions().mode() & 0o004 != 0)
-    };
     let files = settings.secret_files();
     if let Some(path) = files.iter().find(|path| !path.exists()) {
         return Check::warn(
@@ -63,7 +58,7 @@ pub(super) fn secrets(settings: &Settings) -> Check {
             "make it, or correct the path in kefu.toml",
         );
     }
-    match files.iter().find(|path| is_open(path)) {
+    match settings.exposed_files().first() {
         Some(path) => {
             let advice = format!("chmod 600 {}", path.display());
             Check::warn(
