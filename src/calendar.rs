@@ -40,9 +40,9 @@ impl Day {
             .map(Self)
     }
 
-    /// The day `days` later (earlier when negative), held at the ends of the calendar.
+    /// The day `days` later (earlier when negative), but none before 1970 or after 9999.
     pub fn plus(self, days: i64) -> Self {
-        Self(self.0.saturating_add(time::Duration::days(days)))
+        Self(self.0.saturating_add(time::Duration::days(days)).max(EPOCH))
     }
 
     pub fn weekday(self) -> time::Weekday {
@@ -395,6 +395,8 @@ mod tests {
     fn a_day_and_its_number_are_the_same_thing() {
         assert_eq!(day("1970-01-01").number(), 0);
         assert_eq!(Day::from_number(day("2024-05-13").number()), Some(day("2024-05-13")));
+        assert_eq!(day("2024-05-13").plus(-40_000), day("1970-01-01"));
+        assert!("1969-12-31".parse::<Day>().is_err());
         assert!("2024-5-13".parse::<Day>().is_err());
         assert!("2024-02-30".parse::<Day>().is_err());
     }

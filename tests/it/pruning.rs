@@ -601,6 +601,14 @@ fn every_day_is_pruned_where_that_is_said_and_later_days_are_fetched() {
 }
 
 #[test]
+fn a_prune_that_keeps_more_days_than_there_are_since_1970_leaves_a_mark_that_can_be_read() {
+    let days = TwelveDays::new();
+    days.kefu(&["prune", "--keep-days", "40000", "--yes"]);
+    assert_eq!(days.kefu(&["verify"])["findings"], json!([]));
+    days.kefu(&["run", "--date", "2024-05-06", "--force"]);
+}
+
+#[test]
 fn a_mark_that_is_still_to_come_is_damage_and_no_run_goes_by_it() {
     let days = TwelveDays::new();
     days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);

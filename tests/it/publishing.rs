@@ -456,3 +456,25 @@ fn a_run_warns_of_a_settings_file_with_a_secret_that_everybody_can_read() {
     }
 }
 
+#[test]
+fn days_before_1970_are_refused_and_found() {
+    let world = World::new();
+    let simulator = world.simulate(records(3), world.options(&[]));
+    for days in [["--date", "1969-12-31"], ["--from", "1900-01-01"]] {
+        let mut arguments = vec!["fetch", days[0], days[1]];
+        if days[0] == "--from" {
+            arguments.extend(["--to", "1970-02-01"]);
+        }
+        let (code, said) = ended(begin(&world, &simulator, &arguments).spawn().unwrap());
+        assert_eq!(code, Some(2), "{days:?}: {said}");
+        assert!(simulator.requests().is_empty());
+    }
+    assert!(begin(&world, &simulator, &["run", "--date", DAY]).status().unwrap().success());
+    let old = world.path("messages", "1969-12-31");
+    fs_err::create_dir(old.parent().unwrap()).unwrap();
+    fs_err::copy(world.path("messages", DAY), &old).unwrap();
+    let verified = world.command(&["verify", "--output", "json"]).output().unwrap();
+    let said = String::from_utf8_lossy(&verified.stdout).into_owned();
+    assert_eq!(verified.status.code(), Some(65), "{said}");
+    assert!(said.contains("messages/date=1969-12-31"), "{said}");
+}
