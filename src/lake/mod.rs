@@ -58,8 +58,8 @@ use staging::Staging;
 
 use crate::calendar::Day;
 use crate::failure::{Class, Classified};
-use crate::threads::FILES_HINT;
 use crate::plain_file::NotPlain;
+use crate::threads::FILES_HINT;
 
 /// The values of `messages.opercode` that metrics are made of; any other is kept as it came.
 pub mod opercode {

@@ -26,6 +26,8 @@ mod privacy;
 mod probing;
 mod properties;
 mod pruning;
+mod publishing;
+mod refusals;
 mod report;
 mod rules;
 mod settings;
