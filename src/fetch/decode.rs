@@ -10,6 +10,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::{
     AsArray, Int32Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder,
 };
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use serde_json::value::RawValue;
 
@@ -39,11 +40,24 @@ pub struct Page {
 }
 
 impl Page {
-    /// Whether both pages hold the same records. Pages that differ do so early.
-    pub(super) fn has_records_of(&self, other: &Self) -> bool {
-        self.facts.records == other.facts.records
-            && self.records == other.records
-            && self.rejects == other.rejects
+    /// What is kept of a page to notice that the next one is the same.
+    pub(super) fn outline(&self) -> Outline {
+        let texts = |place: usize| self.records.column(place).as_string::<i32>();
+        let (openids, said) = (texts(0), texts(3));
+        let first = openids.iter().zip(said).take(OUTLINE_RECORDS);
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        Outline {
+            records: self.facts.records,
+            times: self
+                .records
+                .column(4)
+                .as_primitive::<TimestampMicrosecondType>()
+                .values()
+                .clone(),
+            lengths: [openids.offsets().clone(), said.offsets().clone()],
+            first: first.map(|(openid, text)| (owned(openid), owned(text))).collect(),
+            rejects: self.rejects.clone(),
+        }
     }
 
     /// From the earliest record of the window to the latest one; none without any.
@@ -52,6 +66,21 @@ impl Page {
         let (first, last) = (sent_at.iter().min()?, sent_at.iter().max()?);
         Some(Span { start: first.div_euclid(1_000_000), end: last.div_euclid(1_000_000) + 1 })
     }
+}
+
+/// Records of which an outline holds the texts.
+const OUTLINE_RECORDS: usize = 64;
+
+/// The times of a page's records, the lengths of their texts, and the first texts themselves: a
+/// fraction of the page, which would otherwise stay in memory until the next one has come.
+#[derive(Debug, PartialEq)]
+pub(super) struct Outline {
+    records: usize,
+    times: ScalarBuffer<i64>,
+    /// Of `openid` and `text`.
+    lengths: [OffsetBuffer<i32>; 2],
+    first: Vec<(Option<String>, Option<String>)>,
+    rejects: Vec<Reject>,
 }
 
 /// A record that could not be read.

@@ -25,6 +25,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 pub use clock::AnsweredAt;
+use decode::Outline;
 pub use decode::{Page, Reject, decode};
 pub use pager::{ContractError, Holds, PageFacts, Pager};
 pub use privacy::{OpenidKey, Openids, Privacy, Texts};
@@ -226,7 +227,7 @@ impl Source {
         let mut plan = Plan::new(span, self.page_records, self.proves_ends);
         let mut on_their_way = JoinSet::new();
         // The latest page of each stretch.
-        let mut latest: HashMap<UnixSeconds, Page> = HashMap::new();
+        let mut latest: HashMap<UnixSeconds, Outline> = HashMap::new();
         for window in plan.windows() {
             send(&events, FetchEvent::Begun { stretch: window.start }).await?;
         }
@@ -255,11 +256,12 @@ impl Source {
             if answered.wechat.is_some_and(|wechat| wechat < span.end) {
                 return Err(FetchError::NotOver(answered));
             }
-            if page.facts.records > 0
-                && let Some(before) = latest.insert(stretch, page.clone())
-                && before.has_records_of(&page)
-            {
-                return Err(ContractError::RepeatedPage { records: page.facts.records }.into());
+            if page.facts.records > 0 {
+                let outline = page.outline();
+                if latest.get(&stretch) == Some(&outline) {
+                    return Err(ContractError::RepeatedPage { records: page.facts.records }.into());
+                }
+                latest.insert(stretch, outline);
             }
             let covered = page.covered();
             let is_complete = plan.accept(id, page.facts, covered.map(|span| span.end - 1))?;
