@@ -109,6 +109,14 @@ pub enum Command {
     Man { command: Option<String> },
 }
 
+impl Cli {
+    /// Whether the command computes metrics.
+    pub fn is_computing(&self) -> bool {
+        use Command::{Demo, Metrics, Report, Run, Verify};
+        matches!(self.command, Some(Run(_) | Metrics(_) | Demo | Verify(_) | Report(_)))
+    }
+}
+
 #[derive(Debug, Args)]
 #[command(next_display_order = 100)]
 pub struct GlobalArgs {

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     signals::outlive_large_files();
     telemetry::begin_logging(cli.global.log_format, cli.global.log_level);
     let outcome = signals::listen()
-        .and_then(|()| threads::start(cli.global.threads))
+        .and_then(|()| threads::start(cli.global.threads, cli.is_computing()))
         .map_err(Failure::from)
         .and_then(|()| commands::execute(&cli));
     // A failure while the process shuts down is a consequence of that, which was reported.

@@ -64,11 +64,12 @@ impl Classified for ThreadsError {
 /// Creates the threads that compute: rayon's, which read and encode, and those of polars.
 ///
 /// `limit` is the size of either pool; without it there is a thread for each core, at most 16.
+/// Those of polars, which take 13 MiB, are created only if `is_computing`.
 /// Must be called while no other thread reads the environment.
 ///
 /// # Errors
 /// When they cannot be created.
-pub fn start(limit: Option<u16>) -> Result<(), ThreadsError> {
+pub fn start(limit: Option<u16>, is_computing: bool) -> Result<(), ThreadsError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let computing = limit.map_or(cores.min(COMPUTING_MAX), usize::from);
     reserve(2 * computing + 1, "computing")?;
@@ -84,7 +85,9 @@ pub fn start(limit: Option<u16>) -> Result<(), ThreadsError> {
         purpose: "computing",
         source: io::Error::other(error),
     })?;
-    metrics::start_threads();
+    if is_computing {
+        metrics::start_threads();
+    }
     Ok(())
 }
 

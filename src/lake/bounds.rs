@@ -12,6 +12,8 @@ use fs_err::File;
 use parquet::basic::{Compression, Type};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
+use super::thrift::Thrift;
+
 /// Rows of a row group. kefu writes 122,880.
 const GROUP_ROWS_MAX: i64 = 1 << 20;
 
@@ -206,7 +208,7 @@ impl PageHeader {
 
     /// None when the bytes end before the header, or are none.
     fn parse(bytes: &[u8]) -> Option<Self> {
-        let mut thrift = Thrift { bytes, at: 0 };
+        let mut thrift = Thrift::new(bytes);
         let (mut kind, mut uncompressed, mut compressed, mut values) = (None, None, None, 0);
         thrift.each_field(|thrift, field, wire| {
             match (field, wire) {
@@ -239,95 +241,6 @@ impl PageHeader {
             values,
             length,
         })
-    }
-}
-
-/// Reads Thrift's compact protocol.
-struct Thrift<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Thrift<'_> {
-    const I32: u8 = 5;
-    const STRUCT: u8 = 12;
-    const DEPTH_MAX: usize = 8;
-
-    fn byte(&mut self) -> Option<u8> {
-        let byte = *self.bytes.get(self.at)?;
-        self.at += 1;
-        Some(byte)
-    }
-
-    fn unsigned(&mut self) -> Option<u64> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f).checked_shl(shift)?;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    /// A signed number. Its lowest bit is the sign.
-    fn integer(&mut self) -> Option<i64> {
-        let value = self.unsigned()?;
-        Some((value >> 1) as i64 ^ -((value & 1) as i64))
-    }
-
-    fn forward(&mut self, bytes: u64) -> Option<()> {
-        self.at = self.at.checked_add(usize::try_from(bytes).ok()?)?;
-        (self.at <= self.bytes.len()).then_some(())
-    }
-
-    /// Calls `read` with the number and the wire type of each field; it takes the value.
-    fn each_field(&mut self, mut read: impl FnMut(&mut Self, i64, u8) -> Option<()>) -> Option<()> {
-        let mut field = 0;
-        loop {
-            let header = self.byte()?;
-            let wire = header & 0x0f;
-            if wire == 0 {
-                return Some(());
-            }
-            field = match header >> 4 {
-                0 => self.integer()?,
-                step => field + i64::from(step),
-            };
-            read(self, field, wire)?;
-        }
-    }
-
-    fn skip(&mut self, wire: u8, depth: usize) -> Option<()> {
-        if depth > Self::DEPTH_MAX {
-            return None;
-        }
-        match wire {
-            // Booleans are in the type.
-            1 | 2 => Some(()),
-            3 => self.forward(1),
-            4..=6 => self.unsigned().map(drop),
-            7 => self.forward(8),
-            8 => {
-                let length = self.unsigned()?;
-                self.forward(length)
-            }
-            9 | 10 => {
-                let header = self.byte()?;
-                let count = match header >> 4 {
-                    15 => self.unsigned()?,
-                    count => count.into(),
-                };
-                (0..count).try_for_each(|_| match header & 0x0f {
-                    // In a list, a boolean is a byte.
-                    1 | 2 => self.forward(1),
-                    wire => self.skip(wire, depth + 1),
-                })
-            }
-            Self::STRUCT => self.each_field(|thrift, _, wire| thrift.skip(wire, depth + 1)),
-            _ => None,
-        }
     }
 }
 

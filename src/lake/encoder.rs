@@ -15,6 +15,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::footer::Footer;
 use super::hash::ContentHasher;
+use super::thrift::Thrift;
 use super::{ContentHash, LakeError, Table, schema};
 
 /// Rows of a row group: DuckDB's own size, which it reads in parallel best.
@@ -161,8 +162,43 @@ impl<W: Write> Tail<W> {
                 *list = *list & 0xF0 | 1;
             }
         }
+        correct_column_orders(&mut held);
         self.write_all(&held)?;
         self.sink.flush()
+    }
+}
+
+/// Marks columns of floats as ordered by their type, at the end of a file.
+///
+/// parquet marks them with the IEEE 754 total order since version 60, which Polars up to 1.42,
+/// DataFusion up to 50 and Daft refuse. The two orders differ for NaN and for zeros with a sign
+/// alone; kefu writes neither.
+fn correct_column_orders(end: &mut [u8]) {
+    /// In a union, the header of its field 1 or 2, an empty struct.
+    const BY_TYPE: u8 = 0x1C;
+    const TOTAL: u8 = 0x2C;
+    let Some((rest, [length @ .., b'P', b'A', b'R', b'1'])) = end.split_last_chunk::<8>() else {
+        return;
+    };
+    let length = u32::from_le_bytes(*length) as usize;
+    let Some(start) = rest.len().checked_sub(length) else { return };
+    let mut orders = Vec::new();
+    let mut thrift = Thrift::new(rest.get(start..).unwrap_or_default());
+    // Field 7 of the footer: a union for each column.
+    let _ = thrift.each_field(|thrift, field, wire| {
+        if (field, wire) != (7, Thrift::LIST) {
+            return thrift.skip(wire, 0);
+        }
+        let (count, kind) = thrift.list()?;
+        (0..count).try_for_each(|_| {
+            orders.push(start + thrift.at);
+            thrift.skip(kind, 0)
+        })
+    });
+    for place in orders {
+        if let Some(order) = end.get_mut(place).filter(|order| **order == TOTAL) {
+            *order = BY_TYPE;
+        }
     }
 }
 

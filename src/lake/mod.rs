@@ -27,6 +27,7 @@ mod staging;
 mod statistics;
 mod survey;
 mod table;
+mod thrift;
 mod unfinished;
 mod write;
 

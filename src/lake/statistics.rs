@@ -77,16 +77,15 @@ impl Claims {
             .collect();
         for (number, group) in metadata.row_groups().iter().enumerate() {
             let rows = u64::try_from(group.num_rows()).unwrap_or_default();
-            let column_index = metadata.column_index().and_then(|groups| groups.get(number));
-            let offset_index = metadata.offset_index().and_then(|groups| groups.get(number));
+            let index = metadata.page_index_for_row_group(number);
             for (place, (claims, column)) in claims.iter_mut().zip(group.columns()).enumerate() {
                 claims.groups.push(
                     column.statistics().map_or_else(Claim::default, Claim::of_group).about(rows),
                 );
-                let pages = column_index.and_then(|columns| columns.get(place));
-                let locations = offset_index.and_then(|columns| columns.get(place));
+                let pages = index.column_index(place);
+                let locations = index.page_locations(place);
                 let Some((pages, locations)) = pages.zip(locations) else { continue };
-                match of_pages(pages, locations.page_locations(), rows) {
+                match of_pages(pages, locations, rows) {
                     Some(pages) => claims.pages.extend(pages),
                     None => claims.is_wrong = true,
                 }

@@ -269,10 +269,9 @@ fn restate_page(path: &Path) {
     let Some(Statistics::Int64(instants)) = column.statistics() else { panic!("no statistics") };
     let (first, last) =
         (instants.min_opt().unwrap().to_le_bytes(), instants.max_opt().unwrap().to_le_bytes());
-    let start = column.column_index_offset().unwrap() as usize;
-    let length = column.column_index_length().unwrap() as usize;
+    let index = column.column_index_range().unwrap();
     let mut bytes = fs_err::read(path).unwrap();
-    let index = &mut bytes[start..start + length];
+    let index = &mut bytes[index.start as usize..index.end as usize];
     let place = index.windows(8).position(|window| window == first).unwrap();
     index[place..place + 8].copy_from_slice(&last);
     fs_err::write(path, bytes).unwrap();
