@@ -1,6 +1,7 @@
 //! Decoding a file that may be damaged. On some damage the decoders panic where they should give an error; one file must not take everything else down with it.
 
 use std::cell::Cell;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::path::Path;
 use std::sync::Once;
@@ -11,6 +12,14 @@ thread_local! {
     /// Whether a panic of this thread is caught here, and so is nothing to tell anyone.
     static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
 }
+
+/// What libraries say when they panic because the process may not have more memory or files.
+const OUT_OF_RESOURCES: [&str; 4] = [
+    "null pointer",
+    "Cannot allocate memory",
+    "Too many open files",
+    "Resource temporarily unavailable",
+];
 
 static QUIET: Once = Once::new();
 
@@ -37,10 +46,18 @@ pub(super) fn guarded<T>(
         let said = panic
             .downcast_ref::<&str>()
             .copied()
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("for no known reason");
+        // A good file looks like this too where memory or files run out. To call that damage would
+        // advise to delete it.
+        if OUT_OF_RESOURCES.iter().any(|words| said.contains(words)) {
+            let path = path.display();
+            let error = io::Error::new(io::ErrorKind::OutOfMemory, format!("{path}: {said}"));
+            return Err(LakeError::Io(error));
+        }
         Err(LakeError::Damaged {
             path: path.to_owned(),
-            reason: format!("it cannot be decoded ({})", said.unwrap_or("for no known reason")),
+            reason: format!("it cannot be decoded ({said})"),
         })
     })
 }
@@ -57,5 +74,9 @@ mod tests {
             matches!(decoded, Err(LakeError::Damaged { path: damaged, reason }) if damaged == path && reason.contains("a damaged length"))
         );
         assert_eq!(guarded(path, || Ok(1)).unwrap(), 1);
+        let decoded = guarded::<()>(path, || panic!("zstd returned null pointer"));
+        assert!(
+            matches!(decoded, Err(LakeError::Io(error)) if error.kind() == io::ErrorKind::OutOfMemory)
+        );
     }
 }
