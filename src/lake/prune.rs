@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Account, Lake, LakeError, Table, list};
+use super::{Account, Lake, LakeError, Table, list, read};
 use crate::calendar::Day;
 use crate::plain_file;
 
@@ -99,7 +99,9 @@ impl Lake {
         }
     }
 
-    /// The newest day for which any account has a partition of any table.
+    /// The newest day for which any account has a partition of any table. A file that does not say
+    /// of itself that it is of that day does not count: retention is counted back from here, and a
+    /// stray file of a far day would make it delete everything.
     ///
     /// # Errors
     /// When a folder cannot be listed.
@@ -110,8 +112,11 @@ impl Lake {
                 if newest >= Some(day) {
                     break;
                 }
-                let is_partition =
-                    |path: &PathBuf| path.extension().is_some_and(|ending| ending == "parquet");
+                let written = day.to_string();
+                let is_partition = |path: &PathBuf| {
+                    read::footer_of(path)
+                        .is_ok_and(|footer| footer.get("date") == Some(written.as_str()))
+                };
                 if list(&folder)?.iter().any(is_partition) {
                     newest = Some(day);
                 }

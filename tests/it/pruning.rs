@@ -555,6 +555,19 @@ fn the_nightly_run_does_not_bring_pruned_days_back() {
 }
 
 #[test]
+fn a_stray_file_of_a_far_day_does_not_move_the_days_that_are_kept() {
+    let world = World::new();
+    world.fetch(crate::world::records(3), &[], &[crate::world::DAY]);
+    let kept = world.path("messages", crate::world::DAY);
+    let stray = world.path("messages", "2099-01-01");
+    fs_err::create_dir_all(stray.parent().unwrap()).unwrap();
+    fs_err::copy(&kept, &stray).unwrap();
+    let output = world.command(&["prune", "--keep-days", "30", "--yes"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(kept.is_file(), "the newest day of the account itself is kept");
+}
+
+#[test]
 fn every_account_is_pruned_and_what_is_no_partition_stays() {
     let days = TwelveDays::new();
     let of_acme = days.world.path("messages", "2024-05-01");
