@@ -151,37 +151,11 @@ def of_pandas(frame):
     def values(name):
         column = frame[name]
         if is_instant(name):
-            # fastparquet leaves the zone out, and means UTC.
-            utc = column.dt.tz_localize("UTC") if column.dt.tz is None else column.dt.tz_convert("UTC")
-            micros = utc.dt.as_unit("us").astype("int64")
+            micros = column.dt.tz_convert("UTC").dt.as_unit("us").astype("int64")
             return [None if is_null else micros for micros, is_null in zip(micros.tolist(), column.isna().tolist())]
         return [None if is_null else value for value, is_null in zip(column.tolist(), column.isna().tolist())]
 
-    # fastparquet takes the date of a partition for an instant.
-    return {name: [str(date)[:10] for date in frame[name]] if name == "date" else values(name) for name in frame.columns}
-
-
-class FastParquet:
-    def __init__(self, lake):
-        self.lake = lake
-
-    def file(self, table):
-        import fastparquet
-
-        return fastparquet.ParquetFile(f"{self.lake}/{table}")
-
-    def columns(self, table):
-        return of_pandas(self.file(table).to_pandas())
-
-    def count(self, table, column, operator, value):
-        import pandas
-
-        value = pandas.Timestamp(value, unit="s") if is_instant(column) else value
-        # It leaves out partitions and row groups, and pandas the other rows.
-        frame = self.file(table).to_pandas(filters=[(column, {"=": "=="}.get(operator, operator), value)])
-        if column == "date":
-            return len(frame)
-        return int((frame[column] == value if operator == "=" else frame[column] >= value).sum())
+    return {name: [str(date) for date in frame[name]] if name == "date" else values(name) for name in frame.columns}
 
 
 class DataFusion:
@@ -285,7 +259,6 @@ READERS = {
     "daft": Daft,
     "datafusion": DataFusion,
     "duckdb": DuckDB,
-    "fastparquet": FastParquet,
     "pandas": Pandas,
     "polars": Polars,
     "pyarrow": PyArrow,

@@ -19,7 +19,7 @@ from test_definitions import RULES
 HERE = pathlib.Path(__file__).parent
 ENVIRONMENTS = {
     "oldest": ["clickhouse", "datafusion", "duckdb", "pandas", "polars", "pyarrow"],
-    "newest": ["clickhouse", "datafusion", "duckdb", "fastparquet", "pandas", "polars", "pyarrow"],
+    "newest": ["clickhouse", "datafusion", "duckdb", "pandas", "polars", "pyarrow"],
     "polars-1.20": ["polars"],
     "polars-1.42": ["polars"],
     "daft": ["daft"],
