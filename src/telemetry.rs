@@ -10,10 +10,10 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::failure::{Class, Classified, Failure};
+use crate::failure::{Class, Classified, FILES_HINT, Failure, MEMORY_HINT};
 use crate::printable::{printable, without_reordering};
 use crate::secret::hide_all;
-use crate::threads::{FILES_HINT, THREADS_HINT};
+use crate::threads::THREADS_HINT;
 
 /// All bars of the process. They appear on a terminal only, and make way for log lines.
 static BARS: LazyLock<MultiProgress> =
@@ -135,23 +135,35 @@ pub fn print_note(text: &str) {
     });
 }
 
+/// What libraries say when they panic because the process lacks something, what that is, and what
+/// to raise.
+const PANICS_WITHOUT: [(&str, &str, &str); 6] = [
+    ("Too many open files", "too many files are open", FILES_HINT),
+    ("Cannot allocate memory", "no memory can be had", MEMORY_HINT),
+    // Of a context of zstd.
+    ("null pointer", "no memory can be had", MEMORY_HINT),
+    ("spawn", "no thread can be created", THREADS_HINT),
+    ("Resource temporarily unavailable", "no thread can be created", THREADS_HINT),
+    ("WouldBlock", "no thread can be created", THREADS_HINT),
+];
+
 /// From now on, a panic in any thread ends the process with one line on stderr and exit code 1.
 /// Other threads could otherwise wait forever for the one that is gone.
 ///
-/// A library that panics because no thread can be created, or no file be opened, ends it with 73
-/// and what to raise.
+/// A library that panics because no thread can be created, no file be opened, or no memory be had,
+/// ends it with 73 and what to raise.
 pub fn exit_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         let said = panic.payload_as_str().unwrap_or("no reason given").replace('\n', " ");
-        let is_out_of_threads = ["spawn", "Resource temporarily unavailable", "WouldBlock"];
-        let (class, text) = if is_out_of_threads.iter().any(|word| said.contains(word)) {
-            (Class::Lake, format!("error: no thread can be created ({said}); {THREADS_HINT}"))
-        } else if said.contains("Too many open files") {
-            (Class::Lake, format!("error: too many files are open ({said}); {FILES_HINT}"))
-        } else {
-            let place = panic.location().map(ToString::to_string).unwrap_or_default();
-            let text = format!("error: kefu has a bug: {said} ({place}); please report this line");
-            (Class::Bug, text)
+        let lacking = PANICS_WITHOUT.iter().find(|(word, ..)| said.contains(word));
+        let (class, text) = match lacking {
+            Some((_, what, hint)) => (Class::Lake, format!("error: {what} ({said}); {hint}")),
+            None => {
+                let place = panic.location().map(ToString::to_string).unwrap_or_default();
+                let text =
+                    format!("error: kefu has a bug: {said} ({place}); please report this line");
+                (Class::Bug, text)
+            }
         };
         let text = match is_for_machines() {
             true => {
