@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::printable::printable;
-use crate::secret::hide_all;
+use crate::secret::hide_likely;
 
 /// What to do when too many files are open.
 pub(crate) const FILES_HINT: &str = "raise the number of files that a process may open \
@@ -139,7 +139,7 @@ impl Failure {
     pub fn causes(&self) -> Vec<String> {
         let mut causes: Vec<String> = Vec::new();
         for cause in self.error.chain().map(ToString::to_string) {
-            let cause = hide_all(&printable(&cause)).into_owned();
+            let cause = hide_likely(&printable(&cause)).into_owned();
             // Some libraries repeat the cause in their own words.
             if causes.last().is_none_or(|before| !before.contains(&cause)) {
                 causes.push(cause);

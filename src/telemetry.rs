@@ -1,6 +1,7 @@
 //! The only door to the terminal: results on stdout, everything else on stderr.
 //!
-//! What passes it shows no secret ([`hide_all`]) and controls no terminal ([`printable`]).
+//! What passes it shows no secret ([`hide_all`], and on stderr [`hide_likely`]) and controls no
+//! terminal ([`printable`]).
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::LazyLock;
@@ -12,7 +13,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::failure::{Class, Classified, FILES_HINT, Failure, MEMORY_HINT};
 use crate::printable::{printable, without_reordering};
-use crate::secret::hide_all;
+use crate::secret::{hide_all, hide_likely};
 use crate::threads::THREADS_HINT;
 
 /// All bars of the process. They appear on a terminal only, and make way for log lines.
@@ -78,7 +79,7 @@ impl Write for Stderr {
         // tracing escapes what fields contain, so escape sequences in a line are its own colours.
         let text = String::from_utf8_lossy(line);
         let text = without_reordering(&text);
-        BARS.suspend(|| io::stderr().write_all(hide_all(&text).as_bytes()))?;
+        BARS.suspend(|| io::stderr().write_all(hide_likely(&text).as_bytes()))?;
         Ok(line.len())
     }
 
@@ -131,7 +132,7 @@ pub fn print_note(text: &str) {
     }
     let text = printable(text);
     BARS.suspend(|| {
-        let _ = writeln!(io::stderr(), "{}", hide_all(&text));
+        let _ = writeln!(io::stderr(), "{}", hide_likely(&text));
     });
 }
 
@@ -174,9 +175,22 @@ pub fn exit_on_panic() {
             false => text,
         };
         // The bars may be locked by the thread that panics, so they are not asked to make way.
-        let _ = writeln!(io::stderr(), "{}", hide_all(&printable(&text)));
+        let _ = writeln!(io::stderr(), "{}", hide_likely(&printable(&text)));
         std::process::exit(class.exit_code().into());
     }));
+}
+
+/// Shows what is wrong with the command line, which may hold a secret in the wrong place. Help and
+/// the version are shown as they are.
+pub fn print_usage_error(error: &clap::Error) {
+    let plain = error.render().to_string();
+    let shown = printable(&plain);
+    let shown = hide_likely(&shown);
+    // Best effort: there is no other place to say it.
+    let _ = match *shown == *plain {
+        true => error.print(),
+        false => write!(io::stderr(), "{shown}"),
+    };
 }
 
 /// Shows a failure: what happened, why, and what to do.
