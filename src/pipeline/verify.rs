@@ -290,7 +290,7 @@ fn verify_metrics(
     is_wanted: impl Fn(Day) -> bool,
     verification: &mut Verification,
 ) -> Result<(), Failure> {
-    let inputs = read_inputs(job)?;
+    let inputs = read_inputs(job, None)?;
     let mixed = inputs.mixed();
     let is_sound =
         |day: Day| days.get(&day).is_some_and(|day| day.sound.contains_key(&Table::Messages));
