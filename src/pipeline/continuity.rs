@@ -155,7 +155,7 @@ fn has_other_openids(
     range: DayRange,
 ) -> Result<bool, LakeError> {
     let asked = privacy.openids.to_string();
-    let first_kept = lake.pruned()?.first_kept(Table::Messages);
+    let first_kept = lake.pruned(account)?.first_kept(Table::Messages);
     for table in Table::WITH_OPENIDS {
         let is_left =
             |day: &Day| lake.has(table, account, *day) && !lake.has(Table::Messages, account, *day);

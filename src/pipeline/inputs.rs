@@ -87,7 +87,7 @@ pub(super) fn read_inputs(
         fetched,
         days: BTreeMap::new(),
         damaged: BTreeMap::new(),
-        pruned: job.lake.pruned()?,
+        pruned: job.lake.pruned(&job.account)?,
     };
     for (day, input) in inputs.fetched.par_iter().map(|day| (*day, read(day))).collect::<Vec<_>>() {
         match input {

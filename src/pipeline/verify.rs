@@ -14,7 +14,7 @@ use super::rules::{OutOfDate, expected, reasons, recorded, recorded_by_day};
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::Failure;
 use crate::lake::{
-    Account, AppId, ContentHash, Footer, Lake, LakeError, Survey, Table, in_the_future,
+    Account, AppId, ContentHash, Footer, Lake, LakeError, Pruned, Survey, Table, in_the_future,
 };
 use crate::metrics::{self, DAYS_AFTER, DAYS_BEFORE, Parameters, Partitions, Rules, Target};
 use crate::telemetry::Progress;
@@ -73,10 +73,17 @@ pub fn verify(
         }
     }
     progress.expect(tables_of_day.len());
-    let (pruned, unfinished) = (job.lake.pruned()?, job.lake.unfinished()?);
+    let accounts: BTreeSet<Account> =
+        tables_of_day.keys().map(|(account, _)| account.clone()).collect();
+    let pruned = |account: Account| Ok((account.clone(), job.lake.pruned(&account)?));
+    let pruned: BTreeMap<Account, Pruned> =
+        accounts.into_iter().map(pruned).collect::<Result<_, LakeError>>()?;
+    let noted = job.lake.older_notes()?;
+    let nothing = Pruned::default();
     let examine = |((account, day), tables): ((Account, Day), BTreeSet<Table>)| {
-        let is_unfinished = unfinished.contains(&(day, account.to_string()));
-        let examined = ExaminedDay::read(job, &account, day, tables, &pruned, is_unfinished)?;
+        let pruned = pruned.get(&account).unwrap_or(&nothing);
+        let is_noted = noted.contains(&(day, account.to_string()));
+        let examined = ExaminedDay::read(job, &account, day, tables, pruned, is_noted)?;
         progress.advance(&day.to_string());
         Ok((account, day, examined))
     };
@@ -118,14 +125,16 @@ pub fn verify(
             "move it out of the lake: readers of the table stumble over it",
         )
     }));
-    verification.findings.extend(pruned.mark_after(job.today).map(|(table, first_kept)| {
-        Finding::new(
-            Kind::Mark,
-            job.lake.pruned_mark(),
-            in_the_future(table, first_kept),
-            "put it back from a copy, or write for each table the first day that was kept: days before the mark are never fetched",
-        )
-    }));
+    for (account, pruned) in &pruned {
+        verification.findings.extend(pruned.mark_after(job.today).map(|(table, first_kept)| {
+            Finding::new(
+                Kind::Mark,
+                job.lake.pruned_mark(account),
+                in_the_future(table, first_kept),
+                "put it back from a copy, or write for each table the first day that was kept: days before the mark are never fetched",
+            )
+        }));
+    }
     let staged = survey.staged.into_iter();
     verification.findings.extend(staged.map(|path| {
         Finding::new(
@@ -136,6 +145,8 @@ pub fn verify(
         )
     }));
     verification.findings.sort();
+    // Accounts without a mark of their own share one.
+    verification.findings.dedup();
     Ok(verification)
 }
 
@@ -214,7 +225,7 @@ fn missing_days(
         });
         (gap.first <= gap.last).then_some(gap)
     });
-    let pruned = job.lake.pruned()?;
+    let pruned = job.lake.pruned(&job.account)?;
     let gaps = gaps.flat_map(|gap| {
         let is_missing =
             |day: &Day| !pruned.includes(Table::Messages, *day) && !days.contains_key(day);
