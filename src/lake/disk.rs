@@ -11,7 +11,6 @@ use std::sync::Arc;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use fs_err::{File, OpenOptions};
 
-
 /// Permissions of new files in the lake, from which the umask takes away: records name customers.
 pub(super) const FILE_MODE: u32 = 0o640;
 
