@@ -1,6 +1,7 @@
 //! `kefu run` and `kefu fetch`
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::in_turn::{Outcome, in_turn};
@@ -16,8 +17,8 @@ use crate::fetch::Source;
 use crate::lake::{Lake, Table};
 use crate::operations::History;
 use crate::pipeline::{
-    FetchJob, MetricsJob, MixedOpenids, Selection, Wanted, fetch_days, refresh_metrics,
-    require_app, require_privacy, require_rules,
+    FetchJob, MetricsJob, MixedOpenids, Selection, Wanted, dependents, fetch_days, refresh_metrics,
+    require_app, require_privacy_near, require_rules,
 };
 use crate::settings::{self, Flags, Settings, SettingsError};
 use crate::telemetry;
@@ -104,17 +105,21 @@ fn run(
     let (app_id, credential) = (settings.app_id()?, settings.credential()?);
     let source = Source::connect(&settings.endpoint()?, credential, Clock::System)?
         .with_privacy(settings.privacy()?);
-    lake.require_zone(zone.name())?;
+    let selection = Selection::of(lake, &account, wanted)?;
+    // One file says it, as a rule one of the days of this run.
+    if !selection.footers.values().any(|footer| footer.zone() == zone.name()) {
+        lake.require_zone(zone.name())?;
+    }
     require_app(lake, &account, app_id.as_ref())?;
-    lake.require_no_mark_after(wanted.last_over.plus(1))?;
+    lake.require_no_mark_after(&account, wanted.last_over.plus(1))?;
     if half == Half::Both {
         require_rules(&metrics)?;
     }
 
-    let selection = Selection::of(lake, &account, wanted)?;
-    require_privacy(lake, &account, source.privacy(), &selection.replaced())?;
-    let Selection { days, refreshed, skipped, pruned } = selection;
-    let before = lake.days(Table::Messages, &account)?;
+    require_privacy_near(lake, &account, source.privacy(), wanted.range, &selection)?;
+    let Selection { days, refreshed, skipped, pruned, .. } = selection;
+    let is_there = |day: &&Day| lake.has(Table::Messages, &account, **day);
+    let before: BTreeSet<Day> = days.iter().filter(is_there).copied().collect();
     let job = FetchJob {
         source: Arc::new(source),
         lake: lake.clone(),
@@ -137,8 +142,11 @@ fn run(
     report.skipped = skipped;
     report.pruned = pruned;
     // A day of which one file was changed and the other was not is not as it was.
-    let unfinished = lake.unfinished_days(&account)?;
-    let is_unchanged = |day: &Day| before.contains(day) && !unfinished.contains(day);
+    let is_whole = |day: &Day| {
+        let messages = lake.footer(Table::Messages, &account, *day).ok();
+        !lake.is_unfinished(&account, *day, messages.as_ref()).unwrap_or_default()
+    };
+    let is_unchanged = |day: &Day| before.contains(day) && is_whole(day);
     let summary =
         Summary::new(half.name(), &account, &zone, lake).with_fetch(&report, is_unchanged);
     let mut outcome = Outcome { class: report.class(), report: summary, failure: None };
@@ -147,8 +155,9 @@ fn run(
         outcome.report = outcome.report.without_metrics();
     } else if half == Half::Both {
         // What was committed is worth computing even if some days failed.
+        let among = dependents(wanted.range.days().chain(days));
         let (computed_metrics, failure) = computed(
-            refresh_metrics(&metrics, None, &Watched::metrics(&account, Some(history))),
+            refresh_metrics(&metrics, Some(&among), &Watched::metrics(&account, Some(history))),
             history,
         );
         // Days that were not fetched may be why openids differ; then the fetch says what to do.

@@ -61,7 +61,7 @@ impl Lake {
         Ok(apps)
     }
 
-    /// Writes the account under which an app's records are kept. The lake must be
+    /// Writes the account under which an app's records are kept. The account must be
     /// [held](Lake::hold).
     ///
     /// # Errors
@@ -76,7 +76,7 @@ impl Lake {
         for (other, _) in self.apps()?.into_iter().filter(|(_, name)| name == account) {
             self.disk.remove_file(&self.path_of_app(&other))?;
         }
-        self.put_file(Self::require_lock, &format!("app.{app}"), content.as_bytes(), &path)
+        self.put_file(account, Self::require_lock, &format!("app.{app}"), content.as_bytes(), &path)
     }
 
     /// Where the record of an app is, or would be.
@@ -89,11 +89,9 @@ impl Lake {
     /// # Errors
     /// When the folder cannot be listed.
     pub fn newest_app(&self, account: &Account) -> Result<Option<AppId>, LakeError> {
-        let days = self.days(Table::Messages, account)?.into_iter().rev();
+        let mut days = self.date_folders(Table::Messages)?.into_keys().rev();
         // A file that is damaged says nothing.
-        let mut apps =
-            days.filter_map(|day| self.footer(Table::Messages, account, day).ok()?.app_id());
-        Ok(apps.next())
+        Ok(days.find_map(|day| self.footer(Table::Messages, account, day).ok()?.app_id()))
     }
 }
 

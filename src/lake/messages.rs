@@ -17,7 +17,10 @@ use fs_err::File;
 
 use super::commit::StagedPath;
 use super::read::read_file;
-use super::{Account, AppId, FinishedPartition, Lake, LakeError, StagedPartition, Table, opercode};
+use super::{
+    Account, AppId, ContentHash, FinishedPartition, Lake, LakeError, StagedPartition, Table,
+    opercode,
+};
 use crate::calendar::{Day, Span};
 
 /// Rows that a merge holds of each run.
@@ -124,11 +127,16 @@ impl StagedMessages {
         self.counts
     }
 
-    /// Completes the partition, which stays in staging.
+    /// Completes the partition, which stays in staging. Its footer names the rejects that belong to
+    /// it: how many, and the content hash of their partition, if there are any.
     ///
     /// # Errors
     /// When the disk refuses it.
-    pub fn finish(mut self, rejects: u64) -> Result<FinishedPartition, LakeError> {
+    pub fn finish(
+        mut self,
+        rejects: u64,
+        rejects_hash: Option<&ContentHash>,
+    ) -> Result<FinishedPartition, LakeError> {
         if !self.runs.is_empty() {
             self.close_run()?;
             self.merge_runs()?;
@@ -138,7 +146,7 @@ impl StagedMessages {
         footer.set("messages_received", counts.received);
         footer.set("messages_sent", counts.sent);
         footer.set("messages_other", counts.other);
-        footer.set("rejects", rejects);
+        footer.set_rejects(rejects, rejects_hash);
         self.privacy.iter().for_each(|privacy| footer.set("privacy", privacy));
         self.app_id.iter().for_each(|app_id| footer.set("app_id", app_id));
         self.current.finish()

@@ -7,6 +7,7 @@ mod account;
 mod apps;
 mod bounds;
 mod commit;
+mod days;
 mod disk;
 mod encoder;
 mod examine;
@@ -17,6 +18,7 @@ mod lock;
 mod messages;
 mod mounts;
 mod original;
+mod pairing;
 mod place;
 mod prune;
 mod read;
@@ -28,7 +30,6 @@ mod statistics;
 mod survey;
 mod table;
 mod thrift;
-mod unfinished;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,8 +73,8 @@ pub mod opercode {
 /// Folder of kefu's own, below the lake, that no query reads.
 const OWN: &str = "_kefu";
 
-/// Folder in kefu's own where files are written.
-const STAGING: &str = "staging";
+/// Folder in kefu's own with a folder for each account.
+const ACCOUNTS: &str = "accounts";
 
 #[derive(Debug, thiserror::Error)]
 pub enum LakeError {
@@ -86,8 +87,8 @@ pub enum LakeError {
     Shape(#[source] ArrowError),
     #[error("{path} is not as kefu wrote it: {reason}")]
     Damaged { path: PathBuf, reason: String },
-    #[error("the lake is held by another run: {holder}")]
-    Occupied { holder: String },
+    #[error("{what} is locked by another run: {owner}")]
+    Occupied { what: String, owner: String },
     #[error("{} was removed or replaced by another process", path.display())]
     Displaced { path: PathBuf },
     #[error("a run has begun while the lake was read: what was found may only be its work")]
@@ -163,7 +164,7 @@ impl Classified for LakeError {
         match self {
             Self::Occupied { .. } => Some("run again when it has finished".into()),
             Self::Displaced { .. } => Some(
-                "another run is at work on this lake, or somebody has removed its lock: leave `_kefu/lock` alone, and run kefu on one host only where several share \
+                "another run is at work on this account, or somebody has removed its lock: leave the files named `lock` below `_kefu` alone, and run kefu on one host only where several share \
                  the file system; then run again: every file in the lake is whole"
                     .into(),
             ),
@@ -243,17 +244,16 @@ impl From<ArrowError> for LakeError {
 pub struct Lake {
     root: PathBuf,
     disk: Disk,
-    /// The lock file, while this process has it locked.
-    locked: Arc<Mutex<Option<FileId>>>,
+    /// The lock files that this process has locked.
+    locked: Arc<Mutex<BTreeMap<Account, FileId>>>,
     staging: Arc<Staging>,
 }
 
 impl Lake {
     /// Names the lake; touches nothing.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        let root = root.into();
-        let staging = Arc::new(Staging::below(&root.join(OWN).join(STAGING)));
-        Self { root, disk: Disk::default(), locked: Arc::default(), staging }
+        let staging = Arc::new(Staging::new());
+        Self { root: root.into(), disk: Disk::default(), locked: Arc::default(), staging }
     }
 
     /// The same lake, with something in the way of all that changes it.
@@ -279,49 +279,13 @@ impl Lake {
         self.root.join(OWN)
     }
 
-    fn staging_folder(&self) -> PathBuf {
-        self.own_folder().join(STAGING)
+    fn accounts_folder(&self) -> PathBuf {
+        self.own_folder().join(ACCOUNTS)
     }
 
-    /// The days for which an account has a partition, in order.
-    ///
-    /// # Errors
-    /// When the folder is there but cannot be listed.
-    pub fn days(&self, table: Table, account: &Account) -> Result<BTreeSet<Day>, LakeError> {
-        self.days_where(table, account, |_| true)
-    }
-
-    /// Those of the days that are wanted.
-    ///
-    /// # Errors
-    /// Those of [`days`](Self::days).
-    pub fn days_where(
-        &self,
-        table: Table,
-        account: &Account,
-        is_wanted: impl Fn(&Day) -> bool,
-    ) -> Result<BTreeSet<Day>, LakeError> {
-        let days = self.date_folders(table)?.into_keys().filter(is_wanted);
-        Ok(days.filter(|day| self.path(table, account, *day).is_file()).collect())
-    }
-
-    /// The first day for which an account has a partition of any table: of messages, or of what is
-    /// left of days that were deleted by retention.
-    ///
-    /// # Errors
-    /// When a folder is there but cannot be listed.
-    pub fn first_day(&self, account: &Account) -> Result<Option<Day>, LakeError> {
-        let first = |table: Table| -> Result<Option<Day>, LakeError> {
-            let mut days = self.date_folders(table)?.into_keys();
-            Ok(days.find(|day| self.path(table, account, *day).is_file()))
-        };
-        let firsts = Table::ALL.into_iter().map(first).collect::<Result<Vec<_>, _>>()?;
-        Ok(firsts.into_iter().flatten().min())
-    }
-
-    fn date_folders(&self, table: Table) -> Result<BTreeMap<Day, PathBuf>, LakeError> {
-        let folders = list(&self.root.join(table.name()))?.into_iter();
-        Ok(folders.filter_map(|folder| Some((day_of(&folder)?, folder))).collect())
+    /// Where the lock, the staging, the retention mark and the run history of an account are.
+    fn account_folder(&self, account: &Account) -> PathBuf {
+        self.accounts_folder().join(account.as_str())
     }
 
     /// The partitions of a table on its last days, of every account, the last day first.
@@ -368,8 +332,8 @@ impl Lake {
 
     /// The first zone that some file names and that is wanted: of messages, or of the metrics that are left of pruned ones.
     fn find_zone(&self, is_wanted: impl Fn(&str) -> bool) -> Result<Option<String>, LakeError> {
-        for folder in [Table::Messages, Table::AccountDaily].map(|table| self.date_folders(table)) {
-            for folder in folder?.into_values() {
+        for table in [Table::Messages, Table::AccountDaily] {
+            for folder in self.date_folders(table)?.into_values() {
                 // Of a file that is damaged, or none of kefu's, the next one tells.
                 let zones = list(&folder)?
                     .into_iter()
@@ -408,6 +372,18 @@ impl Lake {
             }
         }
         Ok(accounts)
+    }
+
+    /// The accounts that have a file in any table or a folder of their own, but for names that no
+    /// account could have.
+    ///
+    /// # Errors
+    /// When a folder cannot be listed.
+    pub(super) fn known_accounts(&self) -> Result<BTreeSet<Account>, LakeError> {
+        let folders = list(&self.accounts_folder())?.into_iter();
+        let named = folders.filter_map(|folder| Some(folder.file_name()?.to_str()?.to_owned()));
+        let names = self.accounts()?.into_iter().chain(named);
+        Ok(names.filter_map(|name| Account::existing(name).ok()).collect())
     }
 
     /// The accounts of these names; all that there are, if none is named. One whose name no account could have is for `kefu verify` to tell.

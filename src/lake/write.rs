@@ -79,7 +79,7 @@ impl Lake {
         footer: Footer,
     ) -> Result<StagedPartition, LakeError> {
         let (file, written) =
-            StagedFile::create(self, &format!("{table}.{day}.{account}.parquet"))?;
+            StagedFile::create(self, account, &format!("{table}.{day}.{account}.parquet"))?;
         let encoder = Encoder::new(table, table.schema(), footer, written)
             .map_err(|error| LakeError::parquet(file.path(), error))?;
         Ok(StagedPartition {

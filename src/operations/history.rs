@@ -1,11 +1,11 @@
-//! The history of runs: one JSON file for each run and account below `_kefu/runs`.
+//! The history of runs: one JSON file for each run, in `_kefu/accounts/<account>/runs`.
 //!
 //! ```sql
-//! SELECT started_at, outcome, duration_seconds, retries, rejects FROM read_json('data/lake/_kefu/runs/*.json') ORDER BY started_at DESC;
+//! SELECT started_at, outcome, duration_seconds, retries, rejects FROM read_json('data/lake/_kefu/accounts/*/runs/*.json') ORDER BY started_at DESC;
 //! ```
 //!
-//! A file is written when the run begins, with the outcome `running`, and again when it ends. One that still says `running` while no run holds the
-//! lake was killed.
+//! A file is written when the run begins, with the outcome `running`, and again when it ends. One that still says `running` while no run has the
+//! account locked was killed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -87,6 +87,7 @@ pub struct FailedDay {
 #[derive(Clone, Debug)]
 pub struct History {
     lake: Lake,
+    account: Account,
     clock: Clock,
     started: OffsetDateTime,
     state: Arc<Mutex<State>>,
@@ -189,19 +190,20 @@ impl History {
         let record = RunRecord::new(command, account.as_str(), timezone, started);
         Self {
             lake: lake.clone(),
+            account: account.clone(),
             clock: clock.clone(),
             started,
             state: Arc::new(Mutex::new(State { record, is_entered: false })),
         }
     }
 
-    /// Enters the run as running. The lake must be held.
+    /// Enters the run as running. The account must be locked.
     ///
     /// # Errors
     /// When the disk refuses it.
     pub fn enter(&self) -> Result<(), LakeError> {
         let mut state = self.state();
-        write(&self.lake, &state.record)?;
+        self.write(&state.record)?;
         state.is_entered = true;
         Ok(())
     }
@@ -318,12 +320,17 @@ impl History {
         state.record.shrunk.sort_by_key(|shrunk| shrunk.date);
         state.record.failures.sort_by_key(|failed| failed.date);
         if state.is_entered
-            && let Err(error) = write(&self.lake, &state.record)
+            && let Err(error) = self.write(&state.record)
         {
             // The run is what it is. Its entry says `running`, as that of a run that was killed.
             tracing::warn!(event = "history_not_written", reason = %error, "the history of runs cannot be written");
         }
         state.record.clone()
+    }
+
+    fn write(&self, record: &RunRecord) -> Result<(), LakeError> {
+        let written = serde_json::json!(record).to_string();
+        self.lake.enter_run(&self.account, &record.run, &written)
     }
 
     fn note(&self, change: impl FnOnce(&mut RunRecord)) {
@@ -333,10 +340,6 @@ impl History {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn write(lake: &Lake, record: &RunRecord) -> Result<(), LakeError> {
-    lake.enter_run(&record.run, &serde_json::json!(record).to_string())
 }
 
 fn rfc3339(instant: OffsetDateTime) -> String {

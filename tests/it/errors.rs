@@ -153,12 +153,12 @@ fn what_the_lake_does() {
         refused(io::ErrorKind::QuotaExceeded, "Disk quota exceeded"),
         refused(io::ErrorKind::NotADirectory, "Not a directory"),
         LakeError::Damaged {
-            path: "data/lake/_kefu/pruned.json".into(),
+            path: "data/lake/_kefu/accounts/acme/pruned.json".into(),
             reason: "expected value at line 1 column 1".into(),
         },
         LakeError::TextsDropped { day: "2016-06-01".parse().unwrap() },
         LakeError::Damaged { path: path(), reason: "its footer lacks the counts".into() },
-        LakeError::Occupied { holder: "process 4711".into() },
+        LakeError::Occupied { what: "the account acme".into(), owner: "process 4711".into() },
         LakeError::Absent { root: "data/lake".into() },
         LakeError::NoFolder { root: "data/lake".into() },
         LakeError::NoAccount {
@@ -167,7 +167,7 @@ fn what_the_lake_does() {
         },
         LakeError::OtherZone { lake: "Asia/Shanghai".into(), asked: "UTC".into() },
         LakeError::NoLocks {
-            path: "data/lake/_kefu/lock".into(),
+            path: "data/lake/_kefu/accounts/acme/lock".into(),
             file_system: Some("cifs at /mnt/share".into()),
             source: io::Error::from_raw_os_error(37),
         },

@@ -382,7 +382,7 @@ fn the_result_and_the_history_of_a_run_count_repaired_records() {
     let output = world.kefu(&simulator, &["fetch", "--date", DAY]);
     let shown = String::from_utf8(output.stdout).unwrap();
     assert!(shown.contains("records that were read after a repair: 1"), "{shown}");
-    let runs = files(&world.lake_folder().join("_kefu/runs"));
+    let runs = files(&world.lake_folder().join("_kefu/accounts/acme/runs"));
     let run: serde_json::Value = serde_json::from_slice(&fs_err::read(&runs[0]).unwrap()).unwrap();
     assert_eq!(
         (&run["repaired_records"], &run["days"][0]["repaired_records"]),

@@ -43,7 +43,7 @@ fn job(world: &World) -> MetricsJob {
 /// Computes what is stale, and gives the days of which a file was written.
 fn refresh(world: &World, job: &MetricsJob) -> BTreeSet<Day> {
     let before = metric_files(world);
-    let _lock = job.lake.hold().unwrap();
+    let _lock = job.lake.hold(&job.account).unwrap();
     let report = refresh_metrics(job, None, &()).unwrap();
     let changed: BTreeSet<Day> = metric_files(world)
         .into_iter()
@@ -220,7 +220,7 @@ fn the_files_are_the_same_however_they_were_asked_for() {
     for number in (0..60).rev() {
         let range = DayRange { first: nth(number), last: nth(number) };
         assert_eq!(
-            refresh_metrics(&job(&alone), Some(range), &()).unwrap().computed,
+            refresh_metrics(&job(&alone), Some(&range.days().collect()), &()).unwrap().computed,
             [nth(number)]
         );
     }
