@@ -73,6 +73,7 @@ pub struct Night {
 
 impl World {
     pub fn new() -> Self {
+        crate::log::begin();
         Self {
             folder: tempfile::tempdir().unwrap(),
             zone: Zone::named("Asia/Shanghai").unwrap(),
