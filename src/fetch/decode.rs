@@ -213,6 +213,10 @@ static RECORDS: LazyLock<SchemaRef> = LazyLock::new(|| {
     ]))
 });
 
+/// The codes of messages: a worker sent or received one. Other records may have no worker, as that
+/// of a session which no worker has taken yet.
+const MESSAGES: [i32; 2] = [2002, 2003];
+
 /// Gathers the records of a window into Arrow columns.
 struct RecordBuilder {
     window: Span,
@@ -273,9 +277,13 @@ impl RecordBuilder {
         }
         let opercode =
             i32::try_from(record.opercode.0).map_err(|_| "opercode beyond 32 bits".to_owned())?;
-        self.openid.append_value(openid);
         // Older samples of WeChat's have a space in front.
-        self.worker.append_value(record.worker.0.trim());
+        let worker = record.worker.0.trim();
+        if worker.is_empty() && MESSAGES.contains(&opercode) {
+            return Err("empty worker".to_owned());
+        }
+        self.openid.append_value(openid);
+        self.worker.append_value(worker);
         self.opercode.append_value(opercode);
         self.text.append_option(record.text.as_ref().map(|text| text.0.as_ref()));
         self.sent_at.append_value(record.time.0 * 1_000_000);

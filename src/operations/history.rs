@@ -52,6 +52,8 @@ pub struct RunRecord {
     pub messages_sent: u64,
     pub messages_other: u64,
     pub rejects: u64,
+    /// Of the rejects: records of another time than was asked for, outside the window.
+    pub misplaced: u64,
     pub outside_window: u64,
     pub pages: u64,
     pub repaired_pages: u64,
@@ -131,6 +133,7 @@ impl RunRecord {
             messages_sent: 0,
             messages_other: 0,
             rejects: 0,
+            misplaced: 0,
             outside_window: 0,
             pages: 0,
             repaired_pages: 0,
@@ -227,6 +230,7 @@ impl History {
             record.messages_sent += day.messages.sent;
             record.messages_other += day.messages.other;
             record.rejects += day.rejects;
+            record.misplaced += day.misplaced;
             record.outside_window += day.outside_window;
             record.pages += day.pages;
             record.repaired_pages += day.repaired_pages;

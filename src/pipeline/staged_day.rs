@@ -267,7 +267,7 @@ impl StagedDay {
         })
     }
 
-    /// Rejects a day in a form that kefu does not understand.
+    /// Rejects a day in a form that kefu does not understand, or of which nothing can be read.
     pub(super) fn check(&self) -> Result<(), ContractError> {
         let records = self.records();
         let kept = records - self.rejects;
@@ -275,7 +275,7 @@ impl StagedDay {
         if kept == 0 && misplaced > 0 || misplaced > misplaced_allowed(records) {
             return Err(ContractError::Misplaced { misplaced, records });
         }
-        if self.rejects > rejects_allowed(records) {
+        if kept == 0 && self.rejects > 0 || self.rejects > rejects_allowed(records) {
             let reason = self.first_reason.clone().unwrap_or_default();
             return Err(ContractError::TooManyRejects { rejects: self.rejects, records, reason });
         }
@@ -392,6 +392,7 @@ impl StagedDay {
             date: self.day,
             messages: counts,
             rejects: self.rejects,
+            misplaced: self.misplaced,
             outside_window: self.outside_window,
             pages: self.pages,
             repaired_pages: self.repaired_pages,
