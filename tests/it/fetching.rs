@@ -487,7 +487,7 @@ fn a_run_warns_of_few_records_outside_the_window() {
         "{shown}"
     );
     assert!(!shown.contains("records that could not be read"), "{shown}");
-    let runs = files(&world.lake_folder().join("_kefu/runs"));
+    let runs = files(&world.lake_folder().join("_kefu/accounts/acme/runs"));
     let run: serde_json::Value = serde_json::from_slice(&fs_err::read(&runs[0]).unwrap()).unwrap();
     assert_eq!((&run["misplaced"], &run["days"][0]["misplaced"]), (&json!(2), &json!(2)));
 }
