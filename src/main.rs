@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use kefu::cli::{Cli, OutputFormat};
 use kefu::failure::Failure;
-use kefu::{commands, core_dumps, signals, telemetry, threads};
+use kefu::{commands, core_dumps, metrics, signals, telemetry, threads};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -23,7 +23,12 @@ fn main() -> ExitCode {
     signals::outlive_large_files();
     telemetry::begin_logging(cli.global.log_format, cli.global.log_level);
     let outcome = signals::listen()
-        .and_then(|()| threads::start(cli.global.threads, cli.is_computing()))
+        .and_then(|()| threads::start(cli.global.threads))
+        .inspect(|()| {
+            if cli.is_computing() {
+                metrics::start_threads();
+            }
+        })
         .map_err(Failure::from)
         .and_then(|()| commands::execute(&cli));
     // A failure while the process shuts down is a consequence of that, which was reported.

@@ -13,7 +13,6 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::runtime::Runtime;
 
 use crate::failure::{Class, Classified};
-use crate::metrics;
 
 /// More computing threads than this gain little, and each one needs memory.
 const COMPUTING_MAX: usize = 16;
@@ -57,15 +56,15 @@ impl Classified for ThreadsError {
     }
 }
 
-/// Creates the threads that compute: rayon's, which read and encode, and those of polars.
+/// Creates the threads that read and encode, which are rayon's, and sets how many polars creates
+/// when it is first used, which take 13 MiB.
 ///
 /// `limit` is the size of either pool; without it there is a thread for each core, at most 16.
-/// Those of polars, which take 13 MiB, are created only if `is_computing`.
 /// Must be called while no other thread reads the environment.
 ///
 /// # Errors
 /// When they cannot be created.
-pub fn start(limit: Option<u16>, is_computing: bool) -> Result<(), ThreadsError> {
+pub fn start(limit: Option<u16>) -> Result<(), ThreadsError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let computing = limit.map_or(cores.min(COMPUTING_MAX), usize::from);
     reserve(2 * computing + 1, "computing")?;
@@ -81,9 +80,6 @@ pub fn start(limit: Option<u16>, is_computing: bool) -> Result<(), ThreadsError>
         purpose: "computing",
         source: io::Error::other(error),
     })?;
-    if is_computing {
-        metrics::start_threads();
-    }
     Ok(())
 }
 

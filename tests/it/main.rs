@@ -17,6 +17,7 @@ mod hostile_answers;
 mod identity;
 mod killed;
 mod lake_files;
+mod layers;
 mod limits;
 mod log;
 mod network;

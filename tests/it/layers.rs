@@ -1,0 +1,112 @@
+//! Arrows point down only: a module uses only modules that stand below it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// The modules of the crate from the bottom up. Each may use those before it.
+const BOTTOM_UP: [&str; 20] = [
+    "model",
+    "printable",
+    "secret",
+    "plain_file",
+    "process_group",
+    "core_dumps",
+    "failure",
+    "threads",
+    "telemetry",
+    "signals",
+    "lake",
+    "wechat",
+    "fetch",
+    "metrics",
+    "simulator",
+    "pipeline",
+    "operations",
+    "report",
+    "settings",
+    "cli",
+];
+
+/// Modules that must not use each other although one is above the other.
+const APART: [(&str, &str); 4] =
+    [("wechat", "lake"), ("fetch", "lake"), ("metrics", "wechat"), ("metrics", "fetch")];
+
+/// The code of a file without comments and unit tests.
+fn code(path: &Path) -> String {
+    let text = fs_err::read_to_string(path).unwrap();
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let is_code = |line: &&str| !line.trim_start().starts_with("//");
+    code.lines().filter(is_code).collect::<Vec<_>>().join("\n")
+}
+
+/// The modules of the crate that a text names, as in `crate::lake` and `use crate::{lake, fetch}`.
+fn named(code: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for rest in code.split("crate::").skip(1) {
+        let is_word = |character: char| character.is_alphanumeric() || character == '_';
+        match rest.strip_prefix('{') {
+            None => drop(names.insert(rest.chars().take_while(|c| is_word(*c)).collect())),
+            Some(group) => {
+                let mut depth = 0;
+                let mut word = String::new();
+                for character in group.chars() {
+                    match character {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        _ if depth == 0 && is_word(character) => word.push(character),
+                        // What follows belongs to the module that was named.
+                        ':' if depth == 0 => {}
+                        ',' if depth == 0 => drop(names.insert(std::mem::take(&mut word))),
+                        _ => {}
+                    }
+                }
+                names.insert(word);
+            }
+        }
+    }
+    names
+}
+
+fn collect(folder: &Path, module: &str, used: &mut BTreeMap<String, BTreeSet<String>>) {
+    for entry in fs_err::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.extension() {
+            _ if path.is_dir() => collect(&path, module, used),
+            Some(extension) if extension == "rs" => {
+                used.entry(module.to_owned()).or_default().extend(named(&code(&path)));
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_module_uses_only_modules_below_it() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut used = BTreeMap::new();
+    for entry in fs_err::read_dir(&source).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        match path.is_dir() {
+            true => collect(&path, &name, &mut used),
+            false => drop(used.insert(name, named(&code(&path)))),
+        }
+    }
+    let place = |module: &str| BOTTOM_UP.iter().position(|name| *name == module);
+    for (module, names) in &used {
+        // They may use everything.
+        if ["lib", "main", "commands"].contains(&module.as_str()) {
+            continue;
+        }
+        let own = place(module).unwrap_or_else(|| panic!("{module} has no place in the list"));
+        for name in names.iter().filter(|name| *name != module) {
+            let Some(other) = place(name) else { continue };
+            assert!(other < own, "{module} uses {name}, which stands above it");
+            let pair = (module.as_str(), name.as_str());
+            assert!(!APART.contains(&pair), "{module} uses {name}");
+        }
+        assert!(!names.contains("commands"), "{module} uses commands");
+    }
+    assert!(used.len() > 15 && used["pipeline"].contains("lake"), "{used:?}");
+}
