@@ -129,6 +129,10 @@ pub struct FetchedPage {
     pub page: Page,
 }
 
+fn not_records(error: arrow::error::ArrowError) -> FetchError {
+    BugError(format!("a page was not decoded into records: {error}")).into()
+}
+
 async fn send(events: &mpsc::Sender<FetchEvent>, event: FetchEvent) -> Result<(), FetchError> {
     events.send(event).await.map_err(|_| FetchError::Abandoned)
 }
@@ -257,13 +261,13 @@ impl Source {
                 return Err(FetchError::NotOver(answered));
             }
             if page.facts.records > 0 {
-                let outline = page.outline();
+                let outline = page.outline().map_err(not_records)?;
                 if latest.get(&stretch) == Some(&outline) {
                     return Err(ContractError::RepeatedPage { records: page.facts.records }.into());
                 }
                 latest.insert(stretch, outline);
             }
-            let covered = page.covered();
+            let covered = page.covered().map_err(not_records)?;
             let is_complete = plan.accept(id, page.facts, covered.map(|span| span.end - 1))?;
             counts.capped_pages += u64::from(plan.is_capped(id));
             send(&events, FetchEvent::Page(FetchedPage { stretch, asked_msgid, page })).await?;

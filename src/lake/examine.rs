@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::compute::BatchCoalescer;
 use arrow::datatypes::{Field, Int32Type, Int64Type, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow::row::{OwnedRow, RowConverter, SortField};
@@ -12,19 +11,17 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::basic::Compression;
 use parquet::bloom_filter::Sbbf;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
+use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData};
 
 use super::encoder::{
     CREATED_BY, ENCODER_ROWS, EncodeError, Encoder, ROW_GROUP_ROWS, sorting_columns,
 };
 use super::guard::guarded;
-use super::hash::ContentHasher;
 use super::original::Original;
 use super::read::read_file;
 use super::statistics::Claims;
 use super::{
-    Account, ContentHash, Footer, Lake, LakeError, MessageCounts, Table, day_of, list, opercode,
-    schema,
+    Account, ContentHash, Footer, Lake, LakeError, MessageCounts, Table, day_of, list, schema,
 };
 use crate::calendar::{Day, UnixSeconds};
 use crate::plain_file;
@@ -136,7 +133,7 @@ fn examine_file(file: File, table: Table, account: &Account) -> Result<Examined,
         Ok(metadata) => metadata,
         Err(error) => return Err(LakeError::unreadable(file.path(), &error)),
     };
-    let schema = schema::of_file(&table.schema(), metadata.schema());
+    let schema = schema::of_file(table, &table.schema(), metadata.schema());
     if let Some(difference) = difference(metadata.schema(), &schema) {
         return Ok(Examined::OtherSchema(difference));
     }
@@ -156,8 +153,8 @@ fn examine_file(file: File, table: Table, account: &Account) -> Result<Examined,
         Ok(_) => {}
         Err(error) => oddities.push(format!("its bloom filter cannot be read: {error}")),
     }
-    let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    for batch in read_file(plain_file::open(file.path())?, &schema, &columns, ENCODER_ROWS)? {
+    let (original, columns) = (plain_file::open(file.path())?, table.names(|_| true));
+    for batch in read_file(original, table, &schema, &columns, ENCODER_ROWS)? {
         rows.see(&batch?).map_err(damaged)?;
     }
     if !rows.is_findable {
@@ -167,48 +164,6 @@ fn examine_file(file: File, table: Table, account: &Account) -> Result<Examined,
     contents.is_as_encoded = contents.is_as_encoded.filter(|_| is_ours);
     contents.schema_version = schema::version(table, &schema, &contents.footer);
     Ok(Examined::Read(Box::new(contents)))
-}
-
-impl ContentHash {
-    /// The hash of a partition with these rows.
-    ///
-    /// # Errors
-    /// When a column is of a type that no table has.
-    pub fn of(rows: &RecordBatch) -> Result<Self, LakeError> {
-        let mut cut = CutRows::of(rows.schema());
-        cut.push(rows.clone())?;
-        cut.finish()
-    }
-}
-
-/// Hashes rows in the cut in which they are written.
-struct CutRows {
-    uncut: BatchCoalescer,
-    hasher: ContentHasher,
-}
-
-impl CutRows {
-    fn of(schema: SchemaRef) -> Self {
-        Self { uncut: BatchCoalescer::new(schema, ENCODER_ROWS), hasher: ContentHasher::default() }
-    }
-
-    fn push(&mut self, batch: RecordBatch) -> Result<(), LakeError> {
-        self.uncut.push_batch(batch)?;
-        self.hash_cut()
-    }
-
-    fn finish(mut self) -> Result<ContentHash, LakeError> {
-        self.uncut.finish_buffered_batch()?;
-        self.hash_cut()?;
-        Ok(self.hasher.finish())
-    }
-
-    fn hash_cut(&mut self) -> Result<(), LakeError> {
-        while let Some(batch) = self.uncut.next_completed_batch() {
-            self.hasher.update(&batch)?;
-        }
-        Ok(())
-    }
 }
 
 /// What there is to know about rows, gathered batch by batch.
@@ -244,7 +199,7 @@ impl<'a> RowsSeen<'a> {
         let schema = table.schema();
         let keys = table
             .sorted_by()
-            .iter()
+            .into_iter()
             .map(|column| Ok(SortField::new(schema.field_with_name(column)?.data_type().clone())));
         let keys: Vec<SortField> = keys.collect::<Result<_, ArrowError>>()?;
         Ok(Self {
@@ -290,13 +245,7 @@ impl<'a> RowsSeen<'a> {
         let opercodes = batch
             .column_by_name("opercode")
             .and_then(|column| column.as_primitive_opt::<Int32Type>());
-        for opercode in opercodes.iter().flat_map(|column| column.values()) {
-            match *opercode {
-                opercode::WORKER_RECEIVED => self.counts.received += 1,
-                opercode::WORKER_SENT => self.counts.sent += 1,
-                _ => self.counts.other += 1,
-            }
-        }
+        opercodes.into_iter().for_each(|opercodes| self.counts.add(opercodes));
         if self.table == Table::AccountDaily {
             let total = |name: &str| {
                 numbers(name).map_or(0, |column| column.values().iter().sum::<i64>()) as u64
@@ -382,6 +331,12 @@ fn difference(found: &SchemaRef, expected: &SchemaRef) -> Option<String> {
     })
 }
 
+/// Whether a column has a bloom filter in the files of a table.
+fn is_looked_up(table: Table, column: &ColumnChunkMetaData) -> bool {
+    let column = table.column(&column.column_path().string());
+    column.is_some_and(|column| column.has_bloom_filter)
+}
+
 /// The bloom filters of a file's row groups, where there should be some.
 fn filters(
     file: &File,
@@ -389,8 +344,7 @@ fn filters(
     table: Table,
 ) -> Result<Vec<Sbbf>, ParquetError> {
     let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
-    let columns =
-        columns.filter(|column| schema::is_looked_up(table, &column.column_path().string()));
+    let columns = columns.filter(|column| is_looked_up(table, column));
     columns
         .filter_map(|column| Sbbf::read_from_column_chunk(column, file.file()).transpose())
         .collect()
@@ -418,10 +372,8 @@ fn oddities(metadata: &ParquetMetaData, table: Table) -> Vec<String> {
     {
         oddities.push("it lacks statistics".to_owned());
     }
-    if columns().any(|column| {
-        schema::is_looked_up(table, &column.column_path().string())
-            && column.bloom_filter_offset().is_none()
-    }) {
+    if columns().any(|column| is_looked_up(table, column) && column.bloom_filter_offset().is_none())
+    {
         oddities.push("it lacks the bloom filter on openid".to_owned());
     }
     oddities

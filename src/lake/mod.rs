@@ -3,7 +3,6 @@
 //! It owns every Parquet file and every path, and sees no HTTP and no metric. The invariant it keeps: a file below a table's
 //! folder is complete and was put there by one rename, whatever happened on the way.
 
-mod account;
 mod apps;
 mod bounds;
 mod commit;
@@ -26,7 +25,6 @@ mod spill;
 mod staging;
 mod statistics;
 mod survey;
-mod table;
 mod thrift;
 mod unfinished;
 mod write;
@@ -35,7 +33,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-pub use account::Account;
 pub use apps::AppId;
 pub use disk::{Obstacle, Operation};
 pub use encoder::PartitionFacts;
@@ -43,13 +40,11 @@ pub use examine::{Contents, Examined, Survey};
 pub use footer::Footer;
 pub use hash::ContentHash;
 pub use lock::{Lock, Reading};
-pub use messages::{MessageCounts, StagedMessages};
+pub use messages::StagedMessages;
 pub(crate) use prune::in_the_future;
 pub use prune::{PartitionFile, Pruned};
-pub use read::RECORD_COLUMNS;
 pub use spill::Spill;
 pub use survey::Space;
-pub use table::Table;
 pub use write::{FinishedPartition, StagedPartition};
 
 use arrow::error::ArrowError;
@@ -59,16 +54,10 @@ use staging::Staging;
 
 use crate::calendar::Day;
 use crate::failure::{Class, Classified};
+pub use crate::model::record::{MessageCounts, opercode};
+pub use crate::model::{Account, Table};
 use crate::plain_file::NotPlain;
 use crate::threads::FILES_HINT;
-
-/// The values of `messages.opercode` that metrics are made of; any other is kept as it came.
-pub mod opercode {
-    /// The worker sent a message (OUT).
-    pub const WORKER_SENT: i32 = 2002;
-    /// The worker received a customer's message (IN).
-    pub const WORKER_RECEIVED: i32 = 2003;
-}
 
 /// Folder of kefu's own, below the lake, that no query reads.
 const OWN: &str = "_kefu";

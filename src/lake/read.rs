@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use fs_err::File;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -15,13 +15,12 @@ use parquet::file::metadata::ParquetMetaDataReader;
 use super::guard::guarded;
 use super::{Account, Footer, Lake, LakeError, Table, bounds, schema};
 use crate::calendar::Day;
+use crate::model::column::Role;
+use crate::model::record;
 use crate::plain_file;
 
 /// Rows of a batch that is read, where the reader does not say otherwise.
 const BATCH_ROWS: usize = 122_880;
-
-/// The columns of `messages` that are as the API gave them.
-pub const RECORD_COLUMNS: [&str; 5] = ["openid", "worker", "opercode", "text", "sent_at"];
 
 impl Lake {
     /// What a partition says about itself. Reads the footer only.
@@ -44,16 +43,11 @@ impl Lake {
         day: Day,
         columns: &[&str],
     ) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>> + use<>, LakeError> {
-        let path = self.path(table, account, day);
-        read_file(
-            plain_file::open(&path)?,
-            &dictionaries(&table.schema(), columns),
-            columns,
-            BATCH_ROWS,
-        )
+        let file = plain_file::open(&self.path(table, account, day))?;
+        read_file(file, table, &dictionaries(table), columns, BATCH_ROWS)
     }
 
-    /// The [`RECORD_COLUMNS`] of a day's messages, names and texts as strings.
+    /// The [columns of records](record::columns) of a day's messages, names and texts as strings.
     ///
     /// # Errors
     /// Those of [`read`](Self::read).
@@ -63,7 +57,8 @@ impl Lake {
         day: Day,
     ) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>> + use<>, LakeError> {
         let file = plain_file::open(&self.path(Table::Messages, account, day))?;
-        read_file(file, &Table::Messages.schema(), &RECORD_COLUMNS, BATCH_ROWS)
+        let schema = Table::Messages.schema();
+        read_file(file, Table::Messages, &schema, &record::columns(), BATCH_ROWS)
     }
 }
 
@@ -76,24 +71,21 @@ pub(super) fn footer_of(path: &Path) -> Result<Footer, LakeError> {
     })
 }
 
-/// The table's schema with the named columns of names as dictionaries.
-fn dictionaries(full: &Schema, columns: &[&str]) -> SchemaRef {
+/// The table's schema, columns of names as dictionaries.
+fn dictionaries(table: Table) -> SchemaRef {
     let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
-    let fields = full.fields().iter().map(|field| match field.data_type() {
-        DataType::Utf8
-            if columns.contains(&field.name().as_str()) && schema::is_name(field.name()) =>
-        {
-            Arc::new(Field::new(field.name(), dictionary.clone(), field.is_nullable()))
-        }
-        _ => field.clone(),
+    let fields = table.columns().map(|column| match column.role {
+        Role::Name => column.field().with_data_type(dictionary.clone()),
+        _ => column.field(),
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-/// Batches of the named columns of an open file, which must have the given schema. What the file
-/// lacks because an older version of kefu wrote it is not in the batches.
+/// Batches of the named columns of an open file of a table, which must have the given schema. What
+/// the file lacks because an older version of kefu wrote it is not in the batches.
 pub(super) fn read_file(
     file: File,
+    table: Table,
     schema: &SchemaRef,
     columns: &[&str],
     batch_rows: usize,
@@ -106,7 +98,7 @@ pub(super) fn read_file(
     let reader = guarded(&path, || {
         let metadata = ArrowReaderMetadata::load(file.file(), options.clone())
             .map_err(|error| unreadable(&error))?;
-        let options = options.with_schema(schema::of_file(schema, metadata.schema()));
+        let options = options.with_schema(schema::of_file(table, schema, metadata.schema()));
         let metadata = ArrowReaderMetadata::try_new(metadata.metadata().clone(), options)
             .map_err(|error| unreadable(&error))?;
         let mask = ProjectionMask::columns(metadata.parquet_schema(), columns.iter().copied());

@@ -108,9 +108,8 @@ impl Lake {
         let path = self.path(table, account, day);
         let mut footer = self.footer(table, account, day)?;
         let schema = table.schema();
-        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let mut rows = Vec::new();
-        for batch in read_file(plain_file::open(&path)?, &schema, &names, ROW_GROUP_ROWS)? {
+        let (names, mut rows) = (table.names(|_| true), Vec::new());
+        for batch in read_file(plain_file::open(&path)?, table, &schema, &names, ROW_GROUP_ROWS)? {
             rows.push(batch?);
         }
         let older = rows.first().map_or_else(|| schema.clone(), RecordBatch::schema);

@@ -42,7 +42,9 @@ impl Classified for ContinuityError {
 
     fn hint(&self) -> Option<String> {
         let prune = |last_kept: Day| {
-            let tables = Table::WITH_OPENIDS.map(|table| format!("--table {table}")).join(" ");
+            let tables: Vec<String> =
+                Table::with_openids().map(|table| format!("--table {table}")).collect();
+            let tables = tables.join(" ");
             let before = last_kept.plus(1);
             format!(
                 "`kefu prune --before {before} {tables}`, which lists them without --yes and takes those of all accounts before that day"
@@ -161,7 +163,7 @@ fn kept_with_other_openids(
     // Of most days, the names of the folders tell enough.
     let may_be_kept = |day: &Day| (-DAYS_BEFORE..=DAYS_AFTER).any(|step| is_gone(day.plus(step)));
     let mut last = None;
-    for table in Table::WITH_OPENIDS {
+    for table in Table::with_openids() {
         let days: Vec<Day> = lake.days(table, account)?.into_iter().filter(may_be_kept).collect();
         let other = |day: Day| -> Option<(Day, String)> {
             let footer = lake.footer(table, account, day).ok()?;

@@ -192,10 +192,8 @@ pub(super) fn record_inputs(
     footer.set("definitions_version", DEFINITIONS_VERSION);
     footer.set("parameters", parameters.for_partition(table, day));
     footer.set("inputs", serde_json::json!(hashes));
-    if let Some(input) = inputs
-        .days
-        .get(&day)
-        .filter(|input| Table::WITH_OPENIDS.contains(&table) && input.openids != "keep")
+    if let Some(input) =
+        inputs.days.get(&day).filter(|input| table.names_customers() && input.openids != "keep")
     {
         footer.set("privacy", format!("openid={}", input.openids));
     }
@@ -231,7 +229,7 @@ pub(super) fn out_of_date(
     // The content of days without messages is the same whatever is done to openids.
     let has_other_openids =
         || inputs.days.get(&day).is_some_and(|input| input.openids != footer.openids());
-    if differs("privacy") || Table::WITH_OPENIDS.contains(&table) && has_other_openids() {
+    if differs("privacy") || table.names_customers() && has_other_openids() {
         reasons.insert(OutOfDate::Openids);
     }
     reasons

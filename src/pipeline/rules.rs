@@ -72,14 +72,10 @@ pub(super) fn recorded_by_day(
     timezone: &str,
     day: Day,
 ) -> Option<Parameters> {
-    // Only the first three record business hours.
-    let tables = [
-        Table::AccountDaily,
-        Table::WorkerDaily,
-        Table::ResponsePairs,
-        Table::Sessions,
-        Table::WorkerHourly,
-    ];
+    let mut tables = Table::METRICS;
+    tables.reverse();
+    // Only those that need business hours record them.
+    tables.sort_by_key(|table| !table.needs_hours());
     tables
         .into_iter()
         .filter_map(|table| recorded(footers.get(&table)?, table, day))

@@ -241,7 +241,7 @@ fn other_openids(job: &MetricsJob, days: &BTreeMap<Day, ExaminedDay>) -> Vec<Fin
     let Some(last) = days.values().rev().find_map(|day| openids(day, Table::Messages)) else {
         return Vec::new();
     };
-    let tables = || std::iter::once(Table::Messages).chain(Table::WITH_OPENIDS);
+    let tables = || std::iter::once(Table::Messages).chain(Table::with_openids());
     let others = days.iter().flat_map(|(day, examined)| {
         tables().map(move |table| (*day, table, openids(examined, table)))
     });

@@ -10,8 +10,9 @@ use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type, TimestampMicros
 
 use crate::calendar::{Day, UnixSeconds};
 use crate::failure::{BugError, Failure};
-use crate::lake::{Account, Footer, Lake, Table, opercode};
+use crate::lake::{Account, Footer, Lake, Table};
 use crate::metrics::Parameters;
+use crate::model::record::Direction;
 
 /// The day's own counts, from `account_daily`, where they were counted once and for all.
 #[derive(Clone, Copy, Debug, Default)]
@@ -337,12 +338,12 @@ impl Reader<'_> {
                 };
                 let text =
                     || texts.filter(|texts| texts.is_valid(row)).map(|texts| texts.value(row));
-                match *code {
-                    opercode::WORKER_RECEIVED => seen.entry((openid, worker)).or_default().0 = true,
-                    opercode::WORKER_SENT
+                match Direction::of(*code) {
+                    Some(Direction::In) => seen.entry((openid, worker)).or_default().0 = true,
+                    Some(Direction::Out)
                         if has_rules && parameters.is_automatic(&workers.name(row), text()) => {}
-                    opercode::WORKER_SENT => seen.entry((openid, worker)).or_default().1 = true,
-                    _ => {}
+                    Some(Direction::Out) => seen.entry((openid, worker)).or_default().1 = true,
+                    None => {}
                 }
             }
             visits.extend(seen.into_iter().map(|((openid, worker), (was_received, was_sent))| {
@@ -377,7 +378,7 @@ impl Reader<'_> {
             let (texts, sent_at) = (columns.texts("text")?, columns.instants("sent_at")?);
             for row in 0..batch.num_rows() {
                 let openid = openids.name(row);
-                if codes.value(row) == opercode::WORKER_RECEIVED && wanted(&openid) {
+                if Direction::of(codes.value(row)) == Some(Direction::In) && wanted(&openid) {
                     let text = texts.is_valid(row).then(|| texts.value(row).to_owned());
                     written.push(Said {
                         openid,
