@@ -6,7 +6,15 @@
 use std::fmt;
 
 use crate::printable::printable;
-use crate::secret::hide_all;
+use crate::secret::hide_likely;
+
+/// What to do when too many files are open.
+pub(crate) const FILES_HINT: &str = "raise the number of files that a process may open \
+     (`ulimit -n`, LimitNOFILE= of systemd), then run again";
+
+/// What to do when memory or memory maps run out.
+pub(crate) const MEMORY_HINT: &str = "raise the limits of memory and of memory maps \
+     (`ulimit -v`, MemoryMax= of systemd, vm.max_map_count), then run again";
 
 /// The class of a failure. One class, one exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -131,7 +139,7 @@ impl Failure {
     pub fn causes(&self) -> Vec<String> {
         let mut causes: Vec<String> = Vec::new();
         for cause in self.error.chain().map(ToString::to_string) {
-            let cause = hide_all(&printable(&cause)).into_owned();
+            let cause = hide_likely(&printable(&cause)).into_owned();
             // Some libraries repeat the cause in their own words.
             if causes.last().is_none_or(|before| !before.contains(&cause)) {
                 causes.push(cause);
@@ -141,10 +149,33 @@ impl Failure {
     }
 }
 
+/// What was being done when files or memory ran out says nothing about what is wrong.
 impl<E: Classified> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { class: error.class(), hint: error.hint(), error: error.into() }
+        let (class, hint) = match exhausted(&error) {
+            Some(hint) => (Class::Lake, Some(hint.to_owned())),
+            None => (error.class(), error.hint()),
+        };
+        Self { class, hint, error: error.into() }
     }
+}
+
+/// What to raise, where an error comes from the lack of files or memory.
+fn exhausted(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.find_map(|cause| match os_code(cause)? {
+        // ENFILE and EMFILE.
+        23 | 24 => Some(FILES_HINT),
+        // ENOMEM.
+        12 => Some(MEMORY_HINT),
+        _ => None,
+    })
+}
+
+/// The code of the system's error. Libraries wrap such errors, and some keep only their text.
+pub(crate) fn os_code(error: &dyn std::error::Error) -> Option<i32> {
+    let text = error.to_string();
+    text.rsplit_once("(os error ")?.1.split_once(')')?.0.parse().ok()
 }
 
 /// One line: `what: why: why`.

@@ -13,7 +13,13 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     core_dumps::forbid();
     telemetry::exit_on_panic();
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            telemetry::print_usage_error(&error);
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
     signals::outlive_large_files();
     telemetry::begin_logging(cli.global.log_format, cli.global.log_level);
     let outcome = signals::listen()

@@ -85,6 +85,8 @@ impl Secret {
         forms.push(Zeroizing::new(json.trim_matches('"').to_owned()));
         if value.len() >= HIDDEN_BYTES_MIN {
             forms.extend((0..3).map(|offset| in_base64(value, offset)));
+            let hex = value.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+            forms.push(Zeroizing::new(hex));
         }
         forms
     }
@@ -117,33 +119,92 @@ fn replaced(text: &str, value: &str) -> Option<String> {
     let mut taken = 0;
     for (place, found) in lower_text.match_indices(&lower_value) {
         without.push_str(text.get(taken..place)?);
-        without.push_str("(secret)");
+        without.push_str(HIDDEN);
         taken = place + found.len();
     }
     without.push_str(text.get(taken..)?);
     (taken > 0).then_some(without)
 }
 
-/// A text without any secret of this process.
+/// A text without any secret of this process. Of a text that holds one in disguise, such as with
+/// invisible characters between its letters, nothing is left.
 pub fn hide_all(text: &str) -> Cow<'_, str> {
     let known: Vec<_> = locked(&KNOWN).iter().filter_map(Weak::upgrade).map(Secret).collect();
     let mut hidden = Cow::Borrowed(text);
-    for secret in known {
+    for secret in &known {
         if let Cow::Owned(without) = secret.hidden_in(&hidden) {
             hidden = Cow::Owned(without);
         }
     }
+    let Some(plain) = undisguised(&hidden) else { return hidden };
+    let holds = |secret: &Secret| {
+        secret.expose().len() >= HIDDEN_BYTES_MIN && replaced(&plain, secret.expose()).is_some()
+    };
+    if known.iter().any(holds) { Cow::Borrowed(HIDDEN) } else { hidden }
+}
+
+/// A text without any secret of this process, and without words that look like one: 32 hexadecimal
+/// digits, as an AppSecret has, or 100 or more characters of base64, as tokens have. Only for texts
+/// in which no such word belongs: openids under a key look like an AppSecret.
+pub fn hide_likely(text: &str) -> Cow<'_, str> {
+    let mut hidden = hide_all(text);
+    for word in likely(&hidden).map(str::to_owned).collect::<Vec<_>>() {
+        hidden = Cow::Owned(hidden.replace(&word, HIDDEN));
+    }
     hidden
 }
 
-/// Takes a value that is written where a path or a name belongs for a secret, if it looks like
-/// one: 32 hexadecimal digits, or 64 or more characters without a dot or a slash.
+/// Takes what looks like a secret ([`hide_likely`]) for one, in a value that is written where a path
+/// or a name belongs.
 pub fn suspect(value: &str) {
-    let is_appsecret = value.len() == 32 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let is_token = value.len() >= 64 && !value.contains(['.', '/']);
-    if is_appsecret || is_token {
-        locked(&SUSPECTED).push(Secret::new(value.to_owned()));
+    locked(&SUSPECTED).extend(likely(value).map(|word| Secret::new(word.to_owned())));
+}
+
+/// Whether a text holds a secret that this process knows.
+pub fn is_in(text: &str) -> bool {
+    matches!(hide_all(text), Cow::Owned(_) | Cow::Borrowed(HIDDEN))
+}
+
+/// What stands in the place of a secret.
+const HIDDEN: &str = "(secret)";
+
+/// Characters of an access token, at least. Those of WeChat have more than 130.
+const TOKEN_CHARACTERS_MIN: usize = 100;
+
+/// The words that look like a secret.
+fn likely(text: &str) -> impl Iterator<Item = &str> {
+    let is_appsecret =
+        |word: &&str| word.len() == 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let words = text.split(|character: char| !character.is_ascii_alphanumeric());
+    let is_part = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
+    let tokens = text.split(move |character: char| !is_part(character));
+    let is_token = |word: &&str| word.len() >= TOKEN_CHARACTERS_MIN;
+    words.filter(is_appsecret).chain(tokens.filter(is_token))
+}
+
+/// The text without characters that are not seen, and with `%41` and `\u0041` as the letter that
+/// they stand for. None when it has nothing of that.
+fn undisguised(text: &str) -> Option<String> {
+    let is_unseen = |character: char| {
+        matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+            || character.is_control() && character != '\n'
+    };
+    let mut rest = text;
+    let mut plain = String::with_capacity(text.len());
+    while let Some(character) = rest.chars().next() {
+        let code = |prefix: &str, digits: usize| {
+            let digits = rest.strip_prefix(prefix)?.get(..digits)?;
+            u32::from_str_radix(digits, 16).ok().and_then(char::from_u32)
+        };
+        let (letter, length) = match (code("%", 2), code("\\u", 4)) {
+            (Some(letter), _) => (letter, 3),
+            (_, Some(letter)) => (letter, 6),
+            _ => (character, character.len_utf8()),
+        };
+        plain.extend(Some(letter).filter(|letter| !is_unseen(*letter)));
+        rest = rest.get(length..).unwrap_or_default();
     }
+    (plain != text).then_some(plain)
 }
 
 fn locked<T>(secrets: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -153,7 +214,7 @@ fn locked<T>(secrets: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Shows nothing; there is no `Display` and no `Serialize`.
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("(secret)")
+        f.write_str(HIDDEN)
     }
 }
 
@@ -188,10 +249,15 @@ mod tests {
 
     #[test]
     fn a_secret_in_the_place_of_a_path_is_hidden_and_a_path_is_not() {
-        for value in ["0123456789abcdef0123456789abcdef", &"57_x".repeat(20)] {
-            suspect(value);
+        for value in ["0123456789abcdef0123456789abcdef", &"57_x".repeat(30)] {
+            for text in [format!("cannot read {value}"), format!("/x/{value}.txt: `{value}`")] {
+                assert_eq!(hide_likely(&text), text.replace(value, "(secret)"));
+            }
+            suspect(&format!("/x/{value}"));
             assert_eq!(hide_all(&format!("cannot read {value}")), "cannot read (secret)");
         }
+        let hash = "0123456789abcdef".repeat(4);
+        assert_eq!(hide_likely(&hash), hash);
         for value in ["secrets/flagship", "flagship-secret-of-the-shop-in-shanghai.txt"] {
             suspect(value);
             assert_eq!(hide_all(value), value);
@@ -214,6 +280,17 @@ mod tests {
             assert!(secret.hidden_in(&told).contains("(secret)"), "{told}");
         }
         assert_eq!(hide_all("x hunter+2/x= y"), "x (secret) y");
+        for told in [
+            "68756e7465722b322f783d",
+            "bad h\u{200b}unter+2/x=",
+            "bad %68%75%6e%74%65%72+2/x=",
+            "bad \\u0068unter+2/x=",
+            "bad h\u{7}u\u{2060}nter+2/x=",
+        ] {
+            assert!(hide_all(told).ends_with("(secret)"), "{told}: {}", hide_all(told));
+        }
+        assert_eq!(hide_all("100 %ab \\u12 50 %"), "100 %ab \\u12 50 %");
+        assert!(is_in("a-hunter+2/x=-b") && !is_in("a-hunter") && !is_in("50 %20"));
         let secret = Secret::new("hunter2".into());
         assert_eq!(format!("{secret:?} {secret:#?}"), "(secret) (secret)");
         let proofs =

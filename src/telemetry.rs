@@ -1,6 +1,7 @@
 //! The only door to the terminal: results on stdout, everything else on stderr.
 //!
-//! What passes it shows no secret ([`hide_all`]) and controls no terminal ([`printable`]).
+//! What passes it shows no secret ([`hide_all`], and on stderr [`hide_likely`]) and controls no
+//! terminal ([`printable`]).
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::LazyLock;
@@ -10,10 +11,10 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::failure::{Class, Classified, Failure};
+use crate::failure::{Class, Classified, FILES_HINT, Failure, MEMORY_HINT};
 use crate::printable::{printable, without_reordering};
-use crate::secret::hide_all;
-use crate::threads::{FILES_HINT, THREADS_HINT};
+use crate::secret::{hide_all, hide_likely};
+use crate::threads::THREADS_HINT;
 
 /// All bars of the process. They appear on a terminal only, and make way for log lines.
 static BARS: LazyLock<MultiProgress> =
@@ -78,7 +79,7 @@ impl Write for Stderr {
         // tracing escapes what fields contain, so escape sequences in a line are its own colours.
         let text = String::from_utf8_lossy(line);
         let text = without_reordering(&text);
-        BARS.suspend(|| io::stderr().write_all(hide_all(&text).as_bytes()))?;
+        BARS.suspend(|| io::stderr().write_all(hide_likely(&text).as_bytes()))?;
         Ok(line.len())
     }
 
@@ -131,27 +132,39 @@ pub fn print_note(text: &str) {
     }
     let text = printable(text);
     BARS.suspend(|| {
-        let _ = writeln!(io::stderr(), "{}", hide_all(&text));
+        let _ = writeln!(io::stderr(), "{}", hide_likely(&text));
     });
 }
+
+/// What libraries say when they panic because the process lacks something, what that is, and what
+/// to raise.
+const PANICS_WITHOUT: [(&str, &str, &str); 6] = [
+    ("Too many open files", "too many files are open", FILES_HINT),
+    ("Cannot allocate memory", "no memory can be had", MEMORY_HINT),
+    // Of a context of zstd.
+    ("null pointer", "no memory can be had", MEMORY_HINT),
+    ("spawn", "no thread can be created", THREADS_HINT),
+    ("Resource temporarily unavailable", "no thread can be created", THREADS_HINT),
+    ("WouldBlock", "no thread can be created", THREADS_HINT),
+];
 
 /// From now on, a panic in any thread ends the process with one line on stderr and exit code 1.
 /// Other threads could otherwise wait forever for the one that is gone.
 ///
-/// A library that panics because no thread can be created, or no file be opened, ends it with 73
-/// and what to raise.
+/// A library that panics because no thread can be created, no file be opened, or no memory be had,
+/// ends it with 73 and what to raise.
 pub fn exit_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         let said = panic.payload_as_str().unwrap_or("no reason given").replace('\n', " ");
-        let is_out_of_threads = ["spawn", "Resource temporarily unavailable", "WouldBlock"];
-        let (class, text) = if is_out_of_threads.iter().any(|word| said.contains(word)) {
-            (Class::Lake, format!("error: no thread can be created ({said}); {THREADS_HINT}"))
-        } else if said.contains("Too many open files") {
-            (Class::Lake, format!("error: too many files are open ({said}); {FILES_HINT}"))
-        } else {
-            let place = panic.location().map(ToString::to_string).unwrap_or_default();
-            let text = format!("error: kefu has a bug: {said} ({place}); please report this line");
-            (Class::Bug, text)
+        let lacking = PANICS_WITHOUT.iter().find(|(word, ..)| said.contains(word));
+        let (class, text) = match lacking {
+            Some((_, what, hint)) => (Class::Lake, format!("error: {what} ({said}); {hint}")),
+            None => {
+                let place = panic.location().map(ToString::to_string).unwrap_or_default();
+                let text =
+                    format!("error: kefu has a bug: {said} ({place}); please report this line");
+                (Class::Bug, text)
+            }
         };
         let text = match is_for_machines() {
             true => {
@@ -162,9 +175,22 @@ pub fn exit_on_panic() {
             false => text,
         };
         // The bars may be locked by the thread that panics, so they are not asked to make way.
-        let _ = writeln!(io::stderr(), "{}", hide_all(&printable(&text)));
+        let _ = writeln!(io::stderr(), "{}", hide_likely(&printable(&text)));
         std::process::exit(class.exit_code().into());
     }));
+}
+
+/// Shows what is wrong with the command line, which may hold a secret in the wrong place. Help and
+/// the version are shown as they are.
+pub fn print_usage_error(error: &clap::Error) {
+    let plain = error.render().to_string();
+    let shown = printable(&plain);
+    let shown = hide_likely(&shown);
+    // Best effort: there is no other place to say it.
+    let _ = match *shown == *plain {
+        true => error.print(),
+        false => write!(io::stderr(), "{shown}"),
+    };
 }
 
 /// Shows a failure: what happened, why, and what to do.

@@ -44,12 +44,8 @@ pub struct ThreadsError {
 
 /// What to do about it.
 pub(crate) const THREADS_HINT: &str = "raise the number of processes and threads that this user or container may have \
-     (`ulimit -u`, TasksMax= of systemd, the pids limit of the container), or lower --threads and \
-     --concurrency; then run again";
-
-/// What to do when too many files are open.
-pub(crate) const FILES_HINT: &str = "raise the number of files that a process may open \
-     (`ulimit -n`, LimitNOFILE= of systemd), then run again";
+     (`ulimit -u`, TasksMax= of systemd, the pids limit of the container) or their memory \
+     (`ulimit -v`, vm.max_map_count), or lower --threads and --concurrency; then run again";
 
 impl Classified for ThreadsError {
     fn class(&self) -> Class {

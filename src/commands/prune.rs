@@ -53,7 +53,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Cl
     let lake = Lake::at(&settings.lake.value);
     lake.require_folder()?;
     let yesterday = last_over(zone, &Clock::System);
-    let newest = lake.newest_day()?;
+    let newest = lake.newest_day(yesterday)?;
     let before = first_kept(args, newest, yesterday)?;
     // Nothing is made or locked when nothing is deleted.
     let lock = args.yes.then(|| lake.hold()).transpose()?;
@@ -92,15 +92,15 @@ pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Cl
     Ok(None)
 }
 
-/// The first day that is kept: never one in the future, because what was pruned is not fetched
-/// again. The days to keep are counted back from the newest day in the lake, so that a wrong clock
-/// deletes nothing more.
+/// The first day that is kept: never one after the newest day in the lake, because what was pruned
+/// is not fetched again. The days to keep are counted back from that day, so that a wrong clock
+/// deletes nothing more. `newest` is the newest day of those that are over.
 fn first_kept(args: &PruneArgs, newest: Option<Day>, yesterday: Day) -> Result<Day, UsageError> {
     let newest = newest.unwrap_or(yesterday);
-    let everything = newest.min(yesterday).plus(1);
+    let everything = newest.plus(1);
     // Messages cannot be computed again.
     let takes_messages = args.tables.contains(&Table::Messages);
-    let last_before = if takes_messages { newest } else { newest.plus(1) };
+    let last_before = if takes_messages { newest } else { everything };
     // Of the three, the command line has exactly one.
     let by_count = args.keep_days.map(|days| everything.plus(-i64::from(days)));
     match args.before.or(by_count).unwrap_or(everything) {
@@ -114,7 +114,7 @@ fn first_kept(args: &PruneArgs, newest: Option<Day>, yesterday: Day) -> Result<D
             message: format!("there is no day that --before {before} would keep"),
             advice: Some(format!("--all deletes every day there is; the newest one is {newest}")),
         }),
-        before => Ok(before),
+        before => Ok(before.min(everything)),
     }
 }
 
@@ -223,11 +223,9 @@ mod tests {
             first_kept(&args, newest, day(yesterday)).unwrap().to_string()
         };
         assert_eq!(kept("2024-05-12", 3), "2024-05-10");
-        // Days without a run; a clock that is decades ahead; one that is behind, by which a day of
-        // the lake is still to come.
+        // Days without a run; a clock that is decades ahead.
         assert_eq!(kept("2024-06-20", 3), "2024-05-10");
         assert_eq!(kept("2099-01-01", 3), "2024-05-10");
-        assert_eq!(kept("2024-05-11", 3), "2024-05-09");
     }
 
     #[test]
@@ -247,6 +245,9 @@ mod tests {
         let metrics = |text| PruneArgs { tables: vec![Table::Sessions], ..before(text) };
         assert_eq!(first_kept(&metrics("2024-05-13")).unwrap(), day("2024-05-13"));
         assert!(first_kept(&metrics("2024-05-14")).is_err());
+        // Days that were never fetched are not marked as deleted.
+        let all = PruneArgs { all: true, ..before("2024-06-20") };
+        assert_eq!(first_kept(&all).unwrap(), day("2024-05-13"));
         let all = PruneArgs { all: true, tables: tables(), ..NOTHING };
         assert_eq!(first_kept(&all).unwrap(), day("2024-05-13"));
     }

@@ -12,7 +12,14 @@ use fs_err::File;
 use parquet::basic::{Compression, Type};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
+use super::LakeError;
 use super::thrift::Thrift;
+
+/// Bytes of a footer. A day of ten million messages has one of 100 KiB.
+const FOOTER_BYTES_MAX: u32 = 4 << 20;
+
+/// Bytes of all page indexes and bloom filters of a file. A day of ten million messages has 20 MiB.
+const INDEX_BYTES_MAX: u64 = 256 << 20;
 
 /// Rows of a row group. kefu writes 122,880.
 const GROUP_ROWS_MAX: i64 = 1 << 20;
@@ -35,6 +42,47 @@ const ROW_BYTES_MAX: usize = 16 << 10;
 /// The bytes of a page's header that are read first; few are longer.
 const HEADER_BYTES: usize = 512;
 const HEADER_BYTES_MAX: usize = 1 << 20;
+
+/// The end of a file: the length of its footer, in 4 bytes, and "PAR1".
+const FOOTER_END_BYTES: usize = 8;
+
+/// Checks how long a file claims its footer to be. Must come before the footer is read.
+///
+/// # Errors
+/// The claim that cannot be true, or the error of the file.
+pub(super) fn check_footer(file: &File) -> Result<(), LakeError> {
+    let length = file.metadata()?.len();
+    let Some(start) = length.checked_sub(FOOTER_END_BYTES as u64) else { return Ok(()) };
+    let mut end = [0; FOOTER_END_BYTES];
+    file.file().read_exact_at(&mut end, start)?;
+    let [a, b, c, d, ..] = end;
+    match u32::from_le_bytes([a, b, c, d]) {
+        0..=FOOTER_BYTES_MAX => Ok(()),
+        claimed => Err(LakeError::Damaged {
+            path: file.path().to_owned(),
+            reason: format!("it claims a footer of {claimed} bytes"),
+        }),
+    }
+}
+
+/// Checks how long a file claims its page indexes and bloom filters to be.
+///
+/// # Errors
+/// The claim that cannot be true.
+pub(super) fn check_indexes(metadata: &ParquetMetaData) -> Result<(), String> {
+    let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+    let lengths = columns.flat_map(|column| {
+        let filter = column.bloom_filter_offset().map(|_| column.bloom_filter_length());
+        // Without a length, that in the filter's header would be believed.
+        let filter = filter.map(|length| length.unwrap_or(i32::MAX));
+        [column.column_index_length(), column.offset_index_length(), filter]
+    });
+    let claimed = lengths.flatten().map(|length| u64::from(length.unsigned_abs())).sum::<u64>();
+    match claimed {
+        0..=INDEX_BYTES_MAX => Ok(()),
+        _ => Err(format!("it claims indexes of {claimed} bytes")),
+    }
+}
 
 /// Checks what a file claims about the columns at the given places. Gives the number of rows to
 /// read at once: `batch_rows`, or less where long values repeat.
@@ -107,8 +155,9 @@ fn check_pages(
     let (mut at, mut values, mut bytes, mut dictionary) = (start, 0u64, 0u64, None);
     while at < end {
         let header = PageHeader::read(file, at)?;
-        if header.uncompressed > PAGE_BYTES_MAX {
-            return Err(format!("it claims a page of {} bytes", header.uncompressed));
+        let larger = header.uncompressed.max(header.compressed);
+        if larger > PAGE_BYTES_MAX {
+            return Err(format!("it claims a page of {larger} bytes"));
         }
         bytes += header.uncompressed + header.length;
         let content = at + header.length;

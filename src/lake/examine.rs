@@ -21,7 +21,8 @@ use super::original::Original;
 use super::read::read_file;
 use super::statistics::Claims;
 use super::{
-    Account, ContentHash, Footer, Lake, LakeError, MessageCounts, Table, day_of, list, schema,
+    Account, ContentHash, Footer, Lake, LakeError, MessageCounts, Table, bounds, day_of, list,
+    schema,
 };
 use crate::calendar::{Day, UnixSeconds};
 use crate::plain_file;
@@ -126,13 +127,7 @@ impl Lake {
 }
 
 fn examine_file(file: File, table: Table, account: &Account) -> Result<Examined, LakeError> {
-    let options = ArrowReaderOptions::new()
-        .with_skip_arrow_metadata(true)
-        .with_page_index_policy(PageIndexPolicy::Optional);
-    let metadata = match ArrowReaderMetadata::load(file.file(), options) {
-        Ok(metadata) => metadata,
-        Err(error) => return Err(LakeError::unreadable(file.path(), &error)),
-    };
+    let metadata = metadata_of(&file)?;
     let schema = schema::of_file(table, &table.schema(), metadata.schema());
     if let Some(difference) = difference(metadata.schema(), &schema) {
         return Ok(Examined::OtherSchema(difference));
@@ -164,6 +159,19 @@ fn examine_file(file: File, table: Table, account: &Account) -> Result<Examined,
     contents.is_as_encoded = contents.is_as_encoded.filter(|_| is_ours);
     contents.schema_version = schema::version(table, &schema, &contents.footer);
     Ok(Examined::Read(Box::new(contents)))
+}
+
+/// The footer and the page indexes.
+fn metadata_of(file: &File) -> Result<ArrowReaderMetadata, LakeError> {
+    bounds::check_footer(file)?;
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let load = |options: ArrowReaderOptions| {
+        ArrowReaderMetadata::load(file.file(), options)
+            .map_err(|error| LakeError::unreadable(file.path(), &error))
+    };
+    bounds::check_indexes(load(options.clone())?.metadata())
+        .map_err(|reason| LakeError::Damaged { path: file.path().to_owned(), reason })?;
+    load(options.with_page_index_policy(PageIndexPolicy::Optional))
 }
 
 /// What there is to know about rows, gathered batch by batch.

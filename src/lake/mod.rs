@@ -53,11 +53,10 @@ use parquet::errors::ParquetError;
 use staging::Staging;
 
 use crate::calendar::Day;
-use crate::failure::{Class, Classified};
+use crate::failure::{Class, Classified, MEMORY_HINT, os_code};
 pub use crate::model::record::{MessageCounts, opercode};
 pub use crate::model::{Account, Table};
 use crate::plain_file::NotPlain;
-use crate::threads::FILES_HINT;
 
 /// Folder of kefu's own, below the lake, that no query reads.
 const OWN: &str = "_kefu";
@@ -102,12 +101,6 @@ pub enum LakeError {
 
 /// ENOMEM, ENFILE, EMFILE and EAGAIN: the machine or the process has no more of something.
 const EXHAUSTED: [i32; 4] = [12, 23, 24, 11];
-
-/// The code of the system's error. Libraries wrap such errors, and some keep only their text.
-fn os_code(error: &dyn std::error::Error) -> Option<i32> {
-    let text = error.to_string();
-    text.rsplit_once("(os error ")?.1.split_once(')')?.0.parse().ok()
-}
 
 impl LakeError {
     /// An error of the Parquet reader. The file is damaged, unless reading it takes more of
@@ -182,14 +175,14 @@ impl Classified for LakeError {
             }
             Self::Damaged { path, .. } => Some(match path.parent().and_then(day_of) {
                 Some(_) if Table::METRICS.iter().any(|table| is_below(path, table.name())) => {
-                    "remove it: `kefu metrics` computes it again, unless its messages are gone; then put it back from a copy".into()
+                    "move it away: `kefu metrics` computes it again, unless its messages are gone; then put it back from a copy".into()
                 }
                 Some(day) => format!(
                     "put the file back from a copy; or, while WeChat has the day's records, `kefu fetch --date {day} --force` fetches it again, and `kefu metrics` \
                      then computes what depends on it"
                 ),
                 None if path.parent().and_then(Path::file_name).is_some_and(|folder| folder == apps::FOLDER) => {
-                    "write into it the name of the account whose files have the records of this app, or remove it: the next run that fetches writes it again".into()
+                    "write into it the name of the account whose files have the records of this app, or move it away: the next run that fetches writes it again".into()
                 }
                 None => "put it back from a copy, or write it again: for each pruned table the first day that was kept, as in {\"messages\":\"2024-05-14\"}; \
                          without it, metrics next to pruned days would be computed again from what is left"
@@ -213,10 +206,8 @@ impl Classified for LakeError {
                 std::io::ErrorKind::NotFound => {
                     Some("something has taken a folder of the lake away while kefu was at work: if its disk is no longer mounted, mount it; then run again, which makes what is missing".into())
                 }
-                // EMFILE and ENFILE, which have no kind of their own.
-                _ if matches!(os_code(error), Some(23 | 24)) => Some(FILES_HINT.to_owned()),
                 std::io::ErrorKind::OutOfMemory | std::io::ErrorKind::WouldBlock => {
-                    Some("raise the limits of memory and of memory maps (`ulimit -v`, MemoryMax= of systemd, vm.max_map_count), then run again".into())
+                    Some(MEMORY_HINT.to_owned())
                 }
                 _ => None,
             },

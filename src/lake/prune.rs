@@ -62,21 +62,28 @@ impl Lake {
     /// What was pruned so far.
     ///
     /// # Errors
-    /// When there is a note of it that cannot be read.
+    /// [`LakeError::Damaged`] when there is a mark that kefu did not write.
     pub fn pruned(&self) -> Result<Pruned, LakeError> {
+        use std::io::ErrorKind::{NotADirectory, NotFound};
         let path = self.pruned_mark();
-        match plain_file::read(&path) {
-            Ok(note) => serde_json::from_slice(&note)
-                .map_err(|error| LakeError::Damaged { path, reason: error.to_string() }),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-                ) =>
-            {
-                Ok(Pruned::default())
+        let damaged = |reason: String| LakeError::Damaged { path: path.clone(), reason };
+        let mark = match plain_file::read(&path) {
+            Ok(mark) => mark,
+            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => {
+                // Without the mark, deleted days would be fetched and computed again.
+                return match path.is_symlink() {
+                    true => Err(damaged("it is a link to a file that does not exist".into())),
+                    false => Ok(Pruned::default()),
+                };
             }
-            Err(error) => Err(error.into()),
+            Err(error) => return Err(error.into()),
+        };
+        let pruned: Pruned =
+            serde_json::from_slice(&mark).map_err(|error| damaged(error.to_string()))?;
+        let is_table = |name: &String| Table::ALL.iter().any(|table| table.name() == name);
+        match pruned.0.keys().find(|name| !is_table(name)) {
+            Some(name) => Err(damaged(format!("it names a table that does not exist: {name}"))),
+            None => Ok(pruned),
         }
     }
 
@@ -99,16 +106,17 @@ impl Lake {
         }
     }
 
-    /// The newest day for which any account has a partition of any table. A file that does not say
-    /// of itself that it is of that day does not count: retention is counted back from here, and a
-    /// stray file of a far day would make it delete everything.
+    /// The newest day, up to `last`, for which any account has a partition of any table. A file
+    /// that does not say of itself that it is of that day does not count: retention is counted back
+    /// from here, and a stray file of a far day would make it delete everything.
     ///
     /// # Errors
     /// When a folder cannot be listed.
-    pub fn newest_day(&self) -> Result<Option<Day>, LakeError> {
+    pub fn newest_day(&self, last: Day) -> Result<Option<Day>, LakeError> {
         let mut newest = None;
         for table in Table::ALL {
-            for (day, folder) in self.date_folders(table)?.into_iter().rev() {
+            for (day, folder) in self.date_folders(table)?.range(..=last).rev() {
+                let day = *day;
                 if newest >= Some(day) {
                     break;
                 }
@@ -117,7 +125,7 @@ impl Lake {
                     read::footer_of(path)
                         .is_ok_and(|footer| footer.get("date") == Some(written.as_str()))
                 };
-                if list(&folder)?.iter().any(is_partition) {
+                if list(folder)?.iter().any(is_partition) {
                     newest = Some(day);
                 }
             }

@@ -66,6 +66,7 @@ impl Lake {
 pub(super) fn footer_of(path: &Path) -> Result<Footer, LakeError> {
     let file = plain_file::open(path)?;
     guarded(path, || {
+        bounds::check_footer(&file)?;
         let metadata = ParquetMetaDataReader::new().parse_and_finish(file.file());
         Ok(Footer::of(&metadata.map_err(|error| LakeError::unreadable(path, &error))?))
     })
@@ -96,6 +97,7 @@ pub(super) fn read_file(
     let unreadable = |error: &dyn std::error::Error| LakeError::unreadable(&place, error);
     let (mut decoded, mut decoded_max) = (0, 0);
     let reader = guarded(&path, || {
+        bounds::check_footer(&file)?;
         let metadata = ArrowReaderMetadata::load(file.file(), options.clone())
             .map_err(|error| unreadable(&error))?;
         let options = options.with_schema(schema::of_file(table, schema, metadata.schema()));

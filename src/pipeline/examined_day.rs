@@ -277,6 +277,6 @@ pub(super) fn remedy(kind: Kind, table: Table, day: Day) -> String {
         (_, Table::Messages | Table::Rejects) => {
             format!("`kefu run --date {day} --force` fetches the day again")
         }
-        _ => "remove it: `kefu metrics` computes it again".to_owned(),
+        _ => "move it away: `kefu metrics` computes it again".to_owned(),
     }
 }

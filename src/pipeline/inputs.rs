@@ -43,7 +43,7 @@ pub(super) struct Input {
     pub(super) openids: String,
 }
 
-pub(super) fn read_inputs(job: &MetricsJob) -> Result<Inputs, LakeError> {
+pub(super) fn read_inputs(job: &MetricsJob, pruned: Pruned) -> Result<Inputs, LakeError> {
     let fetched = job.lake.days(Table::Messages, &job.account)?;
     let read = |day: &Day| -> Result<Input, LakeError> {
         let footer = job.lake.footer(Table::Messages, &job.account, *day)?;
@@ -61,12 +61,7 @@ pub(super) fn read_inputs(job: &MetricsJob) -> Result<Inputs, LakeError> {
             openids,
         })
     };
-    let mut inputs = Inputs {
-        fetched,
-        days: BTreeMap::new(),
-        damaged: BTreeMap::new(),
-        pruned: job.lake.pruned()?,
-    };
+    let mut inputs = Inputs { fetched, days: BTreeMap::new(), damaged: BTreeMap::new(), pruned };
     for (day, input) in inputs.fetched.par_iter().map(|day| (*day, read(day))).collect::<Vec<_>>() {
         match input {
             Ok(input) => drop(inputs.days.insert(day, input)),

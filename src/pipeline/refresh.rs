@@ -161,7 +161,7 @@ impl Plan {
         among: Option<DayRange>,
         mut unreadable: BTreeMap<Day, LakeError>,
     ) -> Result<Self, Failure> {
-        let mut inputs = read_inputs(job)?;
+        let mut inputs = read_inputs(job, job.lake.pruned()?)?;
         unreadable.append(&mut inputs.damaged);
         let is_wanted = |day: &&Day| among.is_none_or(|range| range.contains(**day));
         let looks_at_damage = |day: &Day| {

@@ -14,7 +14,7 @@ use super::rules::{OutOfDate, expected, reasons, recorded, recorded_by_day};
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::Failure;
 use crate::lake::{
-    Account, AppId, ContentHash, Footer, Lake, LakeError, Survey, Table, in_the_future,
+    Account, AppId, ContentHash, Footer, Lake, LakeError, Pruned, Survey, Table, in_the_future,
 };
 use crate::metrics::{self, DAYS_AFTER, DAYS_BEFORE, Parameters, Partitions, Rules, Target};
 use crate::telemetry::Progress;
@@ -73,7 +73,9 @@ pub fn verify(
         }
     }
     progress.expect(tables_of_day.len());
-    let (pruned, unfinished) = (job.lake.pruned()?, job.lake.unfinished()?);
+    let mut verification = Verification::default();
+    let pruned = pruned_days(job, &mut verification)?;
+    let unfinished = job.lake.unfinished()?;
     let examine = |((account, day), tables): ((Account, Day), BTreeSet<Table>)| {
         let is_unfinished = unfinished.contains(&(day, account.to_string()));
         let examined = ExaminedDay::read(job, &account, day, tables, &pruned, is_unfinished)?;
@@ -83,7 +85,6 @@ pub fn verify(
     let examined: Vec<_> =
         tables_of_day.into_par_iter().map(examine).collect::<Result<_, LakeError>>()?;
 
-    let mut verification = Verification::default();
     let mut days_of_account: BTreeMap<Account, BTreeMap<Day, ExaminedDay>> = BTreeMap::new();
     for (account, day, mut examined) in examined {
         verification.days += 1;
@@ -103,10 +104,10 @@ pub fn verify(
             rules: job.rules.clone(),
         };
         verification.findings.extend(hidden_account(&job, &days));
-        verification.findings.extend(missing_days(&job, &days, among)?);
+        verification.findings.extend(missing_days(&job, &days, among, &pruned)?);
         verification.findings.extend(other_openids(&job, &days));
         verification.findings.extend(other_apps(&job.lake, &mut apps, &account, &days));
-        verify_metrics(&job, &days, is_wanted, &mut verification)?;
+        verify_metrics(&job, &days, is_wanted, &pruned, &mut verification)?;
         verification.accounts.push(account);
     }
     let foreign = survey.foreign.into_iter().filter(|(day, _)| day.is_none_or(is_wanted));
@@ -116,14 +117,6 @@ pub fn verify(
             path,
             "only date=…/<account>.parquet belongs here",
             "move it out of the lake: readers of the table stumble over it",
-        )
-    }));
-    verification.findings.extend(pruned.mark_after(job.today).map(|(table, first_kept)| {
-        Finding::new(
-            Kind::Mark,
-            job.lake.pruned_mark(),
-            in_the_future(table, first_kept),
-            "put it back from a copy, or write for each table the first day that was kept: days before the mark are never fetched",
         )
     }));
     let staged = survey.staged.into_iter();
@@ -155,6 +148,22 @@ fn require_zone(job: &VerifyJob, survey: &Survey) -> Result<(), LakeError> {
     }
 }
 
+/// What was pruned. A mark that cannot be read or lies in the future is a finding.
+fn pruned_days(job: &VerifyJob, verification: &mut Verification) -> Result<Pruned, LakeError> {
+    let (pruned, reason) = match job.lake.pruned() {
+        Err(LakeError::Damaged { reason, .. }) => (Pruned::default(), Some(reason)),
+        pruned => {
+            let pruned = pruned?;
+            let reason = pruned.mark_after(job.today).map(|(table, day)| in_the_future(table, day));
+            (pruned, reason)
+        }
+    };
+    let advice = "put it back from a copy, or write for each table the first day that was kept: days before the mark are never fetched";
+    let finding = |reason| Finding::new(Kind::Mark, job.lake.pruned_mark(), reason, advice);
+    verification.findings.extend(reason.map(finding));
+    Ok(pruned)
+}
+
 /// The apps that are recorded. A record that cannot be read is a finding.
 fn recorded_apps(
     lake: &Lake,
@@ -162,7 +171,7 @@ fn recorded_apps(
 ) -> Result<BTreeMap<AppId, Account>, LakeError> {
     match lake.apps() {
         Err(LakeError::Damaged { path, reason }) => {
-            let advice = "write into it the name of the account whose files have the records of this app, or remove it: \
+            let advice = "write into it the name of the account whose files have the records of this app, or move it away: \
                  the next run that fetches writes it anew";
             verification.findings.push(Finding::new(Kind::Unreadable, path, reason, advice));
             Ok(BTreeMap::new())
@@ -204,6 +213,7 @@ fn missing_days(
     job: &MetricsJob,
     days: &BTreeMap<Day, ExaminedDay>,
     among: Option<DayRange>,
+    pruned: &Pruned,
 ) -> Result<Vec<Finding>, LakeError> {
     let fetched = job.lake.days(Table::Messages, &job.account)?;
     let gaps = fetched.iter().zip(fetched.iter().skip(1)).filter_map(|(before, after)| {
@@ -214,7 +224,6 @@ fn missing_days(
         });
         (gap.first <= gap.last).then_some(gap)
     });
-    let pruned = job.lake.pruned()?;
     let gaps = gaps.flat_map(|gap| {
         let is_missing =
             |day: &Day| !pruned.includes(Table::Messages, *day) && !days.contains_key(day);
@@ -288,9 +297,10 @@ fn verify_metrics(
     job: &MetricsJob,
     days: &BTreeMap<Day, ExaminedDay>,
     is_wanted: impl Fn(Day) -> bool,
+    pruned: &Pruned,
     verification: &mut Verification,
 ) -> Result<(), Failure> {
-    let inputs = read_inputs(job)?;
+    let inputs = read_inputs(job, pruned.clone())?;
     let mixed = inputs.mixed();
     let is_sound =
         |day: Day| days.get(&day).is_some_and(|day| day.sound.contains_key(&Table::Messages));

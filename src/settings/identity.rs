@@ -168,6 +168,7 @@ impl Identity {
     /// The name used for files: the configured one, else the app id.
     pub(super) fn name(&self) -> Result<Account, SettingsError> {
         if let Some(account) = &self.account {
+            self.refuse_secret_as_name()?;
             return Ok(account.value.clone());
         }
         let appid = self.appid.clone().ok_or(SettingsError::Missing {
@@ -200,7 +201,7 @@ impl Identity {
         let written = |proof: Proof, at: &Setting<SecretSource>| {
             Ok(Credential { proof, places: Places { appid: appid_place(), proof: at.place() } })
         };
-        match (token, &self.appid, &self.secret) {
+        let credential = match (token, &self.appid, &self.secret) {
             (Some(token @ Setting { value: SecretSource::Command(command), .. }), _, _) => {
                 written(Proof::Command(command.clone()), token)
             }
@@ -217,6 +218,20 @@ impl Identity {
                 what: "the secret",
                 remedy: "set KEFU_SECRET in the environment, or `secret_file` in kefu.toml; there is no flag for it, because flags are visible to other users",
             }),
+        }?;
+        // Of a secret in a file, this is known only now.
+        self.refuse_secret_as_name()?;
+        Ok(credential)
+    }
+
+    /// Refuses a secret in the place of the account's name, which is the name of its files.
+    fn refuse_secret_as_name(&self) -> Result<(), SettingsError> {
+        match &self.account {
+            Some(Setting { value, origin }) if secret::is_in(value.as_str()) => {
+                let reason = "it holds the secret, and would be the name of files".to_owned();
+                Err(SettingsError::Wrong { origin: origin.clone(), reason })
+            }
+            _ => Ok(()),
         }
     }
 }

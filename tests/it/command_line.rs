@@ -564,6 +564,15 @@ fn a_secret_written_where_a_path_or_a_name_belongs_is_not_shown() {
         format!("appid = 'wx1'\naccount = 'acme'\naccess_token_file = '{secret}'"),
         format!("appid = 'wx1'\naccount = 'acme'\naccess_token_command = ['{secret}']"),
         format!("appid = '{secret}'\naccount = 'acme'\nsecret_file = 'nowhere'"),
+        format!("appid = 'wx1'\naccount = 'acme'\nsecret_file = '/x/{secret}'"),
+        format!("appid = 'wx1'\naccount = 'acme'\nsecret_file = '{secret}.txt'"),
+        format!("{secret} = 'wx1'"),
+        format!("[{secret}]\nx = 1"),
+        format!("lookback = '{secret}'"),
+        format!("[[accounts]]\nname = '/{secret}'\nappid = 'wx1'\nsecret_env = 'X'"),
+        format!("timezone = '{secret}'"),
+        format!("base_url = 'https://{secret}/x y'\nappid = 'wx1'\nsecret_file = 'nowhere'"),
+        format!("[metrics.business_hours]\nmonday = ['{secret}']"),
     ] {
         fs_err::write(world.folder.path().join("kefu.toml"), &settings).unwrap();
         for arguments in [
@@ -576,9 +585,50 @@ fn a_secret_written_where_a_path_or_a_name_belongs_is_not_shown() {
             assert!(hides(&output.stdout, secret) && hides(&output.stderr, secret), "{settings}");
         }
     }
-    let output = world.command(&["run", "--config", secret]).output().unwrap();
-    assert_eq!(output.status.code(), Some(78));
-    assert!(hides(&output.stderr, secret), "{}", stderr(&output));
+    fs_err::remove_file(world.folder.path().join("kefu.toml")).unwrap();
+    let unknown = format!("--unknown={secret}");
+    for (arguments, code) in [
+        (["run", "--config", secret].as_slice(), 78),
+        (&["run", "--account", secret], 78),
+        (&["run", "--date", secret], 2),
+        (&["run", "--lookback", secret], 2),
+        (&["run", "--timezone", secret], 78),
+        (&["run", "--base-url", secret], 78),
+        (&[secret], 2),
+        (&["run", secret], 2),
+        (&["run", &unknown], 2),
+        (&["status", "--lake", secret], 78),
+        (&["report", "--lake", secret, "--output", "json"], 78),
+    ] {
+        let output = world.command(arguments).env("KEFU_APPID", "wx1").output().unwrap();
+        let shown = format!("{}{}", stdout(&output), stderr(&output));
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {shown}");
+        assert!(!shown.contains(secret), "{arguments:?}: {shown}");
+    }
+    for variable in
+        ["KEFU_TIMEZONE", "KEFU_BASE_URL", "KEFU_CONFIG", "KEFU_LOOKBACK", "HTTPS_PROXY"]
+    {
+        let mut run = world.command(&["run", "--date", "2016-06-01"]);
+        run.envs([("KEFU_APPID", "wx1"), ("KEFU_SECRET", "hunter2"), (variable, secret)]);
+        if variable == "HTTPS_PROXY" {
+            run.env(variable, format!("http://{secret}:x y"));
+        }
+        let output = run.output().unwrap();
+        assert!(!output.status.success(), "{variable}");
+        assert!(hides(&output.stdout, secret) && hides(&output.stderr, secret), "{variable}");
+    }
+}
+
+#[test]
+fn a_secret_is_never_the_name_of_an_account() {
+    let world = World::new();
+    let secret = "0123456789abcdef0123456789abcdef";
+    let mut run = world.command(&["run", "--date", "2016-06-01"]);
+    run.envs([("KEFU_APPID", "wx1"), ("KEFU_ACCOUNT", secret), ("KEFU_SECRET", secret)]);
+    let output = run.output().unwrap();
+    assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
+    assert!(stderr(&output).contains("it holds the secret, and would be the name of files"));
+    assert!(hides(&output.stderr, secret) && !world.lake_folder().exists());
 }
 
 #[test]

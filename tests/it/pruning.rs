@@ -649,6 +649,46 @@ fn a_mark_that_is_still_to_come_is_damage_and_no_run_goes_by_it() {
 }
 
 #[test]
+fn a_mark_that_kefu_did_not_write_is_damage_and_no_run_goes_by_it() {
+    let days = TwelveDays::new();
+    days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);
+    let mark = days.world.lake_folder().join("_kefu/pruned.json");
+    let before = days.files();
+    let linked = "-> nowhere";
+    for text in ["", "null", "{", r#"{"mesages":"2024-05-06"}"#, linked] {
+        fs_err::remove_file(&mark).unwrap();
+        match text == linked {
+            true => fs_err::os::unix::fs::symlink("nowhere", &mark).unwrap(),
+            false => fs_err::write(&mark, text).unwrap(),
+        }
+        let output = days.world.kefu(&days.simulator, &["verify", "--output", "json"]);
+        let verified: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(65), "{text}: {verified}");
+        let kinds: Vec<&Value> =
+            verified["findings"].as_array().unwrap().iter().map(|found| &found["kind"]).collect();
+        assert!(kinds.contains(&&json!("mark")), "{text}: {verified}");
+        for arguments in [&["run"][..], &["metrics"], &["prune", "--keep-days", "3", "--yes"]] {
+            let output = days.world.kefu(&days.simulator, arguments);
+            let told = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(73), "{text}, {arguments:?}: {told}");
+            assert!(told.contains("put it back from a copy"), "{text}, {arguments:?}: {told}");
+        }
+    }
+    assert!(days.files() == before);
+}
+
+#[test]
+fn a_day_that_is_not_over_does_not_count_as_the_newest() {
+    let days = TwelveDays::new();
+    let newest = |last: &str| {
+        let lake = kefu::lake::Lake::at(days.world.lake_folder());
+        lake.newest_day(last.parse().unwrap()).unwrap().unwrap().to_string()
+    };
+    assert_eq!(newest("2024-06-01"), "2024-05-12");
+    assert_eq!(newest("2024-05-10"), "2024-05-10");
+}
+
+#[test]
 fn what_was_pruned_on_purpose_is_no_finding() {
     let days = TwelveDays::new();
     days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);
