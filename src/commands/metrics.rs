@@ -1,11 +1,13 @@
 //! `kefu metrics`
 
+use std::collections::BTreeSet;
+
 use super::in_turn::{Outcome, in_turn};
 use super::operated::Operated;
 use super::summary::Summary;
 use super::watched::Watched;
 use super::{days, settings_for_lake};
-use crate::calendar::{Clock, DayRange};
+use crate::calendar::{Clock, Day};
 use crate::cli::{GlobalArgs, MetricsArgs};
 use crate::failure::{Class, Failure};
 use crate::lake::Lake;
@@ -27,18 +29,18 @@ fn compute_each(
     operated: &Operated,
 ) -> Result<Option<Class>, Failure> {
     let settings = settings_for_lake(global, "metrics")?;
-    let among = days::named(&args.days)?;
+    let among: Option<BTreeSet<Day>> = days::named(&args.days)?.map(|range| range.days().collect());
     in_turn("metrics", &settings, global.output, |settings| {
         // Before the lake is held, which would make it.
         Lake::at(&settings.lake.value).require_folder()?;
-        operated.account(settings, |lake, history| compute(settings, among, lake, history))
+        operated.account(settings, |lake, history| compute(settings, among.as_ref(), lake, history))
     })
 }
 
 /// The work for one account.
 fn compute(
     settings: &Settings,
-    among: Option<DayRange>,
+    among: Option<&BTreeSet<Day>>,
     lake: &Lake,
     history: &History,
 ) -> Result<Outcome<Summary>, Failure> {

@@ -1,6 +1,7 @@
 //! `kefu run` and `kefu fetch`
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::in_turn::{Outcome, in_turn};
@@ -16,8 +17,8 @@ use crate::fetch::Source;
 use crate::lake::{Lake, Table};
 use crate::operations::History;
 use crate::pipeline::{
-    FetchJob, MetricsJob, MixedOpenids, Selection, Wanted, fetch_days, refresh_metrics,
-    require_app, require_privacy, require_rules,
+    FetchJob, MetricsJob, MixedOpenids, Selection, Wanted, dependents, fetch_days, refresh_metrics,
+    require_app, require_privacy_near, require_rules,
 };
 use crate::settings::{self, Flags, Settings, SettingsError};
 use crate::telemetry;
@@ -111,9 +112,10 @@ fn run(
     }
 
     let selection = Selection::of(lake, &account, wanted)?;
-    require_privacy(lake, &account, source.privacy(), &selection.replaced())?;
-    let Selection { days, refreshed, skipped, pruned } = selection;
-    let before = lake.days(Table::Messages, &account)?;
+    require_privacy_near(lake, &account, source.privacy(), wanted.range, &selection)?;
+    let Selection { days, refreshed, skipped, pruned, .. } = selection;
+    let is_there = |day: &&Day| lake.has(Table::Messages, &account, **day);
+    let before: BTreeSet<Day> = days.iter().filter(is_there).copied().collect();
     let job = FetchJob {
         source: Arc::new(source),
         lake: lake.clone(),
@@ -146,8 +148,9 @@ fn run(
         outcome.report = outcome.report.without_metrics();
     } else if half == Half::Both {
         // What was committed is worth computing even if some days failed.
+        let among = dependents(wanted.range.days().chain(days));
         let (computed_metrics, failure) = computed(
-            refresh_metrics(&metrics, None, &Watched::metrics(&account, Some(history))),
+            refresh_metrics(&metrics, Some(&among), &Watched::metrics(&account, Some(history))),
             history,
         );
         // Days that were not fetched may be why openids differ; then the fetch says what to do.

@@ -236,6 +236,13 @@ impl Report for Summary {
                     days(changed.days.len())
                 ));
             }
+            if let Some(older) = &metrics.older_days {
+                lines.push(format!(
+                    "          older days, up to {}, are out of date ({}): `kefu metrics` computes them again",
+                    older.up_to,
+                    reasons(&older.because)
+                ));
+            }
             let remarks = [
                 ("still to be computed", &metrics.waiting),
                 (

@@ -3,7 +3,9 @@
 use crate::calendar::Day;
 use crate::lake::Account;
 use crate::operations::History;
-use crate::pipeline::{ChangedRules, DayFailure, FetchedDay, Observer, ShrunkDay, reasons};
+use crate::pipeline::{
+    ChangedRules, DayFailure, FetchedDay, Observer, OlderDays, ShrunkDay, reasons,
+};
 use crate::telemetry::{self, Progress};
 
 /// Watches the days of a stage.
@@ -78,6 +80,14 @@ impl Observer for Watched<'_> {
             reasons(&changed.rules),
             if days == 1 { "day" } else { "days" },
         ));
+    }
+
+    fn older_days_out_of_date(&self, older: &OlderDays) {
+        // People read it in the summary.
+        if telemetry::is_for_machines() {
+            let (up_to, because) = (older.up_to, reasons(&older.because));
+            tracing::warn!(event = "older_days_out_of_date", account = %self.account, up_to = %up_to, because);
+        }
     }
 
     fn metrics_begun(&self, days: usize) {

@@ -89,11 +89,9 @@ impl Lake {
     /// # Errors
     /// When the folder cannot be listed.
     pub fn newest_app(&self, account: &Account) -> Result<Option<AppId>, LakeError> {
-        let days = self.days(Table::Messages, account)?.into_iter().rev();
+        let mut days = self.date_folders(Table::Messages)?.into_keys().rev();
         // A file that is damaged says nothing.
-        let mut apps =
-            days.filter_map(|day| self.footer(Table::Messages, account, day).ok()?.app_id());
-        Ok(apps.next())
+        Ok(days.find_map(|day| self.footer(Table::Messages, account, day).ok()?.app_id()))
     }
 }
 

@@ -6,6 +6,7 @@
 mod apps;
 mod bounds;
 mod commit;
+mod days;
 mod disk;
 mod encoder;
 mod examine;
@@ -29,7 +30,7 @@ mod thrift;
 mod unfinished;
 mod write;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -272,47 +273,6 @@ impl Lake {
         self.own_folder().join(STAGING)
     }
 
-    /// The days for which an account has a partition, in order.
-    ///
-    /// # Errors
-    /// When the folder is there but cannot be listed.
-    pub fn days(&self, table: Table, account: &Account) -> Result<BTreeSet<Day>, LakeError> {
-        self.days_where(table, account, |_| true)
-    }
-
-    /// Those of the days that are wanted.
-    ///
-    /// # Errors
-    /// Those of [`days`](Self::days).
-    pub fn days_where(
-        &self,
-        table: Table,
-        account: &Account,
-        is_wanted: impl Fn(&Day) -> bool,
-    ) -> Result<BTreeSet<Day>, LakeError> {
-        let days = self.date_folders(table)?.into_keys().filter(is_wanted);
-        Ok(days.filter(|day| self.path(table, account, *day).is_file()).collect())
-    }
-
-    /// The first day for which an account has a partition of any table: of messages, or of what is
-    /// left of days that were deleted by retention.
-    ///
-    /// # Errors
-    /// When a folder is there but cannot be listed.
-    pub fn first_day(&self, account: &Account) -> Result<Option<Day>, LakeError> {
-        let first = |table: Table| -> Result<Option<Day>, LakeError> {
-            let mut days = self.date_folders(table)?.into_keys();
-            Ok(days.find(|day| self.path(table, account, *day).is_file()))
-        };
-        let firsts = Table::ALL.into_iter().map(first).collect::<Result<Vec<_>, _>>()?;
-        Ok(firsts.into_iter().flatten().min())
-    }
-
-    fn date_folders(&self, table: Table) -> Result<BTreeMap<Day, PathBuf>, LakeError> {
-        let folders = list(&self.root.join(table.name()))?.into_iter();
-        Ok(folders.filter_map(|folder| Some((day_of(&folder)?, folder))).collect())
-    }
-
     /// The partitions of a table on its last days, of every account, the last day first.
     ///
     /// # Errors
@@ -357,8 +317,8 @@ impl Lake {
 
     /// The first zone that some file names and that is wanted: of messages, or of the metrics that are left of pruned ones.
     fn find_zone(&self, is_wanted: impl Fn(&str) -> bool) -> Result<Option<String>, LakeError> {
-        for folder in [Table::Messages, Table::AccountDaily].map(|table| self.date_folders(table)) {
-            for folder in folder?.into_values() {
+        for table in [Table::Messages, Table::AccountDaily] {
+            for folder in self.date_folders(table)?.into_values() {
                 // Of a file that is damaged, or none of kefu's, the next one tells.
                 let zones = list(&folder)?
                     .into_iter()

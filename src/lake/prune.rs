@@ -31,6 +31,11 @@ impl Pruned {
         self.0.is_empty()
     }
 
+    /// The first day of a table that was not pruned. None where no day was.
+    pub fn first_kept(&self, table: Table) -> Option<Day> {
+        self.0.get(table.name()).copied()
+    }
+
     /// A mark after this day: the table's name, and its first day that was not pruned.
     pub fn mark_after(&self, day: Day) -> Option<(&str, Day)> {
         let mut marks = self.0.iter().map(|(table, first_kept)| (table.as_str(), *first_kept));

@@ -63,12 +63,12 @@ pub fn require_app(lake: &Lake, account: &Account, app_id: Option<&AppId>) -> Re
         None => unrecorded_account(lake, &apps, account, asked)?,
     };
     if let Some(there) = elsewhere
-        && lake.first_day(&there)?.is_some()
+        && lake.has_account(&there)?
     {
         return Err(AppError::OtherAccount { app: asked.clone(), there, asked: account.clone() });
     }
     // A record of an account without files is left from files that were deleted.
-    if lake.first_day(account)?.is_none() {
+    if !lake.has_account(account)? {
         return Ok(());
     }
     let other = apps.iter().find(|(app, name)| *name == account && *app != asked);

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use rayon::prelude::*;
 
+use super::{Selection, dependents};
 use crate::calendar::{Day, DayRange};
 use crate::failure::{Class, Classified};
 use crate::fetch::Privacy;
@@ -114,6 +115,68 @@ pub fn require_privacy_of(
     let Some((_, lake)) = others.last().cloned() else { return Ok(()) };
     let runs = DayRange::runs(others.into_iter().map(|(day, _)| day));
     Err(ContinuityError::OtherMessages { runs, last_kept: None, lake, asked: privacy.to_string() })
+}
+
+/// Checks that the personal data of an account's days was treated as it would be now, but for the
+/// days that are about to be replaced. Looks at the days of a run, at the first and the last day of
+/// messages, and at the newest metrics that retention has left without messages. Where one of these
+/// differs, all days are looked at, so that the error names those that have to be fetched again.
+///
+/// # Errors
+/// Those of [`require_privacy`].
+pub fn require_privacy_near(
+    lake: &Lake,
+    account: &Account,
+    privacy: &Privacy,
+    range: DayRange,
+    selection: &Selection,
+) -> Result<(), ContinuityError> {
+    let replaced = selection.replaced();
+    let asked = privacy.to_string();
+    let of_run = selection.footers.iter().filter(|(day, _)| !replaced.contains(day));
+    let mut is_continued = of_run.into_iter().all(|(_, footer)| footer.privacy() == asked);
+    if is_continued {
+        let ends = lake.first_and_last(Table::Messages, account)?;
+        let ends = ends.into_iter().flat_map(|days| [days.first, days.last]);
+        let is_unread = |day: &Day| !replaced.contains(day) && !selection.footers.contains_key(day);
+        let others = others(lake, account, privacy, ends.filter(is_unread).collect());
+        is_continued = others.is_empty() && !has_other_openids(lake, account, privacy, range)?;
+    }
+    match is_continued {
+        true => Ok(()),
+        false => require_privacy(lake, account, privacy, &replaced),
+    }
+}
+
+/// Whether response pairs or sessions near a run have openids of other settings, among those that
+/// may be without messages: of the run's own days, and around the days that retention deleted last.
+fn has_other_openids(
+    lake: &Lake,
+    account: &Account,
+    privacy: &Privacy,
+    range: DayRange,
+) -> Result<bool, LakeError> {
+    let asked = privacy.openids.to_string();
+    let first_kept = lake.pruned()?.first_kept(Table::Messages);
+    for table in Table::with_openids() {
+        let is_left =
+            |day: &Day| lake.has(table, account, *day) && !lake.has(Table::Messages, account, *day);
+        let mut days: Vec<Day> = dependents(range.days()).into_iter().filter(is_left).collect();
+        if let Some(first_kept) = first_kept {
+            days.extend(lake.last_day_before(table, account, first_kept)?);
+            days.extend((0..DAYS_BEFORE).map(|step| first_kept.plus(step)));
+        }
+        let mut footers =
+            days.into_iter().filter_map(|day| Some((day, lake.footer(table, account, day).ok()?)));
+        let is_gone = |day: Day| !lake.has(Table::Messages, account, day);
+        let is_other = footers.any(|(day, footer)| {
+            footer.openids() != asked && (is_gone(day) || footer.inputs().into_keys().any(is_gone))
+        });
+        if is_other {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Checks that the personal data of all of an account's days was treated as it would be now, but for the days that are about to be `replaced`.

@@ -21,7 +21,7 @@ use crate::failure::{Class, Classified};
 use crate::lake::{ContentHash, Footer, LakeError, Pruned, Table};
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE, DEFINITIONS_VERSION, Parameters, RuleChange, Rules};
 
-/// The fetched days of an account.
+/// The fetched days of an account: all of them, or those that some days depend on.
 #[derive(Debug)]
 pub(super) struct Inputs {
     /// Every day of which there is a file.
@@ -43,8 +43,31 @@ pub(super) struct Input {
     pub(super) openids: String,
 }
 
-pub(super) fn read_inputs(job: &MetricsJob, pruned: Pruned) -> Result<Inputs, LakeError> {
-    let fetched = job.lake.days(Table::Messages, &job.account)?;
+/// The days whose metrics depend on the messages of the given ones: themselves, the three before
+/// each and the two after it.
+pub fn dependents(days: impl IntoIterator<Item = Day>) -> BTreeSet<Day> {
+    let around = |day: Day| (-DAYS_AFTER..=DAYS_BEFORE).map(move |step| day.plus(step));
+    days.into_iter().flat_map(around).collect()
+}
+
+/// The days whose messages the metrics of the given ones can depend on.
+fn inputs_of(days: &BTreeSet<Day>) -> BTreeSet<Day> {
+    let around =
+        |day: &Day| DayRange { first: day.plus(-DAYS_BEFORE), last: day.plus(DAYS_AFTER) }.days();
+    days.iter().flat_map(around).collect()
+}
+
+/// What the metrics of the days `among` the given ones are made of; of all fetched days without.
+pub(super) fn read_inputs(
+    job: &MetricsJob,
+    among: Option<&BTreeSet<Day>>,
+    pruned: Pruned,
+) -> Result<Inputs, LakeError> {
+    let is_there = |day: &Day| job.lake.has(Table::Messages, &job.account, *day);
+    let fetched = match among {
+        None => job.lake.days(Table::Messages, &job.account)?,
+        Some(days) => inputs_of(days).into_iter().filter(is_there).collect(),
+    };
     let read = |day: &Day| -> Result<Input, LakeError> {
         let footer = job.lake.footer(Table::Messages, &job.account, *day)?;
         let path = || job.lake.path(Table::Messages, &job.account, *day);
@@ -94,13 +117,24 @@ impl Inputs {
         !self.fetched.contains(&day) && !self.was_pruned(day)
     }
 
-    /// The days of which metrics or rejects are there, and messages are not although nobody pruned
-    /// them.
-    pub(super) fn left_over(&self, job: &MetricsJob) -> Result<BTreeSet<Day>, LakeError> {
+    /// The days, of those `among` the given, of which metrics or rejects are there, and messages
+    /// are not although nobody pruned them.
+    pub(super) fn left_over(
+        &self,
+        job: &MetricsJob,
+        among: Option<&BTreeSet<Day>>,
+    ) -> Result<BTreeSet<Day>, LakeError> {
         let mut left_over = BTreeSet::new();
         for table in Table::METRICS.into_iter().chain([Table::Rejects]) {
-            let days = job.lake.days(table, &job.account)?.into_iter();
-            left_over.extend(days.filter(|day| self.is_not_there(*day)));
+            let days = match among {
+                None => job.lake.days(table, &job.account)?,
+                Some(days) => days.clone(),
+            };
+            left_over.extend(
+                days.into_iter().filter(|day| {
+                    self.is_not_there(*day) && job.lake.has(table, &job.account, *day)
+                }),
+            );
         }
         Ok(left_over)
     }
@@ -328,9 +362,7 @@ impl Classified for MixedOpenids {
     }
 
     fn hint(&self) -> Option<String> {
-        Some(
-            "fetch the days that differ again; `kefu run` without days says which those are".into(),
-        )
+        Some("fetch the days that differ again; `kefu doctor` says which those are".into())
     }
 }
 

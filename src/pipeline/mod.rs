@@ -28,18 +28,20 @@ mod verify;
 
 pub use app::{AppError, require_app};
 pub use compare::{ComparedDay, Record, compare_days};
-pub use continuity::{ContinuityError, require_privacy, require_privacy_of};
+pub use continuity::{ContinuityError, require_privacy, require_privacy_near, require_privacy_of};
 pub use fetch_days::{
     DayFailure, FetchJob, FetchReport, FetchedDay, Refreshed, ShrunkDay, fetch_days,
 };
 pub use finding::{Finding, Kind, Severity};
-pub use inputs::MixedOpenids;
+pub use inputs::{MixedOpenids, dependents};
 pub use mark::Mark;
 pub use observer::Observer;
 pub use refresh::{
     MetricsJob, MetricsReport, MetricsStopped, read_history, refresh_metrics, targets,
 };
-pub use rules::{ChangedRules, OutOfDate, RulesError, UnknownRules, reasons, require_rules};
+pub use rules::{
+    ChangedRules, OlderDays, OutOfDate, RulesError, UnknownRules, reasons, require_rules,
+};
 pub use selection::{OnShrink, Selection, Wanted};
 pub use status::{DayStatus, Freshness, status};
 pub use verify::{Verification, VerifyJob, verify};

@@ -1,6 +1,6 @@
 //! What happens to the days, told as it happens: a run that is stopped halfway has done something.
 
-use super::{ChangedRules, DayFailure, FetchedDay, ShrunkDay};
+use super::{ChangedRules, DayFailure, FetchedDay, OlderDays, ShrunkDay};
 use crate::calendar::Day;
 
 /// Whoever wants to know. Says nothing back, and cannot fail.
@@ -19,6 +19,9 @@ pub trait Observer: Sync {
 
     /// Metrics are about to be computed again because rules have changed.
     fn rules_changed(&self, _changed: &ChangedRules) {}
+
+    /// Days before those that are looked at have metrics of other rules, and are left so.
+    fn older_days_out_of_date(&self, _older: &OlderDays) {}
 
     /// So many days have metrics to be computed.
     fn metrics_begun(&self, _days: usize) {}

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::Observer;
 use super::inputs::{DayState, Inputs, is_older, read_inputs, record_inputs, state_of, view};
-use super::rules::{ChangedRules, OutOfDate, UnknownRules};
+use super::rules::{ChangedRules, OlderDays, OutOfDate, UnknownRules, older_days};
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::{BugError, Failure};
 use crate::lake::{Account, Lake, LakeError, Table};
@@ -57,6 +57,9 @@ pub struct MetricsReport {
     /// Days that had to be computed again because rules have changed, and which rules.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed_rules: Option<ChangedRules>,
+    /// Days before those that were looked at are out of date, because rules have changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub older_days: Option<OlderDays>,
 }
 
 /// What kept the work from its end, and what was done until then.
@@ -72,7 +75,8 @@ impl From<Box<MetricsStopped>> for Failure {
     }
 }
 
-/// Brings the metric partitions of the fetched days up to date: of all of them, or of those `among` the given.
+/// Brings the metric partitions of the fetched days up to date: of all of them, or of those `among`
+/// the given. Then it reads nothing but those days and what they depend on.
 ///
 /// # Errors
 /// [`UnknownRules`] when no settings file was found and partitions have rules of their own: then
@@ -81,7 +85,7 @@ impl From<Box<MetricsStopped>> for Failure {
 /// it. That days were left out because their messages name customers in two ways is in the report.
 pub fn refresh_metrics(
     job: &MetricsJob,
-    among: Option<DayRange>,
+    among: Option<&BTreeSet<Day>>,
     observer: &dyn Observer,
 ) -> Result<MetricsReport, Box<MetricsStopped>> {
     let stopped =
@@ -102,6 +106,7 @@ pub fn refresh_metrics(
         if changed_rules.is_none() {
             changed_rules = plan.changed_rules();
             changed_rules.iter().for_each(|changed| observer.rules_changed(changed));
+            plan.older_days.iter().for_each(|older| observer.older_days_out_of_date(older));
         }
         observer.metrics_begun(plan.stale.len());
         let failure = match plan.carry_out(job, &note).map_err(Failure::into_error::<LakeError>) {
@@ -152,18 +157,20 @@ struct Plan {
     older: Vec<(Table, Day)>,
     /// Wanted days with metrics or rejects whose messages are gone although nobody pruned them.
     left_over: Vec<Day>,
+    /// Days before the wanted ones that are out of date because rules have changed.
+    older_days: Option<OlderDays>,
 }
 
 impl Plan {
     /// `unreadable` are days whose messages turned out to be so, whatever their footers say.
     fn make(
         job: &MetricsJob,
-        among: Option<DayRange>,
+        among: Option<&BTreeSet<Day>>,
         mut unreadable: BTreeMap<Day, LakeError>,
     ) -> Result<Self, Failure> {
-        let mut inputs = read_inputs(job, job.lake.pruned()?)?;
+        let mut inputs = read_inputs(job, among, job.lake.pruned()?)?;
         unreadable.append(&mut inputs.damaged);
-        let is_wanted = |day: &&Day| among.is_none_or(|range| range.contains(**day));
+        let is_wanted = |day: &&Day| among.is_none_or(|days| days.contains(*day));
         let looks_at_damage = |day: &Day| {
             unreadable.keys().any(|unreadable| view(&inputs.fetched, *day).contains(*unreadable))
         };
@@ -184,10 +191,7 @@ impl Plan {
             .filter(|(_, state)| !state.stale.is_empty())
             .map(|(day, _)| *day)
             .collect();
-        let superseded = inputs
-            .pruned_beside_fetched()
-            .into_iter()
-            .filter(|day| among.is_none_or(|range| range.contains(*day)));
+        let superseded = inputs.pruned_beside_fetched().into_iter().filter(|day| is_wanted(&day));
         let superseded = superseded
             .map(|day| Ok((day, state_of(job, &inputs, day)?.is_superseded)))
             .collect::<Result<Vec<_>, LakeError>>()?;
@@ -195,9 +199,24 @@ impl Plan {
             .into_iter()
             .filter_map(|(day, is_superseded)| is_superseded.then_some(day))
             .collect();
-        let older = older(job, &states, is_wanted)?;
-        let left_over = inputs.left_over(job)?.into_iter().filter(|day| is_wanted(&day)).collect();
-        Ok(Self { inputs, states, stale, unreadable, damaged, mixed, superseded, older, left_over })
+        let older = older(job, &states, among)?;
+        let left_over = inputs.left_over(job, among)?.into_iter().collect();
+        let older_days = match among.and_then(BTreeSet::first) {
+            Some(first) => older_days(job, *first)?,
+            None => None,
+        };
+        Ok(Self {
+            inputs,
+            states,
+            stale,
+            unreadable,
+            damaged,
+            mixed,
+            superseded,
+            older,
+            left_over,
+            older_days,
+        })
     }
 
     /// The days that are to be computed because their partitions record other rules.
@@ -328,6 +347,7 @@ impl Plan {
             mixed: self.mixed.clone(),
             damaged: self.damaged.clone(),
             changed_rules: None,
+            older_days: self.older_days.clone(),
         }
     }
 }
@@ -337,17 +357,22 @@ impl Plan {
 fn older(
     job: &MetricsJob,
     states: &BTreeMap<Day, DayState>,
-    is_wanted: impl Fn(&&Day) -> bool,
+    among: Option<&BTreeSet<Day>>,
 ) -> Result<Vec<(Table, Day)>, LakeError> {
     let mut older: Vec<(Table, Day)> = Vec::new();
     for (day, state) in states {
         older.extend(state.older.iter().map(|table| (*table, *day)));
     }
     for table in Table::METRICS {
-        let is_other = |day: &Day| is_wanted(&day) && !states.contains_key(day);
-        for day in &job.lake.days_where(table, &job.account, is_other)? {
-            match job.lake.footer(table, &job.account, *day) {
-                Ok(footer) if is_older(&footer, table) => older.push((table, *day)),
+        let days = match among {
+            None => job.lake.days(table, &job.account)?,
+            Some(days) => days.clone(),
+        };
+        let is_other =
+            |day: &Day| !states.contains_key(day) && job.lake.has(table, &job.account, *day);
+        for day in days.into_iter().filter(is_other) {
+            match job.lake.footer(table, &job.account, day) {
+                Ok(footer) if is_older(&footer, table) => older.push((table, day)),
                 // `kefu verify` reports damage.
                 Ok(_) | Err(LakeError::Damaged { .. }) => {}
                 Err(error) => return Err(error),

@@ -8,13 +8,11 @@ use std::fmt;
 use serde::Serialize;
 
 use super::MetricsJob;
+use super::inputs::is_older;
 use crate::calendar::Day;
 use crate::failure::{Class, Classified};
 use crate::lake::{Account, Footer, LakeError, Table};
-use crate::metrics::{Parameters, RuleChange, Rules};
-
-/// Days whose footers are read before anything is fetched, the newest ones.
-const NEWEST_DAYS: usize = 7;
+use crate::metrics::{DEFINITIONS_VERSION, Parameters, RuleChange, Rules};
 
 /// Why a metric partition is out of date.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +57,41 @@ pub fn reasons<'a, T: fmt::Display + 'a>(reasons: impl IntoIterator<Item = &'a T
 pub struct ChangedRules {
     pub rules: BTreeSet<RuleChange>,
     pub days: BTreeSet<Day>,
+}
+
+/// Days before those that a run looks at whose metrics it leaves out of date. The newest of them
+/// tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OlderDays {
+    pub up_to: Day,
+    pub because: BTreeSet<OutOfDate>,
+}
+
+/// Whether the newest day before `first` has metrics of other rules or definitions than those of
+/// now. Reads one footer.
+pub(super) fn older_days(job: &MetricsJob, first: Day) -> Result<Option<OlderDays>, LakeError> {
+    let (lake, account, table) = (&job.lake, &job.account, Table::AccountDaily);
+    let Some(day) = lake.last_day_before(table, account, first)? else { return Ok(None) };
+    let footer = match lake.footer(table, account, day) {
+        // `kefu verify` reports damage.
+        Err(LakeError::Damaged { .. }) => return Ok(None),
+        footer => footer?,
+    };
+    let mut because = BTreeSet::new();
+    if is_older(&footer, table) {
+        because.insert(OutOfDate::Definitions);
+    }
+    // Metrics of messages that are gone are not computed again.
+    if footer.inputs().into_keys().all(|input| lake.has(Table::Messages, account, input)) {
+        if footer.get("definitions_version") != Some(DEFINITIONS_VERSION) {
+            because.insert(OutOfDate::Definitions);
+        }
+        if let Rules::Given(parameters) = &job.rules {
+            let changes = other_rules(&footer, parameters, table, day);
+            because.extend(changes.into_iter().map(OutOfDate::Rule));
+        }
+    }
+    Ok((!because.is_empty()).then_some(OlderDays { up_to: day, because }))
 }
 
 /// The rules that a partition records. None when its footer does not say them.
@@ -155,26 +188,26 @@ impl Classified for RulesError {
 }
 
 /// Checks that the rules to compute with are known, before anything is fetched. Looks at the
-/// newest days of every account; `refresh_metrics` looks at all that it could replace.
+/// newest metrics of the account, or of another one where it has none; `refresh_metrics` looks at
+/// all that it could replace.
 ///
 /// # Errors
 /// [`UnknownRules`] when no settings file was found and the lake's metrics have rules of their own.
 pub fn require_rules(job: &MetricsJob) -> Result<(), RulesError> {
     let Rules::Defaults(defaults) = &job.rules else { return Ok(()) };
-    let mut newest = job.lake.last_partitions(Table::AccountDaily, NEWEST_DAYS)?;
-    // The error names the account itself, if it can.
-    newest.sort_by_key(|(account, _)| *account != job.account);
-    for (account, day) in newest {
-        for table in Table::METRICS {
-            // A file that is missing or damaged records nothing.
-            let Ok(footer) = job.lake.footer(table, &account, day) else { continue };
-            let changes = other_rules(&footer, defaults, table, day);
-            if !changes.is_empty() {
-                return Err(UnknownRules { account, day, changes }.into());
-            }
-        }
+    let table = Table::AccountDaily;
+    let newest = match job.lake.first_and_last(table, &job.account)? {
+        Some(days) => Some((job.account.clone(), days.last)),
+        None => job.lake.last_partitions(table, 1)?.into_iter().next(),
+    };
+    let Some((account, day)) = newest else { return Ok(()) };
+    // A file that is damaged records nothing.
+    let Ok(footer) = job.lake.footer(table, &account, day) else { return Ok(()) };
+    let changes = other_rules(&footer, defaults, table, day);
+    match changes.is_empty() {
+        true => Ok(()),
+        false => Err(UnknownRules { account, day, changes }.into()),
     }
-    Ok(())
 }
 
 /// Where rules differ from those that a partition records.

@@ -1,9 +1,9 @@
 //! Which days of those wanted are fetched, and what is done about the others.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::calendar::{Day, DayRange};
-use crate::lake::{Account, Lake, LakeError, Table};
+use crate::lake::{Account, Footer, Lake, LakeError, Table};
 
 /// The days that somebody wants, and what is to be done about those that are there.
 #[derive(Clone, Copy, Debug)]
@@ -56,18 +56,30 @@ pub struct Selection {
     pub skipped: Vec<Day>,
     /// Those that were pruned and stay away.
     pub pruned: Vec<Day>,
+    /// What the messages that are there say of themselves. Nothing of those that are damaged.
+    pub footers: BTreeMap<Day, Footer>,
 }
 
 impl Selection {
     /// # Errors
     /// When the lake cannot be read.
     pub fn of(lake: &Lake, account: &Account, wanted: Wanted) -> Result<Self, LakeError> {
-        let there = lake.days(Table::Messages, account)?;
         let unfinished: BTreeSet<Day> = lake
             .unfinished_days(account)?
             .into_iter()
             .filter(|day| *day <= wanted.last_over)
             .collect();
+        let all: BTreeSet<Day> = wanted.range.days().chain(unfinished.iter().copied()).collect();
+        let is_there = |day: &&Day| lake.has(Table::Messages, account, **day);
+        let there: BTreeSet<Day> = all.iter().filter(is_there).copied().collect();
+        let mut footers = BTreeMap::new();
+        for day in &there {
+            match lake.footer(Table::Messages, account, *day) {
+                // A file that is damaged must not keep anyone from fetching it again.
+                Err(LakeError::Damaged { .. }) => {}
+                footer => drop(footers.insert(*day, footer?)),
+            }
+        }
         let marked = lake.pruned()?;
         let was_pruned = |day: &Day| marked.includes(Table::Messages, *day) && !there.contains(day);
         // What was pruned comes back only when it is named, and not among days that are to be fetched again.
@@ -78,14 +90,13 @@ impl Selection {
         let is_refreshed =
             |day: &Day| is_whole(day) && *day > wanted.last_over.plus(-i64::from(wanted.refresh));
 
-        let all: BTreeSet<Day> = wanted.range.days().chain(unfinished.iter().copied()).collect();
         let (pruned, all): (Vec<Day>, Vec<Day>) = all.into_iter().partition(stays_away);
         let pruned = pruned.into_iter().filter(|day| wanted.range.contains(*day)).collect();
         let (skipped, days): (Vec<Day>, Vec<Day>) =
             all.into_iter().partition(|day| is_whole(day) && !wanted.force && !is_refreshed(day));
         let refreshed =
             days.iter().copied().filter(|day| !wanted.force && is_refreshed(day)).collect();
-        Ok(Self { days, refreshed, skipped, pruned })
+        Ok(Self { days, refreshed, skipped, pruned, footers })
     }
 
     /// The days that will be replaced by whatever comes. Whether a refreshed day will be is not known yet.

@@ -56,9 +56,9 @@ pub enum Freshness {
 /// # Errors
 /// When the lake cannot be read.
 pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus>, Failure> {
-    let inputs = read_inputs(job, job.lake.pruned()?)?;
+    let inputs = read_inputs(job, None, job.lake.pruned()?)?;
     let computed = job.lake.days(Table::AccountDaily, &job.account)?;
-    let left_over = inputs.left_over(job)?;
+    let left_over = inputs.left_over(job, None)?;
     let there: BTreeSet<Day> =
         inputs.fetched.iter().chain(&computed).chain(&left_over).copied().collect();
     let all = there

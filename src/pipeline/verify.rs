@@ -300,7 +300,7 @@ fn verify_metrics(
     pruned: &Pruned,
     verification: &mut Verification,
 ) -> Result<(), Failure> {
-    let inputs = read_inputs(job, pruned.clone())?;
+    let inputs = read_inputs(job, None, pruned.clone())?;
     let mixed = inputs.mixed();
     let is_sound =
         |day: Day| days.get(&day).is_some_and(|day| day.sound.contains_key(&Table::Messages));

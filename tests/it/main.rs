@@ -22,6 +22,7 @@ mod network;
 mod older_lakes;
 mod operations;
 mod oracle;
+mod own_days;
 mod privacy;
 mod probing;
 mod properties;

@@ -241,14 +241,23 @@ fn every_file_has_the_same_columns_after_kefu_metrics_and_no_number_changes() {
     assert_eq!(lake.kefu(&["metrics"], 0)["metrics"]["computed"], json!([]));
     assert!(lake.metric_files() == after);
     let next = lake.kefu(&["run", "--date", "2024-05-13"], 0);
-    assert_eq!(next["metrics"]["kept"], json!(["2024-05-06", "2024-05-07"]));
+    assert_eq!(next["metrics"].get("older_days"), None);
     assert_eq!(lake.findings(), [] as [Value; 0]);
 }
 
 #[test]
-fn the_nightly_run_rewrites_them_too() {
+fn the_nightly_run_rewrites_those_of_its_days_and_says_that_older_ones_wait() {
     let lake = OlderLake::new();
-    lake.kefu(&["run", "--date", "2024-05-13"], 0);
+    let older =
+        |day: &str| json!({ "up_to": day, "because": ["computed by another version of kefu"] });
+    let run = lake.kefu(&["run", "--date", "2024-05-12"], 0);
+    assert_eq!(run["metrics"]["older_days"], older("2024-05-08"));
+    // Of days whose messages are gone, too.
+    let run = lake.kefu(&["run", "--from", "2024-05-11", "--to", "2024-05-13"], 0);
+    assert_eq!(run["metrics"]["older_days"], older("2024-05-07"));
+    lake.kefu(&["metrics"], 0);
+    let run = lake.kefu(&["run", "--from", "2024-05-11", "--to", "2024-05-13"], 0);
+    assert_eq!(run["metrics"].get("older_days"), None);
     for (table, day) in partitions() {
         let (rows, _) = open(&lake.path(table, &day));
         assert_eq!(rows.schema().fields(), table.schema().fields(), "{table} of {day}");

@@ -220,7 +220,7 @@ fn the_files_are_the_same_however_they_were_asked_for() {
     for number in (0..60).rev() {
         let range = DayRange { first: nth(number), last: nth(number) };
         assert_eq!(
-            refresh_metrics(&job(&alone), Some(range), &()).unwrap().computed,
+            refresh_metrics(&job(&alone), Some(&range.days().collect()), &()).unwrap().computed,
             [nth(number)]
         );
     }

@@ -1,0 +1,87 @@
+//! Which days of an account are there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::{Account, Lake, LakeError, Table, day_of, list};
+use crate::calendar::{Day, DayRange};
+
+impl Lake {
+    /// Whether an account has a partition.
+    pub fn has(&self, table: Table, account: &Account, day: Day) -> bool {
+        self.path(table, account, day).is_file()
+    }
+
+    /// The days for which an account has a partition, in order.
+    ///
+    /// # Errors
+    /// When the folder is there but cannot be listed.
+    pub fn days(&self, table: Table, account: &Account) -> Result<BTreeSet<Day>, LakeError> {
+        let days = self.date_folders(table)?.into_keys();
+        Ok(days.filter(|day| self.has(table, account, *day)).collect())
+    }
+
+    /// The first and the last day for which an account has a partition.
+    ///
+    /// # Errors
+    /// When the folder is there but cannot be listed.
+    pub fn first_and_last(
+        &self,
+        table: Table,
+        account: &Account,
+    ) -> Result<Option<DayRange>, LakeError> {
+        let folders = self.date_folders(table)?;
+        let is_there = |day: &&Day| self.has(table, account, **day);
+        let (first, last) = (folders.keys().find(is_there), folders.keys().rfind(is_there));
+        Ok(first.zip(last).map(|(first, last)| DayRange { first: *first, last: *last }))
+    }
+
+    /// The last day before one for which an account has a partition.
+    ///
+    /// # Errors
+    /// When the folder is there but cannot be listed.
+    pub fn last_day_before(
+        &self,
+        table: Table,
+        account: &Account,
+        day: Day,
+    ) -> Result<Option<Day>, LakeError> {
+        let folders = self.date_folders(table)?;
+        let mut before = folders.range(..day).rev().map(|(day, _)| *day);
+        Ok(before.find(|day| self.has(table, account, *day)))
+    }
+
+    /// The first day for which an account has a partition of any table: of messages, or of what is
+    /// left of days that were deleted by retention.
+    ///
+    /// # Errors
+    /// When a folder is there but cannot be listed.
+    pub fn first_day(&self, account: &Account) -> Result<Option<Day>, LakeError> {
+        let first = |table: Table| -> Result<Option<Day>, LakeError> {
+            let mut days = self.date_folders(table)?.into_keys();
+            Ok(days.find(|day| self.has(table, account, *day)))
+        };
+        let firsts = Table::ALL.into_iter().map(first).collect::<Result<Vec<_>, _>>()?;
+        Ok(firsts.into_iter().flatten().min())
+    }
+
+    /// Whether an account has a partition of any table.
+    ///
+    /// # Errors
+    /// When a folder is there but cannot be listed.
+    pub fn has_account(&self, account: &Account) -> Result<bool, LakeError> {
+        for table in Table::ALL {
+            // As a rule, an account that is there has the newest day.
+            if self.date_folders(table)?.into_keys().rev().any(|day| self.has(table, account, day))
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    pub(super) fn date_folders(&self, table: Table) -> Result<BTreeMap<Day, PathBuf>, LakeError> {
+        let folders = list(&self.root().join(table.name()))?.into_iter();
+        Ok(folders.filter_map(|folder| Some((day_of(&folder)?, folder))).collect())
+    }
+}
