@@ -2,6 +2,12 @@
 
 use std::borrow::Cow;
 
+/// A count and what is counted: `1 record`, `2 records`.
+pub fn counted(count: impl TryInto<u64>, what: &str) -> String {
+    let count = count.try_into().unwrap_or(u64::MAX);
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A text that controls no terminal: control characters, but for the end of a line and the tab,
 /// and marks that reorder text are written as in JSON (`\u001b`).
 pub fn printable(text: &str) -> Cow<'_, str> {
@@ -37,6 +43,11 @@ fn escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_thing_is_not_many() {
+        assert_eq!([0, 1, 2].map(|count| counted(count, "day")), ["0 days", "1 day", "2 days"]);
+    }
 
     #[test]
     fn nothing_printed_moves_the_cursor_or_reorders_a_line() {

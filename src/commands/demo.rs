@@ -18,6 +18,7 @@ use crate::metrics::{self, Parameters};
 use crate::pipeline::{
     FetchJob, MetricsJob, OnShrink, fetch_days, read_history, refresh_metrics, require_app, targets,
 };
+use crate::printable::counted;
 use crate::simulator::{APPID, Generated, GeneratorOptions, Options, Simulator};
 use crate::telemetry;
 
@@ -214,9 +215,11 @@ fn tree(lake: &Lake, account: &Account, range: DayRange) -> Result<String, Failu
         for (day, branch) in [(range.first, "├──"), (range.last, "└──")] {
             let path = lake.path(table, account, day);
             let bytes = fs_err::metadata(&path).map_err(crate::lake::LakeError::from)?.len();
-            let rows = lake.footer(table, account, day)?.get("rows").unwrap_or_default().to_owned();
+            let footer = lake.footer(table, account, day)?;
+            let rows: u64 = footer.get("rows").and_then(|rows| rows.parse().ok()).unwrap_or(0);
             lines.push(format!(
-                "│   {branch} date={day}/{account}.parquet   {rows} rows, {} KiB",
+                "│   {branch} date={day}/{account}.parquet   {}, {} KiB",
+                counted(rows, "row"),
                 bytes.div_ceil(1024)
             ));
             if branch == "├──" && days.len() > 2 {

@@ -11,6 +11,7 @@ use crate::cli::{GlobalArgs, OutputFormat, PruneArgs};
 use crate::failure::{Class, Failure, UsageError};
 use crate::lake::{Account, Lake, LakeError, PartitionFile, Table};
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE};
+use crate::printable::counted;
 use crate::settings::{self, Settings};
 use crate::signals;
 use crate::telemetry;
@@ -196,9 +197,9 @@ impl PrunedTable {
         }
         let days = DayRange::in_words(&self.days.iter().copied().collect::<Vec<_>>());
         format!(
-            "{:<14} {} files, {:.1} MiB: {days}",
+            "{:<14} {}, {:.1} MiB: {days}",
             self.table,
-            self.files,
+            counted(self.files, "file"),
             self.bytes as f64 / 1_048_576.0
         )
     }

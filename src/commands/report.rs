@@ -31,7 +31,7 @@ struct WriteError {
 
 impl Classified for WriteError {
     fn class(&self) -> Class {
-        Class::Settings
+        Class::Lake
     }
 
     fn hint(&self) -> Option<String> {

@@ -78,6 +78,7 @@ fn run_each(
     let wanted = Wanted { range, is_named, force, refresh, allow_shrink, last_over };
     let is_skew_told = Cell::new(false);
     in_turn(half.name(), &settings, global.output, |settings| {
+        settings.account_to_write()?;
         operated.account(settings, |lake, history| {
             run(settings, wanted, half, lake, history, &is_skew_told)
         })

@@ -11,6 +11,7 @@ use crate::cli::{GlobalArgs, StatusArgs};
 use crate::failure::{Class, Failure};
 use crate::lake::Lake;
 use crate::pipeline::{DayStatus, Freshness, MetricsJob, OutOfDate, reasons, status};
+use crate::printable::counted;
 use crate::settings::Settings;
 
 /// As JSON, part of kefu's contract.
@@ -73,11 +74,11 @@ impl Report for Status {
         let fetched = named(&|day| day.fetched);
         let total = |count: fn(&DayStatus) -> u64| self.days.iter().map(count).sum::<u64>();
         lines.push(format!(
-            "\nfetched     {} of {} days, {} messages, {} rejects, {:.1} MiB",
+            "\nfetched     {} of {}, {}, {}, {:.1} MiB",
             fetched.len(),
-            self.days.len(),
-            total(|day| day.messages),
-            total(|day| day.rejects),
+            counted(self.days.len(), "day"),
+            counted(total(|day| day.messages), "message"),
+            counted(total(|day| day.rejects), "reject"),
             total(|day| day.bytes) as f64 / 1_048_576.0
         ));
         let in_state = |state: Freshness| named(&|day| day.metrics == Some(state));

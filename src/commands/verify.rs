@@ -18,6 +18,7 @@ use crate::pipeline::{
     ComparedDay, FetchJob, Finding, Kind, Record, Severity, Verification, VerifyJob, compare_days,
     require_app, require_privacy_of, verify,
 };
+use crate::printable::counted;
 use crate::settings::{self, Settings};
 use crate::telemetry::{self, Progress};
 
@@ -87,7 +88,10 @@ impl Verified {
         let mut lines = vec![
             format!("{} · {} · {}", accounts.join(", "), self.timezone, self.lake),
             format!(
-                "read      {files} files of {days} days with {messages} messages, and computed {recomputed} of them once more"
+                "read      {} of {} with {}, and computed {recomputed} of them once more",
+                counted(*files, "file"),
+                counted(*days, "day"),
+                counted(*messages, "message")
             ),
         ];
         for (severity, name) in [(Severity::Broken, "broken"), (Severity::Note, "note")] {

@@ -83,7 +83,13 @@ impl Lake {
     pub fn survey(&self) -> Result<Survey, LakeError> {
         let mut survey = Survey { staged: self.left_in_staging()?, ..Survey::default() };
         for table in Table::ALL {
-            for folder in list(&self.root.join(table.name()))? {
+            let folder = self.root.join(table.name());
+            // It looks like a table without a day.
+            if !folder.is_dir() && folder.symlink_metadata().is_ok() {
+                survey.foreign.push((None, folder));
+                continue;
+            }
+            for folder in list(&folder)? {
                 match day_of(&folder)
                     .filter(|day| folder.is_dir() && folder == self.partition_folder(table, *day))
                 {

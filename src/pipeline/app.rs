@@ -18,6 +18,8 @@ pub enum AppError {
         "the account {account} has the records of the app {there} in this lake, and the settings give it the app {asked}"
     )]
     OtherApp { account: Account, there: AppId, asked: AppId },
+    #[error("this lake has the account {there}, and {asked} differs from it only in case")]
+    OnlyCase { there: Account, asked: Account },
     #[error(
         "the records of the app {app} are kept under the account {there} in this lake, and the settings call it {asked}"
     )]
@@ -28,7 +30,9 @@ impl Classified for AppError {
     fn class(&self) -> Class {
         match self {
             Self::Lake(error) => error.class(),
-            Self::OtherApp { .. } | Self::OtherAccount { .. } => Class::Settings,
+            Self::OtherApp { .. } | Self::OtherAccount { .. } | Self::OnlyCase { .. } => {
+                Class::Settings
+            }
         }
     }
 
@@ -39,6 +43,9 @@ impl Classified for AppError {
                 "give the app {asked} an account name of its own (KEFU_ACCOUNT, or `account` or `name` in kefu.toml) or another lake (--lake); \
                  if the app id is a mistake, correct it to {there}; nothing was fetched, and the records of {account} stay as they are"
             )),
+            Self::OnlyCase { there, .. } => Some(format!(
+                "keep the name {there}, or choose one that differs in more than case: on some systems both would be one file; nothing was fetched"
+            )),
             Self::OtherAccount { there, .. } => Some(format!(
                 "keep the name {there}: under two names each record would count twice; an account is not renamed in a lake, because its name is in \
                  every file: to use another name, begin another lake with --lake, fetch there what WeChat still has, and keep this one; nothing was fetched"
@@ -47,17 +54,23 @@ impl Classified for AppError {
     }
 }
 
-/// Checks that the records of an app can be kept under an account. Without an app id there is
-/// nothing to check.
+/// Checks that the records of an app can be kept under an account. Without an app id, only the name
+/// of the account can be checked.
 ///
 /// What is recorded of the account decides, else its newest messages that say their app.
 ///
 /// # Errors
-/// [`AppError::OtherApp`] when the account has the records of another app, and
-/// [`AppError::OtherAccount`] when the app's records are kept under another account.
+/// [`AppError::OtherApp`] when the account has the records of another app,
+/// [`AppError::OtherAccount`] when the app's records are kept under another account, and
+/// [`AppError::OnlyCase`] when a recorded account's name differs only in case.
 pub fn require_app(lake: &Lake, account: &Account, app_id: Option<&AppId>) -> Result<(), AppError> {
-    let Some(asked) = app_id else { return Ok(()) };
     let apps = lake.apps()?;
+    let in_small = |account: &Account| account.as_str().to_lowercase();
+    let alike = |name: &&Account| *name != account && in_small(name) == in_small(account);
+    if let Some(there) = apps.values().find(alike) {
+        return Err(AppError::OnlyCase { there: there.clone(), asked: account.clone() });
+    }
+    let Some(asked) = app_id else { return Ok(()) };
     let elsewhere = match apps.get(asked) {
         Some(there) => Some(there.clone()).filter(|there| there != account),
         None => unrecorded_account(lake, &apps, account, asked)?,

@@ -178,6 +178,18 @@ impl Identity {
         Ok(appid.try_map(Account::new)?.value)
     }
 
+    /// The name, where files of that name may be written: readers skip those of some names that
+    /// earlier versions took.
+    pub(super) fn name_to_write(&self) -> Result<Account, SettingsError> {
+        let name = self.name()?;
+        match &self.account {
+            Some(account) => {
+                Ok(account.clone().try_map(|name| Account::new(name.to_string()))?.value)
+            }
+            None => Ok(name),
+        }
+    }
+
     pub(super) fn app_id(&self) -> Result<Option<AppId>, SettingsError> {
         let app_id = self.appid.clone().map(|appid| appid.try_map(AppId::new)).transpose()?;
         Ok(app_id.map(|app_id| app_id.value))
@@ -325,7 +337,7 @@ impl Sources<'_> {
         Ok(Identity {
             account: self
                 .text(("", None), "KEFU_ACCOUNT", ("account", &values.account))
-                .map(|text| text.try_map(Account::new))
+                .map(|text| text.try_map(Account::existing))
                 .transpose()?,
             appid: self
                 .text(("", None), "KEFU_APPID", ("appid", &values.appid))
@@ -404,7 +416,7 @@ impl Sources<'_> {
             ));
         }
         Ok(Identity {
-            account: Some(account.try_map(Account::new)?),
+            account: Some(account.try_map(Account::existing)?),
             appid: table
                 .appid
                 .clone()

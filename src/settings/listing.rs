@@ -96,7 +96,8 @@ impl Settings {
     pub fn exposed_files(&self) -> Vec<PathBuf> {
         let mut files = self.secret_files();
         files.retain(|path| {
-            fs_err::metadata(path).is_ok_and(|facts| facts.permissions().mode() & 0o004 != 0)
+            fs_err::metadata(path)
+                .is_ok_and(|facts| facts.is_file() && facts.permissions().mode() & 0o004 != 0)
         });
         files
     }

@@ -309,6 +309,14 @@ impl Settings {
         self.identity()?.name()
     }
 
+    /// The same for a command that writes files.
+    ///
+    /// # Errors
+    /// Those of [`account`](Self::account), and when readers skip files of that name.
+    pub fn account_to_write(&self) -> Result<Account, SettingsError> {
+        self.identity()?.name_to_write()
+    }
+
     /// The app id of the account. None where only a token is known.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::fetch::repair;
+use crate::plain_file;
 
 /// A page of records as the API writes them.
 #[derive(Debug, Default)]
@@ -52,7 +53,8 @@ impl Recorded {
     /// # Errors
     /// When a file cannot be read.
     pub fn read(paths: &[PathBuf]) -> std::io::Result<Self> {
-        let files = paths.iter().map(fs_err::read).collect::<Result<Vec<_>, _>>()?;
+        let files =
+            paths.iter().map(|path| plain_file::read_named(path)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self::from_lines(
             files.iter().flat_map(|file| file.split(|byte| *byte == b'\n')).map(<[u8]>::to_vec),
             paths.len() > 1,

@@ -263,7 +263,7 @@ fn what_the_settings_do() {
         wrong(&[("KEFU_CONCURRENCY", "many")]),
         wrong(&[("KEFU_CONFIG", "nowhere.toml")]),
         wrong(&[("KEFU_ACCOUNT", "../../x")]),
-        wrong(&[("KEFU_ACCOUNT", "_shop")]),
+        resolve(&[("KEFU_ACCOUNT", "_shop")]).unwrap().account_to_write().unwrap_err(),
         resolve(&[("KEFU_APPID", "../../x")]).unwrap().app_id().unwrap_err(),
         file("colour = 1").unwrap_err(),
         file("[metrics]\nsession_gap = \"30m\"").unwrap_err(),

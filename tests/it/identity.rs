@@ -337,6 +337,12 @@ fn an_account_that_an_earlier_version_named_so_is_still_read_and_found() {
     let status = world.command(&["status", "--output", "json"]).output().unwrap();
     let status: Value = serde_json::from_slice(&status.stdout).unwrap();
     assert_eq!((&status["account"], &status["days"][0]["messages"]), (&"_acme".into(), &3.into()));
+    // Also where the settings name it.
+    for command in ["status", "verify", "report", "sql"] {
+        let output = world.command(&[command]).env("KEFU_ACCOUNT", "_acme").output().unwrap();
+        let code = if command == "verify" { 65 } else { 0 };
+        assert_eq!(output.status.code(), Some(code), "{command}: {output:?}");
+    }
     let hidden = format!("messages/date={DAY}/_acme.parquet");
     let found = broken(&world, &world.lake_folder());
     assert_eq!(found, [("hidden_account".to_owned(), hidden.clone())]);

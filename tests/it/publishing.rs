@@ -385,6 +385,12 @@ fn a_pipe_in_place_of_a_file_of_kefus_is_refused_and_not_waited_for() {
         }
     }
 
+    // A table: it looks like one without a day.
+    let rejects = world.lake_folder().join("rejects");
+    pipe_instead_of(&rejects);
+    assert_eq!(kefu(&["verify"]).0, Some(65));
+    fs_err::remove_file(&rejects).unwrap();
+
     // A partition: what is there is no day, and the next run that fetches it puts one there.
     let partition = world.path("messages", DAY);
     pipe_instead_of(&partition);
@@ -418,6 +424,10 @@ fn a_pipe_in_place_of_a_settings_file_a_secret_or_certificates_is_refused() {
         assert_eq!(code, Some(78), "{variable:?} {written}: {said}");
         assert!(said.contains("pipe is not a plain file but a named pipe"), "{written}: {said}");
     }
+    let (code, said) =
+        within_a_minute(&begin(&world, &simulator, &["simulate", "--records", pipe]));
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("pipe is not a plain file but a named pipe"), "{said}");
     // What a shell has opened for kefu is another matter.
     fs_err::write(&settings, "secret_file = '/dev/stdin'").unwrap();
     let mut shell = Command::new("sh");

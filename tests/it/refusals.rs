@@ -124,6 +124,9 @@ fn of_accounts_places_and_settings() {
     };
     refusals.add("another app under this account", &run, set("KEFU_APPID", OTHER_APPID));
     refusals.add("this app under another account", &run, set("KEFU_ACCOUNT", "outlet"));
+    refusals.add("an account that differs only in case", &run, move |command| {
+        command.env("KEFU_APPID", OTHER_APPID).env("KEFU_ACCOUNT", "ACME");
+    });
     refusals.add("an account that readers hide", &run, set("KEFU_ACCOUNT", "_acme"));
     refusals.add("a lake that readers misread", &run, set("KEFU_LAKE", "region=cn/lake"));
     refusals.add("the id of an account for an app id", &run, set("KEFU_APPID", "gh_0123456789ab"));

@@ -9,6 +9,7 @@ use crate::commands::in_turn::{Outcome, Report, in_turn};
 use crate::commands::{days, wait_for};
 use crate::failure::{Class, Failure};
 use crate::fetch::{Answer, AnswerState, Probe, Question, Source};
+use crate::printable::counted;
 use crate::settings::{self, Settings};
 
 /// As JSON, part of kefu's contract.
@@ -77,8 +78,12 @@ impl Report for Probed {
             table.add_row([word(answer.state), title(answer.question), assumed, &answer.found]);
         }
         let header = format!(
-            "{} · {} · {}: {} records, {} calls",
-            self.account, self.timezone, self.date, self.records, self.requests
+            "{} · {} · {}: {}, {}",
+            self.account,
+            self.timezone,
+            self.date,
+            counted(self.records, "record"),
+            counted(self.requests, "call")
         );
         let has = |state| self.probe.iter().any(|row| row.answer.state == state);
         let verdict = if self.worst.is_some() {

@@ -105,10 +105,13 @@ fn inside_window(evidence: &Evidence) -> Finding {
 
 fn cursor(evidence: &Evidence) -> Finding {
     let (whole, small) = (&evidence.whole.records, &evidence.small.records);
-    let Some(next) = &evidence.after_small else {
-        return not_tellable("the page returned no msgid to ask for the next one with");
-    };
     let taken = small.len();
+    let Some(next) = &evidence.after_small else {
+        return match evidence.small.is_full() && taken < whole.len() {
+            true => differs("a page that others follow returns no msgid to ask for them with"),
+            false => not_tellable("the page returned no msgid to ask for the next one with"),
+        };
+    };
     if taken == 0 || !whole.starts_with(small) {
         return not_tellable("the same window had other records when it was asked for again");
     }
@@ -117,6 +120,9 @@ fn cursor(evidence: &Evidence) -> Finding {
         rest.get(..evidence.small.number).unwrap_or(rest)
     };
     match (next.records == expected(taken), next.records == expected(taken - 1)) {
+        (true, false) if !next.records.is_empty() && next.msgid <= evidence.small.msgid => {
+            differs("the next page returns no later msgid, so that the cursor is stuck")
+        }
         (true, false) => holds("exclusive"),
         // What follows is not known: it may be the same record or another one like it.
         _ if taken == whole.len() => not_tellable("the day needs more than one record"),
@@ -196,5 +202,39 @@ fn time_order(evidence: &Evidence) -> Finding {
     match times(&evidence.whole).is_sorted() {
         true => holds("ascending"),
         false => (State::Note, "not ascending; kefu puts records in order".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Seen;
+    use super::*;
+    use crate::calendar::Span;
+
+    fn reply(hashes: &[u64], msgid: i64, number: usize) -> Reply {
+        let records =
+            hashes.iter().map(|hash| Seen { time: Some(*hash as i64), hash: *hash }).collect();
+        Reply { records, msgid, number }
+    }
+
+    #[test]
+    fn a_cursor_that_is_stuck_differs() {
+        let found = |small: Reply, after_small: Option<Reply>| {
+            let evidence = Evidence {
+                window: Span { start: 0, end: 10 },
+                whole: reply(&[1, 2, 3, 4], 40, 10_000),
+                after_whole: None,
+                small,
+                after_small,
+                moments: None,
+                from_first: None,
+                until_second: None,
+            };
+            cursor(&evidence).0
+        };
+        assert_eq!(found(reply(&[1, 2], 20, 2), Some(reply(&[3, 4], 40, 2))), State::Holds);
+        assert_eq!(found(reply(&[1, 2], 20, 2), Some(reply(&[3, 4], 20, 2))), State::Differs);
+        assert_eq!(found(reply(&[1, 2], 1, 2), None), State::Differs);
+        assert_eq!(found(reply(&[1, 2, 3, 4], 0, 5), None), State::NotTellable);
     }
 }
