@@ -58,7 +58,7 @@
 //! let job = MetricsJob { lake: lake.clone(), account: account.clone(), zone, rules };
 //! let metrics = refresh_metrics(&job, None, &()).map_err(|stopped| stopped.failure.to_string())?;
 //! assert_eq!(metrics.computed, [day]);
-//! assert!(lake.path(Table::WorkerDaily, &account, day).is_file());
+//! assert!(lake.path(&account.partition(Table::WorkerDaily, day)).is_file());
 //! # Ok(())
 //! # }
 //! ```

@@ -115,7 +115,7 @@ fn run(
     let selection = Selection::of(lake, &account, wanted)?;
     require_privacy_near(lake, &account, source.privacy(), wanted.range, &selection)?;
     let Selection { days, refreshed, skipped, pruned, .. } = selection;
-    let is_there = |day: &&Day| lake.has(Table::Messages, &account, **day);
+    let is_there = |day: &&Day| lake.has(&account.partition(Table::Messages, **day));
     let before: BTreeSet<Day> = days.iter().filter(is_there).copied().collect();
     let job = FetchJob {
         source: Arc::new(source),

@@ -12,8 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use fs_err::File;
 
 use super::disk::{FileId, WrittenFile};
-use super::{Account, Lake, LakeError, Table};
-use crate::calendar::Day;
+use super::{Lake, LakeError, PartitionKey};
 
 /// Numbers the files in staging.
 static STAGED: AtomicUsize = AtomicUsize::new(0);
@@ -130,11 +129,11 @@ impl Lake {
     ///
     /// # Errors
     /// When the file is there and cannot be removed.
-    pub fn remove(&self, table: Table, account: &Account, day: Day) -> Result<(), LakeError> {
+    pub fn remove(&self, key: &PartitionKey) -> Result<(), LakeError> {
         self.require_lock()?;
-        match self.disk.remove_file(&self.path(table, account, day)) {
+        match self.disk.remove_file(&self.path(key)) {
             Ok(()) => {
-                let folder = self.partition_folder(table, day);
+                let folder = self.partition_folder(key.table, key.date);
                 self.disk.sync_folder(&folder)?;
                 // Other accounts may have files there; then it stays.
                 let _ = fs_err::remove_dir(&folder);

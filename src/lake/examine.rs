@@ -21,8 +21,8 @@ use super::original::Original;
 use super::read::read_file;
 use super::statistics::Claims;
 use super::{
-    Account, ContentHash, Footer, Lake, LakeError, MessageCounts, Table, bounds, day_of, list,
-    schema,
+    Account, ContentHash, Footer, Lake, LakeError, MessageCounts, PartitionKey, Table, bounds,
+    day_of, list, schema,
 };
 use crate::calendar::{Day, UnixSeconds};
 use crate::plain_file;
@@ -31,7 +31,7 @@ use crate::plain_file;
 #[derive(Debug, Default)]
 pub struct Survey {
     /// Files with the name of a partition, in order.
-    pub partitions: Vec<(Account, Day, Table)>,
+    pub partitions: Vec<PartitionKey>,
     /// Everything else below a table's folder, each with its day where it stands in a day's folder.
     pub foreign: Vec<(Option<Day>, PathBuf)>,
     /// What runs that are gone, as far as is known, have left in staging.
@@ -97,10 +97,12 @@ impl Lake {
                     Some(day) => {
                         for file in list(&folder)? {
                             match account_of(&file).filter(|account| {
-                                file.is_file() && file == self.path(table, account, day)
+                                file.is_file() && file == self.path(&account.partition(table, day))
                             }) {
                                 None => survey.foreign.push((Some(day), file)),
-                                Some(account) => survey.partitions.push((account, day, table)),
+                                Some(account) => {
+                                    survey.partitions.push(account.partition(table, day))
+                                }
                             }
                         }
                     }
@@ -117,15 +119,10 @@ impl Lake {
     ///
     /// # Errors
     /// When the disk refuses it. That the file is not what it should be is no error.
-    pub fn examine(
-        &self,
-        table: Table,
-        account: &Account,
-        day: Day,
-    ) -> Result<Examined, LakeError> {
-        let path = self.path(table, account, day);
+    pub fn examine(&self, key: &PartitionKey) -> Result<Examined, LakeError> {
+        let path = self.path(key);
         let file = plain_file::open(&path)?;
-        match guarded(&path, || examine_file(file, table, account)) {
+        match guarded(&path, || examine_file(file, key.table, &key.account)) {
             Err(LakeError::Damaged { reason, .. }) => Ok(Examined::Unreadable(reason)),
             examined => examined,
         }
@@ -176,7 +173,7 @@ fn metadata_of(file: &File) -> Result<ArrowReaderMetadata, LakeError> {
             .map_err(|error| LakeError::unreadable(file.path(), &error))
     };
     bounds::check_indexes(load(options.clone())?.metadata())
-        .map_err(|reason| LakeError::Damaged { path: file.path().to_owned(), reason })?;
+        .map_err(|reason| LakeError::damaged(file.path(), reason))?;
     load(options.with_page_index_policy(PageIndexPolicy::Optional))
 }
 

@@ -35,8 +35,6 @@ const RUNS_MAX: usize = 64;
 #[derive(Debug)]
 pub struct StagedMessages {
     lake: Lake,
-    account: Account,
-    day: Day,
     zone: String,
     window: Span,
     current: StagedPartition,
@@ -62,11 +60,9 @@ impl Lake {
     ) -> Result<StagedMessages, LakeError> {
         Ok(StagedMessages {
             lake: self.clone(),
-            account: account.clone(),
-            day,
             zone: zone.to_owned(),
             window,
-            current: self.stage(Table::Messages, account, day, zone, window)?,
+            current: self.stage(account.partition(Table::Messages, day), zone, window)?,
             last: i64::MIN,
             runs: Vec::new(),
             counts: MessageCounts::default(),
@@ -106,7 +102,7 @@ impl StagedMessages {
             self.begin_run()?;
         }
         self.last = last;
-        let batch = numbered(&self.account, &records, self.current.rows())?;
+        let batch = numbered(&self.current.key().account, &records, self.current.rows())?;
         self.current.append(batch)
     }
 
@@ -145,8 +141,7 @@ impl StagedMessages {
     }
 
     fn close_run(&mut self) -> Result<(), LakeError> {
-        let fresh =
-            self.lake.stage(Table::Messages, &self.account, self.day, &self.zone, self.window)?;
+        let fresh = self.lake.stage(self.current.key().clone(), &self.zone, self.window)?;
         self.runs.push(std::mem::replace(&mut self.current, fresh).into_run()?);
         Ok(())
     }
@@ -183,7 +178,7 @@ impl StagedMessages {
             }
             let batches: Vec<&RecordBatch> = readers.iter().map(|reader| &reader.batch).collect();
             let merged = interleave_record_batch(&batches, &rows)?;
-            let batch = numbered(&self.account, &merged, self.current.rows())?;
+            let batch = numbered(&self.current.key().account, &merged, self.current.rows())?;
             self.current.append(batch)?;
             if let Some((run, _)) = rows.last()
                 && let Some(reader) = readers.get_mut(*run)

@@ -13,7 +13,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::file::metadata::ParquetMetaDataReader;
 
 use super::guard::guarded;
-use super::{Account, Footer, Lake, LakeError, Table, bounds, schema};
+use super::{Account, Footer, Lake, LakeError, PartitionKey, Table, bounds, schema};
 use crate::calendar::Day;
 use crate::model::column::Role;
 use crate::model::record;
@@ -27,8 +27,8 @@ impl Lake {
     ///
     /// # Errors
     /// When the partition is missing or not Parquet.
-    pub fn footer(&self, table: Table, account: &Account, day: Day) -> Result<Footer, LakeError> {
-        footer_of(&self.path(table, account, day))
+    pub fn footer(&self, key: &PartitionKey) -> Result<Footer, LakeError> {
+        footer_of(&self.path(key)).map_err(|error| error.of(key))
     }
 
     /// The named columns of a partition, in the table's order of columns. Names come as dictionaries: their distinct
@@ -38,13 +38,23 @@ impl Lake {
     /// When the partition is missing, or differs from its table's schema; from the iterator, when it cannot be decoded.
     pub fn read(
         &self,
-        table: Table,
-        account: &Account,
-        day: Day,
+        key: &PartitionKey,
         columns: &[&str],
     ) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>> + use<>, LakeError> {
-        let file = plain_file::open(&self.path(table, account, day))?;
-        read_file(file, table, &dictionaries(table), columns, BATCH_ROWS)
+        self.read_as(key, &dictionaries(key.table), columns)
+    }
+
+    fn read_as(
+        &self,
+        key: &PartitionKey,
+        schema: &SchemaRef,
+        columns: &[&str],
+    ) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>> + use<>, LakeError> {
+        let (key, file) = (key.clone(), plain_file::open(&self.path(key))?);
+        match read_file(file, key.table, schema, columns, BATCH_ROWS) {
+            Ok(batches) => Ok(batches.map(move |batch| batch.map_err(|error| error.of(&key)))),
+            Err(error) => Err(error.of(&key)),
+        }
     }
 
     /// The [columns of records](record::columns) of a day's messages, names and texts as strings.
@@ -56,9 +66,8 @@ impl Lake {
         account: &Account,
         day: Day,
     ) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>> + use<>, LakeError> {
-        let file = plain_file::open(&self.path(Table::Messages, account, day))?;
-        let schema = Table::Messages.schema();
-        read_file(file, Table::Messages, &schema, &record::columns(), BATCH_ROWS)
+        let key = account.partition(Table::Messages, day);
+        self.read_as(&key, &Table::Messages.schema(), &record::columns())
     }
 }
 
@@ -108,12 +117,14 @@ pub(super) fn read_file(
             .filter(|place| mask.leaf_included(*place))
             .collect();
         let are_expanded = |place: usize| {
-            schema.fields().get(place).is_some_and(|field| field.data_type() == &DataType::Utf8)
+            let column = metadata.parquet_schema().column(place);
+            let field = schema.field_with_name(column.name());
+            field.is_ok_and(|field| field.data_type() == &DataType::Utf8)
         };
         decoded_max = bounds::decoded_bytes_max(metadata.metadata());
         let batch_rows =
             bounds::check(&file, metadata.metadata(), &places, are_expanded, batch_rows)
-                .map_err(|reason| LakeError::Damaged { path: path.clone(), reason })?;
+                .map_err(|reason| LakeError::damaged(&path, reason))?;
         let reader =
             ParquetRecordBatchReaderBuilder::new_with_metadata(file.into_parts().0, metadata);
         reader
@@ -130,7 +141,7 @@ pub(super) fn read_file(
             decoded += batch.as_ref().map_or(0, RecordBatch::get_array_memory_size);
             let reason = || format!("its rows hold more than {decoded_max} bytes");
             match decoded > decoded_max {
-                true => Err(LakeError::Damaged { path: path.clone(), reason: reason() }),
+                true => Err(LakeError::damaged(&path, reason())),
                 false => Ok(batch),
             }
         });

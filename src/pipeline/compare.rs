@@ -142,7 +142,7 @@ fn compare_pages(
 ) -> Result<ComparedDay, LakeError> {
     let rejects = job
         .lake
-        .footer(Table::Messages, &job.account, day)?
+        .footer(&job.account.partition(Table::Messages, day))?
         .get("rejects")
         .and_then(|count| count.parse().ok());
     let mut compared = ComparedDay::new(day, true, rejects.unwrap_or_default());

@@ -70,11 +70,11 @@ impl Selection {
             .filter(|day| *day <= wanted.last_over)
             .collect();
         let all: BTreeSet<Day> = wanted.range.days().chain(unfinished.iter().copied()).collect();
-        let is_there = |day: &&Day| lake.has(Table::Messages, account, **day);
+        let is_there = |day: &&Day| lake.has(&account.partition(Table::Messages, **day));
         let there: BTreeSet<Day> = all.iter().filter(is_there).copied().collect();
         let mut footers = BTreeMap::new();
         for day in &there {
-            match lake.footer(Table::Messages, account, *day) {
+            match lake.footer(&account.partition(Table::Messages, *day)) {
                 // A file that is damaged must not keep anyone from fetching it again.
                 Err(LakeError::Damaged { .. }) => {}
                 footer => drop(footers.insert(*day, footer?)),

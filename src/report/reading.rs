@@ -131,11 +131,11 @@ impl Reader<'_> {
         has_messages: bool,
     ) -> Result<Option<DayFacts>, Failure> {
         let needed = [Table::AccountDaily, Table::WorkerDaily, Table::WorkerHourly];
-        let is_there = |table: Table| self.lake.path(table, account, day).is_file();
+        let is_there = |table: Table| self.lake.has(&account.partition(table, day));
         if !needed.into_iter().all(is_there) {
             return Ok(None);
         }
-        let footer = self.lake.footer(Table::AccountDaily, account, day)?;
+        let footer = self.lake.footer(&account.partition(Table::AccountDaily, day))?;
         Ok(Some(DayFacts {
             day,
             is_final: is_final(&footer),
@@ -172,7 +172,7 @@ impl Reader<'_> {
             "sessions_outreach",
         ];
         let mut counts = Counts::default();
-        for batch in self.lake.read(Table::AccountDaily, account, day, &names)? {
+        for batch in self.lake.read(&account.partition(Table::AccountDaily, day), &names)? {
             let batch = batch?;
             let columns = Columns(&batch);
             let total = |name: &str| Ok::<i64, Failure>(columns.whole(name)?.values().iter().sum());
@@ -210,7 +210,7 @@ impl Reader<'_> {
             within.as_str(),
         ];
         let mut rows = Vec::new();
-        for batch in self.lake.read(Table::WorkerDaily, account, day, &names)? {
+        for batch in self.lake.read(&account.partition(Table::WorkerDaily, day), &names)? {
             let batch = batch?;
             let columns = Columns(&batch);
             let workers = columns.names("worker")?;
@@ -247,8 +247,9 @@ impl Reader<'_> {
 
     fn hours(&self, account: &Account, day: Day) -> Result<[i64; 24], Failure> {
         let mut hours = [0; 24];
-        for batch in
-            self.lake.read(Table::WorkerHourly, account, day, &["hour", "messages_received"])?
+        for batch in self
+            .lake
+            .read(&account.partition(Table::WorkerHourly, day), &["hour", "messages_received"])?
         {
             let batch = batch?;
             let columns = Columns(&batch);
@@ -281,7 +282,7 @@ impl Reader<'_> {
             "is_first",
         ];
         let mut turns = Turns::default();
-        for batch in self.lake.read(Table::ResponsePairs, account, day, &names)? {
+        for batch in self.lake.read(&account.partition(Table::ResponsePairs, day), &names)? {
             let batch = batch?;
             let columns = Columns(&batch);
             let (openids, workers) = (columns.names("openid")?, columns.names("worker")?);
@@ -326,7 +327,7 @@ impl Reader<'_> {
         // What messages say is read only if a rule asks for it.
         names.extend(parameters.needs_texts().then_some("text"));
         let mut visits = Vec::new();
-        for batch in self.lake.read(Table::Messages, account, day, &names)? {
+        for batch in self.lake.read(&account.partition(Table::Messages, day), &names)? {
             let batch = batch?;
             let columns = Columns(&batch);
             let (openids, workers) = (columns.names("openid")?, columns.names("worker")?);
@@ -367,9 +368,7 @@ impl Reader<'_> {
     ) -> Result<Vec<Said>, Failure> {
         let mut written = Vec::new();
         for batch in self.lake.read(
-            Table::Messages,
-            account,
-            day,
+            &account.partition(Table::Messages, day),
             &["openid", "opercode", "text", "sent_at"],
         )? {
             let batch = batch?;
