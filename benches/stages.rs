@@ -105,12 +105,12 @@ impl Workplace {
     }
 
     fn commit(&self, day: Day, span: Span, batch: &RecordBatch) {
-        let _lock = self.lake.hold();
+        let _lock = self.lake.hold(&self.account);
         let stage = || {
             let mut staged =
                 self.lake.stage_messages(&self.account, day, self.zone.name(), span)?;
             staged.append(batch)?;
-            staged.finish(0)?.commit()
+            staged.finish(0, None)?.commit()
         };
         stage().unwrap_or_else(|error| {
             unreachable!("the folder for temporary files can be written: {error}")

@@ -39,7 +39,7 @@ Exit codes:
   65  the API's data breaks the contract, or a day has lost records; verify: the lake is damaged
   69  the API was unreachable or busy through every retry
   73  cannot write the lake, or read it
-  75  another run holds the lake, or a quota is used up
+  75  another run of the account is at work, or a quota is used up
   77  refused: credentials, IP whitelist, permission, frozen account
   78  settings are wrong or missing";
 

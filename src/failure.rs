@@ -31,7 +31,7 @@ pub enum Class {
     Unavailable,
     /// The lake cannot be written or read.
     Lake,
-    /// Another run holds the lake, or a quota is used up.
+    /// Another run of the account is at work, or a quota is used up.
     Occupied,
     /// WeChat refused: credentials, IP whitelist, permission, frozen account.
     Refused,

@@ -33,8 +33,8 @@
 //! let zone = Zone::named("Asia/Shanghai")?;
 //! let day = "2024-05-13".parse()?;
 //!
-//! // One process at a time; the lock is released when this is dropped.
-//! let _lock = lake.hold()?;
+//! // One process at a time works on an account; the lock is released when this is dropped.
+//! let _lock = lake.hold(&account)?;
 //! let report = tokio::runtime::Runtime::new()?.block_on(async {
 //!     let records = Generated::new(GeneratorOptions { first_day: day, days: 1, messages_per_day: 200, seed: 1 });
 //!     let simulator = Simulator::start(records, Options::default()).await?;

@@ -70,7 +70,7 @@ with DAG(
     # (`refresh`): records that come late are found by a run without days, or with --force.
     start_date=pendulum.datetime(2024, 5, 14, 2, tz=ZONE),
     catchup=True,
-    # One at a time: a second one would find the lake held, 75.
+    # One at a time: a second one would find the account locked, 75.
     max_active_runs=1,
     params={"date": Param(None, type=["null", "string"], format="date", description="A day to fetch in place of the run's own")},
     tags=["kefu"],

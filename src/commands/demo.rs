@@ -43,7 +43,7 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
     let zone = Zone::named(TIMEZONE).map_err(constant)?;
     let account = Account::new(ACCOUNT.into()).map_err(constant)?;
     let lake = Lake::at(global.lake.clone().unwrap_or_else(|| LAKE.into()));
-    let _lock = lake.hold()?;
+    let _lock = lake.hold(&account)?;
     lake.require_zone(zone.name())?;
     let app_id = Some(AppId::new(APPID.into()).map_err(constant)?);
     require_app(&lake, &account, app_id.as_ref())?;

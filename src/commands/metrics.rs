@@ -46,10 +46,11 @@ fn compute(
 ) -> Result<Outcome<Summary>, Failure> {
     let zone = &settings.zone.value;
     lake.require_zone(zone.name())?;
-    lake.require_no_mark_after(days::last_over(zone, &Clock::System).plus(1))?;
+    let account = settings.account()?;
+    lake.require_no_mark_after(&account, days::last_over(zone, &Clock::System).plus(1))?;
     let job = MetricsJob {
         lake: lake.clone(),
-        account: settings.account()?,
+        account,
         rules: settings.rules.clone(),
         zone: settings.zone.value.clone(),
     };

@@ -37,7 +37,7 @@ impl Operated {
         }
     }
 
-    /// Does the work for one account with the lake held, and enters how it went.
+    /// Does the work for one account with the account's lock, and enters how it went.
     pub(super) fn account<R>(
         &self,
         settings: &Settings,
@@ -54,8 +54,8 @@ impl Operated {
         if telemetry::is_for_machines() {
             tracing::info!(event = "run_begun", command = self.command, account = %account);
         }
-        // The record is written while the lake is held, or the next run would clear it away.
-        let lock = match lake.hold() {
+        // The record is written while the account is locked, or the next run would clear it away.
+        let lock = match lake.hold(&account) {
             Ok(lock) => Arc::new(lock),
             Err(error) => {
                 let failure = Failure::from(error);

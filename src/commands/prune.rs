@@ -57,7 +57,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Cl
     let newest = lake.newest_day(yesterday)?;
     let before = first_kept(args, newest, yesterday)?;
     // Nothing is made or locked when nothing is deleted.
-    let lock = args.yes.then(|| lake.hold()).transpose()?;
+    let lock = args.yes.then(|| lake.hold_all()).transpose()?;
     // What was deleted is deleted; the next run deletes the rest.
     let _at_the_end = lock.as_ref().map(|_| signals::on_leaving(|_| ()));
     lake.require_zone(zone.name())?;
@@ -128,9 +128,8 @@ fn never_final(before: Day, newest: Day) -> Vec<Day> {
 
 /// The days of messages of which no metric was computed, or not of those messages.
 fn without_metrics(lake: &Lake, before: Day) -> Result<BTreeSet<Day>, LakeError> {
-    let pruned = lake.pruned()?;
-    let lacks_metrics = |messages: &PartitionFile| -> bool {
-        let Ok(account) = Account::existing(messages.account.clone()) else { return false };
+    let lacks_metrics = |messages: &PartitionFile| -> Result<bool, LakeError> {
+        let Ok(account) = Account::existing(messages.account.clone()) else { return Ok(false) };
         let made_of = lake
             .footer(&account.partition(Table::AccountDaily, messages.day))
             .ok()
@@ -140,12 +139,15 @@ fn without_metrics(lake: &Lake, before: Day) -> Result<BTreeSet<Day>, LakeError>
             .ok()
             .and_then(|footer| footer.content_hash());
         // Of messages that cannot be read, nobody knows.
-        there.is_some()
+        Ok(there.is_some()
             && made_of != there
-            && !(made_of.is_none() && pruned.includes(Table::AccountDaily, messages.day))
+            && !(made_of.is_none()
+                && lake.pruned(&account)?.includes(Table::AccountDaily, messages.day)))
     };
     let messages = lake.partitions_before(Table::Messages, before)?.into_par_iter();
-    Ok(messages.filter(lacks_metrics).map(|messages| messages.day).collect())
+    let days = messages.map(|messages| Ok(lacks_metrics(&messages)?.then_some(messages.day)));
+    let days: Vec<Option<Day>> = days.collect::<Result<_, LakeError>>()?;
+    Ok(days.into_iter().flatten().collect())
 }
 
 impl PrunedTable {

@@ -11,7 +11,7 @@ use crate::cli::{GlobalArgs, OutputFormat, ReportArgs};
 use crate::failure::{Class, Classified, Failure, UsageError};
 use crate::lake::Lake;
 use crate::operations::replace;
-use crate::report::{self, Figures, Language, Period, ReportJob, Totals};
+use crate::report::{self, Figures, Language, Period, ReportJob};
 use crate::settings::{self, Flags, Settings};
 use crate::telemetry;
 
@@ -45,9 +45,6 @@ impl Classified for WriteError {
         })
     }
 }
-
-/// A figure as it is shown.
-type Shown = fn(&Totals) -> String;
 
 /// As JSON, part of kefu's contract.
 #[derive(Debug, Serialize)]
@@ -149,22 +146,8 @@ fn in_words(written: &Written<'_>) -> String {
     let mut table = TextTable::new();
     table.load_style(presets::ASCII_MARKDOWN);
     table.set_header(["", "these days", "the days before"]);
-    let within = format!("service level, within {} s", figures.service_level_seconds);
-    let shown: [(&str, Shown); 8] = [
-        ("messages received", |totals| totals.messages_received.to_string()),
-        ("turns asked", |totals| totals.turns.to_string()),
-        ("answered", |totals| totals.answered.to_string()),
-        ("unanswered (first)", |totals| totals.unanswered_first.to_string()),
-        ("unanswered (later)", |totals| totals.unanswered_later.to_string()),
-        ("response time p50", |totals| seconds(totals.response_seconds_p50)),
-        ("response time p90", |totals| seconds(totals.response_seconds_p90)),
-        (&within, |totals| {
-            totals.service_level.map_or_else(none, |level| format!("{:.1} %", 100.0 * level))
-        }),
-    ];
-    for (what, figure) in shown {
-        let before = figures.before.totals.as_ref().map_or_else(none, figure);
-        table.add_row([what.to_owned(), figure(&figures.totals), before]);
+    for row in report::summary(figures) {
+        table.add_row(row);
     }
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -198,12 +181,4 @@ fn in_words(written: &Written<'_>) -> String {
         ));
     }
     lines.join("\n")
-}
-
-fn seconds(seconds: Option<f64>) -> String {
-    seconds.map_or_else(none, |seconds| format!("{seconds:.0} s"))
-}
-
-fn none() -> String {
-    "–".to_owned()
 }

@@ -105,14 +105,17 @@ fn run(
     let (app_id, credential) = (settings.app_id()?, settings.credential()?);
     let source = Source::connect(&settings.endpoint()?, credential, Clock::System)?
         .with_privacy(settings.privacy()?);
-    lake.require_zone(zone.name())?;
+    let selection = Selection::of(lake, &account, wanted)?;
+    // One file says it, as a rule one of the days of this run.
+    if !selection.footers.values().any(|footer| footer.zone() == zone.name()) {
+        lake.require_zone(zone.name())?;
+    }
     require_app(lake, &account, app_id.as_ref())?;
-    lake.require_no_mark_after(wanted.last_over.plus(1))?;
+    lake.require_no_mark_after(&account, wanted.last_over.plus(1))?;
     if half == Half::Both {
         require_rules(&metrics)?;
     }
 
-    let selection = Selection::of(lake, &account, wanted)?;
     require_privacy_near(lake, &account, source.privacy(), wanted.range, &selection)?;
     let Selection { days, refreshed, skipped, pruned, .. } = selection;
     let is_there = |day: &&Day| lake.has(&account.partition(Table::Messages, **day));
@@ -139,8 +142,11 @@ fn run(
     report.skipped = skipped;
     report.pruned = pruned;
     // A day of which one file was changed and the other was not is not as it was.
-    let unfinished = lake.unfinished_days(&account)?;
-    let is_unchanged = |day: &Day| before.contains(day) && !unfinished.contains(day);
+    let is_whole = |day: &Day| {
+        let messages = lake.footer(&account.partition(Table::Messages, *day)).ok();
+        !lake.is_unfinished(&account, *day, messages.as_ref()).unwrap_or_default()
+    };
+    let is_unchanged = |day: &Day| before.contains(day) && is_whole(day);
     let summary =
         Summary::new(half.name(), &account, &zone, lake).with_fetch(&report, is_unchanged);
     let mut outcome = Outcome { class: report.class(), report: summary, failure: None };

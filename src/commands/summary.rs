@@ -169,6 +169,10 @@ impl Report for Summary {
             );
             telemetry::print_plain_warning(&text, Some(WHAT_TO_CHECK));
         }
+        if let Some(text) = fetch.misplaced_in_words() {
+            let text = format!("{}: {text}", self.account);
+            telemetry::print_plain_warning(&text, Some(WINDOWS_ADVICE));
+        }
         // They were told as it happened.
         if telemetry::is_for_machines() {
             return;
@@ -306,10 +310,15 @@ impl FetchSummary {
                 shrunk.date, shrunk.records_after, shrunk.records_before
             )
         }));
-        let remarks: [(&str, u64, &str); 6] = [
+        let remarks: [(&str, u64, &str); 7] = [
             (
                 "records that could not be read",
-                total(|day| day.rejects),
+                total(|day| day.rejects - day.misplaced),
+                ", now in the table `rejects`",
+            ),
+            (
+                "records outside the window that was asked for",
+                total(|day| day.misplaced),
                 ", now in the table `rejects`",
             ),
             (
@@ -370,7 +379,24 @@ impl FetchSummary {
 const WHAT_TO_CHECK: &str = "check that customer service is enabled and that workers served customers on these days; that messages are handed over with \
      transfer_customer_service, where the account is in developer mode; and that the app id is this account's and not another one's";
 
+/// What to do where WeChat gives records that it was not asked for.
+const WINDOWS_ADVICE: &str = "records inside the window may be missing in their place: `kefu doctor --probe --date` the day shows what WeChat does with windows";
+
 impl FetchSummary {
+    /// The days that came with records outside the window.
+    fn misplaced_in_words(&self) -> Option<String> {
+        let with_some = self.fetched.iter().filter(|day| day.misplaced > 0);
+        let days: Vec<Day> = with_some.map(|day| day.date).collect();
+        let count: u64 = self.fetched.iter().map(|day| day.misplaced).sum();
+        let verb = if count == 1 { "record was" } else { "records were" };
+        (count > 0).then(|| {
+            format!(
+                "{count} {verb} outside the window that was asked for, on {}",
+                DayRange::in_words(&days)
+            )
+        })
+    }
+
     /// Whether WeChat has no record of any day, and never had.
     fn found_nothing(&self) -> bool {
         !self.left_out.is_empty() && self.first_day.is_none() && self.failed.is_empty()

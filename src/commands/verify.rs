@@ -57,7 +57,7 @@ fn against_itself(
     let lake = Lake::at(&settings.lake.value);
     require_lake(&lake, "verify")?;
     // A run that replaces files while they are read could make a good lake look broken.
-    let reading = lake.hold_for_reading()?;
+    let reading = lake.hold_for_reading(None)?;
     let (zone, rules) = (settings.zone.value, settings.rules);
     let today = days::last_over(&zone, &Clock::System).plus(1);
     let job = VerifyJob { lake, zone, rules, today };
@@ -206,12 +206,12 @@ fn against_api(
         .with_proved_ends();
     let lake = Lake::at(&settings.lake.value);
     lake.require_folder()?;
-    let reading = lake.hold_for_reading()?;
+    let reading = lake.hold_for_reading(Some(&account))?;
     lake.require_zone(zone.name())?;
     require_app(&lake, &account, app_id.as_ref())?;
     // Names under another key, or none, would all differ, and the originals would be shown.
     require_privacy_of(&lake, &account, source.privacy(), range)?;
-    let (there, marked) = (lake.days(Table::Messages, &account)?, lake.pruned()?);
+    let (there, marked) = (lake.days(Table::Messages, &account)?, lake.pruned(&account)?);
     let (pruned, days): (Vec<Day>, Vec<Day>) = range
         .days()
         .partition(|day| marked.includes(Table::Messages, *day) && !there.contains(day));

@@ -38,6 +38,7 @@ impl Observer for Watched<'_> {
             sent = fetched.messages.sent,
             other = fetched.messages.other,
             rejects = fetched.rejects,
+            misplaced = fetched.misplaced,
             requests = fetched.calls.requests,
         );
         self.history.iter().for_each(|history| history.day_fetched(fetched));

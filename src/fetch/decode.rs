@@ -18,7 +18,7 @@ use super::pager::PageFacts;
 use super::repair::{Repaired, repair};
 use super::wire::{Answer, Integer, Object, OddRecord, Text, WireRecord};
 use crate::calendar::Span;
-use crate::model::record::{self, Records};
+use crate::model::record::{self, Direction, Records};
 use crate::wechat::{ApiError, CallError, no_json};
 
 /// A page, decoded.
@@ -234,7 +234,7 @@ columns! {
         takes Some(customer(&record.openid)?);
     // Older samples of WeChat's have a space in front.
     worker: StringBuilder = StringBuilder::with_capacity(records, records * 16),
-        takes Some(record.worker.0.trim());
+        takes Some(worker(record)?);
     opercode: Int32Builder = Int32Builder::with_capacity(records),
         takes Some(opercode(record.opercode)?);
     text: StringBuilder = StringBuilder::with_capacity(records, records * 32),
@@ -247,6 +247,17 @@ columns! {
 fn customer<'a>(openid: &'a Text<'_>) -> Result<&'a str, String> {
     let openid = openid.0.as_ref();
     (!openid.trim().is_empty()).then_some(openid).ok_or_else(|| "empty openid".to_owned())
+}
+
+/// A message that metrics are made of has a worker. Other records may have none, as that of a
+/// session which no worker has taken yet.
+fn worker<'a>(record: &'a WireRecord<'_>) -> Result<&'a str, String> {
+    let worker = record.worker.0.trim();
+    let is_message = || opercode(record.opercode).is_ok_and(|code| Direction::of(code).is_some());
+    match worker.is_empty() && is_message() {
+        true => Err("empty worker".to_owned()),
+        false => Ok(worker),
+    }
 }
 
 fn opercode(code: Integer) -> Result<i32, String> {

@@ -17,7 +17,7 @@ mod wire;
 
 use std::collections::HashMap;
 use std::ops::AddAssign;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -150,7 +150,12 @@ pub struct Source {
     proves_ends: bool,
     privacy: Privacy,
     skew: Skew,
+    /// The numbers of records of pages that were not full, each with a stretch that has one.
+    short_pages: Mutex<HashMap<usize, UnixSeconds>>,
 }
+
+/// Two short pages with fewer records than this are no sign of a cap: quiet days are alike.
+const ALIKE_RECORDS_MIN: usize = 10;
 
 impl Source {
     /// Gets ready; makes no call yet.
@@ -176,6 +181,7 @@ impl Source {
             proves_ends: false,
             privacy: Privacy::default(),
             skew: Skew::default(),
+            short_pages: Mutex::default(),
         })
     }
 
@@ -268,7 +274,9 @@ impl Source {
                 latest.insert(stretch, outline);
             }
             let covered = page.covered().map_err(not_records)?;
-            let is_complete = plan.accept(id, page.facts, covered.map(|span| span.end - 1))?;
+            let latest_second = covered.map(|span| span.end - 1);
+            let is_doubtful = self.is_like_another(stretch, page.facts.records);
+            let is_complete = plan.accept(id, page.facts, latest_second, is_doubtful)?;
             counts.capped_pages += u64::from(plan.is_capped(id));
             send(&events, FetchEvent::Page(FetchedPage { stretch, asked_msgid, page })).await?;
             if is_complete {
@@ -290,6 +298,16 @@ impl Source {
             return Err(BugError("the calls have ended before the span was complete".into()).into());
         }
         Ok(counts)
+    }
+
+    /// Takes note of a page that is not full, and says whether another stretch had one with exactly
+    /// as many records: a cap of the size of pages shows itself so.
+    fn is_like_another(&self, stretch: UnixSeconds, records: usize) -> bool {
+        if !(ALIKE_RECORDS_MIN..self.page_records).contains(&records) {
+            return false;
+        }
+        let mut short_pages = self.short_pages.lock().unwrap_or_else(PoisonError::into_inner);
+        *short_pages.entry(records).or_insert(stretch) != stretch
     }
 
     /// One page, however many calls it takes, and when it was answered.

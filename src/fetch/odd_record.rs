@@ -8,6 +8,8 @@
 //! | `text` | several times | the last one |
 //! | `openid`, `worker` | number | its JSON, as written |
 //! | `openid`, `worker` | null, boolean, object, array | a reject: it names nobody |
+//! | `openid` | empty, or white space | a reject: it names nobody |
+//! | `worker` | empty, or white space | a reject, where `opercode` is 2002 or 2003; else kept |
 //! | all but `text` | several times with different values | a reject: it is ambiguous |
 //! | any other field | anything | ignored |
 

@@ -2,12 +2,16 @@
 //!
 //! The rule, from WeChat's documentation of `getmsglist`: a window begins with msgid 1; while the number returned equals the number
 //! asked for, the same window is asked again with the returned msgid, unchanged. The invariant kept here: a window ends only with a page
-//! that is not full, and every page moves the cursor forward, so the loop neither ends early nor runs forever.
+//! that is not full, and every page with records moves the cursor forward, so the loop neither ends early nor runs forever.
 //!
 //! WeChat has lowered the size of a page before, and a page that is short because of that looks
 //! like the last one. So a short page with a round number of records is doubtful: one more call
 //! must bring nothing. If it brings records, pages are capped, and only an empty one ends the
 //! window.
+//!
+//! A cap that is not a round number shows itself by the same number of records at the end of two
+//! windows. The caller notices that, and says that the page is doubtful; it is confirmed by one more
+//! call, too, and records in the answer are an error: the window before may have been cut short.
 
 use crate::calendar::{Span, UnixSeconds};
 use crate::failure::{Class, Classified};
@@ -30,6 +34,10 @@ pub enum ContractError {
         "a page of {records} records, {asked} asked for, was not the last of its window: {more} more came when it was asked for what follows it"
     )]
     MoreAfterEnd { asked: usize, records: usize, more: usize },
+    #[error(
+        "pages seem to be capped: two windows ended with {records} records each, {asked} asked for, and {more} more came when it was asked for what follows the second one"
+    )]
+    Capped { asked: usize, records: usize, more: usize },
     #[error(
         "the end of a window cannot be proved: its last page, asked for with msgid {asked}, returned msgid {returned}"
     )]
@@ -86,6 +94,11 @@ impl Classified for ContractError {
             Self::MoreAfterEnd { .. } => {
                 "the lake was not changed. `kefu run` treats a page that is not full as the last one, as WeChat documents, so it may lack records of this day: \
                  `kefu doctor --probe --date` the day says what WeChat does; report it"
+                    .into()
+            }
+            Self::Capped { .. } => {
+                "nothing of this day was committed, but the window before it that ended with as many records was taken for complete: `kefu verify --against-api` \
+                 shows what its day lacks; report it"
                     .into()
             }
             Self::Shrunk { holds: Holds::Metrics, .. } => {
@@ -199,11 +212,12 @@ impl Pager {
         })
     }
 
-    /// Takes note of the page that was asked for.
+    /// Takes note of the page that was asked for. One that `is_doubtful` may be short because pages
+    /// are capped.
     ///
     /// # Errors
     /// [`ContractError`] when the page cannot be right.
-    pub fn accept(&mut self, page: PageFacts) -> Result<(), ContractError> {
+    pub fn accept(&mut self, page: PageFacts, is_doubtful: bool) -> Result<(), ContractError> {
         if usize::try_from(page.number) != Ok(page.records) {
             return Err(ContractError::NumberDiffers {
                 number: page.number,
@@ -220,9 +234,9 @@ impl Pager {
             return Ok(());
         }
         self.bound(page.records)?;
-        let next = self.state_after(page.records)?;
+        let next = self.state_after(page.records, is_doubtful)?;
         let (before, returned) = (self.msgid, page.msgid);
-        if next != State::Complete && returned <= before {
+        if returned <= before {
             return Err(match next {
                 State::ProvingEnd { .. } => ContractError::EndNotProved { asked: before, returned },
                 _ => ContractError::StuckCursor { asked: before, returned },
@@ -245,14 +259,19 @@ impl Pager {
     }
 
     /// The state after a page of `records`, at least 1.
-    fn state_after(&self, records: usize) -> Result<State, ContractError> {
+    fn state_after(&self, records: usize, is_doubtful: bool) -> Result<State, ContractError> {
         let asked = self.page_records;
         let is_full = records == asked;
         Ok(match self.state {
             State::Walking if is_full => State::Walking,
-            State::Walking if self.proves_end || is_round(records) => State::ProvingEnd { records },
+            State::Walking if self.proves_end || is_doubtful || is_round(records) => {
+                State::ProvingEnd { records }
+            }
             State::Walking => State::Complete,
             State::ProvingEnd { records } if is_round(records) => State::WalkingCapped,
+            State::ProvingEnd { records: last } if !self.proves_end => {
+                return Err(ContractError::Capped { asked, records: last, more: records });
+            }
             State::ProvingEnd { records: last } => {
                 return Err(ContractError::MoreAfterEnd { asked, records: last, more: records });
             }
@@ -282,7 +301,7 @@ mod tests {
             let mut pages = 0;
             while let Some(request) = pager.next_request() {
                 let page: Vec<i64> = ids.iter().copied().filter(|id| *id > request.msgid).take(request.number).collect();
-                pager.accept(PageFacts { number: page.len() as i64, msgid: page.last().copied().unwrap_or(0), records: page.len() }).unwrap();
+                pager.accept(PageFacts { number: page.len() as i64, msgid: page.last().copied().unwrap_or(0), records: page.len() }, false).unwrap();
                 walked.extend(page);
                 pages += 1;
             }
@@ -294,9 +313,14 @@ mod tests {
     #[test]
     fn a_cursor_that_does_not_advance_is_an_error_and_never_an_end() {
         let mut pager = Pager::new(DAY, 2);
-        pager.accept(PageFacts { number: 2, msgid: 7, records: 2 }).unwrap();
-        let error = pager.accept(PageFacts { number: 2, msgid: 7, records: 2 }).unwrap_err();
+        pager.accept(PageFacts { number: 2, msgid: 7, records: 2 }, false).unwrap();
+        let error = pager.accept(PageFacts { number: 2, msgid: 7, records: 2 }, false).unwrap_err();
         assert_eq!(error, ContractError::StuckCursor { asked: 7, returned: 7 });
+        // Nor does a short page prove anything whose msgid cannot be that of its last record.
+        for returned in [7, 1, 0, -5] {
+            let error = pager.accept(PageFacts { number: 1, msgid: returned, records: 1 }, false);
+            assert_eq!(error, Err(ContractError::StuckCursor { asked: 7, returned }));
+        }
     }
 
     #[test]
@@ -304,25 +328,25 @@ mod tests {
         let page = |records: usize, msgid| PageFacts { number: records as i64, msgid, records };
         let pager = || Pager::new(DAY, 5).with_proved_end(true);
         let mut proved = pager();
-        proved.accept(page(5, 7)).unwrap();
-        proved.accept(page(2, 9)).unwrap();
+        proved.accept(page(5, 7), false).unwrap();
+        proved.accept(page(2, 9), false).unwrap();
         assert_eq!(proved.next_request().map(|request| request.msgid), Some(9));
-        proved.accept(page(0, 0)).unwrap();
+        proved.accept(page(0, 0), false).unwrap();
         assert!(proved.is_complete());
 
         // An empty page returns msgid 0, which is never sent back.
         let mut empty = pager();
-        empty.accept(page(0, 0)).unwrap();
+        empty.accept(page(0, 0), false).unwrap();
         assert!(empty.is_complete());
 
         let mut capped = pager();
-        capped.accept(page(2, 7)).unwrap();
+        capped.accept(page(2, 7), false).unwrap();
         assert_eq!(
-            capped.accept(page(2, 9)),
+            capped.accept(page(2, 9), false),
             Err(ContractError::MoreAfterEnd { asked: 5, records: 2, more: 2 })
         );
         assert_eq!(
-            pager().accept(page(2, 0)),
+            pager().accept(page(2, 0), false),
             Err(ContractError::EndNotProved { asked: 1, returned: 0 })
         );
     }
@@ -331,14 +355,14 @@ mod tests {
     fn a_short_page_with_a_round_number_is_confirmed_and_a_cap_is_walked_to_its_end() {
         let page = |records: usize, msgid| PageFacts { number: records as i64, msgid, records };
         let mut last = Pager::new(DAY, 10_000);
-        last.accept(page(150, 7)).unwrap();
+        last.accept(page(150, 7), false).unwrap();
         assert!(!last.is_complete() && !last.is_walking() && !last.is_capped());
-        last.accept(page(0, 0)).unwrap();
+        last.accept(page(0, 0), false).unwrap();
         assert!(last.is_complete());
 
         let mut capped = Pager::new(DAY, 10_000);
         for (records, msgid) in [(50, 7), (50, 9), (13, 11)] {
-            capped.accept(page(records, msgid)).unwrap();
+            capped.accept(page(records, msgid), false).unwrap();
             assert!(!capped.is_complete());
         }
         assert!(capped.is_capped());
@@ -346,25 +370,49 @@ mod tests {
             capped.next_request().map(|request| (request.msgid, request.number)),
             Some((11, 10_000))
         );
-        capped.accept(page(0, 0)).unwrap();
+        capped.accept(page(0, 0), false).unwrap();
         assert!(capped.is_complete());
 
         // Other numbers, and what WeChat documents, take the calls that they took.
         let mut example = Pager::new(DAY, 10_000);
-        example.accept(page(10_000, 20_165_258)).unwrap();
-        example.accept(page(4, 20_165_267)).unwrap();
+        example.accept(page(10_000, 20_165_258), false).unwrap();
+        example.accept(page(4, 20_165_267), false).unwrap();
         assert!(example.is_complete());
         assert_eq!(
-            Pager::new(DAY, 10_000).accept(page(50, 0)),
+            Pager::new(DAY, 10_000).accept(page(50, 0), false),
             Err(ContractError::EndNotProved { asked: 1, returned: 0 })
         );
+    }
+
+    #[test]
+    fn a_short_page_that_ends_like_another_window_is_confirmed_and_more_records_are_an_error() {
+        let page = |records: usize, msgid| PageFacts { number: records as i64, msgid, records };
+        let mut last = Pager::new(DAY, 10_000);
+        last.accept(page(70, 7), true).unwrap();
+        assert!(!last.is_complete());
+        last.accept(page(0, 0), false).unwrap();
+        assert!(last.is_complete());
+
+        let mut capped = Pager::new(DAY, 10_000);
+        capped.accept(page(70, 7), true).unwrap();
+        assert_eq!(
+            capped.accept(page(30, 9), false),
+            Err(ContractError::Capped { asked: 10_000, records: 70, more: 30 })
+        );
+        // A full page is followed by another one anyway.
+        let mut full = Pager::new(DAY, 70);
+        full.accept(page(70, 7), true).unwrap();
+        full.accept(page(3, 9), false).unwrap();
+        assert!(full.is_complete());
     }
 
     #[test]
     fn a_window_without_end_is_an_error() {
         let mut pager = Pager::new(Span { start: 0, end: 60 }, 10_000);
         let pages = (2..).take_while(|msgid| {
-            pager.accept(PageFacts { number: 10_000, msgid: *msgid, records: 10_000 }).is_ok()
+            pager
+                .accept(PageFacts { number: 10_000, msgid: *msgid, records: 10_000 }, false)
+                .is_ok()
         });
         // 100,000 records, and 200 a second.
         assert_eq!(pages.count(), 11);
@@ -374,7 +422,7 @@ mod tests {
     fn a_number_that_differs_from_the_records_is_an_error() {
         for (number, records) in [(1, 2), (2, 1), (-1, 0), (3, 3)] {
             assert!(
-                Pager::new(DAY, 2).accept(PageFacts { number, msgid: 9, records }).is_err(),
+                Pager::new(DAY, 2).accept(PageFacts { number, msgid: 9, records }, false).is_err(),
                 "{number} {records}"
             );
         }

@@ -86,7 +86,7 @@ impl Plan {
     }
 
     /// Takes note of the page that was asked for, the latest record of which (of the stretch) was sent at `latest`. Says whether the stretch is
-    /// complete.
+    /// complete. A page that `is_doubtful` is not the last one until one more call proves it.
     ///
     /// # Errors
     /// [`ContractError`] when the page cannot be right.
@@ -95,10 +95,11 @@ impl Plan {
         id: StretchId,
         page: PageFacts,
         latest: Option<UnixSeconds>,
+        is_doubtful: bool,
     ) -> Result<bool, ContractError> {
         let Some(stretch) = self.stretches.get_mut(id.0) else { return Ok(true) };
         stretch.is_asked = false;
-        stretch.pager.accept(page)?;
+        stretch.pager.accept(page, is_doubtful)?;
         let before = stretch.taken_until;
         stretch.taken_until = before.max(latest.unwrap_or(before));
         Ok(stretch.pager.is_complete())
@@ -189,7 +190,7 @@ mod tests {
                 let (ids, facts) = page(&times, &request);
                 let (first, last) = (ids.iter().map(|id| times[*id]).min(), ids.iter().map(|id| times[*id]).max());
                 taken.extend(ids.iter().map(|record| (id, *record)));
-                if !plan.accept(id, facts, last).unwrap() {
+                if !plan.accept(id, facts, last, false).unwrap() {
                     plan.split(id, last.unwrap_or(0) - first.unwrap_or(0), connections - on_their_way.len() - 1);
                 }
             }

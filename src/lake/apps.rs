@@ -61,7 +61,7 @@ impl Lake {
         Ok(apps)
     }
 
-    /// Writes the account under which an app's records are kept. The lake must be
+    /// Writes the account under which an app's records are kept. The account must be
     /// [held](Lake::hold).
     ///
     /// # Errors
@@ -76,7 +76,7 @@ impl Lake {
         for (other, _) in self.apps()?.into_iter().filter(|(_, name)| name == account) {
             self.disk.remove_file(&self.path_of_app(&other))?;
         }
-        self.put_file(Self::require_lock, &format!("app.{app}"), content.as_bytes(), &path)
+        self.put_file(account, Self::require_lock, &format!("app.{app}"), content.as_bytes(), &path)
     }
 
     /// Where the record of an app is, or would be.

@@ -12,13 +12,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use fs_err::File;
 
 use super::disk::{FileId, WrittenFile};
-use super::{Lake, LakeError, PartitionKey};
+use super::{Account, Lake, LakeError, PartitionKey};
 
 /// Numbers the files in staging.
 static STAGED: AtomicUsize = AtomicUsize::new(0);
 
+/// How often a folder may be taken away while a file is put into it.
+const ATTEMPTS: usize = 8;
+
 /// What must hold when a file gets to its place.
-pub(super) type Condition = fn(&Lake) -> Result<(), LakeError>;
+pub(super) type Condition = fn(&Lake, &Account) -> Result<(), LakeError>;
 
 /// A path in staging. Dropped, its file is removed.
 #[derive(Debug)]
@@ -46,16 +49,22 @@ pub(super) struct StagedFile {
     // Before `staged`, so that it is closed before it is removed.
     file: Arc<File>,
     staged: StagedPath,
+    account: Account,
 }
 
 impl StagedFile {
     /// Creates it, and begins to write it.
-    pub(super) fn create(lake: &Lake, name: &str) -> Result<(Self, WrittenFile), LakeError> {
+    pub(super) fn create(
+        lake: &Lake,
+        account: &Account,
+        name: &str,
+    ) -> Result<(Self, WrittenFile), LakeError> {
         let number = STAGED.fetch_add(1, Ordering::Relaxed);
-        let path = lake.own_staging()?.join(format!("{number}.{name}"));
+        let path = lake.own_staging(account)?.join(format!("{number}.{name}"));
         let file = Arc::new(lake.disk.create(&path)?);
         let written = WrittenFile::new(file.clone(), lake.disk.clone());
-        Ok((Self { file, staged: StagedPath { path, lake: lake.clone() } }, written))
+        let staged = StagedPath { path, lake: lake.clone() };
+        Ok((Self { file, staged, account: account.clone() }, written))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -77,7 +86,7 @@ impl StagedFile {
     ///
     /// # Errors
     /// [`LakeError::Displaced`] when another process has replaced the file in staging or the lock
-    /// file of the lake. Then the place is as it was.
+    /// file of the account. Then the place is as it was.
     pub(super) fn put(self, place: &Path) -> Result<(), LakeError> {
         self.put_if(Lake::require_lock, place)
     }
@@ -89,9 +98,21 @@ impl StagedFile {
         // A lake that has vanished, with a disk that is no longer mounted say, is not begun anew.
         self.require_own(condition)?;
         let new: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.is_dir()).collect();
-        disk.create_folders(folder)?;
-        self.require_own(condition)?;
-        disk.rename(self.path(), place)?;
+        for attempt in 1.. {
+            disk.create_folders(folder)?;
+            self.require_own(condition)?;
+            match disk.rename(self.path(), place) {
+                // A run of another account has taken the folder away, because it was empty.
+                Err(error)
+                    if error.kind() == std::io::ErrorKind::NotFound
+                        && !folder.is_dir()
+                        && attempt < ATTEMPTS => {}
+                renamed => {
+                    renamed?;
+                    break;
+                }
+            }
+        }
         disk.sync_folder(folder)?;
         // The entry of a new folder is in the one above.
         for above in new.into_iter().filter_map(Path::parent) {
@@ -106,7 +127,7 @@ impl StagedFile {
         if there != FileId::of(&self.file.metadata()?) {
             return Err(LakeError::Displaced { path: self.path().to_owned() });
         }
-        condition(&self.staged.lake)
+        condition(&self.staged.lake, &self.account)
     }
 }
 
@@ -114,12 +135,13 @@ impl Lake {
     /// Puts a file with this content at a place in the lake, in one step.
     pub(super) fn put_file(
         &self,
+        account: &Account,
         condition: Condition,
         name: &str,
         content: &[u8],
         place: &Path,
     ) -> Result<(), LakeError> {
-        let (staged, mut file) = StagedFile::create(self, name)?;
+        let (staged, mut file) = StagedFile::create(self, account, name)?;
         file.write_all(content)?;
         staged.sync()?;
         staged.put_if(condition, place)
@@ -130,11 +152,15 @@ impl Lake {
     /// # Errors
     /// When the file is there and cannot be removed.
     pub fn remove(&self, key: &PartitionKey) -> Result<(), LakeError> {
-        self.require_lock()?;
+        self.require_lock(&key.account)?;
         match self.disk.remove_file(&self.path(key)) {
             Ok(()) => {
                 let folder = self.partition_folder(key.table, key.date);
-                self.disk.sync_folder(&folder)?;
+                match self.disk.sync_folder(&folder) {
+                    // A run of another account has taken it away, because it was empty.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    synced => synced?,
+                }
                 // Other accounts may have files there; then it stays.
                 let _ = fs_err::remove_dir(&folder);
                 Ok(())

@@ -11,8 +11,6 @@ use std::sync::Arc;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use fs_err::{File, OpenOptions};
 
-use crate::plain_file;
-
 /// Permissions of new files in the lake, from which the umask takes away: records name customers.
 pub(super) const FILE_MODE: u32 = 0o640;
 
@@ -81,14 +79,6 @@ impl Disk {
     pub(super) fn create(&self, path: &Path) -> io::Result<File> {
         self.begin(Operation::CreateFile, path)?;
         OpenOptions::new().read(true).write(true).create_new(true).mode(FILE_MODE).open(path)
-    }
-
-    /// Sees to it that an empty file is there.
-    pub(super) fn create_note(&self, path: &Path) -> io::Result<()> {
-        self.begin(Operation::CreateFile, path)?;
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(FILE_MODE);
-        plain_file::open_with(&mut options, path).map(drop)
     }
 
     /// Sees to it that a file's content is on the disk.

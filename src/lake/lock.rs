@@ -1,16 +1,20 @@
-//! One run at a time.
+//! One run of an account at a time.
 //!
-//! A run locks `_kefu/lock` exclusively. Whoever reads a whole lake shares the lock, so that no
-//! run that is at work makes a good lake look broken. But runs never wait for readers, one of
-//! which could hang: a lock file that only readers share is replaced by a new one. Files appear
-//! whole, so that a reader loses nothing but certainty, and is told
+//! A run locks `_kefu/accounts/<account>/lock` exclusively. Whoever reads shares the locks of the
+//! accounts that it reads, so that no run that is at work makes a good lake look broken. But runs
+//! never wait for readers, one of which could hang: a lock file that only readers share is replaced
+//! by a new one. Files appear whole, so that a reader loses nothing but certainty, and is told
 //! ([`Reading::require_undisturbed`]).
 //!
 //! The lock keeps two runs from doing the same work. That files are whole does not depend on it:
 //! see [`super::commit`].
+//!
+//! Earlier versions of kefu had one lock for the whole lake, `_kefu/lock`. Where it is there, runs
+//! share it, so that they do not work beside a run of such a version.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Seek, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 use fs_err::os::unix::fs::OpenOptionsExt as _;
@@ -18,8 +22,11 @@ use fs_err::{File, OpenOptions};
 
 use super::disk::{FILE_MODE, FileId, LockMode};
 use super::mounts::file_system_of;
-use super::{Lake, LakeError};
+use super::{Account, Lake, LakeError, list};
 use crate::plain_file;
+
+/// The name of a lock file.
+const FILE: &str = "lock";
 
 /// How often the lock file may be removed or replaced while it is being locked.
 const ATTEMPTS: usize = 8;
@@ -28,25 +35,32 @@ const ATTEMPTS: usize = 8;
 #[derive(Debug)]
 pub struct Lock {
     file: File,
+    /// The lock of the whole lake, shared, where an earlier version of kefu made one.
+    of_lake: Option<File>,
+    account: Account,
     lake: Lake,
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        *self.lake.locked.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut locked = self.lake.locked.lock().unwrap_or_else(PoisonError::into_inner);
+        locked.remove(&self.account);
         // A note that is still there tells the next run that this one was killed.
         let _ = self.file.set_len(0);
         // Closing it is not enough: a process that another thread is just starting has the file
         // open, too, until it executes its program.
         let _ = self.file.unlock();
+        let _ = self.of_lake.as_ref().map(|file| file.unlock());
     }
 }
 
-/// Shares the lock with other readers until dropped.
+/// Shares the locks of accounts with other readers until dropped.
 #[derive(Debug)]
 pub struct Reading {
-    /// None when there was no lock file.
-    file: Option<File>,
+    /// The lock files that were there, by their paths.
+    files: BTreeMap<PathBuf, File>,
+    /// None for all accounts.
+    account: Option<Account>,
     lake: Lake,
 }
 
@@ -56,65 +70,84 @@ impl Reading {
     /// # Errors
     /// [`LakeError::Overtaken`] when one has.
     pub fn require_undisturbed(&self) -> Result<(), LakeError> {
-        let is_undisturbed = match &self.file {
-            Some(file) => self.lake.is_lock_file(file)?,
-            None => !self.lake.lock_path().exists(),
-        };
+        let there = self.lake.lock_files(self.account.as_ref())?;
+        let mut is_undisturbed = there.len() == self.files.len();
+        for path in there {
+            is_undisturbed &= match self.files.get(&path) {
+                Some(file) => is_file_at(file, &path)?,
+                None => false,
+            };
+        }
         if is_undisturbed { Ok(()) } else { Err(LakeError::Overtaken) }
     }
 }
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        // As for `Lock`.
-        let _ = self.file.as_ref().map(|file| file.unlock());
+        for file in self.files.values() {
+            // As for `Lock`.
+            let _ = file.unlock();
+        }
     }
 }
 
 impl Lake {
-    /// Acquires the lock for this process, makes the folder of the lake if need be, and clears what
-    /// a run that was killed left in staging.
+    /// Acquires the lock of an account for this process, makes the folders of the lake and of the
+    /// account if need be, and clears what a run that was killed left in staging.
     ///
     /// # Errors
     /// [`LakeError::Occupied`], naming the owner, when another run has the lock;
     /// [`LakeError::Misread`] when readers would misread a lake in this place;
     /// [`LakeError::NoLocks`] when the file system refuses the lock.
-    pub fn hold(&self) -> Result<Lock, LakeError> {
+    pub fn hold(&self, account: &Account) -> Result<Lock, LakeError> {
         self.require_place()?;
         if self.root().exists() {
             self.require_folder()?;
         }
-        self.make_own_folder()?;
-        let (mut file, note) = self.lock_exclusively()?;
+        let of_lake = self.share_lock_of_lake()?;
+        self.make_account_folder(account)?;
+        let (mut file, note) = self.lock_exclusively(account)?;
         file.set_len(0)?;
         file.rewind()?;
         writeln!(file, "process {}", std::process::id())?;
-        if !note.is_empty() {
+        let (of_lake, note_of_lake) = of_lake.unzip();
+        if !note.is_empty() || note_of_lake.is_some_and(|note| !note.is_empty()) {
             // A run that is killed between a rename and the sync of the folder leaves a day in its
             // place that a power cut would take away again. From now on it counts as fetched.
             self.disk.sync_file_system(&self.own_folder())?;
+            of_lake.iter().try_for_each(|file| file.set_len(0))?;
         }
-        self.disk.create_folders(&self.staging_folder())?;
+        self.disk.create_folders(&self.staging_folder(account))?;
         // The file system's own clock, by which the files in staging are dated, too.
-        self.clear_staging(file.metadata()?.modified()?)?;
-        *self.locked.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(FileId::of(&file.metadata()?));
-        Ok(Lock { file, lake: self.clone() })
+        self.clear_staging(account, file.metadata()?.modified()?)?;
+        let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
+        locked.insert(account.clone(), FileId::of(&file.metadata()?));
+        Ok(Lock { file, of_lake, account: account.clone(), lake: self.clone() })
     }
 
-    /// Checks that the lock file is still the one that this process has locked, if it has one.
+    /// Acquires the locks of all accounts that the lake knows.
+    ///
+    /// # Errors
+    /// Those of [`hold`](Self::hold).
+    pub fn hold_all(&self) -> Result<Vec<Lock>, LakeError> {
+        self.known_accounts()?.iter().map(|account| self.hold(account)).collect()
+    }
+
+    /// Checks that the lock file of an account is still the one that this process has locked, if it
+    /// has locked one.
     ///
     /// # Errors
     /// [`LakeError::Displaced`] when another process has removed or replaced it.
-    pub(super) fn require_lock(&self) -> Result<(), LakeError> {
-        let locked = *self.locked.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(locked) = locked else { return Ok(()) };
-        let path = self.lock_path();
+    pub(super) fn require_lock(&self, account: &Account) -> Result<(), LakeError> {
+        let locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(locked) = locked.get(account).copied() else { return Ok(()) };
+        let path = self.lock_path(account);
         match fs_err::metadata(&path) {
             Ok(facts) if FileId::of(&facts) == locked => Ok(()),
             // Where the whole lake is gone, the error should say that.
             Err(error)
-                if error.kind() != std::io::ErrorKind::NotFound || !self.own_folder().is_dir() =>
+                if error.kind() != std::io::ErrorKind::NotFound
+                    || !self.account_folder(account).is_dir() =>
             {
                 Err(error.into())
             }
@@ -122,50 +155,82 @@ impl Lake {
         }
     }
 
-    /// The lock file, locked by this process alone, and what the holder before has left in it.
-    fn lock_exclusively(&self) -> Result<(File, String), LakeError> {
+    /// The lock file, locked by this process alone, and what the owner before has left in it.
+    fn lock_exclusively(&self, account: &Account) -> Result<(File, String), LakeError> {
+        let path = self.lock_path(account);
         let mut note_before = String::new();
         for _ in 0..ATTEMPTS {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
-            let mut file = plain_file::open_with(&mut options, &self.lock_path())?;
+            let mut file = plain_file::open_with(&mut options, &path)?;
             if self.try_lock(&file, LockMode::Exclusive)? {
                 // Another process may have removed it after it was opened.
-                if self.is_lock_file(&file)? {
+                if is_file_at(&file, &path)? {
                     note_before.push_str(&note_in(&mut file));
                     return Ok((file, note_before));
                 }
             } else if self.try_lock(&file, LockMode::Shared)? {
                 // Readers have it, and no run can take it now.
-                if self.is_lock_file(&file)? {
+                if is_file_at(&file, &path)? {
                     note_before.push_str(&note_in(&mut file));
-                    self.disk.remove_file(&self.lock_path())?;
+                    self.disk.remove_file(&path)?;
                 }
             } else {
-                return Err(LakeError::Occupied { holder: holder_in(&mut file) });
+                return Err(occupied(&mut file));
             }
             let _ = file.unlock();
         }
-        Err(LakeError::Displaced { path: self.lock_path() })
+        Err(LakeError::Displaced { path })
     }
 
-    /// Whether an open file is the lock file.
-    fn is_lock_file(&self, file: &File) -> Result<bool, LakeError> {
-        match fs_err::metadata(self.lock_path()) {
-            Ok(facts) => Ok(FileId::of(&facts) == FileId::of(&file.metadata()?)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error.into()),
+    /// The lock file that an earlier version of kefu made for the whole lake, shared, with what its
+    /// owner has left in it. None where there is none.
+    fn share_lock_of_lake(&self) -> Result<Option<(File, String)>, LakeError> {
+        let path = self.lock_of_lake();
+        for _ in 0..ATTEMPTS {
+            let mut options = OpenOptions::new();
+            let mut file = match plain_file::open_with(options.read(true).write(true), &path) {
+                Err(error) if is_absent(&error) => return Ok(None),
+                file => file?,
+            };
+            if !self.try_lock(&file, LockMode::Shared)? {
+                return Err(occupied(&mut file));
+            }
+            // Else a run of such a version has replaced it after it was opened.
+            if is_file_at(&file, &path)? {
+                let note = note_in(&mut file);
+                return Ok(Some((file, note)));
+            }
         }
+        Err(LakeError::Displaced { path })
     }
 
-    fn lock_path(&self) -> PathBuf {
-        self.own_folder().join("lock")
+    fn lock_path(&self, account: &Account) -> PathBuf {
+        self.account_folder(account).join(FILE)
     }
 
-    /// Makes kefu's own folder, and the lake where it is not there yet, in a way that a power cut cannot undo.
-    fn make_own_folder(&self) -> Result<(), LakeError> {
-        let (root, own) =
-            (std::path::absolute(self.root())?, std::path::absolute(self.own_folder())?);
+    fn lock_of_lake(&self) -> PathBuf {
+        self.own_folder().join(FILE)
+    }
+
+    /// The lock files that are there: of one account or of all, and the one of the whole lake.
+    fn lock_files(&self, account: Option<&Account>) -> Result<Vec<PathBuf>, LakeError> {
+        let mut files = match account {
+            Some(account) => vec![self.lock_path(account)],
+            None => {
+                let folders = list(&self.accounts_folder())?.into_iter();
+                folders.map(|folder| folder.join(FILE)).collect()
+            }
+        };
+        files.push(self.lock_of_lake());
+        files.retain(|path| path.exists());
+        Ok(files)
+    }
+
+    /// Makes an account's own folder, and the lake where it is not there yet, in a way that a power cut cannot undo.
+    fn make_account_folder(&self, account: &Account) -> Result<(), LakeError> {
+        let root = std::path::absolute(self.root())?;
+        let own = std::path::absolute(self.account_folder(account))?;
         let new = own.ancestors().take_while(|folder| !folder.is_dir()).count();
         self.disk.create_folders(&own)?;
         // The entry of each new folder is in the one above.
@@ -181,54 +246,53 @@ impl Lake {
         Ok(())
     }
 
-    /// Who holds the lake, if anybody does.
+    /// A run that is at work on the lake, if there is one: its process, and the account.
     ///
     /// # Errors
-    /// When the lock is there and cannot be looked at.
+    /// When a lock is there and cannot be looked at.
     pub fn holder(&self) -> Result<Option<String>, LakeError> {
-        let Some(mut file) = self.open_lock()? else { return Ok(None) };
-        if self.try_lock(&file, LockMode::Shared)? {
+        for path in self.lock_files(None)? {
+            let Some(mut file) = open(&path)? else { continue };
+            if !self.try_lock(&file, LockMode::Shared)? {
+                let owner = owner_in(&mut file);
+                return Ok(Some(match account_of(&path) {
+                    Some(account) => format!("{owner} ({account})"),
+                    None => owner,
+                }));
+            }
             let _ = file.unlock();
-            return Ok(None);
         }
-        Ok(Some(holder_in(&mut file)))
+        Ok(None)
     }
 
-    /// Shares the lock while this process reads. Changes nothing, so that it works on a lake that
-    /// cannot be written; a lake that no run has ever held has nothing to lock.
+    /// Shares the locks of all accounts, or of one, while this process reads. Changes nothing, so
+    /// that it works on a lake that cannot be written; where no run has ever been there is nothing
+    /// to lock.
     ///
     /// # Errors
-    /// [`LakeError::Occupied`], naming the holder, while a run writes.
-    pub fn hold_for_reading(&self) -> Result<Reading, LakeError> {
+    /// [`LakeError::Occupied`], naming the owner, while a run writes.
+    pub fn hold_for_reading(&self, account: Option<&Account>) -> Result<Reading, LakeError> {
+        let mut files = BTreeMap::new();
+        for path in self.lock_files(account)? {
+            if let Some(file) = self.share(&path)? {
+                files.insert(path, file);
+            }
+        }
+        Ok(Reading { files, account: account.cloned(), lake: self.clone() })
+    }
+
+    fn share(&self, path: &Path) -> Result<Option<File>, LakeError> {
         for _ in 0..ATTEMPTS {
-            let Some(mut file) = self.open_lock()? else {
-                return Ok(Reading { file: None, lake: self.clone() });
-            };
+            let Some(mut file) = open(path)? else { return Ok(None) };
             if !self.try_lock(&file, LockMode::Shared)? {
-                return Err(LakeError::Occupied { holder: holder_in(&mut file) });
+                return Err(occupied(&mut file));
             }
             // Else a run has replaced it after it was opened.
-            if self.is_lock_file(&file)? {
-                return Ok(Reading { file: Some(file), lake: self.clone() });
+            if is_file_at(&file, path)? {
+                return Ok(Some(file));
             }
         }
-        Err(LakeError::Displaced { path: self.lock_path() })
-    }
-
-    /// The lock file, open for reading. None when there is none.
-    fn open_lock(&self) -> Result<Option<File>, LakeError> {
-        match plain_file::open(&self.lock_path()) {
-            Ok(file) => Ok(Some(file)),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-                ) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
-        }
+        Err(LakeError::Displaced { path: path.to_owned() })
     }
 
     /// Locks the open lock file. False while another process has it locked.
@@ -242,8 +306,44 @@ impl Lake {
     }
 }
 
-/// What the holder wrote of itself. Only for the message: an unreadable note must not hide that the lake is held.
-fn holder_in(file: &mut File) -> String {
+/// Whether an open file is the one at a path.
+fn is_file_at(file: &File, path: &Path) -> Result<bool, LakeError> {
+    match fs_err::metadata(path) {
+        Ok(facts) => Ok(FileId::of(&facts) == FileId::of(&file.metadata()?)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A lock file, open for reading. None when there is none.
+fn open(path: &Path) -> Result<Option<File>, LakeError> {
+    match plain_file::open(path) {
+        Err(error) if is_absent(&error) => Ok(None),
+        file => Ok(Some(file?)),
+    }
+}
+
+fn is_absent(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
+}
+
+/// The account of a lock file. None for that of the whole lake.
+fn account_of(path: &Path) -> Option<&str> {
+    let folder = path.parent()?;
+    let is_of_account = folder.parent()?.file_name()? == super::ACCOUNTS;
+    folder.file_name()?.to_str().filter(|_| is_of_account)
+}
+
+fn occupied(file: &mut File) -> LakeError {
+    let what = match account_of(file.path()) {
+        Some(account) => format!("the account {account}"),
+        None => "the lake".to_owned(),
+    };
+    LakeError::Occupied { what, owner: owner_in(file) }
+}
+
+/// What the owner wrote of itself. Only for the message: an unreadable note must not hide that there is an owner.
+fn owner_in(file: &mut File) -> String {
     match note_in(file) {
         note if note.is_empty() => "an unknown process".to_owned(),
         note => note,

@@ -18,7 +18,8 @@ use fs_err::File;
 use super::commit::StagedPath;
 use super::read::read_file;
 use super::{
-    Account, AppId, FinishedPartition, Lake, LakeError, MessageCounts, StagedPartition, Table,
+    Account, AppId, ContentHash, FinishedPartition, Lake, LakeError, MessageCounts,
+    StagedPartition, Table,
 };
 use crate::calendar::{Day, Span};
 use crate::model::Column;
@@ -110,11 +111,16 @@ impl StagedMessages {
         self.counts
     }
 
-    /// Completes the partition, which stays in staging.
+    /// Completes the partition, which stays in staging. Its footer names the rejects that belong to
+    /// it: how many, and the content hash of their partition, if there are any.
     ///
     /// # Errors
     /// When the disk refuses it.
-    pub fn finish(mut self, rejects: u64) -> Result<FinishedPartition, LakeError> {
+    pub fn finish(
+        mut self,
+        rejects: u64,
+        rejects_hash: Option<&ContentHash>,
+    ) -> Result<FinishedPartition, LakeError> {
         if !self.runs.is_empty() {
             self.close_run()?;
             self.merge_runs()?;
@@ -124,7 +130,7 @@ impl StagedMessages {
         footer.set("messages_received", counts.received);
         footer.set("messages_sent", counts.sent);
         footer.set("messages_other", counts.other);
-        footer.set("rejects", rejects);
+        footer.set_rejects(rejects, rejects_hash);
         self.privacy.iter().for_each(|privacy| footer.set("privacy", privacy));
         self.app_id.iter().for_each(|app_id| footer.set("app_id", app_id));
         self.current.finish()

@@ -17,6 +17,7 @@ mod lock;
 mod messages;
 mod mounts;
 mod original;
+mod pairing;
 mod place;
 mod prune;
 mod read;
@@ -27,10 +28,9 @@ mod staging;
 mod statistics;
 mod survey;
 mod thrift;
-mod unfinished;
 mod write;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -62,8 +62,8 @@ use crate::plain_file::NotPlain;
 /// Folder of kefu's own, below the lake, that no query reads.
 const OWN: &str = "_kefu";
 
-/// Folder in kefu's own where files are written.
-const STAGING: &str = "staging";
+/// Folder in kefu's own with a folder for each account.
+const ACCOUNTS: &str = "accounts";
 
 #[derive(Debug, thiserror::Error)]
 pub enum LakeError {
@@ -85,8 +85,8 @@ pub enum LakeError {
     DamagedApp { path: PathBuf, reason: String },
     #[error("{path} is not as kefu wrote it: {reason}")]
     DamagedMark { path: PathBuf, reason: String },
-    #[error("the lake is held by another run: {holder}")]
-    Occupied { holder: String },
+    #[error("{what} is locked by another run: {owner}")]
+    Occupied { what: String, owner: String },
     #[error("{} was removed or replaced by another process", path.display())]
     Displaced { path: PathBuf },
     #[error("a run has begun while the lake was read: what was found may only be its work")]
@@ -183,7 +183,7 @@ impl Classified for LakeError {
         match self {
             Self::Occupied { .. } => Some("run again when it has finished".into()),
             Self::Displaced { .. } => Some(
-                "another run is at work on this lake, or somebody has removed its lock: leave `_kefu/lock` alone, and run kefu on one host only where several share \
+                "another run is at work on this account, or somebody has removed its lock: leave the files named `lock` below `_kefu` alone, and run kefu on one host only where several share \
                  the file system; then run again: every file in the lake is whole"
                     .into(),
             ),
@@ -263,17 +263,16 @@ impl From<ArrowError> for LakeError {
 pub struct Lake {
     root: PathBuf,
     disk: Disk,
-    /// The lock file, while this process has it locked.
-    locked: Arc<Mutex<Option<FileId>>>,
+    /// The lock files that this process has locked.
+    locked: Arc<Mutex<BTreeMap<Account, FileId>>>,
     staging: Arc<Staging>,
 }
 
 impl Lake {
     /// Names the lake; touches nothing.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        let root = root.into();
-        let staging = Arc::new(Staging::below(&root.join(OWN).join(STAGING)));
-        Self { root, disk: Disk::default(), locked: Arc::default(), staging }
+        let staging = Arc::new(Staging::new());
+        Self { root: root.into(), disk: Disk::default(), locked: Arc::default(), staging }
     }
 
     /// The same lake, with something in the way of all that changes it.
@@ -304,8 +303,13 @@ impl Lake {
         self.root.join(OWN)
     }
 
-    fn staging_folder(&self) -> PathBuf {
-        self.own_folder().join(STAGING)
+    fn accounts_folder(&self) -> PathBuf {
+        self.own_folder().join(ACCOUNTS)
+    }
+
+    /// Where the lock, the staging, the retention mark and the run history of an account are.
+    fn account_folder(&self, account: &Account) -> PathBuf {
+        self.accounts_folder().join(account.as_str())
     }
 
     /// The partitions of a table on its last days, of every account, the last day first.
@@ -392,6 +396,18 @@ impl Lake {
             }
         }
         Ok(accounts)
+    }
+
+    /// The accounts that have a file in any table or a folder of their own, but for names that no
+    /// account could have.
+    ///
+    /// # Errors
+    /// When a folder cannot be listed.
+    pub(super) fn known_accounts(&self) -> Result<BTreeSet<Account>, LakeError> {
+        let folders = list(&self.accounts_folder())?.into_iter();
+        let named = folders.filter_map(|folder| Some(folder.file_name()?.to_str()?.to_owned()));
+        let names = self.accounts()?.into_iter().chain(named);
+        Ok(names.filter_map(|name| Account::existing(name).ok()).collect())
     }
 
     /// The accounts of these names; all that there are, if none is named. One whose name no account could have is for `kefu verify` to tell.

@@ -4,7 +4,7 @@
 //! same prune again does the rest.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,10 +12,11 @@ use super::{Account, Lake, LakeError, Table, list, read};
 use crate::calendar::Day;
 use crate::plain_file;
 
-/// The file in kefu's own folder that says what was pruned.
+/// The file in an account's own folder that says what was pruned. Earlier versions of kefu had one
+/// for the whole lake.
 const MARK: &str = "pruned.json";
 
-/// Up to where each table was pruned, whoever's the partitions were: the first day that was not, by the table's name.
+/// Up to where each table of an account was pruned: the first day that was not, by the table's name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Pruned(BTreeMap<String, Day>);
@@ -64,13 +65,13 @@ pub(crate) fn in_the_future(table: &str, first_kept: Day) -> String {
 }
 
 impl Lake {
-    /// What was pruned so far.
+    /// What was pruned of an account so far.
     ///
     /// # Errors
     /// [`LakeError::DamagedMark`] when there is a mark that kefu did not write.
-    pub fn pruned(&self) -> Result<Pruned, LakeError> {
+    pub fn pruned(&self, account: &Account) -> Result<Pruned, LakeError> {
         use std::io::ErrorKind::{NotADirectory, NotFound};
-        let path = self.pruned_mark();
+        let path = self.pruned_mark(account);
         let damaged = |reason: String| LakeError::DamagedMark { path: path.clone(), reason };
         let mark = match plain_file::read(&path) {
             Ok(mark) => mark,
@@ -92,20 +93,24 @@ impl Lake {
         }
     }
 
-    /// Where it is noted what was pruned.
-    pub fn pruned_mark(&self) -> PathBuf {
-        self.own_folder().join(MARK)
+    /// Where it is noted what was pruned of an account. The mark of an earlier version of kefu is
+    /// for all accounts that have none of their own.
+    pub fn pruned_mark(&self, account: &Account) -> PathBuf {
+        let (own, of_lake) =
+            (self.account_folder(account).join(MARK), self.own_folder().join(MARK));
+        let is_there = |path: &Path| path.symlink_metadata().is_ok();
+        if !is_there(&own) && is_there(&of_lake) { of_lake } else { own }
     }
 
     /// Checks that no future day is marked as pruned: it would never be fetched.
     ///
     /// # Errors
     /// [`LakeError::DamagedMark`] when one is, and when there is a note that cannot be read.
-    pub fn require_no_mark_after(&self, today: Day) -> Result<(), LakeError> {
-        match self.pruned()?.mark_after(today) {
+    pub fn require_no_mark_after(&self, account: &Account, today: Day) -> Result<(), LakeError> {
+        match self.pruned(account)?.mark_after(today) {
             None => Ok(()),
             Some((table, first_kept)) => Err(LakeError::DamagedMark {
-                path: self.pruned_mark(),
+                path: self.pruned_mark(account),
                 reason: in_the_future(table, first_kept),
             }),
         }
@@ -167,7 +172,8 @@ impl Lake {
         Ok(partitions)
     }
 
-    /// Deletes the tables' partitions of the days before one, of every account. The lake must be [held](Lake::hold).
+    /// Deletes the tables' partitions of the days before one, of every account. They must be
+    /// [held](Lake::hold_all).
     ///
     /// # Errors
     /// When the disk refuses it. What was deleted until then stays so, and the same again goes on from there.
@@ -175,7 +181,9 @@ impl Lake {
         self.remember_pruned(tables, before)?;
         for table in tables {
             for partition in self.partitions_before(*table, before)? {
-                self.require_lock()?;
+                // Kefu wrote no file of another name.
+                Account::existing(partition.account)
+                    .map_or(Ok(()), |account| self.require_lock(&account))?;
                 self.disk.remove_file(&partition.path)?;
             }
             // Also the folders that a prune left empty when it was killed.
@@ -190,18 +198,22 @@ impl Lake {
             }
         }
         if tables.contains(&Table::Messages) {
-            for (day, account) in self.unfinished()?.into_iter().filter(|(day, _)| *day < before) {
+            for (day, account) in self.older_notes()?.into_iter().filter(|(day, _)| *day < before) {
                 Account::existing(account)
-                    .map_or(Ok(()), |account| self.end_changing(&account, day))?;
+                    .map_or(Ok(()), |account| self.remove_older_note(&account, day))?;
             }
         }
         Ok(())
     }
 
     fn remember_pruned(&self, tables: &[Table], before: Day) -> Result<(), LakeError> {
-        let mut pruned = self.pruned()?;
-        tables.iter().for_each(|table| pruned.add(*table, before));
-        let note = format!("{}\n", serde_json::json!(pruned));
-        self.put_file(Self::require_lock, MARK, note.as_bytes(), &self.pruned_mark())
+        for account in self.known_accounts()? {
+            let mut pruned = self.pruned(&account)?;
+            tables.iter().for_each(|table| pruned.add(*table, before));
+            let note = format!("{}\n", serde_json::json!(pruned));
+            let place = self.account_folder(&account).join(MARK);
+            self.put_file(&account, Self::require_lock, MARK, note.as_bytes(), &place)?;
+        }
+        Ok(())
     }
 }

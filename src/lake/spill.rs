@@ -31,7 +31,8 @@ impl Lake {
         day: Day,
         first: &RecordBatch,
     ) -> Result<Spill, LakeError> {
-        let (staged, file) = StagedFile::create(self, &format!("spill.{day}.{account}.arrows"))?;
+        let name = format!("spill.{day}.{account}.arrows");
+        let (staged, file) = StagedFile::create(self, account, &name)?;
         let writer = StreamWriter::try_new(BufWriter::new(file), &first.schema())?;
         let mut spill = Spill { writer, staged: staged.close() };
         spill.append(first)?;

@@ -1,7 +1,7 @@
 //! Staging: where files are written before they get to their place.
 //!
-//! Each [`Lake`](super::Lake) that writes has a folder of its own below `_kefu/staging`, with a
-//! random name that also says which process made it. So two processes never write the same file,
+//! Each [`Lake`](super::Lake) that writes has a folder of its own below
+//! `_kefu/accounts/<account>/staging`, with a random name that also says which process made it. So two processes never write the same file,
 //! even where the lock does nothing. What is left there is removed by the next run that has the
 //! lock:
 //!
@@ -18,7 +18,11 @@ use std::time::{Duration, SystemTime};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
-use super::{Lake, LakeError, list};
+use super::{Account, Lake, LakeError, list};
+
+/// Folder of an account where files are written. Earlier versions of kefu had one for the whole
+/// lake.
+const FOLDER: &str = "staging";
 
 /// How long what is left of an unknown process stays.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -134,26 +138,24 @@ fn in_use() -> MutexGuard<'static, BTreeSet<String>> {
     IN_USE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The staging folder of one [`Lake`], made when the first file is staged.
+/// The staging folders of one [`Lake`], each made when the first file of its account is staged.
 pub(super) struct Staging {
-    folder: PathBuf,
     name: String,
     state: Mutex<State>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    NotMade,
-    Made,
+#[derive(Default)]
+struct State {
+    made: BTreeSet<PathBuf>,
     /// The process shuts down: nothing is staged any more.
-    Closed,
+    is_closed: bool,
 }
 
 impl Staging {
-    pub(super) fn below(staging_folder: &Path) -> Self {
+    pub(super) fn new() -> Self {
         let name = new_name();
         in_use().insert(name.clone());
-        Self { folder: staging_folder.join(&name), name, state: Mutex::new(State::NotMade) }
+        Self { name, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -163,9 +165,9 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        if *self.state() == State::Made {
+        for folder in &self.state().made {
             // One that is not empty is for the next run to clear.
-            let _ = fs_err::remove_dir(&self.folder);
+            let _ = fs_err::remove_dir(folder);
         }
         in_use().remove(&self.name);
     }
@@ -173,30 +175,32 @@ impl Drop for Staging {
 
 impl fmt::Debug for Staging {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Staging({})", self.folder.display())
+        write!(f, "Staging({})", self.name)
     }
 }
 
 impl Lake {
-    /// The staging folder of this lake, which is made if it is not there yet.
+    pub(super) fn staging_folder(&self, account: &Account) -> PathBuf {
+        self.account_folder(account).join(FOLDER)
+    }
+
+    /// The staging folder of this lake for an account, which is made if it is not there yet.
     ///
     /// # Errors
     /// When the disk refuses it, or [`close_staging`](Self::close_staging) was called.
-    pub(super) fn own_staging(&self) -> Result<&Path, LakeError> {
+    pub(super) fn own_staging(&self, account: &Account) -> Result<PathBuf, LakeError> {
         let mut state = self.staging.state();
-        match *state {
-            State::Made => {}
-            State::NotMade => {
-                // Its name is new. The folder above is there as long as the lake is.
-                self.disk.create_folder(&self.staging.folder)?;
-                *state = State::Made;
-            }
-            State::Closed => {
-                let reason = "kefu is shutting down, and nothing is written any more";
-                return Err(std::io::Error::other(reason).into());
-            }
+        if state.is_closed {
+            let reason = "kefu is shutting down, and nothing is written any more";
+            return Err(std::io::Error::other(reason).into());
         }
-        Ok(&self.staging.folder)
+        let folder = self.staging_folder(account).join(&self.staging.name);
+        if !state.made.contains(&folder) {
+            // Its name is new. The folder above is there as long as the lake is.
+            self.disk.create_folder(&folder)?;
+            state.made.insert(folder.clone());
+        }
+        Ok(folder)
     }
 
     /// Removes what this process has in staging through this lake, and stages nothing any more: for
@@ -205,16 +209,29 @@ impl Lake {
     /// # Errors
     /// When something there cannot be removed.
     pub fn close_staging(&self) -> Result<(), LakeError> {
-        *self.staging.state() = State::Closed;
-        let remove = || remove(&self.staging.folder);
-        // A file whose creation had begun may appear meanwhile; without the folder none can.
-        Ok((0..3).find_map(|_| remove().ok()).map_or_else(remove, Ok)?)
+        let made = {
+            let mut state = self.staging.state();
+            state.is_closed = true;
+            std::mem::take(&mut state.made)
+        };
+        for folder in made {
+            let remove = || remove(&folder);
+            // A file whose creation had begun may appear meanwhile; without the folder none can.
+            (0..3).find_map(|_| remove().ok()).map_or_else(remove, Ok)?;
+        }
+        Ok(())
     }
 
-    /// Removes what processes that are gone have left in staging. What cannot be removed is no
-    /// obstacle to a run, and is told in the log.
-    pub(super) fn clear_staging(&self, now: SystemTime) -> Result<(), LakeError> {
-        for path in list(&self.staging_folder())? {
+    /// Removes what processes that are gone have left in the staging of an account, and in that of
+    /// earlier versions of kefu. What cannot be removed is no obstacle to a run, and is told in the
+    /// log.
+    pub(super) fn clear_staging(
+        &self,
+        account: &Account,
+        now: SystemTime,
+    ) -> Result<(), LakeError> {
+        let of_lake = self.own_folder().join(FOLDER);
+        for path in list(&self.staging_folder(account))?.into_iter().chain(list(&of_lake)?) {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let is_left = match owner_state(&name) {
                 OwnerState::Alive => false,
@@ -233,12 +250,17 @@ impl Lake {
                 );
             }
         }
+        // Once it is empty, nobody needs it.
+        let _ = fs_err::remove_dir(of_lake);
         Ok(())
     }
 
     /// What runs that are gone, as far as is known, have left in staging.
     pub(super) fn left_in_staging(&self) -> Result<Vec<PathBuf>, LakeError> {
-        let mut left = list(&self.staging_folder())?;
+        let mut left = list(&self.own_folder().join(FOLDER))?;
+        for account in list(&self.accounts_folder())? {
+            left.extend(list(&account.join(FOLDER))?);
+        }
         left.retain(|path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             owner_state(&name) != OwnerState::Alive
@@ -274,7 +296,7 @@ mod tests {
     #[test]
     fn a_folder_is_left_behind_only_when_its_process_is_surely_gone() {
         let here = Owner::this_process().unwrap().clone();
-        let staging = Staging::below(Path::new("/nowhere"));
+        let staging = Staging::new();
         let own = staging.name.clone();
         assert_eq!(Owner::parse(&own), Some(here.clone()));
         assert_eq!(owner_state(&own), OwnerState::Alive);

@@ -70,7 +70,7 @@ impl Lake {
     fn stage_with(&self, key: PartitionKey, footer: Footer) -> Result<StagedPartition, LakeError> {
         let PartitionKey { account, date, table } = &key;
         let (file, written) =
-            StagedFile::create(self, &format!("{table}.{date}.{account}.parquet"))?;
+            StagedFile::create(self, account, &format!("{table}.{date}.{account}.parquet"))?;
         let encoder = Encoder::new(*table, table.schema(), footer, written)
             .map_err(|error| LakeError::parquet(file.path(), error))?;
         Ok(StagedPartition { lake: self.clone(), key, encoder, file })

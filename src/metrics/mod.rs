@@ -11,7 +11,7 @@
 //! the three tables group and join them. Nothing here does I/O. Inside this stage an instant is an int64 of unix seconds, a local day
 //! its number, and an openid or a worker a number that ascends with its name.
 //!
-//! The definitions are in `definitions.md` beside this file.
+//! The [`definitions`] say what every number means.
 
 mod account_daily;
 mod activity;
@@ -27,6 +27,9 @@ mod rules;
 mod statistics;
 mod worker_daily;
 mod worker_hourly;
+
+#[doc = include_str!("definitions.md")]
+pub mod definitions {}
 
 use std::collections::BTreeMap;
 

@@ -1,11 +1,11 @@
-//! The history of runs: one JSON file for each run and account below `_kefu/runs`.
+//! The history of runs: one JSON file for each run, in `_kefu/accounts/<account>/runs`.
 //!
 //! ```sql
-//! SELECT started_at, outcome, duration_seconds, retries, rejects FROM read_json('data/lake/_kefu/runs/*.json') ORDER BY started_at DESC;
+//! SELECT started_at, outcome, duration_seconds, retries, rejects FROM read_json('data/lake/_kefu/accounts/*/runs/*.json') ORDER BY started_at DESC;
 //! ```
 //!
-//! A file is written when the run begins, with the outcome `running`, and again when it ends. One that still says `running` while no run holds the
-//! lake was killed.
+//! A file is written when the run begins, with the outcome `running`, and again when it ends. One that still says `running` while no run has the
+//! account locked was killed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -52,6 +52,8 @@ pub struct RunRecord {
     pub messages_sent: u64,
     pub messages_other: u64,
     pub rejects: u64,
+    /// Of the rejects: records of another time than was asked for, outside the window.
+    pub misplaced: u64,
     pub outside_window: u64,
     pub pages: u64,
     pub repaired_pages: u64,
@@ -87,6 +89,7 @@ pub struct FailedDay {
 #[derive(Clone, Debug)]
 pub struct History {
     lake: Lake,
+    account: Account,
     clock: Clock,
     started: OffsetDateTime,
     state: Arc<Mutex<State>>,
@@ -130,6 +133,7 @@ impl RunRecord {
             messages_sent: 0,
             messages_other: 0,
             rejects: 0,
+            misplaced: 0,
             outside_window: 0,
             pages: 0,
             repaired_pages: 0,
@@ -189,19 +193,20 @@ impl History {
         let record = RunRecord::new(command, account.as_str(), timezone, started);
         Self {
             lake: lake.clone(),
+            account: account.clone(),
             clock: clock.clone(),
             started,
             state: Arc::new(Mutex::new(State { record, is_entered: false })),
         }
     }
 
-    /// Enters the run as running. The lake must be held.
+    /// Enters the run as running. The account must be locked.
     ///
     /// # Errors
     /// When the disk refuses it.
     pub fn enter(&self) -> Result<(), LakeError> {
         let mut state = self.state();
-        write(&self.lake, &state.record)?;
+        self.write(&state.record)?;
         state.is_entered = true;
         Ok(())
     }
@@ -225,6 +230,7 @@ impl History {
             record.messages_sent += day.messages.sent;
             record.messages_other += day.messages.other;
             record.rejects += day.rejects;
+            record.misplaced += day.misplaced;
             record.outside_window += day.outside_window;
             record.pages += day.pages;
             record.repaired_pages += day.repaired_pages;
@@ -318,12 +324,17 @@ impl History {
         state.record.shrunk.sort_by_key(|shrunk| shrunk.date);
         state.record.failures.sort_by_key(|failed| failed.date);
         if state.is_entered
-            && let Err(error) = write(&self.lake, &state.record)
+            && let Err(error) = self.write(&state.record)
         {
             // The run is what it is. Its entry says `running`, as that of a run that was killed.
             tracing::warn!(event = "history_not_written", reason = %error, "the history of runs cannot be written");
         }
         state.record.clone()
+    }
+
+    fn write(&self, record: &RunRecord) -> Result<(), LakeError> {
+        let written = serde_json::json!(record).to_string();
+        self.lake.enter_run(&self.account, &record.run, &written)
     }
 
     fn note(&self, change: impl FnOnce(&mut RunRecord)) {
@@ -333,10 +344,6 @@ impl History {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn write(lake: &Lake, record: &RunRecord) -> Result<(), LakeError> {
-    lake.enter_run(&record.run, &serde_json::json!(record).to_string())
 }
 
 fn rfc3339(instant: OffsetDateTime) -> String {

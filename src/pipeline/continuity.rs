@@ -160,7 +160,7 @@ fn has_other_openids(
     range: DayRange,
 ) -> Result<bool, LakeError> {
     let asked = privacy.openids.to_string();
-    let first_kept = lake.pruned()?.first_kept(Table::Messages);
+    let first_kept = lake.pruned(account)?.first_kept(Table::Messages);
     for table in Table::with_openids() {
         let is_left = |day: &Day| {
             lake.has(&account.partition(table, *day))

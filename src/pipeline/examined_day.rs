@@ -23,7 +23,7 @@ impl ExaminedDay {
         day: Day,
         there: BTreeSet<Table>,
         pruned: &Pruned,
-        is_unfinished: bool,
+        is_noted: bool,
     ) -> Result<Self, LakeError> {
         let mut examined = Self { there, sound: BTreeMap::new(), findings: Vec::new() };
         let is_pruned = pruned.includes(Table::Messages, day);
@@ -55,53 +55,56 @@ impl ExaminedDay {
                 |(kind, what)| Finding::new(kind, job.lake.path(&key), what, remedy(kind, table));
             examined.findings.extend(flaws.into_iter().map(finding));
         }
-        let mut between = vec![(Kind::Totals, Table::AccountDaily, examined.totals_flaw())];
-        match is_unfinished
-            && [Table::Messages, Table::Rejects].iter().any(|table| examined.there.contains(table))
-        {
-            true => between.push((
-                Kind::Unfinished,
-                Table::Messages,
-                Some("a run was killed while it changed messages and rejects".to_owned()),
-            )),
-            false => {
-                between.push((Kind::Rejects, Table::Rejects, examined.rejects_flaw(pruned, day)))
-            }
-        }
-        for (kind, table, flaw) in between {
-            let finding = |what| {
-                Finding::new(
-                    kind,
-                    job.lake.path(&account.partition(table, day)),
-                    what,
-                    remedy(kind, table),
-                )
-            };
-            examined.findings.extend(flaw.map(finding));
-        }
+        let totals = examined.totals_flaw();
+        let totals = totals.map(|what| (Kind::Totals, Table::AccountDaily, what));
+        let finding = |(kind, table, what): (Kind, Table, String)| {
+            Finding::new(
+                kind,
+                job.lake.path(&account.partition(table, day)),
+                what,
+                remedy(kind, table),
+            )
+        };
+        let between = totals.into_iter().chain(examined.pairing_flaw(pruned, day, is_noted));
+        examined.findings.extend(between.map(finding));
         Ok(examined)
     }
 
-    /// A day has a file of rejects exactly when its messages count some, and then as many rows; unless either was pruned.
-    fn rejects_flaw(&self, pruned: &Pruned, day: Day) -> Option<String> {
-        let is_there = self.there.contains(&Table::Rejects);
-        if is_there && !self.there.contains(&Table::Messages) {
-            return (!pruned.includes(Table::Messages, day))
-                .then(|| "the messages of the day are not there".to_owned());
+    /// Messages name the rejects that came with them, and those are there, unless either was
+    /// pruned. A run that was killed leaves rejects that no messages name; rejects that are gone
+    /// were removed by somebody else.
+    fn pairing_flaw(
+        &self,
+        pruned: &Pruned,
+        day: Day,
+        is_noted: bool,
+    ) -> Option<(Kind, Table, String)> {
+        let is_there = |table: Table| self.there.contains(&table);
+        let killed = || "a run was killed while it changed messages and rejects".to_owned();
+        if is_noted && (is_there(Table::Messages) || is_there(Table::Rejects)) {
+            return Some((Kind::Unfinished, Table::Messages, killed()));
         }
-        let counted: u64 = self.sound.get(&Table::Messages)?.footer.get("rejects")?.parse().ok()?;
-        match (counted, self.sound.get(&Table::Rejects)) {
-            (0, _) if is_there => Some("the footer of the messages counts no rejects".to_owned()),
-            (1.., _) if !is_there && pruned.includes(Table::Rejects, day) => None,
-            (1.., _) if !is_there => {
-                Some(format!("is missing, and the footer of the messages counts {counted}"))
-            }
-            (_, Some(rejects)) if rejects.rows != counted => Some(format!(
-                "it has {} rows, and the footer of the messages counts {counted}",
-                rejects.rows
-            )),
-            _ => None,
+        if is_there(Table::Rejects) && !is_there(Table::Messages) {
+            // Metrics show that there were messages once.
+            let had_messages = Table::METRICS.into_iter().any(is_there);
+            let what = "the messages of the day are not there".to_owned();
+            let kind = if had_messages { Kind::Rejects } else { Kind::Unfinished };
+            return (!pruned.includes(Table::Messages, day)).then_some((
+                kind,
+                Table::Rejects,
+                what,
+            ));
         }
+        let messages = &self.sound.get(&Table::Messages)?.footer;
+        let rejects = self.sound.get(&Table::Rejects).map(|rejects| &rejects.footer);
+        if is_there(Table::Rejects) {
+            let is_whole = messages.belongs_with(Some(rejects?));
+            return (!is_whole).then(|| (Kind::Unfinished, Table::Messages, killed()));
+        }
+        let is_whole = messages.belongs_with(None) || pruned.includes(Table::Rejects, day);
+        let counted = messages.get("rejects").unwrap_or_default();
+        let missing = || format!("is missing, and the footer of the messages counts {counted}");
+        (!is_whole).then(|| (Kind::Rejects, Table::Rejects, missing()))
     }
 
     /// Metrics that were made of the messages that are there count as many of them, whatever the parameters were.
@@ -132,8 +135,9 @@ fn own_keys(table: Table) -> &'static [&'static str] {
 /// What the footer of messages says of them beside the rows.
 const MESSAGE_COUNTS: [&str; 3] = ["messages_received", "messages_sent", "messages_other"];
 
-/// What the footer of messages may say beside that.
+/// What the footer of messages may say beside that; of the second, earlier versions say nothing.
 const MESSAGE_APP: &str = "app_id";
+const MESSAGE_REJECTS: &str = "rejects_hash";
 
 /// Whether a footer may say this of what was done to personal data. Where everything was kept, it says nothing.
 fn is_privacy(said: &str) -> bool {
@@ -184,7 +188,7 @@ fn flaws(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<(Kind, Str
         let others: &[&str] = if table == Table::Messages { &MESSAGE_COUNTS } else { &[] };
         key == "rows"
             || key == "privacy"
-            || (key == MESSAGE_APP && table == Table::Messages)
+            || ([MESSAGE_APP, MESSAGE_REJECTS].contains(&key) && table == Table::Messages)
             || own_keys(table).contains(&key)
             || others.contains(&key)
             || place.get(key).is_some()
@@ -207,6 +211,9 @@ fn flaws(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<(Kind, Str
             .filter(|_| footer.app_id().is_none())
             .map(|said| format!("`{MESSAGE_APP}` is {}", said.escape_debug())),
     );
+    if !footer.has_possible_rejects() {
+        wrong.push(format!("`{MESSAGE_REJECTS}` contradicts `rejects`"));
+    }
     let mut counts = Footer::default();
     counts.set("rows", contents.rows);
     if table == Table::Messages {

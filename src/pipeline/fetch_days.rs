@@ -63,6 +63,8 @@ pub struct FetchedDay {
     #[serde(flatten)]
     pub messages: MessageCounts,
     pub rejects: u64,
+    /// Of the rejects: records of another time than was asked for, outside the window.
+    pub misplaced: u64,
     /// Records that the API gave at exactly the end of a window. The next window has them.
     pub outside_window: u64,
     pub pages: u64,

@@ -167,7 +167,7 @@ impl Plan {
         among: Option<&BTreeSet<Day>>,
         mut unreadable: BTreeMap<Day, LakeError>,
     ) -> Result<Self, Failure> {
-        let mut inputs = read_inputs(job, among, job.lake.pruned()?)?;
+        let mut inputs = read_inputs(job, among, job.lake.pruned(&job.account)?)?;
         unreadable.append(&mut inputs.damaged);
         let is_wanted = |day: &&Day| among.is_none_or(|days| days.contains(*day));
         let looks_at_damage = |day: &Day| {

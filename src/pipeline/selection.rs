@@ -60,27 +60,41 @@ pub struct Selection {
     pub footers: BTreeMap<Day, Footer>,
 }
 
+/// The days that a run looks at: those that are wanted, and all of which the account has rejects or
+/// a note of an earlier version of kefu, because a run that was killed may have left them half
+/// changed.
+fn seen_days(lake: &Lake, account: &Account, wanted: &Wanted) -> Result<BTreeSet<Day>, LakeError> {
+    let notes = lake.older_notes()?.into_iter();
+    let noted = notes.filter(|(_, name)| name == account.as_str()).map(|(day, _)| day);
+    let others = lake.days(Table::Rejects, account)?.into_iter().chain(noted);
+    let others = others.filter(|day| *day <= wanted.last_over);
+    Ok(wanted.range.days().chain(others).collect())
+}
+
 impl Selection {
     /// # Errors
     /// When the lake cannot be read.
     pub fn of(lake: &Lake, account: &Account, wanted: Wanted) -> Result<Self, LakeError> {
-        let unfinished: BTreeSet<Day> = lake
-            .unfinished_days(account)?
-            .into_iter()
-            .filter(|day| *day <= wanted.last_over)
-            .collect();
-        let all: BTreeSet<Day> = wanted.range.days().chain(unfinished.iter().copied()).collect();
+        let seen = seen_days(lake, account, &wanted)?;
         let is_there = |day: &&Day| lake.has(&account.partition(Table::Messages, **day));
-        let there: BTreeSet<Day> = all.iter().filter(is_there).copied().collect();
-        let mut footers = BTreeMap::new();
-        for day in &there {
-            match lake.footer(&account.partition(Table::Messages, *day)) {
-                // A file that is damaged must not keep anyone from fetching it again.
-                Err(LakeError::Damaged { .. }) => {}
-                footer => drop(footers.insert(*day, footer?)),
+        let there: BTreeSet<Day> = seen.iter().filter(is_there).copied().collect();
+        let (mut footers, mut unfinished) = (BTreeMap::new(), BTreeSet::new());
+        for day in seen {
+            let footer = match there.contains(&day) {
+                true => match lake.footer(&account.partition(Table::Messages, day)) {
+                    // A file that is damaged must not keep anyone from fetching it again.
+                    Err(LakeError::Damaged { .. }) => None,
+                    footer => Some(footer?),
+                },
+                false => None,
+            };
+            if lake.is_unfinished(account, day, footer.as_ref())? {
+                unfinished.insert(day);
             }
+            footers.extend(footer.map(|footer| (day, footer)));
         }
-        let marked = lake.pruned()?;
+        let all: BTreeSet<Day> = wanted.range.days().chain(unfinished.iter().copied()).collect();
+        let marked = lake.pruned(account)?;
         let was_pruned = |day: &Day| marked.includes(Table::Messages, *day) && !there.contains(day);
         // What was pruned comes back only when it is named, and not among days that are to be fetched again.
         let stays_away = |day: &Day| {

@@ -10,7 +10,10 @@ use tokio::sync::mpsc;
 use super::{FetchJob, FetchedDay, Refreshed, ShrunkDay};
 use crate::calendar::{Day, Span, UnixSeconds};
 use crate::fetch::{CallCounts, ContractError, FetchEvent, FetchedPage, Reject};
-use crate::lake::{ContentHash, Footer, LakeError, Spill, StagedMessages, StagedPartition, Table};
+use crate::lake::{
+    ContentHash, FinishedPartition, Footer, LakeError, Spill, StagedMessages, StagedPartition,
+    Table,
+};
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE};
 use crate::signals::{self, Indivisible};
 
@@ -42,8 +45,6 @@ pub(super) struct StagedDay {
     is_split: bool,
     /// What is there.
     before: Option<Before>,
-    /// Whether a run was killed while it changed what is there.
-    is_unfinished: bool,
     /// Whether it is replaced only if it has changed.
     is_refreshed: bool,
 }
@@ -53,6 +54,7 @@ struct Before {
     rows: u64,
     rejects: u64,
     content_hash: Option<ContentHash>,
+    footer: Footer,
 }
 
 impl Before {
@@ -65,6 +67,7 @@ impl Before {
             rows,
             rejects,
             content_hash: footer.content_hash(),
+            footer,
         }))
     }
 }
@@ -105,7 +108,7 @@ fn records_before(job: &FetchJob, day: Day) -> Result<u64, LakeError> {
     let at_least = match had_messages(job, day)? {
         Some(had_messages) => u64::from(had_messages),
         None if is_there(Table::Messages) => 1,
-        None if !job.lake.pruned()?.includes(Table::Messages, day) => 0,
+        None if !job.lake.pruned(&job.account)?.includes(Table::Messages, day) => 0,
         // What was deleted by retention says nothing about an account that came later.
         None => {
             let first_day = job.lake.first_day(&job.account)?;
@@ -260,12 +263,11 @@ impl StagedDay {
             repaired_records: 0,
             is_split: false,
             before: Before::of(job, day)?,
-            is_unfinished: job.lake.is_unfinished(&job.account, day),
             is_refreshed: job.refreshed.contains(&day),
         })
     }
 
-    /// Rejects a day in a form that kefu does not understand.
+    /// Rejects a day in a form that kefu does not understand, or of which nothing can be read.
     pub(super) fn check(&self) -> Result<(), ContractError> {
         let records = self.records();
         let kept = records - self.rejects;
@@ -273,7 +275,7 @@ impl StagedDay {
         if kept == 0 && misplaced > 0 || misplaced > misplaced_allowed(records) {
             return Err(ContractError::Misplaced { misplaced, records });
         }
-        if self.rejects > rejects_allowed(records) {
+        if kept == 0 && self.rejects > 0 || self.rejects > rejects_allowed(records) {
             let reason = self.first_reason.clone().unwrap_or_default();
             return Err(ContractError::TooManyRejects { rejects: self.rejects, records, reason });
         }
@@ -361,9 +363,10 @@ impl StagedDay {
         rejected.append(batch)
     }
 
-    /// Everything that a full disk can refuse comes first. Then the rejects, then the messages, whose file is what says that the day is there;
-    /// and only then are older rejects taken away. Where both files change, a note says so meanwhile. Until what comes with the day is dropped, a process
-    /// that is told to leave waits, so that the day is taken note of.
+    /// Everything that a full disk can refuse comes first. Then the rejects, then the messages, whose
+    /// file is what says that the day is there and which rejects are its own; and only then are
+    /// older rejects taken away. Until what comes with the day is dropped, a process that is told to
+    /// leave waits, so that the day is taken note of.
     pub(super) fn commit(
         self,
         job: &FetchJob,
@@ -371,20 +374,23 @@ impl StagedDay {
     ) -> Result<(FetchedDay, Indivisible), LakeError> {
         let (counts, records) = (self.messages.counts(), self.records());
         let rejected = self.rejected.map(StagedPartition::finish).transpose()?;
-        let messages = self.messages.finish(self.rejects)?;
+        let rejects_hash = rejected.as_ref().map(FinishedPartition::content_hash);
+        let messages = self.messages.finish(self.rejects, rejects_hash)?;
         let refreshed = self
             .before
             .as_ref()
             .filter(|before| self.is_refreshed || records < before.rows + before.rejects)
             .map(|before| Refreshed {
                 is_changed: (before.content_hash.as_ref(), before.rejects)
-                    != (Some(messages.content_hash()), self.rejects),
+                    != (Some(messages.content_hash()), self.rejects)
+                    || before.footer.names_rejects(rejects_hash) == Some(false),
                 messages_before: before.rows,
             });
         let fetched = FetchedDay {
             date: self.day,
             messages: counts,
             rejects: self.rejects,
+            misplaced: self.misplaced,
             outside_window: self.outside_window,
             pages: self.pages,
             repaired_pages: self.repaired_pages,
@@ -397,20 +403,13 @@ impl StagedDay {
             // Dropped, what is in staging vanishes.
             return Ok((fetched, indivisible));
         }
-        let is_there = |table: Table| job.lake.has(&job.account.partition(table, self.day));
-        let changes_both = rejected.is_some() || is_there(Table::Rejects) || self.is_unfinished;
-        if changes_both {
-            job.lake.begin_changing(&job.account, self.day)?;
-        }
         match rejected {
             Some(rejected) => {
                 rejected.commit()?;
                 if let Err(error) = messages.commit() {
                     // Rejects of a day that is not there mislead nobody but a reader. The first error is the one to report.
-                    if !is_there(Table::Messages)
-                        && job.lake.remove(&job.account.partition(Table::Rejects, self.day)).is_ok()
-                    {
-                        let _ = job.lake.end_changing(&job.account, self.day);
+                    if !job.lake.has(&job.account.partition(Table::Messages, self.day)) {
+                        let _ = job.lake.remove(&job.account.partition(Table::Rejects, self.day));
                     }
                     return Err(error);
                 }
@@ -420,9 +419,7 @@ impl StagedDay {
                 job.lake.remove(&job.account.partition(Table::Rejects, self.day))?;
             }
         }
-        if changes_both {
-            job.lake.end_changing(&job.account, self.day)?;
-        }
+        job.lake.remove_older_note(&job.account, self.day)?;
         Ok((fetched, indivisible))
     }
 }

@@ -56,7 +56,7 @@ pub enum Freshness {
 /// # Errors
 /// When the lake cannot be read.
 pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus>, Failure> {
-    let inputs = read_inputs(job, None, job.lake.pruned()?)?;
+    let inputs = read_inputs(job, None, job.lake.pruned(&job.account)?)?;
     let computed = job.lake.days(Table::AccountDaily, &job.account)?;
     let left_over = inputs.left_over(job, None)?;
     let there: BTreeSet<Day> =

@@ -75,11 +75,19 @@ pub fn verify(
     }
     progress.expect(tables_of_day.len());
     let mut verification = Verification::default();
-    let pruned = pruned_days(job, &mut verification)?;
-    let unfinished = job.lake.unfinished()?;
+    let accounts: BTreeSet<Account> =
+        tables_of_day.keys().map(|(account, _)| account.clone()).collect();
+    let mut pruned: BTreeMap<Account, Pruned> = BTreeMap::new();
+    for account in accounts {
+        let of_account = pruned_days(job, &account, &mut verification)?;
+        pruned.insert(account, of_account);
+    }
+    let noted = job.lake.older_notes()?;
+    let nothing = Pruned::default();
     let examine = |((account, day), tables): ((Account, Day), BTreeSet<Table>)| {
-        let is_unfinished = unfinished.contains(&(day, account.to_string()));
-        let examined = ExaminedDay::read(job, &account, day, tables, &pruned, is_unfinished)?;
+        let pruned = pruned.get(&account).unwrap_or(&nothing);
+        let is_noted = noted.contains(&(day, account.to_string()));
+        let examined = ExaminedDay::read(job, &account, day, tables, pruned, is_noted)?;
         progress.advance(&day.to_string());
         Ok((account, day, examined))
     };
@@ -104,11 +112,12 @@ pub fn verify(
             zone: job.zone.clone(),
             rules: job.rules.clone(),
         };
+        let pruned = pruned.get(&account).unwrap_or(&nothing);
         verification.findings.extend(hidden_account(&job, &days));
-        verification.findings.extend(missing_days(&job, &days, among, &pruned)?);
+        verification.findings.extend(missing_days(&job, &days, among, pruned)?);
         verification.findings.extend(other_openids(&job, &days));
         verification.findings.extend(other_apps(&job.lake, &mut apps, &account, &days));
-        verify_metrics(&job, &days, is_wanted, &pruned, &mut verification)?;
+        verify_metrics(&job, &days, is_wanted, pruned, &mut verification)?;
         verification.accounts.push(account);
     }
     let foreign = survey.foreign.into_iter().filter(|(day, _)| day.is_none_or(is_wanted));
@@ -129,6 +138,8 @@ pub fn verify(
         )
     }));
     verification.findings.sort();
+    // Accounts without a mark of their own share one.
+    verification.findings.dedup();
     Ok(verification)
 }
 
@@ -145,9 +156,13 @@ fn require_zone(job: &VerifyJob, survey: &Survey) -> Result<(), LakeError> {
     }
 }
 
-/// What was pruned. A mark that cannot be read or lies in the future is a finding.
-fn pruned_days(job: &VerifyJob, verification: &mut Verification) -> Result<Pruned, LakeError> {
-    let (pruned, reason) = match job.lake.pruned() {
+/// What was pruned of an account. A mark that cannot be read or lies in the future is a finding.
+fn pruned_days(
+    job: &VerifyJob,
+    account: &Account,
+    verification: &mut Verification,
+) -> Result<Pruned, LakeError> {
+    let (pruned, reason) = match job.lake.pruned(account) {
         Err(LakeError::DamagedMark { reason, .. }) => (Pruned::default(), Some(reason)),
         pruned => {
             let pruned = pruned?;
@@ -156,7 +171,7 @@ fn pruned_days(job: &VerifyJob, verification: &mut Verification) -> Result<Prune
         }
     };
     let advice = "put it back from a copy, or write for each table the first day that was kept: days before the mark are never fetched";
-    let finding = |reason| Finding::new(Kind::Mark, job.lake.pruned_mark(), reason, advice);
+    let finding = |reason| Finding::new(Kind::Mark, job.lake.pruned_mark(account), reason, advice);
     verification.findings.extend(reason.map(finding));
     Ok(pruned)
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::Serialize;
 
+use super::metric::Values;
 use super::reading::{DayFacts, Wait};
 use super::statistics::Waits;
 use crate::calendar::{Day, DayRange};
@@ -36,7 +37,7 @@ pub struct Figures {
 }
 
 /// What a period comes to. None where the tables that it takes are not there for all of the period's days, or there is nothing to take it of.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Totals {
     pub messages_received: i64,
     pub messages_sent: i64,
@@ -73,31 +74,9 @@ pub struct Before {
     /// None unless both periods are wholly in the lake and final: then there is nothing to compare.
     pub totals: Option<Totals>,
     /// Of these the figures that later days do not change, also where days are not final yet.
-    pub volume: Option<Volume>,
+    pub volume: Option<Values>,
     /// Why there is nothing.
     pub missing: Option<NothingToCompare>,
-}
-
-/// Totals of a period that later days cannot change.
-#[derive(Clone, Debug, Serialize)]
-pub struct Volume {
-    pub messages_received: i64,
-    pub messages_sent: i64,
-    pub customers: Option<i64>,
-    pub customers_served: Option<i64>,
-    pub workers: i64,
-}
-
-impl Volume {
-    pub(super) fn of(totals: &Totals) -> Self {
-        Self {
-            messages_received: totals.messages_received,
-            messages_sent: totals.messages_sent,
-            customers: totals.customers,
-            customers_served: totals.customers_served,
-            workers: totals.workers,
-        }
-    }
 }
 
 /// Why two periods cannot be compared.

@@ -11,6 +11,7 @@
 mod chart;
 mod figures;
 mod language;
+mod metric;
 mod page;
 mod reading;
 mod scale;
@@ -22,9 +23,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
-pub use figures::{AccountCoverage, Figures, NothingToCompare, Totals, Volume};
+pub use figures::{AccountCoverage, Figures, NothingToCompare, Totals};
 pub use language::Language;
-pub use page::page;
+pub use page::{page, summary};
 
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::{Class, Classified, Failure};
@@ -32,6 +33,7 @@ use crate::lake::{Account, Lake, Table};
 use crate::metrics::Rules;
 use crate::pipeline::{Freshness, MetricsJob, status};
 use figures::{AccountFigures, Before, CoveredDay};
+use metric::{Place, Values};
 use reading::{DayFacts, Reader};
 
 /// What the report is about.
@@ -195,7 +197,7 @@ pub fn gather(job: &ReportJob) -> Result<Figures, Failure> {
     let volume = before
         .as_ref()
         .filter(|_| is_complete(&days) && is_complete(&earlier_days))
-        .map(Volume::of);
+        .map(|totals| Values::of(totals).only(Place::Volume));
     let before = before.filter(|_| missing.is_none());
     let of_account = |account: &AccountDays| {
         let facts: Vec<_> = account.facts.iter().map(|day| (&account.account, day)).collect();

@@ -155,13 +155,11 @@ fn is_safe(
         allow_shrink: false,
         last_over: "2016-06-30".parse().unwrap(),
     };
-    let selected: Vec<String> = Selection::of(&world.lake(), &world.account(), wanted)
-        .unwrap()
-        .days
-        .iter()
-        .skip(1)
-        .map(ToString::to_string)
-        .collect();
+    let unfinished = || -> Vec<String> {
+        let selection = Selection::of(&world.lake(), &world.account(), wanted).unwrap();
+        selection.days.iter().skip(1).map(ToString::to_string).collect()
+    };
+    let selected = unfinished();
     run_days(&world, "new", &selected.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
     let there = files(&world);
     for day in DAYS {
@@ -172,7 +170,7 @@ fn is_safe(
         assert!([of_day(old), of_day(new)].contains(&of_day(&there)), "{obstacle:?}: {day}");
     }
     assert_eq!(broken(&world), [], "{obstacle:?}");
-    assert!(world.lake().unfinished().unwrap().is_empty(), "{obstacle:?}");
+    assert!(unfinished().is_empty(), "{obstacle:?}");
 
     run(&world, "new").unwrap();
     assert!(files(&world) == *new, "{obstacle:?}");
@@ -279,7 +277,7 @@ struct Unmounted {
 impl Obstacle for Unmounted {
     fn before(&self, operation: Operation, path: &Path) -> io::Result<()> {
         if operation == Operation::SyncFile
-            && path.starts_with(self.lake.join("_kefu/staging"))
+            && path.starts_with(self.lake.join("_kefu/accounts/acme/staging"))
             && path.extension().is_some_and(|extension| extension == "parquet")
             && path.is_file()
         {
@@ -295,16 +293,18 @@ fn a_lake_that_vanishes_is_not_begun_anew_in_its_place() {
     let mut world = World::new();
     let history =
         History::new("run", &world.lake(), &world.account(), world.zone.name(), &world.clock);
-    world.lake().hold().unwrap();
+    world.lake().hold(&world.account()).unwrap();
     history.enter().unwrap();
     world.obstacle = Some(Arc::new(Unmounted { lake: world.lake_folder() }));
     assert_eq!(world.fetch(recorded(lines("old")), &[], &DAYS[..1]).failure(), Class::Lake);
     history.end(None, None);
     assert_eq!(fs_err::read_dir(world.lake_folder()).unwrap().count(), 0);
     assert_eq!(
-        fs_err::read_dir(world.lake_folder().with_extension("gone").join("_kefu/runs"))
-            .unwrap()
-            .count(),
+        fs_err::read_dir(
+            world.lake_folder().with_extension("gone").join("_kefu/accounts/acme/runs")
+        )
+        .unwrap()
+        .count(),
         1
     );
 }

@@ -157,7 +157,7 @@ fn what_the_lake_does() {
         refused(io::ErrorKind::QuotaExceeded, "Disk quota exceeded"),
         refused(io::ErrorKind::NotADirectory, "Not a directory"),
         LakeError::DamagedMark {
-            path: "data/lake/_kefu/pruned.json".into(),
+            path: "data/lake/_kefu/accounts/acme/pruned.json".into(),
             reason: "expected value at line 1 column 1".into(),
         },
         LakeError::TextsDropped { key: key() },
@@ -166,7 +166,7 @@ fn what_the_lake_does() {
             path: path(),
             reason: "its footer lacks the counts".into(),
         },
-        LakeError::Occupied { holder: "process 4711".into() },
+        LakeError::Occupied { what: "the account acme".into(), owner: "process 4711".into() },
         LakeError::Absent { root: "data/lake".into() },
         LakeError::NoFolder { root: "data/lake".into() },
         LakeError::NoAccount {
@@ -175,7 +175,7 @@ fn what_the_lake_does() {
         },
         LakeError::OtherZone { lake: "Asia/Shanghai".into(), asked: "UTC".into() },
         LakeError::NoLocks {
-            path: "data/lake/_kefu/lock".into(),
+            path: "data/lake/_kefu/accounts/acme/lock".into(),
             file_system: Some("cifs at /mnt/share".into()),
             source: io::Error::from_raw_os_error(37),
         },

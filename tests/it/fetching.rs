@@ -382,7 +382,7 @@ fn the_result_and_the_history_of_a_run_count_repaired_records() {
     let output = world.kefu(&simulator, &["fetch", "--date", DAY]);
     let shown = String::from_utf8(output.stdout).unwrap();
     assert!(shown.contains("records that were read after a repair: 1"), "{shown}");
-    let runs = files(&world.lake_folder().join("_kefu/runs"));
+    let runs = files(&world.lake_folder().join("_kefu/accounts/acme/runs"));
     let run: serde_json::Value = serde_json::from_slice(&fs_err::read(&runs[0]).unwrap()).unwrap();
     assert_eq!(
         (&run["repaired_records"], &run["days"][0]["repaired_records"]),
@@ -469,6 +469,30 @@ fn a_record_outside_the_window_goes_to_rejects_unless_it_is_at_its_very_end() {
 }
 
 #[test]
+fn a_run_warns_of_few_records_outside_the_window() {
+    let world = World::new();
+    let times = [MIDNIGHT - 7_200, MIDNIGHT, MIDNIGHT + 1, MIDNIGHT + 90_000];
+    let lines = times.iter().map(|time| record(*time, "x")).collect();
+    let simulator = world.simulate(Unsorted(lines), world.options(&[]));
+    let output = world.kefu(&simulator, &["run", "--date", DAY]);
+    let [shown, said] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let warning =
+        "warning: acme: 2 records were outside the window that was asked for, on 2016-06-01";
+    assert!(said.contains(warning) && said.contains("kefu doctor --probe"), "{said}");
+    assert!(
+        shown.contains(
+            "records outside the window that was asked for: 2, now in the table `rejects`"
+        ),
+        "{shown}"
+    );
+    assert!(!shown.contains("records that could not be read"), "{shown}");
+    let runs = files(&world.lake_folder().join("_kefu/accounts/acme/runs"));
+    let run: serde_json::Value = serde_json::from_slice(&fs_err::read(&runs[0]).unwrap()).unwrap();
+    assert_eq!((&run["misplaced"], &run["days"][0]["misplaced"]), (&json!(2), &json!(2)));
+}
+
+#[test]
 fn a_recorded_time_that_is_impossible_is_served_and_rejected() {
     let world = World::new();
     let lines = [record(MIDNIGHT, "good"), record(MIDNIGHT * 1_000, "milliseconds")];
@@ -517,6 +541,37 @@ fn a_page_size_that_was_lowered_is_noticed_and_nothing_is_short() {
         );
         assert!(plain.bytes(DAY) == world.bytes(DAY));
         assert!(night.page_requests().iter().all(|call| call.body["msgid"] != json!(0)));
+    }
+}
+
+#[test]
+fn a_cap_that_is_no_round_number_is_noticed_when_two_days_end_alike() {
+    let days = ["2016-06-01", "2016-06-02", "2016-06-03"];
+    let lines = |counts: [i64; 3]| {
+        let of_day = |(day, count): (i64, i64)| {
+            (0..count).map(move |number| record(MIDNIGHT + day * 86_400 + number, "x"))
+        };
+        recorded((0..).zip(counts).flat_map(of_day))
+    };
+    let world = World::new();
+    let options = Options { page_cap: Some(70), ..world.options(&[]) };
+    let night = world.fetch_with(lines([100, 130, 99]), options, &days);
+    let failed: Vec<String> =
+        night.report.failed.iter().map(|failed| failed.day.to_string()).collect();
+    assert_eq!(failed, days[1..]);
+    assert_eq!(night.report.class(), Some(Class::Partial));
+    let failure = &night.report.failed[0].failure;
+    let said = "two windows ended with 70 records each, 10000 asked for, and 60 more came";
+    assert!(failure.to_string().contains(said), "{failure}");
+    assert!(failure.hint.as_ref().unwrap().contains("kefu verify --against-api"));
+
+    // Days that are alike by chance take one more call each, and quiet ones none.
+    for (counts, calls) in [([30, 30, 31], 4), ([30, 31, 32], 3), ([9, 9, 9], 3), ([0, 30, 30], 4)]
+    {
+        let world = World::new();
+        let night = world.fetch(lines(counts), &[], &days);
+        assert!(night.report.failed.is_empty(), "{:?}", night.report.failed);
+        assert_eq!(night.page_requests().len(), calls, "{counts:?}");
     }
 }
 
@@ -714,7 +769,7 @@ fn a_record_of_another_window_is_that_window_s_whatever_else_is_wrong_with_it() 
         let world = World::new();
         let options = Options { end_inclusive, ..world.options(&[]) };
         let night = world.fetch_with(
-            recorded([record(MIDNIGHT, "y"), broken.clone()]),
+            recorded([record(MIDNIGHT, "y"), broken.clone(), record(MIDNIGHT + 86_460, "z")]),
             options,
             &["2016-06-01", "2016-06-02"],
         );

@@ -132,6 +132,8 @@ proptest! {
         let (openid, worker) = (read(&openid), read(&worker));
         if openid.trim().is_empty() {
             prop_assert_eq!(&page.rejects[0].reason, "empty openid");
+        } else if worker.trim().is_empty() {
+            prop_assert_eq!(&page.rejects[0].reason, "empty worker");
         } else {
             let column = |index: usize| page.records.column(index).as_string::<i32>().value(0);
             prop_assert_eq!((column(0), column(1)), (openid.as_str(), worker.trim()));

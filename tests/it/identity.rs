@@ -424,20 +424,20 @@ impl Obstacle for WithoutLocks {
 #[test]
 fn a_lock_that_the_file_system_refuses_says_where_and_what_to_do() {
     let world = World::new();
-    drop(world.lake().hold().unwrap());
+    drop(world.lake().hold(&world.account()).unwrap());
     // ENOLCK, EINVAL, EOPNOTSUPP, ENOSYS
     for errno in [37, 22, 95, 38] {
         let lake = world.lake().behind(Arc::new(WithoutLocks(errno)));
         let failures = [
-            lake.hold().map(drop).map_err(Failure::from),
-            lake.hold_for_reading().map(drop).map_err(Failure::from),
+            lake.hold(&world.account()).map(drop).map_err(Failure::from),
+            lake.hold_for_reading(None).map(drop).map_err(Failure::from),
             lake.holder().map(drop).map_err(Failure::from),
         ];
         for failure in failures {
             let failure = failure.unwrap_err();
             assert_eq!(failure.class.exit_code(), 73);
             let (said, hint) = (failure.to_string(), failure.hint.unwrap_or_default());
-            let path = world.lake_folder().join("_kefu/lock").display().to_string();
+            let path = world.lake_folder().join("_kefu/accounts/acme/lock").display().to_string();
             assert!(
                 said.starts_with(&format!("{path} cannot be locked on its file system (")),
                 "{said}"
@@ -463,7 +463,7 @@ impl Obstacle for WithoutFolderSync {
 #[test]
 fn a_lake_where_folders_cannot_be_synced_is_written_all_the_same() {
     let world = World { obstacle: Some(Arc::new(WithoutFolderSync)), ..World::new() };
-    drop(world.lake().hold().unwrap());
+    drop(world.lake().hold(&world.account()).unwrap());
     let night = world.fetch(recorded([record(MIDNIGHT, "x")]), &[], &[DAY]);
     assert!(night.report.failed.is_empty(), "{:?}", night.report.failed);
     assert!(world.has(Table::Messages, DAY));

@@ -158,10 +158,11 @@ fn the_history_of_a_run_that_was_told_to_leave_has_the_days_that_it_committed() 
     }
     assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(143));
-    let history: Vec<PathBuf> = fs_err::read_dir(world.lake_folder().join("_kefu/runs"))
-        .unwrap()
-        .map(|file| file.unwrap().path())
-        .collect();
+    let history: Vec<PathBuf> =
+        fs_err::read_dir(world.lake_folder().join("_kefu/accounts/acme/runs"))
+            .unwrap()
+            .map(|file| file.unwrap().path())
+            .collect();
     let run: serde_json::Value =
         serde_json::from_slice(&fs_err::read(&history[0]).unwrap()).unwrap();
     assert_eq!(

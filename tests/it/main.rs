@@ -18,6 +18,7 @@ mod identity;
 mod killed;
 mod lake_files;
 mod limits;
+mod log;
 mod network;
 mod older_lakes;
 mod operations;

@@ -6,7 +6,7 @@ use std::process::Output;
 use kefu::simulator::{APPID, Generated, GeneratorOptions, SECRET, Simulator};
 use serde_json::Value;
 
-use crate::world::{World, files};
+use crate::world::{DAY, MIDNIGHT, World, files, record, recorded};
 
 const RANGE: [&str; 4] = ["--from", "2024-05-13", "--to", "2024-05-15"];
 
@@ -25,7 +25,7 @@ fn run(world: &World, simulator: &Simulator, verb: &str, more: &[&str]) -> Outpu
 
 /// The history, oldest first.
 fn history(world: &World) -> Vec<Value> {
-    let mut runs: Vec<Value> = files(&world.lake_folder().join("_kefu/runs"))
+    let mut runs: Vec<Value> = files(&world.lake_folder().join("_kefu/accounts/acme/runs"))
         .into_iter()
         .map(|path| serde_json::from_slice(&fs_err::read(path).unwrap()).unwrap())
         .collect();
@@ -271,7 +271,6 @@ fn a_day_that_a_run_left_half_changed_is_fetched_again_by_the_next_one_whatever_
         days.iter().map(|day| day["date"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(fetched(&["run", "--from", "2024-05-13", "--to", "2024-05-14"]).len(), 2);
-    let account = kefu::lake::Account::new("acme".to_owned()).unwrap();
     // One that is there, one of which only rejects could be, and one that was pruned.
     assert!(
         world
@@ -281,14 +280,17 @@ fn a_day_that_a_run_left_half_changed_is_fetched_again_by_the_next_one_whatever_
             .status
             .success()
     );
+    // As an earlier version of kefu noted them.
+    let notes = world.lake_folder().join("_kefu/unfinished");
+    fs_err::create_dir(&notes).unwrap();
     for day in ["2024-05-12", "2024-05-13", "2024-05-15", "2999-01-01"] {
-        world.lake().begin_changing(&account, day.parse().unwrap()).unwrap();
+        fs_err::write(notes.join(format!("{day}.acme")), "").unwrap();
     }
     assert_eq!(
         fetched(&["run", "--date", "2024-05-16"]),
         ["2024-05-13", "2024-05-15", "2024-05-16"]
     );
-    assert_eq!(world.lake().unfinished().unwrap().len(), 2);
+    assert_eq!(world.lake().older_notes().unwrap().len(), 2);
     assert_eq!(fetched(&["run", "--date", "2024-05-16"]), [""; 0]);
     assert!(
         world
@@ -298,5 +300,64 @@ fn a_day_that_a_run_left_half_changed_is_fetched_again_by_the_next_one_whatever_
             .status
             .success()
     );
-    assert_eq!(world.lake().unfinished().unwrap().len(), 1);
+    assert_eq!(world.lake().older_notes().unwrap().len(), 1);
+}
+
+/// A lake with a day whose second record cannot be read, and a day after it.
+fn with_rejects(world: &World) -> Simulator {
+    let unreadable = record(MIDNIGHT + 1, "bad").replace("\"time\"", "\"tim\"");
+    let lines = [record(MIDNIGHT, "good"), unreadable, record(MIDNIGHT + 86_400, "next")];
+    world.simulate(recorded(lines), world.options(&[]))
+}
+
+#[test]
+fn a_day_whose_messages_and_rejects_disagree_is_fetched_again_by_any_run_of_the_account() {
+    let world = World::new();
+    let simulator = with_rejects(&world);
+    let kefu = |arguments: &[&str]| -> Value {
+        let output = world.kefu(&simulator, &[arguments, &["--output", "json"]].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    kefu(&["run", "--from", "2016-06-01", "--to", "2016-06-02"]);
+    let (messages, rejects) = (world.path("messages", DAY), world.path("rejects", DAY));
+    let whole = [fs_err::read(&messages).unwrap(), fs_err::read(&rejects).unwrap()];
+
+    // The rejects of another time: of a run that was killed before it put the messages in place.
+    let other = World::new();
+    let other_records = recorded([
+        record(MIDNIGHT, "good"),
+        record(MIDNIGHT + 1, "else").replace("\"time\"", "\"tim\""),
+    ]);
+    other.fetch(other_records, &[], &[DAY]);
+    let of_other = fs_err::read(other.path("rejects", DAY)).unwrap();
+    let states: [&dyn Fn(); 3] = [
+        &|| fs_err::write(&rejects, &of_other).unwrap(),
+        // Rejects without messages, of the first run of a day.
+        &|| fs_err::remove_file(&messages).unwrap(),
+        // Messages without rejects beside the rejects of before.
+        &|| {
+            let other = World::new();
+            other.fetch(recorded([record(MIDNIGHT, "good")]), &[], &[DAY]);
+            fs_err::write(&messages, other.bytes(DAY)).unwrap();
+        },
+    ];
+    for (number, leave_half_changed) in states.iter().enumerate() {
+        leave_half_changed();
+        let fetched = kefu(&["run", "--date", "2016-06-02"])["fetch"].take();
+        assert_eq!(fetched["fetched"][0]["date"], DAY, "{number}: {fetched}");
+        let now = [fs_err::read(&messages).unwrap(), fs_err::read(&rejects).unwrap()];
+        assert!(now == whole, "{number}");
+        assert_eq!(kefu(&["verify"])["findings"], serde_json::json!([]), "{number}");
+        let fetched = kefu(&["run", "--date", "2016-06-02"])["fetch"].take();
+        assert_eq!(fetched["fetched"], serde_json::json!([]), "{number}");
+    }
+    // Rejects that are gone are seen by the runs of their day.
+    fs_err::remove_file(&rejects).unwrap();
+    assert_eq!(kefu(&["run", "--date", DAY])["fetch"]["fetched"][0]["date"], DAY);
+    assert!(fs_err::read(&rejects).unwrap() == whole[1]);
+    // Rejects that were deleted on purpose are not.
+    kefu(&["prune", "--before", "2016-06-02", "--table", "rejects", "--yes"]);
+    assert_eq!(kefu(&["run", "--date", DAY])["fetch"]["fetched"], serde_json::json!([]));
+    assert_eq!(kefu(&["verify"])["findings"], serde_json::json!([]));
 }

@@ -227,7 +227,7 @@ fn wherever_a_prune_is_killed_no_number_changes() {
     let messages: Vec<(PathBuf, Vec<u8>)> =
         days.files().into_iter().filter(|(path, _)| !expected.contains_key(path)).collect();
     let prune = |lake: kefu::lake::Lake| {
-        let _lock = days.world.lake().hold().unwrap();
+        let _lock = days.world.lake().hold(&days.world.account()).unwrap();
         lake.prune(&[Table::Messages, Table::Rejects], "2024-05-06".parse().unwrap())
     };
     let mut operations = 0;
@@ -246,7 +246,8 @@ fn wherever_a_prune_is_killed_no_number_changes() {
         }
         operations += 1;
         // Everything as it was.
-        fs_err::remove_file(days.world.lake_folder().join("_kefu/pruned.json")).unwrap();
+        fs_err::remove_file(days.world.lake_folder().join("_kefu/accounts/acme/pruned.json"))
+            .unwrap();
         for (path, bytes) in &messages {
             fs_err::create_dir_all(path.parent().unwrap()).unwrap();
             fs_err::write(path, bytes).unwrap();
@@ -352,7 +353,10 @@ fn no_number_that_was_made_of_pruned_messages_changes_when_a_day_is_replaced() {
     );
 
     // It is in the history, and `verify` knows of it.
-    let newest = files(&days.world.lake_folder().join("_kefu/runs")).into_iter().max().unwrap();
+    let newest = files(&days.world.lake_folder().join("_kefu/accounts/acme/runs"))
+        .into_iter()
+        .max()
+        .unwrap();
     let run: Value = serde_json::from_slice(&fs_err::read(newest).unwrap()).unwrap();
     assert_eq!(
         (&run["days_kept"], &run["days_superseded"], &run["days_beside_pruned"]),
@@ -627,7 +631,7 @@ fn a_mark_that_is_still_to_come_is_damage_and_no_run_goes_by_it() {
     days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);
     assert_eq!(days.kefu(&["verify"])["findings"], json!([]));
     // As a machine has left it whose clock was decades ahead.
-    let mark = days.world.lake_folder().join("_kefu/pruned.json");
+    let mark = days.world.lake_folder().join("_kefu/accounts/acme/pruned.json");
     fs_err::write(&mark, r#"{"messages":"2099-01-01"}"#).unwrap();
     let said = "it says that messages was pruned up to 2099-01-01, which is in the future";
     let output = days.world.kefu(&days.simulator, &["verify", "--output", "json"]);
@@ -652,7 +656,7 @@ fn a_mark_that_is_still_to_come_is_damage_and_no_run_goes_by_it() {
 fn a_mark_that_kefu_did_not_write_is_damage_and_no_run_goes_by_it() {
     let days = TwelveDays::new();
     days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);
-    let mark = days.world.lake_folder().join("_kefu/pruned.json");
+    let mark = days.world.lake_folder().join("_kefu/accounts/acme/pruned.json");
     let before = days.files();
     let linked = "-> nowhere";
     for text in ["", "null", "{", r#"{"mesages":"2024-05-06"}"#, linked] {

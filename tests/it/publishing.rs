@@ -14,7 +14,7 @@ use kefu::failure::{Class, Failure};
 use kefu::lake::{FinishedPartition, Lake, LakeError, Obstacle, Operation, Table};
 use kefu::simulator::{APPID, Generated, GeneratorOptions, Options, SECRET, Simulator};
 
-use crate::world::{DAY, MIDNIGHT, World, files, record, recorded, records};
+use crate::world::{DAY, MIDNIGHT, OTHER_APPID, World, files, record, recorded, records};
 
 const RANGE: [&str; 4] = ["--from", "2024-05-13", "--to", "2024-05-15"];
 
@@ -40,7 +40,7 @@ fn begin(world: &World, simulator: &Simulator, arguments: &[&str]) -> Command {
 }
 
 fn lock_file(world: &World) -> PathBuf {
-    world.lake_folder().join("_kefu/lock")
+    world.lake_folder().join("_kefu/accounts/acme/lock")
 }
 
 fn ended(child: Child) -> (Option<i32>, String) {
@@ -110,7 +110,7 @@ fn a_run_whose_lock_file_is_removed_publishes_nothing_more_once_another_has_begu
         assert_eq!(one.0, Some(75), "round {round}: {}", one.1);
         assert_eq!(outcomes(&world), [(round + 2, "done"), (round + 1, "occupied")]);
         assert!(
-            one.1.contains("_kefu/lock was removed or replaced by another process"),
+            one.1.contains("_kefu/accounts/acme/lock was removed or replaced by another process"),
             "{}",
             one.1
         );
@@ -121,7 +121,7 @@ fn a_run_whose_lock_file_is_removed_publishes_nothing_more_once_another_has_begu
 
 /// How often runs ended in each way, by the history of runs.
 fn outcomes(world: &World) -> [(usize, &'static str); 2] {
-    let runs: Vec<String> = files(&world.lake_folder().join("_kefu/runs"))
+    let runs: Vec<String> = files(&world.lake_folder().join("_kefu/accounts/acme/runs"))
         .into_iter()
         .map(|path| fs_err::read_to_string(path).unwrap())
         .collect();
@@ -149,13 +149,13 @@ fn finished(world: &World, lake: &Lake) -> FinishedPartition {
 fn another_run_leaves_staging_alone_and_takes_the_lake_over() {
     let world = World::new();
     let lake = world.lake();
-    let lock = lake.hold().unwrap();
+    let lock = lake.hold(&world.account()).unwrap();
     let (first, second) = (finished(&world, &lake), finished(&world, &lake));
     first.commit().unwrap();
     let before = world.bytes(DAY);
 
     fs_err::remove_file(lock_file(&world)).unwrap();
-    let _other = world.lake().hold().unwrap();
+    let _other = world.lake().hold(&world.account()).unwrap();
     assert_eq!(world.staged_files().len(), 1, "of a process that is alive");
     let failure = Failure::from(second.commit().unwrap_err());
     assert_eq!(failure.class, Class::Occupied, "{failure}");
@@ -165,23 +165,25 @@ fn another_run_leaves_staging_alone_and_takes_the_lake_over() {
     let refused = |result: Result<(), LakeError>| result.unwrap_err().to_string();
     for said in [
         refused(lake.remove(&world.account().partition(Table::Messages, day))),
-        refused(lake.begin_changing(&world.account(), day)),
         refused(lake.prune(&[Table::Messages], "2016-06-02".parse().unwrap())),
     ] {
-        assert!(said.ends_with("_kefu/lock was removed or replaced by another process"), "{said}");
+        assert!(
+            said.ends_with("_kefu/accounts/acme/lock was removed or replaced by another process"),
+            "{said}"
+        );
     }
     assert_eq!(world.bytes(DAY), before);
     assert!(world.staged_files().is_empty());
     drop(lock);
     // That one of them is done does not take the lock of the other away.
-    assert!(matches!(world.lake().hold(), Err(LakeError::Occupied { .. })));
+    assert!(matches!(world.lake().hold(&world.account()), Err(LakeError::Occupied { .. })));
 }
 
 #[test]
 fn a_file_that_somebody_else_has_put_into_staging_is_not_published() {
     let world = World::new();
     let lake = world.lake();
-    let _lock = lake.hold().unwrap();
+    let _lock = lake.hold(&world.account()).unwrap();
     finished(&world, &lake).commit().unwrap();
     let before = world.bytes(DAY);
     let staged = finished(&world, &lake);
@@ -198,8 +200,8 @@ fn what_is_left_in_staging_is_cleared_when_its_process_is_gone_or_after_a_day() 
     let world = World::new();
     let slow = world
         .simulate(generated(), Options { latency: Duration::from_secs(600), ..world.options(&[]) });
-    let staging = world.lake_folder().join("_kefu/staging");
-    drop(world.lake().hold().unwrap());
+    let staging = world.lake_folder().join("_kefu/accounts/acme/staging");
+    drop(world.lake().hold(&world.account()).unwrap());
     // Left by a process of another machine, and by an earlier version of kefu.
     let elsewhere = staging.join("0123456789abcdef-1-2-0123456789abcdef");
     fs_err::create_dir(&elsewhere).unwrap();
@@ -218,7 +220,7 @@ fn what_is_left_in_staging_is_cleared_when_its_process_is_gone_or_after_a_day() 
     let notes = String::from_utf8_lossy(&verified.stdout).matches("\"staging\"").count();
     assert_eq!((verified.status.code(), notes), (Some(0), 3));
 
-    drop(world.lake().hold().unwrap());
+    drop(world.lake().hold(&world.account()).unwrap());
     assert_eq!(left(), 2, "the killed process is gone, of the others nobody knows");
     let long_ago = SystemTime::now() - Duration::from_secs(25 * 60 * 60);
     let age = |path: &Path| {
@@ -227,11 +229,11 @@ fn what_is_left_in_staging_is_cleared_when_its_process_is_gone_or_after_a_day() 
     };
     age(&elsewhere);
     age(&staging.join("messages.2016-06-01.acme.0.parquet"));
-    drop(world.lake().hold().unwrap());
+    drop(world.lake().hold(&world.account()).unwrap());
     assert_eq!(left(), 1, "a file in the folder is new");
     age(&elsewhere.join("0.messages"));
     age(&elsewhere);
-    drop(world.lake().hold().unwrap());
+    drop(world.lake().hold(&world.account()).unwrap());
     assert_eq!(left(), 0);
 }
 
@@ -241,7 +243,8 @@ fn a_reader_never_keeps_a_run_from_its_work_and_learns_that_it_was_overtaken() {
     let simulator = world.simulate(records(3), world.options(&[]));
     assert!(begin(&world, &simulator, &["run", "--date", DAY]).status().unwrap().success());
     let (one, two) = (world.lake(), world.lake());
-    let (reading, other) = (one.hold_for_reading().unwrap(), two.hold_for_reading().unwrap());
+    let (reading, other) =
+        (one.hold_for_reading(None).unwrap(), two.hold_for_reading(None).unwrap());
     assert!(world.lake().holder().unwrap().is_none());
     reading.require_undisturbed().unwrap();
     let (code, said) =
@@ -252,11 +255,11 @@ fn a_reader_never_keeps_a_run_from_its_work_and_learns_that_it_was_overtaken() {
         assert_eq!((failure.class, failure.hint.is_some()), (Class::Occupied, true), "{failure}");
     }
     // The lock that the run made keeps its meaning.
-    let reading = one.hold_for_reading().unwrap();
+    let reading = one.hold_for_reading(None).unwrap();
     reading.require_undisturbed().unwrap();
     drop(reading);
-    let _lock = world.lake().hold().unwrap();
-    assert!(matches!(two.hold_for_reading(), Err(LakeError::Occupied { .. })));
+    let _lock = world.lake().hold(&world.account()).unwrap();
+    assert!(matches!(two.hold_for_reading(None), Err(LakeError::Occupied { .. })));
 }
 
 #[test]
@@ -264,10 +267,78 @@ fn a_lake_that_no_run_has_held_is_overtaken_by_its_first_run() {
     let world = World::new();
     fs_err::create_dir(world.lake_folder()).unwrap();
     let lake = world.lake();
-    let reading = lake.hold_for_reading().unwrap();
+    let reading = lake.hold_for_reading(None).unwrap();
     reading.require_undisturbed().unwrap();
-    drop(world.lake().hold().unwrap());
+    drop(world.lake().hold(&world.account()).unwrap());
     assert!(matches!(reading.require_undisturbed(), Err(LakeError::Overtaken)));
+}
+
+/// A run of an account with a name of its own, and an app of its own.
+fn run_of_other(world: &World, simulator: &Simulator) -> Command {
+    let mut command = begin(world, simulator, &[&["run", "--force"], RANGE.as_slice()].concat());
+    command.env("KEFU_ACCOUNT", "客服").env("KEFU_APPID", OTHER_APPID);
+    command
+}
+
+#[test]
+fn two_accounts_of_a_lake_run_at_the_same_time_and_one_account_does_not() {
+    let world = World::new();
+    let simulator = world.simulate(generated(), world.options(&[]));
+    let run = [&["run", "--force"], RANGE.as_slice()].concat();
+    let lock = world.lake().hold(&world.account()).unwrap();
+    let (code, said) = ended(run_of_other(&world, &simulator).spawn().unwrap());
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = ended(begin(&world, &simulator, &run).spawn().unwrap());
+    assert_eq!(code, Some(75), "{said}");
+    let owner = std::process::id();
+    assert!(said.contains(&format!("the account acme is locked by another run: process {owner}")));
+    // Who reads everything, or deletes days of all accounts, waits for both.
+    for arguments in [&["verify"][..], &["prune", "--all", "--yes"]] {
+        let (code, said) = ended(begin(&world, &simulator, arguments).spawn().unwrap());
+        assert_eq!(code, Some(75), "{said}");
+    }
+    drop(lock);
+    for file in ["lock", "staging", "runs"] {
+        assert!(world.lake_folder().join("_kefu/accounts/客服").join(file).exists(), "{file}");
+    }
+
+    // Side by side, where each makes and removes folders that the other one needs, too.
+    for round in 0..rounds(4) {
+        fs_err::remove_dir_all(world.lake_folder().join("messages")).unwrap();
+        let one = begin(&world, &simulator, &run).spawn().unwrap();
+        let other = run_of_other(&world, &simulator).spawn().unwrap();
+        for (code, said) in [ended(one), ended(other)] {
+            assert_eq!(code, Some(0), "round {round}: {said}");
+        }
+        assert_eq!(world.command(&["verify"]).output().unwrap().status.code(), Some(0));
+    }
+}
+
+/// Takes a folder away when a file is about to be put into it, as a run of another account does
+/// that has removed the last file in it.
+#[derive(Debug)]
+struct TakesFolderAway(AtomicUsize);
+
+impl Obstacle for TakesFolderAway {
+    fn before(&self, operation: Operation, path: &Path) -> io::Result<()> {
+        let is_partition = path.extension().is_some_and(|extension| extension == "parquet");
+        if operation == Operation::Rename
+            && is_partition
+            && self.0.fetch_add(1, Ordering::SeqCst) < 3
+        {
+            fs_err::remove_dir(path.parent().unwrap())?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_folder_that_another_account_has_left_empty_and_removed_is_made_again() {
+    let taken = Arc::new(TakesFolderAway(AtomicUsize::new(0)));
+    let world = World { obstacle: Some(taken.clone()), ..World::new() };
+    let night = world.fetch(records(3), &[], &[DAY]);
+    assert!(night.report.failed.is_empty(), "{:?}", night.report.failed);
+    assert_eq!((world.texts(DAY).len(), taken.0.load(Ordering::SeqCst)), (3, 4));
 }
 
 /// Counts how often the file system is synced.
@@ -295,7 +366,7 @@ fn what_a_killed_run_has_put_in_its_place_is_synced_once_by_the_next_one() {
     let syncs = Arc::new(Syncs::default());
     let mut after = Vec::new();
     for _ in 0..3 {
-        drop(world.lake().behind(syncs.clone()).hold().unwrap());
+        drop(world.lake().behind(syncs.clone()).hold(&world.account()).unwrap());
         after.push(syncs.0.load(Ordering::SeqCst));
     }
     assert_eq!(after, [1, 1, 1]);
@@ -363,11 +434,15 @@ fn a_pipe_in_place_of_a_file_of_kefus_is_refused_and_not_waited_for() {
         assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
     };
     let own = world.lake_folder().join("_kefu");
-    let commands: [(&str, &[&[&str]]); 4] = [
-        ("lock", &[&days, &["metrics"], &["verify"], &["prune", "--all", "--yes"]]),
-        ("pruned.json", &[&days, &["metrics"], &["verify"], &["status"]]),
+    let locking: &[&[&str]] = &[&days, &["metrics"], &["verify"], &["prune", "--all", "--yes"]];
+    let reading_marks: &[&[&str]] = &[&days, &["metrics"], &["verify"], &["status"]];
+    let commands: [(&str, &[&[&str]]); 5] = [
+        ("accounts/acme/lock", locking),
+        ("accounts/acme/pruned.json", reading_marks),
         (&format!("apps/{APPID}"), &[&days]),
-        (&format!("unfinished/{DAY}.acme"), &[&["run", "--date", DAY]]),
+        // Of earlier versions.
+        ("lock", locking),
+        ("pruned.json", reading_marks),
     ];
     for (name, commands) in commands {
         let path = own.join(name);

@@ -43,7 +43,7 @@ fn job(world: &World) -> MetricsJob {
 /// Computes what is stale, and gives the days of which a file was written.
 fn refresh(world: &World, job: &MetricsJob) -> BTreeSet<Day> {
     let before = metric_files(world);
-    let _lock = job.lake.hold().unwrap();
+    let _lock = job.lake.hold(&job.account).unwrap();
     let report = refresh_metrics(job, None, &()).unwrap();
     let changed: BTreeSet<Day> = metric_files(world)
         .into_iter()

@@ -73,6 +73,7 @@ pub struct Night {
 
 impl World {
     pub fn new() -> Self {
+        crate::log::begin();
         Self {
             folder: tempfile::tempdir().unwrap(),
             zone: Zone::named("Asia/Shanghai").unwrap(),
@@ -177,7 +178,7 @@ impl World {
             on_shrink: self.on_shrink,
         };
         let days: Vec<Day> = days.iter().map(|day| day.parse().unwrap()).collect();
-        let _lock = Lake::at(self.lake_folder()).hold().unwrap();
+        let _lock = Lake::at(self.lake_folder()).hold(&self.account()).unwrap();
         self.runtime.block_on(fetch_days(&job, &days, &()))
     }
 
@@ -236,7 +237,8 @@ impl World {
     }
 
     pub fn staged_files(&self) -> Vec<PathBuf> {
-        files(&self.lake_folder().join("_kefu/staging"))
+        let own = files(&self.lake_folder().join("_kefu")).into_iter();
+        own.filter(|path| path.iter().any(|folder| folder == "staging")).collect()
     }
 
     pub fn has(&self, table: Table, day: &str) -> bool {

@@ -63,7 +63,7 @@ def test_files_are_laid_out_as_promised(large_day):
 
 
 def test_the_history_of_runs_is_a_table(lake):
-    runs = duckdb.sql(f"FROM read_json('{lake}/_kefu/runs/*.json')")
+    runs = duckdb.sql(f"FROM read_json('{lake}/_kefu/accounts/*/runs/*.json')")
     assert {"started_at", "outcome", "exit_code", "duration_seconds", "retries", "rejects", "days_fetched"} <= set(runs.columns)
     assert str(dict(zip(runs.columns, runs.types))["started_at"]).startswith("TIMESTAMP")
     assert runs.count("*").fetchall()[0][0] >= 1

@@ -168,11 +168,11 @@ fn held(lake: &Lake, name: String) -> Result<String, LakeError> {
 
 pub(super) fn lock(lake: &Lake) -> Check {
     match lake.holder() {
-        Ok(None) => Check::ok("lock", "nobody holds the lake"),
+        Ok(None) => Check::ok("lock", "no run is at work"),
         Ok(Some(holder)) => Check::warn(
             "lock",
             format!("held by {holder}"),
-            "a run is going on; another one would end with 75",
+            "a run is going on; another one of the same account would end with 75",
         ),
         Err(error) => Check::fail("lock", error),
     }

@@ -1,9 +1,9 @@
 //! The key figures, each beside what it was before.
 
-use super::{Unit, Value, value};
-use crate::report::figures::{Figures, Totals, Volume};
+use super::{Value, value};
+use crate::report::figures::Figures;
 use crate::report::language::Language;
-use crate::report::words::Defined;
+use crate::report::metric::{Better, Metric, Place, Unit, Values, shown_in};
 
 /// A key figure.
 pub(super) struct Card {
@@ -36,14 +36,6 @@ pub(super) struct Share {
 /// In place of a change, where there is nothing to compare with.
 const NO_CHANGE: &str = "—";
 
-/// Which way a figure should go.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Good {
-    More,
-    Less,
-    Neither,
-}
-
 /// Makes them.
 pub(super) struct Cards<'a> {
     pub figures: &'a Figures,
@@ -51,170 +43,63 @@ pub(super) struct Cards<'a> {
 }
 
 impl Cards<'_> {
-    fn card(
-        &self,
-        name: &'static str,
-        defined: Defined,
-        unit: Unit,
-        good: Good,
-        figure: impl Fn(&Totals) -> Option<f64>,
-    ) -> Card {
-        let now = figure(&self.figures.totals);
-        let before = self.figures.before.totals.as_ref().and_then(figure);
-        Card {
-            name,
-            label: defined.word.to_owned(),
-            definition: defined.definition,
-            value: value(unit, now, self.language),
-            change: now.zip(before).map(|both| change(unit, good, both, self.language)),
-            without_change: match self.figures.is_final {
-                true => NO_CHANGE,
-                false => self.language.words().not_final,
-            },
-        }
+    /// The cards of a place, in order.
+    pub(super) fn of(&self, place: Place) -> Vec<Card> {
+        let before = &self.figures.before;
+        // Figures that later days cannot change are compared whether or not the days are final.
+        let (before, without_change) = match place {
+            Place::Volume => (before.volume.clone(), NO_CHANGE),
+            _ if self.figures.is_final => (before.totals.as_ref().map(Values::of), NO_CHANGE),
+            _ => (before.totals.as_ref().map(Values::of), self.language.words().not_final),
+        };
+        let now = Values::of(&self.figures.totals);
+        let card = |metric: &'static Metric| {
+            let now = now.get(metric);
+            let before = before.as_ref().and_then(|before| before.get(metric));
+            Card {
+                name: metric.name,
+                label: metric.label(self.figures, self.language),
+                definition: metric.words(self.language).definition,
+                value: value(metric.unit, now, self.language),
+                change: now
+                    .zip(before)
+                    .map(|both| change(metric.unit, metric.better, both, self.language)),
+                without_change,
+            }
+        };
+        shown_in(place).map(card).collect()
     }
 
-    /// A figure that is compared whether or not the days are final.
-    fn volume_card(
-        &self,
-        name: &'static str,
-        defined: Defined,
-        figure: impl Fn(&Volume) -> Option<i64>,
-    ) -> Card {
-        let count = |volume: &Volume| figure(volume).map(|count| count as f64);
-        let now = count(&Volume::of(&self.figures.totals));
-        let before = self.figures.before.volume.as_ref().and_then(count);
-        let change =
-            now.zip(before).map(|both| change(Unit::Count, Good::Neither, both, self.language));
-        let card = self.card(name, defined, Unit::Count, Good::Neither, |_| now);
-        Card { change, without_change: NO_CHANGE, ..card }
-    }
-
-    fn count(
-        &self,
-        name: &'static str,
-        defined: Defined,
-        good: Good,
-        figure: fn(&Totals) -> i64,
-    ) -> Card {
-        self.card(name, defined, Unit::Count, good, |totals| Some(figure(totals) as f64))
-    }
-
-    fn seconds(
-        &self,
-        name: &'static str,
-        defined: Defined,
-        figure: fn(&Totals) -> Option<f64>,
-    ) -> Card {
-        self.card(name, defined, Unit::Seconds, Good::Less, figure)
-    }
-
-    pub(super) fn hero(&self) -> Vec<Card> {
-        let words = self.language.words();
-        let mut service =
-            self.card("service_level", words.service, Unit::Share, Good::More, |totals| {
-                totals.service_level
-            });
-        service.label = self
-            .language
-            .beside(words.service.word, &self.language.in_time(self.figures.service_level_seconds));
-        vec![
-            service,
-            self.seconds("response_seconds_p50", words.response_p50, |totals| {
-                totals.response_seconds_p50
-            }),
-            self.seconds("response_seconds_p90", words.response_p90, |totals| {
-                totals.response_seconds_p90
-            }),
-            self.seconds("response_seconds_mean", words.response_mean, |totals| {
-                totals.response_seconds_mean
-            }),
-            self.seconds("first_response_seconds_p50", words.first_response, |totals| {
-                totals.first_response_seconds_p50
-            }),
-        ]
-    }
-
-    pub(super) fn volume(&self) -> Vec<Card> {
-        let words = self.language.words();
-        vec![
-            self.volume_card("messages_received", words.messages_received, |volume| {
-                Some(volume.messages_received)
-            }),
-            self.volume_card("messages_sent", words.messages_sent, |volume| {
-                Some(volume.messages_sent)
-            }),
-            self.volume_card("customers", words.customers, |volume| volume.customers),
-            self.volume_card("customers_served", words.customers_served, |volume| {
-                volume.customers_served
-            }),
-            self.volume_card("workers", words.workers, |volume| Some(volume.workers)),
-        ]
-    }
-
-    pub(super) fn turns(&self) -> Vec<Card> {
-        let words = self.language.words();
-        vec![
-            self.count("turns", words.turns, Good::Neither, |totals| totals.turns),
-            self.count("answered", words.answered, Good::Neither, |totals| totals.answered),
-            self.count("unanswered_first", words.first, Good::Less, |totals| {
-                totals.unanswered_first
-            }),
-            self.count("unanswered_later", words.later, Good::Neither, |totals| {
-                totals.unanswered_later
-            }),
-            self.count("pending", words.pending, Good::Neither, |totals| totals.pending),
-        ]
-    }
-
-    pub(super) fn sessions(&self) -> Vec<Card> {
-        let words = self.language.words();
-        vec![
-            self.count("sessions_completed", words.completed, Good::Neither, |totals| {
-                totals.sessions_completed
-            }),
-            self.count("sessions_missed", words.missed, Good::Less, |totals| {
-                totals.sessions_missed
-            }),
-            self.count("sessions_dropped", words.dropped, Good::Neither, |totals| {
-                totals.sessions_dropped
-            }),
-            self.count("sessions_open", words.open, Good::Neither, |totals| totals.sessions_open),
-            self.count("sessions_outreach", words.outreach, Good::Neither, |totals| {
-                totals.sessions_outreach
-            }),
-        ]
-    }
-
+    /// The outcomes of sessions, as parts of a bar.
     pub(super) fn session_bar(&self) -> Vec<Share> {
-        let (totals, words) = (&self.figures.totals, self.language.words());
-        let parts = [
-            ("completed", words.completed.word, totals.sessions_completed),
-            ("missed", words.missed.word, totals.sessions_missed),
-            ("dropped", words.dropped.word, totals.sessions_dropped),
-            ("open", words.open.word, totals.sessions_open),
-            ("outreach", words.outreach.word, totals.sessions_outreach),
-        ];
-        let all = parts.iter().map(|(_, _, count)| count).sum::<i64>();
+        let totals = Values::of(&self.figures.totals);
+        let parts: Vec<(&Metric, f64)> = shown_in(Place::Sessions)
+            .map(|metric| (metric, totals.get(metric).unwrap_or_default()))
+            .collect();
+        let all = parts.iter().map(|(_, count)| count).sum::<f64>();
         let mut start = 0.0;
-        let of_part = |(class, word, count): (&'static str, &str, i64)| {
-            let share = count as f64 / all as f64;
+        let of_part = |(metric, count): (&Metric, f64)| {
+            let share = count / all;
             let place = start;
             start += 1_000.0 * share;
-            let title =
-                format!("{word} {} ({})", self.language.count(count), self.language.share(share));
+            let title = format!(
+                "{} {} ({})",
+                metric.words(self.language).label,
+                self.language.count(count as i64),
+                self.language.share(share)
+            );
             Share {
-                class,
+                class: metric.name.strip_prefix("sessions_").unwrap_or(metric.name),
                 start: format!("{place:.1}"),
                 width: format!("{:.1}", 1_000.0 * share),
                 title,
             }
         };
-        parts.into_iter().filter(|(_, _, count)| *count > 0).map(of_part).collect()
+        parts.into_iter().filter(|(_, count)| *count > 0.0).map(of_part).collect()
     }
 }
 
-fn change(unit: Unit, good: Good, (now, before): (f64, f64), language: Language) -> Change {
+fn change(unit: Unit, better: Better, (now, before): (f64, f64), language: Language) -> Change {
     let words = language.words();
     let difference = now - before;
     // What looks the same is the same.
@@ -234,10 +119,10 @@ fn change(unit: Unit, good: Good, (now, before): (f64, f64), language: Language)
         }
         _ => String::new(),
     };
-    let (tone, tone_word) = match (good, difference > 0.0) {
-        (Good::Neither, _) => ("neutral", ""),
-        (Good::More, true) | (Good::Less, false) => ("better", words.better),
-        (Good::More, false) | (Good::Less, true) => ("worse", words.worse),
+    let (tone, tone_word) = match (better, difference > 0.0) {
+        (Better::Neither, _) => ("neutral", ""),
+        (Better::More, true) | (Better::Less, false) => ("better", words.better),
+        (Better::More, false) | (Better::Less, true) => ("worse", words.worse),
     };
     let before = format!("{} {}", words.before, value(unit, Some(before), language).shown);
     if is_same {
@@ -259,22 +144,25 @@ mod tests {
 
     #[test]
     fn a_change_is_better_or_worse_by_what_the_figure_means() {
-        let shown = |unit, good, both| {
-            let change = change(unit, good, both, Language::En);
+        let shown = |unit, better, both| {
+            let change = change(unit, better, both, Language::En);
             format!("{} {} {} {}", change.symbol, change.shown, change.tone, change.before)
         };
         assert_eq!(
-            shown(Unit::Seconds, Good::Less, (94.0, 60.0)),
+            shown(Unit::Seconds, Better::Less, (94.0, 60.0)),
             "▲ +34 s (+56.7%) worse before 1 min"
         );
-        assert_eq!(shown(Unit::Share, Good::More, (0.95, 0.9)), "▲ +5 points better before 90.0%");
         assert_eq!(
-            shown(Unit::Count, Good::Neither, (1_000.0, 2_000.0)),
+            shown(Unit::Share, Better::More, (0.95, 0.9)),
+            "▲ +5 points better before 90.0%"
+        );
+        assert_eq!(
+            shown(Unit::Count, Better::Neither, (1_000.0, 2_000.0)),
             "▼ −1,000 (−50.0%) neutral before 2,000"
         );
-        assert_eq!(shown(Unit::Count, Good::Less, (3.0, 0.0)), "▲ +3 worse before 0");
+        assert_eq!(shown(Unit::Count, Better::Less, (3.0, 0.0)), "▲ +3 worse before 0");
         assert_eq!(
-            shown(Unit::Seconds, Good::Less, (26.01, 26.0)),
+            shown(Unit::Seconds, Better::Less, (26.01, 26.0)),
             "= unchanged neutral before 26 s"
         );
     }

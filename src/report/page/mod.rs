@@ -9,12 +9,15 @@ mod tables;
 mod turns;
 
 use askama::Template;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use ring::digest::{SHA256, digest};
 
 use super::chart::{self, Scene};
 use super::figures::{DayFigures, Figures};
 use super::language::Language;
-use super::words::{Defined, Words};
+use super::metric::{self, METRICS, Place, Unit, Values, shown_in};
+use super::words::Words;
 use crate::calendar::DayRange;
 use crate::failure::{BugError, Failure};
 use crate::pipeline::Mark;
@@ -37,6 +40,17 @@ pub fn page(figures: &Figures, language: Language) -> Result<String, Failure> {
     Ok(format!("{}\n", page.trim()))
 }
 
+/// The most important metrics in English: label, value, and value of the days before.
+pub fn summary(figures: &Figures) -> Vec<[String; 3]> {
+    let language = Language::En;
+    let (now, before) = (Values::of(&figures.totals), Values::of(&figures.before.totals));
+    let row = |metric: &metric::Metric| {
+        let shown = |values: &Values| value(metric.unit, values.get(metric), language).shown;
+        [metric.label(figures, language), shown(&now), shown(&before)]
+    };
+    shown_in(Place::Summary).map(row).collect()
+}
+
 #[derive(Template)]
 #[template(path = "page.html", config = "src/report/page/askama.toml")]
 struct Page {
@@ -51,7 +65,7 @@ struct Page {
     left_out: Option<String>,
     warnings: Vec<(char, String)>,
     comparison: String,
-    hero: Vec<Card>,
+    speed: Vec<Card>,
     volume: Vec<Card>,
     turns: Vec<Card>,
     sessions: Vec<Card>,
@@ -73,7 +87,7 @@ struct Page {
     not_listed: Option<String>,
     coverage: Vec<Coverage>,
     legend: Vec<(char, &'static str)>,
-    definitions: Vec<Defined>,
+    definitions: Vec<metric::Words>,
     made_by: String,
 }
 
@@ -83,14 +97,6 @@ struct Value {
     shown: String,
     /// What is shown when it is pointed at; nothing for none.
     title: String,
-}
-
-/// What a figure is measured in.
-#[derive(Clone, Copy)]
-enum Unit {
-    Count,
-    Seconds,
-    Share,
 }
 
 impl Page {
@@ -123,10 +129,10 @@ impl Page {
                 }
                 None => format!("{} {}", words.compared_with, language.range(before)),
             },
-            hero: cards.hero(),
-            volume: cards.volume(),
-            turns: cards.turns(),
-            sessions: cards.sessions(),
+            speed: cards.of(Place::Speed),
+            volume: cards.of(Place::Volume),
+            turns: cards.of(Place::Turns),
+            sessions: cards.of(Place::Sessions),
             session_bar: cards.session_bar(),
             by_account: of_several.then(|| tables::by_account(figures, language)),
             hatched: (
@@ -156,7 +162,7 @@ impl Page {
                 .map(|account| coverage::coverage(account, language))
                 .collect(),
             legend: Mark::ALL.map(symbols).to_vec(),
-            definitions: definitions(words),
+            definitions: METRICS.iter().map(|metric| metric.words(language)).collect(),
             made_by: language.made_by(env!("CARGO_PKG_VERSION"), &figures.timezone),
         }
     }
@@ -164,26 +170,7 @@ impl Page {
 
 /// The page's policy names style and script by this.
 fn hash(text: &str) -> String {
-    format!("sha256-{}", base64(digest(&SHA256, text.as_bytes()).as_ref()))
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let of_three = |three: &[u8]| {
-        let bits = three
-            .iter()
-            .chain([0, 0].iter())
-            .take(3)
-            .fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte));
-        let digit = |place: u32| {
-            DIGITS
-                .get((bits >> (18 - 6 * place) & 63) as usize)
-                .map_or('=', |digit| char::from(*digit))
-        };
-        let known = three.len() as u32 + 1;
-        (0..4).map(|place| if place < known { digit(place) } else { '=' }).collect::<String>()
-    };
-    bytes.chunks(3).map(of_three).collect()
+    format!("sha256-{}", BASE64_STANDARD.encode(digest(&SHA256, text.as_bytes())))
 }
 
 /// A name from data, of which the beginning tells enough.
@@ -245,35 +232,6 @@ fn named(shown: &str) -> Value {
     Value { exact: name(shown), shown: name(shown), title: String::new() }
 }
 
-fn definitions(words: &Words) -> Vec<Defined> {
-    vec![
-        words.turns,
-        words.answered,
-        words.pending,
-        words.first,
-        words.later,
-        words.service,
-        words.response_p50,
-        words.response_p90,
-        words.response_mean,
-        words.first_response,
-        words.own_p50,
-        words.customers,
-        words.customers_served,
-        words.messages_received,
-        words.messages_sent,
-        words.workers,
-        words.takeovers,
-        words.handed_off,
-        words.max_concurrent,
-        words.completed,
-        words.missed,
-        words.dropped,
-        words.open,
-        words.outreach,
-    ]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -283,10 +241,6 @@ mod tests {
         assert_eq!(
             hash("alert('Hello, world.');"),
             "sha256-qznLcsROx4GACP2dm0UCKCzCG+HiZ1guq6ZZDob/Tng="
-        );
-        assert_eq!(
-            [base64(b"f"), base64(b"fo"), base64(b"foo"), base64(b"")],
-            ["Zg==", "Zm8=", "Zm9v", ""]
         );
     }
 

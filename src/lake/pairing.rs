@@ -1,0 +1,158 @@
+//! Whether the two files of a day, its messages and its rejects, belong together.
+//!
+//! No rename can change both at once. So rejects are put into their place first, then the messages,
+//! whose footer names the content hash of the rejects, and rejects that messages do not name are
+//! removed last. A run that is killed in between leaves a day whose files disagree, and the next
+//! run of the account fetches it again.
+//!
+//! Earlier versions of kefu wrote a note for such a day, `_kefu/unfinished/<day>.<account>`, and
+//! only the count of the rejects into the footer.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use super::{Account, ContentHash, Footer, Lake, LakeError, Table, list};
+use crate::calendar::Day;
+
+/// What a footer of messages says of its rejects.
+const REJECTS_HASH: &str = "rejects_hash";
+
+/// Said of messages without rejects.
+const NONE: &str = "none";
+
+/// Folder of the notes of earlier versions.
+const NOTES: &str = "unfinished";
+
+/// Length of a day's name.
+const DAY_CHARACTERS: usize = "2016-06-01".len();
+
+impl Footer {
+    /// Names the rejects that came with these messages.
+    pub(super) fn set_rejects(&mut self, count: u64, content_hash: Option<&ContentHash>) {
+        self.set("rejects", count);
+        self.set(REJECTS_HASH, named(content_hash));
+    }
+
+    /// Whether messages name these rejects. None of a file of an earlier version of kefu, which
+    /// does not name them.
+    pub fn names_rejects(&self, content_hash: Option<&ContentHash>) -> Option<bool> {
+        Some(self.get(REJECTS_HASH)? == named(content_hash))
+    }
+
+    /// Whether what messages say of their rejects is possible: none exactly when they count none.
+    pub(crate) fn has_possible_rejects(&self) -> bool {
+        let names_none = self.get(REJECTS_HASH).map(|named| named == NONE);
+        names_none.is_none_or(|names_none| names_none == (self.get("rejects") == Some("0")))
+    }
+
+    /// Whether these messages and the rejects beside them, of which this is the footer, belong
+    /// together. In files of earlier versions, the count of the rejects decides.
+    pub fn belongs_with(&self, rejects: Option<&Self>) -> bool {
+        let content_hash = rejects.and_then(Self::content_hash);
+        self.names_rejects(content_hash.as_ref()).unwrap_or_else(|| {
+            let rows = rejects.map_or(Some("0"), |rejects| rejects.get("rows"));
+            self.get("rejects") == rows
+        })
+    }
+}
+
+fn named(content_hash: Option<&ContentHash>) -> String {
+    content_hash.map_or_else(|| NONE.to_owned(), ToString::to_string)
+}
+
+impl Lake {
+    /// Whether a run was killed while it changed the files of a day. `messages` is the footer of
+    /// the day's messages, if they are there and can be read. Of files that are damaged nobody
+    /// knows; `kefu verify` reports them.
+    ///
+    /// # Errors
+    /// When the lake cannot be read.
+    pub fn is_unfinished(
+        &self,
+        account: &Account,
+        day: Day,
+        messages: Option<&Footer>,
+    ) -> Result<bool, LakeError> {
+        if self.older_note(account, day).exists() {
+            return Ok(true);
+        }
+        let rejects = match self.has(&account.partition(Table::Rejects, day)) {
+            true => match self.footer(&account.partition(Table::Rejects, day)) {
+                Err(LakeError::Damaged { .. }) => return Ok(false),
+                rejects => Some(rejects?),
+            },
+            false => None,
+        };
+        match (messages, &rejects) {
+            (Some(messages), rejects) if messages.belongs_with(rejects.as_ref()) => Ok(false),
+            (Some(_), Some(_)) => Ok(true),
+            (Some(_), None) => Ok(!self.pruned(account)?.includes(Table::Rejects, day)),
+            (None, Some(_)) if self.has(&account.partition(Table::Messages, day)) => Ok(false),
+            (None, Some(_)) => Ok(!self.pruned(account)?.includes(Table::Messages, day)),
+            (None, None) => Ok(false),
+        }
+    }
+
+    /// The days of which a run of an earlier version of kefu has noted that it was changing them,
+    /// with the names of their accounts.
+    ///
+    /// # Errors
+    /// When the folder is there and cannot be listed.
+    pub fn older_notes(&self) -> Result<BTreeSet<(Day, String)>, LakeError> {
+        let noted = |name: &str| {
+            let (day, rest) = name.split_at_checked(DAY_CHARACTERS)?;
+            Some((day.parse().ok()?, rest.strip_prefix('.')?.to_owned()))
+        };
+        let notes = list(&self.own_folder().join(NOTES))?;
+        Ok(notes.iter().filter_map(|note| noted(note.file_name()?.to_str()?)).collect())
+    }
+
+    /// Removes the note of a day, if there is one: its files belong together again.
+    ///
+    /// # Errors
+    /// When the disk refuses it.
+    pub(crate) fn remove_older_note(&self, account: &Account, day: Day) -> Result<(), LakeError> {
+        let note = self.older_note(account, day);
+        if note.symlink_metadata().is_ok() {
+            self.require_lock(account)?;
+            self.disk.remove_file(&note)?;
+            // The last one takes the folder with it.
+            let _ = fs_err::remove_dir(self.own_folder().join(NOTES));
+        }
+        Ok(())
+    }
+
+    fn older_note(&self, account: &Account, day: Day) -> PathBuf {
+        self.own_folder().join(NOTES).join(format!("{day}.{account}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_belong_with_the_rejects_that_they_name_and_older_ones_with_as_many_as_they_count() {
+        let rejects = |hash: &str, rows: u64| {
+            let mut footer = Footer::default();
+            footer.set("content_hash", hash);
+            footer.set("rows", rows);
+            footer
+        };
+        let (one, other, more) = (rejects("a", 1), rejects("b", 1), rejects("c", 2));
+        let mut messages = Footer::default();
+        messages.set_rejects(1, Some(&ContentHash::from("a")));
+        let belong = |messages: &Footer| {
+            [None, Some(&one), Some(&other), Some(&more)]
+                .map(|rejects| messages.belongs_with(rejects))
+        };
+        assert_eq!(belong(&messages), [false, true, false, false]);
+        messages.set_rejects(0, None);
+        assert_eq!(belong(&messages), [true, false, false, false]);
+        let mut older = Footer::default();
+        older.set("rejects", 1);
+        assert_eq!(belong(&older), [false, true, true, false]);
+        older.set("rejects", 0);
+        assert_eq!(belong(&older), [true, false, false, false]);
+    }
+}
