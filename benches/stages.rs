@@ -70,7 +70,7 @@ fn every_metric_of_a_page(bencher: Bencher) {
     let columns = metrics::columns(&parameters);
     let read: Vec<RecordBatch> = workplace
         .lake
-        .read(Table::Messages, &workplace.account, day, &columns)
+        .read(&workplace.account.partition(Table::Messages, day), &columns)
         .into_iter()
         .flatten()
         .filter_map(Result::ok)

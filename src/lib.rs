@@ -7,7 +7,7 @@
 //!            codes    retries, decoding                       then polars
 //! ```
 //!
-//! Dependencies point down only: [`commands`] → [`report`] → [`pipeline`] → [`fetch`], [`metrics`], [`lake`] → [`calendar`], [`failure`]. `fetch` never
+//! Dependencies point down only: [`commands`] → [`report`] → [`pipeline`] → [`fetch`], [`metrics`], [`lake`] → [`model`], [`failure`]. `fetch` never
 //! sees Parquet, `lake` never sees HTTP, `metrics` sees neither.
 //!
 //! [`report`] makes a page of what is in the lake.
@@ -58,12 +58,11 @@
 //! let job = MetricsJob { lake: lake.clone(), account: account.clone(), zone, rules };
 //! let metrics = refresh_metrics(&job, None, &()).map_err(|stopped| stopped.failure.to_string())?;
 //! assert_eq!(metrics.computed, [day]);
-//! assert!(lake.path(Table::WorkerDaily, &account, day).is_file());
+//! assert!(lake.path(&account.partition(Table::WorkerDaily, day)).is_file());
 //! # Ok(())
 //! # }
 //! ```
 
-pub mod calendar;
 pub mod cli;
 pub mod commands;
 pub mod core_dumps;
@@ -71,6 +70,7 @@ pub mod failure;
 pub mod fetch;
 pub mod lake;
 pub mod metrics;
+pub mod model;
 pub mod operations;
 pub mod pipeline;
 mod plain_file;
@@ -84,3 +84,5 @@ pub mod simulator;
 pub mod telemetry;
 pub mod threads;
 pub mod wechat;
+
+pub use model::calendar;

@@ -213,9 +213,9 @@ fn tree(lake: &Lake, account: &Account, range: DayRange) -> Result<String, Failu
         }
         lines.push(format!("├── {table}/"));
         for (day, branch) in [(range.first, "├──"), (range.last, "└──")] {
-            let path = lake.path(table, account, day);
+            let path = lake.path(&account.partition(table, day));
             let bytes = fs_err::metadata(&path).map_err(crate::lake::LakeError::from)?.len();
-            let footer = lake.footer(table, account, day)?;
+            let footer = lake.footer(&account.partition(table, day))?;
             let rows: u64 = footer.get("rows").and_then(|rows| rows.parse().ok()).unwrap_or(0);
             lines.push(format!(
                 "│   {branch} date={day}/{account}.parquet   {}, {} KiB",

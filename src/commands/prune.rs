@@ -131,11 +131,11 @@ fn without_metrics(lake: &Lake, before: Day) -> Result<BTreeSet<Day>, LakeError>
     let lacks_metrics = |messages: &PartitionFile| -> Result<bool, LakeError> {
         let Ok(account) = Account::existing(messages.account.clone()) else { return Ok(false) };
         let made_of = lake
-            .footer(Table::AccountDaily, &account, messages.day)
+            .footer(&account.partition(Table::AccountDaily, messages.day))
             .ok()
             .and_then(|footer| footer.inputs().remove(&messages.day));
         let there = lake
-            .footer(Table::Messages, &account, messages.day)
+            .footer(&account.partition(Table::Messages, messages.day))
             .ok()
             .and_then(|footer| footer.content_hash());
         // Of messages that cannot be read, nobody knows.

@@ -118,7 +118,7 @@ fn run(
 
     require_privacy_near(lake, &account, source.privacy(), wanted.range, &selection)?;
     let Selection { days, refreshed, skipped, pruned, .. } = selection;
-    let is_there = |day: &&Day| lake.has(Table::Messages, &account, **day);
+    let is_there = |day: &&Day| lake.has(&account.partition(Table::Messages, **day));
     let before: BTreeSet<Day> = days.iter().filter(is_there).copied().collect();
     let job = FetchJob {
         source: Arc::new(source),
@@ -143,7 +143,7 @@ fn run(
     report.pruned = pruned;
     // A day of which one file was changed and the other was not is not as it was.
     let is_whole = |day: &Day| {
-        let messages = lake.footer(Table::Messages, &account, *day).ok();
+        let messages = lake.footer(&account.partition(Table::Messages, *day)).ok();
         !lake.is_unfinished(&account, *day, messages.as_ref()).unwrap_or_default()
     };
     let is_unchanged = |day: &Day| before.contains(day) && is_whole(day);

@@ -4,6 +4,7 @@ use super::settings_for_lake;
 use crate::cli::GlobalArgs;
 use crate::failure::{Class, Failure};
 use crate::lake::{Lake, Table};
+use crate::model::record::Direction;
 use crate::settings::SettingsError;
 use crate::telemetry;
 
@@ -65,7 +66,8 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
         }
     }
     script.push('\n');
-    script.push_str(VIEWS);
+    let received: Vec<String> = Direction::In.opercodes().map(|code| code.to_string()).collect();
+    script.push_str(&VIEWS.replace("{received}", &received.join(", ")));
     telemetry::print_result(script.trim_end())?;
     Ok(None)
 }

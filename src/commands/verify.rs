@@ -13,7 +13,7 @@ use crate::calendar::{Clock, Day, DayRange, Zone};
 use crate::cli::{GlobalArgs, OutputFormat, VerifyArgs};
 use crate::failure::{Class, Failure};
 use crate::fetch::Source;
-use crate::lake::{Account, Lake, Table};
+use crate::lake::{Account, Lake, PartitionKey, Table};
 use crate::pipeline::{
     ComparedDay, FetchJob, Finding, Kind, Record, Severity, Verification, VerifyJob, compare_days,
     require_app, require_privacy_of, verify,
@@ -138,9 +138,9 @@ fn rows(findings: &[&Finding], root: &Path) -> Vec<[String; 3]> {
     let mut tables_of: BTreeMap<(&Account, &str, &str, Day), BTreeSet<Table>> = BTreeMap::new();
     for finding in findings {
         match &finding.partition {
-            Some((account, day, table)) => {
+            Some(PartitionKey { account, date, table }) => {
                 tables_of
-                    .entry((account, &finding.what, &finding.advice, *day))
+                    .entry((account, &finding.what, &finding.advice, *date))
                     .or_default()
                     .insert(*table);
             }

@@ -31,7 +31,7 @@ activity AS (
 ),
 served AS (
     SELECT account, worker, date_trunc(unit, date)::DATE AS period, count(DISTINCT openid) AS customers
-    FROM messages WHERE opercode = 2003 GROUP BY ALL
+    FROM messages WHERE opercode IN ({received}) GROUP BY ALL
 ),
 waits AS (
     SELECT

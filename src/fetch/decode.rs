@@ -5,27 +5,27 @@
 //! [`super::odd_record`]), and is a reject only if it lacks what a message needs. A page that is no
 //! JSON at all is [repaired](super::repair()) first.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use arrow::array::{
-    AsArray, Int32Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder,
+    ArrayRef, Int32Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::error::ArrowError;
 use serde_json::value::RawValue;
 
-use super::odd_record::OddRecord;
 use super::pager::PageFacts;
 use super::repair::{Repaired, repair};
-use super::wire::{Answer, Integer, Object, WireRecord};
+use super::wire::{Answer, Integer, Object, OddRecord, Text, WireRecord};
 use crate::calendar::Span;
+use crate::model::record::{self, Direction, Records};
 use crate::wechat::{ApiError, CallError, no_json};
 
 /// A page, decoded.
 #[derive(Clone, Debug)]
 pub struct Page {
     pub facts: PageFacts,
-    /// The records of the window, in the API's order: `openid`, `worker`, `opercode`, `text`, `sent_at`.
+    /// The records of the window, in the API's order and in their [schema](record::schema).
     pub records: RecordBatch,
     /// Records at exactly the end of the window, where WeChat does not say whether they belong. The
     /// next window has them.
@@ -41,30 +41,27 @@ pub struct Page {
 
 impl Page {
     /// What is kept of a page to notice that the next one is the same.
-    pub(super) fn outline(&self) -> Outline {
-        let texts = |place: usize| self.records.column(place).as_string::<i32>();
-        let (openids, said) = (texts(0), texts(3));
-        let first = openids.iter().zip(said).take(OUTLINE_RECORDS);
+    pub(super) fn outline(&self) -> Result<Outline, ArrowError> {
+        let Records { openid, text, sent_at, .. } = Records::of(&self.records)?;
+        let first = openid.iter().zip(text).take(OUTLINE_RECORDS);
         let owned = |text: Option<&str>| text.map(str::to_owned);
-        Outline {
+        Ok(Outline {
             records: self.facts.records,
-            times: self
-                .records
-                .column(4)
-                .as_primitive::<TimestampMicrosecondType>()
-                .values()
-                .clone(),
-            lengths: [openids.offsets().clone(), said.offsets().clone()],
+            times: sent_at.values().clone(),
+            lengths: [openid.offsets().clone(), text.offsets().clone()],
             first: first.map(|(openid, text)| (owned(openid), owned(text))).collect(),
             rejects: self.rejects.clone(),
-        }
+        })
     }
 
     /// From the earliest record of the window to the latest one; none without any.
-    pub(super) fn covered(&self) -> Option<Span> {
-        let sent_at = self.records.column(4).as_primitive::<TimestampMicrosecondType>().values();
-        let (first, last) = (sent_at.iter().min()?, sent_at.iter().max()?);
-        Some(Span { start: first.div_euclid(1_000_000), end: last.div_euclid(1_000_000) + 1 })
+    pub(super) fn covered(&self) -> Result<Option<Span>, ArrowError> {
+        let sent_at = Records::of(&self.records)?.sent_at.values();
+        let ends = sent_at.iter().min().zip(sent_at.iter().max());
+        Ok(ends.map(|(first, last)| Span {
+            start: first.div_euclid(1_000_000),
+            end: last.div_euclid(1_000_000) + 1,
+        }))
     }
 }
 
@@ -160,7 +157,7 @@ fn take_odd(repaired: &str, builder: &mut RecordBuilder) -> Result<bool, String>
     if !builder.is_within(record.time()?)? {
         return Ok(false);
     }
-    builder.push(&record.record()?)?;
+    builder.columns.push(&record.record()?)?;
     Ok(true)
 }
 
@@ -186,36 +183,95 @@ impl<R> Answer<R> {
         for (record, position) in records.into_iter().zip(0i64..) {
             rejects.extend(take(record, &mut builder, position).map_err(CallError::Unreadable)?);
         }
-        let (outside_window, misplaced) = (builder.outside_window, builder.misplaced);
+        let RecordBuilder { outside_window, misplaced, repaired_records, .. } = builder;
+        let records = builder.columns.finish();
         Ok(Page {
             facts,
             outside_window,
             misplaced,
-            repaired_records: builder.repaired_records,
-            records: builder.finish()?,
+            repaired_records,
+            records: records.map_err(|error| CallError::Unreadable(error.to_string()))?,
             rejects,
             is_repaired: false,
         })
     }
 }
 
-static RECORDS: LazyLock<SchemaRef> = LazyLock::new(|| {
-    Arc::new(Schema::new(vec![
-        Field::new("openid", DataType::Utf8, false),
-        Field::new("worker", DataType::Utf8, false),
-        Field::new("opercode", DataType::Int32, false),
-        Field::new("text", DataType::Utf8, true),
-        Field::new(
-            "sent_at",
-            DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-            false,
-        ),
-    ]))
-});
+/// Declares the columns of records, in the order of their schema: how each is built, and what of a
+/// record goes into it.
+macro_rules! columns {
+    (
+        for each $record:ident of $records:ident;
+        $($column:ident: $builder:ty = $new:expr, takes $value:expr;)*
+    ) => {
+        struct Columns {
+            $($column: $builder,)*
+        }
 
-/// The codes of messages: a worker sent or received one. Other records may have no worker, as that
-/// of a session which no worker has taken yet.
-const MESSAGES: [i32; 2] = [2002, 2003];
+        impl Columns {
+            fn with_capacity($records: usize) -> Self {
+                Self { $($column: $new,)* }
+            }
+
+            /// # Errors
+            /// The reason why the record is a reject. Nothing of it was taken then.
+            fn push(&mut self, $record: &WireRecord<'_>) -> Result<(), String> {
+                $(let $column = $value;)*
+                $(self.$column.append_option($column);)*
+                Ok(())
+            }
+
+            fn finish(mut self) -> Result<RecordBatch, ArrowError> {
+                batch(vec![$((stringify!($column), Arc::new(self.$column.finish()))),*])
+            }
+        }
+    };
+}
+
+columns! {
+    for each record of records;
+    openid: StringBuilder = StringBuilder::with_capacity(records, records * 28),
+        takes Some(customer(&record.openid)?);
+    // Older samples of WeChat's have a space in front.
+    worker: StringBuilder = StringBuilder::with_capacity(records, records * 16),
+        takes Some(worker(record)?);
+    opercode: Int32Builder = Int32Builder::with_capacity(records),
+        takes Some(opercode(record.opercode)?);
+    text: StringBuilder = StringBuilder::with_capacity(records, records * 32),
+        takes record.text.as_ref().map(|text| text.0.as_ref());
+    sent_at: TimestampMicrosecondBuilder =
+        TimestampMicrosecondBuilder::with_capacity(records).with_timezone("UTC"),
+        takes Some(record.time.0 * 1_000_000);
+}
+
+fn customer<'a>(openid: &'a Text<'_>) -> Result<&'a str, String> {
+    let openid = openid.0.as_ref();
+    (!openid.trim().is_empty()).then_some(openid).ok_or_else(|| "empty openid".to_owned())
+}
+
+/// A message that metrics are made of has a worker. Other records may have none, as that of a
+/// session which no worker has taken yet.
+fn worker<'a>(record: &'a WireRecord<'_>) -> Result<&'a str, String> {
+    let worker = record.worker.0.trim();
+    let is_message = || opercode(record.opercode).is_ok_and(|code| Direction::of(code).is_some());
+    match worker.is_empty() && is_message() {
+        true => Err("empty worker".to_owned()),
+        false => Ok(worker),
+    }
+}
+
+fn opercode(code: Integer) -> Result<i32, String> {
+    i32::try_from(code.0).map_err(|_| "opercode beyond 32 bits".to_owned())
+}
+
+/// Checks that the columns are those of a record, in order.
+fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch, ArrowError> {
+    let schema = record::schema();
+    if !schema.fields().iter().map(|field| field.name()).eq(columns.iter().map(|(name, _)| name)) {
+        return Err(ArrowError::SchemaError("other columns than those of a record".to_owned()));
+    }
+    RecordBatch::try_new(schema, columns.into_iter().map(|(_, column)| column).collect())
+}
 
 /// Gathers the records of a window into Arrow columns.
 struct RecordBuilder {
@@ -223,11 +279,7 @@ struct RecordBuilder {
     outside_window: u64,
     misplaced: u64,
     repaired_records: u64,
-    openid: StringBuilder,
-    worker: StringBuilder,
-    opercode: Int32Builder,
-    text: StringBuilder,
-    sent_at: TimestampMicrosecondBuilder,
+    columns: Columns,
 }
 
 impl RecordBuilder {
@@ -237,11 +289,7 @@ impl RecordBuilder {
             outside_window: 0,
             misplaced: 0,
             repaired_records: 0,
-            openid: StringBuilder::with_capacity(records, records * 28),
-            worker: StringBuilder::with_capacity(records, records * 16),
-            opercode: Int32Builder::with_capacity(records),
-            text: StringBuilder::with_capacity(records, records * 32),
-            sent_at: TimestampMicrosecondBuilder::with_capacity(records),
+            columns: Columns::with_capacity(records),
         }
     }
 
@@ -253,7 +301,7 @@ impl RecordBuilder {
     fn take(&mut self, record: &WireRecord<'_>) -> Result<bool, String> {
         let is_within = self.is_within(record.time)?;
         if is_within {
-            self.push(record)?;
+            self.columns.push(record)?;
         }
         Ok(is_within)
     }
@@ -268,37 +316,5 @@ impl RecordBuilder {
         }
         self.outside_window += 1;
         Ok(false)
-    }
-
-    fn push(&mut self, record: &WireRecord<'_>) -> Result<(), String> {
-        let openid = record.openid.0.as_ref();
-        if openid.trim().is_empty() {
-            return Err("empty openid".to_owned());
-        }
-        let opercode =
-            i32::try_from(record.opercode.0).map_err(|_| "opercode beyond 32 bits".to_owned())?;
-        // Older samples of WeChat's have a space in front.
-        let worker = record.worker.0.trim();
-        if worker.is_empty() && MESSAGES.contains(&opercode) {
-            return Err("empty worker".to_owned());
-        }
-        self.openid.append_value(openid);
-        self.worker.append_value(worker);
-        self.opercode.append_value(opercode);
-        self.text.append_option(record.text.as_ref().map(|text| text.0.as_ref()));
-        self.sent_at.append_value(record.time.0 * 1_000_000);
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<RecordBatch, CallError> {
-        let columns = vec![
-            Arc::new(self.openid.finish()) as _,
-            Arc::new(self.worker.finish()) as _,
-            Arc::new(self.opercode.finish()) as _,
-            Arc::new(self.text.finish()) as _,
-            Arc::new(self.sent_at.finish().with_timezone("UTC")) as _,
-        ];
-        RecordBatch::try_new(RECORDS.clone(), columns)
-            .map_err(|error| CallError::Unreadable(error.to_string()))
     }
 }

@@ -129,6 +129,10 @@ pub struct FetchedPage {
     pub page: Page,
 }
 
+fn not_records(error: arrow::error::ArrowError) -> FetchError {
+    BugError(format!("a page was not decoded into records: {error}")).into()
+}
+
 async fn send(events: &mpsc::Sender<FetchEvent>, event: FetchEvent) -> Result<(), FetchError> {
     events.send(event).await.map_err(|_| FetchError::Abandoned)
 }
@@ -263,13 +267,13 @@ impl Source {
                 return Err(FetchError::NotOver(answered));
             }
             if page.facts.records > 0 {
-                let outline = page.outline();
+                let outline = page.outline().map_err(not_records)?;
                 if latest.get(&stretch) == Some(&outline) {
                     return Err(ContractError::RepeatedPage { records: page.facts.records }.into());
                 }
                 latest.insert(stretch, outline);
             }
-            let covered = page.covered();
+            let covered = page.covered().map_err(not_records)?;
             let latest_second = covered.map(|span| span.end - 1);
             let is_doubtful = self.is_like_another(stretch, page.facts.records);
             let is_complete = plan.accept(id, page.facts, latest_second, is_doubtful)?;

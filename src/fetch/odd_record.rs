@@ -19,26 +19,16 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde_json::value::RawValue;
 
-use super::wire::{Integer, Text, WireRecord};
-
-/// The fields of a record as they are written.
-#[derive(Default)]
-pub(super) struct OddRecord<'a> {
-    openid: Value<'a>,
-    worker: Value<'a>,
-    opercode: Value<'a>,
-    text: Value<'a>,
-    time: Value<'a>,
-}
+use super::wire::{Integer, OddRecord, Text};
 
 /// What a record says of a field.
 #[derive(Clone, Copy, Default)]
-enum Value<'a> {
+pub(super) enum Written<'a> {
     #[default]
     Missing,
     Given(&'a RawValue),
-    /// Several times, with different values.
-    Ambiguous,
+    /// Several times, with different values; the last one.
+    Ambiguous(&'a RawValue),
 }
 
 impl<'a> OddRecord<'a> {
@@ -55,21 +45,6 @@ impl<'a> OddRecord<'a> {
     pub(super) fn time(&self) -> Result<Integer, String> {
         integer("time", self.time)
     }
-
-    /// # Errors
-    /// The reason, which quotes no value, when a field that a message needs is not usable.
-    pub(super) fn record(&self) -> Result<WireRecord<'a>, String> {
-        Ok(WireRecord {
-            openid: name("openid", self.openid)?,
-            worker: name("worker", self.worker)?,
-            opercode: integer("opercode", self.opercode)?,
-            text: match self.text {
-                Value::Given(value) => text(value)?,
-                _ => None,
-            },
-            time: self.time()?,
-        })
-    }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for OddRecord<'a> {
@@ -84,14 +59,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for OddRecord<'a> {
                 let mut record = OddRecord::default();
                 while let Some(Text(field)) = map.next_key()? {
                     let value: &'de RawValue = map.next_value()?;
-                    match field.as_ref() {
-                        "openid" => record.openid = record.openid.and(value),
-                        "worker" => record.worker = record.worker.and(value),
-                        "opercode" => record.opercode = record.opercode.and(value),
-                        "time" => record.time = record.time.and(value),
-                        // The last one, as most parsers have it.
-                        "text" => record.text = Value::Given(value),
-                        _ => {}
+                    if let Some(written) = record.field(&field) {
+                        *written = written.and(value);
                     }
                 }
                 Ok(record)
@@ -101,13 +70,13 @@ impl<'de: 'a, 'a> Deserialize<'de> for OddRecord<'a> {
     }
 }
 
-impl<'a> Value<'a> {
+impl<'a> Written<'a> {
     /// Adds another value of the same field.
     fn and(self, value: &'a RawValue) -> Self {
         match self {
             Self::Missing => Self::Given(value),
             Self::Given(before) if before.get() == value.get() => self,
-            _ => Self::Ambiguous,
+            _ => Self::Ambiguous(value),
         }
     }
 
@@ -115,17 +84,17 @@ impl<'a> Value<'a> {
         match self {
             Self::Given(value) => Ok(value),
             Self::Missing => Err(format!("missing field `{field}`")),
-            Self::Ambiguous => Err(format!("field `{field}` comes with different values")),
+            Self::Ambiguous(_) => Err(format!("field `{field}` comes with different values")),
         }
     }
 }
 
-fn integer(field: &str, value: Value<'_>) -> Result<Integer, String> {
+pub(super) fn integer(field: &str, value: Written<'_>) -> Result<Integer, String> {
     serde_json::from_str(value.required(field)?.get()).map_err(|error| reason(field, &error))
 }
 
 /// What identifies a customer or a worker.
-fn name<'a>(field: &str, value: Value<'a>) -> Result<Text<'a>, String> {
+pub(super) fn name<'a>(field: &str, value: Written<'a>) -> Result<Text<'a>, String> {
     let value = value.required(field)?.get();
     match value.as_bytes().first() {
         Some(b'-' | b'0'..=b'9') => Ok(Text(Cow::Borrowed(value))),
@@ -133,10 +102,12 @@ fn name<'a>(field: &str, value: Value<'a>) -> Result<Text<'a>, String> {
     }
 }
 
-fn text(value: &RawValue) -> Result<Option<Text<'_>>, String> {
+/// What may be missing. Of several values the last one, as most parsers have it.
+pub(super) fn text<'a>(field: &str, value: Written<'a>) -> Result<Option<Text<'a>>, String> {
+    let (Written::Given(value) | Written::Ambiguous(value)) = value else { return Ok(None) };
     match value.get().as_bytes().first() {
         Some(b'"') => {
-            serde_json::from_str(value.get()).map(Some).map_err(|error| reason("text", &error))
+            serde_json::from_str(value.get()).map(Some).map_err(|error| reason(field, &error))
         }
         Some(b'n') => Ok(None),
         _ => Ok(Some(Text(Cow::Borrowed(value.get())))),

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Visitor};
 
+use super::odd_record::{self, Written};
 pub(super) use crate::wechat::{Integer, Object, Words};
 
 /// An answer of `getmsglist`: a page, or an error inside HTTP 200.
@@ -18,17 +19,47 @@ pub(super) struct Answer<R> {
     pub errmsg: Option<Words>,
 }
 
-/// One record. Unknown fields are ignored.
-#[derive(serde::Deserialize)]
-pub(super) struct WireRecord<'a> {
+/// Declares the fields of a record, each with how it is read where it is written oddly.
+macro_rules! record {
+    ($($(#[$read:meta])* $field:ident: $kind:ty, oddly $odd:path;)*) => {
+        /// One record, read strictly. Unknown fields are ignored.
+        #[derive(serde::Deserialize)]
+        pub(super) struct WireRecord<'a> {
+            $($(#[$read])* pub $field: $kind,)*
+        }
+
+        /// The fields of a record as they are written.
+        #[derive(Default)]
+        pub(super) struct OddRecord<'a> {
+            $(pub $field: Written<'a>,)*
+        }
+
+        impl<'a> OddRecord<'a> {
+            pub(super) fn field(&mut self, name: &str) -> Option<&mut Written<'a>> {
+                match name {
+                    $(stringify!($field) => Some(&mut self.$field),)*
+                    _ => None,
+                }
+            }
+
+            /// # Errors
+            /// The reason, which quotes no value, when a field that a message needs is not usable.
+            pub(super) fn record(&self) -> Result<WireRecord<'a>, String> {
+                Ok(WireRecord { $($field: $odd(stringify!($field), self.$field)?,)* })
+            }
+        }
+    };
+}
+
+record! {
     #[serde(borrow)]
-    pub openid: Text<'a>,
+    openid: Text<'a>, oddly odd_record::name;
     #[serde(borrow)]
-    pub worker: Text<'a>,
-    pub opercode: Integer,
+    worker: Text<'a>, oddly odd_record::name;
+    opercode: Integer, oddly odd_record::integer;
     #[serde(borrow)]
-    pub text: Option<Text<'a>>,
-    pub time: Integer,
+    text: Option<Text<'a>>, oddly odd_record::text;
+    time: Integer, oddly odd_record::integer;
 }
 
 /// A string, borrowed from the body unless it has escapes.

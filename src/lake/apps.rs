@@ -55,7 +55,7 @@ impl Lake {
             let Ok(app) = AppId::new(name.to_owned()) else { continue };
             let written = String::from_utf8_lossy(&plain_file::read(&path)?).trim().to_owned();
             let account = Account::existing(written)
-                .map_err(|reason| LakeError::Damaged { path: path.clone(), reason })?;
+                .map_err(|reason| LakeError::DamagedApp { path: path.clone(), reason })?;
             apps.insert(app, account);
         }
         Ok(apps)
@@ -91,7 +91,8 @@ impl Lake {
     pub fn newest_app(&self, account: &Account) -> Result<Option<AppId>, LakeError> {
         let mut days = self.date_folders(Table::Messages)?.into_keys().rev();
         // A file that is damaged says nothing.
-        Ok(days.find_map(|day| self.footer(Table::Messages, account, day).ok()?.app_id()))
+        Ok(days
+            .find_map(|day| self.footer(&account.partition(Table::Messages, day)).ok()?.app_id()))
     }
 }
 

@@ -58,10 +58,9 @@ pub(super) fn check_footer(file: &File) -> Result<(), LakeError> {
     let [a, b, c, d, ..] = end;
     match u32::from_le_bytes([a, b, c, d]) {
         0..=FOOTER_BYTES_MAX => Ok(()),
-        claimed => Err(LakeError::Damaged {
-            path: file.path().to_owned(),
-            reason: format!("it claims a footer of {claimed} bytes"),
-        }),
+        claimed => {
+            Err(LakeError::damaged(file.path(), format!("it claims a footer of {claimed} bytes")))
+        }
     }
 }
 

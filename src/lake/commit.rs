@@ -12,8 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use fs_err::File;
 
 use super::disk::{FileId, WrittenFile};
-use super::{Account, Lake, LakeError, Table};
-use crate::calendar::Day;
+use super::{Account, Lake, LakeError, PartitionKey};
 
 /// Numbers the files in staging.
 static STAGED: AtomicUsize = AtomicUsize::new(0);
@@ -152,11 +151,11 @@ impl Lake {
     ///
     /// # Errors
     /// When the file is there and cannot be removed.
-    pub fn remove(&self, table: Table, account: &Account, day: Day) -> Result<(), LakeError> {
-        self.require_lock(account)?;
-        match self.disk.remove_file(&self.path(table, account, day)) {
+    pub fn remove(&self, key: &PartitionKey) -> Result<(), LakeError> {
+        self.require_lock(&key.account)?;
+        match self.disk.remove_file(&self.path(key)) {
             Ok(()) => {
-                let folder = self.partition_folder(table, day);
+                let folder = self.partition_folder(key.table, key.date);
                 match self.disk.sync_folder(&folder) {
                     // A run of another account has taken it away, because it was empty.
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

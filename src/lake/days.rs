@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::{Account, Lake, LakeError, Table, day_of, list};
+use super::{Account, Lake, LakeError, PartitionKey, Table, day_of, list};
 use crate::calendar::{Day, DayRange};
 
 impl Lake {
-    /// Whether an account has a partition.
-    pub fn has(&self, table: Table, account: &Account, day: Day) -> bool {
-        self.path(table, account, day).is_file()
+    /// Whether a partition is there.
+    pub fn has(&self, key: &PartitionKey) -> bool {
+        self.path(key).is_file()
     }
 
     /// The days for which an account has a partition, in order.
@@ -18,7 +18,7 @@ impl Lake {
     /// When the folder is there but cannot be listed.
     pub fn days(&self, table: Table, account: &Account) -> Result<BTreeSet<Day>, LakeError> {
         let days = self.date_folders(table)?.into_keys();
-        Ok(days.filter(|day| self.has(table, account, *day)).collect())
+        Ok(days.filter(|day| self.has(&account.partition(table, *day))).collect())
     }
 
     /// The first and the last day for which an account has a partition.
@@ -31,7 +31,7 @@ impl Lake {
         account: &Account,
     ) -> Result<Option<DayRange>, LakeError> {
         let folders = self.date_folders(table)?;
-        let is_there = |day: &&Day| self.has(table, account, **day);
+        let is_there = |day: &&Day| self.has(&account.partition(table, **day));
         let (first, last) = (folders.keys().find(is_there), folders.keys().rfind(is_there));
         Ok(first.zip(last).map(|(first, last)| DayRange { first: *first, last: *last }))
     }
@@ -48,7 +48,7 @@ impl Lake {
     ) -> Result<Option<Day>, LakeError> {
         let folders = self.date_folders(table)?;
         let mut before = folders.range(..day).rev().map(|(day, _)| *day);
-        Ok(before.find(|day| self.has(table, account, *day)))
+        Ok(before.find(|day| self.has(&account.partition(table, *day))))
     }
 
     /// The first day for which an account has a partition of any table: of messages, or of what is
@@ -59,7 +59,7 @@ impl Lake {
     pub fn first_day(&self, account: &Account) -> Result<Option<Day>, LakeError> {
         let first = |table: Table| -> Result<Option<Day>, LakeError> {
             let mut days = self.date_folders(table)?.into_keys();
-            Ok(days.find(|day| self.has(table, account, *day)))
+            Ok(days.find(|day| self.has(&account.partition(table, *day))))
         };
         let firsts = Table::ALL.into_iter().map(first).collect::<Result<Vec<_>, _>>()?;
         Ok(firsts.into_iter().flatten().min())
@@ -72,7 +72,11 @@ impl Lake {
     pub fn has_account(&self, account: &Account) -> Result<bool, LakeError> {
         for table in Table::ALL {
             // As a rule, an account that is there has the newest day.
-            if self.date_folders(table)?.into_keys().rev().any(|day| self.has(table, account, day))
+            if self
+                .date_folders(table)?
+                .into_keys()
+                .rev()
+                .any(|day| self.has(&account.partition(table, day)))
             {
                 return Ok(true);
             }

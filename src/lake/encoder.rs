@@ -16,7 +16,8 @@ use parquet::schema::types::ColumnPath;
 use super::footer::Footer;
 use super::hash::ContentHasher;
 use super::thrift::Thrift;
-use super::{ContentHash, LakeError, Table, schema};
+use super::{ContentHash, LakeError, Table};
+use crate::model::column::Encoding as Stored;
 
 /// Rows of a row group: DuckDB's own size, which it reads in parallel best.
 pub(super) const ROW_GROUP_ROWS: usize = 122_880;
@@ -97,7 +98,7 @@ impl<W: Write + Send> Encoder<W> {
     pub(super) fn finish(&mut self) -> Result<PartitionFacts, EncodeError> {
         self.uncut.finish_buffered_batch()?;
         self.encode_cut()?;
-        let facts = PartitionFacts { rows: self.rows, content_hash: self.hasher.finish() };
+        let facts = PartitionFacts { rows: self.rows, content_hash: self.hasher.finish()? };
         self.footer.set("rows", facts.rows);
         self.footer.set("content_hash", &facts.content_hash);
         for entry in self.footer.key_values() {
@@ -231,7 +232,7 @@ pub(super) static CREATED_BY: LazyLock<String> = LazyLock::new(|| {
 /// What a file says about the order of its rows; nothing where they have none.
 pub(super) fn sorting_columns(table: Table) -> Option<Vec<SortingColumn>> {
     let schema = table.schema();
-    let sorting = table.sorted_by().iter().filter_map(|name| {
+    let sorting = table.sorted_by().into_iter().filter_map(|name| {
         let column_idx = i32::try_from(schema.index_of(name).ok()?).ok()?;
         Some(SortingColumn { column_idx, descending: false, nulls_first: false })
     });
@@ -245,17 +246,17 @@ fn properties(table: Table, schema: &Schema) -> WriterProperties {
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .set_sorting_columns(sorting_columns(table));
-    for field in schema.fields() {
-        let column = ColumnPath::from(field.name().as_str());
-        if !schema::repeats(field.name()) {
-            properties = properties.set_column_dictionary_enabled(column.clone(), false);
-        }
-        if schema::is_delta_coded(field.name()) {
-            properties =
-                properties.set_column_encoding(column.clone(), Encoding::DELTA_BINARY_PACKED);
-        }
-        if schema::is_looked_up(table, field.name()) {
-            properties = properties.set_column_bloom_filter_enabled(column, true);
+    for column in table.columns().filter(|column| schema.field_with_name(column.name).is_ok()) {
+        let path = ColumnPath::from(column.name);
+        properties = match column.encoding {
+            Stored::Dictionary => properties,
+            Stored::Plain => properties.set_column_dictionary_enabled(path.clone(), false),
+            Stored::Delta => properties
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_encoding(path.clone(), Encoding::DELTA_BINARY_PACKED),
+        };
+        if column.has_bloom_filter {
+            properties = properties.set_column_bloom_filter_enabled(path, true);
         }
     }
     properties.build()

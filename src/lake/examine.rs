@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::compute::BatchCoalescer;
 use arrow::datatypes::{Field, Int32Type, Int64Type, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow::row::{OwnedRow, RowConverter, SortField};
@@ -12,19 +11,18 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::basic::Compression;
 use parquet::bloom_filter::Sbbf;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
+use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData};
 
 use super::encoder::{
     CREATED_BY, ENCODER_ROWS, EncodeError, Encoder, ROW_GROUP_ROWS, sorting_columns,
 };
 use super::guard::guarded;
-use super::hash::ContentHasher;
 use super::original::Original;
 use super::read::read_file;
 use super::statistics::Claims;
 use super::{
-    Account, ContentHash, Footer, Lake, LakeError, MessageCounts, Table, bounds, day_of, list,
-    opercode, schema,
+    Account, ContentHash, Footer, Lake, LakeError, MessageCounts, PartitionKey, Table, bounds,
+    day_of, list, schema,
 };
 use crate::calendar::{Day, UnixSeconds};
 use crate::plain_file;
@@ -33,7 +31,7 @@ use crate::plain_file;
 #[derive(Debug, Default)]
 pub struct Survey {
     /// Files with the name of a partition, in order.
-    pub partitions: Vec<(Account, Day, Table)>,
+    pub partitions: Vec<PartitionKey>,
     /// Everything else below a table's folder, each with its day where it stands in a day's folder.
     pub foreign: Vec<(Option<Day>, PathBuf)>,
     /// What runs that are gone, as far as is known, have left in staging.
@@ -99,10 +97,12 @@ impl Lake {
                     Some(day) => {
                         for file in list(&folder)? {
                             match account_of(&file).filter(|account| {
-                                file.is_file() && file == self.path(table, account, day)
+                                file.is_file() && file == self.path(&account.partition(table, day))
                             }) {
                                 None => survey.foreign.push((Some(day), file)),
-                                Some(account) => survey.partitions.push((account, day, table)),
+                                Some(account) => {
+                                    survey.partitions.push(account.partition(table, day))
+                                }
                             }
                         }
                     }
@@ -119,15 +119,10 @@ impl Lake {
     ///
     /// # Errors
     /// When the disk refuses it. That the file is not what it should be is no error.
-    pub fn examine(
-        &self,
-        table: Table,
-        account: &Account,
-        day: Day,
-    ) -> Result<Examined, LakeError> {
-        let path = self.path(table, account, day);
+    pub fn examine(&self, key: &PartitionKey) -> Result<Examined, LakeError> {
+        let path = self.path(key);
         let file = plain_file::open(&path)?;
-        match guarded(&path, || examine_file(file, table, account)) {
+        match guarded(&path, || examine_file(file, key.table, &key.account)) {
             Err(LakeError::Damaged { reason, .. }) => Ok(Examined::Unreadable(reason)),
             examined => examined,
         }
@@ -136,7 +131,7 @@ impl Lake {
 
 fn examine_file(file: File, table: Table, account: &Account) -> Result<Examined, LakeError> {
     let metadata = metadata_of(&file)?;
-    let schema = schema::of_file(&table.schema(), metadata.schema());
+    let schema = schema::of_file(table, &table.schema(), metadata.schema());
     if let Some(difference) = difference(metadata.schema(), &schema) {
         return Ok(Examined::OtherSchema(difference));
     }
@@ -156,8 +151,8 @@ fn examine_file(file: File, table: Table, account: &Account) -> Result<Examined,
         Ok(_) => {}
         Err(error) => oddities.push(format!("its bloom filter cannot be read: {error}")),
     }
-    let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    for batch in read_file(plain_file::open(file.path())?, &schema, &columns, ENCODER_ROWS)? {
+    let (original, columns) = (plain_file::open(file.path())?, table.names(|_| true));
+    for batch in read_file(original, table, &schema, &columns, ENCODER_ROWS)? {
         rows.see(&batch?).map_err(damaged)?;
     }
     if !rows.is_findable {
@@ -178,50 +173,8 @@ fn metadata_of(file: &File) -> Result<ArrowReaderMetadata, LakeError> {
             .map_err(|error| LakeError::unreadable(file.path(), &error))
     };
     bounds::check_indexes(load(options.clone())?.metadata())
-        .map_err(|reason| LakeError::Damaged { path: file.path().to_owned(), reason })?;
+        .map_err(|reason| LakeError::damaged(file.path(), reason))?;
     load(options.with_page_index_policy(PageIndexPolicy::Optional))
-}
-
-impl ContentHash {
-    /// The hash of a partition with these rows.
-    ///
-    /// # Errors
-    /// When a column is of a type that no table has.
-    pub fn of(rows: &RecordBatch) -> Result<Self, LakeError> {
-        let mut cut = CutRows::of(rows.schema());
-        cut.push(rows.clone())?;
-        cut.finish()
-    }
-}
-
-/// Hashes rows in the cut in which they are written.
-struct CutRows {
-    uncut: BatchCoalescer,
-    hasher: ContentHasher,
-}
-
-impl CutRows {
-    fn of(schema: SchemaRef) -> Self {
-        Self { uncut: BatchCoalescer::new(schema, ENCODER_ROWS), hasher: ContentHasher::default() }
-    }
-
-    fn push(&mut self, batch: RecordBatch) -> Result<(), LakeError> {
-        self.uncut.push_batch(batch)?;
-        self.hash_cut()
-    }
-
-    fn finish(mut self) -> Result<ContentHash, LakeError> {
-        self.uncut.finish_buffered_batch()?;
-        self.hash_cut()?;
-        Ok(self.hasher.finish())
-    }
-
-    fn hash_cut(&mut self) -> Result<(), LakeError> {
-        while let Some(batch) = self.uncut.next_completed_batch() {
-            self.hasher.update(&batch)?;
-        }
-        Ok(())
-    }
 }
 
 /// What there is to know about rows, gathered batch by batch.
@@ -257,7 +210,7 @@ impl<'a> RowsSeen<'a> {
         let schema = table.schema();
         let keys = table
             .sorted_by()
-            .iter()
+            .into_iter()
             .map(|column| Ok(SortField::new(schema.field_with_name(column)?.data_type().clone())));
         let keys: Vec<SortField> = keys.collect::<Result<_, ArrowError>>()?;
         Ok(Self {
@@ -303,13 +256,7 @@ impl<'a> RowsSeen<'a> {
         let opercodes = batch
             .column_by_name("opercode")
             .and_then(|column| column.as_primitive_opt::<Int32Type>());
-        for opercode in opercodes.iter().flat_map(|column| column.values()) {
-            match *opercode {
-                opercode::WORKER_RECEIVED => self.counts.received += 1,
-                opercode::WORKER_SENT => self.counts.sent += 1,
-                _ => self.counts.other += 1,
-            }
-        }
+        opercodes.into_iter().for_each(|opercodes| self.counts.add(opercodes));
         if self.table == Table::AccountDaily {
             let total = |name: &str| {
                 numbers(name).map_or(0, |column| column.values().iter().sum::<i64>()) as u64
@@ -395,6 +342,12 @@ fn difference(found: &SchemaRef, expected: &SchemaRef) -> Option<String> {
     })
 }
 
+/// Whether a column has a bloom filter in the files of a table.
+fn is_looked_up(table: Table, column: &ColumnChunkMetaData) -> bool {
+    let column = table.column(&column.column_path().string());
+    column.is_some_and(|column| column.has_bloom_filter)
+}
+
 /// The bloom filters of a file's row groups, where there should be some.
 fn filters(
     file: &File,
@@ -402,8 +355,7 @@ fn filters(
     table: Table,
 ) -> Result<Vec<Sbbf>, ParquetError> {
     let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
-    let columns =
-        columns.filter(|column| schema::is_looked_up(table, &column.column_path().string()));
+    let columns = columns.filter(|column| is_looked_up(table, column));
     columns
         .filter_map(|column| Sbbf::read_from_column_chunk(column, file.file()).transpose())
         .collect()
@@ -431,10 +383,8 @@ fn oddities(metadata: &ParquetMetaData, table: Table) -> Vec<String> {
     {
         oddities.push("it lacks statistics".to_owned());
     }
-    if columns().any(|column| {
-        schema::is_looked_up(table, &column.column_path().string())
-            && column.bloom_filter_offset().is_none()
-    }) {
+    if columns().any(|column| is_looked_up(table, column) && column.bloom_filter_offset().is_none())
+    {
         oddities.push("it lacks the bloom filter on openid".to_owned());
     }
     oddities

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use parquet::file::metadata::{KeyValue, ParquetMetaData};
 
-use super::{Account, AppId, ContentHash, Table};
+use super::{AppId, ContentHash, PartitionKey};
 use crate::calendar::{Day, Span};
 
 const PREFIX: &str = "kefu.";
@@ -19,12 +19,13 @@ pub struct Footer(BTreeMap<String, String>);
 
 impl Footer {
     /// The entries that every file has.
-    pub fn new(table: Table, account: &Account, day: Day, zone: &str, window: Span) -> Self {
+    pub fn new(key: &PartitionKey, zone: &str, window: Span) -> Self {
+        let PartitionKey { account, date, table } = key;
         let mut footer = Self::default();
         footer.set("schema_version", table.schema_version());
         footer.set("table", table);
         footer.set("account", account);
-        footer.set("date", day);
+        footer.set("date", date);
         footer.set("timezone", zone);
         footer.set("window_start", window.start);
         footer.set("window_end", window.end);

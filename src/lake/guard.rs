@@ -55,10 +55,7 @@ pub(super) fn guarded<T>(
             let error = io::Error::new(io::ErrorKind::OutOfMemory, format!("{path}: {said}"));
             return Err(LakeError::Io(error));
         }
-        Err(LakeError::Damaged {
-            path: path.to_owned(),
-            reason: format!("it cannot be decoded ({said})"),
-        })
+        Err(LakeError::damaged(path, format!("it cannot be decoded ({said})")))
     })
 }
 
@@ -71,7 +68,7 @@ mod tests {
         let path = Path::new("data/lake/messages/date=2016-06-01/acme.parquet");
         let decoded = guarded::<()>(path, || panic!("a damaged length"));
         assert!(
-            matches!(decoded, Err(LakeError::Damaged { path: damaged, reason }) if damaged == path && reason.contains("a damaged length"))
+            matches!(decoded, Err(LakeError::Damaged { path: damaged, reason, .. }) if damaged == path && reason.contains("a damaged length"))
         );
         assert_eq!(guarded(path, || Ok(1)).unwrap(), 1);
         let decoded = guarded::<()>(path, || panic!("zstd returned null pointer"));

@@ -9,19 +9,22 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array,
+    ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::compute::{interleave_record_batch, take_record_batch};
-use arrow::datatypes::{Int32Type, TimestampMicrosecondType};
+use arrow::error::ArrowError;
 use fs_err::File;
 
 use super::commit::StagedPath;
 use super::read::read_file;
 use super::{
-    Account, AppId, ContentHash, FinishedPartition, Lake, LakeError, StagedPartition, Table,
-    opercode,
+    Account, AppId, ContentHash, FinishedPartition, Lake, LakeError, MessageCounts,
+    StagedPartition, Table,
 };
 use crate::calendar::{Day, Span};
+use crate::model::Column;
+use crate::model::column::typed;
+use crate::model::record::Records;
 
 /// Rows that a merge holds of each run.
 const MERGE_ROWS: usize = 1_024;
@@ -29,23 +32,10 @@ const MERGE_ROWS: usize = 1_024;
 /// Runs that are open at once. With as many, they are merged into one.
 const RUNS_MAX: usize = 64;
 
-/// How many messages of each kind a partition holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct MessageCounts {
-    /// The worker received a customer's message (2003).
-    pub received: u64,
-    /// The worker sent a message (2002).
-    pub sent: u64,
-    /// Any other `opercode`: kept, and invisible to every metric.
-    pub other: u64,
-}
-
 /// A `messages` partition being written.
 #[derive(Debug)]
 pub struct StagedMessages {
     lake: Lake,
-    account: Account,
-    day: Day,
     zone: String,
     window: Span,
     current: StagedPartition,
@@ -71,11 +61,9 @@ impl Lake {
     ) -> Result<StagedMessages, LakeError> {
         Ok(StagedMessages {
             lake: self.clone(),
-            account: account.clone(),
-            day,
             zone: zone.to_owned(),
             window,
-            current: self.stage(Table::Messages, account, day, zone, window)?,
+            current: self.stage(account.partition(Table::Messages, day), zone, window)?,
             last: i64::MIN,
             runs: Vec::new(),
             counts: MessageCounts::default(),
@@ -98,28 +86,24 @@ impl StagedMessages {
         Self { app_id, ..self }
     }
 
-    /// Adds records in the order in which the API gave them: columns `openid`, `worker`, `opercode`, `text`, `sent_at` of the table's types.
+    /// Adds records in the order in which the API gave them, in their [schema](crate::model::record::schema).
     ///
     /// # Errors
     /// When the disk refuses them.
     pub fn append(&mut self, records: &RecordBatch) -> Result<(), LakeError> {
         let records = in_order_of_time(records)?;
-        let sent_at = records.column(4).as_primitive::<TimestampMicrosecondType>().values();
-        let (Some(first), Some(last)) = (sent_at.first().copied(), sent_at.last().copied()) else {
+        let Records { sent_at, opercode, .. } = Records::of(&records)?;
+        let (Some(first), Some(last)) =
+            (sent_at.values().first().copied(), sent_at.values().last().copied())
+        else {
             return Ok(());
         };
-        for opercode in records.column(2).as_primitive::<Int32Type>().values() {
-            match *opercode {
-                opercode::WORKER_RECEIVED => self.counts.received += 1,
-                opercode::WORKER_SENT => self.counts.sent += 1,
-                _ => self.counts.other += 1,
-            }
-        }
+        self.counts.add(opercode);
         if first < self.last {
             self.begin_run()?;
         }
         self.last = last;
-        let batch = numbered(&self.account, &records, self.current.rows())?;
+        let batch = numbered(&self.current.key().account, &records, self.current.rows())?;
         self.current.append(batch)
     }
 
@@ -163,24 +147,23 @@ impl StagedMessages {
     }
 
     fn close_run(&mut self) -> Result<(), LakeError> {
-        let fresh =
-            self.lake.stage(Table::Messages, &self.account, self.day, &self.zone, self.window)?;
+        let fresh = self.lake.stage(self.current.key().clone(), &self.zone, self.window)?;
         self.runs.push(std::mem::replace(&mut self.current, fresh).into_run()?);
         Ok(())
     }
 
     /// Merges all runs into `current`, which is empty.
     fn merge_runs(&mut self) -> Result<(), LakeError> {
-        let schema = Table::Messages.schema();
-        let columns: Vec<&str> =
-            schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let (table, schema) = (Table::Messages, Table::Messages.schema());
+        let columns = table.names(|_| true);
         let mut readers = Vec::new();
         // The next row of each run: by time, then by run, which is the order in which the API gave them.
         let mut heads = BinaryHeap::new();
         for run in &self.runs {
-            let mut batches = read_file(File::open(run.as_path())?, &schema, &columns, MERGE_ROWS)?;
+            let file = File::open(run.as_path())?;
+            let mut batches = read_file(file, table, &schema, &columns, MERGE_ROWS)?;
             let Some(batch) = batches.next().transpose()? else { continue };
-            let instants = sent_at(&batch);
+            let instants = sent_at(&batch)?;
             if let Some(first) = instants.values().first() {
                 heads.push(Reverse((*first, readers.len())));
             }
@@ -201,15 +184,14 @@ impl StagedMessages {
             }
             let batches: Vec<&RecordBatch> = readers.iter().map(|reader| &reader.batch).collect();
             let merged = interleave_record_batch(&batches, &rows)?;
-            let records = merged.project(&[1, 2, 3, 4, 5])?;
-            let batch = numbered(&self.account, &records, self.current.rows())?;
+            let batch = numbered(&self.current.key().account, &merged, self.current.rows())?;
             self.current.append(batch)?;
             if let Some((run, _)) = rows.last()
                 && let Some(reader) = readers.get_mut(*run)
                 && reader.row == reader.batch.num_rows()
                 && let Some(batch) = reader.batches.next().transpose()?
             {
-                reader.instants = sent_at(&batch);
+                reader.instants = sent_at(&batch)?;
                 reader.batch = batch;
                 reader.row = 0;
                 if let Some(first) = reader.instants.values().first() {
@@ -229,13 +211,13 @@ struct RunReader<I> {
     row: usize,
 }
 
-fn sent_at(batch: &RecordBatch) -> TimestampMicrosecondArray {
-    batch.column(5).as_primitive::<TimestampMicrosecondType>().clone()
+fn sent_at(batch: &RecordBatch) -> Result<TimestampMicrosecondArray, LakeError> {
+    Ok(typed::<TimestampMicrosecondArray>(batch, "sent_at")?.clone())
 }
 
 /// The same records by ascending time, equal times as they were.
 fn in_order_of_time(records: &RecordBatch) -> Result<RecordBatch, LakeError> {
-    let sent_at = records.column(4).as_primitive::<TimestampMicrosecondType>().values();
+    let sent_at = Records::of(records)?.sent_at.values();
     if sent_at.is_sorted() {
         return Ok(records.clone());
     }
@@ -251,10 +233,20 @@ fn numbered(
     from: usize,
 ) -> Result<RecordBatch, LakeError> {
     let rows = records.num_rows();
-    let account = StringArray::from_iter_values(std::iter::repeat_n(account.as_str(), rows));
-    let seq = Int64Array::from_iter_values((from as i64..).take(rows));
-    let mut columns: Vec<ArrayRef> = vec![Arc::new(account)];
-    columns.extend(records.columns().iter().cloned());
-    columns.push(Arc::new(seq));
+    let column = |column: &Column| -> Result<ArrayRef, LakeError> {
+        Ok(match column.name {
+            "account" => {
+                let names = std::iter::repeat_n(account.as_str(), rows);
+                Arc::new(StringArray::from_iter_values(names))
+            }
+            "seq" => Arc::new(Int64Array::from_iter_values((from as i64..).take(rows))),
+            recorded => {
+                let column = records.column_by_name(recorded).cloned();
+                column
+                    .ok_or_else(|| ArrowError::SchemaError(format!("records without {recorded}")))?
+            }
+        })
+    };
+    let columns = Table::Messages.columns().map(column).collect::<Result<_, _>>()?;
     Ok(RecordBatch::try_new(Table::Messages.schema(), columns)?)
 }

@@ -3,7 +3,6 @@
 //! It owns every Parquet file and every path, and sees no HTTP and no metric. The invariant it keeps: a file below a table's
 //! folder is complete and was put there by one rename, whatever happened on the way.
 
-mod account;
 mod apps;
 mod bounds;
 mod commit;
@@ -28,7 +27,6 @@ mod spill;
 mod staging;
 mod statistics;
 mod survey;
-mod table;
 mod thrift;
 mod write;
 
@@ -36,7 +34,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-pub use account::Account;
 pub use apps::AppId;
 pub use disk::{Obstacle, Operation};
 pub use encoder::PartitionFacts;
@@ -44,13 +41,11 @@ pub use examine::{Contents, Examined, Survey};
 pub use footer::Footer;
 pub use hash::ContentHash;
 pub use lock::{Lock, Reading};
-pub use messages::{MessageCounts, StagedMessages};
+pub use messages::StagedMessages;
 pub(crate) use prune::in_the_future;
 pub use prune::{PartitionFile, Pruned};
-pub use read::RECORD_COLUMNS;
 pub use spill::Spill;
 pub use survey::Space;
-pub use table::Table;
 pub use write::{FinishedPartition, StagedPartition};
 
 use arrow::error::ArrowError;
@@ -60,15 +55,9 @@ use staging::Staging;
 
 use crate::calendar::Day;
 use crate::failure::{Class, Classified, MEMORY_HINT, os_code};
+pub use crate::model::record::{MessageCounts, opercode};
+pub use crate::model::{Account, PartitionKey, Table};
 use crate::plain_file::NotPlain;
-
-/// The values of `messages.opercode` that metrics are made of; any other is kept as it came.
-pub mod opercode {
-    /// The worker sent a message (OUT).
-    pub const WORKER_SENT: i32 = 2002;
-    /// The worker received a customer's message (IN).
-    pub const WORKER_RECEIVED: i32 = 2003;
-}
 
 /// Folder of kefu's own, below the lake, that no query reads.
 const OWN: &str = "_kefu";
@@ -86,7 +75,16 @@ pub enum LakeError {
     #[error("the rows do not have the shape of the table")]
     Shape(#[source] ArrowError),
     #[error("{path} is not as kefu wrote it: {reason}")]
-    Damaged { path: PathBuf, reason: String },
+    Damaged {
+        /// None while only the path is known.
+        key: Option<PartitionKey>,
+        path: PathBuf,
+        reason: String,
+    },
+    #[error("{path} is not as kefu wrote it: {reason}")]
+    DamagedApp { path: PathBuf, reason: String },
+    #[error("{path} is not as kefu wrote it: {reason}")]
+    DamagedMark { path: PathBuf, reason: String },
     #[error("{what} is locked by another run: {owner}")]
     Occupied { what: String, owner: String },
     #[error("{} was removed or replaced by another process", path.display())]
@@ -107,14 +105,33 @@ pub enum LakeError {
         "the lake was begun in the time zone {lake}, and its days cannot be continued in {asked}"
     )]
     OtherZone { lake: String, asked: String },
-    #[error("the texts of {day} were dropped, and the rules for automatic replies need them")]
-    TextsDropped { day: Day },
+    #[error(
+        "the texts of {} on {} were dropped, and the rules for automatic replies need them",
+        key.account, key.date
+    )]
+    TextsDropped { key: PartitionKey },
 }
 
 /// ENOMEM, ENFILE, EMFILE and EAGAIN: the machine or the process has no more of something.
 const EXHAUSTED: [i32; 4] = [12, 23, 24, 11];
 
 impl LakeError {
+    /// A file of a table is not as kefu wrote it.
+    fn damaged(path: impl Into<PathBuf>, reason: String) -> Self {
+        Self::Damaged { key: None, path: path.into(), reason }
+    }
+
+    /// The same, about this partition.
+    #[must_use]
+    fn of(self, key: &PartitionKey) -> Self {
+        match self {
+            Self::Damaged { path, reason, .. } => {
+                Self::Damaged { key: Some(key.clone()), path, reason }
+            }
+            other => other,
+        }
+    }
+
     /// An error of the Parquet reader. The file is damaged, unless reading it takes more of
     /// something than the machine has: that says nothing about the file.
     fn unreadable(path: &Path, error: &dyn std::error::Error) -> Self {
@@ -124,7 +141,7 @@ impl LakeError {
                 let text = format!("failed to read file `{}`: {error}", path.display());
                 Self::Io(std::io::Error::new(kind, text))
             }
-            None => Self::Damaged { path: path.to_owned(), reason: error.to_string() },
+            None => Self::damaged(path, error.to_string()),
         }
     }
 
@@ -155,6 +172,8 @@ impl Classified for LakeError {
             Self::Io(_)
             | Self::Parquet { .. }
             | Self::Damaged { .. }
+            | Self::DamagedApp { .. }
+            | Self::DamagedMark { .. }
             | Self::NoFolder { .. }
             | Self::NoLocks { .. } => Class::Lake,
         }
@@ -185,21 +204,21 @@ impl Classified for LakeError {
             Self::TextsDropped { .. } => {
                 Some("remove the rules in [metrics] with a text, a prefix or a regex, or fetch the day again with --force".into())
             }
-            Self::Damaged { path, .. } => Some(match path.parent().and_then(day_of) {
-                Some(_) if Table::METRICS.iter().any(|table| is_below(path, table.name())) => {
-                    "move it away: `kefu metrics` computes it again, unless its messages are gone; then put it back from a copy".into()
-                }
-                Some(day) => format!(
-                    "put the file back from a copy; or, while WeChat has the day's records, `kefu fetch --date {day} --force` fetches it again, and `kefu metrics` \
-                     then computes what depends on it"
+            Self::Damaged { key, .. } => key.as_ref().map(|key| match Table::METRICS.contains(&key.table) {
+                true => "move it away: `kefu metrics` computes it again, unless its messages are gone; then put it back from a copy".into(),
+                false => format!(
+                    "put the file back from a copy; or, while WeChat has the day's records, `kefu fetch --date {} --force` fetches it again, and `kefu metrics` \
+                     then computes what depends on it", key.date
                 ),
-                None if path.parent().and_then(Path::file_name).is_some_and(|folder| folder == apps::FOLDER) => {
-                    "write into it the name of the account whose files have the records of this app, or move it away: the next run that fetches writes it again".into()
-                }
-                None => "put it back from a copy, or write it again: for each pruned table the first day that was kept, as in {\"messages\":\"2024-05-14\"}; \
-                         without it, metrics next to pruned days would be computed again from what is left"
-                    .into(),
             }),
+            Self::DamagedApp { .. } => {
+                Some("write into it the name of the account whose files have the records of this app, or move it away: the next run that fetches writes it again".into())
+            }
+            Self::DamagedMark { .. } => Some(
+                "put it back from a copy, or write it again: for each pruned table the first day that was kept, as in {\"messages\":\"2024-05-14\"}; \
+                 without it, metrics next to pruned days would be computed again from what is left"
+                    .into(),
+            ),
             Self::Io(error) if error.get_ref().is_some_and(|cause| cause.is::<NotPlain>()) => {
                 Some("something stands where a file of the lake belongs: move it away, then run again".into())
             }
@@ -266,9 +285,14 @@ impl Lake {
         &self.root
     }
 
+    /// The error that a partition is not as kefu wrote it.
+    pub fn damaged(&self, key: &PartitionKey, reason: impl Into<String>) -> LakeError {
+        LakeError::damaged(self.path(key), reason.into()).of(key)
+    }
+
     /// Where a partition is, or would be.
-    pub fn path(&self, table: Table, account: &Account, day: Day) -> PathBuf {
-        self.partition_folder(table, day).join(format!("{account}.parquet"))
+    pub fn path(&self, key: &PartitionKey) -> PathBuf {
+        self.partition_folder(key.table, key.date).join(format!("{}.parquet", key.account))
     }
 
     fn partition_folder(&self, table: Table, day: Day) -> PathBuf {
@@ -296,14 +320,14 @@ impl Lake {
         &self,
         table: Table,
         days: usize,
-    ) -> Result<Vec<(Account, Day)>, LakeError> {
+    ) -> Result<Vec<PartitionKey>, LakeError> {
         let mut partitions = Vec::new();
         for (day, folder) in self.date_folders(table)?.into_iter().rev().take(days) {
             let accounts = list(&folder)?.into_iter().filter_map(|file| {
                 let name = file.file_name()?.to_str()?.strip_suffix(".parquet")?.to_owned();
                 Account::new(name).ok()
             });
-            partitions.extend(accounts.map(|account| (account, day)));
+            partitions.extend(accounts.map(|account| account.partition(table, day)));
         }
         Ok(partitions)
     }
@@ -415,11 +439,6 @@ impl Lake {
 fn on(file_system: Option<&str>) -> String {
     file_system
         .map_or_else(String::new, |file_system| format!(" on its file system ({file_system})"))
-}
-
-/// Whether a partition's file is in a table's folder.
-fn is_below(path: &Path, table: &str) -> bool {
-    path.ancestors().nth(2).and_then(Path::file_name).is_some_and(|folder| folder == table)
 }
 
 /// The day of a folder with partitions.

@@ -76,8 +76,8 @@ impl Lake {
         if self.older_note(account, day).exists() {
             return Ok(true);
         }
-        let rejects = match self.has(Table::Rejects, account, day) {
-            true => match self.footer(Table::Rejects, account, day) {
+        let rejects = match self.has(&account.partition(Table::Rejects, day)) {
+            true => match self.footer(&account.partition(Table::Rejects, day)) {
                 Err(LakeError::Damaged { .. }) => return Ok(false),
                 rejects => Some(rejects?),
             },
@@ -87,7 +87,7 @@ impl Lake {
             (Some(messages), rejects) if messages.belongs_with(rejects.as_ref()) => Ok(false),
             (Some(_), Some(_)) => Ok(true),
             (Some(_), None) => Ok(!self.pruned(account)?.includes(Table::Rejects, day)),
-            (None, Some(_)) if self.has(Table::Messages, account, day) => Ok(false),
+            (None, Some(_)) if self.has(&account.partition(Table::Messages, day)) => Ok(false),
             (None, Some(_)) => Ok(!self.pruned(account)?.includes(Table::Messages, day)),
             (None, None) => Ok(false),
         }

@@ -68,11 +68,11 @@ impl Lake {
     /// What was pruned of an account so far.
     ///
     /// # Errors
-    /// [`LakeError::Damaged`] when there is a mark that kefu did not write.
+    /// [`LakeError::DamagedMark`] when there is a mark that kefu did not write.
     pub fn pruned(&self, account: &Account) -> Result<Pruned, LakeError> {
         use std::io::ErrorKind::{NotADirectory, NotFound};
         let path = self.pruned_mark(account);
-        let damaged = |reason: String| LakeError::Damaged { path: path.clone(), reason };
+        let damaged = |reason: String| LakeError::DamagedMark { path: path.clone(), reason };
         let mark = match plain_file::read(&path) {
             Ok(mark) => mark,
             Err(error) if matches!(error.kind(), NotFound | NotADirectory) => {
@@ -105,11 +105,11 @@ impl Lake {
     /// Checks that no future day is marked as pruned: it would never be fetched.
     ///
     /// # Errors
-    /// [`LakeError::Damaged`] when one is, and when there is a note that cannot be read.
+    /// [`LakeError::DamagedMark`] when one is, and when there is a note that cannot be read.
     pub fn require_no_mark_after(&self, account: &Account, today: Day) -> Result<(), LakeError> {
         match self.pruned(account)?.mark_after(today) {
             None => Ok(()),
-            Some((table, first_kept)) => Err(LakeError::Damaged {
+            Some((table, first_kept)) => Err(LakeError::DamagedMark {
                 path: self.pruned_mark(account),
                 reason: in_the_future(table, first_kept),
             }),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use fs_err::File;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -13,23 +13,22 @@ use parquet::arrow::arrow_reader::{
 use parquet::file::metadata::ParquetMetaDataReader;
 
 use super::guard::guarded;
-use super::{Account, Footer, Lake, LakeError, Table, bounds, schema};
+use super::{Account, Footer, Lake, LakeError, PartitionKey, Table, bounds, schema};
 use crate::calendar::Day;
+use crate::model::column::Role;
+use crate::model::record;
 use crate::plain_file;
 
 /// Rows of a batch that is read, where the reader does not say otherwise.
 const BATCH_ROWS: usize = 122_880;
-
-/// The columns of `messages` that are as the API gave them.
-pub const RECORD_COLUMNS: [&str; 5] = ["openid", "worker", "opercode", "text", "sent_at"];
 
 impl Lake {
     /// What a partition says about itself. Reads the footer only.
     ///
     /// # Errors
     /// When the partition is missing or not Parquet.
-    pub fn footer(&self, table: Table, account: &Account, day: Day) -> Result<Footer, LakeError> {
-        footer_of(&self.path(table, account, day))
+    pub fn footer(&self, key: &PartitionKey) -> Result<Footer, LakeError> {
+        footer_of(&self.path(key)).map_err(|error| error.of(key))
     }
 
     /// The named columns of a partition, in the table's order of columns. Names come as dictionaries: their distinct
@@ -39,21 +38,26 @@ impl Lake {
     /// When the partition is missing, or differs from its table's schema; from the iterator, when it cannot be decoded.
     pub fn read(
         &self,
-        table: Table,
-        account: &Account,
-        day: Day,
+        key: &PartitionKey,
         columns: &[&str],
     ) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>> + use<>, LakeError> {
-        let path = self.path(table, account, day);
-        read_file(
-            plain_file::open(&path)?,
-            &dictionaries(&table.schema(), columns),
-            columns,
-            BATCH_ROWS,
-        )
+        self.read_as(key, &dictionaries(key.table), columns)
     }
 
-    /// The [`RECORD_COLUMNS`] of a day's messages, names and texts as strings.
+    fn read_as(
+        &self,
+        key: &PartitionKey,
+        schema: &SchemaRef,
+        columns: &[&str],
+    ) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>> + use<>, LakeError> {
+        let (key, file) = (key.clone(), plain_file::open(&self.path(key))?);
+        match read_file(file, key.table, schema, columns, BATCH_ROWS) {
+            Ok(batches) => Ok(batches.map(move |batch| batch.map_err(|error| error.of(&key)))),
+            Err(error) => Err(error.of(&key)),
+        }
+    }
+
+    /// The [columns of records](record::columns) of a day's messages, names and texts as strings.
     ///
     /// # Errors
     /// Those of [`read`](Self::read).
@@ -62,8 +66,8 @@ impl Lake {
         account: &Account,
         day: Day,
     ) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>> + use<>, LakeError> {
-        let file = plain_file::open(&self.path(Table::Messages, account, day))?;
-        read_file(file, &Table::Messages.schema(), &RECORD_COLUMNS, BATCH_ROWS)
+        let key = account.partition(Table::Messages, day);
+        self.read_as(&key, &Table::Messages.schema(), &record::columns())
     }
 }
 
@@ -77,24 +81,21 @@ pub(super) fn footer_of(path: &Path) -> Result<Footer, LakeError> {
     })
 }
 
-/// The table's schema with the named columns of names as dictionaries.
-fn dictionaries(full: &Schema, columns: &[&str]) -> SchemaRef {
+/// The table's schema, columns of names as dictionaries.
+fn dictionaries(table: Table) -> SchemaRef {
     let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
-    let fields = full.fields().iter().map(|field| match field.data_type() {
-        DataType::Utf8
-            if columns.contains(&field.name().as_str()) && schema::is_name(field.name()) =>
-        {
-            Arc::new(Field::new(field.name(), dictionary.clone(), field.is_nullable()))
-        }
-        _ => field.clone(),
+    let fields = table.columns().map(|column| match column.role {
+        Role::Name => column.field().with_data_type(dictionary.clone()),
+        _ => column.field(),
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-/// Batches of the named columns of an open file, which must have the given schema. What the file
-/// lacks because an older version of kefu wrote it is not in the batches.
+/// Batches of the named columns of an open file of a table, which must have the given schema. What
+/// the file lacks because an older version of kefu wrote it is not in the batches.
 pub(super) fn read_file(
     file: File,
+    table: Table,
     schema: &SchemaRef,
     columns: &[&str],
     batch_rows: usize,
@@ -108,7 +109,7 @@ pub(super) fn read_file(
         bounds::check_footer(&file)?;
         let metadata = ArrowReaderMetadata::load(file.file(), options.clone())
             .map_err(|error| unreadable(&error))?;
-        let options = options.with_schema(schema::of_file(schema, metadata.schema()));
+        let options = options.with_schema(schema::of_file(table, schema, metadata.schema()));
         let metadata = ArrowReaderMetadata::try_new(metadata.metadata().clone(), options)
             .map_err(|error| unreadable(&error))?;
         let mask = ProjectionMask::columns(metadata.parquet_schema(), columns.iter().copied());
@@ -116,12 +117,14 @@ pub(super) fn read_file(
             .filter(|place| mask.leaf_included(*place))
             .collect();
         let are_expanded = |place: usize| {
-            schema.fields().get(place).is_some_and(|field| field.data_type() == &DataType::Utf8)
+            let column = metadata.parquet_schema().column(place);
+            let field = schema.field_with_name(column.name());
+            field.is_ok_and(|field| field.data_type() == &DataType::Utf8)
         };
         decoded_max = bounds::decoded_bytes_max(metadata.metadata());
         let batch_rows =
             bounds::check(&file, metadata.metadata(), &places, are_expanded, batch_rows)
-                .map_err(|reason| LakeError::Damaged { path: path.clone(), reason })?;
+                .map_err(|reason| LakeError::damaged(&path, reason))?;
         let reader =
             ParquetRecordBatchReaderBuilder::new_with_metadata(file.into_parts().0, metadata);
         reader
@@ -138,7 +141,7 @@ pub(super) fn read_file(
             decoded += batch.as_ref().map_or(0, RecordBatch::get_array_memory_size);
             let reason = || format!("its rows hold more than {decoded_max} bytes");
             match decoded > decoded_max {
-                true => Err(LakeError::Damaged { path: path.clone(), reason: reason() }),
+                true => Err(LakeError::damaged(&path, reason())),
                 false => Ok(batch),
             }
         });

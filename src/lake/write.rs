@@ -12,16 +12,14 @@ use super::disk::WrittenFile;
 use super::encoder::{EncodeError, Encoder, ROW_GROUP_ROWS};
 use super::footer::Footer;
 use super::read::read_file;
-use super::{Account, ContentHash, Lake, LakeError, PartitionFacts, Table};
-use crate::calendar::{Day, Span};
+use super::{ContentHash, Lake, LakeError, PartitionFacts, PartitionKey};
+use crate::calendar::Span;
 use crate::plain_file;
 
 /// A partition being written. Nothing of it can be read before it is finished and [committed](FinishedPartition::commit); dropped, it vanishes.
 pub struct StagedPartition {
     lake: Lake,
-    table: Table,
-    account: Account,
-    day: Day,
+    key: PartitionKey,
     // Before `file`, so that a dropped partition closes its file before it removes it.
     encoder: Encoder<WrittenFile>,
     file: StagedFile,
@@ -31,9 +29,7 @@ pub struct StagedPartition {
 #[derive(Debug)]
 pub struct FinishedPartition {
     lake: Lake,
-    table: Table,
-    account: Account,
-    day: Day,
+    key: PartitionKey,
     file: StagedFile,
     facts: PartitionFacts,
 }
@@ -49,9 +45,10 @@ impl FinishedPartition {
     /// # Errors
     /// When the folder refuses it; the partition that was there before is then still there.
     pub fn commit(self) -> Result<PartitionFacts, LakeError> {
-        self.file.put(&self.lake.path(self.table, &self.account, self.day))?;
-        tracing::debug!(event = "partition_committed", table = self.table.name(), date = %self.day, rows = self.facts.rows);
-        Ok(self.facts)
+        let Self { lake, key, file, facts } = self;
+        file.put(&lake.path(&key))?;
+        tracing::debug!(event = "partition_committed", table = key.table.name(), date = %key.date, rows = facts.rows);
+        Ok(facts)
     }
 }
 
@@ -62,34 +59,21 @@ impl Lake {
     /// When staging cannot be written.
     pub fn stage(
         &self,
-        table: Table,
-        account: &Account,
-        day: Day,
+        key: PartitionKey,
         zone: &str,
         window: Span,
     ) -> Result<StagedPartition, LakeError> {
-        self.stage_with(table, account, day, Footer::new(table, account, day, zone, window))
+        let footer = Footer::new(&key, zone, window);
+        self.stage_with(key, footer)
     }
 
-    fn stage_with(
-        &self,
-        table: Table,
-        account: &Account,
-        day: Day,
-        footer: Footer,
-    ) -> Result<StagedPartition, LakeError> {
+    fn stage_with(&self, key: PartitionKey, footer: Footer) -> Result<StagedPartition, LakeError> {
+        let PartitionKey { account, date, table } = &key;
         let (file, written) =
-            StagedFile::create(self, account, &format!("{table}.{day}.{account}.parquet"))?;
-        let encoder = Encoder::new(table, table.schema(), footer, written)
+            StagedFile::create(self, account, &format!("{table}.{date}.{account}.parquet"))?;
+        let encoder = Encoder::new(*table, table.schema(), footer, written)
             .map_err(|error| LakeError::parquet(file.path(), error))?;
-        Ok(StagedPartition {
-            lake: self.clone(),
-            table,
-            account: account.clone(),
-            day,
-            encoder,
-            file,
-        })
+        Ok(StagedPartition { lake: self.clone(), key, encoder, file })
     }
 
     /// Writes a partition of an older version of kefu once more, so that it can be read beside
@@ -99,26 +83,19 @@ impl Lake {
     /// # Errors
     /// When the partition cannot be read, its rows are not those that were written, or the disk
     /// refuses the new file.
-    pub fn rewrite_older(
-        &self,
-        table: Table,
-        account: &Account,
-        day: Day,
-    ) -> Result<(), LakeError> {
-        let path = self.path(table, account, day);
-        let mut footer = self.footer(table, account, day)?;
-        let schema = table.schema();
-        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let mut rows = Vec::new();
-        for batch in read_file(plain_file::open(&path)?, &schema, &names, ROW_GROUP_ROWS)? {
-            rows.push(batch?);
-        }
+    pub fn rewrite_older(&self, key: &PartitionKey) -> Result<(), LakeError> {
+        let mut footer = self.footer(key)?;
+        let (table, schema) = (key.table, key.table.schema());
+        let (names, file) = (table.names(|_| true), plain_file::open(&self.path(key))?);
+        let rows = read_file(file, table, &schema, &names, ROW_GROUP_ROWS)
+            .and_then(|batches| batches.collect::<Result<Vec<_>, _>>());
+        let rows = rows.map_err(|error| error.of(key))?;
         let older = rows.first().map_or_else(|| schema.clone(), RecordBatch::schema);
         let rows = concat_batches(&older, &rows)?;
         // Rewriting a damaged file would make the damage look intended.
         if rows.num_rows() > 0 && footer.content_hash() != Some(ContentHash::of(&rows)?) {
-            let reason = "its rows are not those that were written".to_owned();
-            return Err(LakeError::Damaged { path, reason });
+            let reason = "its rows are not those that were written";
+            return Err(self.damaged(key, reason));
         }
         let column = |field: &Arc<Field>| {
             rows.column_by_name(field.name())
@@ -127,7 +104,7 @@ impl Lake {
         };
         let columns = schema.fields().iter().map(column).collect();
         footer.set("schema_version", table.schema_version());
-        let mut staged = self.stage_with(table, account, day, footer)?;
+        let mut staged = self.stage_with(key.clone(), footer)?;
         staged.append(RecordBatch::try_new(schema.clone(), columns)?)?;
         staged.finish()?.commit()?;
         Ok(())
@@ -135,6 +112,10 @@ impl Lake {
 }
 
 impl StagedPartition {
+    pub(super) fn key(&self) -> &PartitionKey {
+        &self.key
+    }
+
     /// What the footer will say, beside what every file's footer says.
     pub fn footer(&mut self) -> &mut Footer {
         self.encoder.footer()
@@ -155,8 +136,8 @@ impl StagedPartition {
     pub fn finish(mut self) -> Result<FinishedPartition, LakeError> {
         let facts = self.complete()?;
         self.file.sync()?;
-        let Self { lake, table, account, day, file, .. } = self;
-        Ok(FinishedPartition { lake, table, account, day, file, facts })
+        let Self { lake, key, file, .. } = self;
+        Ok(FinishedPartition { lake, key, file, facts })
     }
 
     /// Completes the file but leaves it in staging, for the merge of runs.
@@ -184,13 +165,6 @@ impl StagedPartition {
 
 impl fmt::Debug for StagedPartition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "StagedPartition({} {} {}, {} rows)",
-            self.table,
-            self.day,
-            self.account,
-            self.rows()
-        )
+        write!(f, "StagedPartition({}, {} rows)", self.key, self.rows())
     }
 }

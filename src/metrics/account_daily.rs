@@ -6,6 +6,8 @@ use polars::prelude::*;
 use super::activity::{Activity, KEYS, Scope, complete, parts};
 use super::day_rows::{DayRows, SessionOutcome};
 use super::statistics::{counted, join_all};
+use crate::model::Table;
+use crate::model::column::Role;
 
 const SESSIONS: [(&str, SessionOutcome); 5] = [
     ("sessions_completed", SessionOutcome::Completed),
@@ -45,7 +47,9 @@ pub(super) fn account_daily(
     let keys = df! { "day" => numbers(), "worker" => vec![0u32; days.len()] }?;
     let rows = complete(join_all(keys, parts(activity, Scope::Account)?, &KEYS), has_schedule)
         .collect()?;
-    let names: Vec<&str> = ["workers"].into_iter().chain(SESSIONS.map(|(name, _)| name)).collect();
+    let names = Table::AccountDaily.names(|column| {
+        column.role == Role::Count && Table::WorkerDaily.column(column.name).is_none()
+    });
     join_all(rows, [senders.collect()?, DataFrame::new_infer_height(sessions)?], &["day"])
         .with_columns(counted(&names))
         .collect()

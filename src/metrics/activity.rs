@@ -5,10 +5,9 @@ use polars::prelude::*;
 use super::History;
 use super::concurrency;
 use super::day_rows::{DayRows, Hour, Outcome};
-use super::statistics::{count, counted, is, mean, percentile, whole_statistics};
-
-/// Thresholds, in seconds, of the columns `answered_within_…s`.
-const WITHIN_SECONDS: [i64; 4] = [30, 60, 180, 300];
+use super::statistics::{count, counted, is, statistics};
+use crate::model::column::Role;
+use crate::model::{Column, Table};
 
 /// What the numbers of some days are made of. Each frame has a `day` (i32, since 1970-01-01) to count under and a `worker` (u32) to count for.
 pub(super) struct Activity<'a> {
@@ -157,32 +156,6 @@ impl<'a, T> Rows<'a, T> {
 
 pub(super) const KEYS: [&str; 2] = ["day", "worker"];
 
-const COUNTS: [&str; 20] = [
-    "messages_received",
-    "messages_sent",
-    "replies",
-    "follow_ups",
-    "outreach",
-    "auto_messages_sent",
-    "customers",
-    "customers_served",
-    "max_concurrent",
-    "answered",
-    "pending",
-    "unanswered_first",
-    "unanswered_later",
-    "takeovers",
-    "handed_off",
-    "answered_within_30s",
-    "answered_within_60s",
-    "answered_within_180s",
-    "answered_within_300s",
-    "first_responses",
-];
-
-/// Counts that exist only with a schedule.
-const SCHEDULE_COUNTS: [&str; 2] = ["answered_in_hours", "asked_out_of_hours"];
-
 /// The numbers of each (`day`, `worker`) of a scope, a frame for each kind of activity.
 pub(super) fn parts(activity: &Activity, scope: Scope) -> PolarsResult<[DataFrame; 6]> {
     let queries = [
@@ -192,7 +165,7 @@ pub(super) fn parts(activity: &Activity, scope: Scope) -> PolarsResult<[DataFram
             .labelled(&activity.automatic)
             .group_by(KEYS.map(col))
             .agg([len().alias("auto_messages_sent")]),
-        by_turn(scope.labelled(&activity.pairs)),
+        by_turn(scope.labelled(&activity.pairs))?,
         by_hand_off(scope.labelled(&activity.hand_offs), scope),
     ];
     let (counted, concurrency) =
@@ -201,14 +174,16 @@ pub(super) fn parts(activity: &Activity, scope: Scope) -> PolarsResult<[DataFram
     Ok([messages?, customers?, automatic?, turns?, hand_offs?, concurrency?])
 }
 
-/// Fills the counts of parts that have no row: they counted nothing.
+/// Fills the counts of parts that have no row: they counted nothing. Those that need business hours
+/// exist only with a schedule.
 pub(super) fn complete(rows: LazyFrame, has_schedule: bool) -> LazyFrame {
-    let rows = rows.with_columns(counted(&COUNTS));
-    if has_schedule {
-        rows.with_columns(counted(&SCHEDULE_COUNTS))
-    } else {
-        rows.with_columns(SCHEDULE_COUNTS.map(|name| lit(NULL).cast(DataType::Int64).alias(name)))
-    }
+    let is_count = |column: &Column| column.role == Role::Count;
+    let always = Table::WorkerDaily
+        .names(|column| is_count(column) && (has_schedule || !column.needs_hours));
+    let never =
+        Table::WorkerDaily.names(|column| is_count(column) && column.needs_hours && !has_schedule);
+    let nulls = never.into_iter().map(|name| lit(NULL).cast(DataType::Int64).alias(name));
+    rows.with_columns(counted(&always)).with_columns(nulls.collect::<Vec<_>>())
 }
 
 /// Dated by the message's own day.
@@ -249,7 +224,7 @@ fn by_segment(days: &[(i32, DayRows)], scope: Scope) -> PolarsResult<DataFrame> 
 }
 
 /// Dated by the day on which the turn was asked, credited to the pair's worker.
-fn by_turn(pairs: LazyFrame) -> LazyFrame {
+fn by_turn(pairs: LazyFrame) -> PolarsResult<LazyFrame> {
     let mut columns = vec![
         count(is(Outcome::Answered)).alias("answered"),
         count(is(Outcome::Pending)).alias("pending"),
@@ -261,23 +236,16 @@ fn by_turn(pairs: LazyFrame) -> LazyFrame {
         count(is(Outcome::Answered).and(col("asked_in_hours"))).alias("answered_in_hours"),
         count(col("asked_in_hours").not()).alias("asked_out_of_hours"),
     ];
-    columns.extend(WITHIN_SECONDS.map(|seconds| {
-        count(col("response_seconds").lt_eq(lit(seconds)).fill_null(lit(false)))
-            .alias(format!("answered_within_{seconds}s"))
-    }));
-    columns.extend(whole_statistics("response_seconds"));
-    columns.extend(whole_statistics("first_response_seconds"));
-    columns.extend([
-        mean("own_response_seconds"),
-        percentile("own_response_seconds", 50),
-        percentile("own_response_seconds", 90),
-    ]);
-    columns.extend([
-        mean("business_seconds"),
-        percentile("business_seconds", 50),
-        percentile("business_seconds", 90),
-    ]);
-    pairs.group_by(KEYS.map(col)).agg(columns)
+    columns.extend(Table::WorkerDaily.columns().filter_map(|column| within(column.name)));
+    columns.extend(statistics(Table::WorkerDaily)?);
+    Ok(pairs.group_by(KEYS.map(col)).agg(columns))
+}
+
+/// How many turns were answered in time, where that is what a column of this name counts.
+fn within(column: &str) -> Option<Expr> {
+    let seconds: i64 = column.strip_prefix("answered_within_")?.strip_suffix('s')?.parse().ok()?;
+    let is_in_time = col("response_seconds").lt_eq(lit(seconds)).fill_null(lit(false));
+    Some(count(is_in_time).alias(column))
 }
 
 /// Dated by the day on which the turn was asked; for the account each turn counts once.

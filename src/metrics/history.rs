@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::names::{Names, dictionary};
 use super::{AutoReply, MetricsError, Parameters};
 use crate::calendar::{Day, DayRange, OffsetSpan, UnixSeconds, Zone};
-use crate::lake::opercode;
+use crate::model::record::Direction;
 
 /// The columns of `messages` that the stage needs.
 pub fn columns(parameters: &Parameters) -> Vec<&'static str> {
@@ -233,11 +233,7 @@ impl<'a> HistoryBuilder<'a> {
             .zip(customers.keys().values().iter().zip(workers.keys().values()))
             .enumerate();
         let rows = rows.filter_map(|(row, ((opercode, sent_at), (customer, worker)))| {
-            let inbound = match *opercode {
-                opercode::WORKER_RECEIVED => true,
-                opercode::WORKER_SENT => false,
-                _ => return None,
-            };
+            let inbound = Direction::of(*opercode)? == Direction::In;
             let seconds = sent_at.div_euclid(1_000_000);
             let Ok(sent_at) = u32::try_from(seconds) else {
                 return Some(Err(unexpected("an instant before 1970 or after 2106")));

@@ -63,11 +63,9 @@ impl Parameters {
     /// The shifts that a partition depends on. None without a schedule, and for a table that does
     /// not depend on one.
     pub(super) fn shifts_for(&self, table: Table, day: Day) -> Option<BTreeMap<Day, Vec<Shift>>> {
-        let needs_hours =
-            matches!(table, Table::ResponsePairs | Table::WorkerDaily | Table::AccountDaily);
         // A shift of the day before may last into it.
         let days = DayRange { first: day.plus(-1), last: day.plus(DAYS_AFTER) };
-        let hours = self.business_hours.as_ref().filter(|_| needs_hours)?;
+        let hours = self.business_hours.as_ref().filter(|_| table.needs_hours())?;
         Some(days.days().map(|day| (day, hours.shifts(day).to_vec())).collect())
     }
 }

@@ -4,47 +4,38 @@
 use polars::prelude::*;
 
 use super::day_rows::Outcome;
+use crate::model::Table;
+use crate::model::column::Role;
 
 /// How many rows of the group have the property.
 pub(super) fn count(property: Expr) -> Expr {
     property.sum()
 }
 
-/// `column`_sum; null without values, where polars would say 0.
-pub(super) fn sum(column: &str) -> Expr {
-    let sum = when(col(column).count().gt(lit(0)))
-        .then(col(column).sum())
-        .otherwise(lit(NULL).cast(DataType::Int64));
-    sum.alias(format!("{column}_sum"))
+/// The statistics of a table, each of the column and in the way that its name says.
+pub(super) fn statistics(table: Table) -> PolarsResult<Vec<Expr>> {
+    table.names(|column| column.role == Role::Statistic).into_iter().map(statistic).collect()
 }
 
-/// `column`_mean.
-pub(super) fn mean(column: &str) -> Expr {
-    col(column).mean().alias(format!("{column}_mean"))
-}
-
-/// `column`_pNN: linear interpolation at (n − 1) · p, like SQL's `percentile_cont`.
-pub(super) fn percentile(column: &str, percent: u8) -> Expr {
-    col(column)
-        .quantile(lit(f64::from(percent) / 100.0), QuantileMethod::Linear)
-        .alias(format!("{column}_p{percent}"))
-}
-
-/// `column`_max.
-pub(super) fn max(column: &str) -> Expr {
-    col(column).max().alias(format!("{column}_max"))
-}
-
-/// `column`_{sum,mean,p50,p90,p95,max}.
-pub(super) fn whole_statistics(column: &str) -> [Expr; 6] {
-    [
-        sum(column),
-        mean(column),
-        percentile(column, 50),
-        percentile(column, 90),
-        percentile(column, 95),
-        max(column),
-    ]
+/// `…_sum`, `…_mean`, `…_pNN` or `…_max`.
+fn statistic(name: &str) -> PolarsResult<Expr> {
+    let unknown = || polars_err!(ComputeError: "{name} is no statistic");
+    let (column, kind) = name.rsplit_once('_').ok_or_else(unknown)?;
+    let values = || col(column);
+    let statistic = match (kind, kind.strip_prefix('p').and_then(|p| p.parse::<u8>().ok())) {
+        // Null without values, where polars would say 0.
+        ("sum", _) => when(values().count().gt(lit(0)))
+            .then(values().sum())
+            .otherwise(lit(NULL).cast(DataType::Int64)),
+        ("mean", _) => values().mean(),
+        ("max", _) => values().max(),
+        // Linear interpolation at (n − 1) · p, like SQL's `percentile_cont`.
+        (_, Some(percent)) => {
+            values().quantile(lit(f64::from(percent) / 100.0), QuantileMethod::Linear)
+        }
+        _ => return Err(unknown()),
+    };
+    Ok(statistic.alias(name))
 }
 
 /// Fills the named counts, which are null where there was nothing to count.

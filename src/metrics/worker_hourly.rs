@@ -4,7 +4,9 @@ use polars::prelude::*;
 
 use super::activity::Activity;
 use super::day_rows::Outcome;
-use super::statistics::{count, counted, is, join_all, keys_of, mean, percentile, sum};
+use super::statistics::{count, counted, is, join_all, keys_of, statistics};
+use crate::model::Table;
+use crate::model::column::Role;
 
 const KEYS: [&str; 3] = ["day", "worker", "hour"];
 
@@ -18,26 +20,17 @@ pub(super) fn worker_hourly(activity: &Activity) -> PolarsResult<DataFrame> {
         .group_by(KEYS.map(col))
         .agg([col("messages_received").sum(), col("messages_sent").sum()]);
     // By the hour asked.
-    let by_turn = activity.pairs.clone().lazy().group_by(KEYS.map(col)).agg([
+    let mut columns = vec![
         count(is(Outcome::Answered)).alias("answered"),
         count(is(Outcome::Pending)).alias("pending"),
         count(is(Outcome::Unanswered).and(col("is_first"))).alias("unanswered_first"),
         count(is(Outcome::Unanswered).and(col("is_first").not())).alias("unanswered_later"),
-        sum("response_seconds"),
-        mean("response_seconds"),
-        percentile("response_seconds", 50),
-        percentile("response_seconds", 90),
-    ]);
+    ];
+    columns.extend(statistics(Table::WorkerHourly)?);
+    let by_turn = activity.pairs.clone().lazy().group_by(KEYS.map(col)).agg(columns);
     let parts = [by_message.collect()?, by_turn.collect()?];
     let keys = keys_of(&parts, &KEYS)?;
-    let counts = [
-        "messages_received",
-        "messages_sent",
-        "answered",
-        "pending",
-        "unanswered_first",
-        "unanswered_later",
-    ];
+    let counts = Table::WorkerHourly.names(|column| column.role == Role::Count);
     join_all(keys, parts, &KEYS)
         .with_columns(counted(&counts))
         .sort(KEYS, SortMultipleOptions::default())

@@ -106,14 +106,14 @@ fn unrecorded_account(
     account: &Account,
     asked: &AppId,
 ) -> Result<Option<Account>, LakeError> {
-    let mut newest =
-        lake.last_partitions(Table::Messages, 1)?.into_iter().filter(|(other, day)| {
-            let is_unrecorded = other != account && !apps.values().any(|name| name == other);
-            // A file that is damaged says nothing.
-            let footer = || lake.footer(Table::Messages, other, *day).ok();
-            is_unrecorded && footer().and_then(|footer| footer.app_id()).as_ref() == Some(asked)
-        });
-    Ok(newest.next().map(|(other, _)| other))
+    let mut newest = lake.last_partitions(Table::Messages, 1)?.into_iter().filter(|key| {
+        let other = &key.account;
+        let is_unrecorded = other != account && !apps.values().any(|name| name == other);
+        // A file that is damaged says nothing.
+        let footer = || lake.footer(key).ok();
+        is_unrecorded && footer().and_then(|footer| footer.app_id()).as_ref() == Some(asked)
+    });
+    Ok(newest.next().map(|key| key.account))
 }
 
 /// Where the messages of an account and what is known of its app do not agree. `apps` are those
@@ -128,7 +128,7 @@ pub(super) fn other_apps(
         Some((*day, examined.sound.get(&Table::Messages)?.footer.app_id()?))
     });
     let messages: Vec<(Day, AppId)> = messages.collect();
-    let path = |day: Day| lake.path(Table::Messages, account, day);
+    let path = |day: Day| lake.path(&account.partition(Table::Messages, day));
     let recorded = |app: &AppId| lake.path_of_app(app);
     let of_account = |apps: &BTreeMap<AppId, Account>| -> Vec<AppId> {
         apps.iter().filter(|(_, name)| *name == account).map(|(app, _)| app.clone()).collect()

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{Int32Type, TimestampMicrosecondType};
+use arrow::array::{Array, RecordBatch};
 use arrow::row::{RowConverter, SortField};
 use hashbrown::HashMap;
 use serde::Serialize;
@@ -15,7 +14,8 @@ use super::fetch_days::in_local_time;
 use crate::calendar::{Day, UnixSeconds};
 use crate::failure::{BugError, Failure};
 use crate::fetch::{FetchError, FetchEvent};
-use crate::lake::{LakeError, RECORD_COLUMNS, Table};
+use crate::lake::{LakeError, Table};
+use crate::model::record::{self, Records};
 use crate::telemetry::Progress;
 
 /// Records of a day that are shown of each kind.
@@ -142,7 +142,7 @@ fn compare_pages(
 ) -> Result<ComparedDay, LakeError> {
     let rejects = job
         .lake
-        .footer(Table::Messages, &job.account, day)?
+        .footer(&job.account.partition(Table::Messages, day))?
         .get("rejects")
         .and_then(|count| count.parse().ok());
     let mut compared = ComparedDay::new(day, true, rejects.unwrap_or_default());
@@ -160,10 +160,11 @@ fn compare_pages(
         let page = fetched.page;
         compared.api_rejects += page.rejects.len() as u64;
         compared.api_records += page.records.num_rows() as u64;
+        let records = Records::of(&page.records)?;
         for (row, key) in keys.of(&page.records)?.into_iter().enumerate() {
             if !cross_off(&mut left, &key) {
                 compared.added += 1;
-                added.insert(&page.records, row);
+                added.insert(&records, row);
             }
         }
     }
@@ -172,9 +173,10 @@ fn compare_pages(
     if compared.gone > 0 {
         for batch in job.lake.read_records(&job.account, day)? {
             let batch = batch?;
+            let records = Records::of(&batch)?;
             for (row, key) in keys.of(&batch)?.into_iter().enumerate() {
                 if cross_off(&mut left, &key) {
-                    gone.insert(&batch, row);
+                    gone.insert(&records, row);
                 }
             }
         }
@@ -201,8 +203,8 @@ struct Keys(RowConverter);
 
 impl Keys {
     fn new() -> Result<Self, LakeError> {
-        let schema = Table::Messages.schema();
-        let fields = RECORD_COLUMNS.iter().filter_map(|column| schema.field_with_name(column).ok());
+        let schema = record::schema();
+        let fields = schema.fields().iter();
         Ok(Self(RowConverter::new(
             fields.map(|field| SortField::new(field.data_type().clone())).collect(),
         )?))
@@ -224,8 +226,8 @@ impl Keys {
 struct Earliest(Vec<Record>);
 
 impl Earliest {
-    fn insert(&mut self, records: &RecordBatch, row: usize) {
-        self.0.extend(record(records, row));
+    fn insert(&mut self, records: &Records<'_>, row: usize) {
+        self.0.push(record(records, row));
         if self.0.len() > 50 * SHOWN_MAX {
             self.shorten();
         }
@@ -242,20 +244,12 @@ impl Earliest {
     }
 }
 
-fn record(records: &RecordBatch, row: usize) -> Option<Record> {
-    let [openid, worker, opercode, text, sent_at] = records.columns() else { return None };
-    let string = |column: &ArrayRef| {
-        let strings = column.as_string_opt::<i32>()?;
-        strings.is_valid(row).then(|| strings.value(row).to_owned())
-    };
-    Some(Record {
-        sent_at: sent_at
-            .as_primitive_opt::<TimestampMicrosecondType>()?
-            .value(row)
-            .div_euclid(1_000_000),
-        openid: string(openid)?,
-        worker: string(worker)?,
-        opercode: opercode.as_primitive_opt::<Int32Type>()?.value(row),
-        text: string(text),
-    })
+fn record(records: &Records<'_>, row: usize) -> Record {
+    Record {
+        sent_at: records.sent_at.value(row).div_euclid(1_000_000),
+        openid: records.openid.value(row).to_owned(),
+        worker: records.worker.value(row).to_owned(),
+        opercode: records.opercode.value(row),
+        text: records.text.is_valid(row).then(|| records.text.value(row).to_owned()),
+    }
 }

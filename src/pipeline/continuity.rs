@@ -43,7 +43,9 @@ impl Classified for ContinuityError {
 
     fn hint(&self) -> Option<String> {
         let prune = |last_kept: Day| {
-            let tables = Table::WITH_OPENIDS.map(|table| format!("--table {table}")).join(" ");
+            let tables: Vec<String> =
+                Table::with_openids().map(|table| format!("--table {table}")).collect();
+            let tables = tables.join(" ");
             let before = last_kept.plus(1);
             format!(
                 "`kefu prune --before {before} {tables}`, which lists them without --yes and takes those of all accounts before that day"
@@ -89,7 +91,10 @@ fn others(
     let asked = privacy.to_string();
     // A file that is damaged must not keep anyone from fetching it again.
     let treated = |day: Day| {
-        Some((day, lake.footer(Table::Messages, account, day).ok()?.privacy().to_owned()))
+        Some((
+            day,
+            lake.footer(&account.partition(Table::Messages, day)).ok()?.privacy().to_owned(),
+        ))
     };
     among.into_par_iter().filter_map(treated).filter(|(_, lake)| *lake != asked).collect()
 }
@@ -156,17 +161,20 @@ fn has_other_openids(
 ) -> Result<bool, LakeError> {
     let asked = privacy.openids.to_string();
     let first_kept = lake.pruned(account)?.first_kept(Table::Messages);
-    for table in Table::WITH_OPENIDS {
-        let is_left =
-            |day: &Day| lake.has(table, account, *day) && !lake.has(Table::Messages, account, *day);
+    for table in Table::with_openids() {
+        let is_left = |day: &Day| {
+            lake.has(&account.partition(table, *day))
+                && !lake.has(&account.partition(Table::Messages, *day))
+        };
         let mut days: Vec<Day> = dependents(range.days()).into_iter().filter(is_left).collect();
         if let Some(first_kept) = first_kept {
             days.extend(lake.last_day_before(table, account, first_kept)?);
             days.extend((0..DAYS_BEFORE).map(|step| first_kept.plus(step)));
         }
-        let mut footers =
-            days.into_iter().filter_map(|day| Some((day, lake.footer(table, account, day).ok()?)));
-        let is_gone = |day: Day| !lake.has(Table::Messages, account, day);
+        let mut footers = days
+            .into_iter()
+            .filter_map(|day| Some((day, lake.footer(&account.partition(table, day)).ok()?)));
+        let is_gone = |day: Day| !lake.has(&account.partition(Table::Messages, day));
         let is_other = footers.any(|(day, footer)| {
             footer.openids() != asked && (is_gone(day) || footer.inputs().into_keys().any(is_gone))
         });
@@ -224,10 +232,10 @@ fn kept_with_other_openids(
     // Of most days, the names of the folders tell enough.
     let may_be_kept = |day: &Day| (-DAYS_BEFORE..=DAYS_AFTER).any(|step| is_gone(day.plus(step)));
     let mut last = None;
-    for table in Table::WITH_OPENIDS {
+    for table in Table::with_openids() {
         let days: Vec<Day> = lake.days(table, account)?.into_iter().filter(may_be_kept).collect();
         let other = |day: Day| -> Option<(Day, String)> {
-            let footer = lake.footer(table, account, day).ok()?;
+            let footer = lake.footer(&account.partition(table, day)).ok()?;
             let is_kept = is_gone(day) || footer.inputs().into_keys().any(is_gone);
             (is_kept && footer.openids() != asked).then(|| (day, footer.openids().to_owned()))
         };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::VerifyJob;
 use super::finding::{Finding, Kind};
 use crate::calendar::{Day, DayRange, Zone};
-use crate::lake::{Account, Contents, Examined, Footer, LakeError, Pruned, Table};
+use crate::lake::{Account, Contents, Examined, Footer, LakeError, PartitionKey, Pruned, Table};
 
 /// The files of an account's day.
 #[derive(Debug)]
@@ -39,26 +39,31 @@ impl ExaminedDay {
             _ => remedy(kind, table, day),
         };
         for table in examined.there.clone() {
-            let flaws = match job.lake.examine(table, account, day)? {
+            let key = account.partition(table, day);
+            let flaws = match job.lake.examine(&key)? {
                 Examined::Unreadable(reason) => vec![(Kind::Unreadable, reason)],
                 Examined::OtherSchema(difference) => vec![(Kind::Schema, difference)],
                 Examined::Read(contents) => {
-                    let flaws = flaws(&contents, table, account, day, &job.zone);
+                    let flaws = flaws(&contents, &key, &job.zone);
                     if flaws.is_empty() {
                         examined.sound.insert(table, *contents);
                     }
                     flaws
                 }
             };
-            let finding = |(kind, what)| {
-                Finding::new(kind, job.lake.path(table, account, day), what, remedy(kind, table))
-            };
+            let finding =
+                |(kind, what)| Finding::new(kind, job.lake.path(&key), what, remedy(kind, table));
             examined.findings.extend(flaws.into_iter().map(finding));
         }
         let totals = examined.totals_flaw();
         let totals = totals.map(|what| (Kind::Totals, Table::AccountDaily, what));
         let finding = |(kind, table, what): (Kind, Table, String)| {
-            Finding::new(kind, job.lake.path(table, account, day), what, remedy(kind, table))
+            Finding::new(
+                kind,
+                job.lake.path(&account.partition(table, day)),
+                what,
+                remedy(kind, table),
+            )
         };
         let between = totals.into_iter().chain(examined.pairing_flaw(pruned, day, is_noted));
         examined.findings.extend(between.map(finding));
@@ -150,13 +155,9 @@ fn is_privacy(said: &str) -> bool {
 }
 
 /// Where a file is not what it says, or is not what belongs in its place.
-fn flaws(
-    contents: &Contents,
-    table: Table,
-    account: &Account,
-    day: Day,
-    zone: &Zone,
-) -> Vec<(Kind, String)> {
+fn flaws(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<(Kind, String)> {
+    let PartitionKey { account, date, table } = key;
+    let (day, table) = (*date, *table);
     let footer = &contents.footer;
     let here =
         [("table", table.to_string()), ("account", account.to_string()), ("date", day.to_string())];
@@ -174,7 +175,7 @@ fn flaws(
         return vec![(Kind::Misplaced, elsewhere.join("; "))];
     }
     let bounds = zone.bounds(day);
-    let mut place = Footer::new(table, account, day, zone.name(), bounds);
+    let mut place = Footer::new(key, zone.name(), bounds);
     place.set("schema_version", contents.schema_version);
     let mut wrong = footer.contradictions(&place);
     wrong.extend(

@@ -262,7 +262,7 @@ fn commit_day(job: &FetchJob, staged: StagedDay, calls: CallCounts) -> Result<Da
         let ShrunkDay { records_before: before, records_after: after, .. } = shrunk;
         match job.on_shrink {
             OnShrink::Fail => {
-                let is_there = job.lake.path(Table::Messages, &job.account, shrunk.date).is_file();
+                let is_there = job.lake.has(&job.account.partition(Table::Messages, shrunk.date));
                 let holds = if is_there { Holds::Lake } else { Holds::Metrics };
                 return Err(ContractError::Shrunk { before, after, holds }.into());
             }

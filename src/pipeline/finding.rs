@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::calendar::Day;
-use crate::lake::{Account, Table};
+use crate::lake::PartitionKey;
 
 /// Something that is not as promised, or worth knowing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -17,7 +16,7 @@ pub struct Finding {
     pub advice: String,
     /// The partition that a note is about, which people are shown together with others.
     #[serde(skip)]
-    pub partition: Option<(Account, Day, Table)>,
+    pub partition: Option<PartitionKey>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -161,7 +160,7 @@ impl Finding {
     }
 
     /// The same, about a partition.
-    pub(super) fn of_partition(self, account: &Account, day: Day, table: Table) -> Self {
-        Self { partition: Some((account.clone(), day, table)), ..self }
+    pub(super) fn of_partition(self, key: PartitionKey) -> Self {
+        Self { partition: Some(key), ..self }
     }
 }

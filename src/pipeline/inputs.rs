@@ -63,16 +63,15 @@ pub(super) fn read_inputs(
     among: Option<&BTreeSet<Day>>,
     pruned: Pruned,
 ) -> Result<Inputs, LakeError> {
-    let is_there = |day: &Day| job.lake.has(Table::Messages, &job.account, *day);
+    let is_there = |day: &Day| job.lake.has(&job.account.partition(Table::Messages, *day));
     let fetched = match among {
         None => job.lake.days(Table::Messages, &job.account)?,
         Some(days) => inputs_of(days).into_iter().filter(is_there).collect(),
     };
     let read = |day: &Day| -> Result<Input, LakeError> {
-        let footer = job.lake.footer(Table::Messages, &job.account, *day)?;
-        let path = || job.lake.path(Table::Messages, &job.account, *day);
-        let damaged =
-            || LakeError::Damaged { path: path(), reason: "its footer lacks the counts".into() };
+        let key = job.account.partition(Table::Messages, *day);
+        let footer = job.lake.footer(&key)?;
+        let damaged = || job.lake.damaged(&key, "its footer lacks the counts");
         let count =
             |key: &str| footer.get(key).and_then(|count| count.parse().ok()).ok_or_else(damaged);
         let (rows, rejects): (u64, u64) = (count("rows")?, count("rejects")?);
@@ -130,11 +129,9 @@ impl Inputs {
                 None => job.lake.days(table, &job.account)?,
                 Some(days) => days.clone(),
             };
-            left_over.extend(
-                days.into_iter().filter(|day| {
-                    self.is_not_there(*day) && job.lake.has(table, &job.account, *day)
-                }),
-            );
+            left_over.extend(days.into_iter().filter(|day| {
+                self.is_not_there(*day) && job.lake.has(&job.account.partition(table, *day))
+            }));
         }
         Ok(left_over)
     }
@@ -163,7 +160,7 @@ impl Inputs {
     /// Whether messages were pruned that a day's metrics would be made of, as far as the metrics that are left of them tell.
     pub(super) fn is_beside_pruned(&self, job: &MetricsJob, day: Day) -> bool {
         let had_messages = |day: Day| {
-            self.was_pruned(day) && job.lake.path(Table::AccountDaily, &job.account, day).is_file()
+            self.was_pruned(day) && job.lake.has(&job.account.partition(Table::AccountDaily, day))
         };
         (-DAYS_BEFORE..=DAYS_AFTER).any(|step| had_messages(day.plus(step)))
     }
@@ -221,10 +218,8 @@ pub(super) fn record_inputs(
     footer.set("definitions_version", DEFINITIONS_VERSION);
     footer.set("parameters", parameters.for_partition(table, day));
     footer.set("inputs", serde_json::json!(hashes));
-    if let Some(input) = inputs
-        .days
-        .get(&day)
-        .filter(|input| Table::WITH_OPENIDS.contains(&table) && input.openids != "keep")
+    if let Some(input) =
+        inputs.days.get(&day).filter(|input| table.names_customers() && input.openids != "keep")
     {
         footer.set("privacy", format!("openid={}", input.openids));
     }
@@ -260,7 +255,7 @@ pub(super) fn out_of_date(
     // The content of days without messages is the same whatever is done to openids.
     let has_other_openids =
         || inputs.days.get(&day).is_some_and(|input| input.openids != footer.openids());
-    if differs("privacy") || Table::WITH_OPENIDS.contains(&table) && has_other_openids() {
+    if differs("privacy") || table.names_customers() && has_other_openids() {
         reasons.insert(OutOfDate::Openids);
     }
     reasons
@@ -302,14 +297,14 @@ pub(super) fn state_of(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<Da
     let mut state = DayState::default();
     let mut footers = BTreeMap::new();
     for table in Table::METRICS {
-        if !job.lake.path(table, &job.account, day).is_file() {
+        if !job.lake.has(&job.account.partition(table, day)) {
             // What was pruned itself stays away.
             if !inputs.pruned.includes(table, day) {
                 state.stale.push(table);
             }
             continue;
         }
-        match job.lake.footer(table, &job.account, day) {
+        match job.lake.footer(&job.account.partition(table, day)) {
             Ok(footer) => drop(footers.insert(table, footer)),
             Err(LakeError::Damaged { .. }) => {
                 state.stale.push(table);

@@ -114,8 +114,7 @@ pub fn refresh_metrics(
             Err(Err(failure)) => Some(failure),
             // Rows that cannot be read, which only reading brings to light, are a reason to leave out the days that look at them, and no others.
             Err(Ok(error)) => {
-                match plan.messages_in(job, &error).filter(|day| !plan.unreadable.contains_key(day))
-                {
+                match unreadable_messages(&error).filter(|day| !plan.unreadable.contains_key(day)) {
                     Some(day) => {
                         plan.unreadable.insert(day, error);
                         unreadable = plan.unreadable;
@@ -233,16 +232,6 @@ impl Plan {
         (!changed.days.is_empty()).then_some(changed)
     }
 
-    /// The day whose messages are what an error is about.
-    fn messages_in(&self, job: &MetricsJob, error: &LakeError) -> Option<Day> {
-        let LakeError::Damaged { path, .. } = error else { return None };
-        self.inputs
-            .fetched
-            .iter()
-            .copied()
-            .find(|day| job.lake.path(Table::Messages, &job.account, *day) == *path)
-    }
-
     /// Why wanted days were left out, if any were.
     fn damage(self) -> Option<Failure> {
         let range = view(&self.inputs.fetched, *self.damaged.first()?);
@@ -308,7 +297,7 @@ impl Plan {
             })?;
         }
         for (table, day) in &self.older {
-            job.lake.rewrite_older(*table, &job.account, *day)?;
+            job.lake.rewrite_older(&job.account.partition(*table, *day))?;
             tracing::info!(event = "partition_rewritten", table = table.name(), date = %day);
         }
         Ok(())
@@ -368,10 +357,11 @@ fn older(
             None => job.lake.days(table, &job.account)?,
             Some(days) => days.clone(),
         };
-        let is_other =
-            |day: &Day| !states.contains_key(day) && job.lake.has(table, &job.account, *day);
+        let is_other = |day: &Day| {
+            !states.contains_key(day) && job.lake.has(&job.account.partition(table, *day))
+        };
         for day in days.into_iter().filter(is_other) {
-            match job.lake.footer(table, &job.account, day) {
+            match job.lake.footer(&job.account.partition(table, day)) {
                 Ok(footer) if is_older(&footer, table) => older.push((table, day)),
                 // `kefu verify` reports damage.
                 Ok(_) | Err(LakeError::Damaged { .. }) => {}
@@ -380,6 +370,14 @@ fn older(
         }
     }
     Ok(older)
+}
+
+/// The day whose messages an error says are damaged.
+fn unreadable_messages(error: &LakeError) -> Option<Day> {
+    match error {
+        LakeError::Damaged { key: Some(key), .. } if key.table == Table::Messages => Some(key.date),
+        _ => None,
+    }
 }
 
 /// The given days as targets, with what is known about their horizons from the days that were fetched.
@@ -445,14 +443,13 @@ pub fn read_history(job: &MetricsJob, days: DayRange) -> Result<History, Failure
     let mut history = HistoryBuilder::new(&job.zone, parameters);
     let needs_texts = parameters.needs_texts();
     let read = |day: &Day| -> Result<Vec<Part>, Failure> {
-        if needs_texts && !job.lake.footer(Table::Messages, &job.account, *day)?.has_texts() {
-            return Err(LakeError::TextsDropped { day: *day }.into());
+        let key = job.account.partition(Table::Messages, *day);
+        if needs_texts && !job.lake.footer(&key)?.has_texts() {
+            return Err(LakeError::TextsDropped { key }.into());
         }
-        let batches = job.lake.read(Table::Messages, &job.account, *day, &columns)?;
+        let batches = job.lake.read(&key, &columns)?;
         // The file has the table's columns; that they do not hold what messages have is its damage.
-        let path = || job.lake.path(Table::Messages, &job.account, *day);
-        let damaged =
-            |error: MetricsError| LakeError::Damaged { path: path(), reason: error.to_string() };
+        let damaged = |error: MetricsError| job.lake.damaged(&key, error.to_string());
         let mut first_row = 0;
         let decode = |batch: Result<RecordBatch, LakeError>| {
             let batch = batch?;
@@ -476,8 +473,11 @@ fn write_partitions(
     partitions: Partitions,
 ) -> Result<(), LakeError> {
     let write = |(table, batch): (Table, RecordBatch)| -> Result<(), LakeError> {
-        let mut staged =
-            job.lake.stage(table, &job.account, target.day, job.zone.name(), target.bounds)?;
+        let mut staged = job.lake.stage(
+            job.account.partition(table, target.day),
+            job.zone.name(),
+            target.bounds,
+        )?;
         record_inputs(staged.footer(), job.rules.parameters(), inputs, table, target.day);
         // For people who look at the file; both follow from the inputs.
         staged.footer().set("horizon", target.horizon);

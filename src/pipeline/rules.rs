@@ -11,7 +11,7 @@ use super::MetricsJob;
 use super::inputs::is_older;
 use crate::calendar::Day;
 use crate::failure::{Class, Classified};
-use crate::lake::{Account, Footer, LakeError, Table};
+use crate::lake::{Account, Footer, LakeError, PartitionKey, Table};
 use crate::metrics::{DEFINITIONS_VERSION, Parameters, RuleChange, Rules};
 
 /// Why a metric partition is out of date.
@@ -72,7 +72,7 @@ pub struct OlderDays {
 pub(super) fn older_days(job: &MetricsJob, first: Day) -> Result<Option<OlderDays>, LakeError> {
     let (lake, account, table) = (&job.lake, &job.account, Table::AccountDaily);
     let Some(day) = lake.last_day_before(table, account, first)? else { return Ok(None) };
-    let footer = match lake.footer(table, account, day) {
+    let footer = match lake.footer(&account.partition(table, day)) {
         // `kefu verify` reports damage.
         Err(LakeError::Damaged { .. }) => return Ok(None),
         footer => footer?,
@@ -82,7 +82,8 @@ pub(super) fn older_days(job: &MetricsJob, first: Day) -> Result<Option<OlderDay
         because.insert(OutOfDate::Definitions);
     }
     // Metrics of messages that are gone are not computed again.
-    if footer.inputs().into_keys().all(|input| lake.has(Table::Messages, account, input)) {
+    if footer.inputs().into_keys().all(|input| lake.has(&account.partition(Table::Messages, input)))
+    {
         if footer.get("definitions_version") != Some(DEFINITIONS_VERSION) {
             because.insert(OutOfDate::Definitions);
         }
@@ -105,14 +106,10 @@ pub(super) fn recorded_by_day(
     timezone: &str,
     day: Day,
 ) -> Option<Parameters> {
-    // Only the first three record business hours.
-    let tables = [
-        Table::AccountDaily,
-        Table::WorkerDaily,
-        Table::ResponsePairs,
-        Table::Sessions,
-        Table::WorkerHourly,
-    ];
+    let mut tables = Table::METRICS;
+    tables.reverse();
+    // Only those that need business hours record them.
+    tables.sort_by_key(|table| !table.needs_hours());
     tables
         .into_iter()
         .filter_map(|table| recorded(footers.get(&table)?, table, day))
@@ -201,12 +198,13 @@ pub fn require_rules(job: &MetricsJob) -> Result<(), RulesError> {
     let Rules::Defaults(defaults) = &job.rules else { return Ok(()) };
     let table = Table::AccountDaily;
     let newest = match job.lake.first_and_last(table, &job.account)? {
-        Some(days) => Some((job.account.clone(), days.last)),
+        Some(days) => Some(job.account.partition(table, days.last)),
         None => job.lake.last_partitions(table, 1)?.into_iter().next(),
     };
-    let Some((account, day)) = newest else { return Ok(()) };
+    let Some(newest) = newest else { return Ok(()) };
     // A file that is damaged records nothing.
-    let Ok(footer) = job.lake.footer(table, &account, day) else { return Ok(()) };
+    let Ok(footer) = job.lake.footer(&newest) else { return Ok(()) };
+    let PartitionKey { account, date: day, .. } = newest;
     let changes = other_rules(&footer, defaults, table, day);
     match changes.is_empty() {
         true => Ok(()),

@@ -76,12 +76,12 @@ impl Selection {
     /// When the lake cannot be read.
     pub fn of(lake: &Lake, account: &Account, wanted: Wanted) -> Result<Self, LakeError> {
         let seen = seen_days(lake, account, &wanted)?;
-        let is_there = |day: &&Day| lake.has(Table::Messages, account, **day);
+        let is_there = |day: &&Day| lake.has(&account.partition(Table::Messages, **day));
         let there: BTreeSet<Day> = seen.iter().filter(is_there).copied().collect();
         let (mut footers, mut unfinished) = (BTreeMap::new(), BTreeSet::new());
         for day in seen {
             let footer = match there.contains(&day) {
-                true => match lake.footer(Table::Messages, account, day) {
+                true => match lake.footer(&account.partition(Table::Messages, day)) {
                     // A file that is damaged must not keep anyone from fetching it again.
                     Err(LakeError::Damaged { .. }) => None,
                     footer => Some(footer?),

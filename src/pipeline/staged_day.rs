@@ -76,9 +76,9 @@ impl Before {
 fn footer(job: &FetchJob, table: Table, day: Day) -> Result<Option<Footer>, LakeError> {
     match job
         .lake
-        .path(table, &job.account, day)
+        .path(&job.account.partition(table, day))
         .is_file()
-        .then(|| job.lake.footer(table, &job.account, day))
+        .then(|| job.lake.footer(&job.account.partition(table, day)))
         .transpose()
     {
         Err(LakeError::Damaged { .. }) => Ok(None),
@@ -100,7 +100,7 @@ fn records_before(job: &FetchJob, day: Day) -> Result<u64, LakeError> {
     if let Some(before) = Before::of(job, day)? {
         return Ok(before.rows + before.rejects);
     }
-    let is_there = |table: Table| job.lake.path(table, &job.account, day).is_file();
+    let is_there = |table: Table| job.lake.has(&job.account.partition(table, day));
     let rejects = match footer(job, Table::Rejects, day)? {
         Some(footer) => footer.get("rows").and_then(|rows| rows.parse().ok()).unwrap_or(1),
         None => u64::from(is_there(Table::Rejects)),
@@ -122,12 +122,12 @@ fn records_before(job: &FetchJob, day: Day) -> Result<u64, LakeError> {
 /// or cannot be read.
 fn counted_by_metrics(job: &FetchJob, day: Day) -> Result<u64, LakeError> {
     const COUNTS: [&str; 2] = ["messages_received", "messages_sent"];
-    if !job.lake.path(Table::AccountDaily, &job.account, day).is_file() {
+    if !job.lake.has(&job.account.partition(Table::AccountDaily, day)) {
         return Ok(0);
     }
     let counted = || -> Result<i64, LakeError> {
         let mut counted = 0;
-        for batch in job.lake.read(Table::AccountDaily, &job.account, day, &COUNTS)? {
+        for batch in job.lake.read(&job.account.partition(Table::AccountDaily, day), &COUNTS)? {
             let batch = batch?;
             let counts = batch.columns().iter().filter_map(|column| column.as_primitive_opt());
             counted += counts.filter_map(arrow::compute::sum::<Int64Type>).sum::<i64>();
@@ -296,7 +296,7 @@ impl StagedDay {
 
     /// The day as an empty one, if it is that, and if the lake has no file of its messages.
     pub(super) fn as_empty_day(&self, job: &FetchJob, calls: CallCounts) -> Option<EmptyDay> {
-        let is_there = || job.lake.path(Table::Messages, &job.account, self.day).is_file();
+        let is_there = || job.lake.has(&job.account.partition(Table::Messages, self.day));
         let outside_window = self.outside_window;
         let (pages, repaired_pages) = (self.pages, self.repaired_pages);
         (self.records() == 0 && !is_there()).then_some(EmptyDay {
@@ -352,9 +352,7 @@ impl StagedDay {
             // Only days with rejects have a partition of them.
             None => {
                 let mut staged = job.lake.stage(
-                    Table::Rejects,
-                    &job.account,
-                    self.day,
+                    job.account.partition(Table::Rejects, self.day),
                     job.zone.name(),
                     span,
                 )?;
@@ -410,15 +408,15 @@ impl StagedDay {
                 rejected.commit()?;
                 if let Err(error) = messages.commit() {
                     // Rejects of a day that is not there mislead nobody but a reader. The first error is the one to report.
-                    if !job.lake.has(Table::Messages, &job.account, self.day) {
-                        let _ = job.lake.remove(Table::Rejects, &job.account, self.day);
+                    if !job.lake.has(&job.account.partition(Table::Messages, self.day)) {
+                        let _ = job.lake.remove(&job.account.partition(Table::Rejects, self.day));
                     }
                     return Err(error);
                 }
             }
             None => {
                 messages.commit()?;
-                job.lake.remove(Table::Rejects, &job.account, self.day)?;
+                job.lake.remove(&job.account.partition(Table::Rejects, self.day))?;
             }
         }
         job.lake.remove_older_note(&job.account, self.day)?;

@@ -94,7 +94,8 @@ pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus
         let needs_pruned =
             is_kept_for_good || (1..=DAYS_AFTER).any(|days| inputs.was_pruned(day.plus(days)));
         let size = |table: Table| {
-            fs_err::metadata(job.lake.path(table, &job.account, *day)).map_or(0, |file| file.len())
+            fs_err::metadata(job.lake.path(&job.account.partition(table, *day)))
+                .map_or(0, |file| file.len())
         };
         Ok(DayStatus {
             date: *day,
@@ -116,6 +117,6 @@ pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus
 fn was_final(job: &MetricsJob, day: Day) -> bool {
     let footers = Table::METRICS
         .into_iter()
-        .filter_map(|table| job.lake.footer(table, &job.account, day).ok());
+        .filter_map(|table| job.lake.footer(&job.account.partition(table, day)).ok());
     footers.take(1).any(|footer| footer.get("final") == Some("true"))
 }

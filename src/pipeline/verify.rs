@@ -14,7 +14,8 @@ use super::rules::{OutOfDate, expected, reasons, recorded, recorded_by_day};
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::Failure;
 use crate::lake::{
-    Account, AppId, ContentHash, Footer, Lake, LakeError, Pruned, Survey, Table, in_the_future,
+    Account, AppId, ContentHash, Footer, Lake, LakeError, PartitionKey, Pruned, Survey, Table,
+    in_the_future,
 };
 use crate::metrics::{self, DAYS_AFTER, DAYS_BEFORE, Parameters, Partitions, Rules, Target};
 use crate::telemetry::Progress;
@@ -67,7 +68,7 @@ pub fn verify(
     });
     let is_input = |day: Day| inputs.is_none_or(|range| range.contains(day));
     let mut tables_of_day: BTreeMap<(Account, Day), BTreeSet<Table>> = BTreeMap::new();
-    for (account, day, table) in survey.partitions {
+    for PartitionKey { account, date: day, table } in survey.partitions {
         if is_wanted(day) || matches!(table, Table::Messages | Table::Rejects) && is_input(day) {
             tables_of_day.entry((account, day)).or_default().insert(table);
         }
@@ -128,8 +129,7 @@ pub fn verify(
             "move it out of the lake: readers of the table stumble over it",
         )
     }));
-    let staged = survey.staged.into_iter();
-    verification.findings.extend(staged.map(|path| {
+    verification.findings.extend(survey.staged.into_iter().map(|path| {
         Finding::new(
             Kind::Staging,
             path,
@@ -145,11 +145,8 @@ pub fn verify(
 
 /// Days that are all cut in another zone are not damaged: the zone is the wrong one.
 fn require_zone(job: &VerifyJob, survey: &Survey) -> Result<(), LakeError> {
-    let messages =
-        || survey.partitions.par_iter().filter(|(_, _, table)| *table == Table::Messages);
-    let zone = |(account, day, table): &(Account, Day, Table)| {
-        Some(job.lake.footer(*table, account, *day).ok()?.zone().to_owned())
-    };
+    let messages = || survey.partitions.par_iter().filter(|key| key.table == Table::Messages);
+    let zone = |key: &PartitionKey| Some(job.lake.footer(key).ok()?.zone().to_owned());
     if messages().any(|partition| zone(partition).as_deref() == Some(job.zone.name())) {
         return Ok(());
     }
@@ -166,7 +163,7 @@ fn pruned_days(
     verification: &mut Verification,
 ) -> Result<Pruned, LakeError> {
     let (pruned, reason) = match job.lake.pruned(account) {
-        Err(LakeError::Damaged { reason, .. }) => (Pruned::default(), Some(reason)),
+        Err(LakeError::DamagedMark { reason, .. }) => (Pruned::default(), Some(reason)),
         pruned => {
             let pruned = pruned?;
             let reason = pruned.mark_after(job.today).map(|(table, day)| in_the_future(table, day));
@@ -185,7 +182,7 @@ fn recorded_apps(
     verification: &mut Verification,
 ) -> Result<BTreeMap<AppId, Account>, LakeError> {
     match lake.apps() {
-        Err(LakeError::Damaged { path, reason }) => {
+        Err(LakeError::DamagedApp { path, reason }) => {
             let advice = "write into it the name of the account whose files have the records of this app, or move it away: \
                  the next run that fetches writes it anew";
             verification.findings.push(Finding::new(Kind::Unreadable, path, reason, advice));
@@ -213,7 +210,7 @@ fn misread_place(lake: &Lake) -> Result<Option<Finding>, LakeError> {
 /// Whether readers skip the account's files.
 fn hidden_account(job: &MetricsJob, days: &BTreeMap<Day, ExaminedDay>) -> Option<Finding> {
     let (day, examined) = days.first_key_value().filter(|_| job.account.is_hidden())?;
-    let path = job.lake.path(*examined.there.first()?, &job.account, *day);
+    let path = job.lake.path(&job.account.partition(*examined.there.first()?, *day));
     let what = format!(
         "Spark, Hive, pyarrow and pandas skip all files of the account {}, because they begin with `_`",
         job.account
@@ -247,7 +244,7 @@ fn missing_days(
     let finding = |gap: DayRange| {
         let advice =
             format!("`kefu run --from {} --to {}` fetches what is missing", gap.first, gap.last);
-        let path = job.lake.path(Table::Messages, &job.account, gap.first);
+        let path = job.lake.path(&job.account.partition(Table::Messages, gap.first));
         Finding::new(
             Kind::MissingDays,
             path,
@@ -265,7 +262,7 @@ fn other_openids(job: &MetricsJob, days: &BTreeMap<Day, ExaminedDay>) -> Vec<Fin
     let Some(last) = days.values().rev().find_map(|day| openids(day, Table::Messages)) else {
         return Vec::new();
     };
-    let tables = || std::iter::once(Table::Messages).chain(Table::WITH_OPENIDS);
+    let tables = || std::iter::once(Table::Messages).chain(Table::with_openids());
     let others = days.iter().flat_map(|(day, examined)| {
         tables().map(move |table| (*day, table, openids(examined, table)))
     });
@@ -275,7 +272,12 @@ fn other_openids(job: &MetricsJob, days: &BTreeMap<Day, ExaminedDay>) -> Vec<Fin
             other?
         );
         let advice = "`kefu run` says how to make them alike";
-        Some(Finding::new(Kind::Openids, job.lake.path(table, &job.account, day), what, advice))
+        Some(Finding::new(
+            Kind::Openids,
+            job.lake.path(&job.account.partition(table, day)),
+            what,
+            advice,
+        ))
     };
     others
         .filter(|(_, _, openids)| openids.as_ref().is_some_and(|openids| *openids != last))
@@ -319,7 +321,7 @@ fn verify_metrics(
     let mixed = inputs.mixed();
     let is_sound =
         |day: Day| days.get(&day).is_some_and(|day| day.sound.contains_key(&Table::Messages));
-    let path = |table: Table, day: Day| job.lake.path(table, &job.account, day);
+    let path = |table: Table, day: Day| job.lake.path(&job.account.partition(table, day));
     let mut groups: Vec<Group> = Vec::new();
     for (day, examined) in days.iter().filter(|(day, _)| is_wanted(**day)) {
         let footers: BTreeMap<Table, &Footer> =
@@ -413,7 +415,7 @@ fn verify_metrics(
                 }
                 (true, None) => continue,
             };
-            verification.findings.push(finding.of_partition(&job.account, *day, table));
+            verification.findings.push(finding.of_partition(job.account.partition(table, *day)));
         }
     }
 
@@ -433,7 +435,7 @@ fn recompute(
     tables: &BTreeMap<Day, Vec<Table>>,
     verification: &mut Verification,
 ) -> Result<(), Failure> {
-    let path = |table: Table, day: Day| job.lake.path(table, &job.account, day);
+    let path = |table: Table, day: Day| job.lake.path(&job.account.partition(table, day));
     let wanted: Vec<Day> = tables.keys().copied().collect();
     for chunk in chunks(inputs, &wanted) {
         let range = DayRange {

@@ -80,7 +80,7 @@ impl Period {
         }
         // A file that is damaged is a failure of the report, and no reason to report other days.
         let is_final_of = |account: &&Account, day: Day| {
-            lake.footer(Table::AccountDaily, account, day)
+            lake.footer(&account.partition(Table::AccountDaily, day))
                 .map_or(true, |footer| reading::is_final(&footer))
         };
         let is_final = |(day, accounts): &(&Day, &Vec<&Account>)| {

@@ -10,8 +10,9 @@ use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type, TimestampMicros
 
 use crate::calendar::{Day, UnixSeconds};
 use crate::failure::{BugError, Failure};
-use crate::lake::{Account, Footer, Lake, Table, opercode};
+use crate::lake::{Account, Footer, Lake, Table};
 use crate::metrics::Parameters;
+use crate::model::record::Direction;
 
 /// The day's own counts, from `account_daily`, where they were counted once and for all.
 #[derive(Clone, Copy, Debug, Default)]
@@ -130,11 +131,11 @@ impl Reader<'_> {
         has_messages: bool,
     ) -> Result<Option<DayFacts>, Failure> {
         let needed = [Table::AccountDaily, Table::WorkerDaily, Table::WorkerHourly];
-        let is_there = |table: Table| self.lake.path(table, account, day).is_file();
+        let is_there = |table: Table| self.lake.has(&account.partition(table, day));
         if !needed.into_iter().all(is_there) {
             return Ok(None);
         }
-        let footer = self.lake.footer(Table::AccountDaily, account, day)?;
+        let footer = self.lake.footer(&account.partition(Table::AccountDaily, day))?;
         Ok(Some(DayFacts {
             day,
             is_final: is_final(&footer),
@@ -171,7 +172,7 @@ impl Reader<'_> {
             "sessions_outreach",
         ];
         let mut counts = Counts::default();
-        for batch in self.lake.read(Table::AccountDaily, account, day, &names)? {
+        for batch in self.lake.read(&account.partition(Table::AccountDaily, day), &names)? {
             let batch = batch?;
             let columns = Columns(&batch);
             let total = |name: &str| Ok::<i64, Failure>(columns.whole(name)?.values().iter().sum());
@@ -209,7 +210,7 @@ impl Reader<'_> {
             within.as_str(),
         ];
         let mut rows = Vec::new();
-        for batch in self.lake.read(Table::WorkerDaily, account, day, &names)? {
+        for batch in self.lake.read(&account.partition(Table::WorkerDaily, day), &names)? {
             let batch = batch?;
             let columns = Columns(&batch);
             let workers = columns.names("worker")?;
@@ -246,8 +247,9 @@ impl Reader<'_> {
 
     fn hours(&self, account: &Account, day: Day) -> Result<[i64; 24], Failure> {
         let mut hours = [0; 24];
-        for batch in
-            self.lake.read(Table::WorkerHourly, account, day, &["hour", "messages_received"])?
+        for batch in self
+            .lake
+            .read(&account.partition(Table::WorkerHourly, day), &["hour", "messages_received"])?
         {
             let batch = batch?;
             let columns = Columns(&batch);
@@ -280,7 +282,7 @@ impl Reader<'_> {
             "is_first",
         ];
         let mut turns = Turns::default();
-        for batch in self.lake.read(Table::ResponsePairs, account, day, &names)? {
+        for batch in self.lake.read(&account.partition(Table::ResponsePairs, day), &names)? {
             let batch = batch?;
             let columns = Columns(&batch);
             let (openids, workers) = (columns.names("openid")?, columns.names("worker")?);
@@ -325,7 +327,7 @@ impl Reader<'_> {
         // What messages say is read only if a rule asks for it.
         names.extend(parameters.needs_texts().then_some("text"));
         let mut visits = Vec::new();
-        for batch in self.lake.read(Table::Messages, account, day, &names)? {
+        for batch in self.lake.read(&account.partition(Table::Messages, day), &names)? {
             let batch = batch?;
             let columns = Columns(&batch);
             let (openids, workers) = (columns.names("openid")?, columns.names("worker")?);
@@ -337,12 +339,12 @@ impl Reader<'_> {
                 };
                 let text =
                     || texts.filter(|texts| texts.is_valid(row)).map(|texts| texts.value(row));
-                match *code {
-                    opercode::WORKER_RECEIVED => seen.entry((openid, worker)).or_default().0 = true,
-                    opercode::WORKER_SENT
+                match Direction::of(*code) {
+                    Some(Direction::In) => seen.entry((openid, worker)).or_default().0 = true,
+                    Some(Direction::Out)
                         if has_rules && parameters.is_automatic(&workers.name(row), text()) => {}
-                    opercode::WORKER_SENT => seen.entry((openid, worker)).or_default().1 = true,
-                    _ => {}
+                    Some(Direction::Out) => seen.entry((openid, worker)).or_default().1 = true,
+                    None => {}
                 }
             }
             visits.extend(seen.into_iter().map(|((openid, worker), (was_received, was_sent))| {
@@ -366,9 +368,7 @@ impl Reader<'_> {
     ) -> Result<Vec<Said>, Failure> {
         let mut written = Vec::new();
         for batch in self.lake.read(
-            Table::Messages,
-            account,
-            day,
+            &account.partition(Table::Messages, day),
             &["openid", "opercode", "text", "sent_at"],
         )? {
             let batch = batch?;
@@ -377,7 +377,7 @@ impl Reader<'_> {
             let (texts, sent_at) = (columns.texts("text")?, columns.instants("sent_at")?);
             for row in 0..batch.num_rows() {
                 let openid = openids.name(row);
-                if codes.value(row) == opercode::WORKER_RECEIVED && wanted(&openid) {
+                if Direction::of(codes.value(row)) == Some(Direction::In) && wanted(&openid) {
                     let text = texts.is_valid(row).then(|| texts.value(row).to_owned());
                     written.push(Said {
                         openid,

@@ -74,7 +74,7 @@ fn texts_of(
     let mut texts: BTreeMap<usize, Vec<Option<String>>> = BTreeMap::new();
     for ((account, day), places) in by_day {
         // Its messages may have been pruned.
-        if !job.lake.path(Table::Messages, account, day).is_file() {
+        if !job.lake.has(&account.partition(Table::Messages, day)) {
             continue;
         }
         let mut of_customer: HashMap<Arc<str>, Vec<Said>> = HashMap::new();

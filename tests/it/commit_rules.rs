@@ -447,7 +447,7 @@ fn a_day_that_a_run_left_half_changed_is_not_replaced_by_fewer_records_either() 
     fs_err::create_dir_all(rejects.parent().unwrap()).unwrap();
     fs_err::copy(other.path("rejects", DAY), &rejects).unwrap();
     let is_unfinished = |world: &World| {
-        let footer = world.lake().footer(Table::Messages, &account, day(DAY)).unwrap();
+        let footer = world.lake().footer(&account.partition(Table::Messages, day(DAY))).unwrap();
         world.lake().is_unfinished(&account, day(DAY), Some(&footer)).unwrap()
     };
     assert_eq!(world.fetch(records(19), &[], &[DAY]).failure(), Class::Contract);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use kefu::calendar::{Day, DayRange};
 use kefu::failure::{BugError, Classified, Failure};
 use kefu::fetch::{ContractError, Holds};
-use kefu::lake::{Account, AppId, LakeError};
+use kefu::lake::{Account, AppId, LakeError, Table};
 use kefu::pipeline::{AppError, ContinuityError, MixedOpenids};
 use kefu::settings::{Flags, Settings, SettingsError};
 use kefu::wechat::{
@@ -141,6 +141,10 @@ fn what_the_way_there_does() {
 #[test]
 fn what_the_lake_does() {
     let path = || PathBuf::from("data/lake/messages/date=2016-06-01/acme.parquet");
+    let key = || {
+        let account = Account::new("acme".into()).unwrap();
+        account.partition(Table::Messages, "2016-06-01".parse().unwrap())
+    };
     let refused = |kind: io::ErrorKind, what: &str| {
         LakeError::from(io::Error::new(kind, format!("failed to create file `data/lake`: {what}")))
     };
@@ -152,12 +156,16 @@ fn what_the_lake_does() {
         refused(io::ErrorKind::FileTooLarge, "File too large"),
         refused(io::ErrorKind::QuotaExceeded, "Disk quota exceeded"),
         refused(io::ErrorKind::NotADirectory, "Not a directory"),
-        LakeError::Damaged {
+        LakeError::DamagedMark {
             path: "data/lake/_kefu/accounts/acme/pruned.json".into(),
             reason: "expected value at line 1 column 1".into(),
         },
-        LakeError::TextsDropped { day: "2016-06-01".parse().unwrap() },
-        LakeError::Damaged { path: path(), reason: "its footer lacks the counts".into() },
+        LakeError::TextsDropped { key: key() },
+        LakeError::Damaged {
+            key: Some(key()),
+            path: path(),
+            reason: "its footer lacks the counts".into(),
+        },
         LakeError::Occupied { what: "the account acme".into(), owner: "process 4711".into() },
         LakeError::Absent { root: "data/lake".into() },
         LakeError::NoFolder { root: "data/lake".into() },
@@ -172,7 +180,7 @@ fn what_the_lake_does() {
             source: io::Error::from_raw_os_error(37),
         },
         LakeError::Misread { root: "data/lake".into(), folder: "region=cn".into() },
-        LakeError::Damaged {
+        LakeError::DamagedApp {
             path: "data/lake/_kefu/apps/wx0123456789abcdef".into(),
             reason: "an account's name has 1 to 200 bytes".into(),
         },

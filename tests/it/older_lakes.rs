@@ -61,7 +61,7 @@ fn make_older(path: &Path, table: Table) {
 
 fn write(path: &Path, table: Table, rows: &RecordBatch, footer: BTreeMap<String, String>) {
     let schema = rows.schema();
-    let sorting = table.sorted_by().iter().map(|column| SortingColumn {
+    let sorting = table.sorted_by().into_iter().map(|column| SortingColumn {
         column_idx: schema.index_of(column).unwrap() as i32,
         descending: false,
         nulls_first: false,

@@ -468,5 +468,5 @@ fn privacy_settings_that_make_no_sense_are_refused() {
     succeeds(&world, &simulator, &["run", "--date", DAY]);
     // The texts are gone, whatever the settings say now.
     settings(&world, "[[metrics.auto_reply]]\nprefix = 'hunter2'\n");
-    is_refused(&world, &simulator, &["metrics"], "the texts of 2016-06-01 were dropped");
+    is_refused(&world, &simulator, &["metrics"], "the texts of acme on 2016-06-01 were dropped");
 }

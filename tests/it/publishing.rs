@@ -141,7 +141,7 @@ fn finished(world: &World, lake: &Lake) -> FinishedPartition {
     let day = DAY.parse().unwrap();
     let window = world.zone.bounds(day);
     let name = world.zone.name();
-    let staged = lake.stage(Table::Messages, &world.account(), day, name, window).unwrap();
+    let staged = lake.stage(world.account().partition(Table::Messages, day), name, window).unwrap();
     staged.finish().unwrap()
 }
 
@@ -164,7 +164,7 @@ fn another_run_leaves_staging_alone_and_takes_the_lake_over() {
     let day = DAY.parse().unwrap();
     let refused = |result: Result<(), LakeError>| result.unwrap_err().to_string();
     for said in [
-        refused(lake.remove(Table::Messages, &world.account(), day)),
+        refused(lake.remove(&world.account().partition(Table::Messages, day))),
         refused(lake.prune(&[Table::Messages], "2016-06-02".parse().unwrap())),
     ] {
         assert!(

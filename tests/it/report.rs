@@ -565,11 +565,13 @@ fn what_cannot_be_reported_is_refused_with_the_next_step() {
     said.push(refusal(&world, &["--out", "lake/messages/page.html"]));
     said.push(refusal(&world, &["--out", "nowhere/page.html"]));
     for day in ["2024-05-01", "2024-05-02", "2024-05-03"] {
-        fs_err::remove_file(world.lake().path(
-            Table::AccountDaily,
-            &Account::new("acme".into()).unwrap(),
-            day.parse().unwrap(),
-        ))
+        fs_err::remove_file(
+            world.lake().path(
+                &Account::new("acme".into())
+                    .unwrap()
+                    .partition(Table::AccountDaily, day.parse().unwrap()),
+            ),
+        )
         .unwrap();
     }
     said.push(refusal(&world, &[]));

@@ -189,7 +189,7 @@ fn rewrite(path: &Path, table: Table, change: impl FnOnce(&mut Opened)) {
     };
     change(&mut opened);
     let schema = opened.rows.schema();
-    let sorting = table.sorted_by().iter().map(|column| SortingColumn {
+    let sorting = table.sorted_by().into_iter().map(|column| SortingColumn {
         column_idx: schema.index_of(column).unwrap() as i32,
         descending: false,
         nulls_first: false,

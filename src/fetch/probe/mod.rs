@@ -5,13 +5,14 @@ mod judge;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::{Int32Type, TimestampMicrosecondType};
+use arrow::array::{Array, StringArray};
+use arrow::error::ArrowError;
 use serde::Serialize;
 
 use super::decode::Page;
-use super::{CallCounts, ContractError, FetchError, Patience, Source, windows};
+use super::{CallCounts, ContractError, FetchError, Patience, Source, not_records, windows};
 use crate::calendar::{Span, UnixSeconds};
+use crate::model::record::Records;
 use crate::wechat::{FIRST_MSGID, PAGE_RECORDS_MAX, PageRequest, WINDOW_SECONDS_MAX};
 
 /// Records of the small pages, at most.
@@ -233,32 +234,27 @@ impl Asking<'_> {
             let (number, records) = (page.facts.number, page.facts.records);
             return Err(ContractError::NumberDiffers { number, records }.into());
         }
-        Ok(Reply { records: seen(&page), msgid: page.facts.msgid, number })
+        Ok(Reply { records: seen(&page).map_err(not_records)?, msgid: page.facts.msgid, number })
     }
 }
 
 /// The records of a page in the API's order, those that cannot be read among them.
-fn seen(page: &Page) -> Vec<Seen> {
+fn seen(page: &Page) -> Result<Vec<Seen>, ArrowError> {
     let hash = |value: &dyn Fn(&mut DefaultHasher)| {
         let mut hasher = DefaultHasher::new();
         value(&mut hasher);
         hasher.finish()
     };
-    let [openid, worker, opercode, text, sent_at] = page.records.columns() else {
-        return Vec::new();
-    };
-    let string = |column: &dyn Array, row: usize| {
-        let strings = column.as_string::<i32>();
+    let Records { openid, worker, opercode, text, sent_at } = Records::of(&page.records)?;
+    let string = |strings: &StringArray, row: usize| {
         strings.is_valid(row).then(|| strings.value(row).to_owned())
     };
-    let opercodes = opercode.as_primitive::<Int32Type>();
-    let times = sent_at.as_primitive::<TimestampMicrosecondType>();
     let mut records: Vec<Seen> = (0..page.records.num_rows())
         .map(|row| Seen {
-            time: Some(times.value(row).div_euclid(1_000_000)),
+            time: Some(sent_at.value(row).div_euclid(1_000_000)),
             hash: hash(&|hasher| {
                 [openid, worker, text].map(|column| string(column, row)).hash(hasher);
-                opercodes.value(row).hash(hasher);
+                opercode.value(row).hash(hasher);
             }),
         })
         .collect();
@@ -268,7 +264,7 @@ fn seen(page: &Page) -> Vec<Seen> {
         let hash = hash(&|hasher| reject.raw.hash(hasher));
         records.insert(position, Seen { time: None, hash });
     }
-    records
+    Ok(records)
 }
 
 fn times(page: &Reply) -> impl Iterator<Item = UnixSeconds> {

@@ -1,0 +1,13 @@
+//! The words that all parts of kefu share. No I/O.
+
+mod account;
+pub mod calendar;
+pub mod column;
+mod partition;
+pub mod record;
+mod table;
+
+pub use account::Account;
+pub use column::Column;
+pub use partition::PartitionKey;
+pub use table::Table;
