@@ -112,13 +112,22 @@ pub struct Failure {
     pub class: Class,
     pub hint: Option<String>,
     error: anyhow::Error,
+    /// What happened and, from the outside in, why. Without secrets: hidden while they are known,
+    /// which they no longer are when a failure is shown. Never empty.
+    causes: Vec<String>,
 }
 
 impl Failure {
     /// Says what was being done when it happened.
     #[must_use]
-    pub fn during(self, what: impl fmt::Display + Send + Sync + 'static) -> Self {
-        Self { error: self.error.context(what), ..self }
+    pub fn during(mut self, what: impl fmt::Display) -> Self {
+        let what = shown(&what);
+        // Some libraries repeat the cause in their own words.
+        if self.causes.first().is_some_and(|first| what.contains(first)) {
+            self.causes.remove(0);
+        }
+        self.causes.insert(0, what);
+        self
     }
 
     /// The error itself, if it is of this type.
@@ -131,22 +140,19 @@ impl Failure {
     /// # Errors
     /// The failure as it was, if it is not.
     pub fn into_error<E: std::error::Error + Send + Sync + 'static>(self) -> Result<E, Self> {
-        let Self { class, hint, error } = self;
-        error.downcast().map_err(|error| Self { class, hint, error })
+        let Self { class, hint, error, causes } = self;
+        error.downcast().map_err(|error| Self { class, hint, error, causes })
     }
 
     /// What happened and, from the outside in, why. Never empty.
-    pub fn causes(&self) -> Vec<String> {
-        let mut causes: Vec<String> = Vec::new();
-        for cause in self.error.chain().map(ToString::to_string) {
-            let cause = hide_likely(&printable(&cause)).into_owned();
-            // Some libraries repeat the cause in their own words.
-            if causes.last().is_none_or(|before| !before.contains(&cause)) {
-                causes.push(cause);
-            }
-        }
-        causes
+    pub fn causes(&self) -> &[String] {
+        &self.causes
     }
+}
+
+/// A text that controls no terminal and shows no secret.
+fn shown(text: &dyn fmt::Display) -> String {
+    hide_likely(&printable(&text.to_string())).into_owned()
 }
 
 /// What was being done when files or memory ran out says nothing about what is wrong.
@@ -156,7 +162,14 @@ impl<E: Classified> From<E> for Failure {
             Some(hint) => (Class::Lake, Some(hint.to_owned())),
             None => (error.class(), error.hint()),
         };
-        Self { class, hint, error: error.into() }
+        let error = anyhow::Error::from(error);
+        let mut causes: Vec<String> = Vec::new();
+        for cause in error.chain().map(|cause| shown(&cause)) {
+            if causes.last().is_none_or(|before| !before.contains(&cause)) {
+                causes.push(cause);
+            }
+        }
+        Self { class, hint, error, causes }
     }
 }
 
@@ -181,7 +194,7 @@ pub(crate) fn os_code(error: &dyn std::error::Error) -> Option<i32> {
 /// One line: `what: why: why`.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.causes().join(": "))
+        f.write_str(&self.causes.join(": "))
     }
 }
 

@@ -226,9 +226,9 @@ pub fn print_plain_warning(text: &str, hint: Option<&str>) {
 }
 
 fn explained(severity: &str, failure: &Failure) -> String {
-    let mut causes = failure.causes().into_iter();
-    let mut text = format!("{severity}: {}", causes.next().unwrap_or_default());
-    for cause in causes {
+    let (first, causes) = failure.causes().split_first().unzip();
+    let mut text = format!("{severity}: {}", first.map_or("", String::as_str));
+    for cause in causes.into_iter().flatten() {
         text.push_str(&format!("\n  caused by: {cause}"));
     }
     if let Some(hint) = &failure.hint {

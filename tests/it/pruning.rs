@@ -456,10 +456,14 @@ fn messages_are_not_replaced_by_fewer_rejects_nor_rejects_by_nothing() {
     assert_eq!(run(two.to_vec()), Some(0));
     assert_eq!(run(vec![unreadable.clone()]), Some(65));
     fs_err::remove_dir_all(world.lake_folder()).unwrap();
-    assert_eq!(run(vec![unreadable.clone()]), Some(0));
+    // Of a day without a record that can be read, nothing is committed.
+    assert_eq!(run(vec![unreadable.clone()]), Some(65));
+    assert!(world.table_files().is_empty());
+    let beside = vec![two[0].clone(), unreadable];
+    assert_eq!(run(beside.clone()), Some(0));
     assert_eq!(run(Vec::new()), Some(65));
     assert!(world.has(Table::Rejects, crate::world::DAY));
-    // Nor where the messages, of which there are none, are damaged, and no metrics are left to tell.
+    // Nor where the messages are damaged, and no metrics are left to tell.
     fs_err::write(world.path("messages", crate::world::DAY), "garbage").unwrap();
     Table::METRICS.iter().for_each(|table| {
         fs_err::remove_file(world.path(table.name(), crate::world::DAY)).unwrap()
@@ -467,9 +471,9 @@ fn messages_are_not_replaced_by_fewer_rejects_nor_rejects_by_nothing() {
     assert_eq!(run(Vec::new()), Some(73));
     assert!(world.has(Table::Rejects, crate::world::DAY));
     // While WeChat has the record, it heals; also where a run was killed before the messages.
-    assert_eq!(run(vec![unreadable.clone()]), Some(0));
+    assert_eq!(run(beside.clone()), Some(0));
     fs_err::remove_file(world.path("messages", crate::world::DAY)).unwrap();
-    assert_eq!(run(vec![unreadable]), Some(0));
+    assert_eq!(run(beside), Some(0));
     // A day that was empty when its metrics were computed may be so again.
     fs_err::remove_dir_all(world.lake_folder()).unwrap();
     let on_the_day_before = record(crate::world::MIDNIGHT - 60, "x");
