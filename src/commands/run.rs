@@ -151,7 +151,7 @@ fn run(
         Summary::new(half.name(), &account, &zone, lake).with_fetch(&report, is_unchanged);
     let mut outcome = Outcome { class: report.class(), report: summary, failure: None };
     if half == Half::Both && report.worst() == Some(Class::Lake) {
-        // They could not be written either; the next run computes them.
+        // They could not be written either; the same run again computes them.
         outcome.report = outcome.report.without_metrics();
     } else if half == Half::Both {
         // What was committed is worth computing even if some days failed.

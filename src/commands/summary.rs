@@ -212,7 +212,7 @@ impl Report for Summary {
             lines.extend(fetch.in_words());
         }
         if self.metrics_put_off {
-            lines.push("metrics   not computed, because the lake cannot be written; the next run does that".to_owned());
+            lines.push("metrics   not computed, because the lake cannot be written; the same run again does that".to_owned());
         }
         if let Some(metrics) = &self.metrics {
             let left_out = metrics.waiting.len() + metrics.mixed.len() + metrics.damaged.len();

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Account, Lake, LakeError, Table, list};
 use crate::plain_file;
@@ -53,12 +53,22 @@ impl Lake {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             // Whatever else is there is no record.
             let Ok(app) = AppId::new(name.to_owned()) else { continue };
-            let written = String::from_utf8_lossy(&plain_file::read(&path)?).trim().to_owned();
-            let account = Account::existing(written)
-                .map_err(|reason| LakeError::DamagedApp { path: path.clone(), reason })?;
-            apps.insert(app, account);
+            apps.insert(app, account_in(&plain_file::read(&path)?, &path)?);
         }
         Ok(apps)
+    }
+
+    /// The account under which an app's records are kept, if that is recorded.
+    ///
+    /// # Errors
+    /// When the record cannot be read, or does not hold the name of an account.
+    pub fn account_of_app(&self, app: &AppId) -> Result<Option<Account>, LakeError> {
+        let path = self.path_of_app(app);
+        match plain_file::read(&path) {
+            Ok(written) => account_in(&written, &path).map(Some),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Writes the account under which an app's records are kept. The account must be
@@ -94,6 +104,12 @@ impl Lake {
         Ok(days
             .find_map(|day| self.footer(&account.partition(Table::Messages, day)).ok()?.app_id()))
     }
+}
+
+fn account_in(written: &[u8], path: &Path) -> Result<Account, LakeError> {
+    let name = String::from_utf8_lossy(written).trim().to_owned();
+    Account::existing(name)
+        .map_err(|reason| LakeError::DamagedApp { path: path.to_owned(), reason })
 }
 
 #[cfg(test)]

@@ -161,28 +161,34 @@ fn has_other_openids(
 ) -> Result<bool, LakeError> {
     let asked = privacy.openids.to_string();
     let first_kept = lake.pruned(account)?.first_kept(Table::Messages);
+    let is_there = |table: Table, day: Day| lake.has(&account.partition(table, day));
+    let mut left: Vec<(Table, Day)> = Vec::new();
     for table in Table::with_openids() {
-        let is_left = |day: &Day| {
-            lake.has(&account.partition(table, *day))
-                && !lake.has(&account.partition(Table::Messages, *day))
-        };
-        let mut days: Vec<Day> = dependents(range.days()).into_iter().filter(is_left).collect();
-        if let Some(first_kept) = first_kept {
-            days.extend(lake.last_day_before(table, account, first_kept)?);
-            days.extend((0..DAYS_BEFORE).map(|step| first_kept.plus(step)));
-        }
-        let mut footers = days
-            .into_iter()
-            .filter_map(|day| Some((day, lake.footer(&account.partition(table, day)).ok()?)));
-        let is_gone = |day: Day| !lake.has(&account.partition(Table::Messages, day));
-        let is_other = footers.any(|(day, footer)| {
-            footer.openids() != asked && (is_gone(day) || footer.inputs().into_keys().any(is_gone))
-        });
-        if is_other {
-            return Ok(true);
+        let days = dependents(range.days()).into_iter();
+        let days = days.filter(|day| is_there(table, *day) && !is_there(Table::Messages, *day));
+        left.extend(days.map(|day| (table, day)));
+    }
+    // What retention has left was computed with the same settings: one file tells.
+    if let Some(first_kept) = first_kept {
+        for table in Table::with_openids() {
+            let last = match lake.last_day_before(table, account, first_kept)? {
+                Some(day) => Some(day),
+                None => (0..DAYS_BEFORE)
+                    .map(|step| first_kept.plus(step))
+                    .find(|day| is_there(table, *day)),
+            };
+            if let Some(day) = last {
+                left.push((table, day));
+                break;
+            }
         }
     }
-    Ok(false)
+    let is_gone = |day: Day| !is_there(Table::Messages, day);
+    Ok(left.into_iter().any(|(table, day)| {
+        lake.footer(&account.partition(table, day)).is_ok_and(|footer| {
+            footer.openids() != asked && (is_gone(day) || footer.inputs().into_keys().any(is_gone))
+        })
+    }))
 }
 
 /// Checks that the personal data of all of an account's days was treated as it would be now, but for the days that are about to be `replaced`.

@@ -7,13 +7,14 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+use super::app::AppError;
 use super::silence::Silence;
 use super::staged_day::{EmptyDay, StagedDay, stage_pages};
 use super::{Observer, OnShrink};
 use crate::calendar::{Day, Zone};
 use crate::failure::{BugError, Class, Classified, Failure};
 use crate::fetch::{CallCounts, ContractError, FetchError, Holds, Patience, Source};
-use crate::lake::{Account, AppId, Lake, LakeError, MessageCounts, Table};
+use crate::lake::{Account, AppId, Lake, MessageCounts, Table};
 use crate::signals::Indivisible;
 
 /// Pages between the network and the disk. With one being fetched and one being written, a day costs the memory of three.
@@ -47,12 +48,18 @@ impl FetchJob {
     }
 
     /// Records that the account has the records of this app. Only once WeChat has answered: a wrong
-    /// app id that was recorded would keep the right one out.
-    fn record_app(&self) -> Result<(), LakeError> {
-        match &self.app_id {
-            Some(app_id) => self.lake.record_app(app_id, &self.account),
-            None => Ok(()),
+    /// app id that was recorded would keep the right one out. A run of another account with the same
+    /// app may have begun at the same time.
+    fn record_app(&self) -> Result<(), Failure> {
+        let Some(app) = &self.app_id else { return Ok(()) };
+        if let Some(there) = self.lake.account_of_app(app)?
+            && there != self.account
+            && self.lake.has_account(&there)?
+        {
+            let (app, asked) = (app.clone(), self.account.clone());
+            return Err(AppError::OtherAccount { app, there, asked }.into());
         }
+        Ok(self.lake.record_app(app, &self.account)?)
     }
 }
 

@@ -10,6 +10,7 @@
 //! Only this module knows both ends of either arrow.
 
 mod app;
+mod chunks;
 mod compare;
 mod continuity;
 mod examined_day;

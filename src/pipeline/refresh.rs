@@ -9,19 +9,16 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::Observer;
+use super::chunks::chunks;
 use super::inputs::{DayState, Inputs, is_older, read_inputs, record_inputs, state_of, view};
 use super::rules::{ChangedRules, OlderDays, OutOfDate, UnknownRules, older_days};
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::{BugError, Failure};
 use crate::lake::{Account, Lake, LakeError, Table};
 use crate::metrics::{
-    self, DAYS_AFTER, DAYS_BEFORE, History, HistoryBuilder, MetricsError, Part, Partitions, Rules,
-    Target,
+    self, DAYS_AFTER, History, HistoryBuilder, MetricsError, Part, Partitions, Rules, Target,
 };
 use crate::{signals, threads};
-
-/// Messages that are in memory at once, unless a single day needs more.
-const ROWS_AT_ONCE: usize = 12_000_000;
 
 /// What to compute, and from which lake.
 #[derive(Clone, Debug)]
@@ -394,44 +391,6 @@ pub fn targets(zone: &Zone, fetched: &BTreeSet<Day>, days: &[Day]) -> Vec<Target
     days.iter().map(target).collect()
 }
 
-/// Days that are computed together.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Chunk {
-    pub(super) first: Day,
-    pub(super) last: Day,
-    pub(super) days: Vec<Day>,
-}
-
-/// Groups wanted days, in order, so that a day is read once for several of them: within an unbroken run of fetched days, close together, and
-/// with no more than [`ROWS_AT_ONCE`] messages in view.
-pub(super) fn chunks(inputs: &Inputs, wanted: &[Day]) -> Vec<Chunk> {
-    let rows = |first: Day, last: Day| -> usize {
-        inputs
-            .days
-            .range(first.plus(-DAYS_BEFORE)..=last.plus(DAYS_AFTER))
-            .map(|(_, input)| input.rows)
-            .sum()
-    };
-    let is_unbroken = |first: Day, last: Day| {
-        DayRange { first, last }.days().all(|day| inputs.fetched.contains(&day))
-    };
-    let mut chunks: Vec<Chunk> = Vec::new();
-    for day in wanted.iter().copied() {
-        match chunks.last_mut() {
-            Some(chunk)
-                if day <= chunk.last.plus(DAYS_BEFORE + DAYS_AFTER)
-                    && is_unbroken(chunk.last, day)
-                    && rows(chunk.first, day) <= ROWS_AT_ONCE =>
-            {
-                chunk.last = day;
-                chunk.days.push(day);
-            }
-            _ => chunks.push(Chunk { first: day, last: day, days: vec![day] }),
-        }
-    }
-    chunks
-}
-
 /// The messages of the days, none of which is missing, as input of the metrics stage.
 ///
 /// # Errors
@@ -488,35 +447,4 @@ fn write_partitions(
     };
     // In a row: many days are written side by side, and a thread that waited for a table would begin another day within this one.
     partitions.into_iter().try_for_each(write)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::inputs::Input;
-    use super::*;
-    use crate::lake::{ContentHash, Pruned};
-
-    fn day(text: &str) -> Day {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn chunks_never_reach_over_a_missing_day() {
-        let input = |rows| Input {
-            content_hash: ContentHash::from(""),
-            rows,
-            rejects: 0,
-            openids: "keep".to_owned(),
-        };
-        let days = ["2024-05-10", "2024-05-11", "2024-05-13", "2024-05-14"].map(day);
-        let inputs = |rows| Inputs {
-            days: days.map(|day| (day, input(rows))).into(),
-            fetched: days.into(),
-            damaged: BTreeMap::new(),
-            pruned: Pruned::default(),
-        };
-        let chunked = chunks(&inputs(10), &days);
-        assert_eq!(chunked.iter().map(|chunk| chunk.days.len()).collect::<Vec<_>>(), [2, 2]);
-        assert_eq!(chunks(&inputs(ROWS_AT_ONCE), &days).len(), 4);
-    }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rayon::prelude::*;
+
 use crate::calendar::{Day, DayRange};
 use crate::lake::{Account, Footer, Lake, LakeError, Table};
 
@@ -78,8 +80,7 @@ impl Selection {
         let seen = seen_days(lake, account, &wanted)?;
         let is_there = |day: &&Day| lake.has(&account.partition(Table::Messages, **day));
         let there: BTreeSet<Day> = seen.iter().filter(is_there).copied().collect();
-        let (mut footers, mut unfinished) = (BTreeMap::new(), BTreeSet::new());
-        for day in seen {
+        let look_at = |day: Day| -> Result<(Day, Option<Footer>, bool), LakeError> {
             let footer = match there.contains(&day) {
                 true => match lake.footer(&account.partition(Table::Messages, day)) {
                     // A file that is damaged must not keep anyone from fetching it again.
@@ -88,9 +89,14 @@ impl Selection {
                 },
                 false => None,
             };
-            if lake.is_unfinished(account, day, footer.as_ref())? {
-                unfinished.insert(day);
-            }
+            let is_unfinished = lake.is_unfinished(account, day, footer.as_ref())?;
+            Ok((day, footer, is_unfinished))
+        };
+        let looked_at: Vec<_> =
+            seen.into_par_iter().map(look_at).collect::<Result<_, LakeError>>()?;
+        let (mut footers, mut unfinished) = (BTreeMap::new(), BTreeSet::new());
+        for (day, footer, is_unfinished) in looked_at {
+            unfinished.extend(is_unfinished.then_some(day));
             footers.extend(footer.map(|footer| (day, footer)));
         }
         let all: BTreeSet<Day> = wanted.range.days().chain(unfinished.iter().copied()).collect();

@@ -6,10 +6,11 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::app::other_apps;
+use super::chunks::chunks;
 use super::examined_day::{ExaminedDay, remedy};
 use super::finding::{Finding, Kind, Severity};
 use super::inputs::{Inputs, out_of_date, read_inputs, view};
-use super::refresh::{MetricsJob, chunks, read_history, targets};
+use super::refresh::{MetricsJob, read_history, targets};
 use super::rules::{OutOfDate, expected, reasons, recorded, recorded_by_day};
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::Failure;

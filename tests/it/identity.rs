@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use kefu::failure::Failure;
+use kefu::failure::{Class, Failure};
 use kefu::lake::{AppId, Obstacle, Operation, Table};
 use kefu::metrics::{Parameters, Rules};
 use kefu::pipeline::{MetricsJob, refresh_metrics};
@@ -469,4 +469,16 @@ fn a_lake_where_folders_cannot_be_synced_is_written_all_the_same() {
     assert!(world.has(Table::Messages, DAY));
     world.lake().prune(&[Table::Messages], NEXT.parse().unwrap()).unwrap();
     assert!(!world.has(Table::Messages, DAY));
+}
+
+#[test]
+fn two_accounts_that_begin_at_once_with_one_app_do_not_both_keep_its_records() {
+    // As for two runs, both of which looked before either had recorded the app.
+    let mut world = World::new();
+    assert!(world.fetch(recorded([record(MIDNIGHT, "x")]), &[], &[DAY]).report.failed.is_empty());
+    world.hidden = true;
+    let night = world.fetch(recorded([record(MIDNIGHT, "x")]), &[], &[DAY]);
+    let said = night.report.failed[0].failure.to_string();
+    assert_eq!(night.failure(), Class::Settings, "{said}");
+    assert!(said.contains("are kept under the account acme in this lake"), "{said}");
 }

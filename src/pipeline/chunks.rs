@@ -1,0 +1,79 @@
+//! Which days are computed together.
+
+use super::inputs::Inputs;
+use crate::calendar::{Day, DayRange};
+use crate::metrics::{DAYS_AFTER, DAYS_BEFORE};
+
+/// Messages that are in memory at once, unless a single day needs more.
+const ROWS_AT_ONCE: usize = 12_000_000;
+
+/// Days that are computed together.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Chunk {
+    pub(super) first: Day,
+    pub(super) last: Day,
+    pub(super) days: Vec<Day>,
+}
+
+/// Groups wanted days, in order, so that a day is read once for several of them: within an unbroken run of fetched days, close together, and
+/// with no more than [`ROWS_AT_ONCE`] messages in view.
+pub(super) fn chunks(inputs: &Inputs, wanted: &[Day]) -> Vec<Chunk> {
+    let rows = |first: Day, last: Day| -> usize {
+        inputs
+            .days
+            .range(first.plus(-DAYS_BEFORE)..=last.plus(DAYS_AFTER))
+            .map(|(_, input)| input.rows)
+            .sum()
+    };
+    let is_unbroken = |first: Day, last: Day| {
+        DayRange { first, last }.days().all(|day| inputs.fetched.contains(&day))
+    };
+    let mut chunks: Vec<Chunk> = Vec::new();
+    for day in wanted.iter().copied() {
+        match chunks.last_mut() {
+            Some(chunk)
+                if day <= chunk.last.plus(DAYS_BEFORE + DAYS_AFTER)
+                    && is_unbroken(chunk.last, day)
+                    && rows(chunk.first, day) <= ROWS_AT_ONCE =>
+            {
+                chunk.last = day;
+                chunk.days.push(day);
+            }
+            _ => chunks.push(Chunk { first: day, last: day, days: vec![day] }),
+        }
+    }
+    chunks
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::inputs::Input;
+    use super::*;
+    use crate::lake::{ContentHash, Pruned};
+
+    fn day(text: &str) -> Day {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn chunks_never_reach_over_a_missing_day() {
+        let input = |rows| Input {
+            content_hash: ContentHash::from(""),
+            rows,
+            rejects: 0,
+            openids: "keep".to_owned(),
+        };
+        let days = ["2024-05-10", "2024-05-11", "2024-05-13", "2024-05-14"].map(day);
+        let inputs = |rows| Inputs {
+            days: days.map(|day| (day, input(rows))).into(),
+            fetched: days.into(),
+            damaged: BTreeMap::new(),
+            pruned: Pruned::default(),
+        };
+        let chunked = chunks(&inputs(10), &days);
+        assert_eq!(chunked.iter().map(|chunk| chunk.days.len()).collect::<Vec<_>>(), [2, 2]);
+        assert_eq!(chunks(&inputs(ROWS_AT_ONCE), &days).len(), 4);
+    }
+}
