@@ -105,7 +105,7 @@ impl Workplace {
     }
 
     fn commit(&self, day: Day, span: Span, batch: &RecordBatch) {
-        let _lock = self.lake.hold(&self.account);
+        let _lock = self.lake.lock(&self.account);
         let stage = || {
             let mut staged =
                 self.lake.stage_messages(&self.account, day, self.zone.name(), span)?;

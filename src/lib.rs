@@ -23,7 +23,7 @@
 //! use kefu::fetch::Source;
 //! use kefu::lake::{Account, Lake, Table};
 //! use kefu::metrics::Parameters;
-//! use kefu::pipeline::{FetchJob, MetricsJob, OnShrink, fetch_days, refresh_metrics};
+//! use kefu::pipeline::{FetchJob, MetricsJob, OnShrink, fetch_days, rebuild_metrics};
 //! use kefu::simulator::{Generated, GeneratorOptions, Options, Simulator};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -34,7 +34,7 @@
 //! let day = "2024-05-13".parse()?;
 //!
 //! // One process at a time works on an account; the lock is released when this is dropped.
-//! let _lock = lake.hold(&account)?;
+//! let _lock = lake.lock(&account)?;
 //! let report = tokio::runtime::Runtime::new()?.block_on(async {
 //!     let records = Generated::new(GeneratorOptions { first_day: day, days: 1, messages_per_day: 200, seed: 1 });
 //!     let simulator = Simulator::start(records, Options::default()).await?;
@@ -56,7 +56,7 @@
 //!
 //! let rules = Parameters::in_zone(zone.name()).into();
 //! let job = MetricsJob { lake: lake.clone(), account: account.clone(), zone, rules };
-//! let metrics = refresh_metrics(&job, None, &()).map_err(|stopped| stopped.failure.to_string())?;
+//! let metrics = rebuild_metrics(&job, None, &()).map_err(|stopped| stopped.failure.to_string())?;
 //! assert_eq!(metrics.computed, [day]);
 //! assert!(lake.path(&account.partition(Table::WorkerDaily, day)).is_file());
 //! # Ok(())

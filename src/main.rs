@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         .map_err(Failure::from)
         .and_then(|()| commands::execute(&cli));
     // A failure while the process shuts down is a consequence of that, which was reported.
-    signals::let_it_leave();
+    signals::await_shutdown();
     match outcome {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(class)) => ExitCode::from(class.exit_code()),

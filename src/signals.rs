@@ -16,13 +16,13 @@ use crate::{process_group, telemetry};
 type Act = Box<dyn FnOnce(u8) + Send>;
 
 /// What is to be done before the process leaves, the last of them first.
-static LAST_ACTS: Mutex<Vec<(u64, Act)>> = Mutex::new(Vec::new());
+static SHUTDOWN_ACTIONS: Mutex<Vec<(u64, Act)>> = Mutex::new(Vec::new());
 
 /// Tells acts apart.
 static ACTS: AtomicU64 = AtomicU64::new(0);
 
 /// The process has been told to leave, and is about to.
-static IS_LEAVING: AtomicBool = AtomicBool::new(false);
+static IS_SHUTTING_DOWN: AtomicBool = AtomicBool::new(false);
 
 /// Takes an act back when dropped.
 #[derive(Debug)]
@@ -30,9 +30,9 @@ pub struct Registered(u64);
 
 /// From now on, a process that is told to stop says so, does `act`, which learns the exit code, and exits with 128 and the signal's number, as
 /// shells do. Best effort: where signals cannot be had, they kill the process as they always did.
-pub fn on_leaving(act: impl FnOnce(u8) + Send + 'static) -> Registered {
+pub fn on_shutdown(act: impl FnOnce(u8) + Send + 'static) -> Registered {
     let number = ACTS.fetch_add(1, Ordering::Relaxed);
-    last_acts().push((number, Box::new(act)));
+    shutdown_actions().push((number, Box::new(act)));
     // Where there is no thread to spare, the signals kill the process as they do by default.
     let _ = listen();
     Registered(number)
@@ -52,10 +52,10 @@ pub fn listen() -> Result<(), ThreadsError> {
         return Ok(());
     }
     let failed = |source| ThreadsError { needed: 2, purpose: "signals", source };
-    let (acts, received) = channel::<LastActs>();
+    let (acts, received) = channel::<ShutdownActions>();
     let thread = |name: &str| std::thread::Builder::new().name(name.into());
     thread("last acts")
-        .spawn(move || received.into_iter().for_each(LastActs::run))
+        .spawn(move || received.into_iter().for_each(ShutdownActions::run))
         .map_err(failed)?;
     let (ready, is_ready) = channel();
     thread("signals").spawn(move || wait_for_signal(ready, acts)).map_err(failed)?;
@@ -66,17 +66,17 @@ pub fn listen() -> Result<(), ThreadsError> {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        last_acts().retain(|(number, _)| *number != self.0);
+        shutdown_actions().retain(|(number, _)| *number != self.0);
     }
 }
 
-fn last_acts() -> std::sync::MutexGuard<'static, Vec<(u64, Act)>> {
-    LAST_ACTS.lock().unwrap_or_else(PoisonError::into_inner)
+fn shutdown_actions() -> std::sync::MutexGuard<'static, Vec<(u64, Act)>> {
+    SHUTDOWN_ACTIONS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Does not return when the process is about to end because it was told to. What failed meanwhile failed because of that.
-pub fn let_it_leave() {
-    while IS_LEAVING.load(Ordering::SeqCst) {
+pub fn await_shutdown() {
+    while IS_SHUTTING_DOWN.load(Ordering::SeqCst) {
         std::thread::park();
     }
 }
@@ -91,9 +91,9 @@ static DONE: Condvar = Condvar::new();
 /// Begins such work. Does not return when the process is about to end.
 pub fn indivisible() -> Indivisible {
     let mut running = INDIVISIBLE.lock().unwrap_or_else(PoisonError::into_inner);
-    if IS_LEAVING.load(Ordering::SeqCst) {
+    if IS_SHUTTING_DOWN.load(Ordering::SeqCst) {
         drop(running);
-        let_it_leave();
+        await_shutdown();
         running = INDIVISIBLE.lock().unwrap_or_else(PoisonError::into_inner);
     }
     *running += 1;
@@ -130,16 +130,16 @@ pub fn outlive_large_files() {
 }
 
 /// The last acts may take so long.
-const LAST_ACTS_LIMIT: Duration = Duration::from_secs(2);
+const SHUTDOWN_ACTIONS_LIMIT: Duration = Duration::from_secs(2);
 
 /// What is done before the process exits.
-struct LastActs {
+struct ShutdownActions {
     acts: Vec<(u64, Act)>,
     exit_code: u8,
     done: oneshot::Sender<()>,
 }
 
-impl LastActs {
+impl ShutdownActions {
     fn run(self) {
         await_indivisible();
         self.acts.into_iter().rev().for_each(|(_, act)| act(self.exit_code));
@@ -148,7 +148,7 @@ impl LastActs {
     }
 }
 
-fn wait_for_signal(ready: Sender<()>, acts: Sender<LastActs>) {
+fn wait_for_signal(ready: Sender<()>, acts: Sender<ShutdownActions>) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return;
     };
@@ -163,17 +163,21 @@ fn wait_for_signal(ready: Sender<()>, acts: Sender<LastActs>) {
             _ = interrupt.recv() => (SignalKind::interrupt(), "SIGINT"),
             _ = terminate.recv() => (SignalKind::terminate(), "SIGTERM"),
         };
-        IS_LEAVING.store(true, Ordering::SeqCst);
+        IS_SHUTTING_DOWN.store(true, Ordering::SeqCst);
         telemetry::print_note(&format!(
             "stopped by {name}; what was committed stays, run again for the rest"
         ));
         let exit_code = u8::try_from(128 + kind.as_raw_value()).unwrap_or(1);
         let (done, is_done) = oneshot::channel();
         // It fails only if the thread is gone; then there is nothing to wait for.
-        let _ = acts.send(LastActs { acts: std::mem::take(&mut *last_acts()), exit_code, done });
+        let _ = acts.send(ShutdownActions {
+            acts: std::mem::take(&mut *shutdown_actions()),
+            exit_code,
+            done,
+        });
         // A second signal ends the process at once.
         tokio::select! {
-            _ = tokio::time::timeout(LAST_ACTS_LIMIT, is_done) => {}
+            _ = tokio::time::timeout(SHUTDOWN_ACTIONS_LIMIT, is_done) => {}
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }

@@ -7,8 +7,8 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int64Type};
 use comfy_table::{CellAlignment, Table as TextTable, presets};
 
+use super::stage_observer::StageObserver;
 use super::wait_for;
-use super::watched::Watched;
 use crate::calendar::{Clock, Day, DayRange, Zone};
 use crate::cli::{GlobalArgs, OutputFormat};
 use crate::failure::{BugError, Class, Failure};
@@ -16,7 +16,7 @@ use crate::fetch::Source;
 use crate::lake::{Account, AppId, Lake, Table};
 use crate::metrics::{self, Parameters};
 use crate::pipeline::{
-    FetchJob, MetricsJob, OnShrink, fetch_days, read_history, refresh_metrics, require_app, targets,
+    FetchJob, MetricsJob, OnShrink, fetch_days, read_history, rebuild_metrics, require_app, targets,
 };
 use crate::printable::counted;
 use crate::simulator::{APPID, Generated, GeneratorOptions, Options, Simulator};
@@ -43,7 +43,7 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
     let zone = Zone::named(TIMEZONE).map_err(constant)?;
     let account = Account::new(ACCOUNT.into()).map_err(constant)?;
     let lake = Lake::at(global.lake.clone().unwrap_or_else(|| LAKE.into()));
-    let _lock = lake.hold(&account)?;
+    let _lock = lake.lock(&account)?;
     lake.require_zone(zone.name())?;
     let app_id = Some(AppId::new(APPID.into()).map_err(constant)?);
     require_app(&lake, &account, app_id.as_ref())?;
@@ -76,7 +76,7 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
             refreshed: BTreeSet::new(),
             on_shrink: OnShrink::Replace,
         };
-        Ok(fetch_days(&job, &days, &Watched::fetch(days.len(), &job.account, None)).await)
+        Ok(fetch_days(&job, &days, &StageObserver::fetch(days.len(), &job.account, None)).await)
     })?;
     if let Some(failed) = report.failed.into_iter().next() {
         return Err(failed.failure.during(format!("{} was not fetched", failed.day)));
@@ -88,7 +88,7 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
         zone: zone.clone(),
         rules: Parameters::in_zone(zone.name()).into(),
     };
-    refresh_metrics(&job, None, &Watched::metrics(&job.account, None))?;
+    rebuild_metrics(&job, None, &StageObserver::metrics(&job.account, None))?;
     let targets = targets(&zone, &days.iter().copied().collect(), &days);
     let workers = metrics::period(
         &read_history(&job, range)?,

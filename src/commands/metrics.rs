@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::in_turn::{Outcome, in_turn};
-use super::operated::Operated;
+use super::each_account::{Outcome, for_each_account};
+use super::recorder::Recorder;
+use super::stage_observer::StageObserver;
 use super::summary::Summary;
-use super::watched::Watched;
 use super::{days, settings_for_lake};
 use crate::calendar::{Clock, Day};
 use crate::cli::{GlobalArgs, MetricsArgs};
@@ -13,27 +13,27 @@ use crate::failure::{Class, Failure};
 use crate::lake::Lake;
 use crate::operations::History;
 use crate::pipeline::{
-    MetricsJob, MetricsReport, MetricsStopped, MixedOpenids, refresh_metrics, require_rules,
+    MetricsJob, MetricsReport, MetricsStopped, MixedOpenids, rebuild_metrics, require_rules,
 };
 use crate::settings::Settings;
 
 pub(super) fn execute(global: &GlobalArgs, args: &MetricsArgs) -> Result<Option<Class>, Failure> {
-    let operated = Operated::begin("metrics", args.textfile.clone());
-    let outcome = compute_each(global, args, &operated);
-    operated.end(outcome)
+    let recorder = Recorder::begin("metrics", args.textfile.clone());
+    let outcome = compute_each(global, args, &recorder);
+    recorder.end(outcome)
 }
 
 fn compute_each(
     global: &GlobalArgs,
     args: &MetricsArgs,
-    operated: &Operated,
+    recorder: &Recorder,
 ) -> Result<Option<Class>, Failure> {
     let settings = settings_for_lake(global, "metrics")?;
     let among: Option<BTreeSet<Day>> = days::named(&args.days)?.map(|range| range.days().collect());
-    in_turn("metrics", &settings, global.output, |settings| {
+    for_each_account("metrics", &settings, global.output, |settings| {
         // Before the lake is held, which would make it.
         Lake::at(&settings.lake.value).require_folder()?;
-        operated.account(settings, |lake, history| compute(settings, among.as_ref(), lake, history))
+        recorder.account(settings, |lake, history| compute(settings, among.as_ref(), lake, history))
     })
 }
 
@@ -56,7 +56,7 @@ fn compute(
     };
     require_rules(&job)?;
     let (report, failure) = computed(
-        refresh_metrics(&job, among, &Watched::metrics(&job.account, Some(history))),
+        rebuild_metrics(&job, among, &StageObserver::metrics(&job.account, Some(history))),
         history,
     );
     let failure = failure.or(MixedOpenids::of(&report).map(Failure::from));

@@ -3,19 +3,19 @@
 mod days;
 mod demo;
 mod doctor;
-mod in_turn;
+mod each_account;
 mod manual;
 mod metrics;
-mod operated;
 mod prune;
+mod recorder;
 mod report;
 mod run;
 mod simulate;
 mod sql;
+mod stage_observer;
 mod status;
 mod summary;
 mod verify;
-mod watched;
 mod welcome;
 
 use std::path::Path;

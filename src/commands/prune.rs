@@ -57,9 +57,9 @@ pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Cl
     let newest = lake.newest_day(yesterday)?;
     let before = first_kept(args, newest, yesterday)?;
     // Nothing is made or locked when nothing is deleted.
-    let lock = args.yes.then(|| lake.hold_all()).transpose()?;
+    let lock = args.yes.then(|| lake.lock_all()).transpose()?;
     // What was deleted is deleted; the next run deletes the rest.
-    let _at_the_end = lock.as_ref().map(|_| signals::on_leaving(|_| ()));
+    let _at_the_end = lock.as_ref().map(|_| signals::on_shutdown(|_| ()));
     lake.require_zone(zone.name())?;
     let tables: BTreeSet<Table> = args.tables.iter().copied().collect();
     let takes_messages = tables.contains(&Table::Messages);
@@ -88,7 +88,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Cl
     }
     match global.output {
         OutputFormat::Json => telemetry::print_result(&serde_json::json!(pruning).to_string())?,
-        OutputFormat::Table => telemetry::print_result(&pruning.in_words())?,
+        OutputFormat::Table => telemetry::print_result(&pruning.rendered())?,
     }
     Ok(None)
 }
@@ -163,12 +163,11 @@ impl PrunedTable {
 }
 
 impl Pruning {
-    fn in_words(&self) -> String {
+    fn rendered(&self) -> String {
         let mut lines = vec![format!("before {} · {}", self.before, self.lake)];
-        lines.extend(self.tables.iter().map(PrunedTable::in_words));
+        lines.extend(self.tables.iter().map(PrunedTable::rendered));
         if !self.without_metrics.is_empty() {
-            let days =
-                DayRange::in_words(&self.without_metrics.iter().copied().collect::<Vec<_>>());
+            let days = DayRange::list(&self.without_metrics.iter().copied().collect::<Vec<_>>());
             lines.push(match self.deleted {
                 true => format!("never computed from what was there: the metrics of {days}"),
                 false => {
@@ -179,7 +178,7 @@ impl Pruning {
         if !self.never_final.is_empty() {
             lines.push(format!(
                 "never final: the metrics of {}, which wait for later days and are also made of days that go; keep at least {} days",
-                DayRange::in_words(&self.never_final),
+                DayRange::list(&self.never_final),
                 DAYS_BEFORE + DAYS_AFTER
             ));
         }
@@ -193,11 +192,11 @@ impl Pruning {
 }
 
 impl PrunedTable {
-    fn in_words(&self) -> String {
+    fn rendered(&self) -> String {
         if self.files == 0 {
             return format!("{:<14} nothing", self.table);
         }
-        let days = DayRange::in_words(&self.days.iter().copied().collect::<Vec<_>>());
+        let days = DayRange::list(&self.days.iter().copied().collect::<Vec<_>>());
         format!(
             "{:<14} {}, {:.1} MiB: {days}",
             self.table,
@@ -258,8 +257,7 @@ mod tests {
     #[test]
     fn with_fewer_than_five_days_some_metrics_never_become_final() {
         let yesterday: Day = "2024-05-12".parse().unwrap();
-        let kept =
-            |days: i64| DayRange::in_words(&never_final(yesterday.plus(1 - days), yesterday));
+        let kept = |days: i64| DayRange::list(&never_final(yesterday.plus(1 - days), yesterday));
         assert_eq!(
             [5, 4, 3, 2, 1].map(kept),
             [

@@ -86,9 +86,9 @@ pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<C
         Some(days) => Period::named(days),
         None => Period::last(&lake, &accounts, args.last.unwrap_or(DAYS))?,
     };
-    if let Some(holder) = lake.holder()? {
+    if let Some(owner) = lake.owner()? {
         telemetry::print_note(&format!(
-            "note: {holder} is at work on the lake; some of the figures may be older than others"
+            "note: {owner} is at work on the lake; some of the figures may be older than others"
         ));
     }
     let job = ReportJob {
@@ -117,7 +117,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<C
     };
     telemetry::print_result(&match global.output {
         OutputFormat::Json => serde_json::json!(written).to_string(),
-        OutputFormat::Table => in_words(&written),
+        OutputFormat::Table => rendered(&written),
     })?;
     Ok(None)
 }
@@ -132,7 +132,7 @@ fn is_within(file: &Path, folder: &Path) -> bool {
     }
 }
 
-fn in_words(written: &Written<'_>) -> String {
+fn rendered(written: &Written<'_>) -> String {
     let figures = written.figures;
     let accounts: Vec<&str> =
         figures.accounts.iter().map(|account| account.account.as_str()).collect();
@@ -160,7 +160,7 @@ fn in_words(written: &Written<'_>) -> String {
         .map(|day| day.date)
         .collect();
     if !absent.is_empty() {
-        lines.push(format!("not all there: {}", DayRange::in_words(&absent)));
+        lines.push(format!("not all there: {}", DayRange::list(&absent)));
     }
     let open: Vec<_> = figures
         .days
@@ -171,13 +171,13 @@ fn in_words(written: &Written<'_>) -> String {
     if !open.is_empty() {
         lines.push(format!(
             "not final yet: {}; replies may still come, so they are not compared",
-            DayRange::in_words(&open)
+            DayRange::list(&open)
         ));
     }
     if !figures.left_out.is_empty() {
         lines.push(format!(
             "not final yet, and left out: {} (--from and --to show them)",
-            DayRange::in_words(&figures.left_out)
+            DayRange::list(&figures.left_out)
         ));
     }
     lines.join("\n")

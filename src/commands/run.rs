@@ -4,11 +4,11 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::in_turn::{Outcome, in_turn};
+use super::each_account::{Outcome, for_each_account};
 use super::metrics::computed;
-use super::operated::Operated;
+use super::recorder::Recorder;
+use super::stage_observer::StageObserver;
 use super::summary::Summary;
-use super::watched::Watched;
 use super::{days, wait_for};
 use crate::calendar::{Clock, Day};
 use crate::cli::{FetchArgs, GlobalArgs};
@@ -17,7 +17,7 @@ use crate::fetch::Source;
 use crate::lake::{Lake, Table};
 use crate::operations::History;
 use crate::pipeline::{
-    FetchJob, MetricsJob, MixedOpenids, Selection, Wanted, dependents, fetch_days, refresh_metrics,
+    FetchJob, MetricsJob, MixedOpenids, Selection, Wanted, dependents, fetch_days, rebuild_metrics,
     require_app, require_privacy_near, require_rules,
 };
 use crate::settings::{self, Flags, Settings, SettingsError};
@@ -48,16 +48,16 @@ pub(super) fn execute(
     args: &FetchArgs,
     half: Half,
 ) -> Result<Option<Class>, Failure> {
-    let operated = Operated::begin(half.name(), args.textfile.clone());
-    let outcome = run_each(global, args, half, &operated);
-    operated.end(outcome)
+    let recorder = Recorder::begin(half.name(), args.textfile.clone());
+    let outcome = run_each(global, args, half, &recorder);
+    recorder.end(outcome)
 }
 
 fn run_each(
     global: &GlobalArgs,
     args: &FetchArgs,
     half: Half,
-    operated: &Operated,
+    recorder: &Recorder,
 ) -> Result<Option<Class>, Failure> {
     let flags = Flags {
         lookback: args.lookback,
@@ -77,9 +77,9 @@ fn run_each(
     let (force, allow_shrink) = (args.force, args.allow_shrink);
     let wanted = Wanted { range, is_named, force, refresh, allow_shrink, last_over };
     let is_skew_told = Cell::new(false);
-    in_turn(half.name(), &settings, global.output, |settings| {
+    for_each_account(half.name(), &settings, global.output, |settings| {
         settings.account_to_write()?;
-        operated.account(settings, |lake, history| {
+        recorder.account(settings, |lake, history| {
             run(settings, wanted, half, lake, history, &is_skew_told)
         })
     })
@@ -132,7 +132,8 @@ fn run(
     };
     history.asked(days.len(), skipped.len(), pruned.len());
     let mut report = wait_for(job.concurrency, async {
-        Ok(fetch_days(&job, &days, &Watched::fetch(days.len(), &account, Some(history))).await)
+        Ok(fetch_days(&job, &days, &StageObserver::fetch(days.len(), &account, Some(history)))
+            .await)
     })?;
     history.clock_skew(report.clock_skew_seconds);
     let skew = report.clock_skew_seconds.unwrap_or_default();
@@ -157,7 +158,11 @@ fn run(
         // What was committed is worth computing even if some days failed.
         let among = dependents(wanted.range.days().chain(days));
         let (computed_metrics, failure) = computed(
-            refresh_metrics(&metrics, Some(&among), &Watched::metrics(&account, Some(history))),
+            rebuild_metrics(
+                &metrics,
+                Some(&among),
+                &StageObserver::metrics(&account, Some(history)),
+            ),
             history,
         );
         // Days that were not fetched may be why openids differ; then the fetch says what to do.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::in_turn::{Outcome, Report, in_turn};
+use super::each_account::{Outcome, Report, for_each_account};
 use super::{days, settings_for_lake};
 use crate::calendar::{Day, DayRange};
 use crate::cli::{GlobalArgs, StatusArgs};
@@ -31,7 +31,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &StatusArgs) -> Result<Option<C
     let lake = Lake::at(&settings.lake.value);
     let settings = settings.in_zone_of(&lake)?;
     let among = days::named(&args.days)?;
-    in_turn("status", &settings, global.output, |settings| look(settings, among))
+    for_each_account("status", &settings, global.output, |settings| look(settings, among))
 }
 
 /// The work for one account.
@@ -58,7 +58,7 @@ fn look(settings: &Settings, among: Option<DayRange>) -> Result<Outcome<Status>,
 }
 
 impl Report for Status {
-    fn in_words(&self) -> String {
+    fn rendered(&self) -> String {
         let mut lines = vec![format!("{} · {} · {}", self.account, self.timezone, self.lake)];
         let (Some(first), Some(last)) = (self.days.first(), self.days.last()) else {
             lines.push("nothing was fetched yet: `kefu run` fetches the last days".to_owned());
@@ -84,7 +84,7 @@ impl Report for Status {
         let in_state = |state: Freshness| named(&|day| day.metrics == Some(state));
         let remark = |(what, days, advice): (&str, Vec<Day>, &str)| {
             let is_any = !days.is_empty();
-            is_any.then(|| format!("{what:<11} {} ({advice})", DayRange::in_words(&days)))
+            is_any.then(|| format!("{what:<11} {} ({advice})", DayRange::list(&days)))
         };
         let to_fetch = [
             (
@@ -146,7 +146,7 @@ impl Status {
         let line = |(because, days): (&BTreeSet<OutOfDate>, Vec<Day>)| {
             format!(
                 "out of date {} ({}: `kefu metrics` computes them again)",
-                DayRange::in_words(&days),
+                DayRange::list(&days),
                 reasons(because)
             )
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::in_turn::Report;
+use super::each_account::Report;
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::Class;
 use crate::lake::{Account, Lake};
@@ -156,7 +156,7 @@ impl Report for Summary {
             let text = format!(
                 "{}: the messages of {} are gone, and their metrics cannot be computed again",
                 self.account,
-                DayRange::in_words(days)
+                DayRange::list(days)
             );
             telemetry::print_plain_warning(&text, Some("`kefu verify` says what to do"));
         }
@@ -165,11 +165,11 @@ impl Report for Summary {
             let text = format!(
                 "{}: WeChat has no record of {}, and no day was committed",
                 self.account,
-                DayRange::in_words(&fetch.left_out)
+                DayRange::list(&fetch.left_out)
             );
             telemetry::print_plain_warning(&text, Some(WHAT_TO_CHECK));
         }
-        if let Some(text) = fetch.misplaced_in_words() {
+        if let Some(text) = fetch.misplaced_rendered() {
             let text = format!("{}: {text}", self.account);
             telemetry::print_plain_warning(&text, Some(WINDOWS_ADVICE));
         }
@@ -187,7 +187,7 @@ impl Report for Summary {
             let verb = if days.len() == 1 { "was" } else { "were" };
             let again =
                 if days.iter().all(|day| fetch.unchanged.contains(day)) { " again" } else { "" };
-            let days = DayRange::in_words(&days);
+            let days = DayRange::list(&days);
             telemetry::print_note(&format!(
                 "error: {}: {days} {verb} not fetched{again}: {}",
                 self.account, failed.reason
@@ -196,7 +196,7 @@ impl Report for Summary {
         if !fetch.given_up.is_empty() {
             telemetry::print_note(&format!(
                 "  not tried, because the same would happen: {}",
-                DayRange::in_words(&fetch.given_up)
+                DayRange::list(&fetch.given_up)
             ));
         }
         let hints: BTreeSet<&String> =
@@ -206,10 +206,10 @@ impl Report for Summary {
         }
     }
 
-    fn in_words(&self) -> String {
+    fn rendered(&self) -> String {
         let mut lines = vec![format!("{} · {} · {}", self.account, self.timezone, self.lake)];
         if let Some(fetch) = &self.fetch {
-            lines.extend(fetch.in_words());
+            lines.extend(fetch.rendered());
         }
         if self.metrics_put_off {
             lines.push("metrics   not computed, because the lake cannot be written; the same run again does that".to_owned());
@@ -228,7 +228,7 @@ impl Report for Summary {
                     "metrics   computed {} {}: {}; {} up to date",
                     computed.len(),
                     days(computed.len()),
-                    DayRange::in_words(computed),
+                    DayRange::list(computed),
                     metrics.fresh
                 ),
             });
@@ -274,7 +274,7 @@ impl Report for Summary {
                     "          {remark}: {} {}: {}",
                     concerned.len(),
                     days(concerned.len()),
-                    DayRange::in_words(concerned)
+                    DayRange::list(concerned)
                 )
             }));
         }
@@ -283,7 +283,7 @@ impl Report for Summary {
 }
 
 impl FetchSummary {
-    fn in_words(&self) -> Vec<String> {
+    fn rendered(&self) -> Vec<String> {
         let dates: Vec<Day> = self.fetched.iter().map(|fetched| fetched.date).collect();
         let total = |count: fn(&FetchedDay) -> u64| self.fetched.iter().map(count).sum::<u64>();
         let mut lines = Vec::new();
@@ -292,7 +292,7 @@ impl FetchSummary {
                 "fetched   {} {}: {}",
                 dates.len(),
                 days(dates.len()),
-                DayRange::in_words(&dates)
+                DayRange::list(&dates)
             ));
             lines.push(format!(
                 "messages  {} received, {} sent, {} with other codes, in {} requests",
@@ -302,8 +302,8 @@ impl FetchSummary {
                 total(|day| day.calls.requests),
             ));
         }
-        lines.extend(self.refreshed_in_words());
-        lines.extend(self.left_out_in_words());
+        lines.extend(self.refreshed_rendered());
+        lines.extend(self.left_out_rendered());
         lines.extend(self.shrunk.iter().map(|shrunk| {
             format!(
                 "shrunk    {}: {} records, {} before; left as it is",
@@ -346,7 +346,7 @@ impl FetchSummary {
                 "skipped   {} {} already there: {}",
                 self.skipped.len(),
                 days(self.skipped.len()),
-                DayRange::in_words(&self.skipped)
+                DayRange::list(&self.skipped)
             ));
         }
         if !self.pruned.is_empty() {
@@ -355,7 +355,7 @@ impl FetchSummary {
                 "pruned    {} {} not fetched: {} (days that are named without --force come back)",
                 pruned.len(),
                 days(pruned.len()),
-                DayRange::in_words(pruned)
+                DayRange::list(pruned)
             ));
         }
         if !self.failed.is_empty() {
@@ -366,7 +366,7 @@ impl FetchSummary {
                 [(&missing, "not fetched"), (&self.unchanged, "not fetched again, and as before")]
             {
                 if !concerned.is_empty() {
-                    let (count, listed) = (concerned.len(), DayRange::in_words(concerned));
+                    let (count, listed) = (concerned.len(), DayRange::list(concerned));
                     lines.push(format!("FAILED    {count} {} {what}: {listed}", days(count)));
                 }
             }
@@ -384,7 +384,7 @@ const WINDOWS_ADVICE: &str = "records inside the window may be missing in their 
 
 impl FetchSummary {
     /// The days that came with records outside the window.
-    fn misplaced_in_words(&self) -> Option<String> {
+    fn misplaced_rendered(&self) -> Option<String> {
         let with_some = self.fetched.iter().filter(|day| day.misplaced > 0);
         let days: Vec<Day> = with_some.map(|day| day.date).collect();
         let count: u64 = self.fetched.iter().map(|day| day.misplaced).sum();
@@ -392,7 +392,7 @@ impl FetchSummary {
         (count > 0).then(|| {
             format!(
                 "{count} {verb} outside the window that was asked for, on {}",
-                DayRange::in_words(&days)
+                DayRange::list(&days)
             )
         })
     }
@@ -403,16 +403,16 @@ impl FetchSummary {
     }
 
     /// The empty days that were not committed.
-    fn left_out_in_words(&self) -> Option<String> {
+    fn left_out_rendered(&self) -> Option<String> {
         let count = self.left_out.len();
         let before = self.first_day.map(|first| format!(" before {first}")).unwrap_or_default();
-        let listed = DayRange::in_words(&self.left_out);
+        let listed = DayRange::list(&self.left_out);
         (count > 0)
             .then(|| format!("no records{before}: {count} {} left out ({listed})", days(count)))
     }
 
     /// What a second look at days that were there has found.
-    fn refreshed_in_words(&self) -> Vec<String> {
+    fn refreshed_rendered(&self) -> Vec<String> {
         let refreshed: Vec<(&FetchedDay, Refreshed)> =
             self.fetched.iter().filter_map(|day| Some((day, day.refreshed?))).collect();
         let same: Vec<Day> = refreshed
@@ -430,7 +430,7 @@ impl FetchSummary {
                 "the same  {} {}: {}",
                 same.len(),
                 days(same.len()),
-                DayRange::in_words(&same)
+                DayRange::list(&same)
             ));
         }
         lines
@@ -469,7 +469,7 @@ mod tests {
         ];
         let shown: Vec<String> = in_common(&failures)
             .iter()
-            .map(|(days, failed)| format!("{}: {}", DayRange::in_words(days), failed.reason))
+            .map(|(days, failed)| format!("{}: {}", DayRange::list(days), failed.reason))
             .collect();
         assert_eq!(
             shown,

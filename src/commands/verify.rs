@@ -57,7 +57,7 @@ fn against_itself(
     let lake = Lake::at(&settings.lake.value);
     require_lake(&lake, "verify")?;
     // A run that replaces files while they are read could make a good lake look broken.
-    let reading = lake.hold_for_reading(None)?;
+    let reading = lake.lock_shared(None)?;
     let (zone, rules) = (settings.zone.value, settings.rules);
     let today = days::last_over(&zone, &Clock::System).plus(1);
     let job = VerifyJob { lake, zone, rules, today };
@@ -75,13 +75,13 @@ fn against_itself(
     }
     match global.output {
         OutputFormat::Json => telemetry::print_result(&serde_json::json!(verified).to_string())?,
-        OutputFormat::Table => telemetry::print_result(&verified.in_words(job.lake.root()))?,
+        OutputFormat::Table => telemetry::print_result(&verified.rendered(job.lake.root()))?,
     }
     Ok((verified.broken > 0).then_some(Class::Contract))
 }
 
 impl Verified {
-    fn in_words(&self, root: &Path) -> String {
+    fn rendered(&self, root: &Path) -> String {
         let Verification { accounts, days, files, messages, recomputed, findings } =
             &self.verification;
         let accounts: Vec<&str> = accounts.iter().map(|account| account.as_str()).collect();
@@ -206,7 +206,7 @@ fn against_api(
         .with_proved_ends();
     let lake = Lake::at(&settings.lake.value);
     lake.require_folder()?;
-    let reading = lake.hold_for_reading(Some(&account))?;
+    let reading = lake.lock_shared(Some(&account))?;
     lake.require_zone(zone.name())?;
     require_app(&lake, &account, app_id.as_ref())?;
     // Names under another key, or none, would all differ, and the originals would be shown.
@@ -254,13 +254,13 @@ fn against_api(
     }
     match global.output {
         OutputFormat::Json => telemetry::print_result(&serde_json::json!(compared).to_string())?,
-        OutputFormat::Table => telemetry::print_result(&compared.in_words(&job.zone))?,
+        OutputFormat::Table => telemetry::print_result(&compared.rendered(&job.zone))?,
     }
     Ok((!compared.equal).then_some(Class::Partial))
 }
 
 impl Compared {
-    fn in_words(&self, zone: &Zone) -> String {
+    fn rendered(&self, zone: &Zone) -> String {
         let mut table = TextTable::new();
         table.load_style(presets::ASCII_MARKDOWN);
         table.set_header([
@@ -297,7 +297,7 @@ impl Compared {
                 [("+", day.added, &day.added_records), ("-", day.gone, &day.gone_records)]
             {
                 lines.extend(
-                    records.iter().map(|record| format!("{sign} {}", in_words(record, zone))),
+                    records.iter().map(|record| format!("{sign} {}", rendered(record, zone))),
                 );
                 if let Some(others @ 1..) = count.checked_sub(records.len() as u64) {
                     lines.push(format!("{sign} … and {others} more on {}", day.date));
@@ -331,9 +331,11 @@ impl Compared {
             ),
         ];
         let remarks = remarks.iter().filter(|(_, days, _)| !days.is_empty());
-        lines.extend(remarks.map(|(what, days, remark)| {
-            format!("{what:<9} {} ({remark})", DayRange::in_words(days))
-        }));
+        lines.extend(
+            remarks.map(|(what, days, remark)| {
+                format!("{what:<9} {} ({remark})", DayRange::list(days))
+            }),
+        );
         if self.equal {
             lines.push("the lake has what the API gives".to_owned());
         }
@@ -342,7 +344,7 @@ impl Compared {
 }
 
 /// A record with its local time: that is what its day was chosen by.
-fn in_words(record: &Record, zone: &Zone) -> String {
+fn rendered(record: &Record, zone: &Zone) -> String {
     let text = record.text.as_ref().map(|text| format!(" {text:?}"));
     format!(
         "{} {} {} {}{}",

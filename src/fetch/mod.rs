@@ -31,7 +31,7 @@ pub use pager::{ContractError, Holds, PageFacts, Pager};
 pub use privacy::{OpenidKey, Openids, Privacy, Texts};
 pub use probe::{Answer, Probe, Question, State as AnswerState};
 pub use repair::repair;
-pub use retry::{Attempts, Patience, RetryPolicy, Step};
+pub use retry::{Attempts, RetryBudget, RetryPolicy, Step};
 pub use window::windows;
 
 use clock::Skew;
@@ -110,21 +110,21 @@ impl AddAssign for CallCounts {
 /// What happens while a span is fetched. Stretches of time do not overlap, and together they are the span; each has a name, its first second.
 #[derive(Debug)]
 pub enum FetchEvent {
-    /// There will be pages of a stretch. It is said before any stretch that it follows in time has ended.
+    /// There will be pages of a time slice. It is said before any time slice that it follows in time has ended.
     Begun {
-        stretch: UnixSeconds,
+        slice: UnixSeconds,
     },
     Page(FetchedPage),
-    /// There are no more pages of a stretch.
+    /// There are no more pages of a time slice.
     Ended {
-        stretch: UnixSeconds,
+        slice: UnixSeconds,
     },
 }
 
 /// A page on its way, with the cursor that it was asked with.
 #[derive(Debug)]
 pub struct FetchedPage {
-    pub stretch: UnixSeconds,
+    pub slice: UnixSeconds,
     pub asked_msgid: i64,
     pub page: Page,
 }
@@ -145,12 +145,12 @@ pub struct Source {
     clock: Clock,
     policy: RetryPolicy,
     /// Of the run.
-    patience: Patience,
+    retry_budget: RetryBudget,
     page_records: usize,
     proves_ends: bool,
     privacy: Privacy,
     skew: Skew,
-    /// The numbers of records of pages that were not full, each with a stretch that has one.
+    /// The numbers of records of pages that were not full, each with a time slice that has one.
     short_pages: Mutex<HashMap<usize, UnixSeconds>>,
 }
 
@@ -170,13 +170,13 @@ impl Source {
         let client = Client::new(endpoint)?;
         let tokens = Tokens::new(credential, client.clone());
         let policy = RetryPolicy::default();
-        let patience = Patience::of_run(policy.run_wait_max);
+        let retry_budget = RetryBudget::of_run(policy.run_wait_max);
         Ok(Self {
             client,
             tokens,
             clock,
             policy,
-            patience,
+            retry_budget,
             page_records: PAGE_RECORDS_MAX,
             proves_ends: false,
             privacy: Privacy::default(),
@@ -215,11 +215,11 @@ impl Source {
     }
 
     /// How long may be waited in all for the calls of one account's day, which the log names.
-    pub fn patience(&self, account: &str, day: impl ToString) -> Arc<Patience> {
-        Arc::new(Patience::of_day(self.policy.span_wait_max, account, day))
+    pub fn retry_budget(&self, account: &str, day: impl ToString) -> Arc<RetryBudget> {
+        Arc::new(RetryBudget::of_day(self.policy.span_wait_max, account, day))
     }
 
-    /// Sends every record of a span into `events`: the pages of each stretch in the API's order. There is one stretch for each window that the API
+    /// Sends every record of a span into `events`: the pages of each time slice in the API's order. There is one time slice for each window that the API
     /// allows, and more while there are `connections` to spare.
     ///
     /// # Errors
@@ -230,16 +230,16 @@ impl Source {
         self: &Arc<Self>,
         span: Span,
         connections: &Arc<Semaphore>,
-        patience: &Arc<Patience>,
+        retry_budget: &Arc<RetryBudget>,
         events: mpsc::Sender<FetchEvent>,
     ) -> Result<CallCounts, FetchError> {
         let mut counts = CallCounts::default();
         let mut plan = Plan::new(span, self.page_records, self.proves_ends);
         let mut on_their_way = JoinSet::new();
-        // The latest page of each stretch.
+        // The latest page of each time slice.
         let mut latest: HashMap<UnixSeconds, Outline> = HashMap::new();
         for window in plan.windows() {
-            send(&events, FetchEvent::Begun { stretch: window.start }).await?;
+            send(&events, FetchEvent::Begun { slice: window.start }).await?;
         }
         loop {
             while plan.is_waiting() {
@@ -250,16 +250,16 @@ impl Source {
                 };
                 let Some(connection) = connection else { break };
                 let Some((id, window, request)) = plan.next_request() else { break };
-                let (source, patience) = (self.clone(), patience.clone());
+                let (source, retry_budget) = (self.clone(), retry_budget.clone());
                 on_their_way.spawn(async move {
                     let mut counts = CallCounts::default();
-                    let page = source.page(&request, window, &patience, &mut counts).await;
+                    let page = source.page(&request, window, &retry_budget, &mut counts).await;
                     drop(connection);
                     (id, window.start, request.msgid, page, counts)
                 });
             }
             let Some(arrived) = on_their_way.join_next().await else { break };
-            let (id, stretch, asked_msgid, page, calls) =
+            let (id, slice, asked_msgid, page, calls) =
                 arrived.map_err(|error| BugError(format!("a call stopped: {error}")))?;
             counts += calls;
             let (page, answered) = page?;
@@ -268,20 +268,20 @@ impl Source {
             }
             if page.facts.records > 0 {
                 let outline = page.outline().map_err(not_records)?;
-                if latest.get(&stretch) == Some(&outline) {
+                if latest.get(&slice) == Some(&outline) {
                     return Err(ContractError::RepeatedPage { records: page.facts.records }.into());
                 }
-                latest.insert(stretch, outline);
+                latest.insert(slice, outline);
             }
             let covered = page.covered().map_err(not_records)?;
             let latest_second = covered.map(|span| span.end - 1);
-            let is_doubtful = self.is_like_another(stretch, page.facts.records);
+            let is_doubtful = self.is_like_another(slice, page.facts.records);
             let is_complete = plan.accept(id, page.facts, latest_second, is_doubtful)?;
             counts.capped_pages += u64::from(plan.is_capped(id));
-            send(&events, FetchEvent::Page(FetchedPage { stretch, asked_msgid, page })).await?;
+            send(&events, FetchEvent::Page(FetchedPage { slice, asked_msgid, page })).await?;
             if is_complete {
-                latest.remove(&stretch);
-                send(&events, FetchEvent::Ended { stretch }).await?;
+                latest.remove(&slice);
+                send(&events, FetchEvent::Ended { slice }).await?;
                 continue;
             }
             // WeChat finds that calls come too fast: more of them at once would not help.
@@ -291,7 +291,7 @@ impl Source {
                 0
             };
             for window in plan.split(id, covered.map_or(0, Span::seconds), others) {
-                send(&events, FetchEvent::Begun { stretch: window.start }).await?;
+                send(&events, FetchEvent::Begun { slice: window.start }).await?;
             }
         }
         if !plan.is_complete() {
@@ -300,14 +300,14 @@ impl Source {
         Ok(counts)
     }
 
-    /// Takes note of a page that is not full, and says whether another stretch had one with exactly
+    /// Takes note of a page that is not full, and says whether another time slice had one with exactly
     /// as many records: a cap of the size of pages shows itself so.
-    fn is_like_another(&self, stretch: UnixSeconds, records: usize) -> bool {
+    fn is_like_another(&self, slice: UnixSeconds, records: usize) -> bool {
         if !(ALIKE_RECORDS_MIN..self.page_records).contains(&records) {
             return false;
         }
         let mut short_pages = self.short_pages.lock().unwrap_or_else(PoisonError::into_inner);
-        *short_pages.entry(records).or_insert(stretch) != stretch
+        *short_pages.entry(records).or_insert(slice) != slice
     }
 
     /// One page, however many calls it takes, and when it was answered.
@@ -315,7 +315,7 @@ impl Source {
         &self,
         request: &PageRequest,
         window: Span,
-        patience: &Patience,
+        retry_budget: &RetryBudget,
         counts: &mut CallCounts,
     ) -> Result<(Page, AnsweredAt), CallError> {
         let mut attempts = Attempts::new(self.policy);
@@ -332,7 +332,7 @@ impl Source {
             };
             let refused = match (self.next_step(&mut attempts, &error), token) {
                 (Step::Wait(wait), _) => {
-                    self.wait(wait, &attempts, error, patience, counts).await?;
+                    self.wait(wait, &attempts, error, retry_budget, counts).await?;
                     continue;
                 }
                 (Step::Renew(renewal), Some(token)) => (token, renewal),
@@ -348,7 +348,7 @@ impl Source {
                 Ok(Renewed::NotOurs) => return Err(error.on_given_token(self.tokens.places())),
                 Err(error) => match self.next_step(&mut attempts, &error) {
                     Step::Wait(wait) => {
-                        self.wait(wait, &attempts, error, patience, counts).await?;
+                        self.wait(wait, &attempts, error, retry_budget, counts).await?;
                     }
                     _ => return Err(error),
                 },
@@ -389,14 +389,14 @@ impl Source {
         wait: Duration,
         attempts: &Attempts,
         error: CallError,
-        patience: &Patience,
+        retry_budget: &RetryBudget,
         counts: &mut CallCounts,
     ) -> Result<(), CallError> {
-        let (account, date) = patience.concerned();
+        let (account, date) = retry_budget.concerned();
         let host = &self.client.peer().host;
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let now = self.clock.now();
-        if !(patience.bears(wait, now) && self.patience.bears(wait, now)) {
+        if !(retry_budget.allows(wait, now) && self.retry_budget.allows(wait, now)) {
             tracing::warn!(event = "patience_ended", account, date, host, wait_ms, reason = %error);
             return Err(error);
         }

@@ -1,12 +1,12 @@
-//! Which stretches of a span are walked, each with a cursor of its own. Pure; it makes no call.
+//! Which time slices of a span are walked, each with a cursor of its own. Pure; it makes no call.
 //!
 //! A cursor walks one page after the other, so a day of a hundred pages takes a hundred calls in a row. When there are connections to spare, what
-//! is left of a stretch is split: it ends earlier, and others take over the rest. The invariants that keep the result the same however a day is
-//! split: stretches begin at whole seconds and do not overlap, so the records of one second come from one cursor, in the API's order; a stretch is
+//! is left of a time slice is split: it ends earlier, and others take over the rest. The invariants that keep the result the same however a day is
+//! split: time slices begin at whole seconds and do not overlap, so the records of one second come from one cursor, in the API's order; a time slice is
 //! split only behind the latest record that it has taken, and while no page of it is on its way, so no record is taken twice; and
 //! each ends like a whole window, with a page that is not full, so none is missed, even if records do not come in order of time.
 //!
-//! A stretch that is split goes on with its cursor in a window that ends earlier. That rests on the ids being global, of the account and not of the
+//! A time slice that is split goes on with its cursor in a window that ends earlier. That rests on the ids being global, of the account and not of the
 //! window, as they are in WeChat's own example; WeChat does not say so. With one connection nothing is split, and each window is walked as WeChat documents it.
 
 use super::pager::{ContractError, PageFacts, Pager};
@@ -14,16 +14,16 @@ use super::window::windows;
 use crate::calendar::{Span, UnixSeconds};
 use crate::wechat::PageRequest;
 
-/// A stretch is worth splitting for so many pages each. The last page of each stretch is partly empty: fewer would mean many more requests.
+/// A time slice is worth splitting for so many pages each. The last page of each time slice is partly empty: fewer would mean many more requests.
 const PAGES_WORTH_SPLITTING: f64 = 2.5;
 
-/// Names a stretch within its plan.
+/// Names a time slice within its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StretchId(usize);
 
 /// What is walked with one cursor.
 #[derive(Debug)]
-struct Stretch {
+struct TimeSlice {
     pager: Pager,
     /// A page is on its way.
     is_asked: bool,
@@ -31,15 +31,15 @@ struct Stretch {
     taken_until: UnixSeconds,
 }
 
-/// The stretches of a span.
+/// The time slices of a span.
 #[derive(Debug)]
 pub(super) struct Plan {
-    stretches: Vec<Stretch>,
+    time_slices: Vec<TimeSlice>,
     page_records: usize,
     proves_ends: bool,
 }
 
-impl Stretch {
+impl TimeSlice {
     fn new(window: Span, page_records: usize, proves_end: bool) -> Self {
         Self {
             pager: Pager::new(window, page_records).with_proved_end(proves_end),
@@ -50,42 +50,41 @@ impl Stretch {
 }
 
 impl Plan {
-    /// A stretch for each window of at most 24 hours. With `proves_ends`, each asks again after its
+    /// A time slice for each window of at most 24 hours. With `proves_ends`, each asks again after its
     /// last page.
     pub(super) fn new(span: Span, page_records: usize, proves_ends: bool) -> Self {
-        let stretch = |window: Span| Stretch::new(window, page_records, proves_ends);
-        let stretches = windows(span).into_iter().map(stretch).collect();
-        Self { stretches, page_records, proves_ends }
+        let slice = |window: Span| TimeSlice::new(window, page_records, proves_ends);
+        let time_slices = windows(span).into_iter().map(slice).collect();
+        Self { time_slices, page_records, proves_ends }
     }
 
     /// The windows as they are now.
     pub(super) fn windows(&self) -> impl Iterator<Item = Span> {
-        self.stretches.iter().map(|stretch| stretch.pager.window())
+        self.time_slices.iter().map(|slice| slice.pager.window())
     }
 
-    /// Whether every stretch has been walked to its end.
+    /// Whether every time slice has been walked to its end.
     pub(super) fn is_complete(&self) -> bool {
-        self.stretches.iter().all(|stretch| stretch.pager.is_complete())
+        self.time_slices.iter().all(|slice| slice.pager.is_complete())
     }
 
     /// Whether there is a page to ask for now.
     pub(super) fn is_waiting(&self) -> bool {
-        self.stretches.iter().any(|stretch| !stretch.is_asked && !stretch.pager.is_complete())
+        self.time_slices.iter().any(|slice| !slice.is_asked && !slice.pager.is_complete())
     }
 
-    /// The earliest stretch that waits for its turn, and what to ask for. It is taken for asked.
+    /// The earliest time slice that waits for its turn, and what to ask for. It is taken for asked.
     pub(super) fn next_request(&mut self) -> Option<(StretchId, Span, PageRequest)> {
-        let waiting =
-            self.stretches.iter_mut().enumerate().filter(|(_, stretch)| !stretch.is_asked);
+        let waiting = self.time_slices.iter_mut().enumerate().filter(|(_, slice)| !slice.is_asked);
         let (index, request) = waiting
-            .filter_map(|(index, stretch)| Some((index, stretch.pager.next_request()?)))
+            .filter_map(|(index, slice)| Some((index, slice.pager.next_request()?)))
             .min_by_key(|(_, request)| request.starttime)?;
-        let stretch = self.stretches.get_mut(index)?;
-        stretch.is_asked = true;
-        Some((StretchId(index), stretch.pager.window(), request))
+        let slice = self.time_slices.get_mut(index)?;
+        slice.is_asked = true;
+        Some((StretchId(index), slice.pager.window(), request))
     }
 
-    /// Takes note of the page that was asked for, the latest record of which (of the stretch) was sent at `latest`. Says whether the stretch is
+    /// Takes note of the page that was asked for, the latest record of which (of the time slice) was sent at `latest`. Says whether the time slice is
     /// complete. A page that `is_doubtful` is not the last one until one more call proves it.
     ///
     /// # Errors
@@ -97,31 +96,31 @@ impl Plan {
         latest: Option<UnixSeconds>,
         is_doubtful: bool,
     ) -> Result<bool, ContractError> {
-        let Some(stretch) = self.stretches.get_mut(id.0) else { return Ok(true) };
-        stretch.is_asked = false;
-        stretch.pager.accept(page, is_doubtful)?;
-        let before = stretch.taken_until;
-        stretch.taken_until = before.max(latest.unwrap_or(before));
-        Ok(stretch.pager.is_complete())
+        let Some(slice) = self.time_slices.get_mut(id.0) else { return Ok(true) };
+        slice.is_asked = false;
+        slice.pager.accept(page, is_doubtful)?;
+        let before = slice.taken_until;
+        slice.taken_until = before.max(latest.unwrap_or(before));
+        Ok(slice.pager.is_complete())
     }
 
-    /// Whether the pages of a stretch hold fewer records than are asked for.
+    /// Whether the pages of a time slice hold fewer records than are asked for.
     pub(super) fn is_capped(&self, id: StretchId) -> bool {
-        self.stretches.get(id.0).is_some_and(|stretch| stretch.pager.is_capped())
+        self.time_slices.get(id.0).is_some_and(|slice| slice.pager.is_capped())
     }
 
-    /// Splits what is left of a stretch, no page of which is on its way, so that up to `others` more cursors have something to walk. `page_seconds`
+    /// Splits what is left of a time slice, no page of which is on its way, so that up to `others` more cursors have something to walk. `page_seconds`
     /// is the time that its latest page covers. Returns the new windows, in order.
     pub(super) fn split(&mut self, id: StretchId, page_seconds: i64, others: usize) -> Vec<Span> {
-        let Some(stretch) = self
-            .stretches
+        let Some(slice) = self
+            .time_slices
             .get_mut(id.0)
-            .filter(|stretch| !stretch.is_asked && stretch.pager.is_walking())
+            .filter(|slice| !slice.is_asked && slice.pager.is_walking())
         else {
             return Vec::new();
         };
-        let window = stretch.pager.window();
-        let rest = Span { start: stretch.taken_until + 1, end: window.end };
+        let window = slice.pager.window();
+        let rest = Span { start: slice.taken_until + 1, end: window.end };
         let pages = rest.seconds() as f64 / page_seconds.max(1) as f64;
         let parts = ((pages / PAGES_WORTH_SPLITTING) as i64)
             .clamp(1, others as i64 + 1)
@@ -130,12 +129,12 @@ impl Plan {
             return Vec::new();
         }
         let bound = |part: i64| rest.start + rest.seconds() * part / parts;
-        stretch.pager.end_earlier(bound(1));
+        slice.pager.end_earlier(bound(1));
         let windows: Vec<Span> =
             (1..parts).map(|part| Span { start: bound(part), end: bound(part + 1) }).collect();
         let (page_records, proves_ends) = (self.page_records, self.proves_ends);
-        let stretch = |window: &Span| Stretch::new(*window, page_records, proves_ends);
-        self.stretches.extend(windows.iter().map(stretch));
+        let slice = |window: &Span| TimeSlice::new(*window, page_records, proves_ends);
+        self.time_slices.extend(windows.iter().map(slice));
         windows
     }
 }
@@ -197,7 +196,7 @@ mod tests {
             let mut walked: Vec<usize> = taken.iter().map(|(_, record)| *record).collect();
             walked.sort_unstable();
             prop_assert_eq!(walked, (0..times.len()).collect::<Vec<_>>());
-            // In order of the stretches, then of the walk, then by time alone: as one cursor has it.
+            // In order of the time slices, then of the walk, then by time alone: as one cursor has it.
             let windows: Vec<Span> = plan.windows().collect();
             taken.sort_by_key(|(id, _)| windows[id.0].start);
             taken.sort_by_key(|(_, record)| times[*record]);

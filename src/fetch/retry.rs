@@ -42,7 +42,7 @@ impl Default for RetryPolicy {
 
 /// How long may still be waited, by all who share it. Waits side by side count once.
 #[derive(Debug)]
-pub struct Patience {
+pub struct RetryBudget {
     budget: Mutex<Budget>,
     /// The account and the day whose calls are waited for; empty for those of a run.
     account: String,
@@ -56,7 +56,7 @@ struct Budget {
     paid_until: OffsetDateTime,
 }
 
-impl Patience {
+impl RetryBudget {
     /// The waits for all calls of a run.
     pub fn of_run(most: Duration) -> Self {
         Self::of_day(most, "", "")
@@ -74,7 +74,7 @@ impl Patience {
     }
 
     /// Takes a wait from what is left. False when that is not enough; then it has come to its end.
-    pub fn bears(&self, wait: Duration, now: OffsetDateTime) -> bool {
+    pub fn allows(&self, wait: Duration, now: OffsetDateTime) -> bool {
         let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
         let until = now + wait;
         let unpaid = Duration::try_from(until - budget.paid_until.max(now)).unwrap_or_default();
@@ -260,12 +260,14 @@ mod tests {
     #[test]
     fn waits_side_by_side_are_borne_once_and_those_in_a_row_each() {
         let minute = Duration::from_secs(60);
-        let patience = Patience::of_run(3 * minute);
+        let retry_budget = RetryBudget::of_run(3 * minute);
         let now = OffsetDateTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-        assert!((0..8).all(|caller| patience.bears(minute, now + Duration::from_millis(caller))));
-        assert!(patience.bears(minute, now + minute));
-        assert!(!patience.bears(2 * minute, now + 3 * minute));
-        assert!(!patience.bears(minute, now + 9 * minute));
+        assert!(
+            (0..8).all(|caller| retry_budget.allows(minute, now + Duration::from_millis(caller)))
+        );
+        assert!(retry_budget.allows(minute, now + minute));
+        assert!(!retry_budget.allows(2 * minute, now + 3 * minute));
+        assert!(!retry_budget.allows(minute, now + 9 * minute));
     }
 
     #[test]

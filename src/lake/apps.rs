@@ -72,7 +72,7 @@ impl Lake {
     }
 
     /// Writes the account under which an app's records are kept. The account must be
-    /// [held](Lake::hold).
+    /// [locked](Lake::lock).
     ///
     /// # Errors
     /// When the disk refuses it.

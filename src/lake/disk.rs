@@ -54,25 +54,25 @@ impl FileId {
 }
 
 /// Something in the way: a disk that is full or refuses, a process that is killed and does nothing more.
-pub trait Obstacle: fmt::Debug + Send + Sync {
+pub trait Failpoint: fmt::Debug + Send + Sync {
     /// # Errors
     /// What the operation is to fail with. Then it is not done.
     fn before(&self, operation: Operation, path: &Path) -> io::Result<()>;
 }
 
-/// The disk, as it is unless there is an obstacle.
+/// The disk, as it is unless there is an failpoint.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
-    obstacle: Option<Arc<dyn Obstacle>>,
+    failpoint: Option<Arc<dyn Failpoint>>,
 }
 
 impl Disk {
-    pub(super) fn behind(obstacle: Arc<dyn Obstacle>) -> Self {
-        Self { obstacle: Some(obstacle) }
+    pub(super) fn with_failpoint(failpoint: Arc<dyn Failpoint>) -> Self {
+        Self { failpoint: Some(failpoint) }
     }
 
     fn begin(&self, operation: Operation, path: &Path) -> io::Result<()> {
-        self.obstacle.as_ref().map_or(Ok(()), |obstacle| obstacle.before(operation, path))
+        self.failpoint.as_ref().map_or(Ok(()), |failpoint| failpoint.before(operation, path))
     }
 
     /// Creates a file, which must not be there.
@@ -198,7 +198,7 @@ mod tests {
     #[derive(Debug)]
     struct Failing(Errno);
 
-    impl Obstacle for Failing {
+    impl Failpoint for Failing {
         fn before(&self, _: Operation, _: &Path) -> io::Result<()> {
             Err(self.0.into())
         }
@@ -207,7 +207,8 @@ mod tests {
     #[test]
     fn a_folder_that_cannot_be_synced_at_all_is_no_failure_and_any_other_error_is() {
         let folder = tempfile::tempdir().unwrap();
-        let sync = |errno| Disk::behind(Arc::new(Failing(errno))).sync_folder(folder.path());
+        let sync =
+            |errno| Disk::with_failpoint(Arc::new(Failing(errno))).sync_folder(folder.path());
         for errno in [Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP] {
             assert!(sync(errno).is_ok(), "{errno:?}");
         }
@@ -219,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_synced_is_a_failure() {
-        let disk = Disk::behind(Arc::new(Failing(Errno::INVAL)));
+        let disk = Disk::with_failpoint(Arc::new(Failing(Errno::INVAL)));
         let file = File::from_parts(tempfile::tempfile().unwrap(), "anything");
         assert!(disk.sync_file(&file).is_err());
     }

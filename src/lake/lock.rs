@@ -99,7 +99,7 @@ impl Lake {
     /// [`LakeError::Occupied`], naming the owner, when another run has the lock;
     /// [`LakeError::Misread`] when readers would misread a lake in this place;
     /// [`LakeError::NoLocks`] when the file system refuses the lock.
-    pub fn hold(&self, account: &Account) -> Result<Lock, LakeError> {
+    pub fn lock(&self, account: &Account) -> Result<Lock, LakeError> {
         self.require_place()?;
         if self.root().exists() {
             self.require_folder()?;
@@ -128,9 +128,9 @@ impl Lake {
     /// Acquires the locks of all accounts that the lake knows.
     ///
     /// # Errors
-    /// Those of [`hold`](Self::hold).
-    pub fn hold_all(&self) -> Result<Vec<Lock>, LakeError> {
-        self.known_accounts()?.iter().map(|account| self.hold(account)).collect()
+    /// Those of [`lock`](Self::lock).
+    pub fn lock_all(&self) -> Result<Vec<Lock>, LakeError> {
+        self.known_accounts()?.iter().map(|account| self.lock(account)).collect()
     }
 
     /// Checks that the lock file of an account is still the one that this process has locked, if it
@@ -250,7 +250,7 @@ impl Lake {
     ///
     /// # Errors
     /// When a lock is there and cannot be looked at.
-    pub fn holder(&self) -> Result<Option<String>, LakeError> {
+    pub fn owner(&self) -> Result<Option<String>, LakeError> {
         for path in self.lock_files(None)? {
             let Some(mut file) = open(&path)? else { continue };
             if !self.try_lock(&file, LockMode::Shared)? {
@@ -271,7 +271,7 @@ impl Lake {
     ///
     /// # Errors
     /// [`LakeError::Occupied`], naming the owner, while a run writes.
-    pub fn hold_for_reading(&self, account: Option<&Account>) -> Result<Reading, LakeError> {
+    pub fn lock_shared(&self, account: Option<&Account>) -> Result<Reading, LakeError> {
         let mut files = BTreeMap::new();
         for path in self.lock_files(account)? {
             if let Some(file) = self.share(&path)? {

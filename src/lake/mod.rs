@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 pub use apps::AppId;
-pub use disk::{Obstacle, Operation};
+pub use disk::{Failpoint, Operation};
 pub use encoder::PartitionFacts;
 pub use examine::{Contents, Examined, Survey};
 pub use footer::Footer;
@@ -277,8 +277,8 @@ impl Lake {
 
     /// The same lake, with something in the way of all that changes it.
     #[must_use]
-    pub fn behind(self, obstacle: Arc<dyn Obstacle>) -> Self {
-        Self { disk: Disk::behind(obstacle), ..self }
+    pub fn with_failpoint(self, failpoint: Arc<dyn Failpoint>) -> Self {
+        Self { disk: Disk::with_failpoint(failpoint), ..self }
     }
 
     pub fn root(&self) -> &Path {

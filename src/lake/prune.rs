@@ -173,7 +173,7 @@ impl Lake {
     }
 
     /// Deletes the tables' partitions of the days before one, of every account. They must be
-    /// [held](Lake::hold_all).
+    /// [locked](Lake::lock_all).
     ///
     /// # Errors
     /// When the disk refuses it. What was deleted until then stays so, and the same again goes on from there.

@@ -223,7 +223,7 @@ impl Lake {
     }
 
     /// Removes what processes that are gone have left in the staging of an account, and in that of
-    /// earlier versions of kefu. What cannot be removed is no obstacle to a run, and is told in the
+    /// earlier versions of kefu. What cannot be removed is no failpoint to a run, and is told in the
     /// log.
     pub(super) fn clear_staging(
         &self,

@@ -23,7 +23,7 @@ pub struct BusinessHours {
     pub dates: BTreeMap<Day, Vec<Shift>>,
 }
 
-/// A stretch of a day, `09:00-18:00`. One that ends earlier than it begins, `21:00-02:00`, ends on the next day, and belongs to the
+/// A time slice of a day, `09:00-18:00`. One that ends earlier than it begins, `21:00-02:00`, ends on the next day, and belongs to the
 /// day on which it begins. `24:00` is the end of the day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -115,7 +115,7 @@ impl BusinessHours {
     /// The schedule as instants, for questions about the given days.
     pub(super) fn open_hours(&self, zone: &Zone, days: DayRange) -> OpenHours {
         // A shift of the day before may last into the first one.
-        let mut stretches: Vec<(UnixSeconds, UnixSeconds)> =
+        let mut time_slices: Vec<(UnixSeconds, UnixSeconds)> =
             DayRange { first: days.first.plus(-1), last: days.last }
                 .days()
                 .flat_map(|day| self.shifts(day).iter().map(move |shift| (day, shift)))
@@ -124,9 +124,9 @@ impl BusinessHours {
                 })
                 .filter(|(start, end)| start < end)
                 .collect();
-        stretches.sort_unstable();
+        time_slices.sort_unstable();
         let mut hours = OpenHours::default();
-        for (start, end) in stretches {
+        for (start, end) in time_slices {
             hours.push(start, end);
         }
         hours
@@ -135,13 +135,13 @@ impl BusinessHours {
 
 /// Stretches of open hours, ascending and apart from each other.
 #[derive(Clone, Debug, Default)]
-pub(super) struct OpenHours(Vec<Stretch>);
+pub(super) struct OpenHours(Vec<TimeSlice>);
 
 #[derive(Clone, Copy, Debug)]
-struct Stretch {
+struct TimeSlice {
     start: UnixSeconds,
     end: UnixSeconds,
-    /// Open seconds of all the stretches before.
+    /// Open seconds of all the time slices before.
     before: i64,
 }
 
@@ -151,15 +151,15 @@ impl OpenHours {
             Some(last) if start <= last.end => last.end = last.end.max(end),
             last => {
                 let before = last.map_or(0, |last| last.before + last.end - last.start);
-                self.0.push(Stretch { start, end, before });
+                self.0.push(TimeSlice { start, end, before });
             }
         }
     }
 
-    /// The last stretch that begins at the instant or before.
-    fn stretch_at(&self, instant: UnixSeconds) -> Option<&Stretch> {
+    /// The last time slice that begins at the instant or before.
+    fn stretch_at(&self, instant: UnixSeconds) -> Option<&TimeSlice> {
         self.0
-            .partition_point(|stretch| stretch.start <= instant)
+            .partition_point(|slice| slice.start <= instant)
             .checked_sub(1)
             .and_then(|last| self.0.get(last))
     }
@@ -167,11 +167,11 @@ impl OpenHours {
     /// Open seconds before an instant; the difference of two of them is what lies between.
     pub(super) fn seconds_before(&self, instant: UnixSeconds) -> i64 {
         self.stretch_at(instant)
-            .map_or(0, |stretch| stretch.before + instant.min(stretch.end) - stretch.start)
+            .map_or(0, |slice| slice.before + instant.min(slice.end) - slice.start)
     }
 
     pub(super) fn contains(&self, instant: UnixSeconds) -> bool {
-        self.stretch_at(instant).is_some_and(|stretch| instant < stretch.end)
+        self.stretch_at(instant).is_some_and(|slice| instant < slice.end)
     }
 }
 

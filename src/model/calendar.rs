@@ -139,7 +139,7 @@ impl DayRange {
     }
 
     /// Days in order, as people write them: runs of days as `first to last`.
-    pub fn in_words(days: &[Day]) -> String {
+    pub fn list(days: &[Day]) -> String {
         Self::runs(days.iter().copied())
             .iter()
             .map(ToString::to_string)
@@ -165,7 +165,7 @@ impl fmt::Display for DayRange {
     }
 }
 
-/// A half-open stretch of time, `[start, end)` in unix seconds.
+/// A half-open time slice of time, `[start, end)` in unix seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     pub start: UnixSeconds,
@@ -182,7 +182,7 @@ impl Span {
     }
 }
 
-/// A stretch of time with one offset from UTC.
+/// A time slice of time with one offset from UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OffsetSpan {
     /// First second, unix time, at which the offset holds.
@@ -328,7 +328,7 @@ mod tests {
     #[test]
     fn days_in_a_row_are_written_as_one() {
         let days = ["2024-05-01", "2024-05-02", "2024-05-03", "2024-05-07"].map(day);
-        assert_eq!(DayRange::in_words(&days), "2024-05-01 to 2024-05-03, 2024-05-07");
+        assert_eq!(DayRange::list(&days), "2024-05-01 to 2024-05-03, 2024-05-07");
     }
 
     #[test]

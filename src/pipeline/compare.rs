@@ -122,8 +122,8 @@ async fn compare_day(
         let job = job.clone();
         tokio::task::spawn_blocking(move || compare_pages(&job, day, receiver))
     };
-    let patience = job.source.patience(job.account.as_str(), day);
-    let fetched = job.source.fetch(job.zone.bounds(day), connections, &patience, sender).await;
+    let retry_budget = job.source.retry_budget(job.account.as_str(), day);
+    let fetched = job.source.fetch(job.zone.bounds(day), connections, &retry_budget, sender).await;
     let compared =
         comparing.await.map_err(|error| BugError(format!("comparing a day stopped: {error}")))?;
     match (fetched, compared) {

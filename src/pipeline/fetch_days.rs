@@ -13,7 +13,7 @@ use super::staged_day::{EmptyDay, StagedDay, stage_pages};
 use super::{Observer, OnShrink};
 use crate::calendar::{Day, Zone};
 use crate::failure::{BugError, Class, Classified, Failure};
-use crate::fetch::{CallCounts, ContractError, FetchError, Holds, Patience, Source};
+use crate::fetch::{CallCounts, ContractError, FetchError, Holds, RetryBudget, Source};
 use crate::lake::{Account, AppId, Lake, MessageCounts, Table};
 use crate::signals::Indivisible;
 
@@ -244,15 +244,15 @@ async fn fetch_day(
     connections: &Arc<Semaphore>,
     day: Day,
 ) -> Result<DayOutcome, Failure> {
-    let patience = job.source.patience(job.account.as_str(), day);
-    let (staged, calls) = match stage_day(job, connections, &patience, day).await? {
+    let retry_budget = job.source.retry_budget(job.account.as_str(), day);
+    let (staged, calls) = match stage_day(job, connections, &retry_budget, day).await? {
         (Some(staged), calls) => (staged, calls),
         (None, _) => {
             // With a cursor of its own, which counts as one of all calls that are made.
             let _connection =
                 connections.acquire().await.map_err(|error| BugError(error.to_string()))?;
             let (staged, calls) =
-                stage_day(job, &Arc::new(Semaphore::new(1)), &patience, day).await?;
+                stage_day(job, &Arc::new(Semaphore::new(1)), &retry_budget, day).await?;
             (staged.ok_or_else(|| BugError("a day with one cursor is not split".into()))?, calls)
         }
     };
@@ -326,7 +326,7 @@ pub(super) fn in_local_time(error: FetchError, zone: &Zone) -> Failure {
 async fn stage_day(
     job: &FetchJob,
     connections: &Arc<Semaphore>,
-    patience: &Arc<Patience>,
+    retry_budget: &Arc<RetryBudget>,
     day: Day,
 ) -> Result<(Option<StagedDay>, CallCounts), Failure> {
     let (sender, receiver) = mpsc::channel(PAGES_IN_FLIGHT);
@@ -334,7 +334,7 @@ async fn stage_day(
         let job = job.clone();
         tokio::task::spawn_blocking(move || stage_pages(&job, day, receiver))
     };
-    let calls = job.source.fetch(job.zone.bounds(day), connections, patience, sender).await;
+    let calls = job.source.fetch(job.zone.bounds(day), connections, retry_budget, sender).await;
     let staged =
         writer.await.map_err(|error| BugError(format!("writing a day stopped: {error}")))?;
     match (calls, staged) {

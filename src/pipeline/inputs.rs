@@ -181,7 +181,7 @@ impl Inputs {
     }
 
     fn mixes_openids(&self, day: Day) -> bool {
-        let range = view(&self.fetched, day);
+        let range = dependency_window(&self.fetched, day);
         let mut openids =
             self.days.range(range.first..=range.last).map(|(_, input)| &input.openids);
         let first = openids.next();
@@ -190,7 +190,7 @@ impl Inputs {
 }
 
 /// The days on which partition `day` depends: those of the unbroken run around it, from D−2 to D+3.
-pub(super) fn view(fetched: &BTreeSet<Day>, day: Day) -> DayRange {
+pub(super) fn dependency_window(fetched: &BTreeSet<Day>, day: Day) -> DayRange {
     let reach = |step: i64, most: i64| {
         (1..=most)
             .map(|days| day.plus(step * days))
@@ -209,7 +209,7 @@ pub(super) fn record_inputs(
     table: Table,
     day: Day,
 ) {
-    let range = view(&inputs.fetched, day);
+    let range = dependency_window(&inputs.fetched, day);
     let hashes: BTreeMap<String, &ContentHash> = inputs
         .days
         .range(range.first..=range.last)
@@ -340,7 +340,7 @@ pub(super) fn state_of(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<Da
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the metrics of {} were not computed: the openids in the messages around were not all treated alike ([privacy]), and one customer would be two",
-    DayRange::in_words(days)
+    DayRange::list(days)
 )]
 pub struct MixedOpenids {
     pub days: Vec<Day>,
@@ -375,7 +375,7 @@ mod tests {
     fn a_missing_day_ends_the_view_on_its_side() {
         let fetched: BTreeSet<Day> =
             ["2024-05-10", "2024-05-12", "2024-05-13", "2024-05-14", "2024-05-16"].map(day).into();
-        let view = view(&fetched, day("2024-05-13"));
+        let view = dependency_window(&fetched, day("2024-05-13"));
         assert_eq!(view, DayRange { first: day("2024-05-12"), last: day("2024-05-14") });
     }
 }

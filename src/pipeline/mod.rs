@@ -19,7 +19,7 @@ mod finding;
 mod inputs;
 mod mark;
 mod observer;
-mod refresh;
+mod rebuild;
 mod rules;
 mod selection;
 mod silence;
@@ -37,8 +37,8 @@ pub use finding::{Finding, Kind, Severity};
 pub use inputs::{MixedOpenids, dependents};
 pub use mark::Mark;
 pub use observer::Observer;
-pub use refresh::{
-    MetricsJob, MetricsReport, MetricsStopped, read_history, refresh_metrics, targets,
+pub use rebuild::{
+    MetricsJob, MetricsReport, MetricsStopped, read_history, rebuild_metrics, targets,
 };
 pub use rules::{
     ChangedRules, OlderDays, OutOfDate, RulesError, UnknownRules, reasons, require_rules,

@@ -189,7 +189,7 @@ impl Classified for RulesError {
 }
 
 /// Checks that the rules to compute with are known, before anything is fetched. Looks at the
-/// newest metrics of the account, or of another one where it has none; `refresh_metrics` looks at
+/// newest metrics of the account, or of another one where it has none; `rebuild_metrics` looks at
 /// all that it could replace.
 ///
 /// # Errors

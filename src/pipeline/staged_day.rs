@@ -155,14 +155,14 @@ fn had_messages(job: &FetchJob, day: Day) -> Result<Option<bool>, LakeError> {
     Ok(had_messages)
 }
 
-/// What has come of a stretch of the day before it was its turn.
+/// What has come of a time slice of the day before it was its turn.
 #[derive(Default)]
 struct Waiting {
     records: Option<Spill>,
     is_ended: bool,
 }
 
-/// Writes pages to staging until there are no more. The earliest stretch that has not ended goes straight into the partition; what comes of later
+/// Writes pages to staging until there are no more. The earliest time slice that has not ended goes straight into the partition; what comes of later
 /// ones waits on the disk. None as soon as a day that is split has a reject.
 pub(super) fn stage_pages(
     job: &FetchJob,
@@ -171,21 +171,21 @@ pub(super) fn stage_pages(
 ) -> Result<Option<StagedDay>, LakeError> {
     let span = job.zone.bounds(day);
     let mut staged = StagedDay::begin(job, day, span)?;
-    let mut stretches: BTreeMap<UnixSeconds, Waiting> = BTreeMap::new();
+    let mut time_slices: BTreeMap<UnixSeconds, Waiting> = BTreeMap::new();
     while let Some(event) = events.blocking_recv() {
         match event {
-            FetchEvent::Begun { stretch } => {
+            FetchEvent::Begun { slice } => {
                 staged.is_split |= staged.pages > 0;
-                stretches.insert(stretch, Waiting::default());
+                time_slices.insert(slice, Waiting::default());
             }
-            FetchEvent::Page(FetchedPage { stretch, asked_msgid, page }) => {
+            FetchEvent::Page(FetchedPage { slice, asked_msgid, page }) => {
                 staged.outside_window += page.outside_window;
                 staged.misplaced += page.misplaced;
                 staged.pages += 1;
                 staged.repaired_pages += u64::from(page.is_repaired);
                 staged.repaired_records += page.repaired_records;
-                let is_first = stretches.keys().next() == Some(&stretch);
-                match stretches.get_mut(&stretch).filter(|_| !is_first) {
+                let is_first = time_slices.keys().next() == Some(&slice);
+                match time_slices.get_mut(&slice).filter(|_| !is_first) {
                     None => {
                         staged.messages.append(&page.records)?;
                         staged.append_rejects(job, span, asked_msgid, &page.rejects)?;
@@ -204,14 +204,14 @@ pub(super) fn stage_pages(
                     }
                 }
             }
-            FetchEvent::Ended { stretch } => {
-                if let Some(waiting) = stretches.get_mut(&stretch) {
+            FetchEvent::Ended { slice } => {
+                if let Some(waiting) = time_slices.get_mut(&slice) {
                     waiting.is_ended = true;
                 }
-                while stretches.first_entry().is_some_and(|first| first.get().is_ended) {
-                    stretches.pop_first();
+                while time_slices.first_entry().is_some_and(|first| first.get().is_ended) {
+                    time_slices.pop_first();
                     // Now it is the next one's turn.
-                    if let Some(mut next) = stretches.first_entry()
+                    if let Some(mut next) = time_slices.first_entry()
                         && let Some(spill) = next.get_mut().records.take()
                     {
                         spill.replay(|records| staged.messages.append(records))?;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::inputs::{read_inputs, state_of, view};
+use super::inputs::{dependency_window, read_inputs, state_of};
 use super::{MetricsJob, OutOfDate};
 use crate::calendar::{Day, DayRange};
 use crate::failure::Failure;
@@ -84,7 +84,10 @@ pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus
         // What is kept is as final as it was.
         let is_final = match metrics {
             Some(Freshness::Kept) => was_final(job, *day),
-            _ => input.is_some() && view(&inputs.fetched, *day).last == day.plus(DAYS_AFTER),
+            _ => {
+                input.is_some()
+                    && dependency_window(&inputs.fetched, *day).last == day.plus(DAYS_AFTER)
+            }
         };
         // Lost messages come back when they are fetched again, and pruned ones only when they are
         // named.

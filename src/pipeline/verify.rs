@@ -9,8 +9,8 @@ use super::app::other_apps;
 use super::chunks::chunks;
 use super::examined_day::{ExaminedDay, remedy};
 use super::finding::{Finding, Kind, Severity};
-use super::inputs::{Inputs, out_of_date, read_inputs, view};
-use super::refresh::{MetricsJob, read_history, targets};
+use super::inputs::{Inputs, dependency_window, out_of_date, read_inputs};
+use super::rebuild::{MetricsJob, read_history, targets};
 use super::rules::{OutOfDate, expected, reasons, recorded, recorded_by_day};
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::Failure;
@@ -344,7 +344,7 @@ fn verify_metrics(
                     path(table, *day),
                     format!(
                         "messages that it was made of are gone, and were not pruned: {}",
-                        DayRange::in_words(&lost)
+                        DayRange::list(&lost)
                     ),
                     FETCH_LOST,
                 ),
@@ -377,7 +377,7 @@ fn verify_metrics(
                     continue;
                 }
                 // What is wrong with the messages has been said, and hides what they would give.
-                _ if !view(&inputs.fetched, *day).days().all(is_sound) => continue,
+                _ if !dependency_window(&inputs.fetched, *day).days().all(is_sound) => continue,
                 // Nor would `kefu metrics` compute it.
                 (false, _) if mixed.contains(day) => continue,
                 (false, _) => Finding::new(
@@ -440,8 +440,8 @@ fn recompute(
     let wanted: Vec<Day> = tables.keys().copied().collect();
     for chunk in chunks(inputs, &wanted) {
         let range = DayRange {
-            first: view(&inputs.fetched, chunk.first).first,
-            last: view(&inputs.fetched, chunk.last).last,
+            first: dependency_window(&inputs.fetched, chunk.first).first,
+            last: dependency_window(&inputs.fetched, chunk.last).last,
         };
         let history = read_history(job, range)?;
         let targets = targets(&job.zone, &inputs.fetched, &chunk.days);

@@ -85,7 +85,7 @@ impl Setting<SecretSource> {
     }
 
     /// Where the secret is, and never what it is.
-    pub(super) fn in_words(&self) -> String {
+    pub(super) fn rendered(&self) -> String {
         match &self.value {
             SecretSource::Value(_) => "(set)".into(),
             SecretSource::Variable { name, .. } => format!("(set in {name})"),

@@ -9,7 +9,7 @@ use crate::failure::{Class, Classified};
 /// A call that brought no answer. It names the host and the proxy, and no URL: the token is part of
 /// every URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", self.in_words())]
+#[error("{}", self.rendered())]
 pub struct TransportError {
     pub trouble: Trouble,
     pub peer: Peer,
@@ -62,7 +62,7 @@ impl TransportError {
         )
     }
 
-    fn in_words(&self) -> String {
+    fn rendered(&self) -> String {
         let peer = &self.peer;
         let proxy = peer.proxy.as_deref().unwrap_or("on the way");
         let name = |whose| match whose {

@@ -209,7 +209,7 @@ fn a_lake_that_cannot_be_written_ends_with_73() {
 fn a_lake_that_is_held_ends_with_75_and_names_the_holder() {
     let world = World::new();
     let simulator = world.simulate(records(1), world.options(&[]));
-    let _lock = world.lake().hold(&world.account()).unwrap();
+    let _lock = world.lake().lock(&world.account()).unwrap();
     let output = world.kefu(&simulator, &["run", "--date", "2016-06-01"]);
     assert_eq!(output.status.code(), Some(75));
     assert!(

@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kefu::calendar::DayRange;
 use kefu::failure::{Class, Failure};
-use kefu::lake::{Obstacle, Operation, Table};
+use kefu::lake::{Failpoint, Operation, Table};
 use kefu::metrics::Parameters;
 use kefu::operations::History;
 use kefu::pipeline::{
-    Finding, MetricsJob, Selection, Severity, VerifyJob, Wanted, refresh_metrics, verify,
+    Finding, MetricsJob, Selection, Severity, VerifyJob, Wanted, rebuild_metrics, verify,
 };
 use kefu::telemetry::Progress;
 use rayon::prelude::*;
@@ -47,7 +47,7 @@ impl After {
     }
 }
 
-impl Obstacle for After {
+impl Failpoint for After {
     fn before(&self, _: Operation, path: &Path) -> io::Result<()> {
         let passed = self.passed.fetch_add(1, Ordering::SeqCst);
         match self.then {
@@ -92,7 +92,7 @@ fn refresh(world: &World) -> Result<(), Failure> {
         zone: world.zone.clone(),
         rules: Parameters::in_zone(world.zone.name()).into(),
     };
-    Ok(refresh_metrics(&job, None, &()).map(drop)?)
+    Ok(rebuild_metrics(&job, None, &()).map(drop)?)
 }
 
 /// Every file of a table, by its path in the lake.
@@ -116,33 +116,33 @@ fn of_edition(edition: &str) -> BTreeMap<PathBuf, Vec<u8>> {
     files(&world)
 }
 
-/// Runs the second edition over the first until an obstacle strikes, checks what is there, and runs again. Tells whether it struck.
+/// Runs the second edition over the first until an failpoint strikes, checks what is there, and runs again. Tells whether it struck.
 fn is_safe(
-    obstacle: &Arc<After>,
+    failpoint: &Arc<After>,
     old: &BTreeMap<PathBuf, Vec<u8>>,
     new: &BTreeMap<PathBuf, Vec<u8>>,
 ) -> bool {
     let mut world = world();
     run(&world, "old").unwrap();
     assert!(files(&world) == *old);
-    world.obstacle = Some(obstacle.clone());
+    world.failpoint = Some(failpoint.clone());
     let outcome = run(&world, "new");
     match outcome {
         Err(failure) => {
-            assert_eq!(failure.class, Class::Lake, "{obstacle:?}: {:?}", failure.causes())
+            assert_eq!(failure.class, Class::Lake, "{failpoint:?}: {:?}", failure.causes())
         }
         // What cannot be removed from staging is no failure.
-        Ok(()) => assert!(!obstacle.has_struck() || files(&world) == *new, "{obstacle:?}"),
+        Ok(()) => assert!(!failpoint.has_struck() || files(&world) == *new, "{failpoint:?}"),
     }
     for (path, bytes) in files(&world) {
         // A metric may also be made of one day's old messages and the other's new ones.
         let is_metric = !(path.starts_with("messages") || path.starts_with("rejects"));
         let is_of = |edition: &BTreeMap<PathBuf, Vec<u8>>| edition.get(&path) == Some(&bytes);
-        assert!(is_metric || is_of(old) || is_of(new), "{obstacle:?}: {}", path.display());
+        assert!(is_metric || is_of(old) || is_of(new), "{failpoint:?}: {}", path.display());
     }
-    assert!(DAYS.iter().all(|day| world.has(Table::Messages, day)), "{obstacle:?}");
-    world.obstacle = None;
-    assert_eq!(broken(&world), [], "{obstacle:?}");
+    assert!(DAYS.iter().all(|day| world.has(Table::Messages, day)), "{failpoint:?}");
+    world.failpoint = None;
+    assert_eq!(broken(&world), [], "{failpoint:?}");
 
     // What the next run does, without being told to fetch anything again: then what there is of a day belongs together.
     let far_away =
@@ -167,15 +167,15 @@ fn is_safe(
             [Table::Messages, Table::Rejects]
                 .map(|table| files.get(&path(&world, table, day)).cloned())
         };
-        assert!([of_day(old), of_day(new)].contains(&of_day(&there)), "{obstacle:?}: {day}");
+        assert!([of_day(old), of_day(new)].contains(&of_day(&there)), "{failpoint:?}: {day}");
     }
-    assert_eq!(broken(&world), [], "{obstacle:?}");
-    assert!(unfinished().is_empty(), "{obstacle:?}");
+    assert_eq!(broken(&world), [], "{failpoint:?}");
+    assert!(unfinished().is_empty(), "{failpoint:?}");
 
     run(&world, "new").unwrap();
-    assert!(files(&world) == *new, "{obstacle:?}");
-    assert!(world.staged_files().is_empty(), "{obstacle:?}");
-    obstacle.has_struck()
+    assert!(files(&world) == *new, "{failpoint:?}");
+    assert!(world.staged_files().is_empty(), "{failpoint:?}");
+    failpoint.has_struck()
 }
 
 /// What `kefu verify` would end with 65 for.
@@ -230,8 +230,8 @@ fn a_disk_that_is_full_for_a_moment_leaves_the_old_or_the_new_and_the_next_run_c
 fn the_app_of_an_account_is_recorded_whole_or_not_at_all_wherever_its_first_run_dies() {
     let mut operations = 0;
     loop {
-        let obstacle = After::new(operations, Then::Die);
-        let mut world = World { obstacle: Some(obstacle.clone()), ..World::new() };
+        let failpoint = After::new(operations, Then::Die);
+        let mut world = World { failpoint: Some(failpoint.clone()), ..World::new() };
         let fetch = |world: &World| world.fetch(recorded(lines("new")), &[], &DAYS[..1]);
         fetch(&world);
         let expected = (world.app_id.clone().unwrap(), world.account());
@@ -239,14 +239,14 @@ fn the_app_of_an_account_is_recorded_whole_or_not_at_all_wherever_its_first_run_
         // No messages say an app that is not recorded.
         let has_messages = world.has(Table::Messages, DAYS[0]);
         match apps().as_slice() {
-            [] => assert!(!has_messages, "{obstacle:?}"),
-            recorded => assert_eq!(recorded, std::slice::from_ref(&expected), "{obstacle:?}"),
+            [] => assert!(!has_messages, "{failpoint:?}"),
+            recorded => assert_eq!(recorded, std::slice::from_ref(&expected), "{failpoint:?}"),
         }
-        world.obstacle = None;
-        assert!(fetch(&world).report.failed.is_empty(), "{obstacle:?}");
+        world.failpoint = None;
+        assert!(fetch(&world).report.failed.is_empty(), "{failpoint:?}");
         let apps = world.lake().apps().unwrap().into_iter().collect::<Vec<_>>();
-        assert_eq!(apps, [expected], "{obstacle:?}");
-        if !obstacle.has_struck() {
+        assert_eq!(apps, [expected], "{failpoint:?}");
+        if !failpoint.has_struck() {
             break;
         }
         operations += 1;
@@ -261,7 +261,7 @@ fn a_disk_that_refuses_is_an_error_of_the_lake_and_says_so() {
         io::ErrorKind::PermissionDenied,
         io::ErrorKind::ReadOnlyFilesystem,
     ] {
-        let world = World { obstacle: Some(After::new(3, Then::Refuse(kind))), ..World::new() };
+        let world = World { failpoint: Some(After::new(3, Then::Refuse(kind))), ..World::new() };
         let failure = run(&world, "new").unwrap_err();
         assert_eq!(failure.class, Class::Lake, "{:?}", failure.causes());
         assert!(failure.hint.is_some());
@@ -274,7 +274,7 @@ struct Unmounted {
     lake: PathBuf,
 }
 
-impl Obstacle for Unmounted {
+impl Failpoint for Unmounted {
     fn before(&self, operation: Operation, path: &Path) -> io::Result<()> {
         if operation == Operation::SyncFile
             && path.starts_with(self.lake.join("_kefu/accounts/acme/staging"))
@@ -293,9 +293,9 @@ fn a_lake_that_vanishes_is_not_begun_anew_in_its_place() {
     let mut world = World::new();
     let history =
         History::new("run", &world.lake(), &world.account(), world.zone.name(), &world.clock);
-    world.lake().hold(&world.account()).unwrap();
+    world.lake().lock(&world.account()).unwrap();
     history.enter().unwrap();
-    world.obstacle = Some(Arc::new(Unmounted { lake: world.lake_folder() }));
+    world.failpoint = Some(Arc::new(Unmounted { lake: world.lake_folder() }));
     assert_eq!(world.fetch(recorded(lines("old")), &[], &DAYS[..1]).failure(), Class::Lake);
     history.end(None, None);
     assert_eq!(fs_err::read_dir(world.lake_folder()).unwrap().count(), 0);

@@ -7,9 +7,9 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use kefu::failure::{Class, Failure};
-use kefu::lake::{AppId, Obstacle, Operation, Table};
+use kefu::lake::{AppId, Failpoint, Operation, Table};
 use kefu::metrics::{Parameters, Rules};
-use kefu::pipeline::{MetricsJob, refresh_metrics};
+use kefu::pipeline::{MetricsJob, rebuild_metrics};
 use kefu::simulator::{APPID, SECRET, Simulator};
 use kefu::wechat::{Client, Tokens};
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -226,7 +226,7 @@ fn apps_that_are_mixed_or_recorded_otherwise_are_found() {
         zone: world.zone.clone(),
         rules: Rules::Given(Parameters::in_zone(world.zone.name())),
     };
-    let compute = |world: &World| assert!(refresh_metrics(&job(world), None, &()).is_ok());
+    let compute = |world: &World| assert!(rebuild_metrics(&job(world), None, &()).is_ok());
     compute(&world);
     let root = world.lake_folder();
     let apps = root.join("_kefu/apps");
@@ -412,7 +412,7 @@ fn a_lake_below_a_key_value_folder_is_refused_by_what_writes_and_read_by_what_re
 #[derive(Debug)]
 struct WithoutLocks(i32);
 
-impl Obstacle for WithoutLocks {
+impl Failpoint for WithoutLocks {
     fn before(&self, operation: Operation, _: &Path) -> io::Result<()> {
         match operation {
             Operation::Lock => Err(io::Error::from_raw_os_error(self.0)),
@@ -424,14 +424,14 @@ impl Obstacle for WithoutLocks {
 #[test]
 fn a_lock_that_the_file_system_refuses_says_where_and_what_to_do() {
     let world = World::new();
-    drop(world.lake().hold(&world.account()).unwrap());
+    drop(world.lake().lock(&world.account()).unwrap());
     // ENOLCK, EINVAL, EOPNOTSUPP, ENOSYS
     for errno in [37, 22, 95, 38] {
-        let lake = world.lake().behind(Arc::new(WithoutLocks(errno)));
+        let lake = world.lake().with_failpoint(Arc::new(WithoutLocks(errno)));
         let failures = [
-            lake.hold(&world.account()).map(drop).map_err(Failure::from),
-            lake.hold_for_reading(None).map(drop).map_err(Failure::from),
-            lake.holder().map(drop).map_err(Failure::from),
+            lake.lock(&world.account()).map(drop).map_err(Failure::from),
+            lake.lock_shared(None).map(drop).map_err(Failure::from),
+            lake.owner().map(drop).map_err(Failure::from),
         ];
         for failure in failures {
             let failure = failure.unwrap_err();
@@ -451,7 +451,7 @@ fn a_lock_that_the_file_system_refuses_says_where_and_what_to_do() {
 #[derive(Debug)]
 struct WithoutFolderSync;
 
-impl Obstacle for WithoutFolderSync {
+impl Failpoint for WithoutFolderSync {
     fn before(&self, operation: Operation, _: &Path) -> io::Result<()> {
         match operation {
             Operation::SyncFolder => Err(io::Error::from_raw_os_error(22)),
@@ -462,8 +462,8 @@ impl Obstacle for WithoutFolderSync {
 
 #[test]
 fn a_lake_where_folders_cannot_be_synced_is_written_all_the_same() {
-    let world = World { obstacle: Some(Arc::new(WithoutFolderSync)), ..World::new() };
-    drop(world.lake().hold(&world.account()).unwrap());
+    let world = World { failpoint: Some(Arc::new(WithoutFolderSync)), ..World::new() };
+    drop(world.lake().lock(&world.account()).unwrap());
     let night = world.fetch(recorded([record(MIDNIGHT, "x")]), &[], &[DAY]);
     assert!(night.report.failed.is_empty(), "{:?}", night.report.failed);
     assert!(world.has(Table::Messages, DAY));

@@ -150,7 +150,7 @@ fn fetch(base: &str, proxy: Option<&str>) -> String {
         refreshed: Default::default(),
         on_shrink: Default::default(),
     };
-    let _lock = world.lake().hold(&world.account()).unwrap();
+    let _lock = world.lake().lock(&world.account()).unwrap();
     let report = world.runtime.block_on(fetch_days(&job, &[DAY.parse().unwrap()], &()));
     let failure: &Failure = &report.failed[0].failure;
     let hint = failure.hint.as_deref().unwrap_or_default();

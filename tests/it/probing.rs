@@ -176,8 +176,8 @@ fn probe(world: &World, lines: Vec<String>, options: Options) -> Probe {
     let url = simulator.client_url().unwrap();
     let source = Source::connect(&url, world.credential.clone(), world.clock.clone()).unwrap();
     let day = Span { start: MIDNIGHT, end: MIDNIGHT + 86_400 };
-    let patience = source.patience("acme", DAY);
-    world.runtime.block_on(source.probe(day, &patience)).unwrap()
+    let retry_budget = source.retry_budget("acme", DAY);
+    world.runtime.block_on(source.probe(day, &retry_budget)).unwrap()
 }
 
 proptest! {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kefu::lake::{Obstacle, Operation, Table};
+use kefu::lake::{Failpoint, Operation, Table};
 use kefu::simulator::{Generated, GeneratorOptions, Records, Simulator};
 use serde_json::{Value, json};
 
@@ -210,7 +210,7 @@ fn a_prune_that_was_killed_changes_no_number_either_and_goes_on() {
 #[derive(Debug)]
 struct DiesBefore(AtomicUsize);
 
-impl Obstacle for DiesBefore {
+impl Failpoint for DiesBefore {
     fn before(&self, _: Operation, _: &Path) -> io::Result<()> {
         let is_alive = self
             .0
@@ -227,13 +227,14 @@ fn wherever_a_prune_is_killed_no_number_changes() {
     let messages: Vec<(PathBuf, Vec<u8>)> =
         days.files().into_iter().filter(|(path, _)| !expected.contains_key(path)).collect();
     let prune = |lake: kefu::lake::Lake| {
-        let _lock = days.world.lake().hold(&days.world.account()).unwrap();
+        let _lock = days.world.lake().lock(&days.world.account()).unwrap();
         lake.prune(&[Table::Messages, Table::Rejects], "2024-05-06".parse().unwrap())
     };
     let mut operations = 0;
     loop {
         let is_done =
-            prune(days.world.lake().behind(Arc::new(DiesBefore(operations.into())))).is_ok();
+            prune(days.world.lake().with_failpoint(Arc::new(DiesBefore(operations.into()))))
+                .is_ok();
         assert_eq!(
             days.kefu(&["metrics"])["metrics"]["computed"],
             json!([]),

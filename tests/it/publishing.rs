@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use kefu::failure::{Class, Failure};
-use kefu::lake::{FinishedPartition, Lake, LakeError, Obstacle, Operation, Table};
+use kefu::lake::{Failpoint, FinishedPartition, Lake, LakeError, Operation, Table};
 use kefu::simulator::{APPID, Generated, GeneratorOptions, Options, SECRET, Simulator};
 
 use crate::world::{DAY, MIDNIGHT, OTHER_APPID, World, files, record, recorded, records};
@@ -149,13 +149,13 @@ fn finished(world: &World, lake: &Lake) -> FinishedPartition {
 fn another_run_leaves_staging_alone_and_takes_the_lake_over() {
     let world = World::new();
     let lake = world.lake();
-    let lock = lake.hold(&world.account()).unwrap();
+    let lock = lake.lock(&world.account()).unwrap();
     let (first, second) = (finished(&world, &lake), finished(&world, &lake));
     first.commit().unwrap();
     let before = world.bytes(DAY);
 
     fs_err::remove_file(lock_file(&world)).unwrap();
-    let _other = world.lake().hold(&world.account()).unwrap();
+    let _other = world.lake().lock(&world.account()).unwrap();
     assert_eq!(world.staged_files().len(), 1, "of a process that is alive");
     let failure = Failure::from(second.commit().unwrap_err());
     assert_eq!(failure.class, Class::Occupied, "{failure}");
@@ -176,14 +176,14 @@ fn another_run_leaves_staging_alone_and_takes_the_lake_over() {
     assert!(world.staged_files().is_empty());
     drop(lock);
     // That one of them is done does not take the lock of the other away.
-    assert!(matches!(world.lake().hold(&world.account()), Err(LakeError::Occupied { .. })));
+    assert!(matches!(world.lake().lock(&world.account()), Err(LakeError::Occupied { .. })));
 }
 
 #[test]
 fn a_file_that_somebody_else_has_put_into_staging_is_not_published() {
     let world = World::new();
     let lake = world.lake();
-    let _lock = lake.hold(&world.account()).unwrap();
+    let _lock = lake.lock(&world.account()).unwrap();
     finished(&world, &lake).commit().unwrap();
     let before = world.bytes(DAY);
     let staged = finished(&world, &lake);
@@ -201,7 +201,7 @@ fn what_is_left_in_staging_is_cleared_when_its_process_is_gone_or_after_a_day() 
     let slow = world
         .simulate(generated(), Options { latency: Duration::from_secs(600), ..world.options(&[]) });
     let staging = world.lake_folder().join("_kefu/accounts/acme/staging");
-    drop(world.lake().hold(&world.account()).unwrap());
+    drop(world.lake().lock(&world.account()).unwrap());
     // Left by a process of another machine, and by an earlier version of kefu.
     let elsewhere = staging.join("0123456789abcdef-1-2-0123456789abcdef");
     fs_err::create_dir(&elsewhere).unwrap();
@@ -220,7 +220,7 @@ fn what_is_left_in_staging_is_cleared_when_its_process_is_gone_or_after_a_day() 
     let notes = String::from_utf8_lossy(&verified.stdout).matches("\"staging\"").count();
     assert_eq!((verified.status.code(), notes), (Some(0), 3));
 
-    drop(world.lake().hold(&world.account()).unwrap());
+    drop(world.lake().lock(&world.account()).unwrap());
     assert_eq!(left(), 2, "the killed process is gone, of the others nobody knows");
     let long_ago = SystemTime::now() - Duration::from_secs(25 * 60 * 60);
     let age = |path: &Path| {
@@ -229,11 +229,11 @@ fn what_is_left_in_staging_is_cleared_when_its_process_is_gone_or_after_a_day() 
     };
     age(&elsewhere);
     age(&staging.join("messages.2016-06-01.acme.0.parquet"));
-    drop(world.lake().hold(&world.account()).unwrap());
+    drop(world.lake().lock(&world.account()).unwrap());
     assert_eq!(left(), 1, "a file in the folder is new");
     age(&elsewhere.join("0.messages"));
     age(&elsewhere);
-    drop(world.lake().hold(&world.account()).unwrap());
+    drop(world.lake().lock(&world.account()).unwrap());
     assert_eq!(left(), 0);
 }
 
@@ -243,9 +243,8 @@ fn a_reader_never_keeps_a_run_from_its_work_and_learns_that_it_was_overtaken() {
     let simulator = world.simulate(records(3), world.options(&[]));
     assert!(begin(&world, &simulator, &["run", "--date", DAY]).status().unwrap().success());
     let (one, two) = (world.lake(), world.lake());
-    let (reading, other) =
-        (one.hold_for_reading(None).unwrap(), two.hold_for_reading(None).unwrap());
-    assert!(world.lake().holder().unwrap().is_none());
+    let (reading, other) = (one.lock_shared(None).unwrap(), two.lock_shared(None).unwrap());
+    assert!(world.lake().owner().unwrap().is_none());
     reading.require_undisturbed().unwrap();
     let (code, said) =
         ended(begin(&world, &simulator, &["run", "--force", "--date", DAY]).spawn().unwrap());
@@ -255,11 +254,11 @@ fn a_reader_never_keeps_a_run_from_its_work_and_learns_that_it_was_overtaken() {
         assert_eq!((failure.class, failure.hint.is_some()), (Class::Occupied, true), "{failure}");
     }
     // The lock that the run made keeps its meaning.
-    let reading = one.hold_for_reading(None).unwrap();
+    let reading = one.lock_shared(None).unwrap();
     reading.require_undisturbed().unwrap();
     drop(reading);
-    let _lock = world.lake().hold(&world.account()).unwrap();
-    assert!(matches!(two.hold_for_reading(None), Err(LakeError::Occupied { .. })));
+    let _lock = world.lake().lock(&world.account()).unwrap();
+    assert!(matches!(two.lock_shared(None), Err(LakeError::Occupied { .. })));
 }
 
 #[test]
@@ -267,9 +266,9 @@ fn a_lake_that_no_run_has_held_is_overtaken_by_its_first_run() {
     let world = World::new();
     fs_err::create_dir(world.lake_folder()).unwrap();
     let lake = world.lake();
-    let reading = lake.hold_for_reading(None).unwrap();
+    let reading = lake.lock_shared(None).unwrap();
     reading.require_undisturbed().unwrap();
-    drop(world.lake().hold(&world.account()).unwrap());
+    drop(world.lake().lock(&world.account()).unwrap());
     assert!(matches!(reading.require_undisturbed(), Err(LakeError::Overtaken)));
 }
 
@@ -285,7 +284,7 @@ fn two_accounts_of_a_lake_run_at_the_same_time_and_one_account_does_not() {
     let world = World::new();
     let simulator = world.simulate(generated(), world.options(&[]));
     let run = [&["run", "--force"], RANGE.as_slice()].concat();
-    let lock = world.lake().hold(&world.account()).unwrap();
+    let lock = world.lake().lock(&world.account()).unwrap();
     let (code, said) = ended(run_of_other(&world, &simulator).spawn().unwrap());
     assert_eq!(code, Some(0), "{said}");
     let (code, said) = ended(begin(&world, &simulator, &run).spawn().unwrap());
@@ -319,7 +318,7 @@ fn two_accounts_of_a_lake_run_at_the_same_time_and_one_account_does_not() {
 #[derive(Debug)]
 struct TakesFolderAway(AtomicUsize);
 
-impl Obstacle for TakesFolderAway {
+impl Failpoint for TakesFolderAway {
     fn before(&self, operation: Operation, path: &Path) -> io::Result<()> {
         let is_partition = path.extension().is_some_and(|extension| extension == "parquet");
         if operation == Operation::Rename
@@ -335,7 +334,7 @@ impl Obstacle for TakesFolderAway {
 #[test]
 fn a_folder_that_another_account_has_left_empty_and_removed_is_made_again() {
     let taken = Arc::new(TakesFolderAway(AtomicUsize::new(0)));
-    let world = World { obstacle: Some(taken.clone()), ..World::new() };
+    let world = World { failpoint: Some(taken.clone()), ..World::new() };
     let night = world.fetch(records(3), &[], &[DAY]);
     assert!(night.report.failed.is_empty(), "{:?}", night.report.failed);
     assert_eq!((world.texts(DAY).len(), taken.0.load(Ordering::SeqCst)), (3, 4));
@@ -345,7 +344,7 @@ fn a_folder_that_another_account_has_left_empty_and_removed_is_made_again() {
 #[derive(Debug, Default)]
 struct Syncs(AtomicUsize);
 
-impl Obstacle for Syncs {
+impl Failpoint for Syncs {
     fn before(&self, operation: Operation, _: &Path) -> io::Result<()> {
         self.0.fetch_add(usize::from(operation == Operation::SyncFileSystem), Ordering::SeqCst);
         Ok(())
@@ -366,7 +365,7 @@ fn what_a_killed_run_has_put_in_its_place_is_synced_once_by_the_next_one() {
     let syncs = Arc::new(Syncs::default());
     let mut after = Vec::new();
     for _ in 0..3 {
-        drop(world.lake().behind(syncs.clone()).hold(&world.account()).unwrap());
+        drop(world.lake().with_failpoint(syncs.clone()).lock(&world.account()).unwrap());
         after.push(syncs.0.load(Ordering::SeqCst));
     }
     assert_eq!(after, [1, 1, 1]);

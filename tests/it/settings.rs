@@ -528,7 +528,7 @@ fn the_doctor_says_what_to_do() {
     let simulator = world.simulate(records(3), options);
     assert!(world.kefu(&simulator, &["fetch", "--date", DAY]).status.success());
     fs_err::write(world.lake_folder().join("messages/notes.txt"), "").unwrap();
-    let _lock = world.lake().hold(&world.account()).unwrap();
+    let _lock = world.lake().lock(&world.account()).unwrap();
     let output = world.kefu(&simulator, &["doctor", "--timezone", "UTC", "--output", "json"]);
     let examination = last_line(&output);
     assert_eq!(output.status.code(), Some(78), "{examination}");

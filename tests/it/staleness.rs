@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use kefu::calendar::{Day, DayRange};
 use kefu::lake::Table;
 use kefu::metrics::{AutoReply, BusinessHours, Parameters};
-use kefu::pipeline::{Freshness, MetricsJob, MetricsStopped, refresh_metrics, status};
+use kefu::pipeline::{Freshness, MetricsJob, MetricsStopped, rebuild_metrics, status};
 use kefu::simulator::{Generated, GeneratorOptions};
 
 use crate::chat::day;
@@ -43,8 +43,8 @@ fn job(world: &World) -> MetricsJob {
 /// Computes what is stale, and gives the days of which a file was written.
 fn refresh(world: &World, job: &MetricsJob) -> BTreeSet<Day> {
     let before = metric_files(world);
-    let _lock = job.lake.hold(&job.account).unwrap();
-    let report = refresh_metrics(job, None, &()).unwrap();
+    let _lock = job.lake.lock(&job.account).unwrap();
+    let report = rebuild_metrics(job, None, &()).unwrap();
     let changed: BTreeSet<Day> = metric_files(world)
         .into_iter()
         .filter(|(path, (_, modified))| {
@@ -182,7 +182,7 @@ fn a_day_that_is_damaged_keeps_only_those_from_being_computed_that_look_at_it() 
     let world = World::new();
     fetch(&world, 1, (0..20).map(nth));
     fs_err::write(world.path("messages", &nth(10).to_string()), "garbage").unwrap();
-    let MetricsStopped { report, failure } = *refresh_metrics(&job(&world), None, &()).unwrap_err();
+    let MetricsStopped { report, failure } = *rebuild_metrics(&job(&world), None, &()).unwrap_err();
     assert!(failure.to_string().contains(&nth(10).to_string()), "{failure}");
     let computed: BTreeSet<Day> = world.lake().days(Table::AccountDaily, &world.account()).unwrap();
     assert_eq!(report.computed, computed.iter().copied().collect::<Vec<_>>());
@@ -220,7 +220,7 @@ fn the_files_are_the_same_however_they_were_asked_for() {
     for number in (0..60).rev() {
         let range = DayRange { first: nth(number), last: nth(number) };
         assert_eq!(
-            refresh_metrics(&job(&alone), Some(&range.days().collect()), &()).unwrap().computed,
+            rebuild_metrics(&job(&alone), Some(&range.days().collect()), &()).unwrap().computed,
             [nth(number)]
         );
     }

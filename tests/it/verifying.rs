@@ -904,7 +904,7 @@ fn days_can_be_named_and_all_accounts_are_read() {
 #[test]
 fn a_lake_that_a_run_is_writing_is_not_judged() {
     let world = good_lake();
-    let writing = world.lake().hold(&world.account()).unwrap();
+    let writing = world.lake().lock(&world.account()).unwrap();
     let output = verify(&world, &[]);
     assert_eq!(output.status.code(), Some(75));
     assert!(

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use kefu::calendar::{Clock, Day, Zone};
 use kefu::failure::Class;
 use kefu::fetch::{Privacy, Source};
-use kefu::lake::{Account, AppId, Lake, Obstacle, Table};
+use kefu::lake::{Account, AppId, Failpoint, Lake, Table};
 use kefu::pipeline::{FetchJob, FetchReport, OnShrink, fetch_days};
 use kefu::simulator::{APPID, Fault, LoggedRequest, Options, Recorded, Records, SECRET, Simulator};
 use kefu::wechat::{Credential, Endpoint, Proof, Secret};
@@ -57,7 +57,7 @@ pub struct World {
     pub privacy: Privacy,
     pub runtime: Runtime,
     /// What is in the way of all that changes the lake.
-    pub obstacle: Option<Arc<dyn Obstacle>>,
+    pub failpoint: Option<Arc<dyn Failpoint>>,
     /// Days that are replaced only if they have changed.
     pub refreshed: BTreeSet<Day>,
     /// What becomes of days that come back with fewer records.
@@ -85,7 +85,7 @@ impl World {
             app_id: Some(AppId::new(APPID.into()).unwrap()),
             privacy: Privacy::default(),
             runtime: Runtime::new().unwrap(),
-            obstacle: None,
+            failpoint: None,
             refreshed: BTreeSet::new(),
             on_shrink: OnShrink::Fail,
         }
@@ -116,8 +116,8 @@ impl World {
 
     pub fn lake(&self) -> Lake {
         let lake = Lake::at(self.lake_folder());
-        match &self.obstacle {
-            Some(obstacle) => lake.behind(obstacle.clone()),
+        match &self.failpoint {
+            Some(failpoint) => lake.with_failpoint(failpoint.clone()),
             None => lake,
         }
     }
@@ -178,7 +178,7 @@ impl World {
             on_shrink: self.on_shrink,
         };
         let days: Vec<Day> = days.iter().map(|day| day.parse().unwrap()).collect();
-        let _lock = Lake::at(self.lake_folder()).hold(&self.account()).unwrap();
+        let _lock = Lake::at(self.lake_folder()).lock(&self.account()).unwrap();
         self.runtime.block_on(fetch_days(&job, &days, &()))
     }
 

@@ -167,11 +167,11 @@ fn held(lake: &Lake, name: String) -> Result<String, LakeError> {
 }
 
 pub(super) fn lock(lake: &Lake) -> Check {
-    match lake.holder() {
+    match lake.owner() {
         Ok(None) => Check::ok("lock", "no run is at work"),
-        Ok(Some(holder)) => Check::warn(
+        Ok(Some(owner)) => Check::warn(
             "lock",
-            format!("held by {holder}"),
+            format!("held by {owner}"),
             "a run is going on; another one of the same account would end with 75",
         ),
         Err(error) => Check::fail("lock", error),

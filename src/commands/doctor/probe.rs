@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::calendar::{Clock, Day};
 use crate::cli::{DaysArgs, GlobalArgs};
-use crate::commands::in_turn::{Outcome, Report, in_turn};
+use crate::commands::each_account::{Outcome, Report, for_each_account};
 use crate::commands::{days, wait_for};
 use crate::failure::{Class, Failure};
 use crate::fetch::{Answer, AnswerState, Probe, Question, Source};
@@ -37,7 +37,7 @@ struct Row {
 
 pub(super) fn execute(global: &GlobalArgs, day: Day) -> Result<Option<Class>, Failure> {
     let settings = Settings::resolve(&global.flags(), &settings::environment)?;
-    in_turn("doctor", &settings, global.output, |settings| probe(settings, day))
+    for_each_account("doctor", &settings, global.output, |settings| probe(settings, day))
 }
 
 /// The work for one account.
@@ -49,8 +49,8 @@ fn probe(settings: &Settings, day: Day) -> Result<Outcome<Probed>, Failure> {
     let account = settings.account()?;
     let source = Source::connect(&settings.endpoint()?, settings.credential()?, Clock::System)?;
     let asked = async {
-        let patience = source.patience(account.as_str(), day);
-        let probe = source.probe(zone.bounds(day), &patience).await;
+        let retry_budget = source.retry_budget(account.as_str(), day);
+        let probe = source.probe(zone.bounds(day), &retry_budget).await;
         probe.map_err(|error| Failure::from(error).during(format!("{day} cannot be asked about")))
     };
     let probe: Probe = wait_for(1, asked)?;
@@ -70,7 +70,7 @@ fn probe(settings: &Settings, day: Day) -> Result<Outcome<Probed>, Failure> {
 }
 
 impl Report for Probed {
-    fn in_words(&self) -> String {
+    fn rendered(&self) -> String {
         let mut table = TextTable::new();
         table.load_style(presets::ASCII_MARKDOWN);
         table.set_header(["", "question", "kefu assumes", "found"]);

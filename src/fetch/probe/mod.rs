@@ -10,7 +10,7 @@ use arrow::error::ArrowError;
 use serde::Serialize;
 
 use super::decode::Page;
-use super::{CallCounts, ContractError, FetchError, Patience, Source, not_records, windows};
+use super::{CallCounts, ContractError, FetchError, RetryBudget, Source, not_records, windows};
 use crate::calendar::{Span, UnixSeconds};
 use crate::model::record::Records;
 use crate::wechat::{FIRST_MSGID, PAGE_RECORDS_MAX, PageRequest, WINDOW_SECONDS_MAX};
@@ -151,8 +151,8 @@ impl Source {
     ///
     /// # Errors
     /// [`FetchError`] when a call fails, or a page contradicts itself.
-    pub async fn probe(&self, day: Span, patience: &Patience) -> Result<Probe, FetchError> {
-        let mut asking = Asking { source: self, patience, calls: CallCounts::default() };
+    pub async fn probe(&self, day: Span, retry_budget: &RetryBudget) -> Result<Probe, FetchError> {
+        let mut asking = Asking { source: self, retry_budget, calls: CallCounts::default() };
         let evidence = asking.gather(day).await?;
         Ok(Probe {
             records: evidence.as_ref().map_or(0, |evidence| evidence.whole.records.len()),
@@ -164,7 +164,7 @@ impl Source {
 
 struct Asking<'a> {
     source: &'a Source,
-    patience: &'a Patience,
+    retry_budget: &'a RetryBudget,
     calls: CallCounts,
 }
 
@@ -229,7 +229,7 @@ impl Asking<'_> {
     async fn page(&mut self, window: Span, msgid: i64, number: usize) -> Result<Reply, FetchError> {
         let request = PageRequest { starttime: window.start, endtime: window.end, msgid, number };
         let (page, _) =
-            self.source.page(&request, ANY_TIME, self.patience, &mut self.calls).await?;
+            self.source.page(&request, ANY_TIME, self.retry_budget, &mut self.calls).await?;
         if usize::try_from(page.facts.number) != Ok(page.facts.records) {
             let (number, records) = (page.facts.number, page.facts.records);
             return Err(ContractError::NumberDiffers { number, records }.into());

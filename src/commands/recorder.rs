@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::in_turn::Outcome;
+use super::each_account::Outcome;
 use crate::calendar::Clock;
 use crate::failure::{Class, Failure};
 use crate::lake::Lake;
@@ -16,7 +16,7 @@ use crate::telemetry;
 
 /// A command that is run unattended.
 #[derive(Clone, Debug)]
-pub(super) struct Operated {
+pub(super) struct Recorder {
     command: &'static str,
     clock: Clock,
     textfile: Option<PathBuf>,
@@ -26,7 +26,7 @@ pub(super) struct Operated {
     all_accounts: Arc<OnceLock<BTreeSet<String>>>,
 }
 
-impl Operated {
+impl Recorder {
     pub(super) fn begin(command: &'static str, textfile: Option<PathBuf>) -> Self {
         Self {
             command,
@@ -55,7 +55,7 @@ impl Operated {
             tracing::info!(event = "run_begun", command = self.command, account = %account);
         }
         // The record is written while the account is locked, or the next run would clear it away.
-        let lock = match lake.hold(&account) {
+        let lock = match lake.lock(&account) {
             Ok(lock) => Arc::new(lock),
             Err(error) => {
                 let failure = Failure::from(error);
@@ -64,13 +64,13 @@ impl Operated {
             }
         };
         let at_the_end = {
-            let (operated, history, lake, lock) =
+            let (recorder, history, lake, lock) =
                 (self.clone(), history.clone(), lake.clone(), lock.clone());
-            signals::on_leaving(move |exit_code| {
+            signals::on_shutdown(move |exit_code| {
                 let _lock = lock;
                 if let Some(record) = history.stopped(exit_code) {
-                    operated.ended(record);
-                    operated.write_figures();
+                    recorder.ended(record);
+                    recorder.write_figures();
                 }
                 // What cannot be cleared, the next run clears.
                 let _ = lake.close_staging();
@@ -78,7 +78,7 @@ impl Operated {
         };
         let outcome = history.enter().map_err(Failure::from).and_then(|()| work(&lake, &history));
         // Told to leave, what is to be entered is that.
-        signals::let_it_leave();
+        signals::await_shutdown();
         self.ended(match &outcome {
             Ok(outcome) => history.end(outcome.worst(), outcome.failure.as_ref()),
             Err(failure) => history.end(Some(failure.class), Some(failure)),

@@ -13,7 +13,7 @@ use crate::telemetry::{self, OutputError};
 
 /// What a command shows of one account. As JSON it is part of kefu's contract.
 pub(super) trait Report: Serialize {
-    fn in_words(&self) -> String;
+    fn rendered(&self) -> String;
 
     /// Says on stderr what went wrong, beside what the result says.
     fn show_failures(&self) {}
@@ -49,7 +49,7 @@ impl<R> From<R> for Outcome<R> {
 ///
 /// # Errors
 /// When the result cannot be shown, or no account is named.
-pub(super) fn in_turn<R: Report>(
+pub(super) fn for_each_account<R: Report>(
     command: &'static str,
     settings: &Settings,
     format: OutputFormat,
@@ -62,7 +62,7 @@ pub(super) fn in_turn<R: Report>(
     let told_to_leave = (format == OutputFormat::Json).then(|| {
         let names: Vec<_> = accounts.iter().map(|settings| settings.account().ok()).collect();
         let objects = objects.clone();
-        signals::on_leaving(move |_| {
+        signals::on_shutdown(move |_| {
             let mut objects = std::mem::take(&mut *lock(&objects));
             let hint = "what was committed stays, run again for the rest";
             let failure =
@@ -80,7 +80,7 @@ pub(super) fn in_turn<R: Report>(
     for settings in &accounts {
         let account = settings.account()?;
         let outcome = work(settings);
-        signals::let_it_leave();
+        signals::await_shutdown();
         classes.push(outcome.as_ref().map_or_else(|failure| Some(failure.class), Outcome::worst));
         let (report, failure) = match outcome {
             Ok(Outcome { report, failure, .. }) => (Some(report), failure),
@@ -93,7 +93,7 @@ pub(super) fn in_turn<R: Report>(
                 let failed = failure
                     .as_ref()
                     .map_or_else(String::new, |failure| format!("\nFAILED    {failure}"));
-                let words = report.in_words();
+                let words = report.rendered();
                 shown = shown.and(telemetry::print_result(&format!("{words}{failed}{end}")));
             }
         } else if let (Some(failure), false, OutputFormat::Table) = (&failure, is_alone, format) {
@@ -119,7 +119,7 @@ pub(super) fn in_turn<R: Report>(
     }
     drop(told_to_leave);
     // It may be about to show the result itself.
-    signals::let_it_leave();
+    signals::await_shutdown();
     if format == OutputFormat::Json {
         shown = shown.and(telemetry::print_result(&as_one(&lock(&objects))));
     }

@@ -9,7 +9,7 @@ use crate::pipeline::{
 use crate::telemetry::{self, Progress};
 
 /// Watches the days of a stage.
-pub(super) struct Watched<'a> {
+pub(super) struct StageObserver<'a> {
     progress: Progress,
     /// Whose days they are.
     account: &'a Account,
@@ -17,7 +17,7 @@ pub(super) struct Watched<'a> {
     history: Option<&'a History>,
 }
 
-impl<'a> Watched<'a> {
+impl<'a> StageObserver<'a> {
     pub(super) fn fetch(days: usize, account: &'a Account, history: Option<&'a History>) -> Self {
         Self { progress: Progress::begin("fetch", days), account, history }
     }
@@ -27,7 +27,7 @@ impl<'a> Watched<'a> {
     }
 }
 
-impl Observer for Watched<'_> {
+impl Observer for StageObserver<'_> {
     fn day_fetched(&self, fetched: &FetchedDay) {
         self.progress.advance(&fetched.date.to_string());
         tracing::info!(

@@ -10,7 +10,9 @@ use serde::Serialize;
 
 use super::Observer;
 use super::chunks::chunks;
-use super::inputs::{DayState, Inputs, is_older, read_inputs, record_inputs, state_of, view};
+use super::inputs::{
+    DayState, Inputs, dependency_window, is_older, read_inputs, record_inputs, state_of,
+};
 use super::rules::{ChangedRules, OlderDays, OutOfDate, UnknownRules, older_days};
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::{BugError, Failure};
@@ -80,7 +82,7 @@ impl From<Box<MetricsStopped>> for Failure {
 /// nothing is computed. When a partition cannot be read or written: those written until then stay,
 /// and a day whose messages cannot be read keeps only those days from being computed that look at
 /// it. That days were left out because their messages name customers in two ways is in the report.
-pub fn refresh_metrics(
+pub fn rebuild_metrics(
     job: &MetricsJob,
     among: Option<&BTreeSet<Day>>,
     observer: &dyn Observer,
@@ -168,7 +170,9 @@ impl Plan {
         unreadable.append(&mut inputs.damaged);
         let is_wanted = |day: &&Day| among.is_none_or(|days| days.contains(*day));
         let looks_at_damage = |day: &Day| {
-            unreadable.keys().any(|unreadable| view(&inputs.fetched, *day).contains(*unreadable))
+            unreadable
+                .keys()
+                .any(|unreadable| dependency_window(&inputs.fetched, *day).contains(*unreadable))
         };
         let (damaged, readable): (Vec<Day>, Vec<Day>) =
             inputs.fetched.iter().filter(is_wanted).copied().partition(looks_at_damage);
@@ -231,7 +235,7 @@ impl Plan {
 
     /// Why wanted days were left out, if any were.
     fn damage(self) -> Option<Failure> {
-        let range = view(&self.inputs.fetched, *self.damaged.first()?);
+        let range = dependency_window(&self.inputs.fetched, *self.damaged.first()?);
         self.unreadable
             .into_iter()
             .find(|(day, _)| range.contains(*day))
@@ -248,8 +252,8 @@ impl Plan {
         let writers = threads::writers()?;
         for chunk in chunks(inputs, stale) {
             let days = DayRange {
-                first: view(&inputs.fetched, chunk.first).first,
-                last: view(&inputs.fetched, chunk.last).last,
+                first: dependency_window(&inputs.fetched, chunk.first).first,
+                last: dependency_window(&inputs.fetched, chunk.last).last,
             };
             let history = read_history(job, days)?;
             let targets = targets(&job.zone, &inputs.fetched, &chunk.days);
@@ -380,7 +384,7 @@ fn unreadable_messages(error: &LakeError) -> Option<Day> {
 /// The given days as targets, with what is known about their horizons from the days that were fetched.
 pub fn targets(zone: &Zone, fetched: &BTreeSet<Day>, days: &[Day]) -> Vec<Target> {
     let target = |day: &Day| {
-        let last = view(fetched, *day).last;
+        let last = dependency_window(fetched, *day).last;
         Target {
             day: *day,
             bounds: zone.bounds(*day),
