@@ -1,4 +1,4 @@
-//! What a failure means to whoever started kefu: the exit code, whether trying again helps, and what to do.
+//! What a failure means to the user: the exit code, whether a retry helps, and what to do.
 //!
 //! Each module has its own error type and says of each of its errors to which class it belongs ([`Classified`]); a
 //! [`Failure`] is such an error on its way to the user. It is shown once, by `main`, and never logged on the way.

@@ -21,7 +21,7 @@ static SHUTDOWN_ACTIONS: Mutex<Vec<(u64, Act)>> = Mutex::new(Vec::new());
 /// Tells acts apart.
 static ACTS: AtomicU64 = AtomicU64::new(0);
 
-/// The process has been told to leave, and is about to.
+/// The process has been told to shut down, and is about to.
 static IS_SHUTTING_DOWN: AtomicBool = AtomicBool::new(false);
 
 /// Takes an act back when dropped.
@@ -81,7 +81,7 @@ pub fn await_shutdown() {
     }
 }
 
-/// Work that a process which is told to leave lets come to its end, because it could not say otherwise whether it was done.
+/// Work that a shutdown waits for, so that the process can say whether it was done.
 #[derive(Debug)]
 pub struct Indivisible(());
 
@@ -125,7 +125,7 @@ pub fn outlive_large_files() {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return;
     };
-    // Whoever has listened once is never again killed by it.
+    // After a process has listened once, the signal no longer kills it.
     runtime.block_on(async { drop(signal(SignalKind::from_raw(FILE_TOO_LARGE))) });
 }
 

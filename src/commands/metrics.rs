@@ -31,7 +31,7 @@ fn compute_each(
     let settings = settings_for_lake(global, "metrics")?;
     let among: Option<BTreeSet<Day>> = days::named(&args.days)?.map(|range| range.days().collect());
     for_each_account("metrics", &settings, global.output, |settings| {
-        // Before the lake is held, which would make it.
+        // Before the lock is acquired, which would make the lake.
         Lake::at(&settings.lake.value).require_folder()?;
         recorder.account(settings, |lake, history| compute(settings, among.as_ref(), lake, history))
     })

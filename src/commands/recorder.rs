@@ -77,7 +77,7 @@ impl Recorder {
             })
         };
         let outcome = history.enter().map_err(Failure::from).and_then(|()| work(&lake, &history));
-        // Told to leave, what is to be entered is that.
+        // A shutdown enters its own outcome.
         signals::await_shutdown();
         self.ended(match &outcome {
             Ok(outcome) => history.end(outcome.worst(), outcome.failure.as_ref()),

@@ -56,7 +56,7 @@ pub enum FetchError {
     NotOver(AnsweredAt),
     #[error("{0}")]
     Bug(#[from] BugError),
-    /// Whoever takes the pages has stopped taking them, and knows why.
+    /// The receiver of the pages has stopped, and reports why.
     #[error("the pages are no longer taken")]
     Abandoned,
 }

@@ -45,7 +45,7 @@ pub(super) struct Encoder<W: Write + Send> {
     rows: usize,
 }
 
-/// Why rows could not be encoded. Whoever knows where they were to go says so.
+/// Why rows could not be encoded. The caller adds the path.
 #[derive(Debug)]
 pub(super) enum EncodeError {
     Lake(LakeError),

@@ -1,4 +1,4 @@
-//! What a run leaves for whoever operates it: its place in the history of runs, and figures for Prometheus.
+//! What a run leaves for its operators: a record in the history of runs, and figures for Prometheus.
 
 mod history;
 mod replace;

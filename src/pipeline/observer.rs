@@ -3,7 +3,7 @@
 use super::{ChangedRules, DayFailure, FetchedDay, OlderDays, ShrunkDay};
 use crate::calendar::Day;
 
-/// Whoever wants to know. Says nothing back, and cannot fail.
+/// Receives the events of a run. Cannot fail.
 pub trait Observer: Sync {
     /// A day's messages are in the lake, or were found to be the same as there.
     fn day_fetched(&self, _fetched: &FetchedDay) {}

@@ -258,7 +258,7 @@ impl Plan {
             let history = read_history(job, days)?;
             let targets = targets(&job.zone, &inputs.fetched, &chunk.days);
             let write = |(target, mut partitions): (Target, Partitions)| {
-                // Told to leave, kefu takes note of the days that it has begun to write.
+                // A shutdown waits until a day that is being written is reported.
                 let _noted = signals::indivisible();
                 partitions.retain(|table, _| {
                     states.get(&target.day).is_some_and(|state| state.stale.contains(table))

@@ -85,7 +85,7 @@ impl Language {
             .map_or_else(|| self.words().not_a_value.to_owned(), |seconds| self.duration(seconds))
     }
 
-    /// To the second, for whoever wants to know exactly.
+    /// To the second, as the exact value.
     pub(super) fn exact_seconds(self, seconds: f64) -> String {
         let seconds = (seconds * 1_000.0).round() / 1_000.0;
         self.pick(format!("{seconds} s"), format!("{seconds} 秒"))

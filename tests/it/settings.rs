@@ -540,7 +540,7 @@ fn the_doctor_says_what_to_do() {
             "keep --timezone Asia/Shanghai",
         ),
         ("lake", "warn", "notes.txt", "move them away"),
-        ("lock", "warn", "held by process", "a run is going on"),
+        ("lock", "warn", "locked by process", "a run is going on"),
         ("clock", "warn", "s ahead of WeChat's", "NTP"),
         ("token", "ok", "", ""),
         ("permission", "fail", "45009", "tomorrow"),

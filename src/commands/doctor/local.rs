@@ -171,7 +171,7 @@ pub(super) fn lock(lake: &Lake) -> Check {
         Ok(None) => Check::ok("lock", "no run is at work"),
         Ok(Some(owner)) => Check::warn(
             "lock",
-            format!("held by {owner}"),
+            format!("locked by {owner}"),
             "a run is going on; another one of the same account would end with 75",
         ),
         Err(error) => Check::fail("lock", error),
