@@ -173,22 +173,37 @@ impl<E: Classified> From<E> for Failure {
     }
 }
 
-/// What to raise, where an error comes from the lack of files or memory.
-fn exhausted(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
-    let mut causes = std::iter::successors(Some(error), |error| error.source());
-    causes.find_map(|cause| match os_code(cause)? {
-        // ENFILE and EMFILE.
-        23 | 24 => Some(FILES_HINT),
-        // ENOMEM.
-        12 => Some(MEMORY_HINT),
-        _ => None,
+/// What to raise, where an error comes from the lack of files or memory. Only I/O errors say so:
+/// the text of any other error may be a server's.
+pub(crate) fn exhausted(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    causes(error).find_map(|cause| {
+        let error = cause.downcast_ref::<std::io::Error>()?;
+        match error.raw_os_error().or_else(|| os_code(error))? {
+            // ENFILE and EMFILE.
+            23 | 24 => Some(FILES_HINT),
+            // ENOMEM.
+            12 => Some(MEMORY_HINT),
+            _ => None,
+        }
     })
 }
 
-/// The code of the system's error. Libraries wrap such errors, and some keep only their text.
+/// The code of the system's error at the end of a text. fs-err and the Parquet reader keep no more
+/// of it.
 pub(crate) fn os_code(error: &dyn std::error::Error) -> Option<i32> {
     let text = error.to_string();
-    text.rsplit_once("(os error ")?.1.split_once(')')?.0.parse().ok()
+    text.strip_suffix(')')?.rsplit_once("(os error ")?.1.parse().ok()
+}
+
+/// An error and its causes. What an [`std::io::Error`] wraps is a cause, too, which its own `source`
+/// leaves out.
+pub(crate) fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> + Clone {
+    std::iter::successors(Some(error), |&cause| {
+        let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        wrapped.map(|inner| inner as &(dyn std::error::Error + 'static)).or_else(|| cause.source())
+    })
 }
 
 /// One line: `what: why: why`.
@@ -251,7 +266,23 @@ impl Classified for BugError {
 
 #[cfg(test)]
 mod tests {
-    use super::Class;
+    use std::io;
+
+    use super::*;
+    use crate::secret::Secret;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Failed {
+        text: String,
+        source: Option<io::Error>,
+    }
+
+    impl Classified for Failed {
+        fn class(&self) -> Class {
+            Class::Refused
+        }
+    }
 
     #[test]
     fn exit_codes_are_those_of_the_contract() {
@@ -259,5 +290,29 @@ mod tests {
         let codes = [Bug, Usage, Partial, Contract, Unavailable, Lake, Occupied, Refused, Settings]
             .map(Class::exit_code);
         assert_eq!(codes, [1, 2, 3, 65, 69, 73, 75, 77, 78]);
+    }
+
+    #[test]
+    fn the_system_says_that_files_ran_out_and_a_text_does_not() {
+        let class = |text: &str, source: Option<io::Error>| {
+            Failure::from(Failed { text: text.to_owned(), source }).class
+        };
+        let too_many = || io::Error::from_raw_os_error(24);
+        assert_eq!(class("cannot read it", Some(too_many())), Class::Lake);
+        assert_eq!(class("cannot read it", Some(io::Error::other(too_many()))), Class::Lake);
+        let kept_as_text = io::Error::other("failed to open file `x`: it failed (os error 24)");
+        assert_eq!(class("cannot read it", Some(kept_as_text)), Class::Lake);
+        assert_eq!(class("a server says (os error 24)", None), Class::Refused);
+        let quoted = io::Error::other("cannot read the file `(os error 24).txt`");
+        assert_eq!(class("it failed", Some(quoted)), Class::Refused);
+    }
+
+    #[test]
+    fn a_failure_shows_no_secret_that_has_been_dropped_since() {
+        let secret = Secret::new("swordfish-1".to_owned());
+        let failure = Failure::from(Failed { text: "bad swordfish-1".into(), source: None });
+        let failure = failure.during("asking for swordfish-1");
+        drop(secret);
+        assert_eq!(failure.causes(), ["asking for (secret)", "bad (secret)"]);
     }
 }

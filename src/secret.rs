@@ -72,6 +72,11 @@ impl Secret {
         hidden
     }
 
+    /// Whether a text holds the value, in any written form.
+    pub fn is_in(&self, text: &str) -> bool {
+        matches!(self.hidden_in(text), Cow::Owned(_))
+    }
+
     /// The value as it is, in the query of a URL, in JSON, and as part of something in base64.
     fn forms(&self) -> Vec<Zeroizing<String>> {
         let value = self.expose();
@@ -155,14 +160,11 @@ pub fn hide_likely(text: &str) -> Cow<'_, str> {
 }
 
 /// Takes what looks like a secret ([`hide_likely`]) for one, in a value that is written where a path
-/// or a name belongs.
+/// or a name belongs; all of it, if it has 64 or more characters without a dot or a slash.
 pub fn suspect(value: &str) {
-    locked(&SUSPECTED).extend(likely(value).map(|word| Secret::new(word.to_owned())));
-}
-
-/// Whether a text holds a secret that this process knows.
-pub fn is_in(text: &str) -> bool {
-    matches!(hide_all(text), Cow::Owned(_) | Cow::Borrowed(HIDDEN))
+    let whole = Some(value).filter(|value| value.len() >= 64 && !value.contains(['.', '/']));
+    let words = likely(value).chain(whole);
+    locked(&SUSPECTED).extend(words.map(|word| Secret::new(word.to_owned())));
 }
 
 /// What stands in the place of a secret.
@@ -256,6 +258,9 @@ mod tests {
             suspect(&format!("/x/{value}"));
             assert_eq!(hide_all(&format!("cannot read {value}")), "cannot read (secret)");
         }
+        let shorter = "58+y".repeat(20);
+        suspect(&shorter);
+        assert_eq!(hide_all(&format!("cannot read {shorter}")), "cannot read (secret)");
         let hash = "fedcba9876543210".repeat(4);
         assert_eq!(hide_likely(&hash), hash);
         for value in ["secrets/flagship", "flagship-secret-of-the-shop-in-shanghai.txt"] {
@@ -290,7 +295,7 @@ mod tests {
             assert!(hide_all(told).ends_with("(secret)"), "{told}: {}", hide_all(told));
         }
         assert_eq!(hide_all("100 %ab \\u12 50 %"), "100 %ab \\u12 50 %");
-        assert!(is_in("a-hunter+2/x=-b") && !is_in("a-hunter") && !is_in("50 %20"));
+        assert!(secret.is_in("a-HUNTER+2/x=-b") && !secret.is_in("a-hunter"));
         let secret = Secret::new("hunter2".into());
         assert_eq!(format!("{secret:?} {secret:#?}"), "(secret) (secret)");
         let proofs =

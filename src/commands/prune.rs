@@ -219,15 +219,17 @@ mod tests {
 
     #[test]
     fn days_to_keep_are_counted_from_the_newest_one_whatever_the_clock_says() {
-        let newest = Some(day("2024-05-12"));
         let kept = |yesterday: &str, days: u16| {
             let args = PruneArgs { keep_days: Some(days), ..NOTHING };
-            first_kept(&args, newest, day(yesterday)).unwrap().to_string()
+            let newest = day("2024-05-12").min(day(yesterday));
+            first_kept(&args, Some(newest), day(yesterday)).unwrap().to_string()
         };
         assert_eq!(kept("2024-05-12", 3), "2024-05-10");
-        // Days without a run; a clock that is decades ahead.
+        // Days without a run; a clock that is decades ahead; one that is behind, by which a day of
+        // the lake is still to come.
         assert_eq!(kept("2024-06-20", 3), "2024-05-10");
         assert_eq!(kept("2099-01-01", 3), "2024-05-10");
+        assert_eq!(kept("2024-05-11", 3), "2024-05-09");
     }
 
     #[test]

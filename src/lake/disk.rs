@@ -60,7 +60,7 @@ pub trait Failpoint: fmt::Debug + Send + Sync {
     fn before(&self, operation: Operation, path: &Path) -> io::Result<()>;
 }
 
-/// The disk, as it is unless there is an failpoint.
+/// The disk, as it is unless there is a failpoint.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
     failpoint: Option<Arc<dyn Failpoint>>,

@@ -68,7 +68,7 @@ const ACCOUNTS: &str = "accounts";
 #[derive(Debug, thiserror::Error)]
 pub enum LakeError {
     // fs-err's errors name the operation and the path.
-    #[error(transparent)]
+    #[error("{0}")]
     Io(#[from] std::io::Error),
     #[error("{path} cannot be written as Parquet")]
     Parquet { path: PathBuf, source: ParquetError },
@@ -115,6 +115,14 @@ pub enum LakeError {
 /// ENOMEM, ENFILE, EMFILE and EAGAIN: the machine or the process has no more of something.
 const EXHAUSTED: [i32; 4] = [12, 23, 24, 11];
 
+/// A file that cannot be read for want of something that the machine has no more of.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to read file `{}`: {source}", path.display())]
+struct Unread {
+    path: PathBuf,
+    source: std::io::Error,
+}
+
 impl LakeError {
     /// A file of a table is not as kefu wrote it.
     fn damaged(path: impl Into<PathBuf>, reason: String) -> Self {
@@ -137,9 +145,9 @@ impl LakeError {
     fn unreadable(path: &Path, error: &dyn std::error::Error) -> Self {
         match os_code(error).filter(|code| EXHAUSTED.contains(code)) {
             Some(code) => {
-                let kind = std::io::Error::from_raw_os_error(code).kind();
-                let text = format!("failed to read file `{}`: {error}", path.display());
-                Self::Io(std::io::Error::new(kind, text))
+                let source = std::io::Error::from_raw_os_error(code);
+                let unread = Unread { path: path.to_owned(), source };
+                Self::Io(std::io::Error::new(unread.source.kind(), unread))
             }
             None => Self::damaged(path, error.to_string()),
         }

@@ -223,8 +223,7 @@ impl Lake {
     }
 
     /// Removes what processes that are gone have left in the staging of an account, and in that of
-    /// earlier versions of kefu. What cannot be removed is no failpoint to a run, and is told in the
-    /// log.
+    /// earlier versions of kefu. What cannot be removed does not stop a run, and is logged.
     pub(super) fn clear_staging(
         &self,
         account: &Account,

@@ -23,7 +23,7 @@ pub struct BusinessHours {
     pub dates: BTreeMap<Day, Vec<Shift>>,
 }
 
-/// A time slice of a day, `09:00-18:00`. One that ends earlier than it begins, `21:00-02:00`, ends on the next day, and belongs to the
+/// A part of a day, `09:00-18:00`. One that ends earlier than it begins, `21:00-02:00`, ends on the next day, and belongs to the
 /// day on which it begins. `24:00` is the end of the day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -141,7 +141,7 @@ pub(super) struct OpenHours(Vec<TimeSlice>);
 struct TimeSlice {
     start: UnixSeconds,
     end: UnixSeconds,
-    /// Open seconds of all the time slices before.
+    /// Open seconds of all the spans before.
     before: i64,
 }
 
@@ -156,7 +156,7 @@ impl OpenHours {
         }
     }
 
-    /// The last time slice that begins at the instant or before.
+    /// The last span that begins at the instant or before.
     fn stretch_at(&self, instant: UnixSeconds) -> Option<&TimeSlice> {
         self.0
             .partition_point(|slice| slice.start <= instant)

@@ -86,7 +86,7 @@ pub(super) struct Visit {
     pub sent: bool,
 }
 
-/// A time slice of a day, `[start, end)`, that a worker spent with one customer.
+/// A span of a day, `[start, end)`, that a worker spent with one customer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Segment {
     pub worker: u32,

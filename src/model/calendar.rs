@@ -165,7 +165,7 @@ impl fmt::Display for DayRange {
     }
 }
 
-/// A half-open time slice of time, `[start, end)` in unix seconds.
+/// A half-open span of time, `[start, end)` in unix seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     pub start: UnixSeconds,
@@ -182,7 +182,7 @@ impl Span {
     }
 }
 
-/// A time slice of time with one offset from UTC.
+/// A span of time with one offset from UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OffsetSpan {
     /// First second, unix time, at which the offset holds.

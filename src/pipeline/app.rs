@@ -67,8 +67,11 @@ pub fn require_app(lake: &Lake, account: &Account, app_id: Option<&AppId>) -> Re
     let apps = lake.apps()?;
     let in_small = |account: &Account| account.as_str().to_lowercase();
     let alike = |name: &&Account| *name != account && in_small(name) == in_small(account);
-    if let Some(there) = apps.values().find(alike) {
-        return Err(AppError::OnlyCase { there: there.clone(), asked: account.clone() });
+    for there in apps.values().filter(alike) {
+        // A record of an account without files is left from files that were deleted.
+        if lake.has_account(there)? {
+            return Err(AppError::OnlyCase { there: there.clone(), asked: account.clone() });
+        }
     }
     let Some(asked) = app_id else { return Ok(()) };
     let elsewhere = match apps.get(asked) {
@@ -137,7 +140,7 @@ pub(super) fn other_apps(
     let Some((last, newest)) = messages.last() else {
         if let [_, second, ..] = of_account(apps).as_slice() {
             let what = format!("several apps are recorded for the account {account}");
-            let advice = "`kefu doctor` shows the app id of the settings: remove the records of the other ones";
+            let advice = "`kefu doctor` shows the app id of the settings: move the records of the other ones out of the lake";
             findings.push(Finding::new(Kind::App, recorded(second), what, advice));
         }
         return findings;
@@ -164,7 +167,7 @@ pub(super) fn other_apps(
             "it says that the account {account} has the records of the app {app}, and its last messages are of {newest}"
         );
         let advice =
-            "`kefu doctor` shows the app id of the settings: if the messages are right, remove this record; if not, move them out of the lake";
+            "`kefu doctor` shows the app id of the settings: move this record out of the lake if the messages are right, and the messages if not";
         Finding::new(Kind::App, recorded(&app), what, advice)
     }));
     findings

@@ -364,9 +364,9 @@ fn verify_metrics(
                     let what = "kept from before a prune, and some of the messages that it was made of have been replaced since";
                     let advice = match inputs.fetched.contains(day) {
                         true => {
-                            "nothing, or remove it: `kefu metrics` computes it of the messages that are left, which changes its numbers"
+                            "nothing; once it is moved out of the lake, `kefu metrics` computes it of the messages that are left, which changes its numbers"
                         }
-                        false => "nothing; removed, it is lost",
+                        false => "nothing: it cannot be computed again",
                     };
                     Finding::new(Kind::Superseded, path(table, *day), what, advice)
                 }

@@ -168,7 +168,14 @@ impl Identity {
     /// The name used for files: the configured one, else the app id.
     pub(super) fn name(&self) -> Result<Account, SettingsError> {
         if let Some(account) = &self.account {
-            self.refuse_secret_as_name()?;
+            // Secrets in files are read only by the commands that need them.
+            for source in [&self.secret, &self.access_token].into_iter().flatten() {
+                if let SecretSource::Value(secret) | SecretSource::Variable { secret, .. } =
+                    &source.value
+                {
+                    self.refuse_as_name(secret)?;
+                }
+            }
             return Ok(account.value.clone());
         }
         let appid = self.appid.clone().ok_or(SettingsError::Missing {
@@ -231,15 +238,19 @@ impl Identity {
                 remedy: "set KEFU_SECRET in the environment, or `secret_file` in kefu.toml; there is no flag for it, because flags are visible to other users",
             }),
         }?;
-        // Of a secret in a file, this is known only now.
-        self.refuse_secret_as_name()?;
+        match &credential.proof {
+            Proof::AppSecret { secret, .. } | Proof::AccessToken(secret) => {
+                self.refuse_as_name(secret)?;
+            }
+            Proof::Command(_) => {}
+        }
         Ok(credential)
     }
 
-    /// Refuses a secret in the place of the account's name, which is the name of its files.
-    fn refuse_secret_as_name(&self) -> Result<(), SettingsError> {
+    /// Refuses the account's secret in the place of its name, which is the name of files.
+    fn refuse_as_name(&self, secret: &Secret) -> Result<(), SettingsError> {
         match &self.account {
-            Some(Setting { value, origin }) if secret::is_in(value.as_str()) => {
+            Some(Setting { value, origin }) if secret.is_in(value.as_str()) => {
                 let reason = "it holds the secret, and would be the name of files".to_owned();
                 Err(SettingsError::Wrong { origin: origin.clone(), reason })
             }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 
 use super::Peer;
-use crate::failure::{Class, Classified};
+use crate::failure::{Class, Classified, causes, exhausted};
 
 /// A call that brought no answer. It names the host and the proxy, and no URL: the token is part of
 /// every URL.
@@ -39,6 +39,8 @@ pub enum Trouble {
     Timeout,
     /// The connection ended before the answer did.
     Cut,
+    /// This machine has no more files or memory for a connection. With what to raise.
+    Exhausted(&'static str),
     Other,
 }
 
@@ -59,6 +61,7 @@ impl TransportError {
                 | Trouble::Tls(_)
                 | Trouble::NothingTrusted
                 | Trouble::ProxyWantsPassword
+                | Trouble::Exhausted(_)
         )
     }
 
@@ -93,7 +96,7 @@ impl TransportError {
             Trouble::Cut => {
                 format!("the connection to {peer} ended before the answer was complete")
             }
-            Trouble::Other => format!("the call to {peer} failed"),
+            Trouble::Exhausted(_) | Trouble::Other => format!("the call to {peer} failed"),
         };
         if self.detail.is_empty() { what } else { format!("{what} ({})", self.detail) }
     }
@@ -103,6 +106,7 @@ impl Classified for TransportError {
     fn class(&self) -> Class {
         match self.trouble {
             Trouble::ProxyWantsPassword => Class::Refused,
+            Trouble::Exhausted(_) => Class::Lake,
             // Nothing but a change on this machine helps.
             Trouble::Certificate(_) | Trouble::NothingTrusted => Class::Settings,
             _ => Class::Unavailable,
@@ -141,6 +145,7 @@ impl Classified for TransportError {
             Trouble::ConnectTimeout => {
                 "check the network, the firewall and whether this machine needs a proxy (HTTPS_PROXY), then run again; what was fetched stays".into()
             }
+            Trouble::Exhausted(hint) => hint.into(),
             Trouble::Timeout | Trouble::Cut | Trouble::Other => {
                 "check the network between here and WeChat, then run again; what was fetched stays".into()
             }
@@ -152,7 +157,7 @@ impl Classified for TransportError {
 pub(super) fn classify(error: reqwest::Error, peer: &Peer) -> TransportError {
     // The detail is of an inner error, and those carry no URL; the outermost one does.
     let error = error.without_url();
-    let detail = chain(&error).last().map(|cause| shown(&cause.to_string())).unwrap_or_default();
+    let detail = causes(&error).last().map(|cause| shown(&cause.to_string())).unwrap_or_default();
     let trouble = trouble(&error, peer.proxy.is_some());
     let detail = match trouble {
         Trouble::ProxyWantsPassword | Trouble::ProxyRefuses if detail.contains("tunnel") => {
@@ -168,16 +173,19 @@ fn trouble(error: &reqwest::Error, is_proxied: bool) -> Trouble {
     if error.is_builder() {
         return Trouble::NothingTrusted;
     }
+    if let Some(hint) = exhausted(error) {
+        return Trouble::Exhausted(hint);
+    }
     if !error.is_connect() {
         return match error {
             _ if error.is_timeout() => Trouble::Timeout,
             _ if error.is_body() || error.is_decode() || is_io(error, &ENDED) => Trouble::Cut,
-            _ if chain(error).any(is_incomplete) => Trouble::Cut,
+            _ if causes(error).any(is_incomplete) => Trouble::Cut,
             _ => Trouble::Other,
         };
     }
     // The tunnel's own error type is not public; its words are.
-    let tunnel = chain(error)
+    let tunnel = causes(error)
         .map(ToString::to_string)
         .find_map(|text| text.strip_prefix("tunnel error: ").map(str::to_owned));
     let whose = match tunnel.as_deref() {
@@ -187,7 +195,7 @@ fn trouble(error: &reqwest::Error, is_proxied: bool) -> Trouble {
         // With a proxy, what follows the tunnel is between this machine and the host.
         None => Whose::Host,
     };
-    if let Some(tls) = chain(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
+    if let Some(tls) = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
         return match tls {
             rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
                 Trouble::Certificate(whose)
@@ -221,7 +229,7 @@ const ENDED: [ErrorKind; 4] = [
 ];
 
 fn is_io(error: &reqwest::Error, kinds: &[ErrorKind]) -> bool {
-    chain(error)
+    causes(error)
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|io| kinds.contains(&io.kind()))
 }
@@ -229,17 +237,6 @@ fn is_io(error: &reqwest::Error, kinds: &[ErrorKind]) -> bool {
 fn is_incomplete(cause: &(dyn Error + 'static)) -> bool {
     cause.downcast_ref::<hyper::Error>().is_some_and(|error| {
         error.is_incomplete_message() || error.is_body_write_aborted() || error.is_closed()
-    })
-}
-
-/// An error and its causes. What an [`io::Error`] wraps is a cause, too, which its own `source`
-/// leaves out.
-fn chain<'a>(
-    error: &'a (dyn Error + 'static),
-) -> impl Iterator<Item = &'a (dyn Error + 'static)> + Clone {
-    std::iter::successors(Some(error), |&cause| {
-        let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        wrapped.map(|inner| inner as &(dyn Error + 'static)).or_else(|| cause.source())
     })
 }
 

@@ -5,7 +5,7 @@ use std::process::Output;
 use kefu::simulator::{APPID, Generated, GeneratorOptions, Recorded, SECRET, Simulator};
 use serde_json::Value;
 
-use crate::world::{OTHER_APPID, World, files, records};
+use crate::world::{DAY, OTHER_APPID, World, files, records};
 
 const RANGE: [&str; 4] = ["--from", "2024-05-13", "--to", "2024-05-15"];
 
@@ -629,6 +629,18 @@ fn a_secret_is_never_the_name_of_an_account() {
     assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
     assert!(stderr(&output).contains("it holds the secret, and would be the name of files"));
     assert!(hides(&output.stderr, secret) && !world.lake_folder().exists());
+}
+
+#[test]
+fn a_name_that_only_looks_like_a_secret_names_an_account() {
+    let world = World::new();
+    let simulator = world.simulate(records(3), world.options(&[]));
+    let name = "d41d8cd98f00b204e9800998ecf8427e";
+    let mut run = world.command(&["run", "--date", DAY]);
+    run.env("KEFU_BASE_URL", simulator.base_url()).env("KEFU_ACCOUNT", name);
+    let output = run.env("KEFU_APPID", APPID).env("KEFU_SECRET", SECRET).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(world.lake_folder().join(format!("messages/date={DAY}/{name}.parquet")).is_file());
 }
 
 #[test]

@@ -700,6 +700,12 @@ fn tokens() {
         token("errcode \"40125\"", &error("\"40125\""), "77"),
         token("errcode 40125.0", &error("40125.0"), "77"),
         token("no errmsg", r#"{"errcode":40125}"#, "77"),
+        token("a code of the system", r#"{"errcode":40125,"errmsg":"(os error 24)"}"#, "77"),
+        token(
+            "another",
+            r#"{"errcode":40125,"errmsg":"Cannot allocate memory (os error 12)"}"#,
+            "77",
+        ),
         token("null errmsg", r#"{"errcode":40125,"errmsg":null}"#, "77"),
         token("a number for an errmsg", r#"{"errcode":40125,"errmsg":1}"#, "77"),
         token("a line break in an errmsg", "{\"errcode\":40164,\"errmsg\":\"a\nb\"}", "77"),

@@ -277,6 +277,8 @@ fn a_record_of_deleted_files_stops_nobody_and_a_lost_record_is_found_in_the_mess
     for table in Table::ALL {
         let _ = fs_err::remove_dir_all(world.lake_folder().join(table.name()));
     }
+    // Also where that name differs from the old one only in case.
+    fs_err::write(world.lake_folder().join("_kefu/apps/wx0"), "Other\n").unwrap();
     succeeds(&run("other", DAY));
     let recorded = fs_err::read_to_string(world.lake_folder().join("_kefu/apps").join(APPID));
     assert_eq!(recorded.unwrap(), "other\n");

@@ -190,3 +190,31 @@ fn a_file_with_a_hole_that_claims_a_long_footer_is_damage_and_takes_no_memory() 
         assert!(is_named || arguments == "status", "{arguments:?}: {told}{shown}");
     }
 }
+
+#[test]
+fn a_run_that_is_out_of_files_says_what_to_raise_and_not_that_wechat_is_away() {
+    let world = World::new();
+    let simulator = world.simulate(records(3), world.options(&[]));
+    let mut codes = Vec::new();
+    for files in (5..45).step_by(2) {
+        let mut run = Command::new("prlimit");
+        run.args([&format!("--nofile={files}"), env!("CARGO_BIN_EXE_kefu"), "run", "--force"])
+            .args(["--date", DAY, "--threads", "2"])
+            .current_dir(world.folder.path())
+            .env_clear()
+            .envs([("KEFU_APPID", APPID), ("KEFU_SECRET", SECRET), ("KEFU_ACCOUNT", "acme")])
+            .env("KEFU_BASE_URL", simulator.base_url())
+            .env("KEFU_LAKE", world.lake_folder());
+        let output = run.output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        match output.status.code() {
+            Some(0) => {}
+            Some(73) => assert!(told.contains("ulimit -n"), "{files}: {told}"),
+            // The program itself cannot be loaded.
+            Some(127) => assert!(told.contains("open"), "{files}: {told}"),
+            other => panic!("{files} files: {other:?}: {told}"),
+        }
+        codes.push(output.status.code());
+    }
+    assert!(codes.contains(&Some(73)) && codes.last() == Some(&Some(0)), "{codes:?}");
+}
