@@ -13,7 +13,7 @@ use crate::telemetry::{self, OutputError};
 
 /// What a command shows of one account. As JSON it is part of kefu's contract.
 pub(super) trait Report: Serialize {
-    fn rendered(&self) -> String;
+    fn render(&self) -> String;
 
     /// Says on stderr what went wrong, beside what the result says.
     fn show_failures(&self) {}
@@ -93,7 +93,7 @@ pub(super) fn for_each_account<R: Report>(
                 let failed = failure
                     .as_ref()
                     .map_or_else(String::new, |failure| format!("\nFAILED    {failure}"));
-                let words = report.rendered();
+                let words = report.render();
                 shown = shown.and(telemetry::print_result(&format!("{words}{failed}{end}")));
             }
         } else if let (Some(failure), false, OutputFormat::Table) = (&failure, is_alone, format) {

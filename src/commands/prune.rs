@@ -88,7 +88,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Cl
     }
     match global.output {
         OutputFormat::Json => telemetry::print_result(&serde_json::json!(pruning).to_string())?,
-        OutputFormat::Table => telemetry::print_result(&pruning.rendered())?,
+        OutputFormat::Table => telemetry::print_result(&pruning.render())?,
     }
     Ok(None)
 }
@@ -163,9 +163,9 @@ impl PrunedTable {
 }
 
 impl Pruning {
-    fn rendered(&self) -> String {
+    fn render(&self) -> String {
         let mut lines = vec![format!("before {} · {}", self.before, self.lake)];
-        lines.extend(self.tables.iter().map(PrunedTable::rendered));
+        lines.extend(self.tables.iter().map(PrunedTable::render));
         if !self.without_metrics.is_empty() {
             let days = DayRange::list(&self.without_metrics.iter().copied().collect::<Vec<_>>());
             lines.push(match self.deleted {
@@ -192,7 +192,7 @@ impl Pruning {
 }
 
 impl PrunedTable {
-    fn rendered(&self) -> String {
+    fn render(&self) -> String {
         if self.files == 0 {
             return format!("{:<14} nothing", self.table);
         }

@@ -117,7 +117,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<C
     };
     telemetry::print_result(&match global.output {
         OutputFormat::Json => serde_json::json!(written).to_string(),
-        OutputFormat::Table => rendered(&written),
+        OutputFormat::Table => render(&written),
     })?;
     Ok(None)
 }
@@ -132,7 +132,7 @@ fn is_within(file: &Path, folder: &Path) -> bool {
     }
 }
 
-fn rendered(written: &Written<'_>) -> String {
+fn render(written: &Written<'_>) -> String {
     let figures = written.figures;
     let accounts: Vec<&str> =
         figures.accounts.iter().map(|account| account.account.as_str()).collect();

@@ -6,6 +6,7 @@ use crate::operations::History;
 use crate::pipeline::{
     ChangedRules, DayFailure, FetchedDay, Observer, OlderDays, ShrunkDay, reasons,
 };
+use crate::printable::counted;
 use crate::telemetry::{self, Progress};
 
 /// Watches the days of a stage.
@@ -74,12 +75,11 @@ impl Observer for StageObserver<'_> {
     }
 
     fn rules_changed(&self, changed: &ChangedRules) {
-        let days = changed.days.len();
+        let days = counted(changed.days.len(), "day");
         telemetry::print_note(&format!(
-            "note: {}: the rules for metrics have changed ({}), so the metrics of {days} {} are computed again",
+            "note: {}: the rules for metrics have changed ({}), so the metrics of {days} are computed again",
             self.account,
             reasons(&changed.rules),
-            if days == 1 { "day" } else { "days" },
         ));
     }
 

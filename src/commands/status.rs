@@ -58,7 +58,7 @@ fn look(settings: &Settings, among: Option<DayRange>) -> Result<Outcome<Status>,
 }
 
 impl Report for Status {
-    fn rendered(&self) -> String {
+    fn render(&self) -> String {
         let mut lines = vec![format!("{} · {} · {}", self.account, self.timezone, self.lake)];
         let (Some(first), Some(last)) = (self.days.first(), self.days.last()) else {
             lines.push("nothing was fetched yet: `kefu run` fetches the last days".to_owned());

@@ -75,13 +75,13 @@ fn against_itself(
     }
     match global.output {
         OutputFormat::Json => telemetry::print_result(&serde_json::json!(verified).to_string())?,
-        OutputFormat::Table => telemetry::print_result(&verified.rendered(job.lake.root()))?,
+        OutputFormat::Table => telemetry::print_result(&verified.render(job.lake.root()))?,
     }
     Ok((verified.broken > 0).then_some(Class::Contract))
 }
 
 impl Verified {
-    fn rendered(&self, root: &Path) -> String {
+    fn render(&self, root: &Path) -> String {
         let Verification { accounts, days, files, messages, recomputed, findings } =
             &self.verification;
         let accounts: Vec<&str> = accounts.iter().map(|account| account.as_str()).collect();
@@ -254,13 +254,13 @@ fn against_api(
     }
     match global.output {
         OutputFormat::Json => telemetry::print_result(&serde_json::json!(compared).to_string())?,
-        OutputFormat::Table => telemetry::print_result(&compared.rendered(&job.zone))?,
+        OutputFormat::Table => telemetry::print_result(&compared.render(&job.zone))?,
     }
     Ok((!compared.equal).then_some(Class::Partial))
 }
 
 impl Compared {
-    fn rendered(&self, zone: &Zone) -> String {
+    fn render(&self, zone: &Zone) -> String {
         let mut table = TextTable::new();
         table.load_style(presets::ASCII_MARKDOWN);
         table.set_header([
@@ -297,7 +297,7 @@ impl Compared {
                 [("+", day.added, &day.added_records), ("-", day.gone, &day.gone_records)]
             {
                 lines.extend(
-                    records.iter().map(|record| format!("{sign} {}", rendered(record, zone))),
+                    records.iter().map(|record| format!("{sign} {}", render(record, zone))),
                 );
                 if let Some(others @ 1..) = count.checked_sub(records.len() as u64) {
                     lines.push(format!("{sign} … and {others} more on {}", day.date));
@@ -344,7 +344,7 @@ impl Compared {
 }
 
 /// A record with its local time: that is what its day was chosen by.
-fn rendered(record: &Record, zone: &Zone) -> String {
+fn render(record: &Record, zone: &Zone) -> String {
     let text = record.text.as_ref().map(|text| format!(" {text:?}"));
     format!(
         "{} {} {} {}{}",

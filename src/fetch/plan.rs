@@ -19,7 +19,7 @@ const PAGES_WORTH_SPLITTING: f64 = 2.5;
 
 /// Names a time slice within its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct StretchId(usize);
+pub(super) struct TimeSliceId(usize);
 
 /// What is walked with one cursor.
 #[derive(Debug)]
@@ -74,24 +74,25 @@ impl Plan {
     }
 
     /// The earliest time slice that waits for its turn, and what to ask for. It is taken for asked.
-    pub(super) fn next_request(&mut self) -> Option<(StretchId, Span, PageRequest)> {
+    pub(super) fn next_request(&mut self) -> Option<(TimeSliceId, Span, PageRequest)> {
         let waiting = self.time_slices.iter_mut().enumerate().filter(|(_, slice)| !slice.is_asked);
         let (index, request) = waiting
             .filter_map(|(index, slice)| Some((index, slice.pager.next_request()?)))
             .min_by_key(|(_, request)| request.starttime)?;
         let slice = self.time_slices.get_mut(index)?;
         slice.is_asked = true;
-        Some((StretchId(index), slice.pager.window(), request))
+        Some((TimeSliceId(index), slice.pager.window(), request))
     }
 
-    /// Takes note of the page that was asked for, the latest record of which (of the time slice) was sent at `latest`. Says whether the time slice is
-    /// complete. A page that `is_doubtful` is not the last one until one more call proves it.
+    /// Accepts the page that was asked for. `latest` is when the latest record of the time slice was
+    /// sent. Says whether the time slice is complete. A page that `is_doubtful` is the last one only
+    /// once another call has proved it.
     ///
     /// # Errors
     /// [`ContractError`] when the page cannot be right.
     pub(super) fn accept(
         &mut self,
-        id: StretchId,
+        id: TimeSliceId,
         page: PageFacts,
         latest: Option<UnixSeconds>,
         is_doubtful: bool,
@@ -105,13 +106,13 @@ impl Plan {
     }
 
     /// Whether the pages of a time slice hold fewer records than are asked for.
-    pub(super) fn is_capped(&self, id: StretchId) -> bool {
+    pub(super) fn is_capped(&self, id: TimeSliceId) -> bool {
         self.time_slices.get(id.0).is_some_and(|slice| slice.pager.is_capped())
     }
 
     /// Splits what is left of a time slice, no page of which is on its way, so that up to `others` more cursors have something to walk. `page_seconds`
     /// is the time that its latest page covers. Returns the new windows, in order.
-    pub(super) fn split(&mut self, id: StretchId, page_seconds: i64, others: usize) -> Vec<Span> {
+    pub(super) fn split(&mut self, id: TimeSliceId, page_seconds: i64, others: usize) -> Vec<Span> {
         let Some(slice) = self
             .time_slices
             .get_mut(id.0)
@@ -174,7 +175,7 @@ mod tests {
             }
             let mut plan = Plan::new(DAY, size, proves_ends);
             let mut on_their_way = Vec::new();
-            let mut taken: Vec<(StretchId, usize)> = Vec::new();
+            let mut taken: Vec<(TimeSliceId, usize)> = Vec::new();
             let mut answers = answers.iter().cycle();
             let mut calls = 0;
             loop {

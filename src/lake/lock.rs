@@ -1,16 +1,15 @@
 //! One run of an account at a time.
 //!
-//! A run locks `_kefu/accounts/<account>/lock` exclusively. Whoever reads shares the locks of the
-//! accounts that it reads, so that no run that is at work makes a good lake look broken. But runs
-//! never wait for readers, one of which could hang: a lock file that only readers share is replaced
-//! by a new one. Files appear whole, so that a reader loses nothing but certainty, and is told
-//! ([`Reading::require_undisturbed`]).
+//! A run locks `_kefu/accounts/<account>/lock` exclusively. A reader shares the locks of the accounts
+//! that it reads: files that a run is changing could look damaged. Runs never wait for readers, which
+//! could hang: a run replaces a lock file that only readers share. The reader then checks with
+//! [`Reading::require_undisturbed`] whether a run has begun.
 //!
-//! The lock keeps two runs from doing the same work. That files are whole does not depend on it:
-//! see [`super::commit`].
+//! The lock keeps two runs from doing the same work. Whole files do not depend on it: see
+//! [`super::commit`].
 //!
-//! Earlier versions of kefu had one lock for the whole lake, `_kefu/lock`. Where it is there, runs
-//! share it, so that they do not work beside a run of such a version.
+//! Earlier versions of kefu had one lock for the whole lake, `_kefu/lock`. Where it exists, runs share
+//! it, so that a run of such a version cannot work at the same time.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, Write};

@@ -101,7 +101,7 @@ impl Parameters {
     /// The rules that differ from those that a partition records, as far as it depends on them.
     pub fn changes_from(&self, recorded: &Self, table: Table, day: Day) -> Vec<RuleChange> {
         let hours = |parameters: &Self| parameters.shifts_for(table, day);
-        let rendered = |parameters: &Self| match hours(parameters) {
+        let render = |parameters: &Self| match hours(parameters) {
             Some(_) => "a schedule".to_owned(),
             None => "none".to_owned(),
         };
@@ -110,8 +110,8 @@ impl Parameters {
             1 => "1 rule".to_owned(),
             count => format!("{count} rules"),
         };
-        let change = |is_changed: bool, rule: &'static str, rendered: &dyn Fn(&Self) -> String| {
-            is_changed.then(|| RuleChange { rule, from: rendered(recorded), to: rendered(self) })
+        let change = |is_changed: bool, rule: &'static str, render: &dyn Fn(&Self) -> String| {
+            is_changed.then(|| RuleChange { rule, from: render(recorded), to: render(self) })
         };
         [
             change(self.timezone != recorded.timezone, "timezone", &|rules| rules.timezone.clone()),
@@ -122,7 +122,7 @@ impl Parameters {
                 rules.reply_window.to_string()
             }),
             change(self.auto_reply != recorded.auto_reply, "auto_reply", &rules),
-            change(hours(self) != hours(recorded), "business_hours", &rendered),
+            change(hours(self) != hours(recorded), "business_hours", &render),
         ]
         .into_iter()
         .flatten()

@@ -26,6 +26,7 @@ mod silence;
 mod staged_day;
 mod status;
 mod verify;
+mod verify_metrics;
 
 pub use app::{AppError, require_app};
 pub use compare::{ComparedDay, Record, compare_days};

@@ -363,10 +363,9 @@ impl StagedDay {
         rejected.append(batch)
     }
 
-    /// Everything that a full disk can refuse comes first. Then the rejects, then the messages, whose
-    /// file is what says that the day is there and which rejects are its own; and only then are
-    /// older rejects taken away. Until what comes with the day is dropped, a process that is told to
-    /// leave waits, so that the day is taken note of.
+    /// Writes everything first that a full disk can refuse. Then puts the rejects in place, then the
+    /// messages: their file says that the day is there, and names its rejects. Removes older rejects
+    /// last. A shutdown waits until the returned guard is dropped, so that the day is recorded.
     pub(super) fn commit(
         self,
         job: &FetchJob,

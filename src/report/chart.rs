@@ -330,7 +330,7 @@ fn response_times_at(
     }
     band.label_days(&mut scene, &figures.days, words, second_bottom + 18.0);
     for (place, day) in figures.days.iter().enumerate() {
-        let shown = language.day_rendered(day, |totals| {
+        let shown = language.render_day(day, |totals| {
             vec![
                 (words.median, language.duration_or_none(totals.response_seconds_p50)),
                 (words.p90, language.duration_or_none(totals.response_seconds_p90)),
@@ -380,7 +380,7 @@ fn unanswered_at(figures: &Figures, language: Language, class: &'static str, wid
     }
     band.label_days(&mut scene, &figures.days, words, bottom + 18.0);
     for (place, day) in figures.days.iter().enumerate() {
-        let shown = language.day_rendered(day, |totals| {
+        let shown = language.render_day(day, |totals| {
             vec![
                 (words.unanswered_first, language.count(totals.unanswered_first)),
                 (words.unanswered_later, language.count(totals.unanswered_later)),

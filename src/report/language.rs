@@ -118,7 +118,7 @@ impl Language {
     }
 
     /// A day and what is to be said of it, in one line.
-    pub(super) fn day_rendered(
+    pub(super) fn render_day(
         self,
         day: &DayFigures,
         said: impl FnOnce(&Totals) -> Vec<(&'static str, String)>,

@@ -9,11 +9,13 @@
 //! escaping; [`page`] says how.
 
 mod chart;
+mod columns;
 mod figures;
 mod language;
 mod metric;
 mod page;
 mod reading;
+mod registry;
 mod scale;
 mod statistics;
 mod unanswered;

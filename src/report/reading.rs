@@ -3,13 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, AsArray, BooleanArray, Int32Array, Int64Array, PrimitiveArray, RecordBatch, StringArray,
-};
-use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::array::{Array, Int64Array};
 
+use super::columns::Columns;
 use crate::calendar::{Day, UnixSeconds};
-use crate::failure::{BugError, Failure};
+use crate::failure::Failure;
 use crate::lake::{Account, Footer, Lake, Table};
 use crate::metrics::Parameters;
 use crate::model::record::Direction;
@@ -393,80 +391,4 @@ impl Reader<'_> {
 
 fn number(column: &Int64Array, row: usize) -> Option<i64> {
     column.is_valid(row).then(|| column.value(row))
-}
-
-/// The columns of a batch. The lake checks every file against its table's schema, so that one which is not there was not asked for.
-struct Columns<'a>(&'a RecordBatch);
-
-impl<'a> Columns<'a> {
-    fn column<T>(
-        &self,
-        name: &str,
-        typed: impl FnOnce(&'a dyn Array) -> Option<T>,
-    ) -> Result<T, Failure> {
-        let column = self.0.column_by_name(name).and_then(|column| typed(column.as_ref()));
-        Ok(column.ok_or_else(|| {
-            BugError(format!("the lake gave no column {name} of the type of its table"))
-        })?)
-    }
-
-    fn primitive<T: ArrowPrimitiveType>(
-        &self,
-        name: &str,
-    ) -> Result<&'a PrimitiveArray<T>, Failure> {
-        self.column(name, |column| column.as_primitive_opt())
-    }
-
-    fn whole(&self, name: &str) -> Result<&'a Int64Array, Failure> {
-        self.primitive::<Int64Type>(name)
-    }
-
-    fn codes(&self, name: &str) -> Result<&'a Int32Array, Failure> {
-        self.primitive::<Int32Type>(name)
-    }
-
-    fn instants(
-        &self,
-        name: &str,
-    ) -> Result<&'a PrimitiveArray<TimestampMicrosecondType>, Failure> {
-        self.primitive(name)
-    }
-
-    fn flags(&self, name: &str) -> Result<&'a BooleanArray, Failure> {
-        self.column(name, |column| column.as_boolean_opt())
-    }
-
-    fn texts(&self, name: &str) -> Result<&'a StringArray, Failure> {
-        self.column(name, |column| column.as_string_opt())
-    }
-
-    fn names(&self, name: &str) -> Result<Names<'a>, Failure> {
-        let dictionary = self.column(name, |column| column.as_dictionary_opt::<Int32Type>())?;
-        let values = dictionary.values().as_string_opt::<i32>();
-        let values = values.ok_or_else(|| BugError(format!("the names of {name} are no texts")))?;
-        Ok(Names {
-            keys: dictionary.keys(),
-            values: values.iter().map(|value| value.unwrap_or_default().into()).collect(),
-        })
-    }
-}
-
-/// A column of names: a key for each row, and the name of each key.
-struct Names<'a> {
-    keys: &'a Int32Array,
-    values: Vec<Arc<str>>,
-}
-
-impl Names<'_> {
-    fn key(&self, row: usize) -> Option<i32> {
-        self.keys.values().get(row).copied()
-    }
-
-    fn named(&self, key: i32) -> Arc<str> {
-        usize::try_from(key).ok().and_then(|key| self.values.get(key)).cloned().unwrap_or_default()
-    }
-
-    fn name(&self, row: usize) -> Arc<str> {
-        self.key(row).map(|key| self.named(key)).unwrap_or_default()
-    }
 }

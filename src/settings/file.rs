@@ -136,7 +136,7 @@ impl File {
             let line = error.span().map_or(1, |span| {
                 1 + text.get(..span.start).unwrap_or_default().matches('\n').count()
             });
-            format!("line {line}: {}", rendered(error.message()))
+            format!("line {line}: {}", render(error.message()))
         })
     }
 
@@ -156,7 +156,7 @@ impl File {
 }
 
 /// "unknown field `secrt`, expected one of `appid`, `secret`, …" with the one that was meant in place of all of them.
-fn rendered(message: &str) -> String {
+fn render(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
     match (message.starts_with("unknown field"), quoted.next()) {
         (true, Some(typed)) => match nearest(typed, quoted) {

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::file::AccountTable;
+use super::secret_source::SecretSource;
 use super::sources::Sources;
 use super::{Origin, Setting, SettingsError};
 use crate::lake::{Account, AppId};
-use crate::plain_file;
 use crate::secret;
 use crate::wechat::{Credential, Places, Proof, Secret, TokenCommand};
 
@@ -17,101 +17,6 @@ pub(super) struct Identity {
     pub appid: Option<Setting<String>>,
     pub secret: Option<Setting<SecretSource>>,
     pub access_token: Option<Setting<SecretSource>>,
-}
-
-/// Where a secret is. It is looked at when it is needed, and not by commands that call nobody.
-#[derive(Clone, Debug)]
-pub(super) enum SecretSource {
-    Value(Secret),
-    File(PathBuf),
-    /// What the environment has under the name that a settings file gives.
-    Variable {
-        name: String,
-        secret: Secret,
-    },
-    /// The environment has nothing under that name. One that does not look like a name is no more kept than a secret, which somebody may have
-    /// written in its place.
-    Unset {
-        name: Option<String>,
-    },
-    /// For tokens only.
-    Command(TokenCommand),
-}
-
-impl Setting<SecretSource> {
-    pub(super) fn read(&self) -> Result<Secret, SettingsError> {
-        let wrong = |reason: &str| SettingsError::Wrong {
-            origin: self.origin.clone(),
-            reason: reason.into(),
-        };
-        let text = match &self.value {
-            SecretSource::Value(secret) | SecretSource::Variable { secret, .. } => {
-                secret.expose().to_owned()
-            }
-            SecretSource::Unset { name } => {
-                return Err(SettingsError::Unset {
-                    origin: self.origin.clone(),
-                    name: name.clone(),
-                });
-            }
-            SecretSource::Command(_) => return Err(wrong("a command gives tokens, and no secret")),
-            SecretSource::File(path) => {
-                let unreadable =
-                    |source| SettingsError::UnreadableFile { origin: self.origin.clone(), source };
-                let bytes = plain_file::read_named(path).map_err(unreadable)?;
-                if let [0xff, 0xfe, ..] | [0xfe, 0xff, ..] = bytes.as_slice() {
-                    return Err(wrong(
-                        "its file is UTF-16 with a byte order mark: save it as plain ASCII or UTF-8",
-                    ));
-                }
-                String::from_utf8(bytes)
-                    .map_err(|_| wrong("its file is not text in ASCII or UTF-8"))?
-            }
-        };
-        // A line's end is easily copied along.
-        match text.trim() {
-            "" => Err(wrong("it is empty")),
-            secret => Ok(Secret::new(secret.to_owned())),
-        }
-    }
-
-    /// Reads a secret or token of WeChat's, which is one word.
-    fn read_word(&self) -> Result<Secret, SettingsError> {
-        let secret = self.read()?;
-        match not_a_word(secret.expose()) {
-            None => Ok(secret),
-            Some(reason) => Err(SettingsError::Wrong { origin: self.origin.clone(), reason }),
-        }
-    }
-
-    /// Where the secret is, and never what it is.
-    pub(super) fn rendered(&self) -> String {
-        match &self.value {
-            SecretSource::Value(_) => "(set)".into(),
-            SecretSource::Variable { name, .. } => format!("(set in {name})"),
-            SecretSource::Unset { name: Some(name) } => format!("({name} is not set)"),
-            SecretSource::Unset { name: None } => "(not set)".into(),
-            SecretSource::File(path) => format!("(in {})", path.display()),
-            SecretSource::Command(command) => {
-                format!("(printed by {})", command.program().display())
-            }
-        }
-    }
-}
-
-/// Why a text is no secret of WeChat's, without showing it.
-fn not_a_word(text: &str) -> Option<String> {
-    if text.contains('\u{feff}') {
-        return Some("it begins with a byte order mark, which is no part of a secret: save it as plain ASCII or UTF-8 without one".into());
-    }
-    match text.lines().count() {
-        0 | 1 => {}
-        lines => return Some(format!("it has {lines} lines, and a secret is one line")),
-    }
-    let is_foreign = |character: char| !character.is_ascii_graphic();
-    text.contains(is_foreign).then(|| {
-        "it contains a space, a control character or one beyond ASCII, and no secret does".into()
-    })
 }
 
 /// Checks an AppID: WeChat answers a wrong one with nothing more than that it is wrong.
@@ -137,21 +42,6 @@ fn is_surely_a_name(text: &str) -> bool {
             .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
         && has(u8::is_ascii_uppercase)
         && (has(|byte| *byte == b'_') || !has(u8::is_ascii_digit))
-}
-
-impl Setting<SecretSource> {
-    /// Where the secret is, for hints.
-    fn place(&self) -> String {
-        match &self.value {
-            SecretSource::Variable { name, .. } => {
-                format!("the environment's {name} ({})", self.origin)
-            }
-            SecretSource::File(path) => format!("the file {} ({})", path.display(), self.origin),
-            SecretSource::Value(_) | SecretSource::Unset { .. } | SecretSource::Command(_) => {
-                self.origin.to_string()
-            }
-        }
-    }
 }
 
 impl Identity {

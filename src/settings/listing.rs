@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::identity::SecretSource;
+use super::secret_source::SecretSource;
 use super::sources::Sources;
 use super::{Origin, Setting, Settings};
 use crate::fetch::Texts;
@@ -58,11 +58,11 @@ impl Settings {
                 identity
                     .secret
                     .as_ref()
-                    .map(|secret| Listed::new("secret", secret.rendered(), &secret.origin)),
+                    .map(|secret| Listed::new("secret", secret.render(), &secret.origin)),
                 identity
                     .access_token
                     .as_ref()
-                    .map(|token| Listed::new("access_token", token.rendered(), &token.origin)),
+                    .map(|token| Listed::new("access_token", token.render(), &token.origin)),
             ];
             listed.extend(
                 own.into_iter().flatten().map(|listed| Listed { account: name.clone(), ..listed }),
@@ -143,7 +143,7 @@ impl Sources<'_> {
             match openid_key {
                 Some(key) => Listed::new(
                     "privacy.openid",
-                    format!("hashed with a key {}", key.rendered()),
+                    format!("hashed with a key {}", key.render()),
                     &key.origin,
                 ),
                 None => listed("privacy.openid", "keep".to_owned(), privacy.openid.is_some()),

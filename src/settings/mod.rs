@@ -8,6 +8,7 @@ mod identity;
 mod listing;
 mod network;
 mod privacy;
+mod secret_source;
 mod sources;
 mod suggestion;
 
@@ -21,9 +22,10 @@ use crate::fetch::Texts;
 use crate::lake::{Account, AppId, Lake, LakeError};
 use crate::metrics::Rules;
 use crate::wechat::{BaseUrl, Credential};
-use identity::{Identity, SecretSource};
+use identity::Identity;
 pub use listing::Listed;
 use network::Network;
+use secret_source::SecretSource;
 use sources::{Sources, read_file};
 
 /// Where a value came from.

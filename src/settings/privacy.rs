@@ -1,7 +1,7 @@
 //! What becomes of personal data.
 
 use super::file::Openid;
-use super::identity::SecretSource;
+use super::secret_source::SecretSource;
 use super::sources::Sources;
 use super::{Setting, Settings, SettingsError};
 use crate::fetch::{OpenidKey, Openids, Privacy, Texts};

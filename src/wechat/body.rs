@@ -70,7 +70,7 @@ pub fn no_json(body: &[u8], position: &str) -> String {
 }
 
 /// What a body holds, by its first bytes: `an HTML page ("Maintenance")`.
-pub(super) fn rendered(body: &[u8]) -> String {
+pub(super) fn render(body: &[u8]) -> String {
     match Content::of(body) {
         Content::JsonLike => "JSON".to_owned(),
         Content::Other(what) => what,
@@ -210,7 +210,7 @@ mod tests {
             (b"\x00\x01\x02", "binary data"),
         ];
         for (body, shown) in cases {
-            assert_eq!(rendered(body), shown);
+            assert_eq!(render(body), shown);
         }
         assert_eq!(
             no_json(b"{\"recordlist\":", "eof error at line 1 column 14"),

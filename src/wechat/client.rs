@@ -8,7 +8,7 @@ use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, RETRY_AFT
 use reqwest::{StatusCode, Url};
 use serde::Serialize;
 
-use super::body::{rendered, text_of};
+use super::body::{render, text_of};
 use super::transport::classify;
 use super::{
     Action, ApiError, Endpoint, PageRequest, Peer, Places, Secret, TokenCommandError,
@@ -276,7 +276,7 @@ impl Client {
         if response.status() != StatusCode::OK {
             let retry_after = retry_after(response.headers());
             let status = response.status().as_u16();
-            let came = rendered(&first_bytes(&mut response).await);
+            let came = render(&first_bytes(&mut response).await);
             return Err(CallError::Status { status, retry_after, peer: self.peer.clone(), came });
         }
         let date = date(response.headers());

@@ -9,7 +9,7 @@ use crate::failure::{Class, Classified, causes, exhausted};
 /// A call that brought no answer. It names the host and the proxy, and no URL: the token is part of
 /// every URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", self.rendered())]
+#[error("{}", self.render())]
 pub struct TransportError {
     pub trouble: Trouble,
     pub peer: Peer,
@@ -65,7 +65,7 @@ impl TransportError {
         )
     }
 
-    fn rendered(&self) -> String {
+    fn render(&self) -> String {
         let peer = &self.peer;
         let proxy = peer.proxy.as_deref().unwrap_or("on the way");
         let name = |whose| match whose {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use kefu::calendar::Day;
-use kefu::simulator::{APPID, Generated, GeneratorOptions, SECRET, Simulator};
+use kefu::simulator::{Generated, GeneratorOptions, Simulator};
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -72,15 +72,8 @@ fn library_that_counts(folder: &Path) -> PathBuf {
 fn opens(world: &World, simulator: &Simulator, library: &Path, arguments: &[&str]) -> usize {
     let log = world.folder.path().join("opened");
     let _ = fs_err::remove_file(&log);
-    let mut command = world.command(arguments);
-    command
-        .env("KEFU_BASE_URL", simulator.base_url())
-        .env("KEFU_APPID", APPID)
-        .env("KEFU_SECRET", SECRET)
-        .env("KEFU_ACCOUNT", "acme")
-        .env("LD_PRELOAD", library)
-        .env("OPENED", &log);
-    let output = command.output().unwrap();
+    let mut command = world.kefu_command(simulator, arguments);
+    let output = command.env("LD_PRELOAD", library).env("OPENED", &log).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("metrics   up to date"), "{said}");

@@ -28,14 +28,8 @@ fn generated() -> Generated {
 }
 
 fn begin(world: &World, simulator: &Simulator, arguments: &[&str]) -> Command {
-    let mut command = world.command(arguments);
-    command
-        .env("KEFU_BASE_URL", simulator.base_url())
-        .env("KEFU_APPID", APPID)
-        .env("KEFU_SECRET", SECRET)
-        .env("KEFU_ACCOUNT", "acme")
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
+    let mut command = world.kefu_command(simulator, arguments);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
     command
 }
 

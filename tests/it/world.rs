@@ -184,13 +184,18 @@ impl World {
 
     /// Runs the command line against a simulator.
     pub fn kefu(&self, simulator: &Simulator, arguments: &[&str]) -> Output {
+        self.kefu_command(simulator, arguments).output().unwrap()
+    }
+
+    /// The same, yet to be run.
+    pub fn kefu_command(&self, simulator: &Simulator, arguments: &[&str]) -> Command {
         let mut command = self.command(arguments);
         command
             .env("KEFU_BASE_URL", simulator.base_url())
             .env("KEFU_APPID", APPID)
             .env("KEFU_SECRET", SECRET)
             .env("KEFU_ACCOUNT", "acme");
-        command.output().unwrap()
+        command
     }
 
     /// The command line, with no settings but the lake.

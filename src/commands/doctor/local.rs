@@ -7,6 +7,7 @@ use crate::calendar::{Clock, DayRange, Zone};
 use crate::failure::{Class, Classified, Failure};
 use crate::lake::{Account, Lake, LakeError, Table};
 use crate::pipeline::{require_app, require_privacy};
+use crate::printable::counted;
 use crate::settings::Settings;
 
 /// With less, a large day may not fit.
@@ -159,8 +160,8 @@ fn held(lake: &Lake, name: String) -> Result<String, LakeError> {
     let days = lake.days(Table::Messages, &account)?;
     Ok(match (days.first(), days.last()) {
         (Some(first), Some(last)) => {
-            let unit = if days.len() == 1 { "day" } else { "days" };
-            format!("{name}: {} {unit} in {}", days.len(), DayRange { first: *first, last: *last })
+            let range = DayRange { first: *first, last: *last };
+            format!("{name}: {} in {range}", counted(days.len(), "day"))
         }
         _ => name,
     })

@@ -97,7 +97,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &DoctorArgs) -> Result<Option<C
     let examination = Examination { command: "doctor", settings, checks, worst };
     telemetry::print_result(&match global.output {
         OutputFormat::Json => json!(examination).to_string(),
-        OutputFormat::Table => examination.rendered(),
+        OutputFormat::Table => examination.render(),
     })?;
     Ok(worst)
 }
@@ -120,7 +120,7 @@ fn examine(settings: &Settings) -> Result<Vec<Check>, Failure> {
 }
 
 impl Examination {
-    fn rendered(&self) -> String {
+    fn render(&self) -> String {
         let mut lines = Vec::new();
         let titles: Vec<String> = self
             .settings

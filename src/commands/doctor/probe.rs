@@ -70,7 +70,7 @@ fn probe(settings: &Settings, day: Day) -> Result<Outcome<Probed>, Failure> {
 }
 
 impl Report for Probed {
-    fn rendered(&self) -> String {
+    fn render(&self) -> String {
         let mut table = TextTable::new();
         table.load_style(presets::ASCII_MARKDOWN);
         table.set_header(["", "question", "kefu assumes", "found"]);

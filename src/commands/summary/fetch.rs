@@ -1,0 +1,277 @@
+//! What a run fetched, for people and for machines.
+
+use serde::Serialize;
+
+use crate::calendar::{Day, DayRange};
+use crate::failure::Class;
+use crate::pipeline::{DayFailure, FetchedDay, Refreshed, ShrunkDay};
+use crate::printable::counted;
+
+#[derive(Debug, Serialize)]
+pub(super) struct FetchSummary {
+    pub(super) fetched: Vec<FetchedDay>,
+    pub(super) skipped: Vec<Day>,
+    pub(super) pruned: Vec<Day>,
+    pub(super) failed: Vec<FailedDay>,
+    pub(super) given_up: Vec<Day>,
+    /// Of those that failed or were not tried: the days that are in the lake, as they were before.
+    pub(super) unchanged: Vec<Day>,
+    /// Days that came back with fewer records than the lake has, and were left as they are.
+    pub(super) shrunk: Vec<ShrunkDay>,
+    /// Empty days before the account's first record, which were not committed.
+    pub(super) left_out: Vec<Day>,
+    /// With those: the account's first day in the lake, if it has any.
+    #[serde(skip)]
+    pub(super) first_day: Option<Day>,
+    /// Seconds that this machine's clock is ahead of WeChat's (behind, when negative); null while
+    /// no answer had a date.
+    pub(super) clock_skew_seconds: Option<i64>,
+    /// The class of the worst failure; null when nothing failed.
+    pub(super) worst: Option<Class>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct FailedDay {
+    pub(super) date: Day,
+    pub(super) class: Class,
+    pub(super) reason: String,
+    pub(super) hint: Option<String>,
+}
+
+impl From<&DayFailure> for FailedDay {
+    fn from(failed: &DayFailure) -> Self {
+        let failure = &failed.failure;
+        Self {
+            date: failed.day,
+            class: failure.class,
+            reason: failure.to_string(),
+            hint: failure.hint.clone(),
+        }
+    }
+}
+
+/// The failures that differ, in order of their first days, each with all of its days and as the first of them met it.
+pub(super) fn in_common(failed: &[FailedDay]) -> Vec<(Vec<Day>, &FailedDay)> {
+    let mut groups: Vec<(Vec<Day>, &FailedDay)> = Vec::new();
+    for day in failed {
+        let is_the_same = |other: &FailedDay| match (other.class, day.class) {
+            // Each day's files have names of their own; what the disk has against them is what there is to do about it.
+            (Class::Lake, Class::Lake) => other.hint.is_some() && other.hint == day.hint,
+            (others, class) => {
+                others == class && without_call(&other.reason) == without_call(&day.reason)
+            }
+        };
+        match groups.iter_mut().find(|(_, first)| is_the_same(first)) {
+            Some((days, _)) => days.push(day.date),
+            None => groups.push((vec![day.date], day)),
+        }
+    }
+    groups
+}
+
+/// A reason without what WeChat names a single call by: each day has one of its own.
+fn without_call(reason: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut is_name = false;
+    for word in reason.split_whitespace() {
+        let begins = matches!(word, "rid:" | "hint:" | "reqid:");
+        if !begins && !is_name {
+            words.push(word);
+        }
+        is_name = begins;
+    }
+    words
+}
+
+impl FetchSummary {
+    pub(super) fn render(&self) -> Vec<String> {
+        let dates: Vec<Day> = self.fetched.iter().map(|fetched| fetched.date).collect();
+        let total = |count: fn(&FetchedDay) -> u64| self.fetched.iter().map(count).sum::<u64>();
+        let mut lines = Vec::new();
+        if !dates.is_empty() {
+            lines.push(format!(
+                "fetched   {}: {}",
+                counted(dates.len(), "day"),
+                DayRange::list(&dates)
+            ));
+            lines.push(format!(
+                "messages  {} received, {} sent, {} with other codes, in {} requests",
+                total(|day| day.messages.received),
+                total(|day| day.messages.sent),
+                total(|day| day.messages.other),
+                total(|day| day.calls.requests),
+            ));
+        }
+        lines.extend(self.render_refreshed());
+        lines.extend(self.render_left_out());
+        lines.extend(self.shrunk.iter().map(|shrunk| {
+            format!(
+                "shrunk    {}: {} records, {} before; left as it is",
+                shrunk.date, shrunk.records_after, shrunk.records_before
+            )
+        }));
+        let remarks: [(&str, u64, &str); 7] = [
+            (
+                "records that could not be read",
+                total(|day| day.rejects - day.misplaced),
+                ", now in the table `rejects`",
+            ),
+            (
+                "records outside the window that was asked for",
+                total(|day| day.misplaced),
+                ", now in the table `rejects`",
+            ),
+            (
+                "pages that were not JSON and have been repaired",
+                total(|day| day.repaired_pages),
+                "",
+            ),
+            ("records that were read after a repair", total(|day| day.repaired_records), ""),
+            ("records left to the day that they belong to", total(|day| day.outside_window), ""),
+            ("calls that were repeated", total(|day| day.calls.retries), ""),
+            (
+                "pages with fewer records than were asked for, although more followed",
+                total(|day| day.calls.capped_pages),
+                "; WeChat has lowered the size of a page, and all records were fetched",
+            ),
+        ];
+        lines.extend(
+            remarks
+                .iter()
+                .filter(|(_, count, _)| *count > 0)
+                .map(|(what, count, remark)| format!("          {what}: {count}{remark}")),
+        );
+        if !self.skipped.is_empty() {
+            lines.push(format!(
+                "skipped   {} already there: {}",
+                counted(self.skipped.len(), "day"),
+                DayRange::list(&self.skipped)
+            ));
+        }
+        if !self.pruned.is_empty() {
+            let pruned = &self.pruned;
+            lines.push(format!(
+                "pruned    {} not fetched: {} (days that are named without --force come back)",
+                counted(pruned.len(), "day"),
+                DayRange::list(pruned)
+            ));
+        }
+        if !self.failed.is_empty() {
+            let failed =
+                self.failed.iter().map(|failed| failed.date).chain(self.given_up.iter().copied());
+            let missing: Vec<Day> = failed.filter(|day| !self.unchanged.contains(day)).collect();
+            for (concerned, what) in
+                [(&missing, "not fetched"), (&self.unchanged, "not fetched again, and as before")]
+            {
+                if !concerned.is_empty() {
+                    let (days, listed) =
+                        (counted(concerned.len(), "day"), DayRange::list(concerned));
+                    lines.push(format!("FAILED    {days} {what}: {listed}"));
+                }
+            }
+        }
+        lines
+    }
+}
+
+/// What may be wrong where an account has no record.
+pub(super) const WHAT_TO_CHECK: &str = "check that customer service is enabled and that workers served customers on these days; that messages are handed over with \
+     transfer_customer_service, where the account is in developer mode; and that the app id is this account's and not another one's";
+
+/// What to do where WeChat gives records that it was not asked for.
+pub(super) const WINDOWS_ADVICE: &str = "records inside the window may be missing in their place: `kefu doctor --probe --date` the day shows what WeChat does with windows";
+
+impl FetchSummary {
+    /// The days that came with records outside the window.
+    pub(super) fn render_misplaced(&self) -> Option<String> {
+        let with_some = self.fetched.iter().filter(|day| day.misplaced > 0);
+        let days: Vec<Day> = with_some.map(|day| day.date).collect();
+        let count: u64 = self.fetched.iter().map(|day| day.misplaced).sum();
+        let verb = if count == 1 { "record was" } else { "records were" };
+        (count > 0).then(|| {
+            format!(
+                "{count} {verb} outside the window that was asked for, on {}",
+                DayRange::list(&days)
+            )
+        })
+    }
+
+    /// Whether WeChat has no record of any day, and never had.
+    pub(super) fn found_nothing(&self) -> bool {
+        !self.left_out.is_empty() && self.first_day.is_none() && self.failed.is_empty()
+    }
+
+    /// The empty days that were not committed.
+    fn render_left_out(&self) -> Option<String> {
+        let days = counted(self.left_out.len(), "day");
+        let before = self.first_day.map(|first| format!(" before {first}")).unwrap_or_default();
+        let listed = DayRange::list(&self.left_out);
+        (!self.left_out.is_empty())
+            .then(|| format!("no records{before}: {days} left out ({listed})"))
+    }
+
+    /// What a second look at days that were there has found.
+    fn render_refreshed(&self) -> Vec<String> {
+        let refreshed: Vec<(&FetchedDay, Refreshed)> =
+            self.fetched.iter().filter_map(|day| Some((day, day.refreshed?))).collect();
+        let same: Vec<Day> = refreshed
+            .iter()
+            .filter(|(_, found)| !found.is_changed)
+            .map(|(day, _)| day.date)
+            .collect();
+        let changed = refreshed.iter().filter(|(_, found)| found.is_changed).map(|(day, found)| {
+            let now = day.messages.received + day.messages.sent + day.messages.other;
+            format!("changed   {}: {} messages, {} before", day.date, now, found.messages_before)
+        });
+        let mut lines: Vec<String> = changed.collect();
+        if !same.is_empty() {
+            lines.push(format!(
+                "the same  {}: {}",
+                counted(same.len(), "day"),
+                DayRange::list(&same)
+            ));
+        }
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_several_days_met_is_one_failure_whatever_wechat_calls_their_calls() {
+        let failed = |day: &str, class: Class, reason: &str| FailedDay {
+            date: day.parse().unwrap(),
+            class,
+            reason: reason.to_owned(),
+            hint: None,
+        };
+        let failures = [
+            failed(
+                "2024-05-13",
+                Class::Refused,
+                "WeChat answered 40125: invalid appsecret rid: 66433a5f-1",
+            ),
+            failed("2024-05-14", Class::Contract, "a page says 3"),
+            failed(
+                "2024-05-15",
+                Class::Refused,
+                "WeChat answered 40125: invalid appsecret rid: 66433a5f-2",
+            ),
+            failed("2024-05-16", Class::Contract, "a page says 4"),
+        ];
+        let shown: Vec<String> = in_common(&failures)
+            .iter()
+            .map(|(days, failed)| format!("{}: {}", DayRange::list(days), failed.reason))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "2024-05-13, 2024-05-15: WeChat answered 40125: invalid appsecret rid: 66433a5f-1",
+                "2024-05-14: a page says 3",
+                "2024-05-16: a page says 4"
+            ]
+        );
+    }
+}

@@ -1,0 +1,206 @@
+//! What a run did, for people and for machines.
+
+mod fetch;
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use fetch::{FailedDay, FetchSummary, WHAT_TO_CHECK, WINDOWS_ADVICE, in_common};
+
+use super::each_account::Report;
+use crate::calendar::{Day, DayRange, Zone};
+use crate::lake::{Account, Lake};
+use crate::pipeline::{FetchReport, MetricsReport, reasons};
+use crate::printable::counted;
+use crate::telemetry;
+
+/// What a run did. As JSON, its fields are part of kefu's contract.
+#[derive(Debug, Serialize)]
+pub(super) struct Summary {
+    command: &'static str,
+    account: String,
+    timezone: String,
+    lake: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fetch: Option<FetchSummary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics: Option<MetricsReport>,
+    /// Whether metrics were to be computed, and were not begun because the lake cannot be written.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    metrics_put_off: bool,
+}
+
+impl Summary {
+    pub(super) fn new(command: &'static str, account: &Account, zone: &Zone, lake: &Lake) -> Self {
+        Self {
+            command,
+            account: account.to_string(),
+            timezone: zone.name().to_owned(),
+            lake: lake.root().display().to_string(),
+            fetch: None,
+            metrics: None,
+            metrics_put_off: false,
+        }
+    }
+
+    #[must_use]
+    pub(super) fn with_fetch(self, report: &FetchReport, is_there: impl Fn(&Day) -> bool) -> Self {
+        let failed =
+            report.failed.iter().map(|failed| failed.day).chain(report.given_up.iter().copied());
+        let fetch = FetchSummary {
+            fetched: report.fetched.clone(),
+            skipped: report.skipped.clone(),
+            pruned: report.pruned.clone(),
+            failed: report.failed.iter().map(FailedDay::from).collect(),
+            given_up: report.given_up.clone(),
+            unchanged: failed.filter(is_there).collect(),
+            shrunk: report.shrunk.clone(),
+            left_out: report.left_out.clone(),
+            first_day: report.first_day,
+            clock_skew_seconds: report.clock_skew_seconds,
+            worst: report.worst(),
+        };
+        Self { fetch: Some(fetch), ..self }
+    }
+
+    #[must_use]
+    pub(super) fn with_metrics(self, report: MetricsReport) -> Self {
+        Self { metrics: Some(report), ..self }
+    }
+
+    #[must_use]
+    pub(super) fn without_metrics(self) -> Self {
+        Self { metrics_put_off: true, ..self }
+    }
+}
+
+impl Report for Summary {
+    fn show_failures(&self) {
+        let left_over = self.metrics.as_ref().map(|metrics| metrics.left_over.as_slice());
+        if let Some(days) = left_over.filter(|days| !days.is_empty()) {
+            let text = format!(
+                "{}: the messages of {} are gone, and their metrics cannot be computed again",
+                self.account,
+                DayRange::list(days)
+            );
+            telemetry::print_plain_warning(&text, Some("`kefu verify` says what to do"));
+        }
+        let Some(fetch) = &self.fetch else { return };
+        if fetch.found_nothing() {
+            let text = format!(
+                "{}: WeChat has no record of {}, and no day was committed",
+                self.account,
+                DayRange::list(&fetch.left_out)
+            );
+            telemetry::print_plain_warning(&text, Some(WHAT_TO_CHECK));
+        }
+        if let Some(text) = fetch.render_misplaced() {
+            let text = format!("{}: {text}", self.account);
+            telemetry::print_plain_warning(&text, Some(WINDOWS_ADVICE));
+        }
+        // They were told as it happened.
+        if telemetry::is_for_machines() {
+            return;
+        }
+        for shrunk in &fetch.shrunk {
+            telemetry::print_note(&format!(
+                "warning: {}: {} was left as it is: WeChat gives {} records of it, and the lake has {}",
+                self.account, shrunk.date, shrunk.records_after, shrunk.records_before
+            ));
+        }
+        for (days, failed) in in_common(&fetch.failed) {
+            let verb = if days.len() == 1 { "was" } else { "were" };
+            let again =
+                if days.iter().all(|day| fetch.unchanged.contains(day)) { " again" } else { "" };
+            let days = DayRange::list(&days);
+            telemetry::print_note(&format!(
+                "error: {}: {days} {verb} not fetched{again}: {}",
+                self.account, failed.reason
+            ));
+        }
+        if !fetch.given_up.is_empty() {
+            telemetry::print_note(&format!(
+                "  not tried, because the same would happen: {}",
+                DayRange::list(&fetch.given_up)
+            ));
+        }
+        let hints: BTreeSet<&String> =
+            fetch.failed.iter().filter_map(|failed| failed.hint.as_ref()).collect();
+        for hint in hints {
+            telemetry::print_note(&format!("\nhint: {hint}"));
+        }
+    }
+
+    fn render(&self) -> String {
+        let mut lines = vec![format!("{} · {} · {}", self.account, self.timezone, self.lake)];
+        if let Some(fetch) = &self.fetch {
+            lines.extend(fetch.render());
+        }
+        if self.metrics_put_off {
+            lines.push("metrics   not computed, because the lake cannot be written; the same run again does that".to_owned());
+        }
+        if let Some(metrics) = &self.metrics {
+            let left_out = metrics.waiting.len() + metrics.mixed.len() + metrics.damaged.len();
+            lines.push(match metrics.computed.as_slice() {
+                [] if metrics.fresh + metrics.kept.len() + left_out == 0 => {
+                    "metrics   nothing to compute: no day of these was fetched".to_owned()
+                }
+                [] if left_out > 0 => {
+                    format!("metrics   computed none; {} up to date", metrics.fresh)
+                }
+                [] => format!("metrics   up to date ({})", counted(metrics.fresh, "day")),
+                computed => format!(
+                    "metrics   computed {}: {}; {} up to date",
+                    counted(computed.len(), "day"),
+                    DayRange::list(computed),
+                    metrics.fresh
+                ),
+            });
+            if let Some(changed) = &metrics.changed_rules {
+                lines.push(format!(
+                    "          because rules have changed ({}): {}",
+                    reasons(&changed.rules),
+                    counted(changed.days.len(), "day")
+                ));
+            }
+            if let Some(older) = &metrics.older_days {
+                lines.push(format!(
+                    "          older days, up to {}, are out of date ({}): `kefu metrics` computes them again",
+                    older.up_to,
+                    reasons(&older.because)
+                ));
+            }
+            let remarks = [
+                ("still to be computed", &metrics.waiting),
+                (
+                    "metrics without messages, which are gone: `kefu run --from … --to …` fetches them again while WeChat has them",
+                    &metrics.left_over,
+                ),
+                (
+                    "left as they are, because messages that they were made of are gone",
+                    &metrics.kept,
+                ),
+                (
+                    "kept, although messages that they were made of have been replaced since",
+                    &metrics.superseded,
+                ),
+                ("computed without the pruned days beside them", &metrics.beside_pruned),
+                (
+                    "not computed, because openids around them were not all treated alike",
+                    &metrics.mixed,
+                ),
+                ("not computed, because messages around them cannot be read", &metrics.damaged),
+            ];
+            let remarks = remarks.iter().filter(|(_, concerned)| !concerned.is_empty());
+            lines.extend(remarks.map(|(remark, concerned)| {
+                format!(
+                    "          {remark}: {}: {}",
+                    counted(concerned.len(), "day"),
+                    DayRange::list(concerned)
+                )
+            }));
+        }
+        lines.join("\n")
+    }
+}

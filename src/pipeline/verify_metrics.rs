@@ -1,0 +1,227 @@
+//! The metric partitions of an account against the messages that are there and the rules that they
+//! record.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::chunks::chunks;
+use super::examined_day::{ExaminedDay, remedy};
+use super::finding::{Finding, Kind};
+use super::inputs::{Inputs, dependency_window, out_of_date, read_inputs};
+use super::rebuild::{MetricsJob, read_history, targets};
+use super::rules::{OutOfDate, expected, reasons, recorded, recorded_by_day};
+use super::verify::Verification;
+use crate::calendar::{Day, DayRange};
+use crate::failure::Failure;
+use crate::lake::{ContentHash, Footer, LakeError, Pruned, Table};
+use crate::metrics::{self, Parameters, Partitions, Rules, Target};
+
+/// What to do about messages that are gone. The metrics that are left of them may be all that there
+/// is.
+const FETCH_LOST: &str = "`kefu run --from … --to …` fetches those days again while WeChat has them; else put their messages back from a copy, \
+     and keep the metrics";
+
+/// Days whose partitions can be recomputed together, because they record the same rules.
+struct Group {
+    parameters: Parameters,
+    days: BTreeMap<Day, Vec<Table>>,
+}
+
+/// Adds a partition to the group with its rules.
+fn add_to_group(groups: &mut Vec<Group>, (day, table): (Day, Table), parameters: Parameters) {
+    match groups
+        .iter_mut()
+        .rev()
+        .find_map(|group| group.parameters.try_join(&parameters).then_some(&mut group.days))
+    {
+        Some(days) => days.entry(day).or_default().push(table),
+        None => groups.push(Group { parameters, days: [(day, vec![table])].into() }),
+    }
+}
+
+/// Compares metric partitions with what is there now; those that were made of it, with what it
+/// gives by the rules that they record.
+pub(super) fn verify_metrics(
+    job: &MetricsJob,
+    days: &BTreeMap<Day, ExaminedDay>,
+    is_wanted: impl Fn(Day) -> bool,
+    pruned: &Pruned,
+    verification: &mut Verification,
+) -> Result<(), Failure> {
+    let inputs = read_inputs(job, None, pruned.clone())?;
+    let mixed = inputs.mixed();
+    let is_sound =
+        |day: Day| days.get(&day).is_some_and(|day| day.sound.contains_key(&Table::Messages));
+    let path = |table: Table, day: Day| job.lake.path(&job.account.partition(table, day));
+    let mut groups: Vec<Group> = Vec::new();
+    for (day, examined) in days.iter().filter(|(day, _)| is_wanted(**day)) {
+        let footers: BTreeMap<Table, &Footer> =
+            examined.sound.iter().map(|(table, contents)| (*table, &contents.footer)).collect();
+        let rules_expected = expected(&job.rules, &footers, *day);
+        let rules_of_day = recorded_by_day(&footers, job.zone.name(), *day);
+        for table in Table::METRICS {
+            let (there, sound) = (examined.there.contains(&table), examined.sound.get(&table));
+            let lost = sound.map_or_else(Vec::new, |sound| inputs.lost_of(&sound.footer));
+            let finding = match (there, sound) {
+                (true, _) if inputs.is_not_there(*day) => Finding::new(
+                    Kind::LeftOver,
+                    path(table, *day),
+                    "the messages of the day are gone, and were not pruned",
+                    FETCH_LOST,
+                ),
+                (true, Some(_)) if !lost.is_empty() => Finding::new(
+                    Kind::LeftOver,
+                    path(table, *day),
+                    format!(
+                        "messages that it was made of are gone, and were not pruned: {}",
+                        DayRange::list(&lost)
+                    ),
+                    FETCH_LOST,
+                ),
+                (true, Some(sound)) if sound.schema_version != table.schema_version() => {
+                    Finding::new(
+                        Kind::Stale,
+                        path(table, *day),
+                        "written by an older version of kefu",
+                        format!("`kefu metrics --account {}` rewrites it", job.account),
+                    )
+                }
+                // Kept on purpose: what they were made of was pruned.
+                (true, Some(sound)) if inputs.lack_some_of(&sound.footer) => {
+                    if !inputs.have_replaced_some_of(&sound.footer) {
+                        continue;
+                    }
+                    let what = "kept from before a prune, and some of the messages that it was made of have been replaced since";
+                    let advice = match inputs.fetched.contains(day) {
+                        true => {
+                            "nothing; once it is moved out of the lake, `kefu metrics` computes it of the messages that are left, which changes its numbers"
+                        }
+                        false => "nothing: it cannot be computed again",
+                    };
+                    Finding::new(Kind::Superseded, path(table, *day), what, advice)
+                }
+                (true, _) if inputs.was_pruned(*day) => continue,
+                (false, _)
+                    if !inputs.fetched.contains(day) || inputs.pruned.includes(table, *day) =>
+                {
+                    continue;
+                }
+                // What is wrong with the messages has been said, and hides what they would give.
+                _ if !dependency_window(&inputs.fetched, *day).days().all(is_sound) => continue,
+                // Nor would `kefu metrics` compute it.
+                (false, _) if mixed.contains(day) => continue,
+                (false, _) => Finding::new(
+                    Kind::MissingMetrics,
+                    path(table, *day),
+                    "was never computed",
+                    "`kefu metrics` computes it",
+                ),
+                (true, Some(sound)) => {
+                    let because = out_of_date(&sound.footer, &rules_expected, &inputs, table, *day);
+                    let has_its_inputs =
+                        because.iter().all(|reason| matches!(reason, OutOfDate::Rule(_)));
+                    // Most tables of a day record the same rules.
+                    let own = || {
+                        let of_day = rules_of_day.as_ref()?;
+                        let text = of_day.for_partition(table, *day).to_string();
+                        match sound.footer.get("parameters") == Some(&text) {
+                            true => Some(of_day.clone()),
+                            false => recorded(&sound.footer, table, *day)
+                                .filter(|own| own.timezone == job.zone.name()),
+                        }
+                    };
+                    if let Some(parameters) = own().filter(|_| has_its_inputs) {
+                        add_to_group(&mut groups, (*day, table), parameters);
+                    }
+                    // Why it is out of date has been said, and `kefu metrics` would refuse it.
+                    if because.is_empty() || mixed.contains(day) {
+                        continue;
+                    }
+                    Finding::new(
+                        Kind::Stale,
+                        path(table, *day),
+                        format!("out of date: {}", reasons(&because)),
+                        "`kefu metrics` computes it again",
+                    )
+                }
+                (true, None) => continue,
+            };
+            verification.findings.push(finding.of_partition(job.account.partition(table, *day)));
+        }
+    }
+
+    for Group { parameters, days: tables } in groups {
+        verification.recomputed += tables.values().map(Vec::len).sum::<usize>();
+        let job = MetricsJob { rules: Rules::Given(parameters), ..job.clone() };
+        recompute(&job, &inputs, days, &tables, verification)?;
+    }
+    Ok(())
+}
+
+/// Recomputes partitions and compares them with those in the lake.
+fn recompute(
+    job: &MetricsJob,
+    inputs: &Inputs,
+    days: &BTreeMap<Day, ExaminedDay>,
+    tables: &BTreeMap<Day, Vec<Table>>,
+    verification: &mut Verification,
+) -> Result<(), Failure> {
+    let path = |table: Table, day: Day| job.lake.path(&job.account.partition(table, day));
+    let wanted: Vec<Day> = tables.keys().copied().collect();
+    for chunk in chunks(inputs, &wanted) {
+        let range = DayRange {
+            first: dependency_window(&inputs.fetched, chunk.first).first,
+            last: dependency_window(&inputs.fetched, chunk.last).last,
+        };
+        let history = read_history(job, range)?;
+        let targets = targets(&job.zone, &inputs.fetched, &chunk.days);
+        let compare =
+            |(target, partitions): (Target, Partitions)| -> Result<Vec<Finding>, LakeError> {
+                let sound =
+                    |table: &Table| days.get(&target.day).and_then(|day| day.sound.get(table));
+                let mut findings = Vec::new();
+                for table in tables.get(&target.day).into_iter().flatten() {
+                    let Some((written, computed)) = sound(table).zip(partitions.get(table)) else {
+                        continue;
+                    };
+                    let mut finding = |kind: Kind, what: String| {
+                        findings.push(Finding::new(
+                            kind,
+                            path(*table, target.day),
+                            what,
+                            remedy(kind, *table, target.day),
+                        ));
+                    };
+                    if ContentHash::of(computed)? != written.content_hash {
+                        finding(
+                            Kind::Values,
+                            "its rows are not those that its inputs give".to_owned(),
+                        );
+                    }
+                    let mut known = Footer::default();
+                    known.set("horizon", target.horizon);
+                    known.set("final", target.is_final);
+                    let wrong = written.footer.contradictions(&known);
+                    if !wrong.is_empty() {
+                        finding(Kind::Footer, wrong.join("; "));
+                    }
+                }
+                Ok(findings)
+            };
+        metrics::compute_in_groups(
+            &history,
+            job.account.as_str(),
+            &job.zone,
+            &targets,
+            job.rules.parameters(),
+            |group| {
+                let findings =
+                    group.into_par_iter().map(compare).collect::<Result<Vec<_>, LakeError>>()?;
+                verification.findings.extend(findings.into_iter().flatten());
+                Ok::<_, Failure>(())
+            },
+        )?;
+    }
+    Ok(())
+}
