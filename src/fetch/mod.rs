@@ -107,7 +107,7 @@ impl AddAssign for CallCounts {
     }
 }
 
-/// What happens while a span is fetched. Stretches of time do not overlap, and together they are the span; each has a name, its first second.
+/// What happens while a span is fetched. Time slices do not overlap, and together they are the span; each has a name, its first second.
 #[derive(Debug)]
 pub enum FetchEvent {
     /// There will be pages of a time slice. It is said before any time slice that it follows in time has ended.

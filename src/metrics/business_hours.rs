@@ -115,7 +115,7 @@ impl BusinessHours {
     /// The schedule as instants, for questions about the given days.
     pub(super) fn open_hours(&self, zone: &Zone, days: DayRange) -> OpenHours {
         // A shift of the day before may last into the first one.
-        let mut time_slices: Vec<(UnixSeconds, UnixSeconds)> =
+        let mut spans: Vec<(UnixSeconds, UnixSeconds)> =
             DayRange { first: days.first.plus(-1), last: days.last }
                 .days()
                 .flat_map(|day| self.shifts(day).iter().map(move |shift| (day, shift)))
@@ -124,21 +124,21 @@ impl BusinessHours {
                 })
                 .filter(|(start, end)| start < end)
                 .collect();
-        time_slices.sort_unstable();
+        spans.sort_unstable();
         let mut hours = OpenHours::default();
-        for (start, end) in time_slices {
+        for (start, end) in spans {
             hours.push(start, end);
         }
         hours
     }
 }
 
-/// Stretches of open hours, ascending and apart from each other.
+/// Spans of open hours, ascending and apart from each other.
 #[derive(Clone, Debug, Default)]
-pub(super) struct OpenHours(Vec<TimeSlice>);
+pub(super) struct OpenHours(Vec<OpenSpan>);
 
 #[derive(Clone, Copy, Debug)]
-struct TimeSlice {
+struct OpenSpan {
     start: UnixSeconds,
     end: UnixSeconds,
     /// Open seconds of all the spans before.
@@ -151,27 +151,26 @@ impl OpenHours {
             Some(last) if start <= last.end => last.end = last.end.max(end),
             last => {
                 let before = last.map_or(0, |last| last.before + last.end - last.start);
-                self.0.push(TimeSlice { start, end, before });
+                self.0.push(OpenSpan { start, end, before });
             }
         }
     }
 
     /// The last span that begins at the instant or before.
-    fn stretch_at(&self, instant: UnixSeconds) -> Option<&TimeSlice> {
+    fn span_at(&self, instant: UnixSeconds) -> Option<&OpenSpan> {
         self.0
-            .partition_point(|slice| slice.start <= instant)
+            .partition_point(|span| span.start <= instant)
             .checked_sub(1)
             .and_then(|last| self.0.get(last))
     }
 
     /// Open seconds before an instant; the difference of two of them is what lies between.
     pub(super) fn seconds_before(&self, instant: UnixSeconds) -> i64 {
-        self.stretch_at(instant)
-            .map_or(0, |slice| slice.before + instant.min(slice.end) - slice.start)
+        self.span_at(instant).map_or(0, |span| span.before + instant.min(span.end) - span.start)
     }
 
     pub(super) fn contains(&self, instant: UnixSeconds) -> bool {
-        self.stretch_at(instant).is_some_and(|slice| instant < slice.end)
+        self.span_at(instant).is_some_and(|span| instant < span.end)
     }
 }
 
