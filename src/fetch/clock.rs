@@ -1,28 +1,29 @@
-//! WeChat's clock, from the `Date` of its answers, against this machine's. Pure; it makes no call.
+//! Compares WeChat's clock, from the `Date` of its answers, with this machine's clock. Pure; makes
+//! no calls.
 
 use std::sync::{Mutex, PoisonError};
 
 use crate::calendar::{Span, UnixSeconds};
 
-/// What the two clocks said when a page was answered.
+/// The times of both clocks when a page was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnsweredAt {
     /// This machine's clock, from just before the call to just after the answer.
     pub here: Span,
-    /// WeChat's clock. None where the answer has no `Date`.
+    /// WeChat's clock. None if the answer has no `Date`.
     pub wechat: Option<UnixSeconds>,
 }
 
 impl AnsweredAt {
-    /// Seconds that this machine's clock is ahead of WeChat's (behind, when negative). 0 while the
-    /// difference may be the time that the call took.
+    /// Seconds by which this machine's clock is ahead of WeChat's (negative: behind). 0 if the
+    /// duration of the call can explain the difference.
     pub fn skew_seconds(self) -> Option<i64> {
         let wechat = self.wechat?;
         Some(wechat.min(self.here.end).max(self.here.start) - wechat)
     }
 }
 
-/// The largest skew that answers have shown so far.
+/// The largest skew of all answers so far.
 #[derive(Debug, Default)]
 pub(super) struct Skew(Mutex<Option<i64>>);
 

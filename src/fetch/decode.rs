@@ -1,9 +1,9 @@
-//! A page's body → Arrow.
+//! Decodes the body of a page into Arrow.
 //!
-//! Strict first, which is the fast path. A page that the strict parser refuses is read record by
-//! record, so that one odd record costs nothing but itself: it is read leniently (see
-//! [`super::odd_record`]), and is a reject only if it lacks what a message needs. A page that is no
-//! JSON at all is [repaired](super::repair()) first.
+//! The strict parser comes first, because it is fast. If it refuses a page, each record is read on
+//! its own, so one irregular record does not affect the others. An irregular record is read
+//! leniently (see [`super::odd_record`]). It is a reject only if it lacks a field that a message
+//! needs. A page that is not JSON is [repaired](super::repair()) first.
 
 use std::sync::Arc;
 
@@ -21,26 +21,26 @@ use crate::calendar::Span;
 use crate::model::record::{self, Direction, Records};
 use crate::wechat::{ApiError, CallError, no_json};
 
-/// A page, decoded.
+/// A decoded page.
 #[derive(Clone, Debug)]
 pub struct Page {
     pub facts: PageFacts,
     /// The records of the window, in the API's order and in their [schema](record::schema).
     pub records: RecordBatch,
-    /// Records at exactly the end of the window, where WeChat does not say whether they belong. The
-    /// next window has them.
+    /// Records at exactly the end of the window. WeChat does not document whether they belong to
+    /// it. They are taken from the next window.
     pub outside_window: u64,
-    /// Records that are rejects because their time is before the window or after its end.
+    /// Records rejected because their time is before the start or after the end of the window.
     pub misplaced: u64,
     pub rejects: Vec<Reject>,
-    /// Records of the window that could be read only after a repair.
+    /// Records of the window that needed a repair to be read.
     pub repaired_records: u64,
-    /// Whether the body was no JSON until it was repaired.
+    /// Whether the body needed a repair to be JSON.
     pub is_repaired: bool,
 }
 
 impl Page {
-    /// What is kept of a page to notice that the next one is the same.
+    /// The data kept of a page to detect that the next page is the same.
     pub(super) fn outline(&self) -> Result<Outline, ArrowError> {
         let Records { openid, text, sent_at, .. } = Records::of(&self.records)?;
         let first = openid.iter().zip(text).take(OUTLINE_RECORDS);
@@ -54,7 +54,7 @@ impl Page {
         })
     }
 
-    /// From the earliest record of the window to the latest one; none without any.
+    /// The time from the earliest to the latest record of the window. None if there are no records.
     pub(super) fn covered(&self) -> Result<Option<Span>, ArrowError> {
         let sent_at = Records::of(&self.records)?.sent_at.values();
         let ends = sent_at.iter().min().zip(sent_at.iter().max());
@@ -65,16 +65,17 @@ impl Page {
     }
 }
 
-/// Records of which an outline holds the texts.
+/// Number of records whose texts an outline keeps.
 const OUTLINE_RECORDS: usize = 64;
 
-/// The times of a page's records, the lengths of their texts, and the first texts themselves: a
-/// fraction of the page, which would otherwise stay in memory until the next one has come.
+/// The times of a page's records, the lengths of their strings, and the first strings themselves.
+/// Much smaller than the whole page, which would otherwise stay in memory until the next one
+/// arrives.
 #[derive(Debug, PartialEq)]
 pub(super) struct Outline {
     records: usize,
     times: ScalarBuffer<i64>,
-    /// Of `openid` and `text`.
+    /// Offsets of `openid` and `text`.
     lengths: [OffsetBuffer<i32>; 2],
     first: Vec<(Option<String>, Option<String>)>,
     rejects: Vec<Reject>,
@@ -85,18 +86,20 @@ pub(super) struct Outline {
 pub struct Reject {
     /// Index in the page, from 0.
     pub position: i64,
-    /// Shows no value of the record.
+    /// Contains no value of the record.
     pub reason: String,
-    /// The record as it came (as repaired, when the page had to be), unless it is [withheld](super::Privacy).
+    /// The record as received, or as repaired if the page needed a repair. Without its content if
+    /// it is [withheld](super::Privacy).
     pub raw: String,
 }
 
 /// Decodes the body of a `getmsglist` answer.
 ///
 /// # Errors
-/// [`CallError::Api`] when WeChat answered with an error, [`CallError::Unreadable`] when it did not answer in its own form.
+/// [`CallError::Api`] when WeChat answered with an error. [`CallError::Unreadable`] when the body
+/// is not an answer of the API.
 pub fn decode(body: &[u8], window: Span) -> Result<Page, CallError> {
-    // All of the text at once, which is quicker than string by string.
+    // Checking the whole body once is faster than checking each string.
     let text = simdutf8::basic::from_utf8(body).ok();
     if let Some(Ok(Object(answer))) =
         text.map(serde_json::from_str::<Object<Answer<Object<WireRecord<'_>>>>>)
@@ -104,7 +107,8 @@ pub fn decode(body: &[u8], window: Span) -> Result<Page, CallError> {
         match answer
             .into_page(window, |Object(record), builder, _| builder.take(&record).map(|_| None))
         {
-            // A record that parses and is a reject: the slow path finds it and keeps it as it came.
+            // A record parses but is a reject. The slow path finds it and keeps the original
+            // record.
             Err(CallError::Unreadable(_)) => {}
             page_or_error => return page_or_error,
         }
@@ -115,7 +119,8 @@ pub fn decode(body: &[u8], window: Span) -> Result<Page, CallError> {
         });
     }
     let repaired = Repaired::of(body);
-    // The parser's message would be about the repaired text; what counts is that this is no JSON.
+    // The parser's message would describe the repaired text. The error only says that the body is
+    // not JSON.
     let Object(answer): Object<Answer<&RawValue>> = serde_json::from_str(&repaired.text)
         .map_err(|error| CallError::Unreadable(no_json(body, &without_content(&error))))?;
     let page = answer.into_page(window, |raw, builder, position| {
@@ -129,8 +134,8 @@ fn without_content(error: &serde_json::Error) -> String {
         .to_lowercase()
 }
 
-/// Takes a record, or gives the reject that it is. `is_repaired` says whether the repair of the
-/// page has changed it.
+/// Takes a record, or returns it as a reject. `is_repaired` says whether the repair of the page
+/// changed this record.
 fn take_or_reject(
     raw: &RawValue,
     is_repaired: bool,
@@ -150,10 +155,10 @@ fn take_or_reject(
     }
 }
 
-/// Takes a record that the strict parser refuses, as [`RecordBuilder::take`] does.
+/// Takes a record that the strict parser refuses. Returns the same as [`RecordBuilder::take`].
 fn take_odd(repaired: &str, builder: &mut RecordBuilder) -> Result<bool, String> {
     let record = OddRecord::parse(repaired)?;
-    // Whatever else is wrong with it, a record of the next window is that window's.
+    // A record of the next window is left to that window, even if its other fields are invalid.
     if !builder.is_within(record.time()?)? {
         return Ok(false);
     }
@@ -197,8 +202,8 @@ impl<R> Answer<R> {
     }
 }
 
-/// Declares the columns of records, in the order of their schema: how each is built, and what of a
-/// record goes into it.
+/// Declares the columns of records, in schema order: the builder of each column, and the value that
+/// it takes from a record.
 macro_rules! columns {
     (
         for each $record:ident of $records:ident;
@@ -214,7 +219,7 @@ macro_rules! columns {
             }
 
             /// # Errors
-            /// The reason why the record is a reject. Nothing of it was taken then.
+            /// The reason why the record is a reject. No value of it was taken.
             fn push(&mut self, $record: &WireRecord<'_>) -> Result<(), String> {
                 $(let $column = $value;)*
                 $(self.$column.append_option($column);)*
@@ -232,7 +237,7 @@ columns! {
     for each record of records;
     openid: StringBuilder = StringBuilder::with_capacity(records, records * 28),
         takes Some(customer(&record.openid)?);
-    // Older samples of WeChat's have a space in front.
+    // Older samples from WeChat have a leading space.
     worker: StringBuilder = StringBuilder::with_capacity(records, records * 16),
         takes Some(worker(record)?);
     opercode: Int32Builder = Int32Builder::with_capacity(records),
@@ -249,8 +254,8 @@ fn customer<'a>(openid: &'a Text<'_>) -> Result<&'a str, String> {
     (!openid.trim().is_empty()).then_some(openid).ok_or_else(|| "empty openid".to_owned())
 }
 
-/// A message that metrics are made of has a worker. Other records may have none, as that of a
-/// session which no worker has taken yet.
+/// Requires a worker for messages, because metrics are computed from them. Other records may have
+/// none, such as a session that no worker has taken yet.
 fn worker<'a>(record: &'a WireRecord<'_>) -> Result<&'a str, String> {
     let worker = record.worker.0.trim();
     let is_message = || opercode(record.opercode).is_ok_and(|code| Direction::of(code).is_some());
@@ -264,7 +269,7 @@ fn opercode(code: Integer) -> Result<i32, String> {
     i32::try_from(code.0).map_err(|_| "opercode beyond 32 bits".to_owned())
 }
 
-/// Checks that the columns are those of a record, in order.
+/// Builds a batch, after a check that its columns are those of a record, in order.
 fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch, ArrowError> {
     let schema = record::schema();
     if !schema.fields().iter().map(|field| field.name()).eq(columns.iter().map(|(name, _)| name)) {
@@ -273,7 +278,7 @@ fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_new(schema, columns.into_iter().map(|(_, column)| column).collect())
 }
 
-/// Gathers the records of a window into Arrow columns.
+/// Collects the records of a window in Arrow columns.
 struct RecordBuilder {
     window: Span,
     outside_window: u64,
@@ -293,11 +298,11 @@ impl RecordBuilder {
         }
     }
 
-    /// Takes a record of the window. False, and it is counted, when it is at the window's very end:
-    /// it belongs to the next one.
+    /// Takes a record of the window. Returns false for a record at exactly the end of the window,
+    /// and counts it: it belongs to the next window.
     ///
     /// # Errors
-    /// The reason why it is a reject. Nothing of it was taken then.
+    /// The reason why the record is a reject. No value of it was taken.
     fn take(&mut self, record: &WireRecord<'_>) -> Result<bool, String> {
         let is_within = self.is_within(record.time)?;
         if is_within {

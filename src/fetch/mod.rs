@@ -1,7 +1,8 @@
 //! Stage one: a day → windows → pages → Arrow record batches.
 //!
-//! It decides what to ask for (`Plan`, [`Pager`]), what to do when a call fails (`retry`) and how to read what comes ([`decode`]). It
-//! sees neither files nor Parquet: its pages go into a channel, and whoever holds the other end writes them.
+//! Decides what to ask for (`Plan`, [`Pager`]), what to do after a failed call (`retry`), and how
+//! to read an answer ([`decode`]). Sees neither files nor Parquet: it sends pages into a channel,
+//! and the receiver writes them.
 
 mod clock;
 mod decode;
@@ -44,19 +45,19 @@ use crate::wechat::{
     Secret, Tokens,
 };
 
-/// Why a span could not be fetched whole.
+/// Why fetching a span failed.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     #[error(transparent)]
     Call(#[from] CallError),
     #[error(transparent)]
     Contract(#[from] ContractError),
-    /// By WeChat's clock the span is not over, so more records may follow.
+    /// The span is not over by WeChat's clock, so more records may follow.
     #[error("the time is not over by WeChat's clock")]
     NotOver(AnsweredAt),
     #[error("{0}")]
     Bug(#[from] BugError),
-    /// The receiver of the pages has stopped, and reports why.
+    /// The receiver of the pages has stopped. It reports why.
     #[error("the pages are no longer taken")]
     Abandoned,
 }
@@ -85,16 +86,16 @@ impl Classified for FetchError {
     }
 }
 
-/// What fetching cost.
+/// Counts of the calls that a fetch made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct CallCounts {
-    /// Calls of `getmsglist`, failed ones included.
+    /// Calls of `getmsglist`, including failed calls.
     pub requests: u64,
-    /// Calls that were repeated.
+    /// Repeated calls.
     pub retries: u64,
-    /// Tokens that were fetched because WeChat refused the one before.
+    /// Tokens fetched because WeChat refused the previous one.
     pub token_renewals: u64,
-    /// Pages that held fewer records than were asked for, although more followed.
+    /// Pages with fewer records than requested, although more records followed.
     pub capped_pages: u64,
 }
 
@@ -107,21 +108,23 @@ impl AddAssign for CallCounts {
     }
 }
 
-/// What happens while a span is fetched. Time slices do not overlap, and together they are the span; each has a name, its first second.
+/// Events while a span is fetched. Time slices do not overlap and together cover the span. The name
+/// of a time slice is its first second.
 #[derive(Debug)]
 pub enum FetchEvent {
-    /// There will be pages of a time slice. It is said before any time slice that it follows in time has ended.
+    /// Pages of a time slice will follow. Comes before the `Ended` event of the time slice directly
+    /// before it in time.
     Begun {
         slice: UnixSeconds,
     },
     Page(FetchedPage),
-    /// There are no more pages of a time slice.
+    /// A time slice has no more pages.
     Ended {
         slice: UnixSeconds,
     },
 }
 
-/// A page on its way, with the cursor that it was asked with.
+/// A fetched page, with the msgid of its request.
 #[derive(Debug)]
 pub struct FetchedPage {
     pub slice: UnixSeconds,
@@ -144,24 +147,26 @@ pub struct Source {
     tokens: Tokens,
     clock: Clock,
     policy: RetryPolicy,
-    /// Of the run.
+    /// Shared by all calls of a run.
     retry_budget: RetryBudget,
     page_records: usize,
     proves_ends: bool,
     privacy: Privacy,
     skew: Skew,
-    /// The numbers of records of pages that were not full, each with a time slice that has one.
+    /// Record counts of pages that were not full, each with the first time slice that had such a
+    /// page.
     short_pages: Mutex<HashMap<usize, UnixSeconds>>,
 }
 
-/// Two short pages with fewer records than this are no sign of a cap: quiet days are alike.
+/// Equal short pages with fewer records than this do not suggest a cap: quiet days often have equal
+/// counts.
 const ALIKE_RECORDS_MIN: usize = 10;
 
 impl Source {
-    /// Gets ready; makes no call yet.
+    /// Creates the source. Makes no call yet.
     ///
     /// # Errors
-    /// When the machine offers no certificates to trust.
+    /// When the machine has no trusted certificates.
     pub fn connect(
         endpoint: &Endpoint,
         credential: Credential,
@@ -185,47 +190,48 @@ impl Source {
         })
     }
 
-    /// Asks for smaller pages, at most [`PAGE_RECORDS_MAX`].
+    /// Requests smaller pages, at most [`PAGE_RECORDS_MAX`] records each.
     #[must_use]
     pub fn with_page_records(self, page_records: usize) -> Self {
         Self { page_records: page_records.clamp(1, PAGE_RECORDS_MAX), ..self }
     }
 
-    /// Asks again after the last page of each window. Records in that answer are an error.
+    /// Makes one more call after the last page of each window. Records in that answer are an error.
     #[must_use]
     pub fn with_proved_ends(self) -> Self {
         Self { proves_ends: true, ..self }
     }
 
-    /// Takes personal data out of every page before it is sent on.
+    /// Removes personal data from every page before sending it on.
     #[must_use]
     pub fn with_privacy(self, privacy: Privacy) -> Self {
         Self { privacy, ..self }
     }
 
-    /// What is done to the personal data of every record.
+    /// How the personal data of every record is treated.
     pub fn privacy(&self) -> &Privacy {
         &self.privacy
     }
 
-    /// Seconds that this machine's clock is ahead of WeChat's (behind, when negative): the largest
+    /// Seconds by which this machine's clock is ahead of WeChat's (negative: behind). The largest
     /// difference so far. None while no answer had a `Date`.
     pub fn clock_skew_seconds(&self) -> Option<i64> {
         self.skew.seconds()
     }
 
-    /// How long may be waited in all for the calls of one account's day, which the log names.
+    /// The retry budget of one account's day. The log names both.
     pub fn retry_budget(&self, account: &str, day: impl ToString) -> Arc<RetryBudget> {
         Arc::new(RetryBudget::of_day(self.policy.span_wait_max, account, day))
     }
 
-    /// Sends every record of a span into `events`: the pages of each time slice in the API's order. There is one time slice for each window that the API
-    /// allows, and more while there are `connections` to spare.
+    /// Sends every record of a span into `events`. The pages of a time slice come in the API's
+    /// order. Each window that the API allows is one time slice. While there are spare
+    /// `connections`, time slices are split.
     ///
     /// # Errors
-    /// [`FetchError`]; what was sent until then is not the whole span. [`FetchError::NotOver`]
-    /// when WeChat gave a page before the end of the span by its own clock: a page has what WeChat
-    /// had at that instant.
+    /// [`FetchError`]. The pages sent until then do not cover the whole span.
+    /// [`FetchError::NotOver`] when WeChat's clock was before the end of the span as it answered.
+    /// Such a page holds only the records that WeChat had at that time.
     pub async fn fetch(
         self: &Arc<Self>,
         span: Span,
@@ -236,14 +242,15 @@ impl Source {
         let mut counts = CallCounts::default();
         let mut plan = Plan::new(span, self.page_records, self.proves_ends);
         let mut on_their_way = JoinSet::new();
-        // The latest page of each time slice.
+        // The outline of the latest page of each time slice, to detect a repeated page.
         let mut latest: HashMap<UnixSeconds, Outline> = HashMap::new();
         for window in plan.windows() {
             send(&events, FetchEvent::Begun { slice: window.start }).await?;
         }
         loop {
             while plan.is_waiting() {
-                // With nothing on its way there is nothing to do but to wait for a connection.
+                // Without a call in flight, wait for a connection. Otherwise take one only if it is
+                // free.
                 let connection = match on_their_way.is_empty() {
                     true => connections.clone().acquire_owned().await.ok(),
                     false => connections.clone().try_acquire_owned().ok(),
@@ -284,7 +291,7 @@ impl Source {
                 send(&events, FetchEvent::Ended { slice }).await?;
                 continue;
             }
-            // WeChat finds that calls come too fast: more of them at once would not help.
+            // A retry suggests that calls come too fast. More concurrent calls would not help.
             let others = if counts.retries == 0 {
                 connections.available_permits().saturating_sub(1)
             } else {
@@ -300,8 +307,8 @@ impl Source {
         Ok(counts)
     }
 
-    /// Takes note of a page that is not full, and says whether another time slice had one with exactly
-    /// as many records: a cap of the size of pages shows itself so.
+    /// Records a page that is not full. Returns whether another time slice had a page with exactly
+    /// as many records, which suggests that the page size is capped.
     fn is_like_another(&self, slice: UnixSeconds, records: usize) -> bool {
         if !(ALIKE_RECORDS_MIN..self.page_records).contains(&records) {
             return false;
@@ -310,7 +317,8 @@ impl Source {
         *short_pages.entry(records).or_insert(slice) != slice
     }
 
-    /// One page, however many calls it takes, and when it was answered.
+    /// Fetches one page, with as many calls as it takes. Returns the page and the time of its
+    /// answer.
     async fn page(
         &self,
         request: &PageRequest,
@@ -370,7 +378,8 @@ impl Source {
             here,
             wechat: date.map(|date| OffsetDateTime::from(date).unix_timestamp()),
         };
-        // Some milliseconds of work, here where the page still is in the processor's cache: to hand it to another thread would cost more.
+        // Decoding takes some milliseconds. It runs here, while the page is in the CPU cache:
+        // moving it to another thread would cost more.
         let page = decode(&body, window)
             .map_err(|error| error.hiding(token).from_peer(self.client.peer()))?;
         let page = self.privacy.applied_to(page);
@@ -383,7 +392,8 @@ impl Source {
         attempts.after(error, rand::random(), self.clock.now().second())
     }
 
-    /// Waits before the call is repeated; gives the error back when waiting would take longer than anyone may wait for this span or this run.
+    /// Waits before the call is repeated. Returns the error when the wait exceeds the retry budget
+    /// of the span or of the run.
     async fn wait(
         &self,
         wait: Duration,

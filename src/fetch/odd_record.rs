@@ -1,15 +1,15 @@
-//! Reads a record that the strict parser refuses. A text never costs its message: whatever it is,
-//! it is kept. A record is unreadable only without a usable `time`, `opercode`, `openid` or
+//! Reads a record that the strict parser refuses. An irregular text is kept and never makes the
+//! record a reject. A record is a reject only without a usable `time`, `opercode`, `openid` or
 //! `worker`.
 //!
-//! | field | as it comes | becomes |
+//! | field | as received | becomes |
 //! |---|---|---|
 //! | `text` | number, boolean, object, array | its JSON, as written |
 //! | `text` | several times | the last one |
 //! | `openid`, `worker` | number | its JSON, as written |
-//! | `openid`, `worker` | null, boolean, object, array | a reject: it names nobody |
-//! | `openid` | empty, or white space | a reject: it names nobody |
-//! | `worker` | empty, or white space | a reject, where `opercode` is 2002 or 2003; else kept |
+//! | `openid`, `worker` | null, boolean, object, array | a reject: no identifier |
+//! | `openid` | empty, or white space | a reject: no identifier |
+//! | `worker` | empty, or white space | a reject if `opercode` is 2002 or 2003; else kept |
 //! | all but `text` | several times with different values | a reject: it is ambiguous |
 //! | any other field | anything | ignored |
 
@@ -21,13 +21,13 @@ use serde_json::value::RawValue;
 
 use super::wire::{Integer, OddRecord, Text};
 
-/// What a record says of a field.
+/// The value of a field, as written in a record.
 #[derive(Clone, Copy, Default)]
 pub(super) enum Written<'a> {
     #[default]
     Missing,
     Given(&'a RawValue),
-    /// Several times, with different values; the last one.
+    /// Several different values. Holds the last one.
     Ambiguous(&'a RawValue),
 }
 
@@ -35,13 +35,13 @@ impl<'a> OddRecord<'a> {
     /// Reads a record whose strings have been [repaired](super::repair()).
     ///
     /// # Errors
-    /// The reason, which quotes no value, when it is no object.
+    /// The reason, without any value, when it is not an object.
     pub(super) fn parse(repaired: &'a str) -> Result<Self, String> {
         serde_json::from_str(repaired).map_err(|error| without_value(&error.to_string()))
     }
 
     /// # Errors
-    /// The reason, which quotes no value, when there is no usable time.
+    /// The reason, without any value, when there is no usable time.
     pub(super) fn time(&self) -> Result<Integer, String> {
         integer("time", self.time)
     }
@@ -93,7 +93,7 @@ pub(super) fn integer(field: &str, value: Written<'_>) -> Result<Integer, String
     serde_json::from_str(value.required(field)?.get()).map_err(|error| reason(field, &error))
 }
 
-/// What identifies a customer or a worker.
+/// Reads the identifier of a customer or a worker.
 pub(super) fn name<'a>(field: &str, value: Written<'a>) -> Result<Text<'a>, String> {
     let value = value.required(field)?.get();
     match value.as_bytes().first() {
@@ -102,7 +102,7 @@ pub(super) fn name<'a>(field: &str, value: Written<'a>) -> Result<Text<'a>, Stri
     }
 }
 
-/// What may be missing. Of several values the last one, as most parsers have it.
+/// Reads a text, which may be missing. Takes the last of several values, as most parsers do.
 pub(super) fn text<'a>(field: &str, value: Written<'a>) -> Result<Option<Text<'a>>, String> {
     let (Written::Given(value) | Written::Ambiguous(value)) = value else { return Ok(None) };
     match value.get().as_bytes().first() {
@@ -116,15 +116,16 @@ pub(super) fn text<'a>(field: &str, value: Written<'a>) -> Result<Option<Text<'a
 
 fn reason(field: &str, error: &serde_json::Error) -> String {
     let reason = without_value(&error.to_string());
-    // The position is one within the field.
+    // The position is relative to the field, so it is removed.
     let reason = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason);
     format!("field `{field}`: {reason}")
 }
 
-/// The parser's reason without the value that it quotes, which may be a text or an openid: reasons
-/// are shown and logged.
+/// Removes the quoted value from the parser's reason. The value may be a text or an openid, and
+/// reasons are shown and logged.
 ///
-/// `invalid type: string "hello", expected an object` → `invalid type: string, expected an object`
+/// Example: `invalid type: string "hello", expected an object` becomes
+/// `invalid type: string, expected an object`.
 fn without_value(reason: &str) -> String {
     const KINDS: [&str; 9] = [
         "string",
@@ -143,7 +144,7 @@ fn without_value(reason: &str) -> String {
         return reason.to_owned();
     };
     let kind = KINDS.into_iter().find(|kind| found.starts_with(kind)).unwrap_or("something else");
-    // kefu's own code wrote what was expected and all that follows.
+    // The part after `expected` is written by kefu's own code, so it contains no value.
     let expected =
         found.rsplit_once(", expected ").map_or("something else", |(_, expected)| expected);
     format!("{what}: {kind}, expected {expected}")

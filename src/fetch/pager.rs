@@ -1,23 +1,25 @@
-//! The cursor: which page to ask for next, and when a window is complete. Pure; it makes no call.
+//! The cursor: which page to request next, and when a window is complete. Pure; makes no calls.
 //!
-//! The rule, from WeChat's documentation of `getmsglist`: a window begins with msgid 1; while the number returned equals the number
-//! asked for, the same window is asked again with the returned msgid, unchanged. The invariant kept here: a window ends only with a page
-//! that is not full, and every page with records moves the cursor forward, so the loop neither ends early nor runs forever.
+//! The rule is from WeChat's documentation of `getmsglist`. A window begins with msgid 1. While the
+//! returned number equals the requested number, the same window is requested again with the
+//! returned msgid, unchanged. Invariants: a window ends only with a page that is not full, and
+//! every page with records moves the cursor forward. So the loop neither ends early nor runs
+//! forever.
 //!
-//! WeChat has lowered the size of a page before, and a page that is short because of that looks
-//! like the last one. So a short page with a round number of records is doubtful: one more call
-//! must bring nothing. If it brings records, pages are capped, and only an empty one ends the
+//! WeChat has lowered the page size before. A page that is short because of such a cap looks like
+//! the last page. So a short page with a round number of records is doubtful: one more call must
+//! return no records. If it returns records, pages are capped, and only an empty page ends the
 //! window.
 //!
-//! A cap that is not a round number shows itself by the same number of records at the end of two
-//! windows. The caller notices that, and says that the page is doubtful; it is confirmed by one more
-//! call, too, and records in the answer are an error: the window before may have been cut short.
+//! With a cap that is not a round number, two windows end with the same number of records. The
+//! caller detects this and marks the page as doubtful. One more call checks that page, too. Records
+//! in its answer are an error, because the earlier window may have been cut short.
 
 use crate::calendar::{Span, UnixSeconds};
 use crate::failure::{Class, Classified};
 use crate::wechat::{FIRST_MSGID, PageRequest};
 
-/// How a page contradicts itself or the one before. Going on would mean data that is silently short.
+/// A contradiction within a page, or with the page before. Continuing would silently lose records.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContractError {
     #[error("the cursor is stuck: a page asked for with msgid {asked} returned msgid {returned}")]
@@ -52,18 +54,19 @@ pub enum ContractError {
         "the time of {misplaced} of {records} records is outside the window that was asked for"
     )]
     Misplaced { misplaced: u64, records: u64 },
-    /// Rows and rejects together. `holds` is what has them: the lake, or only the day's metrics.
+    /// `before` and `after` count rows and rejects. `holds` says what has the `before` records: the
+    /// lake, or only the day's metrics.
     #[error("WeChat gives {after} records of the day, and {holds} {before}")]
     Shrunk { before: u64, after: u64, holds: Holds },
 }
 
-/// What is left of the records that WeChat no longer gives.
+/// What the lake still has of the records that WeChat no longer returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Holds {
     /// The records themselves.
     Lake,
-    /// The metrics that were made of them.
+    /// The metrics computed from the records.
     Metrics,
 }
 
@@ -116,18 +119,18 @@ impl Classified for ContractError {
     }
 }
 
-/// What the API said about a page beside its records.
+/// The fields of a page other than its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageFacts {
     /// `number` as returned.
     pub number: i64,
     /// `msgid` as returned.
     pub msgid: i64,
-    /// Records that were in the page.
+    /// Number of records in the page.
     pub records: usize,
 }
 
-/// Walks one window.
+/// Walks one window page by page.
 #[derive(Debug)]
 pub struct Pager {
     window: Span,
@@ -135,14 +138,15 @@ pub struct Pager {
     msgid: i64,
     proves_end: bool,
     state: State,
-    /// Records that have come.
+    /// Number of records received so far.
     taken: u64,
 }
 
-/// A short page whose records are a multiple of this may be short because pages are capped.
+/// A short page is doubtful if its number of records is a multiple of this: pages may be capped.
 pub(super) const ROUND_RECORDS: usize = 50;
 
-/// No account has more records in a window than this, plus the number below for each second.
+/// The maximum number of records in a window, plus the number below for each of its seconds. No
+/// account has more.
 const RECORDS_MAX: u64 = 100_000;
 const RECORDS_PER_SECOND_MAX: u64 = 200;
 
@@ -150,9 +154,9 @@ const RECORDS_PER_SECOND_MAX: u64 = 200;
 enum State {
     /// There may be more records.
     Walking,
-    /// There may be more records, and pages are capped: only an empty page is the last.
+    /// There may be more records, and pages are capped. Only an empty page is the last.
     WalkingCapped,
-    /// All records have come if the next page is empty. The last page had `records`.
+    /// All records have been received if the next page is empty. The last page had `records`.
     ProvingEnd {
         records: usize,
     },
@@ -171,18 +175,19 @@ impl Pager {
         }
     }
 
-    /// Asks again after the last page, even when it is not doubtful. The answer must be empty.
+    /// Makes one more call after the last page, even if that page is not doubtful. The answer must
+    /// be empty.
     #[must_use]
     pub fn with_proved_end(self, proves_end: bool) -> Self {
         Self { proves_end, ..self }
     }
 
-    /// What is walked.
+    /// The window that is walked.
     pub fn window(&self) -> Span {
         self.window
     }
 
-    /// Whether all of the window has been walked.
+    /// Whether the whole window has been walked.
     pub fn is_complete(&self) -> bool {
         self.state == State::Complete
     }
@@ -192,17 +197,18 @@ impl Pager {
         matches!(self.state, State::Walking | State::WalkingCapped)
     }
 
-    /// Whether pages hold fewer records than are asked for.
+    /// Whether pages hold fewer records than requested.
     pub fn is_capped(&self) -> bool {
         self.state == State::WalkingCapped
     }
 
-    /// Leaves what begins at `end` to another cursor. The ids that the cursor counts are global, so it goes on where it is.
+    /// Ends the window at `end`; another cursor walks the rest. Message ids are global, so this
+    /// cursor continues from its current msgid.
     pub fn end_earlier(&mut self, end: UnixSeconds) {
         self.window.end = self.window.end.min(end);
     }
 
-    /// The page to ask for, until the window is complete.
+    /// The next page to request. None once the window is complete.
     pub fn next_request(&self) -> Option<PageRequest> {
         (!self.is_complete()).then_some(PageRequest {
             starttime: self.window.start,
@@ -212,11 +218,11 @@ impl Pager {
         })
     }
 
-    /// Takes note of the page that was asked for. One that `is_doubtful` may be short because pages
-    /// are capped.
+    /// Accepts the requested page. `is_doubtful` says that the page may be short because pages are
+    /// capped.
     ///
     /// # Errors
-    /// [`ContractError`] when the page cannot be right.
+    /// [`ContractError`] when the page is contradictory.
     pub fn accept(&mut self, page: PageFacts, is_doubtful: bool) -> Result<(), ContractError> {
         if usize::try_from(page.number) != Ok(page.records) {
             return Err(ContractError::NumberDiffers {
@@ -228,7 +234,7 @@ impl Pager {
         if page.records > asked {
             return Err(ContractError::TooManyRecords { asked, records: page.records });
         }
-        // An empty page has no msgid to go on with, and is proof enough.
+        // An empty page has no msgid to continue with. It is proof of the end by itself.
         if page.records == 0 {
             self.state = State::Complete;
             return Ok(());
@@ -247,7 +253,7 @@ impl Pager {
         Ok(())
     }
 
-    /// Counts the records that have come: pages that never end would fill the disk.
+    /// Counts the received records and limits them: endless pages would fill the disk.
     fn bound(&mut self, records: usize) -> Result<(), ContractError> {
         self.taken = self.taken.saturating_add(records as u64);
         let (seconds, records) = (self.window.seconds(), self.taken);
@@ -258,7 +264,7 @@ impl Pager {
         Ok(())
     }
 
-    /// The state after a page of `records`, at least 1.
+    /// The state after a page with `records`, at least 1.
     fn state_after(&self, records: usize, is_doubtful: bool) -> Result<State, ContractError> {
         let asked = self.page_records;
         let is_full = records == asked;
@@ -280,7 +286,7 @@ impl Pager {
     }
 }
 
-/// Whether a page may be short because of a cap.
+/// Whether the number of records is round, so that a cap may be the reason.
 pub(super) fn is_round(records: usize) -> bool {
     records > 0 && records.is_multiple_of(ROUND_RECORDS)
 }
@@ -316,7 +322,8 @@ mod tests {
         pager.accept(PageFacts { number: 2, msgid: 7, records: 2 }, false).unwrap();
         let error = pager.accept(PageFacts { number: 2, msgid: 7, records: 2 }, false).unwrap_err();
         assert_eq!(error, ContractError::StuckCursor { asked: 7, returned: 7 });
-        // Nor does a short page prove anything whose msgid cannot be that of its last record.
+        // A short page does not prove the end either, if its msgid cannot belong to its last
+        // record.
         for returned in [7, 1, 0, -5] {
             let error = pager.accept(PageFacts { number: 1, msgid: returned, records: 1 }, false);
             assert_eq!(error, Err(ContractError::StuckCursor { asked: 7, returned }));
@@ -373,7 +380,8 @@ mod tests {
         capped.accept(page(0, 0), false).unwrap();
         assert!(capped.is_complete());
 
-        // Other numbers, and what WeChat documents, take the calls that they took.
+        // A short page with another number, like WeChat's documented example, needs no additional
+        // call.
         let mut example = Pager::new(DAY, 10_000);
         example.accept(page(10_000, 20_165_258), false).unwrap();
         example.accept(page(4, 20_165_267), false).unwrap();
@@ -399,7 +407,7 @@ mod tests {
             capped.accept(page(30, 9), false),
             Err(ContractError::Capped { asked: 10_000, records: 70, more: 30 })
         );
-        // A full page is followed by another one anyway.
+        // A full page is not doubtful, because another page is requested anyway.
         let mut full = Pager::new(DAY, 70);
         full.accept(page(70, 7), true).unwrap();
         full.accept(page(3, 9), false).unwrap();
@@ -414,7 +422,7 @@ mod tests {
                 .accept(PageFacts { number: 10_000, msgid: *msgid, records: 10_000 }, false)
                 .is_ok()
         });
-        // 100,000 records, and 200 a second.
+        // The limit is 100,000 records, plus 200 for each second.
         assert_eq!(pages.count(), 11);
     }
 

@@ -1,33 +1,42 @@
-//! Which time slices of a span are walked, each with a cursor of its own. Pure; it makes no call.
+//! The time slices of a span, each walked by its own cursor. Pure; makes no calls.
 //!
-//! A cursor walks one page after the other, so a day of a hundred pages takes a hundred calls in a row. When there are connections to spare, what
-//! is left of a time slice is split: it ends earlier, and others take over the rest. The invariants that keep the result the same however a day is
-//! split: time slices begin at whole seconds and do not overlap, so the records of one second come from one cursor, in the API's order; a time slice is
-//! split only behind the latest record that it has taken, and while no page of it is on its way, so no record is taken twice; and
-//! each ends like a whole window, with a page that is not full, so none is missed, even if records do not come in order of time.
+//! A cursor walks pages sequentially, so a day of a hundred pages takes a hundred sequential calls.
+//! While there are spare connections, the rest of a time slice is split: the time slice ends
+//! earlier, and new time slices cover the rest. These invariants keep the result independent of the
+//! splits:
 //!
-//! A time slice that is split goes on with its cursor in a window that ends earlier. That rests on the ids being global, of the account and not of the
-//! window, as they are in WeChat's own example; WeChat does not say so. With one connection nothing is split, and each window is walked as WeChat documents it.
+//! - Time slices begin at whole seconds and do not overlap. So all records of one second come from
+//!   one cursor, in the API's order.
+//! - A time slice is split only after its latest record so far, and only without a page in flight.
+//!   So no record is taken twice.
+//! - Each time slice ends like a whole window, with a page that is not full. So no record is
+//!   missed, even if records are not in order of time.
+//!
+//! A time slice that is split keeps its cursor, in a window that ends earlier. This requires that
+//! message ids are global to the account, not to the window. WeChat's own example shows global ids,
+//! but WeChat does not document them. With one connection nothing is split, and each window is
+//! walked as WeChat documents it.
 
 use super::pager::{ContractError, PageFacts, Pager};
 use super::window::windows;
 use crate::calendar::{Span, UnixSeconds};
 use crate::wechat::PageRequest;
 
-/// A time slice is worth splitting for so many pages each. The last page of each time slice is partly empty: fewer would mean many more requests.
+/// The minimum number of expected pages for each part of a split. The last page of each time slice
+/// is partly empty, so smaller parts would need many more requests.
 const PAGES_WORTH_SPLITTING: f64 = 2.5;
 
-/// Names a time slice within its plan.
+/// Identifies a time slice within its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TimeSliceId(usize);
 
-/// What is walked with one cursor.
+/// The part of a span that one cursor walks.
 #[derive(Debug)]
 struct TimeSlice {
     pager: Pager,
-    /// A page is on its way.
+    /// Whether a page is in flight.
     is_asked: bool,
-    /// Nothing taken so far is later.
+    /// Time of the latest record so far; before the window while there is none.
     taken_until: UnixSeconds,
 }
 
@@ -50,30 +59,31 @@ impl TimeSlice {
 }
 
 impl Plan {
-    /// A time slice for each window of at most 24 hours. With `proves_ends`, each asks again after its
-    /// last page.
+    /// Creates a time slice for each window of at most 24 hours. With `proves_ends`, each makes one
+    /// more call after its last page.
     pub(super) fn new(span: Span, page_records: usize, proves_ends: bool) -> Self {
         let slice = |window: Span| TimeSlice::new(window, page_records, proves_ends);
         let time_slices = windows(span).into_iter().map(slice).collect();
         Self { time_slices, page_records, proves_ends }
     }
 
-    /// The windows as they are now.
+    /// The current windows.
     pub(super) fn windows(&self) -> impl Iterator<Item = Span> {
         self.time_slices.iter().map(|slice| slice.pager.window())
     }
 
-    /// Whether every time slice has been walked to its end.
+    /// Whether every time slice is complete.
     pub(super) fn is_complete(&self) -> bool {
         self.time_slices.iter().all(|slice| slice.pager.is_complete())
     }
 
-    /// Whether there is a page to ask for now.
+    /// Whether a page can be requested now.
     pub(super) fn is_waiting(&self) -> bool {
         self.time_slices.iter().any(|slice| !slice.is_asked && !slice.pager.is_complete())
     }
 
-    /// The earliest time slice that waits for its turn, and what to ask for. It is taken for asked.
+    /// The earliest time slice without a page in flight, its window and its next request. Marks a
+    /// page as in flight.
     pub(super) fn next_request(&mut self) -> Option<(TimeSliceId, Span, PageRequest)> {
         let waiting = self.time_slices.iter_mut().enumerate().filter(|(_, slice)| !slice.is_asked);
         let (index, request) = waiting
@@ -84,12 +94,12 @@ impl Plan {
         Some((TimeSliceId(index), slice.pager.window(), request))
     }
 
-    /// Accepts the page that was asked for. `latest` is when the latest record of the time slice was
-    /// sent. Says whether the time slice is complete. A page that `is_doubtful` is the last one only
-    /// once another call has proved it.
+    /// Accepts the requested page. `latest` is the time of the latest record in the page. Returns
+    /// whether the time slice is complete. A page that `is_doubtful` is the last one only after
+    /// another call proves it.
     ///
     /// # Errors
-    /// [`ContractError`] when the page cannot be right.
+    /// [`ContractError`] when the page is contradictory.
     pub(super) fn accept(
         &mut self,
         id: TimeSliceId,
@@ -105,13 +115,14 @@ impl Plan {
         Ok(slice.pager.is_complete())
     }
 
-    /// Whether the pages of a time slice hold fewer records than are asked for.
+    /// Whether the pages of a time slice hold fewer records than requested.
     pub(super) fn is_capped(&self, id: TimeSliceId) -> bool {
         self.time_slices.get(id.0).is_some_and(|slice| slice.pager.is_capped())
     }
 
-    /// Splits what is left of a time slice, no page of which is on its way, so that up to `others` more cursors have something to walk. `page_seconds`
-    /// is the time that its latest page covers. Returns the new windows, in order.
+    /// Splits the rest of a time slice for up to `others` more cursors. Does nothing while a page
+    /// of it is in flight. `page_seconds` is the time that its latest page covers, in seconds.
+    /// Returns the new windows, in order.
     pub(super) fn split(&mut self, id: TimeSliceId, page_seconds: i64, others: usize) -> Vec<Span> {
         let Some(slice) = self
             .time_slices
@@ -147,7 +158,7 @@ mod tests {
 
     const DAY: Span = Span { start: 1_000_000, end: 1_086_400 };
 
-    /// Records as the API has them: the time of each, by ascending id.
+    /// Answers like the API. `times` holds the time of each record, by ascending id.
     fn page(times: &[i64], request: &PageRequest) -> (Vec<usize>, PageFacts) {
         let within = |id: &usize| {
             (request.starttime..request.endtime).contains(&times[*id])
@@ -160,7 +171,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the records' order, the pages' size and the moments of splitting.
+        /// Holds for any order of the records, any page size and any times of splits.
         #[test]
         fn every_record_is_taken_once_by_the_stretch_of_its_second(
             mut times in prop::collection::vec(DAY.start..DAY.end, 0..300),
@@ -197,7 +208,8 @@ mod tests {
             let mut walked: Vec<usize> = taken.iter().map(|(_, record)| *record).collect();
             walked.sort_unstable();
             prop_assert_eq!(walked, (0..times.len()).collect::<Vec<_>>());
-            // In order of the time slices, then of the walk, then by time alone: as one cursor has it.
+            // Sorted by time slice, then stably by time, the records have the order that a single
+            // cursor would return.
             let windows: Vec<Span> = plan.windows().collect();
             taken.sort_by_key(|(id, _)| windows[id.0].start);
             taken.sort_by_key(|(_, record)| times[*record]);

@@ -1,4 +1,4 @@
-//! Personal data that never leaves stage one: what is taken out of a page where it is decoded, before anything of it touches the disk.
+//! Removes personal data where a page is decoded, before any part of the page is written to disk.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use ring::hmac;
 
 use super::decode::{Page, Reject};
 
-/// Digits of an openid's keyed hash that are kept: 128 bits, so that no two customers ever meet.
+/// Hexadecimal digits kept of an openid's keyed hash. 128 bits rule out collisions in practice.
 const OPENID_DIGITS: usize = 32;
 
-/// Digits of a key's fingerprint: enough to notice another key.
+/// Hexadecimal digits of a key's fingerprint. Enough to detect another key.
 const FINGERPRINT_DIGITS: usize = 16;
 
-/// What is done to the personal data of a record. Its display is what the files' footers say.
+/// How the personal data of a record is treated. The footers of the files hold its `Display` form.
 #[derive(Clone, Debug, Default)]
 pub struct Privacy {
     pub texts: Texts,
@@ -35,11 +35,12 @@ pub enum Texts {
 pub enum Openids {
     #[default]
     Keep,
-    /// Every openid becomes its HMAC-SHA256: stable under one key, so that tables still join, and of no use without it.
+    /// Every openid becomes its HMAC-SHA256. The same key gives the same value, so that tables
+    /// still join. Without the key the value cannot be matched to an openid.
     Keyed(OpenidKey),
 }
 
-/// What openids are hashed with. Its `Debug` shows nothing of it.
+/// The key of the hash of openids. Its `Debug` form shows nothing of the key.
 #[derive(Clone, Debug)]
 pub struct OpenidKey(hmac::Key);
 
@@ -48,12 +49,14 @@ impl OpenidKey {
         Self(hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()))
     }
 
-    /// What stands for an openid. In Python: `hmac.new(key, openid.encode(), "sha256").hexdigest()[:32]`.
+    /// The pseudonym that replaces an openid. In Python:
+    ///
+    /// `hmac.new(key, openid.encode(), "sha256").hexdigest()[:32]`.
     pub fn pseudonym(&self, openid: &str) -> String {
         self.digits(openid, OPENID_DIGITS)
     }
 
-    /// Tells keys apart and reveals nothing of them: the hash of a text that is no openid.
+    /// Identifies the key without revealing it: the hash of a fixed text that is not an openid.
     fn fingerprint(&self) -> String {
         self.digits("kefu: the fingerprint of this key", FINGERPRINT_DIGITS)
     }
@@ -74,12 +77,12 @@ fn hexadecimal(digit: u8) -> char {
 }
 
 impl Privacy {
-    /// Whether records stay as they came.
+    /// Whether records stay unchanged.
     pub fn keeps_everything(&self) -> bool {
         matches!(self, Self { texts: Texts::Keep, openids: Openids::Keep })
     }
 
-    /// The page without what must not be kept.
+    /// Returns the page without the personal data that must not be kept.
     pub(super) fn applied_to(&self, page: Page) -> Result<Page, ArrowError> {
         if self.keeps_everything() {
             return Ok(page);
@@ -101,7 +104,8 @@ impl Privacy {
         };
         let schema = page.records.schema();
         let columns = schema.fields().iter().zip(page.records.columns()).map(column).collect();
-        // Where in a record that cannot be read its text or its openid stands, nobody knows.
+        // The position of the text or the openid in an unreadable record is unknown, so all of it
+        // is withheld.
         let rejects =
             page.rejects.into_iter().map(|reject| Reject { raw: withheld(&reject.raw), ..reject });
         Ok(Page {

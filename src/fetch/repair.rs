@@ -1,23 +1,23 @@
-//! Repairs JSON that is broken inside its strings, where users' text is: invalid UTF-8, raw control
-//! characters, half a surrogate pair, and backslashes that begin no escape. Nothing outside strings
-//! is touched, so a page that is cut or garbled stays unreadable.
+//! Repairs JSON with invalid strings, which hold users' text. It repairs invalid UTF-8, raw control
+//! characters, half surrogate pairs, and backslashes that begin no escape. It changes nothing
+//! outside strings, so a truncated or garbled page stays unreadable.
 
 use std::borrow::Cow;
 
-/// The body with its strings repaired. Sound JSON stays as it is.
+/// Returns the body with its strings repaired. Valid JSON stays unchanged.
 ///
 /// - Invalid UTF-8 and half a surrogate pair become U+FFFD.
-/// - A raw control character is escaped, so it is read as itself.
-/// - A backslash that begins no escape of JSON is kept as a backslash.
+/// - A raw control character is escaped, so the parser returns the same character.
+/// - A backslash that begins no JSON escape is kept as a backslash.
 pub fn repair(body: &[u8]) -> String {
     Repaired::of(body).text
 }
 
-/// A body after its repair.
+/// A repaired body.
 #[derive(Debug, Default)]
 pub(super) struct Repaired {
     pub text: String,
-    /// Where `text` differs from the body: byte positions, ascending.
+    /// Byte positions in `text` that differ from the body, ascending.
     changes: Vec<usize>,
 }
 
@@ -57,7 +57,7 @@ impl Repaired {
         repaired
     }
 
-    /// Whether anything was repaired within `part`, which is a slice of [`text`](Self::text).
+    /// Whether the repair changed `part`, which is a slice of [`text`](Self::text).
     pub(super) fn is_changed_in(&self, part: &str) -> bool {
         let start = part.as_ptr().addr().wrapping_sub(self.text.as_ptr().addr());
         let next = self.changes.partition_point(|at| *at < start);
@@ -65,7 +65,7 @@ impl Repaired {
     }
 }
 
-/// The body as text, and the positions of the U+FFFD that replace invalid UTF-8 in it.
+/// Returns the body as text, and the positions of each U+FFFD that replaces invalid UTF-8.
 fn lossy(body: &[u8]) -> (Cow<'_, str>, Vec<usize>) {
     if let Ok(text) = std::str::from_utf8(body) {
         return (text.into(), Vec::new());
@@ -82,11 +82,10 @@ fn lossy(body: &[u8]) -> (Cow<'_, str>, Vec<usize>) {
     (text.into(), replaced)
 }
 
-/// Length of `\uXXXX`.
+/// Length of `\uXXXX` in bytes.
 const UNICODE_ESCAPE: usize = 6;
 
-/// How many bytes at the beginning need no repair. Keeps track of whether the end of them is inside
-/// a string.
+/// Number of leading bytes that need no repair. Updates `in_string` to the state after them.
 fn sound_length(text: &str, in_string: &mut bool) -> usize {
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -107,7 +106,7 @@ fn sound_length(text: &str, in_string: &mut bool) -> usize {
     at
 }
 
-/// Length of the sound escape that the text begins with. None for half a surrogate pair, and for a
+/// Length in bytes of the valid escape at the beginning. None for half a surrogate pair, and for a
 /// backslash that begins no escape.
 fn escape_length(text: &str) -> Option<usize> {
     match text.as_bytes().get(1)? {
@@ -124,15 +123,15 @@ fn escape_length(text: &str) -> Option<usize> {
     }
 }
 
-/// Whether the text begins with the escape of a surrogate.
+/// Whether the text begins with the escape of a surrogate code unit.
 fn half_surrogate(text: &str) -> bool {
     code_unit(text).is_some_and(|unit| (0xD800..0xE000).contains(&unit))
 }
 
-/// The UTF-16 code unit of an escape `\uXXXX` at the beginning.
+/// The UTF-16 code unit of the escape `\uXXXX` at the beginning.
 fn code_unit(text: &str) -> Option<u16> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
-    // `from_str_radix` takes a sign.
+    // `from_str_radix` also accepts a sign.
     let is_hexadecimal = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
     is_hexadecimal.then(|| u16::from_str_radix(digits, 16).ok()).flatten()
 }
@@ -158,8 +157,8 @@ mod tests {
             prop_assert_eq!(repair(body.as_bytes()), body);
         }
 
-        /// Each piece is `~`, sound or in need of repair; every string with a repair is known by
-        /// its place.
+        /// Each piece is a string, valid or in need of repair. `is_changed_in` finds exactly the
+        /// strings that needed a repair.
         #[test]
         fn a_repair_is_known_by_its_place(pieces in prop::collection::vec(prop::sample::select(vec![
             &b"sound"[..], b"\\ud83d\\ude00", b"\xe4\xbd\xa0", b"\\n", b"\\ud83d", b"\\ude00", b"\xff", b"\n", b"\\q",

@@ -1,4 +1,4 @@
-//! When to try again, and how long to wait before. Pure; it neither waits nor calls.
+//! Decides when to retry, and how long to wait before. Pure; neither waits nor makes calls.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -7,22 +7,22 @@ use time::OffsetDateTime;
 
 use crate::wechat::{Action, CallError, Renewal};
 
-/// Bounds of the attempts at one call.
+/// Limits of the attempts at one call.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryPolicy {
-    /// Attempts in all while WeChat or the network is busy.
+    /// Maximum number of attempts while WeChat or the network is busy.
     pub attempts_max: u32,
-    /// Longest wait before the second attempt; it doubles with each one.
+    /// Maximum wait before the second attempt. Doubles with each further attempt.
     pub first_wait: Duration,
-    /// No wait of our own choosing is longer.
+    /// Maximum wait, unless `Retry-After` asks for a longer one.
     pub wait_max: Duration,
-    /// A `Retry-After` longer than this is not worth waiting for.
+    /// Maximum `Retry-After`. After a longer one, the call is not retried.
     pub retry_after_max: Duration,
-    /// Waits for the next minute, when the limit of calls per minute is reached.
+    /// Maximum number of waits for the next minute, after the limit of calls per minute is reached.
     pub minutes_max: u32,
-    /// All waits for the calls of one span, whichever they are.
+    /// Maximum total wait for all calls of one span.
     pub span_wait_max: Duration,
-    /// All waits of a run.
+    /// Maximum total wait of a run.
     pub run_wait_max: Duration,
 }
 
@@ -40,11 +40,11 @@ impl Default for RetryPolicy {
     }
 }
 
-/// How long may still be waited, by all who share it. Waits side by side count once.
+/// The remaining time for waits, shared by concurrent calls. Overlapping waits count once.
 #[derive(Debug)]
 pub struct RetryBudget {
     budget: Mutex<Budget>,
-    /// The account and the day whose calls are waited for; empty for those of a run.
+    /// The account and the day of the calls. Both are empty for the budget of a run.
     account: String,
     date: String,
 }
@@ -52,28 +52,29 @@ pub struct RetryBudget {
 #[derive(Debug)]
 struct Budget {
     left: Duration,
-    /// Until when waiting is paid for.
+    /// The end of the waits already deducted.
     paid_until: OffsetDateTime,
 }
 
 impl RetryBudget {
-    /// The waits for all calls of a run.
+    /// The retry budget for all calls of a run.
     pub fn of_run(most: Duration) -> Self {
         Self::of_day(most, "", "")
     }
 
-    /// The waits for the calls of one account's day.
+    /// The retry budget for the calls of one account's day.
     pub fn of_day(most: Duration, account: &str, day: impl ToString) -> Self {
         let budget = Budget { left: most, paid_until: OffsetDateTime::UNIX_EPOCH };
         Self { budget: Mutex::new(budget), account: account.to_owned(), date: day.to_string() }
     }
 
-    /// The account and the day whose calls are waited for.
+    /// The account and the day of the calls.
     pub fn concerned(&self) -> (&str, &str) {
         (&self.account, &self.date)
     }
 
-    /// Takes a wait from what is left. False when that is not enough; then it has come to its end.
+    /// Deducts a wait from the budget. Returns false if the budget is too small; it is then used
+    /// up.
     pub fn allows(&self, wait: Duration, now: OffsetDateTime) -> bool {
         let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
         let until = now + wait;
@@ -85,7 +86,7 @@ impl RetryBudget {
     }
 }
 
-/// What to do after a call failed.
+/// The next step after a failed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Wait, then repeat the call.
@@ -96,7 +97,7 @@ pub enum Step {
     GiveUp,
 }
 
-/// The attempts at one call so far.
+/// Counts of the attempts at one call so far.
 #[derive(Debug)]
 pub struct Attempts {
     policy: RetryPolicy,
@@ -110,7 +111,7 @@ impl Attempts {
         Self { policy, busy: 0, minutes: 0, renewals: 0 }
     }
 
-    /// The number of the attempt that follows a wait because of `error`, and of all that are made.
+    /// The number of the attempt after a wait for `error`, and the maximum number of attempts.
     pub fn next(&self, error: &CallError) -> (u32, u32) {
         match error {
             CallError::Api(error) if error.action() == Action::AwaitNextMinute => {
@@ -120,10 +121,10 @@ impl Attempts {
         }
     }
 
-    /// Decides after a failure.
+    /// Decides the next step after a failed call.
     ///
-    /// `jitter` in `0.0..1.0` spreads the waits of several callers between half of the wait and all of it. `second` is the
-    /// current second of the minute.
+    /// `jitter` in `0.0..1.0` spreads the backoff of concurrent calls between half of the wait and
+    /// the whole wait. `second` is the current second of the minute.
     pub fn after(&mut self, error: &CallError, jitter: f64, second: u8) -> Step {
         match error {
             CallError::Api(error) if error.action() == Action::RenewToken => {
@@ -139,7 +140,8 @@ impl Attempts {
                 if self.minutes > self.policy.minutes_max {
                     return Step::GiveUp;
                 }
-                // Callers that wake in the same second would meet the same limit.
+                // Jitter is needed here: calls repeated in the same second would reach the same
+                // limit again.
                 Step::Wait(
                     Duration::from_secs(60 - u64::from(second.min(59)))
                         + Duration::from_secs(2).mul_f64(jitter),

@@ -1,9 +1,10 @@
-//! A local day as the windows that the API allows.
+//! Splits a local day into the windows that the API allows.
 
 use crate::calendar::Span;
 use crate::wechat::WINDOW_SECONDS_MAX;
 
-/// Cuts a span into windows of at most 24 h, in order, without gap or overlap. A day of 25 hours takes two, an empty one none.
+/// Splits a span into windows of at most 24 hours, in order, without gaps or overlaps. A day of 25
+/// hours has two windows, an empty span none.
 pub fn windows(span: Span) -> Vec<Span> {
     let mut windows = Vec::new();
     let mut start = span.start;

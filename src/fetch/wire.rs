@@ -1,4 +1,4 @@
-//! The JSON of a `getmsglist` answer, read strictly.
+//! Reads the JSON of a `getmsglist` answer strictly.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,7 +19,8 @@ pub(super) struct Answer<R> {
     pub errmsg: Option<Words>,
 }
 
-/// Declares the fields of a record, each with how it is read where it is written oddly.
+/// Declares the fields of a record: the strict type, and the function that reads an irregular
+/// value.
 macro_rules! record {
     ($($(#[$read:meta])* $field:ident: $kind:ty, oddly $odd:path;)*) => {
         /// One record, read strictly. Unknown fields are ignored.
@@ -28,7 +29,7 @@ macro_rules! record {
             $($(#[$read])* pub $field: $kind,)*
         }
 
-        /// The fields of a record as they are written.
+        /// The fields of a record, as written.
         #[derive(Default)]
         pub(super) struct OddRecord<'a> {
             $(pub $field: Written<'a>,)*
@@ -43,7 +44,7 @@ macro_rules! record {
             }
 
             /// # Errors
-            /// The reason, which quotes no value, when a field that a message needs is not usable.
+            /// The reason, without any value, when a field that a message needs is not usable.
             pub(super) fn record(&self) -> Result<WireRecord<'a>, String> {
                 Ok(WireRecord { $($field: $odd(stringify!($field), self.$field)?,)* })
             }
@@ -62,7 +63,7 @@ record! {
     time: Integer, oddly odd_record::integer;
 }
 
-/// A string, borrowed from the body unless it has escapes.
+/// A string, borrowed from the body unless it contains escapes.
 pub(super) struct Text<'a>(pub Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {

@@ -1,17 +1,17 @@
-//! What the replies mean. Pure; it makes no call. Claims nothing that the records do not show.
+//! Derives the answers from the replies. Pure; makes no calls. Claims only what the records show.
 
 use super::super::pager::is_round;
 use super::{Answer, Evidence, Question, Reply, State, times};
 use crate::calendar::UnixSeconds;
 use crate::wechat::PAGE_RECORDS_MAX;
 
-/// State and what was found.
+/// The state, and a description of what was found.
 type Finding = (State, String);
 
 /// Finds the answer to a question.
 type Find = fn(&Evidence) -> Finding;
 
-/// One answer for each question. Without evidence none can be told.
+/// One answer for each question. Without evidence, every state is `NotTellable`.
 pub(super) fn answers(evidence: Option<&Evidence>) -> Vec<Answer> {
     use Question::*;
     const QUESTIONS: [(Question, Find); 7] = [
@@ -69,8 +69,8 @@ fn window_end(evidence: &Evidence) -> Finding {
 
 const NO_MOMENTS: &str = "the day needs records at two different moments";
 
-/// Whether a record exactly at the bound of a window is in it. A record inside proves that the
-/// window works.
+/// Whether a record exactly at the bound of a window is in the window. A record inside shows that
+/// the window works.
 fn bound(
     evidence: &Evidence,
     reply: &Reply,
@@ -93,7 +93,7 @@ fn bound(
 fn inside_window(evidence: &Evidence) -> Finding {
     let window = evidence.window;
     let records = evidence.whole.records.len();
-    // The very end is the question `window_end`.
+    // Records at exactly the end are left to the question `window_end`.
     let outside = times(&evidence.whole)
         .filter(|time| !window.contains(*time) && *time != window.end)
         .count();
@@ -124,7 +124,8 @@ fn cursor(evidence: &Evidence) -> Finding {
             differs("the next page returns no later msgid, so that the cursor is stuck")
         }
         (true, false) => holds("exclusive"),
-        // What follows is not known: it may be the same record or another one like it.
+        // The next record is unknown. It may be the same record again, or a different one with
+        // equal values.
         _ if taken == whole.len() => not_tellable("the day needs more than one record"),
         (false, true) => differs("inclusive: the last record of a page comes again on the next"),
         (true, true) => not_tellable("the records around the end of the page are all alike"),
@@ -147,7 +148,7 @@ fn last_page(evidence: &Evidence) -> Finding {
     {
         match cursor(evidence).0 {
             State::Holds => {}
-            // The cursor is the question `cursor`.
+            // A repeated last record is reported by the question `cursor`.
             State::Differs => more = rest,
             _ if rest.is_empty() => {
                 return not_tellable("the last record came again when it was asked what follows");
@@ -187,7 +188,7 @@ fn page_size(evidence: &Evidence) -> Finding {
     }
 }
 
-/// That pages are capped. kefu notices a cap that is a round number, and goes on.
+/// The finding that pages are capped. kefu detects a cap that is a round number, and continues.
 fn capped(records: usize, found: String) -> Finding {
     match is_round(records) {
         true => (State::Note, format!("{found}; kefu notices a cap like this one")),

@@ -1,5 +1,6 @@
-//! What the API does where WeChat documents nothing, or may have changed its mind: a few small
-//! questions about the records of a day. Here they are asked; [`judge`] says what the replies mean.
+//! Tests API behaviour that WeChat does not document or may have changed. Makes a few small
+//! requests about the records of a day. This module makes the requests; [`judge`] interprets the
+//! replies.
 
 mod judge;
 
@@ -15,24 +16,24 @@ use crate::calendar::{Span, UnixSeconds};
 use crate::model::record::Records;
 use crate::wechat::{FIRST_MSGID, PAGE_RECORDS_MAX, PageRequest, WINDOW_SECONDS_MAX};
 
-/// Records of the small pages, at most.
+/// The maximum number of records requested for small pages.
 const SMALL_PAGE_MAX: usize = 100;
 
-/// Every valid time. The probe also looks at records outside the window that it asks for.
+/// All valid times. The probe also looks at records outside the requested window.
 const ANY_TIME: Span = Span { start: 0, end: 253_402_300_800 };
 
-/// What the API does.
+/// The behaviour of the API.
 #[derive(Clone, Debug)]
 pub struct Probe {
-    /// Records of the window that was asked about.
+    /// Number of records in the window that was examined.
     pub records: usize,
     pub calls: CallCounts,
-    /// One for each question.
+    /// One answer for each question.
     pub answers: Vec<Answer>,
 }
 
 impl Probe {
-    /// Whether something that kefu relies on does not hold.
+    /// Whether an assumption that kefu relies on does not hold.
     pub fn differs(&self) -> bool {
         self.answers.iter().any(|answer| answer.state == State::Differs)
     }
@@ -43,11 +44,11 @@ impl Probe {
 pub struct Answer {
     pub question: Question,
     pub state: State,
-    /// What was seen, without any value of a record.
+    /// What was observed, without any value of a record.
     pub found: String,
 }
 
-/// What is asked about the API.
+/// A question about the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Question {
@@ -55,20 +56,20 @@ pub enum Question {
     WindowStart,
     /// Whether a record at exactly `endtime` belongs to the window.
     WindowEnd,
-    /// Whether all records that come lie in the window.
+    /// Whether all returned records are in the window.
     InsideWindow,
-    /// Whether a page begins after the record of the msgid that it was asked for with.
+    /// Whether a page begins after the record whose msgid was sent.
     Cursor,
     /// Whether nothing follows a page that is not full.
     LastPage,
-    /// Whether a page is full when there are enough records.
+    /// Whether a page is full if there are enough records.
     PageSize,
-    /// Whether records come in order of time.
+    /// Whether records are in order of time.
     TimeOrder,
 }
 
 impl Question {
-    /// What kefu assumes.
+    /// The behaviour that kefu assumes.
     pub fn assumed(self) -> &'static str {
         match self {
             Self::WindowStart => "inclusive",
@@ -82,35 +83,35 @@ impl Question {
     }
 }
 
-/// How an answer compares with what kefu assumes.
+/// The result of comparing an answer with kefu's assumption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     Holds,
-    /// Something else, which kefu does not rely on.
+    /// Different, but kefu does not rely on it.
     Note,
-    /// Something else, which makes kefu's data wrong.
+    /// Different, and it makes kefu's data wrong.
     Differs,
-    /// The records of the day do not show it.
+    /// The records of the day are not enough to tell.
     NotTellable,
 }
 
-/// A record, as far as it matters here.
+/// The parts of a record that the questions need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
-    /// None where the record cannot be read.
+    /// None if the record cannot be read.
     time: Option<UnixSeconds>,
-    /// Of all its other fields.
+    /// Hash of all other fields.
     hash: u64,
 }
 
-/// A page that came.
+/// A received page.
 #[derive(Clone, Debug)]
 struct Reply {
     /// In the API's order.
     records: Vec<Seen>,
     msgid: i64,
-    /// Records that were asked for.
+    /// Number of records requested.
     number: usize,
 }
 
@@ -119,38 +120,38 @@ impl Reply {
         self.records.len() >= self.number
     }
 
-    /// Whether the msgid can be asked for. An empty window returns 0, which is never sent back.
+    /// Whether the msgid can be used for the next request. An empty window returns 0, which is
+    /// never sent back.
     fn has_cursor(&self) -> bool {
         self.msgid > FIRST_MSGID
     }
 }
 
-/// All that came. The questions are asked only as far as the replies before allow them.
+/// All replies. A request is skipped if the earlier replies do not allow it.
 #[derive(Debug)]
 struct Evidence {
     window: Span,
-    /// The window at once.
+    /// The whole window in one page.
     whole: Reply,
-    /// The page after it.
+    /// The page after `whole`.
     after_whole: Option<Reply>,
-    /// The window's first records as a small page.
+    /// The first records of the window, as a small page.
     small: Reply,
-    /// The small page after it.
+    /// The page after `small`.
     after_small: Option<Reply>,
-    /// Two moments with records, next to each other.
+    /// Two times with records, and no record between them.
     moments: Option<(UnixSeconds, UnixSeconds)>,
-    /// The window that begins with the first of them, and has the second inside.
+    /// The window that begins at the first of `moments` and has the second inside.
     from_first: Option<Reply>,
-    /// The window that ends with the second of them, and has the first inside.
+    /// The window that ends at the second of `moments` and has the first inside.
     until_second: Option<Reply>,
 }
 
 impl Source {
-    /// Asks the questions about a day of local time, in at most 8 calls if each comes through at
-    /// once.
+    /// Makes the requests about a day of local time: at most 8 calls if none is retried.
     ///
     /// # Errors
-    /// [`FetchError`] when a call fails, or a page contradicts itself.
+    /// [`FetchError`] when a call fails or a page contradicts itself.
     pub async fn probe(&self, day: Span, retry_budget: &RetryBudget) -> Result<Probe, FetchError> {
         let mut asking = Asking { source: self, retry_budget, calls: CallCounts::default() };
         let evidence = asking.gather(day).await?;
@@ -169,7 +170,7 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// None when the day has no records.
+    /// Returns None if the day has no records.
     async fn gather(&mut self, day: Span) -> Result<Option<Evidence>, FetchError> {
         let mut found = None;
         for window in windows(day) {
@@ -191,7 +192,7 @@ impl Asking<'_> {
         if let Some((first, second)) = moments {
             let from_first = Span { start: first, end: second + 1 };
             let until_second = Span { start: first - 1, end: second };
-            // Longer windows are not allowed.
+            // The API does not allow longer windows.
             if from_first.seconds() <= WINDOW_SECONDS_MAX {
                 ends = (
                     Some(self.first_page(from_first, PAGE_RECORDS_MAX).await?),
@@ -238,7 +239,7 @@ impl Asking<'_> {
     }
 }
 
-/// The records of a page in the API's order, those that cannot be read among them.
+/// All records of a page in the API's order, including unreadable ones.
 fn seen(page: &Page) -> Result<Vec<Seen>, ArrowError> {
     let hash = |value: &dyn Fn(&mut DefaultHasher)| {
         let mut hasher = DefaultHasher::new();
@@ -258,7 +259,7 @@ fn seen(page: &Page) -> Result<Vec<Seen>, ArrowError> {
             }),
         })
         .collect();
-    // By ascending position, so each one is put where it was.
+    // Rejects are sorted by position, so each insert restores the original position.
     for reject in &page.rejects {
         let position = usize::try_from(reject.position).unwrap_or(0).min(records.len());
         let hash = hash(&|hasher| reject.raw.hash(hasher));
@@ -271,7 +272,7 @@ fn times(page: &Reply) -> impl Iterator<Item = UnixSeconds> {
     page.records.iter().filter_map(|record| record.time)
 }
 
-/// The moment before which about half of the page's records were sent.
+/// The time before which about half of the page's records were sent.
 fn middle(page: &Reply, window: Span) -> UnixSeconds {
     let mut times: Vec<UnixSeconds> = times(page).collect();
     times.sort_unstable();
@@ -279,7 +280,7 @@ fn middle(page: &Reply, window: Span) -> UnixSeconds {
     middle.clamp(window.start + 1, window.end)
 }
 
-/// Of the moments with records, two that are next to each other and the closest.
+/// The two consecutive times with records that are closest together.
 fn moments(page: &Reply) -> Option<(UnixSeconds, UnixSeconds)> {
     let mut times: Vec<UnixSeconds> = times(page).collect();
     times.sort_unstable();
