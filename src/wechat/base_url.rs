@@ -1,15 +1,15 @@
-//! Where the API is.
+//! The base URL of the API.
 
 use std::str::FromStr;
 
 use reqwest::Url;
 
-/// `https://…`, or `http://…` towards this machine only: the token is part of every URL.
+/// `https://…`, or `http://…` for this machine only, because the token is part of every URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl(Url);
 
 impl BaseUrl {
-    /// WeChat's own.
+    /// WeChat's own base URL.
     pub const WECHAT: &str = "https://api.weixin.qq.com";
 
     pub fn url(&self) -> &Url {
@@ -30,7 +30,7 @@ fn is_loopback(url: &Url) -> bool {
 impl FromStr for BaseUrl {
     type Err = String;
 
-    /// The text itself is not repeated in the error: somebody may have pasted a URL with a token.
+    /// Parses a base URL. The error does not repeat the text, because it may be a URL with a token.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let url = Url::parse(text).map_err(|error| format!("it is not a URL ({error})"))?;
         if !url.username().is_empty()

@@ -1,4 +1,4 @@
-//! Decompresses bodies, and names what came instead of JSON without showing a record.
+//! Decompresses bodies, and describes a body that is not JSON without showing a record.
 
 use std::io::Read;
 
@@ -9,11 +9,11 @@ use super::CallError;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The text of a body: decompressed, and without a byte order mark.
+/// Returns the text of a body: decompressed, and without a byte order mark.
 ///
 /// # Errors
-/// [`CallError::Unreadable`] when it is compressed in another way than gzip or deflate, broken, or
-/// longer than `bytes_max` when unpacked.
+/// [`CallError::Unreadable`] when the body is broken, compressed other than with gzip or deflate,
+/// or longer than `bytes_max` after decompression.
 pub(super) fn text_of(
     body: Bytes,
     encoding: Option<&str>,
@@ -22,12 +22,12 @@ pub(super) fn text_of(
     let encoding = encoding.unwrap_or_default().trim().to_ascii_lowercase();
     let is_json = body.trim_ascii_start().first() == Some(&b'{');
     let text = match (encoding.as_str(), body.as_ref()) {
-        // Also where no header says so: JSON never begins like that.
+        // Detects gzip even without a header, because JSON never begins with these bytes.
         (_, [0x1f, 0x8b, ..]) => unpack(MultiGzDecoder::new(body.as_ref()), bytes_max)?,
         ("deflate", [0x78, 0x01 | 0x5e | 0x9c | 0xda, ..]) => {
             unpack(ZlibDecoder::new(body.as_ref()), bytes_max)?
         }
-        // Some servers leave the header of the format away, and some only claim to compress.
+        // Some servers omit the zlib header, and some claim compression but send plain text.
         ("deflate", _) => match unpack(DeflateDecoder::new(body.as_ref()), bytes_max) {
             Err(_) if is_json => body,
             unpacked => unpacked?,
@@ -47,7 +47,7 @@ pub(super) fn text_of(
     }
 }
 
-/// Stops where a few bytes would become too many.
+/// Decompresses up to a limit, because a few bytes can become gigabytes.
 fn unpack(packed: impl Read, bytes_max: usize) -> Result<Bytes, CallError> {
     let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
     let mut text = Vec::new();
@@ -61,7 +61,7 @@ fn unpack(packed: impl Read, bytes_max: usize) -> Result<Bytes, CallError> {
     Ok(text.into())
 }
 
-/// Why a body is no JSON, for an error. `position` says where the parser stopped.
+/// Why a body is not JSON, for an error. `position` says where the parser stopped.
 pub fn no_json(body: &[u8], position: &str) -> String {
     match Content::of(body) {
         Content::JsonLike => format!("no JSON ({position})"),
@@ -69,7 +69,7 @@ pub fn no_json(body: &[u8], position: &str) -> String {
     }
 }
 
-/// What a body holds, by its first bytes: `an HTML page ("Maintenance")`.
+/// Describes the content of a body by its first bytes: `an HTML page ("Maintenance")`.
 pub(super) fn render(body: &[u8]) -> String {
     match Content::of(body) {
         Content::JsonLike => "JSON".to_owned(),
@@ -78,7 +78,7 @@ pub(super) fn render(body: &[u8]) -> String {
 }
 
 enum Content {
-    /// It begins like JSON.
+    /// Begins like JSON.
     JsonLike,
     Other(String),
 }
@@ -111,8 +111,8 @@ impl Content {
     }
 }
 
-/// The title of a page, where it is a few plain words. A proxy may repeat the URL there, and the
-/// token with it: long words and digits are not shown.
+/// The title of an HTML page, if it is a few plain words. A proxy may repeat the URL with the token
+/// in the title, so long words and digits are not shown.
 fn title(text: &str, lower: &str) -> Option<String> {
     const CHARACTERS_MAX: usize = 60;
     const WORD_MAX: usize = 20;

@@ -17,40 +17,41 @@ use super::{
 use crate::failure::{Class, Classified};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// The longest silence while a body arrives.
+/// Maximum time without data while a body arrives.
 const READ_LIMIT: Duration = Duration::from_secs(30);
 const CALL_LIMIT: Duration = Duration::from_secs(120);
-/// A page of 10,000 records with the longest texts that WeChat accepts (2,048 bytes, each escaped as `\\u00XX`) is just within it.
+/// Maximum size of a body in bytes. A page of 10,000 records with the longest texts that WeChat
+/// accepts is just below it (2,048 bytes each, every byte escaped as `\\u00XX`).
 const BODY_BYTES_MAX: usize = 128 << 20;
-/// Room made for a body before it arrives. What its length claims may not be true.
+/// Maximum buffer reserved before a body arrives, in bytes. `Content-Length` may be wrong.
 const BODY_ROOM_MAX: usize = 8 << 20;
-/// Bytes to read of an answer other than HTTP 200: enough to say what it is.
+/// Bytes read from an answer other than HTTP 200. Enough to describe it.
 const ERROR_BYTES: usize = 4 << 10;
 const ERROR_LIMIT: Duration = Duration::from_secs(5);
 
-/// What `localhost` means. The port is that of the URL.
+/// The addresses of `localhost`. The port of the URL replaces port 0.
 const LOOPBACK: [SocketAddr; 2] = [
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
     SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0),
 ];
 
-/// Why a call brought no answer to work with. None of these contains a URL or a token.
+/// Why a call returned no usable answer. No variant contains a URL or a token.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     #[error(transparent)]
     Transport(Box<TransportError>),
-    /// `came` says what the body was: an HTML page, nothing.
+    /// `came` describes the body, for instance as an HTML page or as empty.
     #[error("{peer} answered HTTP {status} with {came}")]
     Status { status: u16, retry_after: Option<Duration>, peer: Peer, came: String },
-    /// Not JSON, cut, or JSON that is neither a result nor an error of WeChat's.
+    /// Not JSON, truncated, or JSON that is neither a result nor an error from WeChat.
     #[error("the answer is not one of WeChat's: {0}")]
     Unreadable(String),
     #[error(transparent)]
     Api(#[from] ApiError),
-    /// WeChat refuses what should prove who is asking.
+    /// WeChat refuses the credential.
     #[error("{refusal}")]
     Proof { refusal: ApiError, places: Box<Places> },
-    /// The token that another service manages is not good, and kefu cannot renew it.
+    /// WeChat refuses the token. Another service manages it, so kefu cannot renew it.
     #[error("the given access token is refused: {refusal}")]
     GivenToken { refusal: ApiError, places: Box<Places> },
     #[error(transparent)]
@@ -58,7 +59,7 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// Whether the same call may work a little later.
+    /// Whether the same call may succeed a little later.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Transport(error) => error.is_transient(),
@@ -79,7 +80,7 @@ impl CallError {
         }
     }
 
-    /// The same error, naming who sent an answer that is not one of WeChat's.
+    /// The same error, naming the peer that sent an unreadable answer.
     #[must_use]
     pub fn from_peer(self, peer: &Peer) -> Self {
         match self {
@@ -88,7 +89,7 @@ impl CallError {
         }
     }
 
-    /// The same error, knowing where the proof is written that a final refusal is about.
+    /// The same error. A final refusal also names the places where the credential is set.
     #[must_use]
     pub(super) fn about(self, places: &Places) -> Self {
         match self {
@@ -99,7 +100,7 @@ impl CallError {
         }
     }
 
-    /// The same error, when it is about a token that kefu cannot renew.
+    /// The same error. An error from WeChat becomes one about a token that kefu cannot renew.
     #[must_use]
     pub fn on_given_token(self, places: &Places) -> Self {
         match self {
@@ -118,7 +119,7 @@ impl Classified for CallError {
             Self::Proof { .. }
             | Self::GivenToken { .. }
             | Self::Status { status: 401 | 403 | 407, .. } => Class::Refused,
-            // A page that is not there, a redirect: this is not WeChat's API.
+            // For instance 404 or a redirect: this is not WeChat's API.
             Self::Status { .. } if !self.is_transient() => Class::Settings,
             _ => Class::Unavailable,
         }
@@ -156,11 +157,11 @@ impl Classified for CallError {
 #[derive(Debug)]
 pub struct DatedBody {
     pub body: Bytes,
-    /// The server's clock, from the header `Date`. None without one.
+    /// The server's clock, from the header `Date`. None without that header.
     pub date: Option<SystemTime>,
 }
 
-/// Speaks HTTP to one base URL. Cheap to clone.
+/// An HTTP client for one base URL. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
@@ -170,29 +171,29 @@ pub struct Client {
 
 impl Client {
     /// # Errors
-    /// When the machine offers no certificates to trust.
+    /// When the machine has no trusted certificates.
     pub fn new(endpoint: &Endpoint) -> Result<Self, CallError> {
-        // Fails only when a provider is installed already, which serves as well.
+        // Fails only if a provider is already installed, which works as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let peer = endpoint.peer();
         let transport = |error| CallError::Transport(Box::new(classify(error, &peer)));
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("kefu/", env!("CARGO_PKG_VERSION")))
-            // A redirect would carry the token to wherever it points.
+            // A redirect would send the token to another host.
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_LIMIT)
             .read_timeout(READ_LIMIT)
             .timeout(CALL_LIMIT)
-            // Plain http is allowed to this machine, so the name means this machine whatever the
-            // hosts file says.
+            // Plain http to `localhost` is allowed. So the name must mean this machine, whatever
+            // the hosts file says.
             .resolve_to_addrs("localhost", &LOOPBACK)
-            // The endpoint knows the proxy; no other one is looked up in the environment.
+            // The endpoint defines the proxy. The client must not look for one in the environment.
             .no_proxy();
         if let Some(proxy) = endpoint.proxy() {
             builder = builder.proxy(reqwest::Proxy::all(proxy.url().clone()).map_err(transport)?);
         }
         if endpoint.base().url().scheme() == "http" {
-            // Without TLS no certificates are needed, and a machine may have none.
+            // Plain http needs no certificates, and the machine may have none.
             builder = builder.tls_certs_only([]);
         }
         Ok(Self {
@@ -202,7 +203,7 @@ impl Client {
         })
     }
 
-    /// Who answers, as errors name it.
+    /// The peer that answers, as errors name it.
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
@@ -211,7 +212,8 @@ impl Client {
         CallError::Transport(Box::new(classify(error, &self.peer)))
     }
 
-    /// One page of `getmsglist`: the body as it came. It may be an error of WeChat's: only whoever decodes it knows.
+    /// Requests one page of `getmsglist` and returns the body without decoding it. The body may be
+    /// an error from WeChat.
     ///
     /// # Errors
     /// [`CallError::Transport`] and [`CallError::Status`].
@@ -223,7 +225,7 @@ impl Client {
         Ok(self.dated_message_page(token, request).await?.body)
     }
 
-    /// The same, with the server's clock.
+    /// Requests a page like [`message_page`](Self::message_page). Also returns the server's clock.
     ///
     /// # Errors
     /// Those of [`message_page`](Self::message_page).
@@ -235,7 +237,8 @@ impl Client {
         self.post_dated("customservice/msgrecord/getmsglist", Some(token), request).await
     }
 
-    /// The server's clock, from the `Date` of an answer to a call without a token: none when it does not say. Whatever the answer, it can be reached.
+    /// The server's clock, from the `Date` of the answer to a call without a token. None if the
+    /// answer has no `Date`. Any answer shows that the server can be reached.
     ///
     /// # Errors
     /// [`CallError::Transport`].
@@ -312,7 +315,7 @@ impl Client {
     }
 }
 
-/// What an answer begins with; nothing where that cannot be read.
+/// The first bytes of an answer. Empty if they cannot be read.
 async fn first_bytes(response: &mut reqwest::Response) -> BytesMut {
     let mut body = BytesMut::new();
     let reading = async {
@@ -324,17 +327,17 @@ async fn first_bytes(response: &mut reqwest::Response) -> BytesMut {
             }
         }
     };
-    // Whatever has come until then says enough.
+    // After a timeout, the bytes received so far are enough.
     let _ = tokio::time::timeout(ERROR_LIMIT, reading).await;
     body
 }
 
-/// The server's clock.
+/// The server's clock, from the header `Date`.
 fn date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
 }
 
-/// `Retry-After` in its form of seconds; the form of a date is for browsers.
+/// `Retry-After` in seconds. The date form is for browsers and is ignored.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }

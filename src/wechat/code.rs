@@ -1,38 +1,38 @@
-//! WeChat's error codes, and what each asks for.
+//! WeChat's error codes, and the action that each requires.
 
 use super::{Integer, Places, Secret, Words};
 use crate::failure::{Class, Classified};
 
-/// An error that WeChat itself reported, inside an HTTP 200.
+/// An error reported by WeChat inside HTTP 200.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("WeChat answered {code}: {}", self.shown_message())]
 pub struct ApiError {
     pub code: i64,
-    /// `errmsg` as it came, with its `rid:` or `hint:` that WeChat's support asks for.
+    /// `errmsg` as received. It includes the `rid:` or `hint:` that WeChat's support asks for.
     pub message: String,
-    /// Whether the call was one for a token.
+    /// Whether the call requested a token.
     pub on_token_endpoint: bool,
 }
 
-/// What an error code asks for.
+/// The action that an error code requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Fetch another token, then repeat the call.
     RenewToken,
-    /// Wait a little longer each time, then repeat the call.
+    /// Wait longer before each attempt, then repeat the call.
     BackOff,
     /// Wait for the next minute, then repeat the call.
     AwaitNextMinute,
     /// Stop until tomorrow.
     StopForToday,
-    /// Stop: WeChat will go on refusing until somebody changes something.
+    /// Stop: WeChat refuses until the account or its settings change.
     StopRefused,
     /// Stop: the request was wrong.
     StopOurBug,
 }
 
 impl ApiError {
-    /// The error in an answer, if it holds one: a code other than 0.
+    /// The error in an answer. None if `errcode` is missing or 0.
     pub(crate) fn in_answer(errcode: Option<Integer>, errmsg: Option<Words>) -> Option<Self> {
         let Integer(code) = errcode.filter(|code| code.0 != 0)?;
         let message = errmsg.map(|Words(message)| message).unwrap_or_default();
@@ -41,14 +41,14 @@ impl ApiError {
 
     pub fn action(&self) -> Action {
         match self.code {
-            // The same code means "wrong secret" where a token is asked for.
+            // On the token endpoint, this code means "wrong secret".
             40001 if self.on_token_endpoint => Action::StopRefused,
             40001 | 40014 | 42001 => Action::RenewToken,
             -1 => Action::BackOff,
             45011 => Action::AwaitNextMinute,
             45009 => Action::StopForToday,
             65416 | 65417 | 41001 | 40066 | 43002 | 44002 | 47001 => Action::StopOurBug,
-            // The known refusals, and whatever code is not known: going on would be a guess.
+            // Known refusals, and all unknown codes: a retry would be a guess.
             _ => Action::StopRefused,
         }
     }
@@ -56,12 +56,13 @@ impl ApiError {
     /// The same error without a secret that the server may have repeated.
     #[must_use]
     pub fn hiding(self, secret: &Secret) -> Self {
-        // Cleaned first: what is left out could have separated the parts of a secret.
+        // Clean the message first: a removed character could have separated the parts of a secret.
         let cleaned = Self { message: self.shown_message(), ..self };
         Self { message: secret.hidden_in(&cleaned.message).into_owned(), ..cleaned }
     }
 
-    /// The address that WeChat saw, in `invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist`.
+    /// The IP address that WeChat saw, from `invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in
+    /// whitelist`.
     fn ip_seen(&self) -> Option<&str> {
         let (_, rest) = self.message.split_once("invalid ip ")?;
         rest.split([' ', ',']).find(|word| word.parse::<std::net::IpAddr>().is_ok())
@@ -90,7 +91,7 @@ impl Classified for ApiError {
 }
 
 impl ApiError {
-    /// What to do, in words that name the account's own settings.
+    /// The hint, with the names of the account's own settings.
     pub(super) fn hint_with(&self, Places { appid, proof }: &Places) -> String {
         match self.code {
             40164 | 61004 | 89503 => match self.ip_seen() {

@@ -1,4 +1,4 @@
-//! The way to WeChat: where the API is, and the proxy on the way to it.
+//! The endpoint of WeChat's API: its base URL, and the proxy for calls to it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +12,7 @@ use rustls::pki_types::pem::PemObject;
 
 use super::BaseUrl;
 
-/// Where calls go, and through which proxy.
+/// The base URL of calls, and their proxy.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     base: BaseUrl,
@@ -20,12 +20,12 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Calls go straight to the host.
+    /// Makes calls directly, without a proxy.
     pub fn direct(base: BaseUrl) -> Self {
         Self { base, proxy: None }
     }
 
-    /// Calls go through the proxy, unless the host is this machine.
+    /// Makes calls through the proxy, unless the host is this machine.
     pub fn through(base: BaseUrl, proxy: Option<Proxy>) -> Self {
         let proxy = proxy.filter(|_| !base.is_loopback());
         Self { base, proxy }
@@ -53,11 +53,11 @@ impl FromStr for Endpoint {
     }
 }
 
-/// An HTTP proxy. Its address may hold a user name and a password, which are never shown.
+/// An HTTP proxy. Its address may contain a user name and a password, which are never shown.
 #[derive(Clone)]
 pub struct Proxy {
     url: Url,
-    /// The variable of the environment that names it.
+    /// The environment variable that defines it.
     variable: &'static str,
 }
 
@@ -65,7 +65,7 @@ impl Proxy {
     /// Reads `http://user:password@host:port`. Only the host is required.
     ///
     /// # Errors
-    /// What is wrong, without the text itself: it may hold a password.
+    /// The reason, without the text itself, which may contain a password.
     pub fn parse(text: &str, variable: &'static str) -> Result<Self, String> {
         let form = "it is not an address like http://proxy.example:3128 (what is set is not shown, because it may hold a password)";
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
@@ -87,12 +87,12 @@ impl Proxy {
         if is_address { Ok(Self { url, variable }) } else { Err(form.into()) }
     }
 
-    /// Host and port.
+    /// The host, and the port if there is one.
     pub fn address(&self) -> String {
         address(&self.url)
     }
 
-    /// The address with its user name and password, only for the HTTP client.
+    /// The URL with its user name and password, only for the HTTP client.
     pub(super) fn url(&self) -> &Url {
         &self.url
     }
@@ -111,16 +111,16 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// Whether a list like that of `NO_PROXY` names the host.
+/// Whether a list in the format of `NO_PROXY` includes the host.
 pub fn is_exempt(no_proxy: &str, base: &BaseUrl) -> bool {
     let matcher = Matcher::builder().all("http://proxy.invalid").no(no_proxy).build();
     base.url().as_str().parse::<Uri>().is_ok_and(|uri| matcher.intercept(&uri).is_none())
 }
 
-/// Checks that a file holds certificates that can be trusted, in PEM form.
+/// Checks that a file contains usable certificates in PEM form.
 ///
 /// # Errors
-/// Why it cannot be used.
+/// The reason why the file cannot be used.
 pub fn check_certificates(pem: &[u8]) -> Result<(), String> {
     let mut roots = RootCertStore::empty();
     let certificates = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok);
@@ -130,7 +130,7 @@ pub fn check_certificates(pem: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Host and port, without user name, password, path and query.
+/// The host, and the port if there is one. Without user name, password, path and query.
 fn address(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     match url.port() {
@@ -139,12 +139,12 @@ fn address(url: &Url) -> String {
     }
 }
 
-/// Who answered, or should have.
+/// The peer of a call: the host, and the proxy if there is one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Peer {
-    /// With the port, unless it is that of the scheme.
+    /// With the port, unless it is the default port of the scheme.
     pub host: String,
-    /// The proxy on the way, and the variable that names it.
+    /// The proxy, and the variable that defines it.
     pub proxy: Option<String>,
 }
 

@@ -1,11 +1,11 @@
-//! JSON as WeChat writes it: numbers that may be strings, errors in every shape.
+//! Reads WeChat's JSON: numbers that may be strings, and errors of any form.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, Visitor};
 
-/// Something written as a JSON object. What serde derives would take an array of the values, too.
+/// A value that must be a JSON object. Derived serde code would also accept an array of the values.
 pub(crate) struct Object<T>(pub T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -24,7 +24,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// A whole number, written as one or as a string: SDKs disagree on which it is.
+/// A whole number, written as a number or as a string, because SDKs disagree on the form.
 #[derive(Clone, Copy)]
 pub(crate) struct Integer(pub i64);
 
@@ -43,7 +43,7 @@ impl<'de> Deserialize<'de> for Integer {
                 i64::try_from(number).map(Integer).map_err(|_| E::custom("a number beyond 64 bits"))
             }
             fn visit_f64<E: de::Error>(self, number: f64) -> Result<Integer, E> {
-                // Beyond 2^53 a float no longer says which whole number it is.
+                // From 2^53 on, a float no longer identifies one whole number.
                 let is_whole = number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0;
                 if is_whole {
                     Ok(Integer(number as i64))
@@ -62,7 +62,7 @@ impl<'de> Deserialize<'de> for Integer {
     }
 }
 
-/// What should be a string and is for people only: anything else is kept as its JSON.
+/// A text for people, which should be a string. Any other value is kept as its JSON.
 pub(crate) struct Words(pub String);
 
 impl<'de> Deserialize<'de> for Words {
@@ -74,8 +74,8 @@ impl<'de> Deserialize<'de> for Words {
     }
 }
 
-/// Reads an answer that holds no records. Control characters and bad UTF-8 in it cost nothing: they
-/// are in the message of an error.
+/// Reads an answer without records. Tolerates control characters and invalid UTF-8, which occur in
+/// error messages.
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     let strict = serde_json::from_slice::<Object<T>>(body).ok();
     let lenient = || {

@@ -1,7 +1,7 @@
-//! The WeChat API as it is: requests, tokens, error codes and what each asks for.
+//! The WeChat API: requests, tokens, and error codes with the action that each requires.
 //!
-//! It makes single calls and says what went wrong; whether and when to try again is [`crate::fetch`]'s business. No error of
-//! this module contains a URL, because the access token is part of every URL.
+//! Makes single calls and reports what went wrong. [`crate::fetch`] decides whether and when to
+//! retry. No error of this module contains a URL, because the access token is part of every URL.
 
 mod base_url;
 mod body;
@@ -26,16 +26,16 @@ pub use token::{Credential, Places, Proof, Renewal, Renewed, Tokens};
 pub use token_command::{TokenCommand, TokenCommandError};
 pub use transport::{TransportError, Trouble, Whose};
 
-/// The cursor of a window's first page.
+/// The msgid that requests a window's first page.
 pub const FIRST_MSGID: i64 = 1;
 
-/// The most records that one page may hold.
+/// The maximum number of records on one page.
 pub const PAGE_RECORDS_MAX: usize = 10_000;
 
-/// The longest span of one query, in seconds; exactly this long is legal.
+/// The maximum length of one window, in seconds. Exactly this length is allowed.
 pub const WINDOW_SECONDS_MAX: i64 = 86_400;
 
-/// Body of a `getmsglist` call: one page of one window.
+/// The body of a `getmsglist` call: one page of one window.
 ///
 /// `{"starttime":987654321,"endtime":987654321,"msgid":1,"number":10000}`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

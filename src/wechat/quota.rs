@@ -1,11 +1,11 @@
-//! How many calls of `getmsglist` WeChat still allows today.
+//! The number of `getmsglist` calls that WeChat still allows today.
 
 use serde::{Deserialize, Serialize};
 
 use super::json::read;
 use super::{ApiError, CallError, Client, Integer, Secret, Words, no_json};
 
-/// The calls of one day.
+/// The limit, the used and the remaining calls of one day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct Quota {
     pub daily_limit: u64,
@@ -26,10 +26,10 @@ struct QuotaAnswer {
 }
 
 impl Client {
-    /// Asks for the quota of `getmsglist`.
+    /// Requests the quota of `getmsglist`.
     ///
     /// # Errors
-    /// [`CallError`]; not every account may ask.
+    /// [`CallError`]. Not every account may request the quota.
     pub async fn quota(&self, token: &Secret) -> Result<Quota, CallError> {
         let request = QuotaRequest { cgi_path: "/customservice/msgrecord/getmsglist" };
         let body = self.post("cgi-bin/openapi/quota/get", Some(token), &request).await?;

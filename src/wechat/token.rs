@@ -1,4 +1,4 @@
-//! The access token: where it comes from, and how it is renewed without disturbing anybody.
+//! The access token: its sources, and renewals that do not disturb other services.
 
 use std::sync::Arc;
 
@@ -8,30 +8,33 @@ use tokio::sync::Mutex;
 use super::json::read;
 use super::{ApiError, CallError, Client, Integer, Secret, TokenCommand, Words, no_json};
 
-/// How kefu proves who it is, and where that is written.
+/// The proof of an account's identity, and the places where it is set.
 #[derive(Clone, Debug)]
 pub struct Credential {
     pub proof: Proof,
     pub places: Places,
 }
 
-/// What proves that an account is ours.
+/// The proof that kefu may act for an account.
 #[derive(Clone, Debug)]
 pub enum Proof {
-    /// The account's own id and secret. Tokens come from `stable_token`, which leaves the tokens of other services alone.
+    /// The account's own id and secret. Tokens come from `stable_token`, which does not invalidate
+    /// the tokens of other services.
     AppSecret { appid: String, secret: Secret },
     /// A token that another service manages.
     AccessToken(Secret),
-    /// A program that gets the token from whoever manages it. It is run again when WeChat refuses what it gave.
+    /// A program that gets the token from the service that manages it. It runs again when WeChat
+    /// refuses its token.
     Command(TokenCommand),
 }
 
-/// Where a proof is written, in words for hints: only whoever read the settings knows.
+/// The places where a credential is set, for hints. Only the code that reads the settings knows
+/// them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
-    /// The app id itself, and where it is from.
+    /// The app id itself, and where it is set.
     pub appid: String,
-    /// Where the secret or the token is from.
+    /// Where the secret or the token is set.
     pub proof: String,
 }
 
@@ -64,12 +67,12 @@ struct State {
     force: Force,
 }
 
-/// The one forced refresh of a run.
+/// State of the forced renewal, at most one per run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Force {
     #[default]
     NotNeeded,
-    /// The next token is to be a forced one, however many calls that takes.
+    /// The next token must be a forced one, even if earlier calls for it failed.
     Needed,
     Done,
 }
@@ -89,25 +92,26 @@ struct TokenAnswer {
     errmsg: Option<Words>,
 }
 
-/// How hard to try for another token.
+/// The kind of renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewal {
-    /// The token that WeChat holds to be current; it may be the same one.
+    /// Ask for the token that WeChat considers current. It may be the same one.
     Ask,
-    /// A new one, which ends the old one for everybody. WeChat allows 20 a day, kefu allows itself one a run.
+    /// Force a new token, which invalidates the old one for all services. WeChat allows 20 a day;
+    /// kefu forces at most one per run.
     Force,
 }
 
-/// What came of a renewal.
+/// The result of a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewed {
-    /// There is another token now.
+    /// A token was fetched.
     Fetched,
-    /// Another call that was refused had renewed it already.
+    /// Another refused call had already renewed the token.
     ByAnotherCall,
-    /// A new token was forced in this run already, and is refused too.
+    /// A new token was already forced in this run, and WeChat refuses it too.
     NotAgain,
-    /// Another service manages the token, and only it can renew it.
+    /// Another service manages the token. Only that service can renew it.
     NotOurs,
 }
 
@@ -116,15 +120,15 @@ impl Tokens {
         Self { credential, client, state: Mutex::default() }
     }
 
-    /// Where the proof is written.
+    /// The places where the credential is set.
     pub fn places(&self) -> &Places {
         &self.credential.places
     }
 
-    /// The token to use now, fetched when there is none yet.
+    /// The current token. Fetches one if there is none yet.
     ///
     /// # Errors
-    /// Whatever kept WeChat from giving one.
+    /// The reason why no token could be fetched.
     pub async fn current(&self) -> Result<Arc<Secret>, CallError> {
         let mut state = self.state.lock().await;
         match &state.token {
@@ -133,11 +137,12 @@ impl Tokens {
         }
     }
 
-    /// Puts another token in place of `refused`. Calls that were refused together renew once: the first one asks, the others find the new
-    /// token.
+    /// Replaces the token `refused`. Concurrent calls with the same refused token renew it once:
+    /// the first call fetches a token, the others find the new one.
     ///
     /// # Errors
-    /// Whatever kept WeChat from giving one. The next call of [`current`](Self::current) tries again.
+    /// The reason why no token could be fetched. The next call of [`current`](Self::current) tries
+    /// again.
     pub async fn renew(
         &self,
         refused: &Arc<Secret>,
@@ -147,7 +152,7 @@ impl Tokens {
         match (&self.credential.proof, &state.token) {
             (Proof::AccessToken(_), _) => return Ok(Renewed::NotOurs),
             (_, Some(token)) if !Arc::ptr_eq(token, refused) => return Ok(Renewed::ByAnotherCall),
-            // Nobody but the service behind the program can force a new one.
+            // Only the service behind the program can force a new token.
             (Proof::Command(_), _) if renewal == Renewal::Force => return Ok(Renewed::NotOurs),
             _ => {}
         }
@@ -156,7 +161,7 @@ impl Tokens {
             (Renewal::Force, _) => state.force = Force::Needed,
             (Renewal::Ask, _) => {}
         }
-        // If fetching fails, nobody should try the refused one again.
+        // If fetching fails, later calls must not use the refused token again.
         state.token = None;
         self.fetch(&mut state).await?;
         Ok(Renewed::Fetched)

@@ -1,4 +1,4 @@
-//! A token from a program of the user's: for teams whose tokens one service manages.
+//! Gets a token from a program of the user, for teams with a central token service.
 
 use std::fmt;
 use std::io::Read;
@@ -15,16 +15,17 @@ use crate::failure::{Class, Classified};
 use crate::process_group::ProcessGroup;
 use crate::signals;
 
-/// How long the program may take.
+/// Maximum run time of the program.
 const LIMIT: Duration = Duration::from_secs(30);
-/// How often to look whether it has ended.
+/// Interval between checks whether the program has ended.
 const GLANCE: Duration = Duration::from_millis(20);
-/// More than any token needs.
+/// Maximum length of a token in bytes. Real tokens are shorter.
 const TOKEN_BYTES_MAX: usize = 8 << 10;
-/// More is not read.
+/// Maximum number of bytes read from the output.
 const OUTPUT_BYTES_MAX: u64 = 16 << 10;
 
-/// A program with its arguments; what it prints is the token. It is run without a shell, and nothing that it prints is shown, nor are its arguments.
+/// A program with its arguments. It prints the token and runs without a shell. Neither its output
+/// nor its arguments are ever shown.
 #[derive(Clone, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct TokenCommand {
@@ -33,7 +34,8 @@ pub struct TokenCommand {
     limit: Duration,
 }
 
-/// A command as it may be written. serde's own message about another type would quote the value.
+/// A command as written in the settings. serde's own message about another type would quote the
+/// value.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Written {
@@ -53,7 +55,7 @@ impl TryFrom<Written> for TokenCommand {
     }
 }
 
-/// Why there is no token. Shows neither the arguments nor the output.
+/// Why the program gave no token. Shows neither its arguments nor its output.
 #[derive(Debug, thiserror::Error)]
 #[error("the command `{}` gives no token: {why}", program.display())]
 pub struct TokenCommandError {
@@ -76,7 +78,7 @@ enum Why {
 }
 
 impl TokenCommandError {
-    /// Whether the service behind the program may be back a little later.
+    /// Whether a later attempt may succeed, because the service behind the program may be back.
     pub fn is_transient(&self) -> bool {
         matches!(self.why, Why::Ended(_) | Why::TookTooLong(_))
     }
@@ -103,7 +105,8 @@ impl Classified for TokenCommandError {
 }
 
 impl TokenCommand {
-    /// The same command, its program looked for in `folder` where it is written as a relative path and not as a bare name.
+    /// The same command, with a relative path of the program resolved against `folder`. A bare name
+    /// stays unchanged.
     #[must_use]
     pub fn beside(self, folder: &Path) -> Self {
         let is_path = self.program.components().count() > 1;
@@ -114,10 +117,11 @@ impl TokenCommand {
         &self.program
     }
 
-    /// Runs the program and takes what it prints, without space around it.
+    /// Runs the program and returns its output as the token, without surrounding white space.
     ///
     /// # Errors
-    /// When it cannot be run, takes too long, fails, or prints something that cannot be a token.
+    /// When the program cannot be run, takes too long, fails, or prints something that cannot be a
+    /// token.
     pub async fn token(&self) -> Result<Secret, TokenCommandError> {
         let failed = |why| TokenCommandError { program: self.program.clone(), why };
         let output = self.run().await.map_err(failed)?;
@@ -141,9 +145,11 @@ impl TokenCommand {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        // If this fails, the program may outlive a stopped kefu for a while, which is harmless.
+        // Without signal handling, the program may outlive a stopped kefu for a while. That is
+        // harmless.
         let _ = signals::listen();
-        // Whoever gives up waiting for it, here or above, drops it, which ends it and all that it has started.
+        // Dropping the group ends the program and every process that it started. This covers a
+        // timeout here and a cancelled caller.
         let mut group = ProcessGroup::start(&mut command).map_err(Why::CannotRun)?;
         let output = read_aside(group.child()).map_err(Why::CannotRun)?;
         let status = loop {
@@ -158,7 +164,7 @@ impl TokenCommand {
         if !status.success() {
             return Err(Why::Ended(status));
         }
-        // A child of its own that lives on may still hold the pipe, and could print the rest.
+        // A background process of the program may still have the pipe open, and could print more.
         let output = tokio::time::timeout_at(deadline, output)
             .await
             .map_err(|_| Why::LeftOpen(self.limit))?;
@@ -167,13 +173,14 @@ impl TokenCommand {
     }
 }
 
-/// Reads what a child prints in a thread of its own, so that neither waits for the other. No task of the runtime's, which would wait for it in the end.
+/// Reads the output of a child in a separate thread, so that neither waits for the other. A task of
+/// the runtime would delay the runtime's shutdown.
 fn read_aside(child: &mut Child) -> std::io::Result<oneshot::Receiver<Vec<u8>>> {
     let (sender, receiver) = oneshot::channel();
     let stdout = child.stdout.take();
     std::thread::Builder::new().name("token command".into()).spawn(move || {
         let mut output = Vec::new();
-        // What could not be read is missing from the token, and then it is not one.
+        // After a failed read the output is incomplete, so it is not a token.
         let _ = stdout.map(|stdout| stdout.take(OUTPUT_BYTES_MAX).read_to_end(&mut output));
         let _ = sender.send(output);
     })?;
@@ -254,7 +261,7 @@ mod tests {
         assert!(token(&command).unwrap_err().to_string().contains("took longer"));
     }
 
-    /// Whether a process is there and not dead: one of which nobody has taken note yet is.
+    /// Whether a process exists and is not dead. A zombie counts as dead.
     fn is_alive(pid: &str) -> bool {
         let state = fs_err::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         state.rsplit_once(')').is_some_and(|(_, state)| !state.trim_start().starts_with(['Z', 'X']))
@@ -278,7 +285,7 @@ mod tests {
         let late = TokenCommand { limit: Duration::from_secs(2), ..shell(&script) };
         assert!(token(&late).unwrap_err().to_string().contains("took longer"));
         ended();
-        // And when nobody waits for it any more.
+        // The same applies when the caller is cancelled.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let command = shell(&script);
         let is_begun = async {

@@ -1,4 +1,4 @@
-//! Distinguishes what can go wrong between this machine and WeChat.
+//! Classifies errors between this machine and WeChat.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -6,14 +6,14 @@ use std::io::{self, ErrorKind};
 use super::Peer;
 use crate::failure::{Class, Classified, causes, exhausted};
 
-/// A call that brought no answer. It names the host and the proxy, and no URL: the token is part of
+/// A call without an answer. Names the host and the proxy, but no URL, because the token is part of
 /// every URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.render())]
 pub struct TransportError {
     pub trouble: Trouble,
     pub peer: Peer,
-    /// What the system or the TLS library says, if anything.
+    /// The message of the system or the TLS library. May be empty.
     pub detail: String,
 }
 
@@ -24,27 +24,27 @@ pub enum Trouble {
     ConnectionRefused(Whose),
     /// No route to the address.
     Unreachable(Whose),
-    /// The proxy wants a user name and a password, or others.
+    /// The proxy requires a user name and a password, or refuses those given.
     ProxyWantsPassword,
-    /// The proxy does not make the connection to the host.
+    /// The proxy refuses to connect to the host.
     ProxyRefuses,
     /// The certificate is not trusted, has expired, or is for another host.
     Certificate(Whose),
-    /// What answers does not speak TLS, or none that this machine speaks.
+    /// The peer does not speak TLS, or no version that this machine supports.
     Tls(Whose),
-    /// This machine has no certificates to trust.
+    /// This machine has no trusted certificates.
     NothingTrusted,
     ConnectTimeout,
-    /// The answer did not come in time.
+    /// The answer did not arrive in time.
     Timeout,
-    /// The connection ended before the answer did.
+    /// The connection ended before the answer was complete.
     Cut,
-    /// This machine has no more files or memory for a connection. With what to raise.
+    /// This machine has no files or memory left for a connection. Holds the hint.
     Exhausted(&'static str),
     Other,
 }
 
-/// Which of the two on the way.
+/// The peer that the error is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
     Host,
@@ -52,8 +52,8 @@ pub enum Whose {
 }
 
 impl TransportError {
-    /// Whether the same call may work a little later. A certificate or a password does not change
-    /// within minutes.
+    /// Whether the same call may succeed a little later. A certificate or a password does not
+    /// change within minutes.
     pub fn is_transient(&self) -> bool {
         !matches!(
             self.trouble,
@@ -107,7 +107,7 @@ impl Classified for TransportError {
         match self.trouble {
             Trouble::ProxyWantsPassword => Class::Refused,
             Trouble::Exhausted(_) => Class::Lake,
-            // Nothing but a change on this machine helps.
+            // Only a change on this machine helps.
             Trouble::Certificate(_) | Trouble::NothingTrusted => Class::Settings,
             _ => Class::Unavailable,
         }
@@ -153,9 +153,9 @@ impl Classified for TransportError {
     }
 }
 
-/// Tells what went wrong from the errors within the HTTP client's own.
+/// Classifies an error of the HTTP client by the errors inside it.
 pub(super) fn classify(error: reqwest::Error, peer: &Peer) -> TransportError {
-    // The detail is of an inner error, and those carry no URL; the outermost one does.
+    // The detail comes from an inner error without a URL. The outermost error contains the URL.
     let error = error.without_url();
     let detail = causes(&error).last().map(|cause| shown(&cause.to_string())).unwrap_or_default();
     let trouble = trouble(&error, peer.proxy.is_some());
@@ -184,7 +184,7 @@ fn trouble(error: &reqwest::Error, is_proxied: bool) -> Trouble {
             _ => Trouble::Other,
         };
     }
-    // The tunnel's own error type is not public; its words are.
+    // The tunnel's error type is not public, so compare its text.
     let tunnel = causes(error)
         .map(ToString::to_string)
         .find_map(|text| text.strip_prefix("tunnel error: ").map(str::to_owned));
@@ -192,7 +192,7 @@ fn trouble(error: &reqwest::Error, is_proxied: bool) -> Trouble {
         Some("proxy authorization required") => return Trouble::ProxyWantsPassword,
         Some("failed to create underlying connection") => Whose::Proxy,
         Some(_) => return Trouble::ProxyRefuses,
-        // With a proxy, what follows the tunnel is between this machine and the host.
+        // After the tunnel is open, errors are between this machine and the host.
         None => Whose::Host,
     };
     if let Some(tls) = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
@@ -240,7 +240,7 @@ fn is_incomplete(cause: &(dyn Error + 'static)) -> bool {
     })
 }
 
-/// A line of bounded length: what a certificate says of itself could be anything.
+/// Limits a text to 200 printable characters, because a certificate may contain any text.
 fn shown(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(200).collect()
 }
