@@ -1,24 +1,25 @@
-//! Ways in which the simulator misbehaves.
+//! Faults that the simulator can inject.
 
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A misbehaviour and the calls that meet it. Written `[token/]KIND[@CALL[xTIMES]]`, for instance `status:503:retry-after=2@3x2`:
-/// calls 3 and 4 of `getmsglist` are answered with HTTP 503. Without `@` every call meets it.
+/// A fault, and the calls that it affects. Written as `[token/]KIND[@CALL[xTIMES]]`. For instance,
+/// `status:503:retry-after=2@3x2` answers calls 3 and 4 of `getmsglist` with HTTP 503. Without `@`,
+/// the fault affects every call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     pub kind: FaultKind,
-    /// Whether it meets calls for a token, not of `getmsglist`.
+    /// Whether it affects calls for a token instead of calls of `getmsglist`.
     pub on_token: bool,
-    /// First call, counted from 1.
+    /// First affected call, counted from 1.
     pub first_call: u64,
     pub calls: u64,
 }
 
-/// What goes wrong.
+/// The kind of a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FaultKind {
-    /// `errcode:-1`: an error of WeChat's inside HTTP 200.
+    /// `errcode:-1`: an error from WeChat inside HTTP 200.
     ErrorCode(i64),
     /// `status:503` or `status:503:retry-after=2`.
     Status { status: u16, retry_after: Option<Duration> },
@@ -26,13 +27,13 @@ pub enum FaultKind {
     Reset,
     /// `cut`: the connection is closed halfway through the body.
     Cut,
-    /// `html`: a page of a proxy's, with status 200.
+    /// `html`: a proxy's HTML page, with status 200.
     Html,
-    /// `stuck-cursor`: the page returns the msgid that it was asked with.
+    /// `stuck-cursor`: the page returns the msgid of the request.
     StuckCursor,
-    /// `wrong-number`: `number` is one more than there are records.
+    /// `wrong-number`: `number` is one higher than the number of records.
     WrongNumber,
-    /// `expire-token`: the token ends just before the call.
+    /// `expire-token`: the token expires just before the call.
     ExpireToken,
 }
 

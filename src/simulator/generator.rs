@@ -1,7 +1,9 @@
-//! Generated conversations: any number of days and messages, the same for everyone with the same seed.
+//! Generated conversations: any number of days and messages. The same seed always gives the same
+//! records.
 //!
-//! A day is made when it is asked for, from the seed and its date alone, as a plan of 16 bytes a message; texts and names are made when a
-//! page is rendered. So a year of busy days costs no more memory than the few days being served.
+//! A day is generated on request, from the seed and its date alone, as a plan of 16 bytes per
+//! message. Texts and names are generated when a page is rendered. So a year of busy days needs no
+//! more memory than the few days in use.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -15,13 +17,13 @@ use super::records::{Records, RenderedPage, ordinal_after, sparse_id};
 use crate::calendar::Day;
 use crate::lake::opercode;
 
-/// What to generate.
+/// Options of the generator.
 #[derive(Clone, Copy, Debug)]
 pub struct GeneratorOptions {
     /// First day, in Beijing time.
     pub first_day: Day,
     pub days: u32,
-    /// Exactly so many on each day.
+    /// Exact number of messages on each day.
     pub messages_per_day: u32,
     pub seed: u64,
 }
@@ -30,7 +32,7 @@ pub struct GeneratorOptions {
 const BEIJING_SECONDS: i64 = 8 * 3_600;
 const DAY_SECONDS: i64 = 86_400;
 
-/// Plans that are kept.
+/// Maximum number of cached plans.
 const PLANS_KEPT: usize = 10;
 
 /// Share of a day's load in each hour, in thousandths.
@@ -47,21 +49,21 @@ pub struct Generated {
 /// A message in a day's plan.
 #[derive(Clone, Copy, Debug)]
 struct Event {
-    /// Second of the day; beyond its end in a conversation that goes on after midnight.
+    /// Second of the day. Past the end of the day if a conversation continues after midnight.
     second: u32,
     customer: u32,
     worker: u16,
     phrase: Phrase,
-    /// Decides the wording.
+    /// Selects the wording.
     variant: u32,
 }
 
-/// Independent streams of random numbers of a day.
+/// Independent streams of random numbers for each day.
 #[derive(Clone, Copy)]
 enum Stream {
     /// Conversations that end before midnight.
     Daytime,
-    /// Questions of the late evening that are answered the next morning.
+    /// Questions late in the evening, answered the next morning.
     Overnight,
 }
 
@@ -70,13 +72,13 @@ impl Generated {
         Self { options, plans: Mutex::default() }
     }
 
-    /// Numbers of the first day, and of the day after the last.
+    /// Numbers of the first day and of the day after the last.
     fn day_numbers(&self) -> (i64, i64) {
         let first = i64::from(self.options.first_day.number());
         (first, first + i64::from(self.options.days))
     }
 
-    /// The messages of a day in order of time: exactly as many as were asked for.
+    /// The messages of a day in order of time. Exactly the configured number.
     fn plan(&self, day: i64) -> Arc<Vec<Event>> {
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, plan)) = plans.iter().find(|(planned, _)| *planned == day) {
@@ -152,13 +154,13 @@ impl Generated {
                     _ => Phrase::Addition,
                 };
                 say(rng, second, worker, phrase);
-                // Several pictures are sent at once.
+                // Customers often send two pictures at once.
                 if phrase == Phrase::Image && rng.random_bool(0.5) {
                     say(rng, second, worker, phrase);
                 }
             }
             if rng.random_bool(0.03) {
-                // Handed to a colleague.
+                // Hands the conversation to a colleague.
                 worker = self.worker_on_shift(rng, second);
             }
             if rng.random_bool(0.04) {
@@ -190,11 +192,13 @@ impl Generated {
         }
     }
 
-    /// Seconds until an answer: log-normal, by a median of the worker's own, longer in the busy hours.
+    /// Seconds until an answer. Log-normal, with a median that depends on the worker, and longer in
+    /// busy hours.
     fn wait(&self, rng: &mut Pcg64Mcg, worker: u16, second: u32) -> u32 {
         let median = 18.0 + f64::from(worker % 7) * 9.0;
         let load = HOURLY_LOAD.get((second / 3_600 % 24) as usize).copied().unwrap_or_default();
-        // A normal number and its exponential by sums and products alone, because those are the same on every machine.
+        // Approximates a normal number and its exponential. Sums and products alone give the same
+        // result on every machine.
         let normal: f64 = (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
         let log_normal = (1.0 + normal * 0.9 / 32.0).powi(32);
         (median * (0.7 + f64::from(load) / 100.0) * log_normal).clamp(1.0, 40_000.0) as u32
@@ -202,7 +206,7 @@ impl Generated {
 
     fn customer(&self, rng: &mut Pcg64Mcg) -> u32 {
         let population = (self.options.messages_per_day / 3).max(30);
-        // Squared: few come often, many come once.
+        // The square makes a few customers frequent and most customers rare.
         let share: f64 = rng.random();
         (f64::from(population) * share * share) as u32
     }
@@ -211,7 +215,8 @@ impl Generated {
         (6 + self.options.messages_per_day / 1_000).min(200) as u16
     }
 
-    /// Someone whose shift it is: a third of the workers from 8 to 16, a third from 12 to 20, a third from 16 to 24, and two at night.
+    /// A worker on shift. A third of the workers works from 8 to 16, a third from 12 to 20, and a
+    /// third from 16 to 24. Two workers work at night.
     fn worker_on_shift(&self, rng: &mut Pcg64Mcg, second: u32) -> u16 {
         let count = self.worker_count();
         let hour = second / 3_600 % 24;
@@ -246,7 +251,7 @@ impl Generated {
             opercode::WORKER_SENT
         };
         let time = day * DAY_SECONDS - BEIJING_SECONDS + i64::from(event.second);
-        // Writing to memory does not fail.
+        // Writing to memory cannot fail.
         let _ = write!(record, "{{\"openid\":\"");
         self.write_openid(record, event.customer);
         let _ = write!(record, "\",\"opercode\":{opercode},\"text\":");
@@ -254,7 +259,7 @@ impl Generated {
         let _ = write!(record, ",\"time\":{time},\"worker\":\"{}\"}}", worker_name(event.worker));
     }
 
-    /// 28 characters, as WeChat's are.
+    /// Writes an openid of 28 characters, like WeChat's.
     fn write_openid(&self, record: &mut Vec<u8>, customer: u32) {
         const ALPHABET: &[u8; 64] =
             b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -264,7 +269,8 @@ impl Generated {
         record.extend_from_slice(b"oKf0");
         let (low, high) = (rng.next_u64(), rng.next_u64());
         let bits = u128::from(low) | u128::from(high) << 64;
-        // 20 of them are random, the last four say which customer it is, so that no two are alike.
+        // 20 characters are random. The last four encode the customer, so that no two openids are
+        // equal.
         record
             .extend((0..20).filter_map(|digit| ALPHABET.get((bits >> (6 * digit) & 63) as usize)));
         record.extend(
@@ -281,7 +287,7 @@ fn event(rng: &mut Pcg64Mcg, second: u32, customer: u32, worker: u16, phrase: Ph
     Event { second, customer, worker, phrase, variant: rng.next_u32() }
 }
 
-/// A second of the day, by the daily curve of load.
+/// A random second of the day, weighted by the hourly load.
 fn start_second(rng: &mut Pcg64Mcg) -> u32 {
     let mut share = rng.random_range(0..HOURLY_LOAD.iter().sum());
     for (load, hour) in HOURLY_LOAD.iter().zip(0..) {

@@ -1,7 +1,9 @@
-//! The WeChat customer-service API on a loopback port, for the demo, tests, benchmarks and trying kefu out.
+//! Simulates the WeChat customer-service API on a loopback port, for the demo, tests, benchmarks
+//! and trials.
 //!
-//! It keeps the rules of the real one as far as they are known (tokens, windows, cursor paging, error codes) and can be told to
-//! misbehave ([`Fault`]). Its records are recorded ones ([`Recorded`]) or generated ones ([`Generated`]).
+//! It follows the known rules of the real API (tokens, windows, cursor paging, error codes). Faults
+//! can be injected ([`Fault`]). Its records are recorded ([`Recorded`]) or generated
+//! ([`Generated`]).
 
 mod fault;
 mod generator;
@@ -23,31 +25,32 @@ use crate::calendar::Clock;
 use crate::wechat::{Credential, Endpoint, Proof, Secret};
 use server::Service;
 
-/// How the simulator behaves.
+/// Options of the simulator.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Port on 127.0.0.1; 0 picks a free one.
+    /// Port on 127.0.0.1. 0 selects a free port.
     pub port: u16,
-    /// Wait before each answer of `getmsglist`.
+    /// Delay before each answer of `getmsglist`.
     pub latency: Duration,
-    /// How long a token lives.
+    /// Lifetime of a token.
     pub token_lifetime: Duration,
-    /// Whether a record at exactly `endtime` belongs to the window. WeChat does not say.
+    /// Whether a record at exactly `endtime` belongs to the window. WeChat does not document this.
     pub end_inclusive: bool,
-    /// Whether a record at exactly `starttime` is left out of the window.
+    /// Whether a record at exactly `starttime` is excluded from the window.
     pub start_exclusive: bool,
-    /// Whether a page begins with the record whose msgid it was asked for with.
+    /// Whether a page begins with the record whose msgid was sent.
     pub cursor_inclusive: bool,
-    /// Most records on a page, even when more are asked for.
+    /// Maximum number of records on a page, even if more are requested.
     pub page_cap: Option<usize>,
-    /// How many hours later than asked for its windows are.
+    /// Hours by which windows are later than requested.
     pub shift_hours: i64,
-    /// Whether each page is the first one again, with a msgid that advances.
+    /// Whether each page repeats the first one, with an increasing msgid.
     pub repeat_pages: bool,
-    /// Calls of `getmsglist` per run of the simulator, before it answers 45009.
+    /// Number of `getmsglist` calls per run of the simulator. Further calls return 45009.
     pub daily_limit: u64,
     pub faults: Vec<Fault>,
-    /// Pages that are kept once they were asked for, so that giving them again costs next to nothing: for benchmarks.
+    /// Maximum number of cached pages. A repeated request for a cached page costs almost nothing,
+    /// which benchmarks need.
     pub pages_kept: usize,
     pub clock: Clock,
 }
@@ -80,18 +83,18 @@ pub struct Simulator {
     task: tokio::task::JoinHandle<()>,
 }
 
-/// The app id that the simulator knows. It knows nine more, which end in another digit, with the
-/// same secret and the same records: for lakes of several accounts.
+/// The app id that the simulator accepts. It also accepts nine others, which differ in the last
+/// digit and have the same secret and records. They are for lakes of several accounts.
 pub const APPID: &str = "wx5ec0de51mu1a70";
 
-/// Its secret.
+/// The secret of [`APPID`].
 pub const SECRET: &str = "51mu1a70r-5ec2e7-d0-n07-5h0w-m3";
 
 impl Simulator {
-    /// Serves `records` from now on. Needs a running tokio runtime.
+    /// Starts serving `records`. Needs a running tokio runtime.
     ///
     /// # Errors
-    /// When the port cannot be had.
+    /// When the port is not available.
     pub async fn start(records: impl Records, options: Options) -> std::io::Result<Self> {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
         let address = listener.local_addr()?;
@@ -105,25 +108,25 @@ impl Simulator {
         format!("http://{}", self.address)
     }
 
-    /// The calls so far, in the order in which they came.
+    /// The calls so far, in order of arrival.
     pub fn requests(&self) -> Vec<LoggedRequest> {
         self.service.requests()
     }
 
-    /// Every token that was given out.
+    /// All tokens issued so far.
     pub fn tokens(&self) -> Vec<String> {
         self.service.tokens()
     }
 
-    /// The base URL in the form that the client takes.
+    /// The base URL, as the client takes it.
     ///
     /// # Errors
-    /// None: a loopback address is always allowed.
+    /// Never: a loopback address is always allowed.
     pub fn client_url(&self) -> Result<Endpoint, String> {
         self.base_url().parse()
     }
 
-    /// What the simulator accepts.
+    /// The credential that the simulator accepts.
     pub fn credential() -> Credential {
         Proof::AppSecret { appid: APPID.to_owned(), secret: Secret::new(SECRET.to_owned()) }.into()
     }

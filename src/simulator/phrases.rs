@@ -1,8 +1,8 @@
-//! What generated customers and workers say. All of it is made up.
+//! Texts of generated customers and workers. All of them are invented.
 
 use rand::{Rng, RngExt};
 
-/// What a generated message is.
+/// The kind of a generated message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Phrase {
@@ -82,7 +82,7 @@ const OUTREACH: [&str; 3] = [
 const COLOURS: [&str; 4] = ["白", "黑", "卡其", "藏青"];
 
 impl Phrase {
-    /// One of the ways to say it.
+    /// A random text of this kind.
     pub(super) fn text(self, rng: &mut impl Rng) -> String {
         let one_of = |phrases: &[&'static str], rng: &mut _| {
             phrases.get(pick(rng, phrases.len())).copied().unwrap_or_default()

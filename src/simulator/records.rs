@@ -1,31 +1,33 @@
-//! Where the simulator's records come from.
+//! The sources of the simulator's records.
 
 use std::path::PathBuf;
 
 use crate::fetch::repair;
 use crate::plain_file;
 
-/// A page of records as the API writes them.
+/// A page of records, as the API writes them.
 #[derive(Debug, Default)]
 pub struct RenderedPage {
     /// JSON objects separated by commas.
     pub records: Vec<u8>,
     pub number: usize,
-    /// Id of the last record, 0 without one.
+    /// Id of the last record. 0 if there are no records.
     pub msgid: i64,
 }
 
 /// A source of records.
 pub trait Records: Send + Sync + 'static {
-    /// The first `limit` records, by ascending id, with `start <= time < end` and an id above `after`.
+    /// The first `limit` records, by ascending id, with `start <= time < end` and an id above
+    /// `after`.
     fn page(&self, start: i64, end: i64, after: i64, limit: usize) -> RenderedPage;
 
-    /// The workers that occur, as `kf_account`.
+    /// The workers in the records, as `kf_account`.
     fn workers(&self) -> Vec<String>;
 }
 
-/// Records from files: one JSON object a line, as the API gives them, which the simulator passes on byte by byte. They come in the
-/// order of the lines; those of several files, by time.
+/// Records from files with one JSON object per line, in the API's format. The simulator returns
+/// each line unchanged. Records of one file keep the order of its lines; records of several files
+/// are sorted by time.
 #[derive(Debug)]
 pub struct Recorded {
     lines: Vec<Line>,
@@ -35,8 +37,9 @@ pub struct Recorded {
 #[derive(Debug)]
 struct Line {
     bytes: Vec<u8>,
-    /// Time of the record; of the one before (of the first one), where it cannot be read or is not
-    /// in the years 1970 to 9999.
+    /// Time of the record in Unix seconds. An unreadable time, or one outside the years 1970 to
+    /// 9999, is replaced by that of the record before. Without one before, the first readable time
+    /// is used.
     time: i64,
     msgid: i64,
 }
@@ -61,7 +64,7 @@ impl Recorded {
         ))
     }
 
-    /// Records given one by one, each a JSON object, or what should have been one.
+    /// Creates a source from lines. Each line is a JSON object, or a malformed one.
     pub fn from_lines(lines: impl IntoIterator<Item = Vec<u8>>, by_time: bool) -> Self {
         let mut workers = std::collections::BTreeSet::new();
         let mut time = None;
@@ -81,7 +84,7 @@ impl Recorded {
                 Line { bytes, time: time.unwrap_or(i64::MIN), msgid: 0 }
             })
             .collect();
-        // Those before the first one that says its time.
+        // Records before the first readable time get that time.
         let first = lines.iter().map(|line| line.time).find(|time| *time > i64::MIN).unwrap_or(0);
         lines
             .iter_mut()
@@ -127,7 +130,7 @@ impl RenderedPage {
 /// Unix seconds from 1970 to 9999.
 const POSSIBLE_TIMES: std::ops::Range<i64> = 0..253_402_300_800;
 
-/// Ids are global, sparse, and beyond 32 bits.
+/// The smallest id. Ids are global, sparse, and above 32 bits.
 const FIRST_ID: i64 = 20_165_258_000;
 
 /// The id of the record with this ordinal: ascending, with gaps.

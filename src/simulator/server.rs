@@ -1,4 +1,4 @@
-//! The simulator's HTTP side.
+//! The HTTP server of the simulator.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -24,15 +24,15 @@ use super::tokens::{Refusal, TokenBook};
 use super::{APPID, Options, SECRET};
 use crate::wechat::{FIRST_MSGID, PAGE_RECORDS_MAX, PageRequest, WINDOW_SECONDS_MAX};
 
-/// A call as it came in.
+/// A received call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoggedRequest {
-    /// Last word of the path, for instance `getmsglist`.
+    /// Last part of the path, for instance `getmsglist`.
     pub call: String,
     pub body: Value,
 }
 
-/// Calls that are remembered.
+/// Maximum number of logged calls.
 const LOG_MAX: usize = 100_000;
 
 pub(super) struct Service {
@@ -42,7 +42,7 @@ pub(super) struct Service {
     log: Mutex<Vec<LoggedRequest>>,
     page_calls: AtomicU64,
     token_calls: AtomicU64,
-    /// Pages without a fault, by what was asked.
+    /// Cached pages without a fault, by start, end, msgid and number of their request.
     kept: Mutex<HashMap<[i64; 4], Bytes>>,
 }
 
@@ -52,10 +52,11 @@ impl std::fmt::Debug for Service {
     }
 }
 
-/// Accepts connections until the task is stopped, and with it the connections.
+/// Accepts connections until the task is aborted, which also closes the connections.
 pub(super) async fn serve(listener: TcpListener, service: Arc<Service>) {
     let mut connections = tokio::task::JoinSet::new();
-    // An error of `accept` is about one connection (reset before it was accepted, too many open files).
+    // An error of `accept` does not stop the server. It concerns one connection, for instance after
+    // a reset, or with too many open files.
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::task::yield_now().await;
@@ -68,7 +69,7 @@ pub(super) async fn serve(listener: TcpListener, service: Arc<Service>) {
                 let service = service.clone();
                 async move { service.answer(request).await }
             });
-            // A connection that breaks concerns its client.
+            // A broken connection affects only its client.
             let _ = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), answer)
                 .await;
@@ -77,7 +78,7 @@ pub(super) async fn serve(listener: TcpListener, service: Arc<Service>) {
     }
 }
 
-/// The connection is to be closed without an answer.
+/// The error that closes the connection without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("reset")]
 pub(super) struct Reset;
@@ -105,7 +106,7 @@ impl Service {
         locked(&self.tokens).issued()
     }
 
-    /// The answer with its `Date`, by the simulator's own clock.
+    /// The answer with a `Date` from the simulator's own clock.
     async fn answer(&self, request: Request<Incoming>) -> Result<Answer, Reset> {
         let mut answer = self.undated_answer(request).await?;
         let date = httpdate::fmt_http_date(self.options.clock.now().into());
@@ -262,7 +263,7 @@ impl Service {
         Ok(self.refuse_token(query).unwrap_or_else(|| answer_json(&answer())))
     }
 
-    /// The answer to a call whose token is not good.
+    /// The error for a call with an invalid token. None if the token is valid.
     fn refuse_token(&self, query: &str) -> Option<Answer> {
         let Some(token) = parameter(query, "access_token") else {
             return Some(error(41001, "access_token missing"));
@@ -317,7 +318,7 @@ impl TokenRequest {
     }
 }
 
-/// A parameter of a query; the simulator's own values need no escapes.
+/// A parameter of a query. The simulator's own values contain no escapes.
 fn parameter(query: &str, name: &str) -> Option<String> {
     query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
 }
@@ -332,14 +333,14 @@ fn render(page: RenderedPage) -> Vec<u8> {
     body
 }
 
-/// Whether there is such an account: [`APPID`], or one that differs from it only in the last digit.
+/// Whether the account exists: [`APPID`], or one that differs from it only in the last digit.
 fn is_known(appid: &str) -> bool {
     let without_digit =
         |appid: &str| appid.strip_suffix(|last: char| last.is_ascii_digit()).map(ToOwned::to_owned);
     without_digit(appid).is_some_and(|appid| without_digit(APPID) == Some(appid))
 }
 
-/// The answer, unless something goes wrong on its way.
+/// Returns the answer, or what the fault makes of it.
 fn misbehave(fault: Option<FaultKind>, answer: impl FnOnce() -> Answer) -> Result<Answer, Reset> {
     match fault {
         None | Some(FaultKind::StuckCursor | FaultKind::WrongNumber | FaultKind::ExpireToken) => {
@@ -383,12 +384,13 @@ fn plain(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Ans
     answer
 }
 
-/// The simulator is of no use after a panic, but its tests' messages are.
+/// Ignores a poisoned lock. After a panic the simulator is not usable, but a test still shows its
+/// message.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A body that, when cut, announces its whole length, sends half and breaks off.
+/// A body. If cut, it announces its full length, sends half and closes the connection.
 #[derive(Debug)]
 pub(super) struct SimulatedBody {
     full: Full<Bytes>,

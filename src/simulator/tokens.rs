@@ -2,7 +2,7 @@
 
 use time::{Duration, OffsetDateTime};
 
-/// `stable_token` gives the same token until this long before its end.
+/// `stable_token` returns the same token until this long before it expires.
 const STABLE_UNTIL: Duration = Duration::minutes(5);
 
 /// Why a token is refused.
@@ -12,7 +12,7 @@ pub(super) enum Refusal {
     Expired,
 }
 
-/// Every token of the account, of which only the last one counts.
+/// All tokens of the account. Only the last one is valid.
 #[derive(Debug, Default)]
 pub(super) struct TokenBook {
     issued: Vec<String>,
@@ -20,7 +20,8 @@ pub(super) struct TokenBook {
 }
 
 impl TokenBook {
-    /// The current token and how long it lives; a new one when forced, when there is none, or shortly before its end.
+    /// The current token and its remaining lifetime in seconds. A new token if forced, if there is
+    /// none, or shortly before it expires.
     pub(super) fn stable(
         &mut self,
         now: OffsetDateTime,
@@ -35,13 +36,13 @@ impl TokenBook {
         self.replace(now, lifetime)
     }
 
-    /// A new token; the one before is refused from now on.
+    /// Issues a new token. The previous one is refused from now on.
     pub(super) fn replace(
         &mut self,
         now: OffsetDateTime,
         lifetime: std::time::Duration,
     ) -> (String, i64) {
-        // Real ones can be over 512 characters long.
+        // Real tokens can be longer than 512 characters.
         let digest = blake3::hash(&self.issued.len().to_le_bytes()).to_hex().to_string();
         let token = format!("SIMULATED_{}_{}", self.issued.len(), digest.repeat(9));
         let ends_at = now + lifetime;
