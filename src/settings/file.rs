@@ -1,4 +1,4 @@
-//! `kefu.toml`.
+//! Parses `kefu.toml`.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,8 @@ use crate::fetch::Texts;
 use crate::metrics::{AutoReply, BusinessHours};
 use crate::wechat::{Secret, TokenCommand};
 
-/// The keys of `kefu.toml`. A key that is not among them is refused: a misspelt one would be ignored for years.
+/// The keys of `kefu.toml`. An unknown key is an error, because a misspelt one could be ignored for
+/// years.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
@@ -32,7 +33,8 @@ pub(super) struct File {
     pub privacy: Privacy,
 }
 
-/// One of `[[accounts]]`. It says where its secret is and holds none, so that the file of several accounts can be shown around.
+/// One of `[[accounts]]`. It names the source of its secret and contains no secret, so a file with
+/// several accounts can be shown to others.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct AccountTable {
@@ -59,7 +61,7 @@ pub(super) struct Metrics {
     pub business_hours: Option<BusinessHours>,
 }
 
-/// Seconds. The parser's own message about `"30m"` would speak of types.
+/// Reads a number of seconds. The parser's own message about `"30m"` would name types.
 fn seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -88,13 +90,13 @@ pub(super) struct Privacy {
 #[serde(try_from = "WrittenOpenid")]
 pub(super) enum Openid {
     Keep,
-    /// Hashed with the key in a file.
+    /// Hashed with a key from a file.
     KeyFile(PathBuf),
-    /// Hashed with the key in a variable of the environment.
+    /// Hashed with a key from an environment variable.
     KeyVariable(String),
 }
 
-/// As it may be written. A key that stands here by mistake must not be quoted by the parser.
+/// `privacy.openid` as written. The parser must not quote a key that was put here by mistake.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum WrittenOpenid {
@@ -130,7 +132,8 @@ impl TryFrom<WrittenOpenid> for Openid {
 }
 
 impl File {
-    /// The parser's own display quotes the line, which may hold a secret; its message and the line's number do not.
+    /// Parses the file. The error has the parser's message and the line number. It omits the quoted
+    /// line, which may contain a secret.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(1, |span| {
@@ -140,7 +143,7 @@ impl File {
         })
     }
 
-    /// The first key that tells of a single account.
+    /// The first key that belongs to a single account.
     pub(super) fn single_account_key(&self) -> Option<&'static str> {
         let keys = [
             ("account", self.account.is_some()),
@@ -155,7 +158,8 @@ impl File {
     }
 }
 
-/// "unknown field `secrt`, expected one of `appid`, `secret`, …" with the one that was meant in place of all of them.
+/// Shortens "unknown field `secrt`, expected one of `appid`, `secret`, …". Names the most similar
+/// key instead of all keys.
 fn render(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
     match (message.starts_with("unknown field"), quoted.next()) {

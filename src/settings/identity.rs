@@ -1,4 +1,4 @@
-//! Who kefu is towards WeChat: the name of an account, and what proves that it is ours.
+//! The identity of an account: its name, and its credential for WeChat.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use crate::lake::{Account, AppId};
 use crate::secret;
 use crate::wechat::{Credential, Places, Proof, Secret, TokenCommand};
 
-/// One account: the one of flat settings, of which anything may be missing, or one of `[[accounts]]`.
+/// One account. It is from flat settings, where any part may be missing, or from `[[accounts]]`.
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
     pub account: Option<Setting<Account>>,
@@ -19,7 +19,7 @@ pub(super) struct Identity {
     pub access_token: Option<Setting<SecretSource>>,
 }
 
-/// Checks an AppID: WeChat answers a wrong one with nothing more than that it is wrong.
+/// Checks an app id, because WeChat's error for a wrong one does not say what is wrong.
 fn checked_appid(appid: String) -> Result<String, String> {
     match appid.as_str() {
         "" => Err("it is empty".into()),
@@ -33,7 +33,8 @@ fn checked_appid(appid: String) -> Result<String, String> {
     }
 }
 
-/// Whether a text can only be the name of a variable. Secrets, tokens and keys have small letters, or no underscore among their digits.
+/// Whether a text can only be the name of a variable. Secrets, tokens and keys contain lowercase
+/// letters, or digits without an underscore.
 fn is_surely_a_name(text: &str) -> bool {
     let has = |wanted: fn(&u8) -> bool| text.bytes().any(|byte| wanted(&byte));
     text.len() <= 64
@@ -45,7 +46,7 @@ fn is_surely_a_name(text: &str) -> bool {
 }
 
 impl Identity {
-    /// An account of which nothing but the name is known.
+    /// An account with a known name only.
     pub(super) fn named(account: Account, origin: Origin) -> Self {
         Self {
             account: Some(Setting { value: account, origin }),
@@ -55,7 +56,7 @@ impl Identity {
         }
     }
 
-    /// The name used for files: the configured one, else the app id.
+    /// The name for files: the configured name, else the app id.
     pub(super) fn name(&self) -> Result<Account, SettingsError> {
         if let Some(account) = &self.account {
             // Secrets in files are read only by the commands that need them.
@@ -75,8 +76,8 @@ impl Identity {
         Ok(appid.try_map(Account::new)?.value)
     }
 
-    /// The name, where files of that name may be written: readers skip those of some names that
-    /// earlier versions took.
+    /// The name for files to write. Refuses names that earlier versions accepted, but whose files
+    /// readers skip.
     pub(super) fn name_to_write(&self) -> Result<Account, SettingsError> {
         let name = self.name()?;
         match &self.account {
@@ -93,7 +94,7 @@ impl Identity {
     }
 
     pub(super) fn credential(&self) -> Result<Credential, SettingsError> {
-        // A secret in the environment goes before a token in the file.
+        // A secret in the environment takes precedence over a token in the file.
         let is_closer = |secret: &Setting<SecretSource>, token: &Setting<SecretSource>| {
             matches!((&secret.origin, &token.origin), (Origin::Environment(_), Origin::File { .. }))
         };
@@ -137,7 +138,8 @@ impl Identity {
         Ok(credential)
     }
 
-    /// Refuses the account's secret in the place of its name, which is the name of files.
+    /// Refuses an account name that contains the account's secret, because the name is used in file
+    /// names.
     fn refuse_as_name(&self, secret: &Secret) -> Result<(), SettingsError> {
         match &self.account {
             Some(Setting { value, origin }) if secret.is_in(value.as_str()) => {
@@ -149,11 +151,12 @@ impl Identity {
     }
 }
 
-/// The variables that tell of a single account. KEFU_ACCOUNT, which names that one, picks one of several.
+/// The variables that configure a single account. KEFU_ACCOUNT is not one of them: it can also
+/// select one of several accounts.
 const SINGLE_ACCOUNT: [&str; 3] = ["KEFU_APPID", "KEFU_SECRET", "KEFU_ACCESS_TOKEN"];
 
 impl Sources<'_> {
-    /// The accounts that there are, in the order of the file.
+    /// All configured accounts, in the order of the file.
     pub(super) fn identities(&self) -> Result<Vec<Identity>, SettingsError> {
         let tables = &self.file.values.accounts;
         if tables.is_empty() {
@@ -196,7 +199,7 @@ impl Sources<'_> {
         Ok(identities)
     }
 
-    /// The identities that were picked by name; all of them, if none was.
+    /// The identities selected by name. All identities if none is selected.
     pub(super) fn pick(
         &self,
         flags: &[String],
@@ -231,7 +234,7 @@ impl Sources<'_> {
             .collect())
     }
 
-    /// The account of flat settings.
+    /// The account in flat settings.
     fn single(&self) -> Result<Identity, SettingsError> {
         let values = &self.file.values;
         let command = || self.command("access_token_command", values.access_token_command.as_ref());
@@ -259,7 +262,8 @@ impl Sources<'_> {
         })
     }
 
-    /// Flat settings beside `[[accounts]]` would be ignored, or go before all of them: neither is what somebody meant.
+    /// Refuses flat settings beside `[[accounts]]`. They would be ignored or override all accounts,
+    /// and neither is intended.
     fn refuse_single(&self) -> Result<(), SettingsError> {
         if let Some(key) = self.file.values.single_account_key() {
             return Err(
@@ -382,7 +386,8 @@ impl Sources<'_> {
         })
     }
 
-    /// A relative path is relative to the settings file, not to wherever kefu was started.
+    /// The folder of the settings file. Relative paths in the file are relative to it, not to the
+    /// current folder.
     pub(super) fn folder(&self) -> &Path {
         self.file.path.parent().unwrap_or(Path::new(""))
     }

@@ -1,4 +1,4 @@
-//! Every setting with its origin, for `kefu doctor`.
+//! Lists every setting with its origin, for `kefu doctor`.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -11,10 +11,10 @@ use super::{Origin, Setting, Settings};
 use crate::fetch::Texts;
 use crate::metrics::Parameters;
 
-/// A setting as it is shown. Of a secret it says where it comes from and that it is there, and nothing else.
+/// A setting, as shown. For a secret, only its origin and its presence are shown.
 #[derive(Clone, Debug, Serialize)]
 pub struct Listed {
-    /// The account that it is about, when there is a choice.
+    /// The account of the setting, if there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
     pub name: &'static str,
@@ -33,7 +33,7 @@ impl Listed {
 }
 
 impl Settings {
-    /// Every setting, those of the accounts last.
+    /// All settings. Those of accounts come last.
     pub fn listed(&self) -> Vec<Listed> {
         let mut listed = vec![
             Listed::of("config", &self.config),
@@ -71,7 +71,7 @@ impl Settings {
         listed
     }
 
-    /// The files that hold a secret: those that only do, and a settings file in which one is written.
+    /// The files that contain a secret: secret files, and a settings file with a secret in it.
     pub fn secret_files(&self) -> Vec<PathBuf> {
         let of_accounts = self
             .identities
@@ -91,8 +91,8 @@ impl Settings {
         files
     }
 
-    /// Those of the [`secret_files`](Self::secret_files) that every user of this machine can read.
-    /// One that cannot be looked at is reported where its secret is needed.
+    /// The [`secret_files`](Self::secret_files) that every user of this machine can read. Omits
+    /// files that cannot be examined: the command that needs the secret reports them.
     pub fn exposed_files(&self) -> Vec<PathBuf> {
         let mut files = self.secret_files();
         files.retain(|path| {
@@ -104,7 +104,7 @@ impl Settings {
 }
 
 impl Sources<'_> {
-    /// The rules for the metrics and for personal data, which are in the file or nowhere.
+    /// The settings of metrics and privacy. They can be set only in the file.
     pub(super) fn rules_listed(
         &self,
         parameters: &Parameters,

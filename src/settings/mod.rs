@@ -1,7 +1,8 @@
-//! What the user decided: the only readers of the environment and of `kefu.toml`.
+//! The settings of the user. Only this module reads the environment and `kefu.toml`.
 //!
-//! A value comes from a flag, else from the environment, else from the file, else from its default, and remembers where it came from
-//! so that an error can name the place to mend. Secrets come from the environment or a file, never from a flag.
+//! A value comes from a flag, else from the environment, else from the file, else from its default.
+//! It keeps its origin, so that an error can name the place to correct. Secrets come from the
+//! environment or a file, never from a flag.
 
 mod file;
 mod identity;
@@ -28,7 +29,7 @@ use network::Network;
 use secret_source::SecretSource;
 use sources::{Sources, read_file};
 
-/// Where a value came from.
+/// The origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     Flag(&'static str),
@@ -48,7 +49,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value and where it came from.
+/// A value and its origin.
 #[derive(Clone, Debug)]
 pub struct Setting<T> {
     pub value: T,
@@ -101,7 +102,7 @@ impl Classified for SettingsError {
     }
 }
 
-/// Values given by flags; absent ones fall through to the environment.
+/// Values given by flags. For absent ones, the environment is read.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
     pub config: Option<PathBuf>,
@@ -111,53 +112,53 @@ pub struct Flags {
     pub lookback: Option<u16>,
     pub refresh: Option<u16>,
     pub concurrency: Option<u16>,
-    /// The accounts to work on; all of them, if none is given.
+    /// The selected accounts. Empty for all accounts.
     pub accounts: Vec<String>,
 }
 
-/// Reads one variable; tests pass a map.
+/// Reads one environment variable. Tests pass a map.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The process's own environment. A variable that is set to nothing counts as not set.
+/// Reads the environment of the process. An empty variable counts as not set.
 pub fn environment(name: &str) -> Option<String> {
-    // A value that is not UTF-8 is wrong where it is used, rather than as good as not set.
+    // A value that is not UTF-8 must be refused where it is used, not treated as unset.
     std::env::var_os(name)
         .map(|value| value.to_string_lossy().into_owned())
         .filter(|value| !value.is_empty())
 }
 
-/// Everything that was decided, checked.
+/// All settings, resolved and checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Folder of the lake.
     pub lake: Setting<PathBuf>,
-    /// Where local days and hours are cut.
+    /// Time zone of local days and hours.
     pub zone: Setting<Zone>,
     pub base_url: Setting<BaseUrl>,
-    /// How many days up to yesterday a run without days looks at.
+    /// Number of days up to yesterday that a run without explicit days covers.
     pub lookback: Setting<u16>,
-    /// How many of the last days up to yesterday are fetched again where they are there.
+    /// Number of days up to yesterday that are re-fetched if they are already in the lake.
     pub refresh: Setting<u16>,
-    /// How many calls are made side by side.
+    /// Number of concurrent calls.
     pub concurrency: Setting<u16>,
-    /// What the metrics depend on, and whether a settings file says so.
+    /// Parameters of the metrics, and whether a settings file sets them.
     pub rules: Rules,
     network: Network,
     config: Setting<String>,
     rules_listed: Vec<Listed>,
-    /// The names of `[[accounts]]`, those included that are not to be worked on.
+    /// The names in `[[accounts]]`, including accounts that are not selected.
     all_accounts: Option<BTreeSet<String>>,
-    /// The accounts to work on; never empty.
+    /// The selected accounts. Never empty.
     identities: Vec<Identity>,
     texts: Texts,
     openid_key: Option<Setting<SecretSource>>,
 }
 
 impl Settings {
-    /// Gathers the settings from flags, environment and file.
+    /// Resolves the settings from flags, environment and file.
     ///
     /// # Errors
-    /// [`SettingsError`], naming the place of the first value that is wrong.
+    /// [`SettingsError`], with the origin of the first wrong value.
     pub fn resolve(flags: &Flags, environment: Environment<'_>) -> Result<Self, SettingsError> {
         let file = read_file(flags, environment)?;
         let sources = Sources { environment, file: &file };
@@ -255,13 +256,13 @@ impl Settings {
         })
     }
 
-    /// With the time zone in which the lake's days are cut, where none was set: for commands that
-    /// only read. Others would begin or continue a lake in a zone that nobody chose.
+    /// Uses the time zone of the lake if no zone is set. Only for commands that only read: others
+    /// would begin or continue a lake in a zone that the user did not choose.
     ///
     /// # Errors
     /// When the lake cannot be listed.
     pub fn in_zone_of(self, lake: &Lake) -> Result<Self, LakeError> {
-        // A file that says otherwise beside days in the default zone is damaged.
+        // If the lake has days in the default zone, a file with another zone is damaged.
         if self.zone.origin != Origin::Default || lake.require_zone(self.zone.value.name()).is_ok()
         {
             return Ok(self);
@@ -276,24 +277,26 @@ impl Settings {
         })
     }
 
-    /// The same settings once for each account to work on.
+    /// The settings of each selected account, one by one.
     pub fn each_account(&self) -> impl Iterator<Item = Self> {
         self.identities
             .iter()
             .map(|identity| Self { identities: vec![identity.clone()], ..self.clone() })
     }
 
-    /// The names of all accounts that there are, of which some may have been picked. None where there is a single one: others may be elsewhere.
+    /// The names of all accounts, including those not selected. None for a single account, because
+    /// the lake may have others.
     pub fn all_accounts(&self) -> Option<&BTreeSet<String>> {
         self.all_accounts.as_ref()
     }
 
-    /// Whether anything says of which account they are.
+    /// Whether the settings name an account.
     pub fn has_account(&self) -> bool {
         self.identities.iter().any(|identity| identity.name().is_ok())
     }
 
-    /// The same settings for accounts of which nothing but the name is known, which is enough where nobody is called.
+    /// The same settings for accounts with a known name only. That is enough for commands that make
+    /// no calls.
     #[must_use]
     pub fn for_accounts(self, accounts: impl IntoIterator<Item = Account>) -> Self {
         let identities = accounts
@@ -303,34 +306,35 @@ impl Settings {
         Self { identities, all_accounts: None, ..self }
     }
 
-    /// The name used for files and in the `account` column: the configured one, else the app id.
+    /// The name in files and in the `account` column: the configured name, else the app id.
     ///
     /// # Errors
-    /// When neither is there, or there are several accounts.
+    /// When neither is set, or several accounts are selected.
     pub fn account(&self) -> Result<Account, SettingsError> {
         self.identity()?.name()
     }
 
-    /// The same for a command that writes files.
+    /// The account name for a command that writes files.
     ///
     /// # Errors
-    /// Those of [`account`](Self::account), and when readers skip files of that name.
+    /// Those of [`account`](Self::account), and when readers skip files with that name.
     pub fn account_to_write(&self) -> Result<Account, SettingsError> {
         self.identity()?.name_to_write()
     }
 
-    /// The app id of the account. None where only a token is known.
+    /// The app id of the account. None if only a token is set.
     ///
     /// # Errors
-    /// When it is no app id, or there are several accounts.
+    /// When it is not an app id, or several accounts are selected.
     pub fn app_id(&self) -> Result<Option<AppId>, SettingsError> {
         self.identity()?.app_id()
     }
 
-    /// How to prove to WeChat who is asking.
+    /// The credential for calls to WeChat.
     ///
     /// # Errors
-    /// When there is neither a token nor an id with its secret, or there are several accounts.
+    /// When there is neither a token nor an app id with its secret, or several accounts are
+    /// selected.
     pub fn credential(&self) -> Result<Credential, SettingsError> {
         self.identity()?.credential()
     }

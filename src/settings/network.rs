@@ -1,4 +1,4 @@
-//! The proxy and the trusted certificates, as the environment names them.
+//! The proxy and the trusted certificates, from the environment.
 
 use std::path::PathBuf;
 
@@ -6,19 +6,18 @@ use super::{Environment, Origin, Setting, Settings, SettingsError};
 use crate::plain_file;
 use crate::wechat::{Endpoint, Proxy, Secret, check_certificates, is_exempt};
 
-/// The variables that name a proxy for https; the first that is set counts.
+/// The variables that define a proxy for https. The first one that is set is used.
 const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 const NO_PROXIES: [&str; 2] = ["NO_PROXY", "no_proxy"];
-/// The TLS library reads it by itself, and trusts nothing where it cannot.
+/// The TLS library reads this variable itself. It trusts no certificate if it cannot read the file.
 const CERTIFICATES: &str = "SSL_CERT_FILE";
 
-/// What the environment says, as it is written there. It is looked at when WeChat is to be called,
-/// and not by other commands.
+/// The values of the environment, unparsed. Only commands that call WeChat parse them.
 #[derive(Clone, Debug)]
 pub(super) struct Network {
-    /// The address may hold a password.
+    /// The address may contain a password.
     proxy: Option<(&'static str, Secret)>,
-    /// User and password of the proxy, which are hidden in every output while this exists.
+    /// User name and password of the proxy. They are hidden in all output while this value exists.
     _credentials: Vec<Secret>,
     no_proxy: Option<(&'static str, String)>,
     certificates: Option<PathBuf>,
@@ -46,10 +45,10 @@ impl Network {
 }
 
 impl Settings {
-    /// Where to call WeChat, and through which proxy.
+    /// The base URL of WeChat, and the proxy for calls to it.
     ///
     /// # Errors
-    /// When a variable of the environment names no proxy, or a file without certificates.
+    /// When an environment variable defines no valid proxy, or names a file without certificates.
     pub fn endpoint(&self) -> Result<Endpoint, SettingsError> {
         let base = self.base_url.value.clone();
         if base.url().scheme() == "https" {
@@ -58,7 +57,7 @@ impl Settings {
         Ok(Endpoint::through(base, self.proxy()?))
     }
 
-    /// The proxy on the way to WeChat, unless the host is exempt from it.
+    /// The proxy for calls to WeChat. None if none is set, or if the host is exempt from it.
     fn proxy(&self) -> Result<Option<Proxy>, SettingsError> {
         let base = &self.base_url.value;
         let Some((variable, text)) = &self.network.proxy else { return Ok(None) };
@@ -83,7 +82,7 @@ impl Settings {
         })
     }
 
-    /// The proxy in use, for people.
+    /// The proxy in use, as shown to people.
     pub(super) fn proxy_shown(&self) -> Setting<String> {
         let set = self.network.proxy.as_ref();
         let origin = set.map_or(Origin::Default, |(name, _)| Origin::Environment(name));

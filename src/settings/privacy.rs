@@ -1,4 +1,4 @@
-//! What becomes of personal data.
+//! The settings for personal data.
 
 use super::file::Openid;
 use super::secret_source::SecretSource;
@@ -7,14 +7,15 @@ use super::{Setting, Settings, SettingsError};
 use crate::fetch::{OpenidKey, Openids, Privacy, Texts};
 use crate::metrics::AutoReply;
 
-/// Openids are no secret among those who see them, so whoever can guess the key can find out who is who.
+/// Minimum length of the key in bytes. Several people know openids, so a guessed key would reveal
+/// the customers.
 const OPENID_KEY_BYTES_MIN: usize = 32;
 
 impl Settings {
-    /// What is done to personal data.
+    /// How personal data is treated.
     ///
     /// # Errors
-    /// When the key for openids cannot be read, or is short enough to be guessed.
+    /// When the key for openids cannot be read, or is too short to be safe.
     pub fn privacy(&self) -> Result<Privacy, SettingsError> {
         let key = |source: &Setting<SecretSource>| -> Result<OpenidKey, SettingsError> {
             let key = source.read()?;

@@ -1,4 +1,4 @@
-//! Where a secret is, and how it is read.
+//! The source of a secret, and how it is read.
 
 use std::path::PathBuf;
 
@@ -6,18 +6,18 @@ use super::{Setting, SettingsError};
 use crate::plain_file;
 use crate::wechat::{Secret, TokenCommand};
 
-/// Where a secret is. It is looked at when it is needed, and not by commands that call nobody.
+/// The source of a secret. Only commands that need the secret read it.
 #[derive(Clone, Debug)]
 pub(super) enum SecretSource {
     Value(Secret),
     File(PathBuf),
-    /// What the environment has under the name that a settings file gives.
+    /// The value of an environment variable that a settings file names.
     Variable {
         name: String,
         secret: Secret,
     },
-    /// The environment has nothing under that name. One that does not look like a name is no more kept than a secret, which somebody may have
-    /// written in its place.
+    /// The named environment variable is not set. A text that does not look like a name is not
+    /// kept, because it may be a secret written there by mistake.
     Unset {
         name: Option<String>,
     },
@@ -55,14 +55,14 @@ impl Setting<SecretSource> {
                     .map_err(|_| wrong("its file is not text in ASCII or UTF-8"))?
             }
         };
-        // A line's end is easily copied along.
+        // A line break is easily copied with the secret.
         match text.trim() {
             "" => Err(wrong("it is empty")),
             secret => Ok(Secret::new(secret.to_owned())),
         }
     }
 
-    /// Reads a secret or token of WeChat's, which is one word.
+    /// Reads a secret or token of WeChat, which must be one word.
     pub(super) fn read_word(&self) -> Result<Secret, SettingsError> {
         let secret = self.read()?;
         match not_a_word(secret.expose()) {
@@ -71,7 +71,7 @@ impl Setting<SecretSource> {
         }
     }
 
-    /// Where the secret is, and never what it is.
+    /// The source of the secret, never its value.
     pub(super) fn render(&self) -> String {
         match &self.value {
             SecretSource::Value(_) => "(set)".into(),
@@ -86,7 +86,7 @@ impl Setting<SecretSource> {
     }
 }
 
-/// Why a text is no secret of WeChat's, without showing it.
+/// Why a text cannot be a secret of WeChat. Does not show the text.
 fn not_a_word(text: &str) -> Option<String> {
     if text.contains('\u{feff}') {
         return Some("it begins with a byte order mark, which is no part of a secret: save it as plain ASCII or UTF-8 without one".into());
@@ -102,7 +102,7 @@ fn not_a_word(text: &str) -> Option<String> {
 }
 
 impl Setting<SecretSource> {
-    /// Where the secret is, for hints.
+    /// The source of the secret, for hints.
     pub(super) fn place(&self) -> String {
         match &self.value {
             SecretSource::Variable { name, .. } => {

@@ -1,4 +1,4 @@
-//! Where settings come from, and in which order: flag, environment, file, default.
+//! The sources of settings, in order of precedence: flag, environment, file, default.
 
 use std::fmt;
 use std::io::Read;
@@ -15,7 +15,7 @@ const CONFIG: &str = "kefu.toml";
 
 pub(super) struct LoadedFile {
     pub(super) path: PathBuf,
-    /// How the path was given.
+    /// The origin of the path.
     pub(super) origin: Origin,
     pub(super) is_there: bool,
     pub(super) values: File,
@@ -28,7 +28,8 @@ impl LoadedFile {
     }
 }
 
-/// The file named by flag or environment must exist; the one in the current folder may.
+/// Reads the settings file. A file named by a flag or the environment must exist. The one in the
+/// current folder is optional.
 pub(super) fn read_file(
     flags: &Flags,
     environment: Environment<'_>,
@@ -78,7 +79,8 @@ impl Sources<'_> {
             })
             .or_else(|| filed.clone().map(|value| Setting { value, origin: self.in_file(key) }))
             .inspect(|setting| {
-                // A folder may have such a name, and is shown in every summary.
+                // The name of a folder may look like a secret, and every summary must show the
+                // folder.
                 if key != "lake" {
                     secret::suspect(&setting.value);
                 }

@@ -1,8 +1,9 @@
-//! What somebody who misspelt a word probably meant.
+//! Suggests the word that was meant by a misspelt one.
 
 use strsim::osa_distance;
 
-/// The word among `known` that is nearest to `typed`, if one is near enough to be what was meant: a slip or two away, or one within the other.
+/// The word in `known` most similar to `typed`. It differs by at most three typing errors, fewer in
+/// a short word, or one word contains the other. None if no word is similar enough.
 pub(super) fn nearest<'a>(
     typed: &str,
     known: impl IntoIterator<Item = &'a str>,
