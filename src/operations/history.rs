@@ -4,8 +4,8 @@
 //! SELECT started_at, outcome, duration_seconds, retries, rejects FROM read_json('data/lake/_kefu/accounts/*/runs/*.json') ORDER BY started_at DESC;
 //! ```
 //!
-//! A file is written when the run begins, with the outcome `running`, and again when it ends. One that still says `running` while no run has the
-//! account locked was killed.
+//! A file is written when the run begins, with the outcome `running`, and again when it ends. A
+//! file with `running` belongs to a killed run, unless a run still has the account locked.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,7 +19,7 @@ use crate::failure::{Class, Failure};
 use crate::lake::{Account, Lake, LakeError};
 use crate::pipeline::{DayFailure, FetchedDay, MetricsReport, ShrunkDay};
 
-/// A run, as DuckDB reads it. Every field is always there.
+/// A run record, as DuckDB reads it. Every field is always present.
 #[derive(Clone, Debug, Serialize)]
 pub struct RunRecord {
     pub run: String,
@@ -29,10 +29,10 @@ pub struct RunRecord {
     pub timezone: String,
     /// RFC 3339, UTC.
     pub started_at: String,
-    /// None while it runs, and for ever when it was killed.
+    /// None while the run is in progress. Stays None if the run is killed.
     pub ended_at: Option<String>,
     pub duration_seconds: Option<f64>,
-    /// `running`, `done`, `stopped`, or the class of what failed.
+    /// `running`, `done`, `stopped`, or the error kind.
     pub outcome: String,
     pub exit_code: Option<u8>,
     pub error: Option<String>,
@@ -40,37 +40,38 @@ pub struct RunRecord {
     pub days_skipped: u64,
     pub days_failed: u64,
     pub days_given_up: u64,
-    /// Days that were left away because they were pruned.
+    /// Days not fetched, because they were pruned.
     pub days_pruned: u64,
-    /// Days that came back with fewer records than the lake has, and were left as they are.
+    /// Days that WeChat returned with fewer records than the lake has. They were left unchanged.
     pub days_shrunk: u64,
-    /// Empty days before the account's first record, which were not committed.
+    /// Empty days before the account's first record. They were not committed.
     pub days_left_out: u64,
-    /// Seconds that this machine's clock is ahead of WeChat's (behind, when negative).
+    /// Seconds by which this machine's clock is ahead of WeChat's (negative: behind).
     pub clock_skew_seconds: Option<i64>,
     pub messages_received: u64,
     pub messages_sent: u64,
     pub messages_other: u64,
     pub rejects: u64,
-    /// Of the rejects: records of another time than was asked for, outside the window.
+    /// Rejects with a time outside the requested window.
     pub misplaced: u64,
     pub outside_window: u64,
     pub pages: u64,
     pub repaired_pages: u64,
-    /// Records that could be read only after a repair.
+    /// Records that needed a repair to be read.
     pub repaired_records: u64,
     pub requests: u64,
     pub retries: u64,
     pub token_renewals: u64,
-    /// Pages that held fewer records than were asked for, although more followed.
+    /// Pages with fewer records than requested, although more records followed.
     pub capped_pages: u64,
     pub days_computed: u64,
     pub days_fresh: u64,
-    /// Days with metrics that were left as they are, because messages that they were made of have been pruned.
+    /// Days with metrics that were left unchanged, because some of their messages have been pruned.
     pub days_kept: u64,
-    /// Days, pruned ones too, with metrics that are kept although other messages that they were made of have been replaced since.
+    /// Days with metrics that were left unchanged, although other messages that they depend on have
+    /// been replaced since. Includes pruned days.
     pub days_superseded: u64,
-    /// Of the days that were computed, those beside which messages have been pruned.
+    /// Computed days with pruned messages in their dependency window.
     pub days_beside_pruned: u64,
     pub days: Vec<FetchedDay>,
     pub shrunk: Vec<ShrunkDay>,
@@ -85,7 +86,7 @@ pub struct FailedDay {
     pub reason: String,
 }
 
-/// The record of a run that is under way.
+/// The record of a run in progress.
 #[derive(Clone, Debug)]
 pub struct History {
     lake: Lake,
@@ -98,7 +99,7 @@ pub struct History {
 #[derive(Debug)]
 struct State {
     record: RunRecord,
-    /// Whether the history has it.
+    /// Whether the record has been written to the history.
     is_entered: bool,
 }
 
@@ -153,7 +154,7 @@ impl RunRecord {
         }
     }
 
-    /// A run that ended before it came to any account. It is in no history, because it has no lake.
+    /// A run that failed before it had an account. It is in no history, because it has no lake.
     pub fn failed(command: &'static str, failure: &Failure, clock: &Clock) -> Self {
         Self::new(command, "", "", clock.now()).ended(
             clock.now(),
@@ -200,10 +201,10 @@ impl History {
         }
     }
 
-    /// Enters the run as running. The account must be locked.
+    /// Writes the run record with the outcome `running`. The account must be locked.
     ///
     /// # Errors
-    /// When the disk refuses it.
+    /// When writing fails.
     pub fn enter(&self) -> Result<(), LakeError> {
         let mut state = self.state();
         self.write(&state.record)?;
@@ -211,17 +212,18 @@ impl History {
         Ok(())
     }
 
-    /// Takes note of the days before any is fetched: how many there are to fetch, how many are there, and how many were pruned and stay away.
+    /// Records the planned days before the first fetch: days to fetch, days already in the lake,
+    /// and pruned days, which are not fetched.
     pub fn asked(&self, days: usize, skipped: usize, pruned: usize) {
         self.note(|record| {
-            // Until they are tried.
+            // A day counts as not attempted until it is fetched or fails.
             record.days_given_up = days as u64;
             record.days_skipped = skipped as u64;
             record.days_pruned = pruned as u64;
         });
     }
 
-    /// Takes note of a day that was fetched.
+    /// Records a fetched day.
     pub fn day_fetched(&self, day: &FetchedDay) {
         self.note(|record| {
             record.days_given_up = record.days_given_up.saturating_sub(1);
@@ -243,7 +245,7 @@ impl History {
         });
     }
 
-    /// Takes note of a day that was not committed.
+    /// Records a day that was not committed.
     pub fn day_failed(&self, failed: &DayFailure) {
         let DayFailure { day, failure } = failed;
         self.note(|record| {
@@ -257,7 +259,7 @@ impl History {
         });
     }
 
-    /// Takes note of a day that came back with fewer records, and was left as it is.
+    /// Records a day that WeChat returned with fewer records. It was left unchanged.
     pub fn day_shrunk(&self, shrunk: &ShrunkDay) {
         self.note(|record| {
             record.days_given_up = record.days_given_up.saturating_sub(1);
@@ -266,7 +268,7 @@ impl History {
         });
     }
 
-    /// Takes note of an empty day that was not committed.
+    /// Records an empty day that was not committed.
     pub fn day_left_out(&self) {
         self.note(|record| {
             record.days_given_up = record.days_given_up.saturating_sub(1);
@@ -274,17 +276,17 @@ impl History {
         });
     }
 
-    /// Takes note of how far this machine's clock is ahead of WeChat's.
+    /// Records by how many seconds this machine's clock is ahead of WeChat's.
     pub fn clock_skew(&self, seconds: Option<i64>) {
         self.note(|record| record.clock_skew_seconds = seconds);
     }
 
-    /// Takes note of a day whose metrics were computed.
+    /// Records a day with computed metrics.
     pub fn day_computed(&self) {
         self.note(|record| record.days_computed += 1);
     }
 
-    /// Takes note of what became of the metrics, beside the days that were computed.
+    /// Records the results of the metrics, except for computed days.
     pub fn computed(&self, report: &MetricsReport) {
         self.note(|record| {
             record.days_fresh = report.fresh as u64;
@@ -294,13 +296,13 @@ impl History {
         });
     }
 
-    /// Enters how the run ended: well, or with something that did not succeed, of this class, and with the failure that kept it from its end. Gives the
-    /// whole record.
+    /// Writes the end of the run and returns the whole record. `class` is the error kind; None
+    /// means success. `failure` is the error that ended the run early, if there is one.
     pub fn end(&self, class: Option<Class>, failure: Option<&Failure>) -> RunRecord {
         self.end_with(self.state(), |record, at, seconds| record.ended(at, seconds, class, failure))
     }
 
-    /// Enters that the run was told to stop. None when it had come to its end.
+    /// Writes that the run was asked to stop. None if it had already ended.
     pub fn stopped(&self, exit_code: u8) -> Option<RunRecord> {
         let stopped = |record: RunRecord, at, seconds| RunRecord {
             outcome: "stopped".to_owned(),
@@ -319,14 +321,15 @@ impl History {
     ) -> RunRecord {
         let now = self.clock.now();
         state.record = ended(state.record.clone(), now, (now - self.started).as_seconds_f64());
-        // They came as they were done.
+        // Days were recorded in order of completion.
         state.record.days.sort_by_key(|day| day.date);
         state.record.shrunk.sort_by_key(|shrunk| shrunk.date);
         state.record.failures.sort_by_key(|failed| failed.date);
         if state.is_entered
             && let Err(error) = self.write(&state.record)
         {
-            // The run is what it is. Its entry says `running`, as that of a run that was killed.
+            // The run itself is not affected. Its file still says `running`, like that of a killed
+            // run.
             tracing::warn!(event = "history_not_written", reason = %error, "the history of runs cannot be written");
         }
         state.record.clone()
@@ -347,7 +350,7 @@ impl History {
 }
 
 fn rfc3339(instant: OffsetDateTime) -> String {
-    // To the microsecond, which is what DuckDB takes for a timestamp.
+    // DuckDB reads timestamps with microseconds.
     let instant = instant.replace_nanosecond(instant.microsecond() * 1_000).unwrap_or(instant);
     instant.format(&Rfc3339).unwrap_or_default()
 }

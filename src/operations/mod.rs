@@ -1,4 +1,4 @@
-//! What a run leaves for its operators: a record in the history of runs, and figures for Prometheus.
+//! The outputs of a run for operators: a run record in the history, and figures for Prometheus.
 
 mod history;
 mod replace;

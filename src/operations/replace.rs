@@ -1,14 +1,17 @@
-//! Files outside the lake that others read: whole, or as they were before.
+//! Replaces files outside the lake atomically. A reader sees the previous file or the complete new
+//! one.
 
 use std::io::Write;
 use std::path::Path;
 
 use fs_err::{File, OpenOptions};
 
-/// Puts a file with these contents at `path`, in the place of the one before, which a link may lead to. The folder must be there.
+/// Replaces the file at `path` with `contents`, or creates it. Follows a symbolic link at `path`.
+/// The folder must exist.
 ///
 /// # Errors
-/// When the disk refuses it, or what is there is no file: a pipe, a device, a folder. Then nothing has changed.
+/// When writing fails, or `path` is not a plain file but a pipe, a device or a folder. The previous
+/// file is then unchanged.
 pub fn replace(path: &Path, contents: &[u8]) -> std::io::Result<()> {
     let followed = if path.exists() { fs_err::canonicalize(path)? } else { path.to_owned() };
     let path = followed.as_path();
@@ -18,15 +21,16 @@ pub fn replace(path: &Path, contents: &[u8]) -> std::io::Result<()> {
             "what is there is not a plain file",
         ));
     }
-    // In the same folder, or it could not be renamed; and under a name that nobody looks for.
+    // A rename works only within one file system, so the temporary file is in the same folder. No
+    // reader looks for its name.
     let beside = path.with_extension(format!("{}.tmp", std::process::id()));
-    // What a killed process left, or a link that somebody put there, is not written through.
+    // Never write through the leftover of a killed process, or a link that another user created.
     let _ = fs_err::remove_file(&beside);
     let create = || OpenOptions::new().write(true).create_new(true).open(&beside);
     let write = |mut file: File| file.write_all(contents).and_then(|()| file.sync_all());
     let written = create().and_then(write).and_then(|()| fs_err::rename(&beside, path));
     if written.is_err() {
-        // The first error is the one to report.
+        // Report the first error, not an error of this removal.
         let _ = fs_err::remove_file(&beside);
     }
     written

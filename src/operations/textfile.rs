@@ -1,9 +1,13 @@
-//! Figures of the last run for Prometheus, in the text format that the node exporter collects from a folder
-//! (<https://github.com/prometheus/node_exporter#textfile-collector>).
+//! Figures of the last run for Prometheus, in the text format that the node exporter collects from
+//! a folder (<https://github.com/prometheus/node_exporter#textfile-collector>).
 //!
-//! Written after every run, failed ones too. Each run knows its own accounts; the figures of others, and the time of an account's last success, stay as they
-//! were in the file before. Only those of accounts go that a settings file with several accounts does not tell of any more: the time of their last success
-//! would grow old for ever. Whoever has a single account may have others elsewhere, with the same file of figures.
+//! The file is written after every run, including failed runs. A run replaces the figures of its
+//! own accounts. The figures of other accounts, and the time of an account's last success, are
+//! copied from the previous file.
+//!
+//! The figures of an account are removed only if a settings file with several accounts no longer
+//! includes it. Otherwise the age of its last success would grow forever. With a single account in
+//! the settings nothing is removed, because other settings may share the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,7 +19,7 @@ use super::{RunRecord, replace};
 use crate::failure::{Class, Classified};
 use crate::plain_file;
 
-/// The figures could not be written; the run itself is as it is.
+/// The figures could not be written. The run itself is not affected.
 #[derive(Debug, thiserror::Error)]
 pub enum TextfileError {
     #[error("the figures for Prometheus cannot be written to {}", path.display())]
@@ -44,7 +48,7 @@ impl Classified for TextfileError {
 
 const LAST_SUCCESS: &str = "kefu_last_success_timestamp_seconds";
 
-/// A figure's name, its meaning, and its value in a run.
+/// The name of a figure, its help text, and its value for a run.
 type Figure = (&'static str, &'static str, fn(&RunRecord) -> f64);
 
 const FIGURES: [Figure; 11] = [
@@ -83,7 +87,8 @@ const FIGURES: [Figure; 11] = [
     ("kefu_retries", "Calls that the last run repeated.", |record| record.retries as f64),
 ];
 
-/// Writes the figures of runs that have just ended, in one step. `all_accounts` are those that there are, run or not, where that is known.
+/// Writes the figures of runs that have just ended, atomically. `all_accounts` has all configured
+/// accounts, including those without a run, if they are known.
 ///
 /// # Errors
 /// [`TextfileError`].
@@ -100,7 +105,7 @@ pub fn write_textfile(
         registry.register(Box::new(gauge.clone()))?;
         Ok(gauge)
     };
-    // A run that came to no account is forgotten with the next one.
+    // Figures without an account are from a run that failed early. The next run removes them.
     let has_run = |account: &str| {
         account.is_empty() || records.iter().any(|record| record.account == account)
     };
@@ -159,11 +164,11 @@ pub fn write_textfile(
     of_others(LAST_SUCCESS, &["account"], &last_success);
     let mut text = Vec::new();
     TextEncoder::new().encode(&registry.gather(), &mut text)?;
-    // The collector reads `*.prom` alone, so it never sees the file beside.
+    // The collector reads only `*.prom`, so it ignores the temporary file.
     replace(path, &text).map_err(|source| TextfileError::Io { path: path.to_owned(), source })
 }
 
-/// The file that was there before, as far as it is kefu's: each line's value by its name and labels.
+/// The values of the previous file, by name and labels. Lines that are not figures are ignored.
 struct Before(BTreeMap<String, f64>);
 
 impl Before {
@@ -181,7 +186,7 @@ impl Before {
         )
     }
 
-    /// The label values and figures of a series.
+    /// The label values and the figures of a series.
     fn of(&self, name: &str, labels: &[&str]) -> Vec<(Vec<String>, f64)> {
         let series = self.0.iter().filter_map(|(series, figure)| {
             Some((series.strip_prefix(name)?.strip_prefix('{')?.strip_suffix('}')?, *figure))
@@ -190,7 +195,8 @@ impl Before {
     }
 }
 
-/// The values of `account="acme",direction="sent"`. Accounts are plain names, in which nothing is escaped.
+/// The values of `account="acme",direction="sent"`. Account names contain no characters that need
+/// escapes.
 fn values(written: &str, labels: &[&str]) -> Option<Vec<String>> {
     let pairs: BTreeMap<&str, &str> = written
         .split(',')
