@@ -1,7 +1,7 @@
-//! What a failure means to the user: the exit code, whether a retry helps, and what to do.
+//! The meaning of a failure for the user: the exit code, whether a retry helps, and what to do.
 //!
-//! Each module has its own error type and says of each of its errors to which class it belongs ([`Classified`]); a
-//! [`Failure`] is such an error on its way to the user. It is shown once, by `main`, and never logged on the way.
+//! Each module has its own error type and gives each error a class ([`Classified`]). A [`Failure`]
+//! is such an error on the way to the user. `main` shows it once, and it is not logged before.
 
 use std::fmt;
 
@@ -16,22 +16,23 @@ pub(crate) const FILES_HINT: &str = "raise the number of files that a process ma
 pub(crate) const MEMORY_HINT: &str = "raise the limits of memory and of memory maps \
      (`ulimit -v`, MemoryMax= of systemd, vm.max_map_count), then run again";
 
-/// The class of a failure. One class, one exit code.
+/// The class of a failure. Each class has its own exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// A bug of kefu's.
+    /// A bug in kefu.
     Bug,
-    /// The command line makes no sense.
+    /// The command line is invalid.
     Usage,
-    /// Some days of the range failed, the others are committed; or some differ from what the API gives now.
+    /// Some days failed and the others are committed, or some days differ from the API's current
+    /// data.
     Partial,
-    /// The API's data breaks the contract, or the lake's does.
+    /// Data of the API or of the lake violates the contract.
     Contract,
-    /// The API was unreachable or busy through every retry.
+    /// The API was unreachable or busy at every attempt.
     Unavailable,
     /// The lake cannot be written or read.
     Lake,
-    /// Another run of the account is at work, or a quota is used up.
+    /// Another run has the account locked, or a quota is used up.
     Occupied,
     /// WeChat refused: credentials, IP whitelist, permission, frozen account.
     Refused,
@@ -40,7 +41,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// The exit code of the process, from `sysexits.h` where that has a fitting one.
+    /// The exit code of the process, from `sysexits.h` if it defines a suitable one.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Bug => 1,
@@ -55,7 +56,7 @@ impl Class {
         }
     }
 
-    /// Its name in results, in the log and in the history of runs.
+    /// The name in results, in the log and in the history of runs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Bug => "bug",
@@ -70,7 +71,7 @@ impl Class {
         }
     }
 
-    /// Which of several failures is the one to report.
+    /// The rank of the class. Of several failures, the one with the highest rank is reported.
     pub fn severity(self) -> u8 {
         match self {
             Self::Partial => 0,
@@ -85,7 +86,7 @@ impl Class {
         }
     }
 
-    /// Whether every other day of the range would meet the same failure, so that the run had better stop.
+    /// Whether every other day would fail in the same way, so that the run should stop.
     pub fn ends_the_run(self) -> bool {
         matches!(self, Self::Bug | Self::Lake | Self::Occupied | Self::Refused | Self::Settings)
     }
@@ -97,11 +98,11 @@ impl serde::Serialize for Class {
     }
 }
 
-/// An error that knows its class and what the user can do about it.
+/// An error with a class and with advice for the user.
 pub trait Classified: std::error::Error + Send + Sync + 'static {
     fn class(&self) -> Class;
 
-    /// One sentence on what to do, if there is anything to do.
+    /// One sentence that says what to do. None if nothing can be done.
     fn hint(&self) -> Option<String> {
         None
     }
@@ -112,17 +113,17 @@ pub struct Failure {
     pub class: Class,
     pub hint: Option<String>,
     error: anyhow::Error,
-    /// What happened and, from the outside in, why. Without secrets: hidden while they are known,
-    /// which they no longer are when a failure is shown. Never empty.
+    /// The message, then its causes from outer to inner. Never empty. Secrets are hidden when a
+    /// text is added, because they may have been dropped when the failure is shown.
     causes: Vec<String>,
 }
 
 impl Failure {
-    /// Says what was being done when it happened.
+    /// Adds the action that failed, as the outermost message.
     #[must_use]
     pub fn during(mut self, what: impl fmt::Display) -> Self {
         let what = shown(&what);
-        // Some libraries repeat the cause in their own words.
+        // Some libraries repeat the cause in their own message.
         if self.causes.first().is_some_and(|first| what.contains(first)) {
             self.causes.remove(0);
         }
@@ -130,32 +131,32 @@ impl Failure {
         self
     }
 
-    /// The error itself, if it is of this type.
+    /// The error itself, if it has this type.
     pub fn error_ref<E: std::error::Error + Send + Sync + 'static>(&self) -> Option<&E> {
         self.error.downcast_ref()
     }
 
-    /// Takes the error out, if it is of this type.
+    /// Returns the error itself, if it has this type.
     ///
     /// # Errors
-    /// The failure as it was, if it is not.
+    /// The unchanged failure, if the error has another type.
     pub fn into_error<E: std::error::Error + Send + Sync + 'static>(self) -> Result<E, Self> {
         let Self { class, hint, error, causes } = self;
         error.downcast().map_err(|error| Self { class, hint, error, causes })
     }
 
-    /// What happened and, from the outside in, why. Never empty.
+    /// The message, then its causes from outer to inner. Never empty.
     pub fn causes(&self) -> &[String] {
         &self.causes
     }
 }
 
-/// A text that controls no terminal and shows no secret.
+/// The text without secrets, and with control characters escaped.
 fn shown(text: &dyn fmt::Display) -> String {
     hide_likely(&printable(&text.to_string())).into_owned()
 }
 
-/// What was being done when files or memory ran out says nothing about what is wrong.
+/// If files or memory ran out, the class and the hint are about that, not about the failed action.
 impl<E: Classified> From<E> for Failure {
     fn from(error: E) -> Self {
         let (class, hint) = match exhausted(&error) {
@@ -173,8 +174,8 @@ impl<E: Classified> From<E> for Failure {
     }
 }
 
-/// What to raise, where an error comes from the lack of files or memory. Only I/O errors say so:
-/// the text of any other error may be a server's.
+/// The hint if an error comes from a lack of files or memory. Examines only I/O errors, because the
+/// text of any other error may be from a server.
 pub(crate) fn exhausted(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     causes(error).find_map(|cause| {
         let error = cause.downcast_ref::<std::io::Error>()?;
@@ -188,15 +189,15 @@ pub(crate) fn exhausted(error: &(dyn std::error::Error + 'static)) -> Option<&'s
     })
 }
 
-/// The code of the system's error at the end of a text. fs-err and the Parquet reader keep no more
-/// of it.
+/// The code of an operating system error, from the end of its text. fs-err and the Parquet reader
+/// keep only the text.
 pub(crate) fn os_code(error: &dyn std::error::Error) -> Option<i32> {
     let text = error.to_string();
     text.strip_suffix(')')?.rsplit_once("(os error ")?.1.parse().ok()
 }
 
-/// An error and its causes. What an [`std::io::Error`] wraps is a cause, too, which its own `source`
-/// leaves out.
+/// An error and its causes. Includes the error inside an [`std::io::Error`], which its own `source`
+/// omits.
 pub(crate) fn causes<'a>(
     error: &'a (dyn std::error::Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> + Clone {
@@ -213,7 +214,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// As it is in results: `{"class", "reason", "hint"}`.
+/// The form in results: `{"class", "reason", "hint"}`.
 impl serde::Serialize for Failure {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
@@ -231,7 +232,7 @@ impl fmt::Debug for Failure {
     }
 }
 
-/// A command line that makes no sense although each of its words does.
+/// A command line whose arguments are valid alone, but not together.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct UsageError {
@@ -249,7 +250,7 @@ impl Classified for UsageError {
     }
 }
 
-/// Something that cannot happen unless kefu is wrong.
+/// An error that only a bug in kefu can cause.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct BugError(pub String);

@@ -1,4 +1,4 @@
-//! Parse, run, show the error, exit.
+//! Parses the command line, runs the command, prints the error and sets the exit code.
 
 use std::process::ExitCode;
 
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         })
         .map_err(Failure::from)
         .and_then(|()| commands::execute(&cli));
-    // A failure while the process shuts down is a consequence of that, which was reported.
+    // A failure during shutdown is caused by the shutdown, which was already reported.
     signals::await_shutdown();
     match outcome {
         Ok(None) => ExitCode::SUCCESS,
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         Err(failure) => {
             telemetry::print_failure(&failure);
             if cli.global.output == OutputFormat::Json {
-                // Nothing is left to do if this fails as well.
+                // If this also fails, nothing more can be done.
                 let _ =
                     telemetry::print_result(&serde_json::json!({ "failure": failure }).to_string());
             }

@@ -1,5 +1,5 @@
-//! Opens files that must be plain files. A named pipe without a writer, or a device, in the place
-//! of such a file would keep kefu waiting for ever.
+//! Opens files that must be plain files. Opening a named pipe without a writer, or a device, could
+//! block kefu forever.
 
 use std::fs::FileType;
 use std::io::{self, Read};
@@ -10,7 +10,7 @@ use fs_err::os::unix::fs::OpenOptionsExt as _;
 use fs_err::{File, OpenOptions};
 use rustix::fs::OFlags;
 
-/// What is in the place of a plain file.
+/// The error for a path that is not a plain file.
 #[derive(Debug, thiserror::Error)]
 #[error("{} is not a plain file but {found}", path.display())]
 pub(crate) struct NotPlain {
@@ -21,18 +21,18 @@ pub(crate) struct NotPlain {
 /// Opens a plain file for reading.
 ///
 /// # Errors
-/// [`NotPlain`], as the cause of an I/O error, when it is something else.
+/// [`NotPlain`] as the cause of an I/O error, when the path is not a plain file.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     open_with(OpenOptions::new().read(true), path)
 }
 
-/// Opens a plain file, without waiting for anybody. The file that was opened is the one that is
-/// checked, so that nothing can be put in its place in between.
+/// Opens a plain file without blocking. Checks the opened file itself, so that it cannot be
+/// replaced between the check and the opening.
 ///
 /// # Errors
 /// Those of [`open`].
 pub(crate) fn open_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    // Reads and writes of plain files ignore this flag.
+    // This flag has no effect on reads and writes of plain files.
     let file =
         options.custom_flags(OFlags::NONBLOCK.bits() as i32).open(path).map_err(|error| {
             // A pipe without a reader, a socket, or a device without its driver cannot be opened.
@@ -57,8 +57,8 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Opens a file that the user named. Beside plain files this may be `/dev/null`, or a descriptor
-/// that a shell has opened for kefu, as in `kefu run --config <(gpg -d kefu.toml.gpg)`.
+/// Opens a file that the user named. Besides a plain file, it may be `/dev/null`, or a descriptor
+/// that a shell opened for kefu, as in `kefu run --config <(gpg -d kefu.toml.gpg)`.
 ///
 /// # Errors
 /// Those of [`open`].

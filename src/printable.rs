@@ -1,27 +1,27 @@
-//! Texts from outside (records, answers, names of files) that are safe to print.
+//! Makes text from outside (records, answers, file names) safe to print.
 
 use std::borrow::Cow;
 
-/// A count and what is counted: `1 record`, `2 records`.
+/// Formats a count with its noun: `1 record`, `2 records`.
 pub fn counted(count: impl TryInto<u64>, what: &str) -> String {
     let count = count.try_into().unwrap_or(u64::MAX);
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// A text that controls no terminal: control characters, but for the end of a line and the tab,
-/// and marks that reorder text are written as in JSON (`\u001b`).
+/// Escapes characters that could control a terminal, as in JSON (`\u001b`). These are control
+/// characters, except for line feed and tab, and characters that change the text direction.
 pub fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, |character| {
         character.is_control() && !matches!(character, '\n' | '\t') || is_reordering(character)
     })
 }
 
-/// A text without marks that reorder it.
+/// Escapes characters that change the text direction.
 pub fn without_reordering(text: &str) -> Cow<'_, str> {
     escaped(text, is_reordering)
 }
 
-/// Whether a character makes the text after it run the other way.
+/// Whether a character changes the direction of the text after it.
 fn is_reordering(character: char) -> bool {
     matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

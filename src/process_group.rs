@@ -1,4 +1,5 @@
-//! Programs that kefu starts: each in a process group of its own, with whatever it starts itself, so that all of it ends together.
+//! Runs programs in their own process groups, so that a program and all processes that it started
+//! end together.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -7,10 +8,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// The groups there are. None when kefu is leaving: then no program is started any more.
+/// The existing groups. None during shutdown, when no program may be started.
 static GROUPS: Mutex<Option<Vec<Pid>>> = Mutex::new(Some(Vec::new()));
 
-/// A program and what it has started. Dropped, all of it is killed.
+/// A program and the processes that it started. Dropping it kills all of them.
 #[derive(Debug)]
 pub struct ProcessGroup {
     child: Child,
@@ -18,12 +19,13 @@ pub struct ProcessGroup {
 }
 
 impl ProcessGroup {
-    /// Starts the program. A terminal's Ctrl-C does not reach it: whoever starts one sees to it that kefu [ends it](end_all).
+    /// Starts the program. Ctrl-C in a terminal does not reach the program, so the caller must make
+    /// sure that kefu calls [`end_all`] on shutdown.
     ///
     /// # Errors
-    /// When it cannot be started, or kefu is leaving.
+    /// When the program cannot be started, or kefu is shutting down.
     pub fn start(command: &mut Command) -> io::Result<Self> {
-        // Held until it is known to the others, so that none is started unseen while kefu leaves.
+        // Keep the lock until the group is in the list. Otherwise a shutdown could miss it.
         let mut groups = groups();
         let Some(groups) = groups.as_mut() else { return Err(io::ErrorKind::Interrupted.into()) };
         let child = command.process_group(0).spawn()?;
@@ -35,7 +37,7 @@ impl ProcessGroup {
         &mut self.child
     }
 
-    /// The program has ended by itself. What it has left running on purpose is none of kefu's business.
+    /// Marks the program as ended by itself. Its background processes are then not killed.
     pub fn let_go(mut self) {
         self.is_let_go = true;
     }
@@ -47,19 +49,19 @@ impl Drop for ProcessGroup {
         if !self.is_let_go {
             kill(group);
         }
-        // It is dead, or about to be; that nobody can wait for it makes it no more alive.
+        // The process has ended or is about to end, so an error of `wait` does not matter.
         let _ = self.child.wait();
         groups().iter_mut().for_each(|groups| groups.retain(|other| *other != group));
     }
 }
 
-/// Kills every program, and lets none be started any more: kefu is leaving.
+/// Kills every group and prevents further starts. Called on shutdown.
 pub fn end_all() {
     groups().take().into_iter().flatten().for_each(kill);
 }
 
 fn kill(group: Pid) {
-    // Fails when all of it has ended by itself, which is as well.
+    // Fails if the whole group has already ended. That is no problem.
     let _ = kill_process_group(group, Signal::KILL);
 }
 

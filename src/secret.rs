@@ -1,4 +1,4 @@
-//! Values that must not be seen.
+//! Secret values, and functions that hide them in output.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -7,22 +7,23 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 use zeroize::Zeroizing;
 
-/// A secret or token. It has no `Display`, its `Debug` shows nothing of it, and its memory is
+/// A secret or token. It has no `Display`, and its `Debug` shows nothing of it. Its memory is
 /// overwritten when the last copy is dropped.
 #[derive(Clone, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "Written")]
 pub struct Secret(Arc<Zeroizing<String>>);
 
-/// The secrets that exist. None of them is shown in any output ([`hide_all`]).
+/// All existing secrets. No output shows any of them ([`hide_all`]).
 static KNOWN: Mutex<Vec<Weak<Zeroizing<String>>>> = Mutex::new(Vec::new());
 
-/// Values that users may have written where a path or a name belongs ([`suspect`]).
+/// Values that look like a secret, but were written in place of a path or a name ([`suspect`]).
 static SUSPECTED: Mutex<Vec<Secret>> = Mutex::new(Vec::new());
 
-/// A shorter value would hide parts of ordinary words. WeChat's secrets have 32 characters.
+/// Minimum length of a hidden secret in bytes. A shorter one would hide parts of ordinary words.
+/// WeChat's secrets have 32 characters.
 const HIDDEN_BYTES_MIN: usize = 6;
 
-/// A secret as it may be written. serde's own message about a number where a string should be would
+/// A secret as written in a file. serde's own message about a number in place of a string would
 /// quote the number.
 #[derive(serde::Deserialize)]
 #[serde(untagged)]
@@ -43,7 +44,8 @@ impl TryFrom<Written> for Secret {
 }
 
 impl Secret {
-    /// A value that is not shown, and that may stand in the output where something else says it.
+    /// Creates a value that [`hide_all`] does not hide. Its `Debug` shows nothing, but output may
+    /// contain the same text from another source.
     pub fn not_hidden(value: String) -> Self {
         Self(Arc::new(Zeroizing::new(value)))
     }
@@ -58,7 +60,7 @@ impl Secret {
         Self(value)
     }
 
-    /// A text with every written form of the value replaced.
+    /// Replaces every form of the value in a text.
     pub fn hidden_in<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut hidden = Cow::Borrowed(text);
         if self.0.is_empty() {
@@ -72,12 +74,13 @@ impl Secret {
         hidden
     }
 
-    /// Whether a text holds the value, in any written form.
+    /// Whether a text contains the value in any form.
     pub fn is_in(&self, text: &str) -> bool {
         matches!(self.hidden_in(text), Cow::Owned(_))
     }
 
-    /// The value as it is, in the query of a URL, in JSON, and as part of something in base64.
+    /// All forms of the value: plain, in the query of a URL, in JSON, within base64, and in
+    /// hexadecimal.
     fn forms(&self) -> Vec<Zeroizing<String>> {
         let value = self.expose();
         let mut forms = vec![Zeroizing::new(value.to_owned())];
@@ -96,25 +99,25 @@ impl Secret {
         forms
     }
 
-    /// The value, for the one call that needs it.
+    /// The value, for the call that needs it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-/// The characters of base64 that depend only on the value, when it begins `offset` bytes after
-/// the beginning of a group of three.
+/// The base64 characters that depend only on the value, if the value begins `offset` bytes after
+/// the start of a group of three.
 fn in_base64(value: &str, offset: usize) -> Zeroizing<String> {
     let mut bytes = Zeroizing::new(vec![0; offset]);
     bytes.extend_from_slice(value.as_bytes());
     let encoded = BASE64_STANDARD_NO_PAD.encode(&*bytes);
-    // The first and the last character may share bits with a neighbour.
+    // The first and the last character may share bits with the bytes beside the value.
     let first = if offset == 0 { 0 } else { offset + 1 };
     let last = encoded.len() - usize::from(!bytes.len().is_multiple_of(3));
     Zeroizing::new(encoded.get(first..last).unwrap_or_default().to_owned())
 }
 
-/// The text without a value, whether its letters are small or capital; none where it is not there.
+/// Replaces a value in the text, ignoring ASCII case. None if the text does not contain it.
 fn replaced(text: &str, value: &str) -> Option<String> {
     if value.is_empty() || value.len() > text.len() {
         return None;
@@ -131,8 +134,8 @@ fn replaced(text: &str, value: &str) -> Option<String> {
     (taken > 0).then_some(without)
 }
 
-/// A text without any secret of this process. Of a text that holds one in disguise, such as with
-/// invisible characters between its letters, nothing is left.
+/// Hides every secret of this process in a text. Replaces the whole text if it contains a disguised
+/// secret, for instance with invisible characters between its letters.
 pub fn hide_all(text: &str) -> Cow<'_, str> {
     let known: Vec<_> = locked(&KNOWN).iter().filter_map(Weak::upgrade).map(Secret).collect();
     let mut hidden = Cow::Borrowed(text);
@@ -148,9 +151,10 @@ pub fn hide_all(text: &str) -> Cow<'_, str> {
     if known.iter().any(holds) { Cow::Borrowed(HIDDEN) } else { hidden }
 }
 
-/// A text without any secret of this process, and without words that look like one: 32 hexadecimal
-/// digits, as an AppSecret has, or 100 or more characters of base64, as tokens have. Only for texts
-/// in which no such word belongs: openids under a key look like an AppSecret.
+/// Hides every secret of this process, and every word that looks like one. Such a word has 32
+/// hexadecimal digits, like an AppSecret, or 100 or more characters of base64, like a token. Only
+/// for texts that cannot contain such a word for another reason: a keyed openid looks like an
+/// AppSecret.
 pub fn hide_likely(text: &str) -> Cow<'_, str> {
     let mut hidden = hide_all(text);
     for word in likely(&hidden).map(str::to_owned).collect::<Vec<_>>() {
@@ -159,18 +163,19 @@ pub fn hide_likely(text: &str) -> Cow<'_, str> {
     hidden
 }
 
-/// Takes what looks like a secret ([`hide_likely`]) for one, in a value that is written where a path
-/// or a name belongs; all of it, if it has 64 or more characters without a dot or a slash.
+/// Registers words that look like a secret ([`hide_likely`]) as secrets. `value` was written in
+/// place of a path or a name. Registers all of it if it has 64 or more characters without a dot or
+/// a slash.
 pub fn suspect(value: &str) {
     let whole = Some(value).filter(|value| value.len() >= 64 && !value.contains(['.', '/']));
     let words = likely(value).chain(whole);
     locked(&SUSPECTED).extend(words.map(|word| Secret::new(word.to_owned())));
 }
 
-/// What stands in the place of a secret.
+/// The replacement for a secret.
 const HIDDEN: &str = "(secret)";
 
-/// Characters of an access token, at least. Those of WeChat have more than 130.
+/// Minimum length of an access token in characters. WeChat's tokens have more than 130.
 const TOKEN_CHARACTERS_MIN: usize = 100;
 
 /// The words that look like a secret.
@@ -184,8 +189,8 @@ fn likely(text: &str) -> impl Iterator<Item = &str> {
     words.filter(is_appsecret).chain(tokens.filter(is_token))
 }
 
-/// The text without characters that are not seen, and with `%41` and `\u0041` as the letter that
-/// they stand for. None when it has nothing of that.
+/// The text without invisible characters, and with escapes like `%41` and `\u0041` decoded. None if
+/// the text has neither.
 fn undisguised(text: &str) -> Option<String> {
     let is_unseen = |character: char| {
         matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
@@ -213,7 +218,7 @@ fn locked<T>(secrets: &Mutex<T>) -> MutexGuard<'_, T> {
     secrets.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Shows nothing; there is no `Display` and no `Serialize`.
+/// Shows nothing of the value. There is no `Display` and no `Serialize`.
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(HIDDEN)
@@ -230,8 +235,8 @@ mod tests {
     use super::*;
     use crate::wechat::{Credential, Proof};
 
-    /// Asks whether a type has a trait: the constant of the type's own is taken before that of the
-    /// trait, where its bound holds.
+    /// Tests whether a type implements a trait. If it does, the type's own constant takes
+    /// precedence over the constant of the trait.
     struct Type<T>(PhantomData<T>);
 
     trait Otherwise {

@@ -1,7 +1,7 @@
-//! The only door to the terminal: results on stdout, everything else on stderr.
+//! All output to the terminal: results on stdout, everything else on stderr.
 //!
-//! What passes it shows no secret ([`hide_all`], and on stderr [`hide_likely`]) and controls no
-//! terminal ([`printable`]).
+//! The output contains no secret ([`hide_all`], and on stderr [`hide_likely`]). It cannot control
+//! the terminal ([`printable`]).
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::LazyLock;
@@ -16,11 +16,12 @@ use crate::printable::{printable, without_reordering};
 use crate::secret::{hide_all, hide_likely};
 use crate::threads::THREADS_HINT;
 
-/// All bars of the process. They appear on a terminal only, and make way for log lines.
+/// All progress bars of the process. They appear only on a terminal, and are hidden while a log
+/// line is written.
 static BARS: LazyLock<MultiProgress> =
     LazyLock::new(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     /// For people.
@@ -30,7 +31,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// How much is logged.
+/// The lowest severity that is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogLevel {
     Error,
@@ -40,7 +41,8 @@ pub enum LogLevel {
     Debug,
 }
 
-/// Begins logging, on stderr. Only kefu's own events are logged: those of the HTTP client could carry URLs.
+/// Starts logging on stderr. Logs only kefu's own events, because those of the HTTP client could
+/// contain URLs.
 pub fn begin_logging(format: LogFormat, level: LogLevel) {
     use tracing_subscriber::prelude::*;
     let level = match level {
@@ -54,7 +56,7 @@ pub fn begin_logging(format: LogFormat, level: LogLevel) {
         tracing_subscriber::fmt::layer().with_writer(Stderr).with_ansi(io::stderr().is_terminal());
     let registry = tracing_subscriber::registry();
     IS_JSON.store(format == LogFormat::Json, Ordering::Relaxed);
-    // Fails when logging has begun before, as it has in the second test of a process.
+    // Fails if logging has already started, as in the second test of a process.
     let _ = match format {
         LogFormat::Text => registry.with(lines.with_target(false).with_filter(own)).try_init(),
         LogFormat::Json => registry
@@ -76,7 +78,8 @@ impl<'a> MakeWriter<'a> for Stderr {
 
 impl Write for Stderr {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        // tracing escapes what fields contain, so escape sequences in a line are its own colours.
+        // tracing escapes the contents of fields, so the only escape sequences in a line are its
+        // own colours.
         let text = String::from_utf8_lossy(line);
         let text = without_reordering(&text);
         BARS.suspend(|| io::stderr().write_all(hide_likely(&text).as_bytes()))?;
@@ -88,7 +91,7 @@ impl Write for Stderr {
     }
 }
 
-/// The result could not be shown; what was done stays done.
+/// The result could not be written. The work itself is not affected.
 #[derive(Debug, thiserror::Error)]
 #[error("the result cannot be written")]
 pub struct OutputError(#[from] io::Error);
@@ -103,10 +106,10 @@ impl Classified for OutputError {
     }
 }
 
-/// Writes a result to stdout. A reader that has gone away (`kefu … | head`) is not an error.
+/// Writes a result to stdout. A reader that has closed the pipe (`kefu … | head`) is not an error.
 ///
 /// # Errors
-/// When stdout takes no more.
+/// When writing to stdout fails.
 pub fn print_result(text: &str) -> Result<(), OutputError> {
     let text = printable(text);
     let mut stdout = io::stdout().lock();
@@ -116,10 +119,10 @@ pub fn print_result(text: &str) -> Result<(), OutputError> {
     }
 }
 
-/// What [`begin_logging`] was told.
+/// Whether [`begin_logging`] was called with JSON.
 static IS_JSON: AtomicBool = AtomicBool::new(false);
 
-/// Whether stderr is read by machines, and so everything on it is an event.
+/// Whether machines read stderr. Everything on stderr is then an event.
 pub fn is_for_machines() -> bool {
     IS_JSON.load(Ordering::Relaxed)
 }
@@ -136,23 +139,22 @@ pub fn print_note(text: &str) {
     });
 }
 
-/// What libraries say when they panic because the process lacks something, what that is, and what
-/// to raise.
+/// Panics of libraries that lack a resource: a part of their message, the lack, and the hint.
 const PANICS_WITHOUT: [(&str, &str, &str); 6] = [
     ("Too many open files", "too many files are open", FILES_HINT),
     ("Cannot allocate memory", "no memory can be had", MEMORY_HINT),
-    // Of a context of zstd.
+    // The message when a context of zstd cannot be created.
     ("null pointer", "no memory can be had", MEMORY_HINT),
     ("spawn", "no thread can be created", THREADS_HINT),
     ("Resource temporarily unavailable", "no thread can be created", THREADS_HINT),
     ("WouldBlock", "no thread can be created", THREADS_HINT),
 ];
 
-/// From now on, a panic in any thread ends the process with one line on stderr and exit code 1.
-/// Other threads could otherwise wait forever for the one that is gone.
+/// Makes a panic in any thread end the process, with one line on stderr and exit code 1. Otherwise,
+/// other threads could wait forever for the panicked one.
 ///
-/// A library that panics because no thread can be created, no file be opened, or no memory be had,
-/// ends it with 73 and what to raise.
+/// A library may panic because it cannot create a thread, open a file or allocate memory. The exit
+/// code is then 73, and the line contains a hint.
 pub fn exit_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         let said = panic.payload_as_str().unwrap_or("no reason given").replace('\n', " ");
@@ -174,26 +176,26 @@ pub fn exit_on_panic() {
             }
             false => text,
         };
-        // The bars may be locked by the thread that panics, so they are not asked to make way.
+        // The panicked thread may have the bars locked, so they cannot be suspended.
         let _ = writeln!(io::stderr(), "{}", hide_likely(&printable(&text)));
         std::process::exit(class.exit_code().into());
     }));
 }
 
-/// Shows what is wrong with the command line, which may hold a secret in the wrong place. Help and
-/// the version are shown as they are.
+/// Prints an error of the command line, which may contain a secret in the wrong place. Prints help
+/// and the version unchanged.
 pub fn print_usage_error(error: &clap::Error) {
     let plain = error.render().to_string();
     let shown = printable(&plain);
     let shown = hide_likely(&shown);
-    // Best effort: there is no other place to say it.
+    // Best effort: the error cannot be reported elsewhere.
     let _ = match *shown == *plain {
         true => error.print(),
         false => write!(io::stderr(), "{shown}"),
     };
 }
 
-/// Shows a failure: what happened, why, and what to do.
+/// Prints a failure: what failed, why, and what to do.
 pub fn print_failure(failure: &Failure) {
     if is_for_machines() {
         let (exit_code, hint) =
@@ -204,7 +206,7 @@ pub fn print_failure(failure: &Failure) {
     print_note(&explained("error", failure));
 }
 
-/// Shows a failure that does not change the exit code.
+/// Prints a failure that does not change the exit code.
 pub fn print_warning(failure: &Failure) {
     if is_for_machines() {
         let hint = failure.hint.as_deref().unwrap_or_default();
@@ -214,7 +216,7 @@ pub fn print_warning(failure: &Failure) {
     print_note(&explained("warning", failure));
 }
 
-/// Shows a warning without an error behind it.
+/// Prints a warning that is not caused by an error.
 pub fn print_plain_warning(text: &str, hint: Option<&str>) {
     if is_for_machines() {
         let hint = hint.unwrap_or_default();
@@ -237,7 +239,7 @@ fn explained(severity: &str, failure: &Failure) -> String {
     text
 }
 
-/// How far a stage has come.
+/// The progress of a stage.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
@@ -246,7 +248,7 @@ pub struct Progress {
 impl Progress {
     pub fn begin(stage: &'static str, days: usize) -> Self {
         let bar = BARS.add(ProgressBar::new(days as u64));
-        // The template is a constant; if it were wrong, the plain bar would do.
+        // The template is a constant. If it were invalid, the plain bar would be good enough.
         if let Ok(style) =
             ProgressStyle::with_template("{prefix:>8} {bar:40} {pos}/{len} days {msg}")
         {
@@ -256,7 +258,7 @@ impl Progress {
         Self { bar }
     }
 
-    /// Says how many days there are, when that becomes known.
+    /// Sets the number of days when it becomes known.
     pub fn expect(&self, days: usize) {
         self.bar.set_length(days as u64);
     }

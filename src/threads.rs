@@ -1,8 +1,8 @@
-//! The threads of the process: a bounded number, created before work begins.
+//! The threads of the process. Their number is limited, and they are created before work begins.
 //!
-//! A thread that cannot be created in the middle of the work would leave others waiting for it.
-//! So each pool is filled when it is made, and a process that may not have that many threads ends
-//! with an error that says what to raise.
+//! If a thread cannot be created in the middle of the work, others would wait for it forever. So
+//! each pool creates all of its threads at the start. If the process may not have that many
+//! threads, it ends with an error and a hint.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
@@ -14,25 +14,26 @@ use tokio::runtime::Runtime;
 
 use crate::failure::{Class, Classified};
 
-/// More computing threads than this gain little, and each one needs memory.
+/// Maximum number of computing threads without an explicit limit. More gain little, and each one
+/// needs memory.
 const COMPUTING_MAX: usize = 16;
 
-/// Threads that write metric partitions. They mostly wait for the disk.
+/// Number of threads that write metric partitions. They mostly wait for the disk.
 const WRITERS: usize = 8;
 
-/// Threads that drive the network. They only hand bytes on.
+/// Number of threads for network I/O. They only pass bytes on.
 const NETWORK: usize = 2;
 
-/// Threads for each call side by side: one writes pages, one commits.
+/// Number of blocking threads for each concurrent call: one writes pages, one commits.
 const BLOCKING_PER_CALL: usize = 2;
 
-/// Threads for name resolution, files with tokens, and the like.
+/// Number of other blocking threads, for name resolution, token files, and similar work.
 const BLOCKING_BESIDE: usize = 4;
 
-/// How long a thread may take to start.
+/// Maximum time until all threads have started.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
-/// The process may not have as many threads as it needs.
+/// The process may not create as many threads as it needs.
 #[derive(Debug, thiserror::Error)]
 #[error("{needed} threads for {purpose} cannot be created")]
 pub struct ThreadsError {
@@ -41,7 +42,7 @@ pub struct ThreadsError {
     pub(crate) source: io::Error,
 }
 
-/// What to do about it.
+/// What to do when threads cannot be created.
 pub(crate) const THREADS_HINT: &str = "raise the number of processes and threads that this user or container may have \
      (`ulimit -u`, TasksMax= of systemd, the pids limit of the container) or their memory \
      (`ulimit -v`, vm.max_map_count), or lower --threads and --concurrency; then run again";
@@ -56,19 +57,19 @@ impl Classified for ThreadsError {
     }
 }
 
-/// Creates the threads that read and encode, which are rayon's, and sets how many polars creates
-/// when it is first used, which take 13 MiB.
+/// Creates rayon's threads, which read and encode. Sets the number of threads that polars creates
+/// at its first use. The polars threads take 13 MiB.
 ///
-/// `limit` is the size of either pool; without it there is a thread for each core, at most 16.
+/// `limit` is the size of each pool. Without it, there is one thread for each core, at most 16.
 /// Must be called while no other thread reads the environment.
 ///
 /// # Errors
-/// When they cannot be created.
+/// When the threads cannot be created.
 pub fn start(limit: Option<u16>) -> Result<(), ThreadsError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let computing = limit.map_or(cores.min(COMPUTING_MAX), usize::from);
     reserve(2 * computing + 1, "computing")?;
-    // polars takes its limit from the environment alone.
+    // polars reads its limit only from the environment.
     #[allow(unsafe_code)]
     // SAFETY: the threads that exist neither read nor write the environment (see above).
     unsafe {
@@ -83,10 +84,10 @@ pub fn start(limit: Option<u16>) -> Result<(), ThreadsError> {
     Ok(())
 }
 
-/// The threads that write metric partitions.
+/// The thread pool that writes metric partitions.
 ///
 /// # Errors
-/// When they cannot be created.
+/// When the threads cannot be created.
 pub fn writers() -> Result<&'static ThreadPool, ThreadsError> {
     static POOL: OnceLock<ThreadPool> = OnceLock::new();
     if let Some(pool) = POOL.get() {
@@ -101,7 +102,7 @@ pub fn writers() -> Result<&'static ThreadPool, ThreadsError> {
 /// Starts a thread that ends within the scope.
 ///
 /// # Errors
-/// When it cannot be created.
+/// When the thread cannot be created.
 pub fn spawn_scoped<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     purpose: &'static str,
@@ -112,21 +113,21 @@ pub fn spawn_scoped<'scope, T: Send + 'scope>(
     thread.spawn_scoped(scope, work).map_err(failed)
 }
 
-/// A runtime for as many calls side by side, with all of its threads.
+/// A runtime for this number of concurrent calls, with all of its threads.
 ///
 /// # Errors
-/// When they cannot be created.
+/// When the threads cannot be created.
 pub fn runtime(calls: usize) -> Result<Runtime, ThreadsError> {
     let blocking = BLOCKING_PER_CALL * calls + BLOCKING_BESIDE;
     let purpose = "the network";
-    // tokio panics where it cannot create a worker, and waits where it cannot create another
-    // blocking thread: neither is an error that could be handled.
+    // tokio panics if it cannot create a worker, and waits if it cannot create another blocking
+    // thread. Neither is an error that could be handled.
     reserve(NETWORK + blocking, purpose)?;
     let failed = |source| ThreadsError { needed: NETWORK + blocking, purpose, source };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(NETWORK)
         .max_blocking_threads(blocking)
-        // Threads that ended while idle could not be created again.
+        // Keep idle threads, because an ended one might not be created again.
         .thread_keep_alive(Duration::from_secs(24 * 3600))
         .enable_all()
         .build()
@@ -142,7 +143,7 @@ pub fn runtime(calls: usize) -> Result<Runtime, ThreadsError> {
     }
 }
 
-/// Creates this many threads at once, then ends them.
+/// Checks that this number of threads can exist at the same time. Creates them, then ends them.
 fn reserve(threads: usize, purpose: &'static str) -> Result<(), ThreadsError> {
     let gate = Arc::new(Gate::default());
     let mut created = Vec::with_capacity(threads);
@@ -159,13 +160,13 @@ fn reserve(threads: usize, purpose: &'static str) -> Result<(), ThreadsError> {
     }
     gate.open_for(0);
     for thread in created {
-        // It does nothing that could panic.
+        // The thread does nothing that could panic.
         let _ = thread.join();
     }
     failed.map_or(Ok(()), Err)
 }
 
-/// Keeps threads waiting until all of them exist.
+/// Blocks threads until all of them exist.
 #[derive(Default)]
 struct Gate {
     state: Mutex<GateState>,
@@ -187,7 +188,7 @@ impl Gate {
         drop(self.changed.wait_while(state, is_shut).unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Opens once as many threads wait, or when that takes too long: then false.
+    /// Opens the gate once this number of threads wait. Returns false if that takes too long.
     fn open_for(&self, threads: usize) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let lacks = |state: &mut GateState| state.waiting < threads;
