@@ -1,7 +1,7 @@
 //! The time slices of a span, each walked by its own cursor. Pure; makes no calls.
 //!
 //! A cursor walks pages sequentially, so a day of a hundred pages takes a hundred sequential calls.
-//! While there are spare connections, the rest of a time slice is split: the time slice ends
+//! While there are spare connections, the rest of a time slice is split. The time slice then ends
 //! earlier, and new time slices cover the rest. These invariants keep the result independent of the
 //! splits:
 //!

@@ -148,7 +148,7 @@ pub struct Peer {
     pub proxy: Option<String>,
 }
 
-/// `api.weixin.qq.com (through the proxy proxy.example:3128 (HTTPS_PROXY))`
+/// `api.weixin.qq.com through the proxy proxy.example:3128 (HTTPS_PROXY)`
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.proxy {
