@@ -43,7 +43,7 @@ pub(super) enum Scope {
 }
 
 impl Scope {
-    /// Gives rows that are counted together the same key.
+    /// Sets the same key for all rows that are counted together.
     fn labelled(self, frame: &DataFrame) -> LazyFrame {
         let frame = frame.clone().lazy();
         match self {
