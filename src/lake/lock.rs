@@ -239,7 +239,7 @@ impl Lake {
         // The entry of each new folder is in its parent folder.
         for folder in own.ancestors().skip(1).take(new) {
             match self.disk.sync_folder(folder) {
-                // A folder outside the lake that this user may not read belongs to somebody else.
+                // A folder outside the lake that this user may not read belongs to another user.
                 // Syncing it is best effort.
                 Err(error)
                     if error.kind() == std::io::ErrorKind::PermissionDenied
