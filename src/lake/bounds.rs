@@ -1,9 +1,9 @@
-//! Bounds on the memory that a file can ask for, checked before any of it is decoded.
+//! Limits the memory that a file can claim, before any of the file is decoded.
 //!
-//! A reader of Parquet allocates what a file claims: rows, sizes of pages, and the length of a
-//! value times the rows that refer to it. A damaged or planted file of some kilobytes can claim
-//! gigabytes. So the claims are compared with each other, with the length of the file and with
-//! what kefu writes.
+//! A Parquet reader allocates what a file claims: rows, sizes of pages, and the length of a value
+//! times the rows that refer to it. A damaged or malicious file of some kilobytes can claim
+//! gigabytes. Therefore the claims are compared with each other, with the length of the file and
+//! with what kefu writes.
 
 use std::fs::Metadata;
 use std::os::unix::fs::FileExt;
@@ -15,41 +15,43 @@ use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use super::LakeError;
 use super::thrift::Thrift;
 
-/// Bytes of a footer. A day of ten million messages has one of 100 KiB.
+/// Largest footer in bytes. A day of ten million messages has 100 KiB.
 const FOOTER_BYTES_MAX: u32 = 4 << 20;
 
-/// Bytes of all page indexes and bloom filters of a file. A day of ten million messages has 20 MiB.
+/// Largest size in bytes of all page indexes and bloom filters of a file. A day of ten million
+/// messages has 20 MiB.
 const INDEX_BYTES_MAX: u64 = 256 << 20;
 
-/// Rows of a row group. kefu writes 122,880.
+/// Largest number of rows in a row group. kefu writes 122,880.
 const GROUP_ROWS_MAX: i64 = 1 << 20;
 
-/// Bytes of a page, decompressed. kefu closes a page at 1 MiB, after at most 8,192 more rows.
+/// Largest page in bytes, decompressed. kefu closes a page at 1 MiB, after at most 8,192 more rows.
 const PAGE_BYTES_MAX: u64 = 256 << 20;
 
-/// Bytes of a column in a row group, decompressed.
+/// Largest column in a row group in bytes, decompressed.
 const CHUNK_BYTES_MAX: u64 = 1 << 30;
 
-/// Bytes of a dictionary, decompressed. kefu gives a dictionary up at 4 MiB.
+/// Largest dictionary in bytes, decompressed. kefu stops using a dictionary at 4 MiB.
 const DICTIONARY_BYTES_MAX: u64 = 64 << 20;
 
-/// Bytes of one column in a batch.
+/// Largest column of a batch in bytes.
 const BATCH_BYTES_MAX: u64 = 256 << 20;
 
-/// Bytes of a record, on average: the API's answers hold at most 128 MiB for 10,000 records.
+/// Largest average size of a record in bytes. An answer of the API has at most 128 MiB for 10,000
+/// records.
 const ROW_BYTES_MAX: usize = 16 << 10;
 
-/// The bytes of a page's header that are read first; few are longer.
+/// Bytes of a page header that are read first. Few headers are longer.
 const HEADER_BYTES: usize = 512;
 const HEADER_BYTES_MAX: usize = 1 << 20;
 
-/// The end of a file: the length of its footer, in 4 bytes, and "PAR1".
+/// Length of the end of a file: the length of its footer, in 4 bytes, and "PAR1".
 const FOOTER_END_BYTES: usize = 8;
 
-/// Checks how long a file claims its footer to be. Must come before the footer is read.
+/// Checks the claimed length of a file's footer. Call it before the footer is read.
 ///
 /// # Errors
-/// The claim that cannot be true, or the error of the file.
+/// Fails when the claim cannot be true, or the file cannot be read.
 pub(super) fn check_footer(file: &File) -> Result<(), LakeError> {
     let length = file.metadata()?.len();
     let Some(start) = length.checked_sub(FOOTER_END_BYTES as u64) else { return Ok(()) };
@@ -64,15 +66,16 @@ pub(super) fn check_footer(file: &File) -> Result<(), LakeError> {
     }
 }
 
-/// Checks how long a file claims its page indexes and bloom filters to be.
+/// Checks the claimed length of a file's page indexes and bloom filters.
 ///
 /// # Errors
-/// The claim that cannot be true.
+/// Returns the claim that cannot be true.
 pub(super) fn check_indexes(metadata: &ParquetMetaData) -> Result<(), String> {
     let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
     let lengths = columns.flat_map(|column| {
         let filter = column.bloom_filter_offset().map(|_| column.bloom_filter_length());
-        // Without a length, that in the filter's header would be believed.
+        // Without a length here, the reader would trust the length in the filter's header. Refuse
+        // that.
         let filter = filter.map(|length| length.unwrap_or(i32::MAX));
         [column.column_index_length(), column.offset_index_length(), filter]
     });
@@ -83,13 +86,13 @@ pub(super) fn check_indexes(metadata: &ParquetMetaData) -> Result<(), String> {
     }
 }
 
-/// Checks what a file claims about the columns at the given places. Gives the number of rows to
-/// read at once: `batch_rows`, or less where long values repeat.
+/// Checks the claims of a file about the columns at the given indexes. Returns the number of rows
+/// to read at once: `batch_rows`, or fewer when long values repeat.
 ///
-/// `are_expanded` says whether a column's repeated values are copied for each row.
+/// `are_expanded` returns whether a column's repeated values are copied for each row.
 ///
 /// # Errors
-/// The claim that cannot be true.
+/// Returns the claim that cannot be true.
 pub(super) fn check(
     file: &File,
     metadata: &ParquetMetaData,
@@ -119,27 +122,27 @@ pub(super) fn check(
         }
     }
     let mut batch_rows = batch_rows;
-    // Halves, so that batches still end where row groups end.
+    // Halve, so that batches still end where row groups end.
     while batch_rows > 1 && batch_rows as u64 * longest > BATCH_BYTES_MAX {
         batch_rows /= 2;
     }
     Ok(batch_rows)
 }
 
-/// Bytes that a file's rows may have when they are decoded.
+/// Largest size in bytes of a file's decoded rows.
 pub(super) fn decoded_bytes_max(metadata: &ParquetMetaData) -> usize {
     let rows = usize::try_from(metadata.file_metadata().num_rows()).unwrap_or_default();
     rows.saturating_mul(ROW_BYTES_MAX).saturating_add(BATCH_BYTES_MAX as usize)
 }
 
-/// A dictionary page: where its content is, and how long it claims to be.
+/// A dictionary page: the offset of its content, and its claimed sizes in bytes.
 struct Dictionary {
     start: u64,
     compressed: u64,
     uncompressed: u64,
 }
 
-/// Walks the headers of a column's pages.
+/// Checks the headers of a column's pages. Returns the dictionary page, if there is one.
 fn check_pages(
     file: &File,
     length: u64,
@@ -191,7 +194,7 @@ impl Dictionary {
         if column.column_type() != Type::BYTE_ARRAY {
             return Ok(0);
         }
-        // It lies within the file, which was checked.
+        // `check_pages` has checked that the page lies within the file.
         let mut stored = vec![0; usize::try_from(self.compressed).unwrap_or_default()];
         file.file().read_exact_at(&mut stored, self.start).map_err(|error| error.to_string())?;
         let size = usize::try_from(self.uncompressed).unwrap_or_default();
@@ -219,14 +222,14 @@ enum PageKind {
     Other,
 }
 
-/// What the header of a page says, in bytes and values. Source: `PageHeader` in parquet.thrift.
+/// The fields of a page header, in bytes and values. Source: `PageHeader` in parquet.thrift.
 #[derive(Debug)]
 struct PageHeader {
     kind: PageKind,
     uncompressed: u64,
     compressed: u64,
     values: u64,
-    /// Of the header itself.
+    /// Length of the header itself.
     length: u64,
 }
 
@@ -254,7 +257,7 @@ impl PageHeader {
         }
     }
 
-    /// None when the bytes end before the header, or are none.
+    /// None when the bytes end before the header does, or are not a header.
     fn parse(bytes: &[u8]) -> Option<Self> {
         let mut thrift = Thrift::new(bytes);
         let (mut kind, mut uncompressed, mut compressed, mut values) = (None, None, None, 0);
@@ -269,7 +272,8 @@ impl PageHeader {
                 }
                 (2, Thrift::I32) => uncompressed = u64::try_from(thrift.integer()?).ok(),
                 (3, Thrift::I32) => compressed = u64::try_from(thrift.integer()?).ok(),
-                // The headers of data pages and of dictionary pages begin with a count of values.
+                // The headers of data pages and of dictionary pages begin with the number of
+                // values.
                 (5 | 7 | 8, Thrift::STRUCT) => thrift.each_field(|thrift, field, wire| {
                     match (field, wire) {
                         (1, Thrift::I32) => values = u64::try_from(thrift.integer()?).ok()?,

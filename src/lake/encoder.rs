@@ -1,4 +1,5 @@
-//! Record batches → the bytes of a partition's file. The same rows and the same words in the footer always give the same bytes.
+//! Encodes record batches as the bytes of a partition's file. The same rows and footer entries
+//! always give the same bytes.
 
 use std::io::Write;
 use std::sync::LazyLock;
@@ -19,17 +20,19 @@ use super::thrift::Thrift;
 use super::{ContentHash, LakeError, Table};
 use crate::model::column::Encoding as Stored;
 
-/// Rows of a row group: DuckDB's own size, which it reads in parallel best.
+/// Rows of a row group. DuckDB uses the same size, and reads such row groups best in parallel.
 pub(super) const ROW_GROUP_ROWS: usize = 122_880;
 
-/// Rows that are handed to the encoder at once. Pages of the API come in any size, and where a batch ends decides where Parquet's
-/// pages end; cut alike, the same rows always give the same bytes. A row group is a whole number of these.
+/// Rows that are passed to the encoder at once. Pages of the API have any size, and the end of a
+/// batch decides where Parquet's pages end. Batches of a fixed size give the same bytes for the
+/// same rows. A row group is a multiple of this size.
 pub(super) const ENCODER_ROWS: usize = 8_192;
 
-/// A dictionary of a row group's openids (28 bytes each) fits, so that the column never falls back to plain text halfway.
+/// Largest dictionary in bytes. A dictionary of a row group's openids (28 bytes each) fits. The
+/// column therefore never falls back to plain text within a row group.
 const DICTIONARY_BYTES: usize = 4 << 20;
 
-/// What a partition holds.
+/// Facts about the rows of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionFacts {
     pub rows: usize,
@@ -59,7 +62,7 @@ impl<E: Into<LakeError>> From<E> for EncodeError {
 }
 
 impl<W: Write + Send> Encoder<W> {
-    /// `schema` is the table's, or an older version of it.
+    /// Creates an encoder. `schema` is the table's schema, or an older version of it.
     pub(super) fn new(
         table: Table,
         schema: SchemaRef,
@@ -77,24 +80,25 @@ impl<W: Write + Send> Encoder<W> {
         })
     }
 
-    /// What the footer will say, beside the rows and their hash.
+    /// The footer entries to write. [`finish`](Self::finish) adds the number of rows and their
+    /// hash.
     pub(super) fn footer(&mut self) -> &mut Footer {
         &mut self.footer
     }
 
-    /// Rows so far.
+    /// The number of rows so far.
     pub(super) fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Adds rows, which must have the table's columns and follow its order.
+    /// Adds rows. They must have the table's columns and follow its order.
     pub(super) fn append(&mut self, batch: RecordBatch) -> Result<(), EncodeError> {
         self.rows += batch.num_rows();
         self.uncut.push_batch(batch)?;
         self.encode_cut()
     }
 
-    /// Writes what is left, and the footer.
+    /// Writes the remaining rows and the footer.
     pub(super) fn finish(&mut self) -> Result<PartitionFacts, EncodeError> {
         self.uncut.finish_buffered_batch()?;
         self.encode_cut()?;
@@ -108,7 +112,7 @@ impl<W: Write + Send> Encoder<W> {
         Ok(facts)
     }
 
-    /// Where the bytes went.
+    /// The sink to which the bytes are written.
     pub(super) fn sink(&self) -> &W {
         &self.writer.inner().sink
     }
@@ -133,24 +137,26 @@ impl<W: Write + Send> Encoder<W> {
     }
 }
 
-/// Writes a file. Keeps its end back to correct there what old readers do not understand.
+/// Writes a file. Buffers its end to correct what old readers do not understand.
 struct Tail<W> {
     sink: W,
-    /// Bytes that went to the sink.
+    /// Number of bytes written to the sink.
     written: u64,
     held: Option<Vec<u8>>,
 }
 
 impl<W: Write> Tail<W> {
-    /// Writes the end that was kept back. `column_indexes` are the places of the column indexes in
-    /// the file.
+    /// Corrects and writes the buffered end. `column_indexes` are the offsets of the column indexes
+    /// in the file.
     ///
     /// A column index begins with a list of flags (which pages are null). Thrift has two codes for
-    /// a flag as the type of a list's elements. parquet writes 2 since version 57; every program
-    /// wrote 1 before, and DataFusion up to 43 knows no other: it fails with "bad data" on every
-    /// query with a condition. All readers know 1.
+    /// the type of flags in a list. parquet writes code 2 since version 57. Before, every program
+    /// wrote code 1.
+    ///
+    /// DataFusion up to 43 knows only code 1. With code 2, every query with a condition fails with
+    /// "bad data". All readers know code 1, so it is written here.
     fn release(&mut self, column_indexes: &[i64]) -> std::io::Result<()> {
-        /// Field 1 of a struct, a list.
+        /// Header of field 1 of a struct, which is a list.
         const FIELD: u8 = 0x19;
         let mut held = self.held.take().unwrap_or_default();
         for place in column_indexes {
@@ -169,13 +175,13 @@ impl<W: Write> Tail<W> {
     }
 }
 
-/// Marks columns of floats as ordered by their type, at the end of a file.
+/// Replaces the order of float columns with the order of their type, at the end of a file.
 ///
-/// parquet marks them with the IEEE 754 total order since version 60, which Polars up to 1.42,
-/// DataFusion up to 50 and Daft refuse. The two orders differ for NaN and for zeros with a sign
-/// alone; kefu writes neither.
+/// Since version 60, parquet marks float columns with the IEEE 754 total order. Polars up to 1.42,
+/// DataFusion up to 50 and Daft refuse such files. The two orders differ only for NaN and for zeros
+/// with a sign. kefu writes neither.
 fn correct_column_orders(end: &mut [u8]) {
-    /// In a union, the header of its field 1 or 2, an empty struct.
+    /// Header of field 1 of a union, which is an empty struct. `TOTAL` is the header of field 2.
     const BY_TYPE: u8 = 0x1C;
     const TOTAL: u8 = 0x2C;
     let Some((rest, [length @ .., b'P', b'A', b'R', b'1'])) = end.split_last_chunk::<8>() else {
@@ -185,7 +191,7 @@ fn correct_column_orders(end: &mut [u8]) {
     let Some(start) = rest.len().checked_sub(length) else { return };
     let mut orders = Vec::new();
     let mut thrift = Thrift::new(rest.get(start..).unwrap_or_default());
-    // Field 7 of the footer: a union for each column.
+    // Field 7 of the footer is a list with a union for each column.
     let _ = thrift.each_field(|thrift, field, wire| {
         if (field, wire) != (7, Thrift::LIST) {
             return thrift.skip(wire, 0);
@@ -223,13 +229,14 @@ impl<W: Write> Write for Tail<W> {
     }
 }
 
-/// What a file says of the program that wrote its bytes. Another version may write the same rows in other bytes.
+/// The program that wrote the bytes of a file. Another version may encode the same rows
+/// differently.
 pub(super) static CREATED_BY: LazyLock<String> = LazyLock::new(|| {
     let encoder = WriterProperties::builder().build().created_by().replace(" version ", " ");
     format!("kefu version {} (build {encoder})", env!("CARGO_PKG_VERSION"))
 });
 
-/// What a file says about the order of its rows; nothing where they have none.
+/// The columns by which a file's rows are sorted. None for a table without an order.
 pub(super) fn sorting_columns(table: Table) -> Option<Vec<SortingColumn>> {
     let schema = table.schema();
     let sorting = table.sorted_by().into_iter().filter_map(|name| {
@@ -305,8 +312,8 @@ mod tests {
         assert_eq!(indexes, 2 * Table::WorkerHourly.schema().fields().len());
     }
 
-    /// Polars up to 1.42, DataFusion up to 50 and Daft refuse files whose footer orders floats by
-    /// IEEE 754, as parquet 60 writes it.
+    /// parquet 60 writes footers that order floats by IEEE 754. Polars up to 1.42, DataFusion up to
+    /// 50 and Daft refuse such files.
     #[test]
     fn old_readers_know_the_order_of_every_column() {
         for table in Table::ALL {

@@ -1,10 +1,16 @@
-//! The hash of a partition's rows: two partitions hold the same rows in the same order exactly when
-//! their hashes are equal, however they are encoded and in whatever batches they come.
+//! Computes the hash of a partition's rows. Two hashes are equal exactly when both partitions have
+//! the same rows in the same order. Encoding and sizes of batches do not matter.
 //!
-//! BLAKE3 over blocks of 8,192 rows, the last one shorter. Of each block: the number of its rows (8
-//! bytes), then column by column whether there are nulls (1 byte) and which (a byte for each row),
-//! the lengths of texts (4 bytes each), and the values. Numbers are little-endian; in place of null
-//! stands zero. Footers of every lake hold such hashes: a change makes all metrics out of date.
+//! The hash is BLAKE3 over blocks of 8,192 rows. The last block may be shorter. A block has the
+//! number of its rows (8 bytes), then for each column:
+//!
+//! - whether there are nulls (1 byte), and if so which rows are null (a byte for each row)
+//! - the lengths of texts (4 bytes each)
+//! - the values
+//!
+//! Numbers are little-endian. A null is hashed as zero.
+//!
+//! Footers of every lake contain such hashes. A change of the hash makes all metrics out of date.
 
 use std::fmt;
 
@@ -34,10 +40,10 @@ impl From<&str> for ContentHash {
 }
 
 impl ContentHash {
-    /// The hash of a partition with these rows.
+    /// Computes the hash of a partition with these rows.
     ///
     /// # Errors
-    /// When a column is of a type that no table has.
+    /// Fails when a column has a type that no table has.
     pub fn of(rows: &RecordBatch) -> Result<Self, LakeError> {
         let mut hasher = ContentHasher::default();
         hasher.update(rows)?;
@@ -48,12 +54,12 @@ impl ContentHash {
 /// Rows that are hashed together.
 const BLOCK_ROWS: usize = 8_192;
 
-/// Takes in batches of any size.
+/// Hashes rows from batches of any size.
 #[derive(Default)]
 pub(super) struct ContentHasher {
     hasher: blake3::Hasher,
     scratch: Vec<u8>,
-    /// Less than a block.
+    /// Rows that do not fill a block yet.
     waiting: Vec<RecordBatch>,
     waiting_rows: usize,
 }
@@ -83,7 +89,7 @@ impl ContentHasher {
         self.waiting_rows = 0;
         let block = match parts.as_slice() {
             [] => return Ok(()),
-            // As it comes from the encoder: nothing is copied.
+            // The encoder passes whole blocks. They need no copy.
             [whole] => whole.clone(),
             [first, ..] => concat_batches(&first.schema(), &parts)?,
         };
@@ -91,7 +97,8 @@ impl ContentHasher {
         block.columns().iter().try_for_each(|column| self.update_column(column))
     }
 
-    /// Whether there are nulls and which, then (for text) their lengths, then the values, with zero in place of what hides behind a null.
+    /// Hashes whether there are nulls, which rows are null, the lengths of texts, and the values. A
+    /// null is hashed as zero, because the value behind it is undefined.
     fn update_column(&mut self, column: &ArrayRef) -> Result<(), LakeError> {
         let scratch = &mut self.scratch;
         scratch.clear();
@@ -134,7 +141,7 @@ impl ContentHasher {
         Ok(())
     }
 
-    /// What is in the scratch, then the values in little-endian order.
+    /// Hashes the content of `scratch`, then the values in little-endian order.
     fn update_values<T: ArrowPrimitiveType>(&mut self, column: &PrimitiveArray<T>) {
         let Self { hasher, scratch, .. } = self;
         if column.null_count() == 0 && cfg!(target_endian = "little") {
@@ -188,7 +195,8 @@ mod tests {
         RecordBatch::try_from_iter(columns).unwrap()
     }
 
-    /// Metrics of every lake record hashes of messages: with others they would all be out of date.
+    /// Metrics of every lake record hashes of messages. Other hashes would make all metrics out of
+    /// date.
     #[test]
     fn the_hash_of_rows_stays_what_it_was_in_the_first_version() {
         let hashes = [0, 1, 8_192, 20_000].map(|count| ContentHash::of(&rows(count)).unwrap().0);

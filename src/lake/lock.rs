@@ -1,15 +1,17 @@
-//! One run of an account at a time.
+//! Allows one run of an account at a time.
 //!
-//! A run locks `_kefu/accounts/<account>/lock` exclusively. A reader shares the locks of the accounts
-//! that it reads: files that a run is changing could look damaged. Runs never wait for readers, which
-//! could hang: a run replaces a lock file that only readers share. The reader then checks with
-//! [`Reading::require_undisturbed`] whether a run has begun.
+//! A run locks `_kefu/accounts/<account>/lock` exclusively. A reader shares the locks of the
+//! accounts that it reads, because files that a run is changing could look damaged.
 //!
-//! The lock keeps two runs from doing the same work. Whole files do not depend on it: see
+//! Runs never wait for readers, because a reader could hang. A run replaces a lock file that only
+//! readers share. The reader then checks with [`Reading::require_undisturbed`] whether a run has
+//! begun.
+//!
+//! The lock prevents two runs from doing the same work. Files are complete even without it: see
 //! [`super::commit`].
 //!
-//! Earlier versions of kefu had one lock for the whole lake, `_kefu/lock`. Where it exists, runs share
-//! it, so that a run of such a version cannot work at the same time.
+//! Earlier versions of kefu had one lock for the whole lake, `_kefu/lock`. If it exists, runs share
+//! it. A run of such a version then cannot work at the same time.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, Write};
@@ -27,14 +29,14 @@ use crate::plain_file;
 /// The name of a lock file.
 const FILE: &str = "lock";
 
-/// How often the lock file may be removed or replaced while it is being locked.
+/// Number of attempts. An attempt fails when the lock file is removed or replaced meanwhile.
 const ATTEMPTS: usize = 8;
 
 /// The lock of a run. The operating system releases it when this is dropped or the process ends.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
-    /// The lock of the whole lake, shared, where an earlier version of kefu made one.
+    /// The shared lock of the whole lake, if an earlier version of kefu created one.
     of_lake: Option<File>,
     account: Account,
     lake: Lake,
@@ -44,19 +46,19 @@ impl Drop for Lock {
     fn drop(&mut self) {
         let mut locked = self.lake.locked.lock().unwrap_or_else(PoisonError::into_inner);
         locked.remove(&self.account);
-        // A note that is still there tells the next run that this one was killed.
+        // A remaining note means to the next run that this one was killed.
         let _ = self.file.set_len(0);
-        // Closing it is not enough: a process that another thread is just starting has the file
-        // open, too, until it executes its program.
+        // Closing the file is not enough. A process that another thread is starting also has the
+        // file open, until it executes its program.
         let _ = self.file.unlock();
         let _ = self.of_lake.as_ref().map(|file| file.unlock());
     }
 }
 
-/// Shares the locks of accounts with other readers until dropped.
+/// Shared locks of accounts, for reading. They are released when this is dropped.
 #[derive(Debug)]
 pub struct Reading {
-    /// The lock files that were there, by their paths.
+    /// The lock files that existed, by path.
     files: BTreeMap<PathBuf, File>,
     /// None for all accounts.
     account: Option<Account>,
@@ -64,10 +66,10 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Checks that no run has begun since.
+    /// Checks that no run has begun since the locks were acquired.
     ///
     /// # Errors
-    /// [`LakeError::Overtaken`] when one has.
+    /// Fails with [`LakeError::Overtaken`] when a run has begun.
     pub fn require_undisturbed(&self) -> Result<(), LakeError> {
         let there = self.lake.lock_files(self.account.as_ref())?;
         let mut is_undisturbed = there.len() == self.files.len();
@@ -84,20 +86,20 @@ impl Reading {
 impl Drop for Reading {
     fn drop(&mut self) {
         for file in self.files.values() {
-            // As for `Lock`.
+            // Closing the file is not enough, as for `Lock`.
             let _ = file.unlock();
         }
     }
 }
 
 impl Lake {
-    /// Acquires the lock of an account for this process, makes the folders of the lake and of the
-    /// account if need be, and clears what a run that was killed left in staging.
+    /// Acquires the lock of an account for this process. Creates the folders of the lake and of the
+    /// account if needed. Deletes what a killed run left in staging.
     ///
     /// # Errors
-    /// [`LakeError::Occupied`], naming the owner, when another run has the lock;
-    /// [`LakeError::Misread`] when readers would misread a lake in this place;
-    /// [`LakeError::NoLocks`] when the file system refuses the lock.
+    /// - [`LakeError::Occupied`], which names the owner, when another run has the lock
+    /// - [`LakeError::Misread`] when readers would misread a lake in this place
+    /// - [`LakeError::NoLocks`] when the file system refuses the lock
     pub fn lock(&self, account: &Account) -> Result<Lock, LakeError> {
         self.require_place()?;
         if self.root().exists() {
@@ -111,13 +113,13 @@ impl Lake {
         writeln!(file, "process {}", std::process::id())?;
         let (of_lake, note_of_lake) = of_lake.unzip();
         if !note.is_empty() || note_of_lake.is_some_and(|note| !note.is_empty()) {
-            // A run that is killed between a rename and the sync of the folder leaves a day in its
-            // place that a power cut would take away again. From now on it counts as fetched.
+            // A run may be killed between a rename and the sync of the folder. A power cut could
+            // undo such a rename. Sync now, because the day counts as fetched from now on.
             self.disk.sync_file_system(&self.own_folder())?;
             of_lake.iter().try_for_each(|file| file.set_len(0))?;
         }
         self.disk.create_folders(&self.staging_folder(account))?;
-        // The file system's own clock, by which the files in staging are dated, too.
+        // Use the clock of the file system, because it also dates the files in staging.
         self.clear_staging(account, file.metadata()?.modified()?)?;
         let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
         locked.insert(account.clone(), FileId::of(&file.metadata()?));
@@ -127,23 +129,23 @@ impl Lake {
     /// Acquires the locks of all accounts that the lake knows.
     ///
     /// # Errors
-    /// Those of [`lock`](Self::lock).
+    /// Returns the errors of [`lock`](Self::lock).
     pub fn lock_all(&self) -> Result<Vec<Lock>, LakeError> {
         self.known_accounts()?.iter().map(|account| self.lock(account)).collect()
     }
 
-    /// Checks that the lock file of an account is still the one that this process has locked, if it
-    /// has locked one.
+    /// Checks that the lock file of an account is still the one that this process has locked. Does
+    /// nothing if this process has locked none.
     ///
     /// # Errors
-    /// [`LakeError::Displaced`] when another process has removed or replaced it.
+    /// Fails with [`LakeError::Displaced`] when another process has removed or replaced the file.
     pub(super) fn require_lock(&self, account: &Account) -> Result<(), LakeError> {
         let locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(locked) = locked.get(account).copied() else { return Ok(()) };
         let path = self.lock_path(account);
         match fs_err::metadata(&path) {
             Ok(facts) if FileId::of(&facts) == locked => Ok(()),
-            // Where the whole lake is gone, the error should say that.
+            // If the whole lake is missing, the error must say that.
             Err(error)
                 if error.kind() != std::io::ErrorKind::NotFound
                     || !self.account_folder(account).is_dir() =>
@@ -154,7 +156,8 @@ impl Lake {
         }
     }
 
-    /// The lock file, locked by this process alone, and what the owner before has left in it.
+    /// Locks the lock file exclusively. Returns it with the note that the previous owner left in
+    /// it.
     fn lock_exclusively(&self, account: &Account) -> Result<(File, String), LakeError> {
         let path = self.lock_path(account);
         let mut note_before = String::new();
@@ -163,13 +166,13 @@ impl Lake {
             options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
             let mut file = plain_file::open_with(&mut options, &path)?;
             if self.try_lock(&file, LockMode::Exclusive)? {
-                // Another process may have removed it after it was opened.
+                // Another process may have removed the file after it was opened.
                 if is_file_at(&file, &path)? {
                     note_before.push_str(&note_in(&mut file));
                     return Ok((file, note_before));
                 }
             } else if self.try_lock(&file, LockMode::Shared)? {
-                // Readers have it, and no run can take it now.
+                // Only readers have locked the file. No run can lock it now.
                 if is_file_at(&file, &path)? {
                     note_before.push_str(&note_in(&mut file));
                     self.disk.remove_file(&path)?;
@@ -182,8 +185,8 @@ impl Lake {
         Err(LakeError::Displaced { path })
     }
 
-    /// The lock file that an earlier version of kefu made for the whole lake, shared, with what its
-    /// owner has left in it. None where there is none.
+    /// Shares the lock file that an earlier version of kefu created for the whole lake. Returns it
+    /// with the note that its owner left in it. None when there is no such file.
     fn share_lock_of_lake(&self) -> Result<Option<(File, String)>, LakeError> {
         let path = self.lock_of_lake();
         for _ in 0..ATTEMPTS {
@@ -195,7 +198,7 @@ impl Lake {
             if !self.try_lock(&file, LockMode::Shared)? {
                 return Err(occupied(&mut file));
             }
-            // Else a run of such a version has replaced it after it was opened.
+            // Otherwise, a run of such a version has replaced the file after it was opened.
             if is_file_at(&file, &path)? {
                 let note = note_in(&mut file);
                 return Ok(Some((file, note)));
@@ -212,7 +215,7 @@ impl Lake {
         self.own_folder().join(FILE)
     }
 
-    /// The lock files that are there: of one account or of all, and the one of the whole lake.
+    /// The lock files that exist: of one account or of all, and of the whole lake.
     fn lock_files(&self, account: Option<&Account>) -> Result<Vec<PathBuf>, LakeError> {
         let mut files = match account {
             Some(account) => vec![self.lock_path(account)],
@@ -226,16 +229,18 @@ impl Lake {
         Ok(files)
     }
 
-    /// Makes an account's own folder, and the lake where it is not there yet, in a way that a power cut cannot undo.
+    /// Creates an account's own folder, and the lake if it is missing. A power cut cannot undo
+    /// this.
     fn make_account_folder(&self, account: &Account) -> Result<(), LakeError> {
         let root = std::path::absolute(self.root())?;
         let own = std::path::absolute(self.account_folder(account))?;
         let new = own.ancestors().take_while(|folder| !folder.is_dir()).count();
         self.disk.create_folders(&own)?;
-        // The entry of each new folder is in the one above.
+        // The entry of each new folder is in its parent folder.
         for folder in own.ancestors().skip(1).take(new) {
             match self.disk.sync_folder(folder) {
-                // One in which this user may make folders but not look is somebody else's; best effort.
+                // A folder outside the lake that this user may not read belongs to another user.
+                // Syncing it is best effort.
                 Err(error)
                     if error.kind() == std::io::ErrorKind::PermissionDenied
                         && !folder.starts_with(&root) => {}
@@ -245,10 +250,10 @@ impl Lake {
         Ok(())
     }
 
-    /// A run that is at work on the lake, if there is one: its process, and the account.
+    /// The process and the account of a run that is writing to the lake. None when there is no run.
     ///
     /// # Errors
-    /// When a lock is there and cannot be looked at.
+    /// Fails when a lock exists but cannot be read.
     pub fn owner(&self) -> Result<Option<String>, LakeError> {
         for path in self.lock_files(None)? {
             let Some(mut file) = open(&path)? else { continue };
@@ -265,11 +270,11 @@ impl Lake {
     }
 
     /// Shares the locks of all accounts, or of one, while this process reads. Changes nothing, so
-    /// that it works on a lake that cannot be written; where no run has ever been there is nothing
-    /// to lock.
+    /// it works on a lake that cannot be written. In a lake without any run, there is nothing to
+    /// lock.
     ///
     /// # Errors
-    /// [`LakeError::Occupied`], naming the owner, while a run writes.
+    /// Fails with [`LakeError::Occupied`], which names the owner, while a run writes.
     pub fn lock_shared(&self, account: Option<&Account>) -> Result<Reading, LakeError> {
         let mut files = BTreeMap::new();
         for path in self.lock_files(account)? {
@@ -286,7 +291,7 @@ impl Lake {
             if !self.try_lock(&file, LockMode::Shared)? {
                 return Err(occupied(&mut file));
             }
-            // Else a run has replaced it after it was opened.
+            // Otherwise, a run has replaced the file after it was opened.
             if is_file_at(&file, path)? {
                 return Ok(Some(file));
             }
@@ -294,7 +299,7 @@ impl Lake {
         Err(LakeError::Displaced { path: path.to_owned() })
     }
 
-    /// Locks the open lock file. False while another process has it locked.
+    /// Locks an open lock file, without waiting. Returns false while another process has it locked.
     fn try_lock(&self, file: &File, mode: LockMode) -> Result<bool, LakeError> {
         let path = file.path();
         self.disk.try_lock(file, mode).map_err(|source| LakeError::NoLocks {
@@ -314,7 +319,7 @@ fn is_file_at(file: &File, path: &Path) -> Result<bool, LakeError> {
     }
 }
 
-/// A lock file, open for reading. None when there is none.
+/// Opens a lock file for reading. None when there is none.
 fn open(path: &Path) -> Result<Option<File>, LakeError> {
     match plain_file::open(path) {
         Err(error) if is_absent(&error) => Ok(None),
@@ -326,7 +331,7 @@ fn is_absent(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
 }
 
-/// The account of a lock file. None for that of the whole lake.
+/// The account of a lock file. None for the lock file of the whole lake.
 fn account_of(path: &Path) -> Option<&str> {
     let folder = path.parent()?;
     let is_of_account = folder.parent()?.file_name()? == super::ACCOUNTS;
@@ -341,7 +346,8 @@ fn occupied(file: &mut File) -> LakeError {
     LakeError::Occupied { what, owner: owner_in(file) }
 }
 
-/// What the owner wrote of itself. Only for the message: an unreadable note must not hide that there is an owner.
+/// The note of the owner, for the error message. An unreadable note must not hide that there is an
+/// owner.
 fn owner_in(file: &mut File) -> String {
     match note_in(file) {
         note if note.is_empty() => "an unknown process".to_owned(),
@@ -350,7 +356,7 @@ fn owner_in(file: &mut File) -> String {
 }
 
 fn note_in(file: &mut File) -> String {
-    // Whatever else is there is no note.
+    // A note is short. Longer content is not a note.
     const BYTES_MAX: u64 = 1_000;
     let mut note = String::new();
     let _ = file.rewind();

@@ -1,17 +1,18 @@
-//! Which file system a path is on, from Linux's table of mounts: for errors.
+//! Finds the file system of a path in Linux's table of mounts, for error messages.
 
 use std::path::{Path, PathBuf};
 
 const MOUNTS: &str = "/proc/self/mountinfo";
 
-/// The type of the file system and where it is mounted, as in `cifs at /mnt/share`. None where
-/// there is no such table.
+/// The type of the file system and its mount point, like `cifs at /mnt/share`. None when there is
+/// no such table.
 pub(super) fn file_system_of(path: &Path) -> Option<String> {
     let table = fs_err::read(MOUNTS).ok()?;
     find(&String::from_utf8_lossy(&table), &fs_err::canonicalize(path).ok()?)
 }
 
-/// A line is `36 35 98:0 /root /mnt/share rw,noatime shared:1 - cifs //server/share rw`.
+/// Finds the mount of a path. A line of the table looks like `36 35 98:0 /root /mnt/share
+/// rw,noatime shared:1 - cifs //server/share rw`.
 fn find(table: &str, path: &Path) -> Option<String> {
     let mount = |line: &str| {
         let (place, source) = line.split_once(" - ")?;
@@ -19,12 +20,12 @@ fn find(table: &str, path: &Path) -> Option<String> {
         Some((point, source.split(' ').next()?.to_owned()))
     };
     let mounts = table.lines().filter_map(mount).filter(|(point, _)| path.starts_with(point));
-    // Of several mounts in one place, the last one covers the others.
+    // When several mounts have the same mount point, the last one hides the others.
     let (point, kind) = mounts.max_by_key(|(point, _)| point.components().count())?;
     Some(format!("{kind} at {}", point.display()))
 }
 
-/// The table writes spaces and line ends of paths as octal numbers.
+/// Decodes special characters of a path. The table writes them as octal numbers.
 fn unescaped(point: &str) -> String {
     let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
     escapes.into_iter().fold(point.to_owned(), |point, (from, to)| point.replace(from, to))

@@ -1,5 +1,6 @@
-//! Places where other readers misread a lake. DuckDB, Spark and pyarrow take every folder named
-//! `key=value` on the way to a file for a partition, and give all rows one more column.
+//! Refuses places where other readers misread a lake. DuckDB, Spark and pyarrow interpret every
+//! folder named `key=value` on the path of a file as a partition. They add its key as a column to
+//! all rows.
 
 use std::ffi::OsStr;
 use std::path::{Component, Path};
@@ -7,14 +8,14 @@ use std::path::{Component, Path};
 use super::{Lake, LakeError};
 
 impl Lake {
-    /// Checks that no folder on the way to the lake has a `=` in its name: neither in the path as
-    /// it is given, taken from the current folder, nor in the one that symbolic links lead to.
+    /// Checks that no folder on the path of the lake has a `=` in its name. Checks both the given
+    /// path, starting at the current folder, and the path after symbolic links are resolved.
     ///
     /// # Errors
-    /// [`LakeError::Misread`], naming the folder.
+    /// Fails with [`LakeError::Misread`], which names the folder.
     pub fn require_place(&self) -> Result<(), LakeError> {
         let given = std::path::absolute(self.root())?;
-        // A lake that is not there yet will be below the nearest folder that is.
+        // A lake that does not exist yet will be below the nearest folder that exists.
         let real = given.ancestors().find_map(|folder| fs_err::canonicalize(folder).ok());
         let misread = key_value_folder(&given)
             .or_else(|| key_value_folder(real.as_deref()?))
@@ -26,7 +27,7 @@ impl Lake {
     }
 }
 
-/// The first folder of an absolute path that readers take for a partition.
+/// The first folder of an absolute path that readers interpret as a partition.
 fn key_value_folder(path: &Path) -> Option<&OsStr> {
     let mut folders = Vec::new();
     for component in path.components() {

@@ -1,4 +1,4 @@
-//! Reading partitions back.
+//! Reads partitions.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,23 +19,25 @@ use crate::model::column::Role;
 use crate::model::record;
 use crate::plain_file;
 
-/// Rows of a batch that is read, where the reader does not say otherwise.
+/// Rows of a batch, unless the caller needs another number.
 const BATCH_ROWS: usize = 122_880;
 
 impl Lake {
-    /// What a partition says about itself. Reads the footer only.
+    /// Reads the footer of a partition. Reads nothing else.
     ///
     /// # Errors
-    /// When the partition is missing or not Parquet.
+    /// Fails when the partition is missing or not Parquet.
     pub fn footer(&self, key: &PartitionKey) -> Result<Footer, LakeError> {
         footer_of(&self.path(key)).map_err(|error| error.of(key))
     }
 
-    /// The named columns of a partition, in the table's order of columns. Names come as dictionaries: their distinct
-    /// values once per row group, and an int32 key per row. Free text comes as strings.
+    /// Reads the named columns of a partition, in the table's order of columns. Names are
+    /// dictionaries: their distinct values once per row group, and an int32 key per row. Free text
+    /// is a column of strings.
     ///
     /// # Errors
-    /// When the partition is missing, or differs from its table's schema; from the iterator, when it cannot be decoded.
+    /// Fails when the partition is missing, or differs from its table's schema. The iterator fails
+    /// when the partition cannot be decoded.
     pub fn read(
         &self,
         key: &PartitionKey,
@@ -57,10 +59,11 @@ impl Lake {
         }
     }
 
-    /// The [columns of records](record::columns) of a day's messages, names and texts as strings.
+    /// Reads the [columns of records](record::columns) of a day's messages. Names and texts are
+    /// strings.
     ///
     /// # Errors
-    /// Those of [`read`](Self::read).
+    /// Returns the errors of [`read`](Self::read).
     pub fn read_records(
         &self,
         account: &Account,
@@ -71,7 +74,7 @@ impl Lake {
     }
 }
 
-/// What a file says about itself.
+/// Reads the footer of a file.
 pub(super) fn footer_of(path: &Path) -> Result<Footer, LakeError> {
     let file = plain_file::open(path)?;
     guarded(path, || {
@@ -81,7 +84,7 @@ pub(super) fn footer_of(path: &Path) -> Result<Footer, LakeError> {
     })
 }
 
-/// The table's schema, columns of names as dictionaries.
+/// The table's schema, with columns of names as dictionaries.
 fn dictionaries(table: Table) -> SchemaRef {
     let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
     let fields = table.columns().map(|column| match column.role {
@@ -91,8 +94,8 @@ fn dictionaries(table: Table) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-/// Batches of the named columns of an open file of a table, which must have the given schema. What
-/// the file lacks because an older version of kefu wrote it is not in the batches.
+/// Reads batches of the named columns from an open file of a table. The file must have the given
+/// schema. Columns that an older version of kefu did not write are not in the batches.
 pub(super) fn read_file(
     file: File,
     table: Table,
@@ -146,7 +149,7 @@ pub(super) fn read_file(
             }
         });
         if batch.is_err() {
-            // Nobody knows where it stands.
+            // After an error, the position of the reader is unknown.
             reader = None;
         }
         batch.transpose()

@@ -1,4 +1,4 @@
-//! Batches that must wait on the disk until it is their turn.
+//! Stores batches on disk until they can be used in order.
 
 use std::fmt;
 use std::io::{BufReader, BufWriter};
@@ -13,18 +13,18 @@ use super::disk::WrittenFile;
 use super::{Account, Lake, LakeError};
 use crate::calendar::Day;
 
-/// Batches in staging, as an Arrow stream. Dropped, they vanish.
+/// Batches in staging, as an Arrow stream. Dropping the spill removes its file.
 pub struct Spill {
-    // Before `staged`, so that a dropped spill closes its file before it removes it.
+    // Declared before `staged`, so that a dropped spill closes its file before it is removed.
     writer: StreamWriter<BufWriter<WrittenFile>>,
     staged: StagedPath,
 }
 
 impl Lake {
-    /// Begins a spill of batches like the first one, which is its first.
+    /// Creates a spill and appends its first batch. All batches must have the schema of the first.
     ///
     /// # Errors
-    /// When staging cannot be written.
+    /// Fails when staging cannot be written.
     pub fn spill(
         &self,
         account: &Account,
@@ -41,16 +41,18 @@ impl Lake {
 }
 
 impl Spill {
+    /// Appends a batch.
+    ///
     /// # Errors
-    /// When the disk refuses the batch.
+    /// Fails when the batch cannot be written to disk.
     pub fn append(&mut self, batch: &RecordBatch) -> Result<(), LakeError> {
         Ok(self.writer.write(batch)?)
     }
 
-    /// Gives the batches back, one after the other, in the order in which they came.
+    /// Passes the batches to `take`, one by one, in the order in which they were appended.
     ///
     /// # Errors
-    /// Those of `take`, and when the disk refuses them.
+    /// Returns the errors of `take`. Fails when the batches cannot be written or read.
     pub fn replay(
         mut self,
         mut take: impl FnMut(&RecordBatch) -> Result<(), LakeError>,

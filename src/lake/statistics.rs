@@ -1,4 +1,5 @@
-//! What a file claims about the values of its row groups and pages. Readers skip rows by it, so a claim that is wrong makes rows disappear.
+//! Checks what a file claims about the values of its row groups and pages. Readers skip rows that
+//! the claims exclude, so a wrong claim makes rows disappear.
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::{max, max_boolean, max_string, min, min_boolean, min_string};
@@ -11,29 +12,29 @@ use parquet::file::page_index::column_index::{
 use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::statistics::Statistics;
 
-/// The claims of a file, to be held against its rows as they come.
+/// The claims of a file. They are compared with its rows while these are read.
 #[derive(Debug)]
 pub(super) struct Claims(Vec<ColumnClaims>);
 
 #[derive(Debug)]
 struct ColumnClaims {
     name: String,
-    /// Of the row groups, the last one first.
+    /// Claims about the row groups, in reverse order.
     groups: Vec<Claim>,
-    /// Of their pages, the last one first.
+    /// Claims about the pages of the row groups, in reverse order.
     pages: Vec<Claim>,
     is_wrong: bool,
 }
 
-/// What is claimed about the values of some rows in a row.
+/// A claim about the values of consecutive rows.
 #[derive(Debug, Default)]
 struct Claim {
-    /// Rows that have not been seen yet.
+    /// Number of rows that have not been seen yet.
     rows: u64,
     least: Bound,
     greatest: Bound,
     nulls: Option<u64>,
-    /// Whether there shall be no value.
+    /// Whether the claim is that all values are null.
     is_null: bool,
     seen: Seen,
 }
@@ -41,11 +42,12 @@ struct Claim {
 #[derive(Debug, Default)]
 struct Bound {
     value: Option<Value>,
-    /// Whether it is one of the values. One that is not may have been cut, and lies beyond them.
+    /// Whether the bound is one of the values. A bound that is not exact may be truncated, and lies
+    /// beyond the values.
     is_exact: bool,
 }
 
-/// What there is.
+/// The extremes and nulls of the rows that have been seen.
 #[derive(Debug, Default)]
 struct Seen {
     least: Option<Value>,
@@ -58,12 +60,12 @@ enum Value {
     Flag(bool),
     Number(i64),
     Float(f64),
-    /// Ordered by its bytes, as Parquet orders texts.
+    /// Ordered by its bytes, like texts in Parquet.
     Text(Vec<u8>),
 }
 
 impl Claims {
-    /// The claims of the footer and, where it was loaded, of the page index.
+    /// The claims of the footer, and of the page index if it was loaded.
     pub(super) fn of(metadata: &ParquetMetaData) -> Self {
         let columns = metadata.file_metadata().schema_descr().columns();
         let mut claims: Vec<ColumnClaims> = columns
@@ -98,14 +100,14 @@ impl Claims {
         Self(claims)
     }
 
-    /// Holds the next rows of the file against the claims.
+    /// Compares the next rows of the file with the claims.
     pub(super) fn see(&mut self, batch: &RecordBatch) {
         for (claims, column) in self.0.iter_mut().zip(batch.columns()) {
             claims.see(column);
         }
     }
 
-    /// The columns about which something wrong is claimed.
+    /// The names of columns with a wrong claim.
     pub(super) fn wrong_columns(self) -> Vec<String> {
         self.0.into_iter().filter(|column| column.is_wrong).map(|column| column.name).collect()
     }
@@ -116,7 +118,7 @@ impl ColumnClaims {
         let mut from = 0;
         while from < column.len() {
             let left = (column.len() - from) as u64;
-            // Where neither a page nor a row group ends.
+            // Stop at the next end of a page or a row group.
             let rows = [&self.groups, &self.pages]
                 .into_iter()
                 .filter_map(|claims| Some(claims.last()?.rows))
@@ -182,10 +184,10 @@ impl Claim {
     }
 }
 
-/// The least and the greatest value, where there is any.
+/// The least and the greatest value, if there are values.
 type Extremes = (Option<Value>, Option<Value>);
 
-/// The claims of a row group's pages; none if they make no sense.
+/// The claims about a row group's pages. None if they contradict each other.
 fn of_pages(
     index: &ColumnIndexMetaData,
     locations: &[PageLocation],

@@ -1,9 +1,9 @@
-//! Reads Thrift's compact protocol, in which Parquet writes its footer and the headers of its pages.
+//! Reads Thrift's compact protocol. Parquet uses it for its footer and the headers of its pages.
 
-/// Reads Thrift's compact protocol.
+/// A reader of Thrift's compact protocol.
 pub(super) struct Thrift<'a> {
     bytes: &'a [u8],
-    /// Where the next byte is.
+    /// Offset of the next byte.
     pub(super) at: usize,
 }
 
@@ -35,7 +35,7 @@ impl<'a> Thrift<'a> {
         None
     }
 
-    /// A signed number. Its lowest bit is the sign.
+    /// Reads a signed number. Its lowest bit is the sign.
     pub(super) fn integer(&mut self) -> Option<i64> {
         let value = self.unsigned()?;
         Some((value >> 1) as i64 ^ -((value & 1) as i64))
@@ -46,7 +46,7 @@ impl<'a> Thrift<'a> {
         (self.at <= self.bytes.len()).then_some(())
     }
 
-    /// Calls `read` with the number and the wire type of each field; it takes the value.
+    /// Calls `read` with the number and the wire type of each field. `read` must consume the value.
     pub(super) fn each_field(
         &mut self,
         mut read: impl FnMut(&mut Self, i64, u8) -> Option<()>,
@@ -66,7 +66,7 @@ impl<'a> Thrift<'a> {
         }
     }
 
-    /// The beginning of a list: how many elements it has, and their wire type.
+    /// Reads the header of a list: the number of elements, and their wire type.
     pub(super) fn list(&mut self) -> Option<(u64, u8)> {
         let header = self.byte()?;
         let count = match header >> 4 {
@@ -81,7 +81,7 @@ impl<'a> Thrift<'a> {
             return None;
         }
         match wire {
-            // Booleans are in the type.
+            // The wire type contains the value of a boolean.
             1 | 2 => Some(()),
             3 => self.forward(1),
             4..=6 => self.unsigned().map(drop),

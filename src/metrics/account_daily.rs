@@ -1,5 +1,5 @@
-//! `account_daily`: the numbers of `worker_daily` over all workers together, computed from messages and turns once more because distinct
-//! counts and percentiles do not add up.
+//! `account_daily`: the columns of `worker_daily` over all workers together. They are computed from
+//! messages and turns again, because distinct counts and percentiles do not add up.
 
 use polars::prelude::*;
 
@@ -17,7 +17,8 @@ const SESSIONS: [(&str, SessionOutcome); 5] = [
     ("sessions_outreach", SessionOutcome::Outreach),
 ];
 
-/// The columns of `worker_daily` over all workers together for each of the `days`, with `workers` (who sent anything) and `sessions_…`.
+/// The columns of `worker_daily` over all workers together, for each of the `days`. Adds `workers`
+/// (distinct workers who sent a message) and `sessions_…`.
 pub(super) fn account_daily(
     activity: &Activity,
     days: &[(i32, DayRows)],

@@ -1,4 +1,5 @@
-//! What is counted for a worker and a day; `worker_daily`, `worker_hourly` and `account_daily` are made of it, in polars.
+//! Counts for each worker and day. Polars makes `worker_daily`, `worker_hourly` and `account_daily`
+//! from them.
 
 use polars::prelude::*;
 
@@ -9,35 +10,40 @@ use super::statistics::{count, counted, is, statistics};
 use crate::model::column::Role;
 use crate::model::{Column, Table};
 
-/// What the numbers of some days are made of. Each frame has a `day` (i32, since 1970-01-01) to count under and a `worker` (u32) to count for.
+/// The input of the statistics of some days. Each frame has the keys `day` (i32, since 1970-01-01)
+/// and `worker` (u32).
 pub(super) struct Activity<'a> {
-    /// The days by number, and what there is on each.
+    /// The days by number, each with its rows.
     days: &'a [(i32, DayRows)],
-    /// By local `hour` too: `messages_received`, `messages_sent`, `replies`, `follow_ups`, `outreach`, `first_sent_at`, `last_sent_at`.
+    /// Messages by local `hour` too: `messages_received`, `messages_sent`, `replies`, `follow_ups`,
+    /// `outreach`, `first_sent_at`, `last_sent_at`.
     pub hours: DataFrame,
-    /// `customer`, `was_received`, `was_sent`: each customer whom the worker had to do with that day.
+    /// `customer`, `was_received`, `was_sent`: each customer who exchanged messages with the worker
+    /// that day.
     visits: DataFrame,
-    /// OUTs that are automatic.
+    /// One row for each automatic OUT.
     automatic: DataFrame,
-    /// Response pairs, with the local `hour` asked: `outcome`, `is_first`, `asked_in_hours` and durations.
+    /// Response pairs, with the local `hour` of the question: `outcome`, `is_first`,
+    /// `asked_in_hours` and durations.
     pub pairs: DataFrame,
-    /// Turns in which the worker received an IN and another one is credited; `is_first` of its turn's.
+    /// Turns in which the worker received an IN, but another worker is credited. `is_first` marks
+    /// the first hand-off of a turn.
     hand_offs: DataFrame,
 }
 
-/// What a row counts.
+/// The unit that a row counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
-    /// A worker's day.
+    /// One worker on one day.
     Worker,
-    /// A day of all workers together, as worker 0.
+    /// All workers together on one day, as worker 0.
     Account,
-    /// All days of a worker together, as day 0.
+    /// One worker on all days together, as day 0.
     Period,
 }
 
 impl Scope {
-    /// The frame with the same key for all that is counted together.
+    /// Sets the same key for all rows that are counted together.
     fn labelled(self, frame: &DataFrame) -> LazyFrame {
         let frame = frame.clone().lazy();
         match self {
@@ -103,7 +109,7 @@ impl<'a> Activity<'a> {
                 "response_seconds" => pairs.numbers(|turn| turn.response_seconds.map(i64::from)),
                 "first_response_seconds" => pairs.numbers(|turn| turn.response_seconds.filter(|_| turn.is_first).map(i64::from)),
                 "own_response_seconds" => pairs.numbers(|turn| turn.own_response_seconds.map(i64::from)),
-                // Only turns asked in hours, and only answered ones have any.
+                // Only for answered turns that were asked in business hours.
                 "business_seconds" => pairs.numbers(|turn| turn.business_seconds.filter(|_| turn.asked_in_hours == Some(true)).map(i64::from)),
             }?,
             hand_offs: df! {
@@ -115,7 +121,7 @@ impl<'a> Activity<'a> {
     }
 }
 
-/// Rows of the same kind of several days, as columns.
+/// Converts rows of one kind, of several days, to columns.
 struct Rows<'a, T>(Vec<(i32, &'a [T])>);
 
 impl<'a, T> Rows<'a, T> {
@@ -156,7 +162,7 @@ impl<'a, T> Rows<'a, T> {
 
 pub(super) const KEYS: [&str; 2] = ["day", "worker"];
 
-/// The numbers of each (`day`, `worker`) of a scope, a frame for each kind of activity.
+/// The statistics of each (`day`, `worker`) of a scope: one frame for each kind of activity.
 pub(super) fn parts(activity: &Activity, scope: Scope) -> PolarsResult<[DataFrame; 6]> {
     let queries = [
         by_message(scope.labelled(&activity.hours)),
@@ -174,8 +180,8 @@ pub(super) fn parts(activity: &Activity, scope: Scope) -> PolarsResult<[DataFram
     Ok([messages?, customers?, automatic?, turns?, hand_offs?, concurrency?])
 }
 
-/// Fills the counts of parts that have no row: they counted nothing. Those that need business hours
-/// exist only with a schedule.
+/// Replaces missing counts with 0: a part without a row counted nothing. Counts that need business
+/// hours are null without a schedule.
 pub(super) fn complete(rows: LazyFrame, has_schedule: bool) -> LazyFrame {
     let is_count = |column: &Column| column.role == Role::Count;
     let always = Table::WorkerDaily
@@ -186,7 +192,7 @@ pub(super) fn complete(rows: LazyFrame, has_schedule: bool) -> LazyFrame {
     rows.with_columns(counted(&always)).with_columns(nulls.collect::<Vec<_>>())
 }
 
-/// Dated by the message's own day.
+/// Counts messages by the day of the message.
 fn by_message(hours: LazyFrame) -> LazyFrame {
     let counts = ["messages_received", "messages_sent", "replies", "follow_ups", "outreach"];
     let mut columns = counts.map(|name| col(name).sum()).to_vec();
@@ -194,11 +200,11 @@ fn by_message(hours: LazyFrame) -> LazyFrame {
     hours.group_by(KEYS.map(col)).agg(columns)
 }
 
-/// Dated by the message's own day, each customer counted once.
+/// Counts customers by the day of the message. Each customer counts once.
 fn by_customer(visits: LazyFrame, scope: Scope) -> LazyFrame {
     let visits = match scope {
         Scope::Worker => visits,
-        // A customer who came to several of those that are now one came once.
+        // Workers or days now share a key. A customer of several of them must count once.
         Scope::Account | Scope::Period => visits
             .group_by([col("day"), col("worker"), col("customer")])
             .agg([col("was_received").any(true), col("was_sent").any(true)]),
@@ -209,7 +215,7 @@ fn by_customer(visits: LazyFrame, scope: Scope) -> LazyFrame {
     ])
 }
 
-/// The time spent with customers, dated by the day.
+/// Computes how many customers were served at once, by the day of the segment.
 fn by_segment(days: &[(i32, DayRows)], scope: Scope) -> PolarsResult<DataFrame> {
     let segments = days.iter().flat_map(|(day, found)| {
         found.segments.iter().map(|row| (scope.key(*day, row.worker), row))
@@ -223,14 +229,14 @@ fn by_segment(days: &[(i32, DayRows)], scope: Scope) -> PolarsResult<DataFrame> 
     }
 }
 
-/// Dated by the day on which the turn was asked, credited to the pair's worker.
+/// Counts turns by the day on which they were asked. They are credited to the pair's worker.
 fn by_turn(pairs: LazyFrame) -> PolarsResult<LazyFrame> {
     let mut columns = vec![
         count(is(Outcome::Answered)).alias("answered"),
         count(is(Outcome::Pending)).alias("pending"),
         count(is(Outcome::Unanswered).and(col("is_first"))).alias("unanswered_first"),
         count(is(Outcome::Unanswered).and(col("is_first").not())).alias("unanswered_later"),
-        // The worker answered a turn of which it had received nothing.
+        // A takeover: the replying worker received no message of the turn.
         count(is(Outcome::Answered).and(col("own_response_seconds").is_null())).alias("takeovers"),
         count(is(Outcome::Answered).and(col("is_first"))).alias("first_responses"),
         count(is(Outcome::Answered).and(col("asked_in_hours"))).alias("answered_in_hours"),
@@ -241,14 +247,15 @@ fn by_turn(pairs: LazyFrame) -> PolarsResult<LazyFrame> {
     Ok(pairs.group_by(KEYS.map(col)).agg(columns))
 }
 
-/// How many turns were answered in time, where that is what a column of this name counts.
+/// Counts the turns that were answered within the seconds in the column's name. None for other
+/// columns.
 fn within(column: &str) -> Option<Expr> {
     let seconds: i64 = column.strip_prefix("answered_within_")?.strip_suffix('s')?.parse().ok()?;
     let is_in_time = col("response_seconds").lt_eq(lit(seconds)).fill_null(lit(false));
     Some(count(is_in_time).alias(column))
 }
 
-/// Dated by the day on which the turn was asked; for the account each turn counts once.
+/// Counts hand-offs by the day on which the turn was asked. For the account, each turn counts once.
 fn by_hand_off(hand_offs: LazyFrame, scope: Scope) -> LazyFrame {
     let hand_offs = match scope {
         Scope::Account => hand_offs.filter(col("is_first")),

@@ -1,4 +1,5 @@
-//! Business hours: a weekly schedule with exceptions by date, and how many of its seconds lie between two instants.
+//! Business hours: a weekly schedule with exceptions by date. Counts the open seconds between two
+//! instants.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::calendar::{Day, DayRange, UnixSeconds, Zone};
 
-/// When workers are expected to answer. All times are local.
+/// The hours in which workers are expected to answer. All times are local.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BusinessHours {
@@ -23,13 +24,14 @@ pub struct BusinessHours {
     pub dates: BTreeMap<Day, Vec<Shift>>,
 }
 
-/// A part of a day, `09:00-18:00`. One that ends earlier than it begins, `21:00-02:00`, ends on the next day, and belongs to the
-/// day on which it begins. `24:00` is the end of the day.
+/// A part of a day, such as `09:00-18:00`. It belongs to the day on which it begins. If the end is
+/// earlier than the start, as in `21:00-02:00`, the shift ends on the next day. `24:00` is the end
+/// of the day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Shift {
     start_minute: u32,
-    /// Beyond 24 hours when it ends on the next day.
+    /// More than 24 hours when the shift ends on the next day.
     end_minute: u32,
 }
 
@@ -112,9 +114,9 @@ impl BusinessHours {
         self.dates.get(&day).unwrap_or(weekday)
     }
 
-    /// The schedule as instants, for questions about the given days.
+    /// Converts the schedule to spans of instants that cover the given days.
     pub(super) fn open_hours(&self, zone: &Zone, days: DayRange) -> OpenHours {
-        // A shift of the day before may last into the first one.
+        // A shift of the day before may end in the first day.
         let mut spans: Vec<(UnixSeconds, UnixSeconds)> =
             DayRange { first: days.first.plus(-1), last: days.last }
                 .days()
@@ -133,7 +135,7 @@ impl BusinessHours {
     }
 }
 
-/// Spans of open hours, ascending and apart from each other.
+/// Spans of open hours, ascending. They neither overlap nor touch.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OpenHours(Vec<OpenSpan>);
 
@@ -141,7 +143,7 @@ pub(super) struct OpenHours(Vec<OpenSpan>);
 struct OpenSpan {
     start: UnixSeconds,
     end: UnixSeconds,
-    /// Open seconds of all the spans before.
+    /// Open seconds of all earlier spans.
     before: i64,
 }
 
@@ -156,7 +158,7 @@ impl OpenHours {
         }
     }
 
-    /// The last span that begins at the instant or before.
+    /// The last span that begins at or before the instant.
     fn span_at(&self, instant: UnixSeconds) -> Option<&OpenSpan> {
         self.0
             .partition_point(|span| span.start <= instant)
@@ -164,7 +166,8 @@ impl OpenHours {
             .and_then(|last| self.0.get(last))
     }
 
-    /// Open seconds before an instant; the difference of two of them is what lies between.
+    /// Open seconds before an instant. Subtract two results to get the open seconds between two
+    /// instants.
     pub(super) fn seconds_before(&self, instant: UnixSeconds) -> i64 {
         self.span_at(instant).map_or(0, |span| span.before + instant.min(span.end) - span.start)
     }

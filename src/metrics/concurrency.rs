@@ -1,4 +1,4 @@
-//! How many customers a worker had to do with at once.
+//! Counts how many customers a worker served at once.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,8 @@ use rayon::prelude::*;
 use super::day_rows::Segment;
 use crate::calendar::UnixSeconds;
 
-/// Of the segments of one worker, or of all: the most at one instant, and what their mean is made of.
+/// Concurrency of the segments of one worker, or of all workers: the maximum, and the sums for the
+/// mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Concurrency {
     pub most: i64,
@@ -17,7 +18,7 @@ pub(super) struct Concurrency {
     pub covered_seconds: i64,
 }
 
-/// The concurrency of the segments of each key.
+/// Computes the concurrency of the segments of each key.
 pub(super) fn by<'a, K: Ord + Send>(
     segments: impl Iterator<Item = (K, &'a Segment)>,
 ) -> Vec<(K, Concurrency)> {
@@ -30,7 +31,8 @@ pub(super) fn by<'a, K: Ord + Send>(
     bounds.into_par_iter().map(|(key, (starts, ends))| (key, of(starts, ends))).collect()
 }
 
-/// From one bound to the next, the number of segments is the same: as many as have begun and not ended. A segment does not cover its end.
+/// Sweeps over the sorted bounds. Between two bounds, the number of segments is constant: those
+/// that have begun and not ended. A segment does not include its end.
 fn of(mut starts: Vec<UnixSeconds>, mut ends: Vec<UnixSeconds>) -> Concurrency {
     starts.sort_unstable();
     ends.sort_unstable();
@@ -60,7 +62,7 @@ impl Concurrency {
         }
     }
 
-    /// None without a segment.
+    /// The mean concurrency over the covered time. None without a segment.
     pub(super) fn mean(&self) -> Option<f64> {
         (self.covered_seconds > 0)
             .then(|| self.segment_seconds as f64 / self.covered_seconds as f64)

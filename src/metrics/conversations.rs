@@ -1,8 +1,10 @@
-//! What the messages of a customer make: turns, sessions, and whom the workers had to do with.
+//! Joins the messages of each customer into turns and sessions, and finds which workers and
+//! customers wrote to each other.
 //!
-//! One pass over each customer's messages in order. What a message is follows from the one before it ([`Kind`]); what it adds to the turn
-//! and the session that are open, and which of them it ends, follows from that. Customers do not depend on each other, so ranges of them are taken
-//! side by side.
+//! Reads each customer's messages once, in order. The message before decides what a message is
+//! ([`Kind`]). The kind decides what the message adds to the open turn and the open session, and
+//! which of them it ends. Customers do not depend on each other, so ranges of them are read in
+//! parallel.
 
 use hashbrown::HashMap;
 use rayon::prelude::*;
@@ -15,7 +17,7 @@ use super::history::{History, Message};
 use super::{DAYS_AFTER, Parameters, Target};
 use crate::calendar::{Day, UnixSeconds};
 
-/// What a message is, by its neighbour before it in the customer's timeline.
+/// The kind of a message, by the message before it in the customer's timeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// An IN after silence: the start of a session and of a turn.
@@ -33,7 +35,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// Equality counts as within.
+    /// Classifies a message. A gap equal to a limit counts as within the limit.
     fn of(message: &Message, previous: Option<&Message>, parameters: &Parameters) -> Self {
         let Some(previous) = previous else {
             return if message.inbound { Self::SessionStart } else { Self::Outreach };
@@ -58,11 +60,11 @@ impl Kind {
     }
 }
 
-/// Ranges of customers for each thread, so that no thread is left with the longest alone.
+/// Ranges of customers for each thread. Several ranges keep all threads busy when some take longer.
 const RANGES_PER_THREAD: usize = 4;
 
-/// Reads all timelines: for each range of customers, in order, what there is on each target's day. `open_hours` are known from the first target's
-/// day on until three days after the last one's.
+/// Reads all timelines. Returns the rows of each target's day, for each range of customers, in
+/// order. `open_hours` cover the first target's day to three days after the last target's day.
 pub(super) fn read(
     history: &History,
     targets: &[Target],
@@ -84,7 +86,7 @@ pub(super) fn read(
         .collect()
 }
 
-/// The targets by the number of their day, counted from the first day of the history.
+/// Indexes the targets by the number of their day, counted from the first day of the history.
 fn by_day(first_day: i32, targets: &[Target]) -> Vec<Option<Target>> {
     let index = |target: &Target| usize::try_from(target.day.number() - first_day).ok();
     let mut by_day = vec![None; targets.iter().filter_map(index).max().map_or(0, |last| last + 1)];
@@ -96,7 +98,7 @@ fn by_day(first_day: i32, targets: &[Target]) -> Vec<Option<Target>> {
     by_day
 }
 
-/// A turn that may go on.
+/// A turn to which messages may still be added.
 #[derive(Clone, Copy, Debug)]
 struct OpenTurn {
     asked: Message,
@@ -106,12 +108,12 @@ struct OpenTurn {
     reply: Option<Message>,
 }
 
-/// A session that may go on.
+/// A session to which messages may still be added.
 #[derive(Clone, Copy, Debug)]
 struct OpenSession {
     first: Message,
     last: Message,
-    /// The last IN, and whether it has a reply. None without an IN.
+    /// Instant of the last IN, and whether it has a reply. None without an IN.
     asked: Option<(UnixSeconds, bool)>,
     first_replied_at: Option<UnixSeconds>,
     customer_messages: u32,
@@ -120,7 +122,7 @@ struct OpenSession {
     answered: u32,
 }
 
-/// A worker's chain of messages with the customer, without a gap longer than the session gap.
+/// A worker's chain of messages with the customer. No gap is longer than the session gap.
 #[derive(Clone, Copy, Debug)]
 struct Chain {
     worker: u32,
@@ -128,29 +130,29 @@ struct Chain {
     last: Message,
 }
 
-/// Reads timelines, one customer after the other.
+/// Reads the timelines of customers, one at a time.
 struct Reader<'a> {
     targets: &'a [Option<Target>],
     parameters: &'a Parameters,
     open_hours: Option<&'a OpenHours>,
-    /// By day, counted from the history's first.
+    /// The rows of each day, counted from the first day of the history.
     found: Vec<DayRows>,
-    /// Where in a day's `hours` one of them is.
+    /// Index into the `hours` of a day, by day, hour and worker.
     hours: HashMap<(u16, u8, u32), usize, foldhash::fast::FixedState>,
 
     customer: u32,
     turn: Option<OpenTurn>,
-    /// Who received INs of the turn, and when first.
+    /// Workers who received INs of the turn, each with the instant of its first.
     receivers: Vec<(u32, UnixSeconds)>,
     session: Option<OpenSession>,
     session_workers: Vec<u32>,
     chains: Vec<Chain>,
-    /// Those of the present day.
+    /// The visits of the day `visited_on`.
     visits: Vec<Visit>,
     visited_on: u16,
 }
 
-/// Whether a partition of day `of` may look at a message of a day.
+/// Returns whether a message of `day` is early enough for the dependency window of day `of`.
 fn is_in_view(day: u16, of: u16) -> bool {
     i64::from(day) - i64::from(of) <= DAYS_AFTER
 }
@@ -190,7 +192,7 @@ impl<'a> Reader<'a> {
         self.targets.get(usize::from(day))?.as_ref()
     }
 
-    /// What was found on a day, when it is a target.
+    /// The rows of a day, if the day is a target.
     fn on(&mut self, day: u16) -> Option<&mut DayRows> {
         self.found
             .get_mut(usize::from(day))
@@ -254,7 +256,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The open turn is over, for lack of more messages or because the customer's `next` starts another one.
+    /// Ends the open turn. `next` is the customer's message that starts another turn, if one does.
     fn end_turn(&mut self, next: Option<&Message>) {
         let receivers = std::mem::take(&mut self.receivers);
         if let Some(OpenTurn { asked, last, customer_messages, is_first, reply }) = self.turn.take()
@@ -307,13 +309,13 @@ impl<'a> Reader<'a> {
                 }));
             }
         }
-        // Its memory serves the next turn.
+        // Reuse the memory for the next turn.
         self.receivers = receivers;
         self.receivers.clear();
     }
 
-    /// Whether an answer may still come to a last message: not every day that counts is known, and the window was still open where the
-    /// known ones end.
+    /// Returns whether the last message of a turn may still get a reply. This needs two conditions:
+    /// D+3 is not fetched yet, and the reply window was still open at the horizon.
     fn may_be_answered(&self, target: &Target, last_asked_at: UnixSeconds) -> bool {
         !target.is_final && target.horizon - last_asked_at <= self.parameters.reply_window
     }
@@ -349,7 +351,7 @@ impl<'a> Reader<'a> {
         if kind == Kind::Reply {
             session.answered += 1;
             session.asked = session.asked.map(|(asked_at, _)| (asked_at, true));
-            // The reply to the turn that opened the session.
+            // Only a reply to the turn that opened the session is a first response.
             if session.first.inbound && session.turns == 1 {
                 session.first_replied_at = Some(message.sent_at());
             }
@@ -359,13 +361,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The open session is over, for lack of more messages or because the customer's `next` starts a turn of another one.
+    /// Ends the open session. `next` is the customer's message that starts another session, if one
+    /// does.
     fn end_session(&mut self, next: Option<&Message>) {
         if let Some(session) = self.session.take()
             && let Some(target) = self.target(session.first.day)
         {
             let is_superseded = next.is_some_and(|next| is_in_view(next.day, session.first.day));
-            // By the last turn.
+            // The last turn decides the outcome.
             let outcome = match session.asked {
                 None => SessionOutcome::Outreach,
                 Some((_, true)) => SessionOutcome::Completed,
@@ -417,7 +420,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A segment covers the time until one second after its last message, cut at the bounds of each day.
+    /// Adds the segments of a chain. A segment ends one second after the last message, and is cut
+    /// at the bounds of each day.
     fn end_chain(&mut self, chain: &Chain) {
         for day in chain.first.day..=chain.last.day {
             if let Some(target) = self.target(day) {
@@ -425,7 +429,7 @@ impl<'a> Reader<'a> {
                     chain.first.sent_at().max(target.bounds.start),
                     (chain.last.sent_at() + 1).min(target.bounds.end),
                 );
-                // A day that the zone has skipped has no second to cover.
+                // A day that the time zone skipped has no seconds.
                 if let Some(found) = self.on(day).filter(|_| start < end) {
                     found.segments.push(Segment { worker: chain.worker, start, end });
                 }
@@ -490,7 +494,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A duration as it is kept. No turn or session is looked at for more than some days.
+/// Converts a duration to the stored type. A turn or session covers only some days, so it always
+/// fits.
 fn seconds(duration: i64) -> u32 {
     duration.clamp(0, u32::MAX.into()) as u32
 }

@@ -1,11 +1,11 @@
-//! What there is on a day: the rows that conversations make, and how those of all customers come together.
+//! The rows of a day, which `conversations` makes, and how the rows of all customers are merged.
 
 use rayon::prelude::*;
 
 use super::ROWS_SIDE_BY_SIDE;
 use crate::calendar::UnixSeconds;
 
-/// What became of a turn.
+/// The outcome of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Outcome {
@@ -14,7 +14,7 @@ pub(super) enum Outcome {
     Unanswered,
 }
 
-/// What became of a session.
+/// The outcome of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum SessionOutcome {
@@ -32,16 +32,16 @@ pub(super) struct Turn {
     /// `seq` of the first message.
     pub asked_seq: u32,
     pub customer: u32,
-    /// Who replied; with no reply, who received the last IN.
+    /// The worker who replied. Without a reply, the worker who received the last IN.
     pub worker: u32,
     pub first_worker: u32,
     pub customer_messages: u32,
-    /// From the first IN to the last.
+    /// Seconds from the first IN to the last.
     pub asking_seconds: u32,
     pub response_seconds: Option<u32>,
     pub own_response_seconds: Option<u32>,
     pub business_seconds: Option<u32>,
-    /// The local hour asked.
+    /// The local hour of `asked_at`.
     pub hour: u8,
     pub outcome: Outcome,
     pub is_first: bool,
@@ -49,7 +49,7 @@ pub(super) struct Turn {
     pub asked_in_hours: Option<bool>,
 }
 
-/// A session, of its messages until the third day after the first one.
+/// A session, with its messages up to the third day after the day of the first one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Session {
     pub started_at: UnixSeconds,
@@ -67,22 +67,22 @@ pub(super) struct Session {
     pub outcome: SessionOutcome,
 }
 
-/// A turn in which `worker` received an IN and another one is credited.
+/// A turn in which `worker` received an IN, but another worker is credited.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HandOff {
     pub worker: u32,
-    /// Whether it is the first one of its turn: what the account counts.
+    /// Whether it is the first hand-off of its turn. The account counts only these.
     pub is_first: bool,
 }
 
-/// A worker and a customer who wrote to each other on a day.
+/// A worker and a customer who wrote to each other on a day. One direction is enough.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Visit {
     pub worker: u32,
     pub customer: u32,
-    /// Whether the worker received a message of the customer's.
+    /// Whether the worker received a message from the customer.
     pub received: bool,
-    /// Whether the worker sent one.
+    /// Whether the worker sent a message to the customer.
     pub sent: bool,
 }
 
@@ -94,7 +94,7 @@ pub(super) struct Segment {
     pub end: UnixSeconds,
 }
 
-/// A worker's messages within a local hour. There may be several for the same hour.
+/// A worker's messages within a local hour. Several rows may have the same hour.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hour {
     pub hour: u8,
@@ -103,18 +103,19 @@ pub(super) struct Hour {
     pub replies: i64,
     pub follow_ups: i64,
     pub outreach: i64,
-    /// First and last message sent.
+    /// Instants of the first and the last message sent.
     pub sent: Option<(UnixSeconds, UnixSeconds)>,
 }
 
-/// What the messages of a range of customers make on a day. Turns, sessions and visits come by customer; those of a customer in order of time.
+/// The rows of a range of customers on a day. Turns, sessions and visits are in order of customers.
+/// Those of one customer are in order of time.
 #[derive(Debug, Default)]
 pub(super) struct DayRows {
-    /// Those asked on the day.
+    /// The turns asked on the day.
     pub turns: Vec<Turn>,
-    /// Of those turns.
+    /// The hand-offs of these turns.
     pub hand_offs: Vec<HandOff>,
-    /// Those that began on the day.
+    /// The sessions that began on the day.
     pub sessions: Vec<Session>,
     pub visits: Vec<Visit>,
     pub segments: Vec<Segment>,
@@ -122,8 +123,8 @@ pub(super) struct DayRows {
 }
 
 impl DayRows {
-    /// What is there for all customers on a day, from what is there for ranges of them, in order; turns by (`asked_at`, `openid`), sessions by (`started_at`,
-    /// `openid`).
+    /// Merges the rows of ranges, in order, into the rows of all customers on a day. Turns are
+    /// sorted by (`asked_at`, `openid`), sessions by (`started_at`, `openid`).
     pub(super) fn of_ranges(mut ranges: Vec<Self>) -> Self {
         let turns = in_order_of_time(
             &ranges.iter().map(|range| range.turns.as_slice()).collect::<Vec<_>>(),
@@ -145,15 +146,16 @@ impl DayRows {
     }
 }
 
-/// Ranges at most: their numbers have 12 bits (see [`in_order_of_time`]).
+/// The largest number of ranges: the number of a range has 12 bits (see [`in_order_of_time`]).
 pub(super) const RANGES_MAX: usize = 1 << 12;
 
-/// The rows of all ranges by instant; those of the same one stay in their order.
+/// Sorts the rows of all ranges by instant. Rows with the same instant keep their order.
 fn in_order_of_time<T: Copy + Sync>(
     ranges: &[&[T]],
     instant: impl Fn(&T) -> UnixSeconds,
 ) -> Vec<T> {
-    // The second, the range and the place there fit into one number: quick to sort, and no two are equal.
+    // The second, the range and the index in the range fit into one number. Such keys sort fast,
+    // and no two are equal.
     let first = ranges.iter().copied().flatten().map(&instant).min().unwrap_or_default();
     let mut order = Vec::with_capacity(ranges.iter().map(|range| range.len()).sum());
     for (range, rows) in ranges.iter().zip(0u64..) {

@@ -1,8 +1,10 @@
-//! The input of the stage: the messages of an unbroken run of days, by customer.
+//! Input of the stage: the messages of an unbroken run of days, by customer.
 //!
-//! Openids and workers become numbers here, once, in the order of their names: comparing, grouping and sorting numbers is what makes the
-//! stage quick, and sorting by the number is sorting by the name. The partitions come in order of time, so handing their rows out to their customers,
-//! one after the other, is all the sorting there is. Texts are read only where a rule for automatic replies asks for them.
+//! Openids and workers are numbered here once, in the order of their names. Numbers are faster to
+//! compare, group and sort, and sorting by the number is sorting by the name.
+//!
+//! The partitions arrive in order of time. Each row is appended to the timeline of its customer, so
+//! no other sorting is needed. Texts are read only when a rule for automatic replies needs them.
 
 use std::ops::Range;
 
@@ -24,7 +26,7 @@ pub fn columns(parameters: &Parameters) -> Vec<&'static str> {
     columns
 }
 
-/// A visible message. There are millions of them.
+/// A visible message. It is kept small because a history contains millions of messages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Message {
     sent_at: u32,
@@ -36,7 +38,7 @@ pub(super) struct Message {
     pub day: u16,
     /// The local hour.
     pub hour: u8,
-    /// Received by the worker (IN), not sent (OUT).
+    /// True when the worker received the message (IN), false when the worker sent it (OUT).
     pub inbound: bool,
 }
 
@@ -54,16 +56,17 @@ pub struct History {
     first_day: i32,
     customers: StringArray,
     workers: StringArray,
-    /// The timelines of the customers one after the other, in the customers' order; each in order of (`sent_at`, `seq`).
+    /// The timelines of all customers, one after another, in the order of the customers. Each
+    /// timeline is in order of (`sent_at`, `seq`).
     messages: Vec<Message>,
-    /// Where each customer's timeline begins in `messages`, and where the last one ends.
+    /// Start of each customer's timeline in `messages`, and the end of the last one.
     bounds: Vec<usize>,
     /// Day (counted from the first) and worker of each automatic message.
     automatic: Vec<(u16, u32)>,
 }
 
 impl History {
-    /// Number of the day from which [`Message::day`] counts.
+    /// The number of the day from which [`Message::day`] counts.
     pub(super) fn first_day(&self) -> i32 {
         self.first_day
     }
@@ -96,7 +99,7 @@ impl History {
         customers.filter_map(timeline)
     }
 
-    /// All customers, in ranges with about the same number of messages.
+    /// Splits all customers into ranges with about the same number of messages.
     pub(super) fn ranges(&self, wanted: usize) -> Vec<Range<u32>> {
         let messages = self.bounds.last().copied().unwrap_or_default();
         let starts = (0..wanted).map(|part| {
@@ -107,7 +110,7 @@ impl History {
         starts.windows(2).filter_map(|ends| Some(*ends.first()?..*ends.last()?)).collect()
     }
 
-    /// Only the messages of these days.
+    /// A copy with only the messages of these days.
     pub(super) fn restricted(&self, days: DayRange) -> Self {
         let is_within = |day: u16| {
             (days.first.number()..=days.last.number()).contains(&(self.first_day + i32::from(day)))
@@ -130,7 +133,7 @@ impl History {
     }
 }
 
-/// Takes in partitions of `messages`, day after day.
+/// Collects partitions of `messages`, in order of days.
 #[derive(Debug)]
 pub struct HistoryBuilder<'a> {
     zone: &'a Zone,
@@ -139,11 +142,11 @@ pub struct HistoryBuilder<'a> {
     customers: Names,
     workers: Names,
     parts: Vec<NumberedPart>,
-    /// The day to which rows were appended last, and how many it has.
+    /// Day of the last appended batch, and the number of rows appended for that day.
     appended: Option<(Day, usize)>,
 }
 
-/// The visible and automatic messages of a batch. Names are still those of the batch.
+/// The visible and automatic messages of a batch. Names are numbered within the batch.
 #[derive(Debug)]
 pub struct Part {
     day: Day,
@@ -152,7 +155,7 @@ pub struct Part {
     rows: Vec<Row>,
 }
 
-/// A part, and for each name of its batch the number that it has in all of them.
+/// A part, with the number across all parts for each name of its batch.
 #[derive(Debug)]
 struct NumberedPart {
     day: Day,
@@ -186,10 +189,11 @@ impl<'a> HistoryBuilder<'a> {
         }
     }
 
-    /// Adds rows of a day, which follow those added before. `batch` has the [`columns`], names as dictionaries of int32 keys, text as strings.
+    /// Adds rows of a day, which follow the rows added before. `batch` has the [`columns`]: names
+    /// as dictionaries with int32 keys, text as strings.
     ///
     /// # Errors
-    /// When the batch has other columns.
+    /// Fails when the batch has other columns.
     pub fn append(&mut self, day: Day, batch: &RecordBatch) -> Result<(), MetricsError> {
         let first_row = match self.appended {
             Some((last, rows)) if last == day => rows,
@@ -201,12 +205,12 @@ impl<'a> HistoryBuilder<'a> {
         Ok(())
     }
 
-    /// What [`push`](Self::push) adds. Batches can be decoded side by side. `first_row` counts the
-    /// rows of the day before this batch: a message's `seq` is its row in the partition, so that
-    /// the column need not be read.
+    /// Decodes a batch for [`push`](Self::push). Batches can be decoded in parallel. `first_row` is
+    /// the number of rows of the day before this batch. A message's `seq` is its row in the
+    /// partition, so the column is not read.
     ///
     /// # Errors
-    /// When the batch has other columns than [`append`](Self::append) asks for, or an instant
+    /// Fails when the batch has other columns than [`append`](Self::append) needs, or an instant
     /// before 1970 or after 2106.
     pub fn decode(
         &self,
@@ -258,7 +262,8 @@ impl<'a> HistoryBuilder<'a> {
         })
     }
 
-    /// Which rows match a rule for automatic replies, whatever their code. Nothing without rules.
+    /// Finds the rows that match a rule for automatic replies, with any opercode. Empty without
+    /// rules.
     fn automatic(&self, batch: &RecordBatch) -> Result<Vec<bool>, MetricsError> {
         if self.auto_reply.is_empty() {
             return Ok(Vec::new());
@@ -286,7 +291,7 @@ impl<'a> HistoryBuilder<'a> {
         Ok((0..batch.num_rows()).map(is_automatic).collect())
     }
 
-    /// Adds a part, which follows those added before.
+    /// Adds a part, which follows the parts added before.
     pub fn push(&mut self, part: Part) {
         let customers = self.customers.number_all(&part.customers);
         let workers = self.workers.number_all(&part.workers);
@@ -294,8 +299,10 @@ impl<'a> HistoryBuilder<'a> {
         self.parts.push(NumberedPart { day: part.day, customers, workers, rows: part.rows });
     }
 
+    /// Sorts the messages of all parts into the timelines of their customers.
+    ///
     /// # Errors
-    /// When the days are more than a message can count.
+    /// Fails when a day is more than 65,535 days after the first one.
     pub fn finish(self) -> Result<History, MetricsError> {
         let first_day = self.first_day.map_or(0, Day::number);
         let (customers, customer_ranks) = self.customers.in_order();
@@ -320,7 +327,7 @@ impl<'a> HistoryBuilder<'a> {
         let automatic =
             rows().filter(|(_, row)| row.automatic).map(|(day, row)| (day, row.worker)).collect();
 
-        // How many messages each customer has tells where in `messages` each timeline begins.
+        // Count the messages of each customer to find where each timeline begins in `messages`.
         let mut bounds = vec![0usize; customers.len() + 1];
         for (_, row) in rows().filter(|(_, row)| !row.automatic) {
             if let Some(count) = bounds.get_mut(row.customer as usize + 1) {
@@ -333,7 +340,7 @@ impl<'a> HistoryBuilder<'a> {
             *bound = end;
         }
 
-        // Each thread hands out the messages of its own range of customers.
+        // Each thread writes the messages of its own range of customers.
         let nobody = Message { sent_at: 0, seq: 0, worker: 0, day: 0, hour: 0, inbound: false };
         let mut history =
             History { first_day, customers, workers, messages: Vec::new(), bounds, automatic };
@@ -372,7 +379,7 @@ impl<'a> HistoryBuilder<'a> {
     }
 }
 
-/// The number in a place that exists.
+/// Returns the number at an index. The index always exists.
 fn at(numbers: &[u32], place: u32) -> u32 {
     numbers.get(place as usize).copied().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Stage two: messages → response pairs, sessions and the numbers made of them.
+//! Second stage: turns messages into response pairs, sessions and the statistics made of them.
 //!
 //! ```text
 //! messages ─ History ─ conversations ─ DayRows ─┬─ turns ───── response_pairs
@@ -6,12 +6,15 @@
 //!                                               └─ all ─────── Activity ─ worker_daily, worker_hourly, account_daily
 //! ```
 //!
-//! [`History`] puts the messages of each customer in order. `conversations` goes through them once, in the words of the definitions, and says what each
-//! message is and what they make together. What is counted for workers, hours and days is left to polars: `activity` makes frames of it, and the modules of
-//! the three tables group and join them. Nothing here does I/O. Inside this stage an instant is an int64 of unix seconds, a local day
-//! its number, and an openid or a worker a number that ascends with its name.
+//! [`History`] puts the messages of each customer in order. `conversations` reads them once,
+//! classifies each message, and joins them into turns and sessions. Polars counts them for workers,
+//! hours and days: `activity` makes frames, and the modules of the three tables group and join
+//! them.
 //!
-//! The [`definitions`] say what every number means.
+//! Nothing here does I/O. Inside this stage an instant is an int64 of unix seconds and a local day
+//! is its number. An openid or a worker is a number that ascends with its name.
+//!
+//! The [`definitions`] explain every number.
 
 mod account_daily;
 mod activity;
@@ -49,16 +52,18 @@ use crate::calendar::{Day, DayRange, Span, UnixSeconds, Zone};
 use crate::failure::{Class, Classified};
 use crate::lake::Table;
 
-/// Grows when a definition changes, so that partitions computed with the old one are computed again.
+/// Version of the definitions. Increase it when a definition changes: partitions computed with an
+/// older version are then computed again.
 pub const DEFINITIONS_VERSION: &str = "3";
 
-/// A partition D depends on the days from this many before D …
+/// Days before D on which a partition of day D depends.
 pub const DAYS_BEFORE: i64 = 2;
 
-/// … to this many after.
+/// Days after D on which a partition of day D depends.
 pub const DAYS_AFTER: i64 = 3;
 
-/// The longest session gap, in seconds: half a day, so that no gap within a session's chain of messages skips a whole day.
+/// The longest session gap, in seconds: half a day. With it, no gap within a session's chain of
+/// messages skips a whole day.
 pub const SESSION_GAP_MAX: i64 = 43_200;
 
 /// The longest reply window, in seconds: WeChat lets a worker write within 48 hours.
@@ -84,23 +89,24 @@ impl Classified for MetricsError {
     }
 }
 
-/// A day whose partitions are wanted.
+/// A day whose partitions are to be computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     pub day: Day,
     pub bounds: Span,
-    /// End of what is known: of the last day up to D+3 of the unbroken run of fetched days.
+    /// End of the last day, at most D+3, of the unbroken run of fetched days.
     pub horizon: UnixSeconds,
-    /// Whether D+3 has been fetched, so that nothing about D can change any more.
+    /// Whether D+3 has been fetched. After that nothing about D can change.
     pub is_final: bool,
 }
 
-/// The metric partitions of one day, in their tables' schemas and order.
+/// The metric partitions of one day. Columns and rows are in the order of their tables.
 pub type Partitions = BTreeMap<Table, RecordBatch>;
 
 /// Computes the metric partitions of the `targets`.
 ///
-/// `history` holds every fetched day from two before the first target to three after the last, without a missing day in between.
+/// `history` contains every fetched day from two before the first target to three after the last.
+/// No day in between is missing.
 ///
 /// # Errors
 /// None that a user could cause.
@@ -119,14 +125,18 @@ pub fn compute(
     Ok(computed)
 }
 
-/// Like [`compute`], but hands the partitions on as soon as those of some days are there.
+/// Computes the metric partitions of the `targets`, and emits each group of days when it is ready.
 ///
-/// A partition is a function of the days in its own view, D−2 to D+3, while the targets share one timeline. That comes to the same: a
-/// message three days or more after its neighbour has two whole days in between, which is more than the reply window. It would not where
-/// one of those days is short, because clocks went forward, so such targets are computed one by one.
+/// A partition depends only on its own dependency window, D−2 to D+3, but the targets share one
+/// timeline. The result is the same. Two neighbouring messages that are three days or more apart
+/// have two whole days between them. That is longer than the reply window, so the earlier message
+/// does not affect the later one.
+///
+/// This is not true if one of those days is short because clocks went forward. Such targets are
+/// computed one by one.
 ///
 /// # Errors
-/// Those of `emit`.
+/// Returns the errors of `emit`.
 pub fn compute_in_groups<E: From<MetricsError>>(
     history: &History,
     account: &str,
@@ -157,20 +167,22 @@ pub fn compute_in_groups<E: From<MetricsError>>(
 
 const DAY_SECONDS: i64 = 86_400;
 
-/// With so many rows of a day, several threads work on it. With fewer it is the days that are done side by side, and a thread that waited for others
-/// would begin another day within the one that it is at, as deep as there are days.
+/// Number of rows from which several threads work on one day. Days with fewer rows are computed in
+/// parallel instead. Threads inside such a day would be harmful: a thread that waits for others
+/// starts another day within its own, nested as deep as there are days.
 const ROWS_SIDE_BY_SIDE: usize = 100_000;
 
-/// Turns of the days that are summed up and written together, unless a single day has more.
+/// Number of turns at which a group of days is complete. The days of a group are counted and
+/// written together. A single day may have more.
 const TURNS_AT_ONCE: usize = 400_000;
 
-/// What there is on the days of some targets.
+/// The targets of a group, with the rows of their days.
 type Group = Vec<(Target, DayRows)>;
 
-/// Targets, some of them at a time, with what was found on their days.
+/// Splits targets into groups, with the rows that were found on their days.
 struct Groups<'a> {
     targets: std::slice::Iter<'a, Target>,
-    /// For each range of customers, in order.
+    /// One entry for each range of customers, in order.
     found: Vec<HashMap<Day, DayRows>>,
 }
 
@@ -178,7 +190,7 @@ impl<'a> Groups<'a> {
     fn of(history: &History, zone: &Zone, targets: &'a [Target], parameters: &Parameters) -> Self {
         let open_hours =
             match (&parameters.business_hours, targets.first(), targets.last()) {
-                // A turn of the last target may be answered until three days later.
+                // A turn of the last target may be answered up to three days later.
                 (Some(hours), Some(first), Some(last)) => Some(hours.open_hours(
                     zone,
                     DayRange { first: first.day, last: last.day.plus(DAYS_AFTER) },
@@ -233,7 +245,8 @@ fn partitions(
             )
         },
     );
-    // Cut into days here: polars' threads are others than these, and one that waits for polars begins another day within the one that it is at.
+    // Cut into days here, because polars has its own threads. A thread of ours that waits for
+    // polars would start another day within its own.
     let cut = |frame: &DataFrame| by_day(frame, found.iter().map(|(day, _)| *day));
     let (workers, hours, accounts) = (cut(&workers?)?, cut(&hours?)?, cut(&accounts?)?);
     drop(activity);
@@ -241,7 +254,7 @@ fn partitions(
         let statistics = |table: Table, days: &HashMap<i32, DataFrame>| {
             publish::statistics(&days.get(&day).cloned().unwrap_or_default(), &table.schema(), history, account)
         };
-        // The turns of a day can be many: gone as soon as they are no longer needed.
+        // A day can have many turns: free them as soon as they are no longer needed.
         let DayRows { turns, sessions, .. } = found;
         let pairs = publish::response_pairs(&turns, history, account)?;
         drop(turns);
@@ -257,7 +270,7 @@ fn partitions(
     targets.into_iter().zip(found).collect::<Vec<_>>().into_par_iter().map(publish_day).collect()
 }
 
-/// The rows of each day of a frame in which those of a `day` follow each other.
+/// Returns the rows of each day. In `frame`, rows with the same `day` follow each other.
 fn by_day(
     frame: &DataFrame,
     days: impl Iterator<Item = i32>,
@@ -273,7 +286,8 @@ fn by_day(
     Ok(days)
 }
 
-/// The numbers of `worker_daily` for all `targets` together: one row per worker, distinct customers and percentiles over the whole period.
+/// Computes the columns of `worker_daily` for all `targets` together: one row per worker. Distinct
+/// customers and percentiles cover the whole period.
 ///
 /// # Errors
 /// None that a user could cause.
@@ -295,11 +309,11 @@ pub fn period(
     publish::statistics(&workers, &Table::WorkerDaily.schema(), history, account)
 }
 
-/// Makes polars create its threads, which it otherwise does when it is first used.
+/// Makes polars create its threads. Otherwise it creates them at its first use.
 pub fn start_threads() {
     let counted = df!("key" => [0i32], "value" => [1i64])
         .and_then(|frame| frame.lazy().group_by([col("key")]).agg([col("value").sum()]).collect());
-    // The threads exist now, whatever the sum.
+    // Only the threads matter, not the sum.
     drop(counted);
 }
 
@@ -312,7 +326,8 @@ mod tests {
 
     use super::*;
 
-    /// A thread that waits for another begins something else meanwhile: that must not go as deep as there are days.
+    /// A thread that waits for another starts other work meanwhile. This must not nest as deep as
+    /// there are days.
     #[test]
     fn as_many_days_as_there_are_fit_on_the_stack() {
         const DAYS: i64 = 6_000;

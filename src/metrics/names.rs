@@ -1,4 +1,4 @@
-//! Openids and workers as numbers.
+//! Numbers openids and workers.
 
 use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, StringArray};
 use arrow::datatypes::Int32Type;
@@ -7,7 +7,7 @@ use rayon::slice::ParallelSliceMut;
 
 use super::MetricsError;
 
-/// A column of names, which must be a dictionary of int32 keys.
+/// Casts a column of names, which must be a dictionary with int32 keys.
 pub(super) fn dictionary(column: &ArrayRef) -> Result<&DictionaryArray<Int32Type>, MetricsError> {
     let names = column
         .as_dictionary_opt::<Int32Type>()
@@ -17,7 +17,7 @@ pub(super) fn dictionary(column: &ArrayRef) -> Result<&DictionaryArray<Int32Type
     })
 }
 
-/// Distinct names, numbered in the order in which they came.
+/// Distinct names, numbered in order of first appearance.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     names: Vec<Box<str>>,
@@ -26,7 +26,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// The number of each of the values, which may be new.
+    /// Returns the number of each value. New values get a new number.
     pub(super) fn number_all(&mut self, values: &StringArray) -> Vec<u32> {
         values.iter().map(|name| self.number(name.unwrap_or_default())).collect()
     }
@@ -47,7 +47,7 @@ impl Names {
         number
     }
 
-    /// The names in ascending order, and for each number the place of its name in that order.
+    /// The names in ascending order, and the rank of each number in that order.
     pub(super) fn in_order(self) -> (StringArray, Vec<u32>) {
         let mut order: Vec<(&str, u32)> =
             self.names.iter().map(AsRef::as_ref).zip(0u32..).collect();

@@ -1,4 +1,4 @@
-//! What the numbers depend on beside the messages.
+//! The rules on which metrics depend, besides the messages.
 
 use std::collections::BTreeMap;
 
@@ -9,23 +9,25 @@ use super::{BusinessHours, DAYS_AFTER, REPLY_WINDOW_MAX, Shift};
 use crate::calendar::{Day, DayRange};
 use crate::lake::Table;
 
-/// Each metric file's footer records those that it depends on ([`for_partition`](Self::for_partition)), so that it is computed again when one
-/// of them changes.
+/// Rules on which metrics depend. The footer of each metric file records the ones that the file
+/// depends on ([`for_partition`](Self::for_partition)). When one of them changes, the file is
+/// computed again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parameters {
-    /// Where local days and hours are cut.
+    /// Time zone of local days and hours.
     pub timezone: String,
-    /// Silence, in seconds, after which a customer's message opens a new session.
+    /// Seconds of silence after which a customer's message opens a new session.
     pub session_gap: i64,
-    /// Seconds within which a worker's message can be a reply.
+    /// Seconds within which a worker's message counts as a reply.
     pub reply_window: i64,
-    /// What marks a worker's message as automatic.
+    /// Rules that mark a worker's message as automatic.
     pub auto_reply: Vec<AutoReply>,
     pub business_hours: Option<BusinessHours>,
 }
 
 impl Parameters {
-    /// WeChat's own rules: it stops forwarding to a worker after 30 minutes of silence, and lets a worker write within 48 hours.
+    /// The rules of WeChat: it stops forwarding to a worker after 30 minutes of silence, and lets a
+    /// worker write within 48 hours.
     pub fn in_zone(timezone: &str) -> Self {
         Self {
             timezone: timezone.to_owned(),
@@ -36,20 +38,22 @@ impl Parameters {
         }
     }
 
-    /// Whether the metrics have to see what messages say.
+    /// Whether the metrics need the text of messages.
     pub fn needs_texts(&self) -> bool {
         self.auto_reply.iter().any(AutoReply::needs_text)
     }
 
-    /// Whether a worker's message is automatic, and so no message to anybody.
+    /// Whether a worker's message is automatic. Metrics do not count it as a message to the
+    /// customer.
     pub fn is_automatic(&self, worker: &str, text: Option<&str>) -> bool {
         self.auto_reply.iter().any(|rule| rule.matches(worker, text))
     }
 }
 
 impl Parameters {
-    /// The parameters that a partition depends on, as its footer records them: of the business hours the shifts of the days on which a turn of
-    /// that day can wait, and nothing for a table that does not ask for them.
+    /// The parameters on which a partition depends, as its footer records them. Of the business
+    /// hours, it has the shifts of the days on which a turn of that day can wait. Tables that do
+    /// not use business hours record none.
     pub fn for_partition(&self, table: Table, day: Day) -> serde_json::Value {
         serde_json::json!({
             "timezone": self.timezone,
@@ -60,36 +64,38 @@ impl Parameters {
         })
     }
 
-    /// The shifts that a partition depends on. None without a schedule, and for a table that does
+    /// The shifts on which a partition depends. None without a schedule, and for a table that does
     /// not depend on one.
     pub(super) fn shifts_for(&self, table: Table, day: Day) -> Option<BTreeMap<Day, Vec<Shift>>> {
-        // A shift of the day before may last into it.
+        // A shift of the day before may end in this day.
         let days = DayRange { first: day.plus(-1), last: day.plus(DAYS_AFTER) };
         let hours = self.business_hours.as_ref().filter(|_| table.needs_hours())?;
         Some(days.days().map(|day| (day, hours.shifts(day).to_vec())).collect())
     }
 }
 
-/// A rule that marks a worker's message (OUT) as automatic. What the rule says must all hold; a message is automatic when any rule does.
+/// A rule that marks a worker's message (OUT) as automatic. All conditions of a rule must match. A
+/// message is automatic when any rule matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AutoReply {
-    /// The message is by this worker.
+    /// The worker who sent the message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
-    /// Its text is exactly this.
+    /// The exact text of the message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// Its text begins with this.
+    /// The beginning of the text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
-    /// This regular expression is found in its text.
+    /// A regular expression that matches somewhere in the text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub regex: Option<Pattern>,
 }
 
 impl AutoReply {
-    /// Whether the rule says something of any message: one that says nothing, or that a text begins with nothing, would make them all automatic.
+    /// Whether the rule has usable conditions. A rule without conditions would mark all messages as
+    /// automatic. An empty worker, prefix or pattern is refused too.
     pub fn is_telling(&self) -> bool {
         let is_empty =
             |condition: &Option<String>| condition.as_ref().is_some_and(String::is_empty);
@@ -101,12 +107,13 @@ impl AutoReply {
             && !is_empty_pattern
     }
 
-    /// Whether it asks what a message says.
+    /// Whether the rule needs the text of a message.
     pub fn needs_text(&self) -> bool {
         self.text.is_some() || self.prefix.is_some() || self.regex.is_some()
     }
 
-    /// A message without a text matches no rule that asks for one.
+    /// Tests a message against the rule. A message without text does not match a rule that needs
+    /// one.
     pub(super) fn matches(&self, worker: &str, text: Option<&str>) -> bool {
         let asks =
             |condition: bool, holds: &dyn Fn(&str) -> bool| !condition || text.is_some_and(holds);

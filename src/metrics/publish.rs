@@ -1,4 +1,5 @@
-//! Rows of one day → a record batch in its table's schema: numbers become names and instants again.
+//! Converts the rows of one day to a record batch in its table's schema. Numbers become names and
+//! instants again.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use super::{History, MetricsError, ROWS_SIDE_BY_SIDE};
 use crate::calendar::UnixSeconds;
 use crate::lake::Table;
 
-/// `response_pairs` of the turns of a day.
+/// Builds `response_pairs` from the turns of a day.
 pub(super) fn response_pairs(
     turns: &[Turn],
     history: &History,
@@ -59,7 +60,7 @@ pub(super) fn response_pairs(
     batch(turns.len(), &Table::ResponsePairs.schema(), column)
 }
 
-/// `sessions` of the sessions that began on a day.
+/// Builds `sessions` from the sessions that began on a day.
 pub(super) fn sessions(
     sessions: &[Session],
     history: &History,
@@ -98,7 +99,8 @@ pub(super) fn sessions(
     batch(sessions.len(), &Table::Sessions.schema(), column)
 }
 
-/// The columns of `schema`, taken from the frame's columns of the same names; `account` is the same in each row.
+/// Builds the columns of `schema` from the frame's columns with the same names. `account` is the
+/// same in each row.
 pub(super) fn statistics(
     frame: &DataFrame,
     schema: &SchemaRef,
@@ -159,7 +161,7 @@ fn batch(
     Ok(RecordBatch::try_new(schema.clone(), columns)?)
 }
 
-/// Columns of rows.
+/// Converts rows to columns.
 struct Rows<'a, T> {
     rows: &'a [T],
     history: &'a History,

@@ -1,4 +1,4 @@
-//! The rules that a metric partition records, and how they differ from others.
+//! Rules that a metric partition records, and their differences from other rules.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,14 +9,14 @@ use super::{AutoReply, BusinessHours, Parameters, REPLY_WINDOW_MAX, SESSION_GAP_
 use crate::calendar::Day;
 use crate::lake::Table;
 
-/// The rules that a command has for the metrics. They belong to the lake: without its settings
-/// file nobody knows them but the partitions themselves.
+/// The metric rules of a command. They belong to the lake. Without the lake's settings file, only
+/// the partitions record them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rules {
     /// From a settings file. A partition that records other rules is out of date.
     Given(Parameters),
-    /// No settings file was found. The rules that a partition records are right; a lake without
-    /// metrics gets these defaults.
+    /// No settings file was found. The rules that a partition records are valid. A lake without
+    /// metrics uses these defaults.
     Defaults(Parameters),
 }
 
@@ -28,7 +28,7 @@ impl Rules {
         }
     }
 
-    /// The same rules, with local days cut in another time zone.
+    /// Returns the same rules with local days in another time zone.
     #[must_use]
     pub fn in_zone(self, timezone: &str) -> Self {
         let in_zone =
@@ -49,25 +49,25 @@ impl From<Parameters> for Rules {
 /// A rule that differs from the one that a partition records.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct RuleChange {
-    /// Its name in the settings file.
+    /// The name of the rule in the settings file.
     pub rule: &'static str,
-    /// In the footer of the partition.
+    /// The value in the footer of the partition.
     pub from: String,
-    /// Among the rules to compute with.
+    /// The value to compute with.
     pub to: String,
 }
 
 impl fmt::Display for RuleChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.from == self.to {
-            // "1 rule → 1 rule" says nothing.
+            // "1 rule → 1 rule" does not show a change.
             true => write!(f, "{} (changed)", self.rule),
             false => write!(f, "{} {} → {}", self.rule, self.from, self.to),
         }
     }
 }
 
-/// What [`Parameters::for_partition`] writes.
+/// The JSON that [`Parameters::for_partition`] writes.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Recorded {
@@ -79,8 +79,8 @@ struct Recorded {
 }
 
 impl Parameters {
-    /// Rebuilds the rules from the footer of a partition; they compute that partition again. None
-    /// when the text is not what [`for_partition`](Self::for_partition) writes.
+    /// Rebuilds the rules from the footer of a partition. They can compute that partition again.
+    /// None when [`for_partition`](Self::for_partition) would not write this text.
     pub fn recorded(text: &str, table: Table, day: Day) -> Option<Self> {
         let recorded: Recorded = serde_json::from_str(text).ok()?;
         let parameters = Self {
@@ -98,7 +98,8 @@ impl Parameters {
         (is_allowed && written == text).then_some(parameters)
     }
 
-    /// The rules that differ from those that a partition records, as far as it depends on them.
+    /// The rules that differ from the recorded ones. Only rules on which the partition depends are
+    /// compared.
     pub fn changes_from(&self, recorded: &Self, table: Table, day: Day) -> Vec<RuleChange> {
         let hours = |parameters: &Self| parameters.shifts_for(table, day);
         let render = |parameters: &Self| match hours(parameters) {
@@ -129,8 +130,8 @@ impl Parameters {
         .collect()
     }
 
-    /// Takes over the schedule of another day, if both days can be computed with one set of rules.
-    /// Returns whether they can; if not, nothing is changed.
+    /// Adds the schedule of another day's rules, if one set of rules can compute both days. Returns
+    /// whether it can. If not, nothing changes.
     pub fn try_join(&mut self, other: &Self) -> bool {
         let is_alike = self.timezone == other.timezone
             && self.session_gap == other.session_gap
@@ -230,7 +231,7 @@ mod tests {
         // Sessions do not depend on the schedule.
         other.business_hours = None;
         assert_eq!(shown(Table::Sessions, &other, &with_rules()), ["auto_reply (changed)"]);
-        // A holiday next year does not touch the partition.
+        // A holiday next year does not affect the partition.
         let mut later = with_rules();
         later.business_hours.as_mut().unwrap().dates.insert(day("2025-05-01"), Vec::new());
         assert_eq!(shown(Table::AccountDaily, &later, &with_rules()), Vec::<String>::new());

@@ -1,5 +1,5 @@
-//! How numbers are summed up. Without values the result is null, never 0, sums included; nothing is
-//! trimmed or capped.
+//! Computes statistics of columns. A statistic without values is null, never 0; this includes sums.
+//! No value is trimmed or capped.
 
 use polars::prelude::*;
 
@@ -7,23 +7,23 @@ use super::day_rows::Outcome;
 use crate::model::Table;
 use crate::model::column::Role;
 
-/// How many rows of the group have the property.
+/// Counts the rows of the group that have the property.
 pub(super) fn count(property: Expr) -> Expr {
     property.sum()
 }
 
-/// The statistics of a table, each of the column and in the way that its name says.
+/// The statistics of a table. A column's name says which column is aggregated, and how.
 pub(super) fn statistics(table: Table) -> PolarsResult<Vec<Expr>> {
     table.names(|column| column.role == Role::Statistic).into_iter().map(statistic).collect()
 }
 
-/// `…_sum`, `…_mean`, `…_pNN` or `…_max`.
+/// Parses a name that ends with `_sum`, `_mean`, `_pNN` or `_max`.
 fn statistic(name: &str) -> PolarsResult<Expr> {
     let unknown = || polars_err!(ComputeError: "{name} is no statistic");
     let (column, kind) = name.rsplit_once('_').ok_or_else(unknown)?;
     let values = || col(column);
     let statistic = match (kind, kind.strip_prefix('p').and_then(|p| p.parse::<u8>().ok())) {
-        // Null without values, where polars would say 0.
+        // A sum without values is null here; polars would return 0.
         ("sum", _) => when(values().count().gt(lit(0)))
             .then(values().sum())
             .otherwise(lit(NULL).cast(DataType::Int64)),
@@ -38,17 +38,17 @@ fn statistic(name: &str) -> PolarsResult<Expr> {
     Ok(statistic.alias(name))
 }
 
-/// Fills the named counts, which are null where there was nothing to count.
+/// Replaces null with 0 in the named counts. A count is null when there was nothing to count.
 pub(super) fn counted(names: &[&str]) -> Vec<Expr> {
     names.iter().map(|name| col(*name).fill_null(lit(0)).cast(DataType::Int64)).collect()
 }
 
-/// Whether a pair has the outcome.
+/// Tests whether a pair has the outcome.
 pub(super) fn is(outcome: Outcome) -> Expr {
     col("outcome").eq(lit(outcome as u32))
 }
 
-/// Joins to each row of `keys` what each of the `parts` has for it.
+/// Left-joins each of the `parts` to the rows of `keys`.
 pub(super) fn join_all<const N: usize>(
     keys: DataFrame,
     parts: [DataFrame; N],

@@ -1,11 +1,12 @@
-//! `worker_daily`: what each worker did on each day.
+//! `worker_daily`: the activity of each worker on each day.
 
 use polars::prelude::*;
 
 use super::activity::{Activity, KEYS, Scope, complete, parts};
 use super::statistics::{join_all, keys_of};
 
-/// The columns of `worker_daily` for each (`day`, `worker`) of the scope that has any activity, in order.
+/// The columns of `worker_daily`, sorted by (`day`, `worker`). There is a row for each key of the
+/// scope with any activity.
 pub(super) fn worker_daily(
     activity: &Activity,
     scope: Scope,

@@ -1,4 +1,4 @@
-//! `worker_hourly`: what each worker did in each local hour.
+//! `worker_hourly`: the activity of each worker in each local hour.
 
 use polars::prelude::*;
 
@@ -10,16 +10,17 @@ use crate::model::column::Role;
 
 const KEYS: [&str; 3] = ["day", "worker", "hour"];
 
-/// The rows of `worker_hourly`, with `day` beside the table's columns, by (`day`, `worker`, `hour`). Only hours with something in them.
+/// The rows of `worker_hourly`, sorted by (`day`, `worker`, `hour`), with `day` added to the
+/// table's columns. Only hours with any activity have a row.
 pub(super) fn worker_hourly(activity: &Activity) -> PolarsResult<DataFrame> {
-    // By the message's hour.
+    // Messages count in the hour in which they were sent.
     let by_message = activity
         .hours
         .clone()
         .lazy()
         .group_by(KEYS.map(col))
         .agg([col("messages_received").sum(), col("messages_sent").sum()]);
-    // By the hour asked.
+    // Turns count in the hour in which they were asked.
     let mut columns = vec![
         count(is(Outcome::Answered)).alias("answered"),
         count(is(Outcome::Pending)).alias("pending"),

@@ -2,17 +2,17 @@
 
 use std::fmt;
 
-/// A name that is safe as a file name on every system: letters and digits of any script, `.`, `_`,
-/// `-` and `@`.
+/// The name of an account. It is safe as a file name on every system: letters and digits of any
+/// script, `.`, `_`, `-` and `@`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub struct Account(String);
 
 impl Account {
-    /// The name of an account whose records are to be written.
+    /// Checks the name of an account whose records are to be written.
     ///
     /// # Errors
-    /// Says what is wrong with the name. One that begins with `_` or `.` is, because readers skip
-    /// such files.
+    /// Returns what is wrong with the name. A name that begins with `_` or `.` is wrong, because
+    /// readers skip such files.
     pub fn new(name: String) -> Result<Self, String> {
         match Self::existing(name)? {
             account if account.is_hidden() => Err(format!(
@@ -25,11 +25,11 @@ impl Account {
         }
     }
 
-    /// The name of an account whose files are in the lake. Earlier versions also wrote names that
-    /// begin with `_`.
+    /// Checks the name of an account whose files are in the lake. Earlier versions also wrote names
+    /// that begin with `_`.
     ///
     /// # Errors
-    /// When kefu never wrote such a name.
+    /// Fails when no version of kefu wrote such a name.
     pub fn existing(name: String) -> Result<Self, String> {
         let is_plain = |character: char| character.is_alphanumeric() || "._-@".contains(character);
         if name.is_empty() || name.len() > 200 {
@@ -44,7 +44,7 @@ impl Account {
         Ok(Self(name))
     }
 
-    /// Whether readers skip its files.
+    /// Whether readers skip the account's files.
     pub fn is_hidden(&self) -> bool {
         self.0.starts_with('_')
     }

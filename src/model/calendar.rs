@@ -1,8 +1,9 @@
 //! Days, time zones and the clock.
 //!
-//! The only place that turns instants into local days and back, and the only one that knows `jiff`, whose compiled-in
-//! zone rules make the same input give the same output on every machine. Everything else works with whole unix
-//! seconds and [`Day`]s. It reads no settings.
+//! Only this module converts instants to local days and back. Only this module uses `jiff`. Its
+//! zone rules are compiled in, so the same input gives the same output on every machine.
+//!
+//! All other modules use whole unix seconds and [`Day`]s. This module reads no settings.
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,17 +23,17 @@ pub type UnixSeconds = i64;
 
 const ISO: StaticFormatDescription = format_description!("[year]-[month]-[day]");
 
-/// A calendar day, without a zone. Written `2016-06-01`.
+/// A calendar day without a time zone, written like `2016-06-01`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Day(Date);
 
 impl Day {
-    /// Days since 1970-01-01, the number that stands for a day inside the metrics stage.
+    /// Days since 1970-01-01. The metrics stage uses this number for the day.
     pub fn number(self) -> i32 {
         self.0.to_julian_day() - EPOCH.to_julian_day()
     }
 
-    /// The day with this [`number`](Self::number), if the calendar (years −9999 to 9999) has it.
+    /// The day with this [`number`](Self::number). None outside the calendar (years −9999 to 9999).
     pub fn from_number(number: i32) -> Option<Self> {
         number
             .checked_add(EPOCH.to_julian_day())
@@ -40,7 +41,8 @@ impl Day {
             .map(Self)
     }
 
-    /// The day `days` later (earlier when negative), but none before 1970 or after 9999.
+    /// The day `days` later (earlier when negative). The result is limited to the years 1970 to
+    /// 9999.
     pub fn plus(self, days: i64) -> Self {
         Self(self.0.saturating_add(time::Duration::days(days)).max(EPOCH))
     }
@@ -50,7 +52,7 @@ impl Day {
     }
 
     fn civil(self) -> civil::Date {
-        // `Day` only holds years that `FromStr` or `jiff` produced; the clamp makes the conversion total.
+        // Every year comes from `FromStr` or `jiff`, so this succeeds. The fallback avoids a panic.
         i16::try_from(self.0.year())
             .ok()
             .and_then(|year| {
@@ -110,7 +112,7 @@ impl<'de> serde::Deserialize<'de> for Day {
     }
 }
 
-/// Days from `first` to `last`, both included; empty when `last` is before `first`.
+/// Days from `first` to `last`, both included. Empty when `last` is before `first`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DayRange {
     pub first: Day,
@@ -126,7 +128,7 @@ impl DayRange {
         (self.first.number()..=self.last.number()).filter_map(Day::from_number)
     }
 
-    /// Days in order, as runs of days that follow one another.
+    /// Groups days, given in order, into ranges of consecutive days.
     pub fn runs(days: impl IntoIterator<Item = Day>) -> Vec<Self> {
         let mut runs: Vec<Self> = Vec::new();
         for day in days {
@@ -138,7 +140,7 @@ impl DayRange {
         runs
     }
 
-    /// Days in order, as people write them: runs of days as `first to last`.
+    /// Renders days, given in order. Consecutive days become `first to last`.
     pub fn list(days: &[Day]) -> String {
         Self::runs(days.iter().copied())
             .iter()
@@ -147,7 +149,7 @@ impl DayRange {
             .join(", ")
     }
 
-    /// As many days, just before these.
+    /// The range of the same length directly before this one.
     #[must_use]
     pub fn before(self) -> Self {
         let days = i64::from(self.last.number() - self.first.number()) + 1;
@@ -185,13 +187,13 @@ impl Span {
 /// A span of time with one offset from UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OffsetSpan {
-    /// First second, unix time, at which the offset holds.
+    /// First second with this offset, in unix time.
     pub from: UnixSeconds,
     /// Local time minus UTC.
     pub offset_seconds: i32,
 }
 
-/// A named IANA time zone: where local days and hours are cut.
+/// A named IANA time zone. It defines local days and hours.
 #[derive(Clone, Debug)]
 pub struct Zone {
     name: String,
@@ -201,10 +203,10 @@ pub struct Zone {
 static RULES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
 impl Zone {
-    /// Looks the zone up in the compiled-in IANA database.
+    /// Looks up the zone in the compiled-in IANA database.
     ///
     /// # Errors
-    /// When no zone has that name.
+    /// Fails when no zone has that name.
     pub fn named(name: &str) -> Result<Self, String> {
         let rules = RULES
             .get(name)
@@ -216,8 +218,10 @@ impl Zone {
         &self.name
     }
 
-    /// The instants of a local day: from its first second to that of the next one. 86,400 s long but for days on which
-    /// clocks change (82,800 or 90,000 s as a rule), and empty for a day that the zone skipped (Pacific/Apia 2011-12-30).
+    /// The instants of a local day, from its first second to the first second of the next day.
+    ///
+    /// A day has 86,400 s. When clocks change, it usually has 82,800 or 90,000 s. A day that the
+    /// zone skipped is empty (Pacific/Apia 2011-12-30).
     pub fn bounds(&self, day: Day) -> Span {
         Span { start: self.start_of(day), end: self.start_of(day.plus(1)) }
     }
@@ -225,13 +229,14 @@ impl Zone {
     fn start_of(&self, day: Day) -> UnixSeconds {
         match day.civil().to_zoned(self.rules.clone()) {
             Ok(start) => start.start_of_day().unwrap_or(start).timestamp().as_second(),
-            // Only the last hours of year 9999 have no instant.
+            // Only the last hours of the year 9999 have no instant.
             Err(_) => Timestamp::MAX.as_second(),
         }
     }
 
-    /// The instant at which the clocks of a day show a time, in minutes since midnight; beyond 24 hours, those of the next day. A time that
-    /// clocks skip counts from before the skip; one that they show twice is the first.
+    /// The instant at which local clocks show a time of a day, in minutes since midnight. Minutes
+    /// beyond 24 hours are on the next day. A time that clocks skip is converted with the offset
+    /// before the skip. A time that occurs twice is the first one.
     pub fn instant(&self, day: Day, minute: u32) -> UnixSeconds {
         let (days, minute) = (i64::from(minute / 1_440), minute % 1_440);
         let civil = day.plus(days).civil();
@@ -240,7 +245,7 @@ impl Zone {
             civil.at(hour, minute, 0, 0).to_zoned(self.rules.clone()).ok()
         });
         match zoned {
-            // Midnight is where the day begins, also on a day that begins later.
+            // Midnight means the start of the day, even if the day starts later than 00:00.
             Some(zoned) if minute > 0 => zoned.timestamp().as_second(),
             _ => self.start_of(day.plus(days)),
         }
@@ -252,7 +257,7 @@ impl Zone {
         Day::from_civil(self.rules.to_datetime(instant).date())
     }
 
-    /// What calendar and clock show at an instant: `2024-05-13 10:00:40`.
+    /// Renders the local date and time of an instant, like `2024-05-13 10:00:40`.
     pub fn written(&self, instant: UnixSeconds) -> String {
         let shown =
             self.rules.to_datetime(Timestamp::from_second(instant).unwrap_or(Timestamp::MAX));
@@ -260,7 +265,7 @@ impl Zone {
         format!("{} {hour:02}:{minute:02}:{second:02}", Day::from_civil(shown.date()))
     }
 
-    /// The offsets in force during a span, in order; the first one holds at its start.
+    /// The UTC offsets during a span, in order. The first one applies at the start of the span.
     pub fn offsets(&self, span: Span) -> Vec<OffsetSpan> {
         let start = Timestamp::from_second(span.start).unwrap_or(Timestamp::MIN);
         let first =
@@ -277,17 +282,17 @@ impl Zone {
     }
 }
 
-/// What time it is, and how to wait: the machine's clock, or one that tests move by hand.
+/// Tells the time and waits: the system clock, or a virtual clock for tests.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
     #[default]
     System,
-    /// Unix microseconds. Waiting moves it and takes no time.
+    /// Unix microseconds. Waiting moves the clock forward and takes no real time.
     Virtual(Arc<AtomicI64>),
 }
 
 impl Clock {
-    /// A clock that starts at `instant` and moves only when somebody waits.
+    /// A virtual clock that starts at `instant`. Only waiting moves it.
     pub fn starting_at(instant: UnixSeconds) -> Self {
         Self::Virtual(Arc::new(AtomicI64::new(instant * 1_000_000)))
     }
@@ -362,7 +367,7 @@ mod tests {
             Zone::named("Asia/Shanghai").unwrap().written(1_715_615_999),
             "2024-05-13 23:59:59"
         );
-        // The hour that New York has twice.
+        // New York has this hour twice.
         let zone = Zone::named("America/New_York").unwrap();
         assert_eq!(
             [1_730_613_000, 1_730_616_600].map(|instant| zone.written(instant)),

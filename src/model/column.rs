@@ -1,5 +1,5 @@
-//! The columns of the tables, one row each. All that is known of a column follows from its row: the
-//! schema, how it is stored, how it is read, and how metrics fill it.
+//! The columns of the tables, one row each. A row defines the schema of a column, how it is stored
+//! and read, and how metrics fill it.
 
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, TimeUnit};
@@ -16,18 +16,18 @@ pub struct Column {
     is_nullable: bool,
     pub role: Role,
     pub encoding: Encoding,
-    /// Has no values without a schedule of business hours.
+    /// Whether the column has values only with a schedule of business hours.
     pub needs_hours: bool,
-    /// Is as the API gave it.
+    /// Whether the values come unchanged from the API.
     pub is_recorded: bool,
-    /// Users look for single values of it.
+    /// Whether users search the column for single values.
     pub has_bloom_filter: bool,
-    /// Its place among the columns by which a file's rows ascend, from 1.
+    /// Position among the columns by which a file's rows are sorted, from 1.
     pub sort_place: Option<u8>,
-    /// Its instants lie in the partition's day.
+    /// Whether the column's instants lie in the partition's day.
     pub is_date: bool,
-    /// The version of the schema that brought it. Files of older versions lack it, so it is one of
-    /// the last columns of its table and nullable.
+    /// The schema version that added the column. Files of older versions lack it. Such a column is
+    /// therefore nullable and one of the last in its table.
     pub since: &'static str,
 }
 
@@ -43,14 +43,15 @@ enum Kind {
     Flag,
 }
 
-/// What the values of a column are.
+/// The kind of values in a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Of few things, many times.
+    /// A name. There are few distinct names, and each is repeated often.
     Name,
-    /// Where there is nothing to count it is 0.
+    /// A count. It is 0 when there is nothing to count.
     Count,
-    /// A sum, mean, percentile or maximum, which its name ends with. Null without values.
+    /// A sum, mean, percentile or maximum. The column's name ends with its kind. Null without
+    /// values.
     Statistic,
     Value,
 }
@@ -58,10 +59,10 @@ pub enum Role {
 /// How a column is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
-    /// Each value once, where values repeat.
+    /// Each distinct value is stored once. For values that repeat.
     Dictionary,
-    /// The differences between neighbours (DELTA_BINARY_PACKED). Stored plain, the instants make a
-    /// lake of 100,000 messages a day 10.5 % larger.
+    /// The differences between neighbours are stored (DELTA_BINARY_PACKED). With plain instants, a
+    /// lake of 100,000 messages a day is 10.5 % larger.
     Delta,
     Plain,
 }
@@ -99,12 +100,12 @@ impl Column {
         Self::new(name, Kind::Whole, Role::Value)
     }
 
-    /// `seq` of a message of the same date.
+    /// The `seq` of a message of the same date.
     const fn seq(name: &'static str) -> Self {
         Self::whole(name).encoded(Encoding::Delta)
     }
 
-    /// Whole seconds, which nobody may have waited.
+    /// A wait in whole seconds. Null when there was no wait.
     const fn seconds(name: &'static str) -> Self {
         Self::whole(name).nullable()
     }
@@ -163,12 +164,12 @@ impl Column {
         Self { is_date: true, ..self }
     }
 
-    /// Null where an older version of kefu did not write it.
+    /// Sets the version that added the column. Rows of older versions have null.
     const fn since(self, version: &'static str) -> Self {
         Self { since: version, is_nullable: true, ..self }
     }
 
-    /// Whether the first version of kefu did not write it.
+    /// Whether the first version of the schema lacks the column.
     pub fn is_later(&self) -> bool {
         self.since != FIRST_VERSION
     }
@@ -186,10 +187,10 @@ impl Column {
     }
 }
 
-/// The column of a batch with this name, as an array of type `A`.
+/// Returns the column of a batch with this name, as an array of type `A`.
 ///
 /// # Errors
-/// When the batch has no such column.
+/// Fails when the batch has no such column of this type.
 pub fn typed<'a, A: Array + 'static>(
     batch: &'a RecordBatch,
     name: &str,
@@ -212,7 +213,7 @@ pub(super) const MESSAGES: &[Column] = &[
     Column::seq("seq").sorted(2),
 ];
 
-/// As they came, window after window.
+/// Rows are in the order in which they arrived, window by window.
 pub(super) const REJECTS: &[Column] = &[
     ACCOUNT,
     Column::whole("page_msgid").encoded(Encoding::Plain),
@@ -259,7 +260,7 @@ pub(super) const SESSIONS: &[Column] = &[
 pub(super) const OF_ACCOUNT: &[Column] = &[ACCOUNT];
 pub(super) const OF_WORKER: &[Column] = &[ACCOUNT, WORKER.sorted(1)];
 
-/// What is counted for a worker and, over all workers together, for the account.
+/// Columns for each worker, and for the account over all workers together.
 pub(super) const ACTIVITY: &[Column] = &[
     Column::count("messages_received"),
     Column::count("messages_sent"),
@@ -306,7 +307,7 @@ pub(super) const ACTIVITY: &[Column] = &[
     Column::count("asked_out_of_hours").in_hours(),
 ];
 
-/// What is counted for the account alone.
+/// Columns for the account only.
 pub(super) const ACCOUNT_ACTIVITY: &[Column] = &[
     Column::count("workers"),
     Column::count("sessions_completed"),

@@ -1,4 +1,4 @@
-//! The words that all parts of kefu share. No I/O.
+//! Types that all parts of kefu share. No I/O.
 
 mod account;
 pub mod calendar;

@@ -28,7 +28,7 @@ impl PartitionKey {
     }
 }
 
-/// `messages of acme, 2024-05-13`
+/// Renders a key like `messages of acme, 2024-05-13`.
 impl fmt::Display for PartitionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { account, date, table } = self;

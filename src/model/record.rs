@@ -1,4 +1,4 @@
-//! A record: a message as the API gives it.
+//! A record: a message as the API returns it.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use super::Table;
 use super::column::typed;
 use super::table::schema_of;
 
-/// The way of a message that metrics are made of.
+/// The direction of a message. Metrics use only messages that have one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// The worker received a customer's message.
@@ -19,8 +19,8 @@ pub enum Direction {
     Out,
 }
 
-/// The values of `opercode` that have a direction. Any other is kept as it came, and is invisible to
-/// every metric.
+/// The values of `opercode` that have a direction. Messages with other values are stored unchanged,
+/// but no metric uses them.
 pub const OPERCODES: [(i32, Direction); 2] =
     [(opercode::WORKER_SENT, Direction::Out), (opercode::WORKER_RECEIVED, Direction::In)];
 
@@ -41,14 +41,14 @@ impl Direction {
     }
 }
 
-/// How many messages of each direction there are.
+/// The number of messages in each direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct MessageCounts {
     /// The worker received a customer's message.
     pub received: u64,
     /// The worker sent a message.
     pub sent: u64,
-    /// Any other `opercode`: kept, and invisible to every metric.
+    /// Messages with any other `opercode`. They are stored, but no metric uses them.
     pub other: u64,
 }
 
@@ -65,12 +65,12 @@ impl MessageCounts {
     }
 }
 
-/// The columns of `messages` that are as the API gave them.
+/// The columns of `messages` whose values come unchanged from the API.
 pub fn columns() -> Vec<&'static str> {
     Table::Messages.names(|column| column.is_recorded)
 }
 
-/// The schema of records as they come: that of `messages` without what the lake adds.
+/// The schema of records: the columns of `messages` without those that the lake adds.
 pub fn schema() -> SchemaRef {
     static SCHEMA: LazyLock<SchemaRef> =
         LazyLock::new(|| schema_of(Table::Messages.columns().filter(|column| column.is_recorded)));
@@ -88,8 +88,10 @@ pub struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
+    /// Finds the columns of a batch of records.
+    ///
     /// # Errors
-    /// When a column is missing or of another type.
+    /// Fails when a column is missing or has another type.
     pub fn of(batch: &'a RecordBatch) -> Result<Self, ArrowError> {
         Ok(Self {
             openid: typed(batch, "openid")?,

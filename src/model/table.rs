@@ -7,22 +7,22 @@ use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 
 use super::column::{self, Column, FIRST_VERSION};
 
-/// What a table is.
+/// The definition of a table.
 struct Definition {
-    /// Of the table and of its folder.
+    /// The name of the table and of its folder.
     name: &'static str,
-    /// Grows when the columns or their meaning change, or when readers refuse older files beside
-    /// new ones.
+    /// Version of the schema. Increase it when the columns or their meaning change. Increase it
+    /// also when readers refuse older files together with new ones.
     ///
-    /// 2: `asked_seq` and `started_seq`; and no order of floats in the footer that old readers do
-    /// not know, which parquet 60 wrote.
+    /// Version 2 adds `asked_seq` and `started_seq`. It also removes from the footer the order of
+    /// floats that parquet 60 wrote, because old readers do not know it.
     version: &'static str,
-    /// Group after group.
+    /// Groups of columns, in order.
     columns: &'static [&'static [Column]],
 }
 
-/// Makes the enum, the lists of its variants and each one's definition of the rows below. Tables are
-/// listed in this order everywhere.
+/// Generates the enum, the lists of its variants and their definitions from the rows below. Tables
+/// are listed in this order everywhere.
 macro_rules! tables {
     (
         first { $($first:ident: $first_row:expr;)* }
@@ -50,7 +50,7 @@ macro_rules! tables {
                 }
             }
 
-            /// The columns inside the table's files; `date` is in the folder's name instead.
+            /// The columns in the table's files. `date` is in the name of the folder instead.
             pub fn schema(self) -> SchemaRef {
                 match self {
                     $(Self::$first => schema!($first),)*
@@ -62,7 +62,7 @@ macro_rules! tables {
     };
 }
 
-/// The schema of a table, made once.
+/// Creates the schema of a table once.
 macro_rules! schema {
     ($table:ident) => {{
         static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| schema_of(Table::$table.columns()));
@@ -111,12 +111,12 @@ tables! {
 }
 
 impl Table {
-    /// Name of the table and of its folder.
+    /// The name of the table and of its folder.
     pub fn name(self) -> &'static str {
         self.definition().name
     }
 
-    /// The version of its columns and of their meaning.
+    /// The version of the table's columns and of their meaning.
     pub fn schema_version(self) -> &'static str {
         self.definition().version
     }
@@ -129,7 +129,7 @@ impl Table {
         self.columns().find(|column| column.name == name)
     }
 
-    /// The names of the columns that are wanted.
+    /// The names of the columns for which `is_wanted` returns true.
     pub fn names(self, is_wanted: impl Fn(&Column) -> bool) -> Vec<&'static str> {
         self.columns().filter(|column| is_wanted(column)).map(|column| column.name).collect()
     }
@@ -142,7 +142,8 @@ impl Table {
             .collect()
     }
 
-    /// The columns by which a file's rows ascend; none where they need not.
+    /// The columns by which a file's rows are sorted, ascending. Empty for a table without an
+    /// order.
     pub fn sorted_by(self) -> Vec<&'static str> {
         let places = self.columns().filter_map(|column| Some((column.sort_place?, column.name)));
         let mut places: Vec<(u8, &'static str)> = places.collect();
@@ -150,22 +151,22 @@ impl Table {
         places.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// The column whose instants lie in the partition's day; none for a table without one.
+    /// The column whose instants lie in the partition's day. None for a table without one.
     pub fn dated_by(self) -> Option<&'static str> {
         self.columns().find(|column| column.is_date).map(|column| column.name)
     }
 
-    /// Whether it is one of the metrics whose rows name customers.
+    /// Whether this is a metric table whose rows name customers.
     pub fn names_customers(self) -> bool {
         Self::METRICS.contains(&self) && self.column("openid").is_some()
     }
 
-    /// The metrics whose rows name customers.
+    /// The metric tables whose rows name customers.
     pub fn with_openids() -> impl Iterator<Item = Self> {
         Self::METRICS.into_iter().filter(|table| table.names_customers())
     }
 
-    /// Whether its rows depend on business hours.
+    /// Whether the table's rows depend on business hours.
     pub fn needs_hours(self) -> bool {
         self.columns().any(|column| column.needs_hours)
     }

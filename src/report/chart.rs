@@ -1,8 +1,8 @@
-//! The charts as shapes, which the page draws as SVG. Each comes in the widths for a screen, a sheet of paper and a phone, because letters that are scaled
-//! down with a chart cannot be read.
+//! The charts as shapes, which the page draws as SVG. Each chart has a version for a screen, for a
+//! sheet of paper and for a phone. A scaled chart would have letters that are too small to read.
 //!
-//! A day that is not there is hatched, and no line leads over it. A day that is not final yet is
-//! hatched in another colour, behind its values.
+//! A missing day is hatched, and no line crosses it. A day that is not final yet is hatched in
+//! another colour, behind its values.
 
 use std::fmt;
 
@@ -11,19 +11,19 @@ use super::language::Language;
 use super::scale::{self, Axis};
 use super::words::Words;
 
-/// A screen, a sheet of paper or a tablet, a phone.
+/// Widths for a screen, for a sheet of paper or a tablet, and for a phone.
 const WIDTHS: [(&str, f64); 3] = [("wide", 1_040.0), ("middle", 680.0), ("narrow", 344.0)];
 
-/// Days of which each gets a mark on the line; more would touch.
+/// Largest number of days for which each day gets a mark on the line. More marks would touch.
 const MARKED_DAYS: usize = 70;
 
-/// A place or a length; a tenth of a pixel is enough.
+/// A position or a length. It is rounded to a tenth of a pixel.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Px(f64);
 
 impl fmt::Display for Px {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without the sign of a zero.
+        // Adding 0.0 removes the sign of a negative zero.
         write!(f, "{}", (self.0 * 10.0).round() / 10.0 + 0.0)
     }
 }
@@ -35,7 +35,7 @@ pub(super) struct Rect {
     pub width: Px,
     pub height: Px,
     pub class: String,
-    /// Shown when it is pointed at; nothing for none.
+    /// The tooltip. Empty for none.
     pub title: String,
 }
 
@@ -53,20 +53,20 @@ pub(super) struct Text {
     pub text: String,
 }
 
-/// A drawing: its shapes in the order in which they are drawn, kind by kind.
+/// A drawing. Its shapes are drawn kind by kind, in the order of the fields.
 #[derive(Clone, Debug)]
 pub(super) struct Scene {
-    /// For which width of the page.
+    /// The page width for which it is drawn.
     pub class: &'static str,
     pub width: Px,
     pub height: Px,
-    /// Behind everything else.
+    /// Drawn behind everything else.
     pub backdrop: Vec<Rect>,
     pub grid: Vec<Path>,
     pub rects: Vec<Rect>,
     pub paths: Vec<Path>,
     pub texts: Vec<Text>,
-    /// What can be pointed at, above everything else.
+    /// Areas with a tooltip, above everything else.
     pub hovers: Vec<Rect>,
 }
 
@@ -123,7 +123,7 @@ impl Scene {
         self.backdrop.push(rect);
     }
 
-    /// A line of the grid, from left to right.
+    /// Adds a horizontal line of the grid.
     fn rule(&mut self, (left, right): (f64, f64), y: f64) {
         self.grid.push(Path { d: format!("M{} {}H{}", Px(left), Px(y), Px(right)), class: "grid" });
     }
@@ -133,7 +133,7 @@ impl Scene {
     }
 }
 
-/// Where the days are.
+/// The horizontal positions of the days.
 struct Band {
     left: f64,
     width: f64,
@@ -158,7 +158,7 @@ impl Band {
         self.left + self.width
     }
 
-    /// Weekends and days that are not there, from one height to another.
+    /// Shades weekends, missing days and days that are not final, between two heights.
     fn draw_days(&self, scene: &mut Scene, figures: &Figures, (top, bottom): (f64, f64)) {
         for (place, day) in figures.days.iter().enumerate() {
             let is_weekend = day.date.weekday().number_days_from_monday() >= 5;
@@ -173,17 +173,17 @@ impl Band {
             if day.is_provisional() {
                 scene.backdrop("provisional", (self.start(place), top), (self.day, bottom - top));
             }
-            // Not all of several accounts are there.
+            // Only some of the accounts have this day.
             if (1..figures.coverage.len()).contains(&day.accounts) {
                 scene.backdrop("gap", (self.start(place), bottom - 8.0), (self.day, 8.0));
             }
         }
     }
 
-    /// Dates below the chart; the days of the week too, where each day has its label.
+    /// Labels days with their dates below the chart. Adds weekdays if every day is labelled.
     fn label_days(&self, scene: &mut Scene, days: &[DayFigures], words: &Words, y: f64) {
         let every = scale::label_every(self.day, 42.0);
-        // A label for each week stands at its Monday.
+        // A label for each week is placed at its Monday.
         let is_labelled = |place: usize| match days.get(place) {
             Some(day) if every >= 7 => {
                 let monday = days
@@ -211,7 +211,7 @@ impl Band {
         }
     }
 
-    /// A line through the days' values, with a mark at each.
+    /// Draws a line through the values of the days, with a mark at each value.
     fn draw_line(
         &self,
         scene: &mut Scene,
@@ -249,7 +249,8 @@ impl Band {
     }
 }
 
-/// A circle for the median, a diamond for the slow ones: not the colour alone tells them apart.
+/// A circle for the median, a diamond for the 90th percentile. Colour alone must not tell them
+/// apart.
 fn mark(class: &str, x: f64, y: f64) -> String {
     if class == "mark slow-mark" {
         format!("M{} {}l4.5 4.5l-4.5 4.5l-4.5 -4.5z", Px(x), Px(y - 4.5))
@@ -258,7 +259,7 @@ fn mark(class: &str, x: f64, y: f64) -> String {
     }
 }
 
-/// The class of a bar: the hatching of a day that is not final is seen through it.
+/// The CSS class of a bar. A bar of a day that is not final lets the hatching show through.
 fn bar_class(class: &str, day: Option<&DayFigures>) -> String {
     match day.is_some_and(DayFigures::is_provisional) {
         true => format!("{class} is-provisional"),
@@ -266,7 +267,7 @@ fn bar_class(class: &str, day: Option<&DayFigures>) -> String {
     }
 }
 
-/// Waits by day, and below them, over the same days, the service level.
+/// The waits of each day, and below them the service level of the same days.
 pub(super) fn response_times(figures: &Figures, language: Language) -> Vec<Scene> {
     WIDTHS
         .iter()
@@ -342,7 +343,7 @@ fn response_times_at(
     scene
 }
 
-/// Turns without an answer, by day.
+/// The turns without an answer, by day.
 pub(super) fn unanswered(figures: &Figures, language: Language) -> Vec<Scene> {
     WIDTHS.iter().map(|(class, width)| unanswered_at(figures, language, class, *width)).collect()
 }
@@ -391,7 +392,7 @@ fn unanswered_at(figures: &Figures, language: Language, class: &'static str, wid
     scene
 }
 
-/// Messages received by weekday and hour. On a phone the hours go down the page.
+/// Messages received by weekday and hour. On a phone the hours are rows.
 pub(super) fn load(figures: &Figures, language: Language) -> Vec<Scene> {
     WIDTHS.iter().map(|(class, width)| load_at(&figures.load, language, class, *width)).collect()
 }

@@ -1,4 +1,4 @@
-//! The columns of the batches that the report reads, by their names.
+//! Reads the columns of batches by name.
 
 use std::sync::Arc;
 
@@ -11,7 +11,8 @@ use arrow::datatypes::Int32Type;
 use crate::failure::{BugError, Failure};
 use crate::model::column::typed;
 
-/// The columns of a batch. The lake checks every file against its table's schema, so that one which is not there was not asked for.
+/// The columns of a batch. The lake checks every file against its table's schema. A missing column
+/// is therefore one that was not requested.
 pub(super) struct Columns<'a>(pub(super) &'a RecordBatch);
 
 impl<'a> Columns<'a> {

@@ -1,4 +1,4 @@
-//! The numbers of a period. What the page shows is here, and what is here is part of kefu's contract as JSON.
+//! The figures of a period. The page shows them all. As JSON, they are part of kefu's contract.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -11,7 +11,7 @@ use crate::calendar::{Day, DayRange};
 use crate::lake::Account;
 use crate::pipeline::{DayStatus, Mark};
 
-/// With fewer answered turns, a worker's percentiles say little.
+/// Answered turns below which a worker's percentiles mean little.
 const SMALL_SAMPLE: i64 = 30;
 
 #[derive(Debug, Serialize)]
@@ -19,13 +19,13 @@ pub struct Figures {
     pub timezone: String,
     pub first: Day,
     pub last: Day,
-    /// Whether later days cannot change any of the figures any more.
+    /// Whether later days can no longer change any of the figures.
     pub is_final: bool,
     /// Later days in the lake that are not reported because they are not final yet.
     pub left_out: Vec<Day>,
-    /// A turn is answered in time within so many seconds.
+    /// Seconds within which a turn is answered in time.
     pub service_level_seconds: i64,
-    /// Over all accounts together: a customer of two of them is two customers.
+    /// Over all accounts together. A customer of two accounts counts twice.
     pub totals: Totals,
     pub before: Before,
     pub accounts: Vec<AccountFigures>,
@@ -36,14 +36,15 @@ pub struct Figures {
     pub coverage: Vec<AccountCoverage>,
 }
 
-/// What a period comes to. None where the tables that it takes are not there for all of the period's days, or there is nothing to take it of.
+/// The totals of a period. A value is None if its tables are missing for any day of the period, or
+/// if there is nothing to compute it from.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Totals {
     pub messages_received: i64,
     pub messages_sent: i64,
     /// Distinct customers who wrote.
     pub customers: Option<i64>,
-    /// Those of them to whom a worker wrote.
+    /// Of these customers, those to whom a worker wrote.
     pub customers_served: Option<i64>,
     /// Distinct workers who wrote.
     pub workers: i64,
@@ -66,16 +67,16 @@ pub struct Totals {
     pub sessions_outreach: i64,
 }
 
-/// The days before, as many as the period has.
+/// The days before the period. Both have the same number of days.
 #[derive(Debug, Serialize)]
 pub struct Before {
     pub first: Day,
     pub last: Day,
-    /// None unless both periods are wholly in the lake and final: then there is nothing to compare.
+    /// None unless both periods are complete in the lake and final.
     pub totals: Option<Totals>,
-    /// Of these the figures that later days do not change, also where days are not final yet.
+    /// The figures that later days do not change. They need complete periods, but not final days.
     pub volume: Option<Values>,
-    /// Why there is nothing.
+    /// Why `totals` is None.
     pub missing: Option<NothingToCompare>,
 }
 
@@ -87,39 +88,40 @@ pub enum NothingToCompare {
     PeriodIncomplete,
     /// Days of the period are not final yet: turns may still be answered.
     PeriodNotFinal,
-    /// The one before does.
+    /// The period before lacks days.
     BeforeIncomplete,
-    /// The one before has days that are not final.
+    /// Days of the period before are not final.
     BeforeNotFinal,
 }
 
 #[derive(Debug, Serialize)]
 pub struct AccountFigures {
     pub account: Account,
-    /// None when the metrics of none of its days are there.
+    /// None when no day of the account has metrics.
     pub totals: Option<Totals>,
 }
 
-/// A day over all accounts; none of it where no account has metrics.
+/// A day over all accounts. It has no totals when no account has metrics.
 #[derive(Debug, Serialize)]
 pub struct DayFigures {
     pub date: Day,
-    /// Accounts whose metrics are there.
+    /// Number of accounts that have metrics for the day.
     pub accounts: usize,
-    /// Whether later days cannot change its figures any more; false where there are none.
+    /// Whether later days can no longer change the figures. False when there are none.
     pub is_final: bool,
     #[serde(flatten)]
     pub totals: Option<Totals>,
 }
 
-/// Messages received on an average such weekday. With several accounts the sum of their averages, each over its own days.
+/// Mean messages received on a weekday. With several accounts, it is the sum of their means. Each
+/// mean covers the account's own days.
 #[derive(Debug, Serialize)]
 pub struct WeekdayLoad {
     /// 1 is Monday.
     pub weekday: u8,
-    /// Days that were averaged over, an account's day being one.
+    /// Number of averaged days. A day of one account counts as one.
     pub days: i64,
-    /// By local hour; none where there is no such day.
+    /// By local hour. None when an account has no such day.
     pub messages_received_mean: Option<Vec<f64>>,
 }
 
@@ -149,32 +151,32 @@ pub struct WorkerFigures {
 
 #[derive(Debug, Serialize)]
 pub struct UnansweredTurns {
-    /// Those that opened a session before the others, each the latest first.
+    /// Turns that opened a session come before the others. In both groups the latest comes first.
     pub turns: Vec<UnansweredTurn>,
-    /// How many are not listed.
+    /// Number of turns that are not listed.
     pub more: i64,
 }
 
 #[derive(Debug, Serialize)]
 pub struct UnansweredTurn {
     pub account: Account,
-    /// Of the openid, its end.
+    /// The end of the openid.
     pub customer: String,
     pub worker: String,
     /// Local time.
     pub asked_at: String,
     pub customer_messages: i64,
     pub is_first: bool,
-    /// What the customer wrote, shortened; none unless asked for.
+    /// The texts that the customer wrote, shortened. None unless requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub texts: Option<Texts>,
 }
 
 #[derive(Debug, Serialize)]
 pub struct Texts {
-    /// Null where the lake has no text.
+    /// None for a text that is not in the lake.
     pub texts: Vec<Option<String>>,
-    /// Messages that are left out.
+    /// Number of messages that are not shown.
     pub more: usize,
 }
 
@@ -188,23 +190,23 @@ pub struct AccountCoverage {
 pub struct CoveredDay {
     #[serde(flatten)]
     pub status: DayStatus,
-    /// Whether its figures are in the report.
+    /// Whether the figures of the day are in the report.
     pub is_in_report: bool,
     pub mark: Mark,
 }
 
-/// The facts of some accounts.
+/// The facts of the days of some accounts.
 pub(super) type Facts<'a> = [(&'a Account, &'a DayFacts)];
 
 impl DayFigures {
-    /// Whether it has figures that later days may change.
+    /// Whether the day has figures that later days may change.
     pub(super) fn is_provisional(&self) -> bool {
         self.accounts > 0 && !self.is_final
     }
 }
 
 impl Totals {
-    /// Over all of the facts together; none without any.
+    /// The totals of all facts together. None without facts.
     pub(super) fn of(facts: &Facts<'_>) -> Option<Self> {
         if facts.is_empty() {
             return None;
@@ -255,7 +257,7 @@ fn share(part: i64, whole: i64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// The waits of all answered turns; none unless the response pairs of every day are there.
+/// The waits of all answered turns. None if the response pairs of any day are missing.
 fn waits<'a>(facts: &Facts<'a>) -> Option<Vec<&'a Wait>> {
     let of_days: Option<Vec<&[Wait]>> = facts
         .iter()
@@ -272,14 +274,14 @@ fn workers_who_wrote(facts: &Facts<'_>) -> i64 {
     wrote.collect::<HashSet<_>>().len() as i64
 }
 
-/// Customers of a period, each once.
+/// The distinct customers of a period.
 struct Customers<'a> {
     received: HashSet<(&'a Account, &'a str)>,
     sent: HashSet<(&'a Account, &'a str)>,
 }
 
 impl<'a> Customers<'a> {
-    /// None unless the messages of every day are there.
+    /// None if the messages of any day are missing.
     fn of(facts: &Facts<'a>) -> Option<Self> {
         let mut customers = Self { received: HashSet::new(), sent: HashSet::new() };
         for (account, day) in facts {
@@ -305,7 +307,7 @@ impl<'a> Customers<'a> {
     }
 }
 
-/// Each day of the period.
+/// The figures of each day of the period.
 pub(super) fn days(range: DayRange, facts: &Facts<'_>) -> Vec<DayFigures> {
     let mut by_day: BTreeMap<Day, Vec<(&Account, &DayFacts)>> = BTreeMap::new();
     for (account, day) in facts {
@@ -319,7 +321,7 @@ pub(super) fn days(range: DayRange, facts: &Facts<'_>) -> Vec<DayFigures> {
     range.days().map(of_day).collect()
 }
 
-/// Each weekday.
+/// The load of each weekday.
 pub(super) fn load(facts: &Facts<'_>) -> Vec<WeekdayLoad> {
     let accounts: BTreeSet<&Account> = facts.iter().map(|(account, _)| *account).collect();
     let of_weekday = |weekday: u8| {
@@ -335,7 +337,7 @@ pub(super) fn load(facts: &Facts<'_>) -> Vec<WeekdayLoad> {
         };
         let hours = (0..24).map(|hour| by_account.values().map(|days| mean(hour, days)).sum());
         let days: usize = by_account.values().map(Vec::len).sum();
-        // Without one of the accounts the sum would pass for a quiet day.
+        // A sum without one of the accounts would look like a quiet day.
         let is_whole = days > 0 && by_account.len() == accounts.len();
         WeekdayLoad {
             weekday,
@@ -346,7 +348,7 @@ pub(super) fn load(facts: &Facts<'_>) -> Vec<WeekdayLoad> {
     (1..=7).map(of_weekday).collect()
 }
 
-/// Each worker of each account, in order of their names.
+/// The figures of each worker of each account, in order of account and worker.
 pub(super) fn workers<'a>(facts: &Facts<'a>) -> Vec<WorkerFigures> {
     let names: BTreeSet<(&'a Account, &'a str)> = facts
         .iter()

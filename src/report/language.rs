@@ -1,4 +1,4 @@
-//! How each language of the page writes numbers, durations and days, and what it says of them.
+//! Renders numbers, durations, days and sentences in each language of the page.
 
 use std::collections::BTreeSet;
 
@@ -36,7 +36,7 @@ impl Language {
         }
     }
 
-    /// `12,345`
+    /// Renders a count, like `12,345`.
     pub(super) fn count(self, count: i64) -> String {
         let digits = count.unsigned_abs().to_string();
         let mut grouped = String::new();
@@ -49,10 +49,10 @@ impl Language {
         if count < 0 { format!("−{grouped}") } else { grouped }
     }
 
-    /// `92.3%`
+    /// Renders a share, like `92.3%`.
     pub(super) fn share(self, share: f64) -> String {
         let percent = 100.0 * share;
-        // What is not all does not round up to all.
+        // A share below 1 must not round up to 100%.
         format!("{:.1}%", if share < 1.0 { percent.min(99.9) } else { percent })
     }
 
@@ -60,22 +60,23 @@ impl Language {
         share.map_or_else(|| self.words().not_a_value.to_owned(), |share| self.share(share))
     }
 
-    /// A mean of counts: `12.3`
+    /// Renders a mean of counts, like `12.3`.
     pub(super) fn number(self, number: f64) -> String {
         without_zero(number)
     }
 
-    /// The same where there is little room.
+    /// Renders a mean in few characters: from 10 on, without decimals.
     pub(super) fn rounded(self, number: f64) -> String {
         if number < 9.95 { without_zero(number) } else { format!("{number:.0}") }
     }
 
-    /// `26 s`, `1 min 34 s`, `2 h 5 min`, `1 d 3 h`: the two largest units.
+    /// Renders a duration in its two largest units, like `26 s`, `1 min 34 s`, `2 h 5 min` or `1 d
+    /// 3 h`.
     pub(super) fn duration(self, seconds: f64) -> String {
         two_units(seconds, self.pick([" s", " min", " h", " d"], [" 秒", " 分", " 小时", " 天"]))
     }
 
-    /// The same in a table: `1m 34s`.
+    /// Renders a duration for a table, like `1m 34s`.
     pub(super) fn short_duration(self, seconds: f64) -> String {
         two_units(seconds, self.pick(["s", "m", "h", "d"], ["秒", "分", "时", "天"]))
     }
@@ -85,7 +86,7 @@ impl Language {
             .map_or_else(|| self.words().not_a_value.to_owned(), |seconds| self.duration(seconds))
     }
 
-    /// To the second, as the exact value.
+    /// Renders the exact value in seconds, rounded to milliseconds.
     pub(super) fn exact_seconds(self, seconds: f64) -> String {
         let seconds = (seconds * 1_000.0).round() / 1_000.0;
         self.pick(format!("{seconds} s"), format!("{seconds} 秒"))
@@ -100,7 +101,7 @@ impl Language {
         }
     }
 
-    /// Days in order, those in a row as ranges; of many ranges the first few.
+    /// Renders days in order, with consecutive days as ranges. Shows only the first few ranges.
     pub(super) fn days(self, days: &[Day]) -> String {
         const SHOWN: usize = 6;
         let runs = DayRange::runs(days.iter().copied());
@@ -117,7 +118,7 @@ impl Language {
             .unwrap_or_default()
     }
 
-    /// A day and what is to be said of it, in one line.
+    /// Renders a day and its values in one line.
     pub(super) fn render_day(
         self,
         day: &DayFigures,
@@ -139,29 +140,29 @@ impl Language {
         format!("{} {} · {said}{remark}", day.date, self.weekday(day.date))
     }
 
-    /// One thing beside another.
+    /// Joins two texts with a comma.
     pub(super) fn beside(self, one: &str, other: &str) -> String {
         self.pick(format!("{one}, {other}"), format!("{one}，{other}"))
     }
 
-    /// Days of some accounts, and of others.
+    /// Joins lists of days that belong to different accounts.
     pub(super) fn in_a_row(self, days: &[String]) -> String {
         days.join(self.pick("; ", "；"))
     }
 
-    /// Names in a row.
+    /// Joins names with commas.
     pub(super) fn names(self, names: &[&str]) -> String {
         names.join(self.pick(", ", "、"))
     }
 
-    /// `within 3 min`
+    /// Renders a time limit, like `within 3 min`.
     pub(super) fn in_time(self, seconds: i64) -> String {
-        // On one line.
+        // No-break spaces keep the limit on one line.
         let limit = self.duration(seconds as f64).replace(' ', "\u{a0}");
         self.pick(format!("within {limit}"), format!("{limit}内"))
     }
 
-    /// Why nothing is compared with the days before, but for the volume if it is.
+    /// Explains why there is no comparison with the days before. The volume may still be compared.
     pub(super) fn nothing_to_compare(
         self,
         missing: NothingToCompare,
@@ -208,7 +209,8 @@ impl Language {
         }
     }
 
-    /// What has to be known of these days before the figures are believed, if anything.
+    /// Renders what to know about days with this mark before trusting the figures. Empty if
+    /// nothing.
     pub(super) fn warning(self, mark: Mark, days: &str) -> String {
         match mark {
             Mark::Missing => self.pick(
@@ -235,12 +237,12 @@ impl Language {
                 format!("Messages were pruned: {days}. Distinct customers and texts of them are not known any more."),
                 format!("消息已清理：{days}。去重客户数与消息内容无从得知。"),
             ),
-            // Out of date has its own sentence, which says why.
+            // Days that are out of date have their own sentence, with the reason.
             Mark::Stale | Mark::Empty | Mark::Final => String::new(),
         }
     }
 
-    /// Days whose metrics are not made of what is in the lake now, and why.
+    /// Renders days whose metrics are out of date, with the reasons.
     pub(super) fn out_of_date(self, because: &BTreeSet<OutOfDate>, days: &str) -> String {
         let reason = |reason: &OutOfDate| match (self, reason) {
             (Self::En, reason) => reason.to_string(),
@@ -258,7 +260,7 @@ impl Language {
         )
     }
 
-    /// Later days that are not reported yet.
+    /// Renders later days that are not reported because they are not final yet.
     pub(super) fn left_out(self, days: &[Day]) -> String {
         let days = self.days(days);
         self.pick(
@@ -276,7 +278,7 @@ impl Language {
         self.pick(format!("… {more} more"), format!("… 另有 {more} 条"))
     }
 
-    /// The hours of a load are those of this zone.
+    /// Renders the note of the load chart. Hours are in the time zone `zone`.
     pub(super) fn load_note(self, zone: &str, of_several: bool) -> String {
         let words = self.words();
         let several = if of_several { words.load_of_several } else { "" };
@@ -291,13 +293,13 @@ impl Language {
         self.pick(format!("{points} points"), format!("{points} 个百分点"))
     }
 
-    /// Days, and the accounts of which something holds on them.
+    /// Renders days with the accounts to which they belong.
     pub(super) fn days_of(self, days: &[Day], accounts: &str) -> String {
         let days = self.days(days);
         self.pick(format!("{days} ({accounts})"), format!("{days}（{accounts}）"))
     }
 
-    /// Where the page is from.
+    /// Renders the origin of the page: the version of kefu and the time zone.
     pub(super) fn made_by(self, version: &str, zone: &str) -> String {
         self.pick(
             format!("Made by kefu {version} from the metric tables of the lake. Days and hours are those of {zone}."),
@@ -306,7 +308,7 @@ impl Language {
     }
 }
 
-/// Seconds in the two largest of the units, which are those of seconds, minutes, hours and days.
+/// Renders seconds in the two largest of the units seconds, minutes, hours and days.
 fn two_units(seconds: f64, [second, minute, hour, day]: [&str; 4]) -> String {
     if seconds < 59.95 {
         return format!("{}{second}", without_zero(seconds));
@@ -329,7 +331,7 @@ fn two_units(seconds: f64, [second, minute, hour, day]: [&str; 4]) -> String {
     }
 }
 
-/// One digit after the point, unless it is a zero.
+/// Renders one decimal, but no zero decimal.
 fn without_zero(number: f64) -> String {
     let number = (number * 10.0).round() / 10.0 + 0.0;
     number.to_string()

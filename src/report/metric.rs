@@ -1,5 +1,5 @@
-//! What a metric of the report is. Cards, tables, definitions and the summary on the terminal are made
-//! of the rows in [`METRICS`]; the values come from the figures by the metric's name.
+//! Describes the metrics of the report. Cards, tables, definitions and the summary on the terminal
+//! are made from the rows in [`METRICS`]. The values come from the figures, by the metric's name.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -8,29 +8,29 @@ use super::figures::Figures;
 use super::language::Language;
 use super::registry::METRICS;
 
-/// A metric.
+/// A metric of the report.
 #[derive(Debug)]
 pub(super) struct Metric {
-    /// The name of its field in the figures, and in the JSON.
+    /// The name of its field in the figures and in the JSON.
     pub name: &'static str,
     pub unit: Unit,
     pub better: Better,
-    /// Where it is shown, in the order of the rows.
+    /// Places that show the metric. Each place shows its metrics in the order of the rows.
     pub places: &'static [Place],
     pub en: Words,
     pub zh: Words,
 }
 
-/// What a metric is measured in.
+/// The unit of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
     Count,
     Seconds,
-    /// Of the turns, those answered within the service level.
+    /// Share of turns answered within the service level, from 0 to 1.
     Share,
 }
 
-/// Which way a metric should go.
+/// Whether a larger or a smaller value is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Better {
     More,
@@ -41,7 +41,7 @@ pub(super) enum Better {
 /// A place where metrics are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Cards on how fast customers are answered.
+    /// Cards about response times.
     Speed,
     /// Cards that later days cannot change.
     Volume,
@@ -49,21 +49,21 @@ pub(super) enum Place {
     Turns,
     /// Cards of the sessions by outcome.
     Sessions,
-    /// Columns of days and accounts.
+    /// Columns in the tables of days and accounts.
     Totals,
-    /// Columns of workers.
+    /// Columns in the table of workers.
     Workers,
-    /// Columns of the unanswered turns of each day.
+    /// Columns in the table of unanswered turns by day.
     Unanswered,
     /// The table on the terminal.
     Summary,
 }
 
-/// What a metric is called, and what it means.
+/// The name and the meaning of a metric.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Words {
     pub label: &'static str,
-    /// The same at the head of a column.
+    /// The label at the head of a column.
     pub short: &'static str,
     pub definition: &'static str,
 }
@@ -73,13 +73,13 @@ pub(super) fn shown_in(place: Place) -> impl Iterator<Item = &'static Metric> {
     METRICS.iter().filter(move |metric| metric.places.contains(&place))
 }
 
-/// The value of each field of some figures, by its name.
+/// The value of each field of some figures, by the name of the field.
 #[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
 pub struct Values(Map<String, Value>);
 
 impl Values {
-    /// Those of the metrics that are shown in a place.
+    /// Keeps the metrics that are shown in a place.
     pub(super) fn only(mut self, place: Place) -> Self {
         self.0.retain(|name, _| shown_in(place).any(|metric| metric.name == name));
         self
@@ -93,7 +93,7 @@ impl Values {
         }
     }
 
-    /// None where there is no such value.
+    /// None when there is no value.
     pub(super) fn get(&self, metric: &Metric) -> Option<f64> {
         self.0.get(metric.name)?.as_f64()
     }

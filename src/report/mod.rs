@@ -1,12 +1,14 @@
-//! A page to look at: the figures of some days, as one HTML file that needs nothing else.
+//! The report: figures of some days, as one self-contained HTML file.
 //!
 //! ```text
 //! lake ── reading ── facts of each account's days ── figures ── page (page.html, words, charts)
 //! ```
 //!
-//! It sums up what the lake's tables say, and computes no metric of its own: what a turn is and who answered it was decided by the metrics stage. It reads
-//! no clock, so that the same lake gives the same page, and it changes nothing. Everything that comes from data reaches the page through the template's
-//! escaping; [`page`] says how.
+//! The report aggregates the lake's tables and computes no metrics of its own. The metrics stage
+//! has decided what a turn is and who answered it.
+//!
+//! The report reads no clock, so the same lake gives the same page. It changes nothing in the lake.
+//! The template escapes everything that comes from data; see [`page`].
 
 mod chart;
 mod columns;
@@ -38,18 +40,18 @@ use figures::{AccountFigures, Before, CoveredDay};
 use metric::{Place, Values};
 use reading::{DayFacts, Reader};
 
-/// What the report is about.
+/// What to report, and how.
 #[derive(Clone, Debug)]
 pub struct ReportJob {
     pub lake: Lake,
-    /// In order, each once.
+    /// In order, without duplicates.
     pub accounts: Vec<Account>,
     pub zone: Zone,
     pub rules: Rules,
     pub period: Period,
     /// 30, 60, 180 or 300.
     pub service_level_seconds: i64,
-    /// Whether what customers wrote is shown.
+    /// Whether to show the texts that customers wrote.
     pub with_text: bool,
 }
 
@@ -62,16 +64,16 @@ pub struct Period {
 }
 
 impl Period {
-    /// Days that were asked for, whether they are final or not.
+    /// A period of requested days. They may be final or not.
     pub fn named(days: DayRange) -> Self {
         Self { days, left_out: Vec::new() }
     }
 
-    /// The last days, as many as wanted, that are final in every account that has them. Without any
-    /// final day, the last days that there are.
+    /// The last `days` days. The period ends at the last day that is final in every account that
+    /// has it. If no day is final, it ends at the last day in the lake.
     ///
     /// # Errors
-    /// When there are no days.
+    /// Fails when there are no days.
     pub fn last(lake: &Lake, accounts: &[Account], days: u16) -> Result<Self, Failure> {
         let there = days_there(lake, accounts)?;
         let mut computed: BTreeMap<Day, Vec<&Account>> = BTreeMap::new();
@@ -80,7 +82,7 @@ impl Period {
                 computed.entry(day).or_default().push(account);
             }
         }
-        // A file that is damaged is a failure of the report, and no reason to report other days.
+        // A damaged file counts as final here: it must fail the report, not shift the period.
         let is_final_of = |account: &&Account, day: Day| {
             lake.footer(&account.partition(Table::AccountDaily, day))
                 .map_or(true, |footer| reading::is_final(&footer))
@@ -124,10 +126,10 @@ impl Classified for ReportError {
     }
 }
 
-/// The accounts of a lake to report on: all of them, unless some are named.
+/// The accounts to report on: the named ones, or all accounts of the lake.
 ///
 /// # Errors
-/// When the lake has none, or not all that are named.
+/// Fails when the lake has no accounts, or lacks a named one.
 pub fn accounts(lake: &Lake, named: &[String]) -> Result<Vec<Account>, Failure> {
     if lake.accounts()?.is_empty() {
         return Err(ReportError::NothingFetched.into());
@@ -135,15 +137,15 @@ pub fn accounts(lake: &Lake, named: &[String]) -> Result<Vec<Account>, Failure> 
     Ok(lake.accounts_named(named)?)
 }
 
-/// From the first day in the lake to the last one, of these accounts.
+/// The range from the first to the last day of these accounts in the lake.
 ///
 /// # Errors
-/// When there is none.
+/// Fails when there is no day.
 pub fn days_there(lake: &Lake, accounts: &[Account]) -> Result<DayRange, Failure> {
     let mut days = BTreeSet::new();
     for account in accounts {
         days.extend(lake.days(Table::Messages, account)?);
-        // Those whose messages were pruned.
+        // Include days whose messages were deleted.
         days.extend(lake.days(Table::AccountDaily, account)?);
     }
     let range =
@@ -151,17 +153,17 @@ pub fn days_there(lake: &Lake, accounts: &[Account]) -> Result<DayRange, Failure
     Ok(range.ok_or(ReportError::NothingFetched)?)
 }
 
-/// An account's days: how they are, and the facts of those whose metrics are there.
+/// The days of an account: the coverage of each, and the facts of days that have metrics.
 struct AccountDays {
     account: Account,
     covered: Vec<CoveredDay>,
     facts: Vec<DayFacts>,
 }
 
-/// Gathers the figures.
+/// Computes the figures of a report.
 ///
 /// # Errors
-/// When there is nothing to report, or the lake cannot be read.
+/// Fails when there is nothing to report, or the lake cannot be read.
 pub fn gather(job: &ReportJob) -> Result<Figures, Failure> {
     let there = days_there(&job.lake, &job.accounts)?;
     let period = job.period.days;
@@ -195,7 +197,7 @@ pub fn gather(job: &ReportJob) -> Result<Figures, Failure> {
         None
     };
     let before = Totals::of(&pooled(&earlier_days));
-    // Later days do not change how many messages a day has.
+    // Later days do not change the number of messages of a day.
     let volume = before
         .as_ref()
         .filter(|_| is_complete(&days) && is_complete(&earlier_days))
@@ -205,7 +207,7 @@ pub fn gather(job: &ReportJob) -> Result<Figures, Failure> {
         let facts: Vec<_> = account.facts.iter().map(|day| (&account.account, day)).collect();
         AccountFigures { account: account.account.clone(), totals: Totals::of(&facts) }
     };
-    // There is a day, so there are totals.
+    // At least one day is in the report, so there are totals.
     let totals = Totals::of(&facts).ok_or(ReportError::NoMetrics { asked: period })?;
     Ok(Figures {
         timezone: job.zone.name().to_owned(),
@@ -241,12 +243,12 @@ fn pooled(days: &[AccountDays]) -> Vec<(&Account, &DayFacts)> {
         .collect()
 }
 
-/// Whether every day of every account is there.
+/// Whether every day of every account is in the report.
 fn is_complete(days: &[AccountDays]) -> bool {
     days.iter().all(|account| account.covered.iter().all(|day| day.is_in_report))
 }
 
-/// Whether later days cannot change any of the figures any more.
+/// Whether later days can no longer change any of the figures.
 fn is_final(days: &[AccountDays]) -> bool {
     days.iter().flat_map(|account| &account.facts).all(|day| day.is_final)
 }

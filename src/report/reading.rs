@@ -1,4 +1,4 @@
-//! What the report needs of an account's day, read from the lake's tables.
+//! Reads the facts of an account's day from the lake's tables.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::lake::{Account, Footer, Lake, Table};
 use crate::metrics::Parameters;
 use crate::model::record::Direction;
 
-/// The day's own counts, from `account_daily`, where they were counted once and for all.
+/// The counts of a day, as `account_daily` records them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
     pub messages_received: i64,
@@ -54,7 +54,7 @@ pub(super) struct Wait {
     pub is_first: bool,
 }
 
-/// A turn that got no answer.
+/// A turn without an answer.
 #[derive(Clone, Debug)]
 pub(super) struct Unanswered {
     pub openid: Arc<str>,
@@ -65,55 +65,55 @@ pub(super) struct Unanswered {
     pub is_first: bool,
 }
 
-/// The turns of a day that are over.
+/// The turns of a day that are not pending.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Turns {
     pub waits: Vec<Wait>,
     pub unanswered: Vec<Unanswered>,
 }
 
-/// Who wrote to whom on a day. A pair may occur several times.
+/// A customer and a worker who wrote to each other on a day. A pair may occur several times.
 #[derive(Clone, Debug)]
 pub(super) struct Visit {
     pub customer: Arc<str>,
     pub worker: Arc<str>,
-    /// The worker received a message of the customer's.
+    /// Whether the worker received a message from the customer.
     pub was_received: bool,
-    /// The worker sent one that was not automatic.
+    /// Whether the worker sent the customer a message that was not automatic.
     pub was_sent: bool,
 }
 
-/// What a customer wrote.
+/// A message that a customer wrote.
 #[derive(Clone, Debug)]
 pub(super) struct Said {
     pub openid: Arc<str>,
     pub sent_at: UnixSeconds,
-    /// Null where WeChat gave none, or it was dropped.
+    /// None if WeChat gave no text, or the text was dropped.
     pub text: Option<String>,
 }
 
-/// An account's day of which the metrics are there.
+/// The facts of an account's day that has metrics.
 #[derive(Debug)]
 pub(super) struct DayFacts {
     pub day: Day,
-    /// Whether later days cannot change its metrics any more.
+    /// Whether later days can no longer change its metrics.
     pub is_final: bool,
     pub counts: Counts,
     pub workers: Vec<WorkerDay>,
     /// Messages received in each hour.
     pub hours: [i64; 24],
-    /// None when the response pairs are not there, because they were pruned.
+    /// None when the response pairs were deleted.
     pub turns: Option<Turns>,
-    /// None when the messages are not there, or cannot be read.
+    /// None when the messages are missing or cannot be read.
     pub visits: Option<Vec<Visit>>,
 }
 
-/// Whether a partition of metrics says that later days cannot change it any more.
+/// Whether the footer of a metric partition says that later days can no longer change it.
 pub(super) fn is_final(footer: &Footer) -> bool {
     footer.get("final") == Some("true")
 }
 
-/// From where, and what counts as in time.
+/// Reads facts from a lake, for one service level.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     pub lake: &'a Lake,
@@ -121,7 +121,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// A day's facts; none when its metrics are not there.
+    /// The facts of a day. None when its metrics are missing.
     pub(super) fn day(
         &self,
         account: &Account,
@@ -313,8 +313,8 @@ impl Reader<'_> {
         Ok(turns)
     }
 
-    /// Which messages are automatic is decided by the rules that the day's metrics record: the same
-    /// lake gives the same report, whatever settings are found.
+    /// Finds who wrote to whom. The rules that the day's metrics record decide which messages are
+    /// automatic. Settings do not matter, so the same lake gives the same report.
     fn visits(&self, account: &Account, day: Day, metrics: &Footer) -> Result<Vec<Visit>, Failure> {
         let parameters = metrics
             .get("parameters")
@@ -322,7 +322,7 @@ impl Reader<'_> {
             .unwrap_or_else(|| Parameters::in_zone(metrics.zone()));
         let has_rules = !parameters.auto_reply.is_empty();
         let mut names = vec!["openid", "worker", "opercode"];
-        // What messages say is read only if a rule asks for it.
+        // Read texts only if a rule needs them.
         names.extend(parameters.needs_texts().then_some("text"));
         let mut visits = Vec::new();
         for batch in self.lake.read(&account.partition(Table::Messages, day), &names)? {
@@ -357,7 +357,7 @@ impl Reader<'_> {
         Ok(visits)
     }
 
-    /// What customers wrote on a day: of those who are `wanted`.
+    /// The messages of a day from customers whose openid is `wanted`.
     pub(super) fn texts(
         &self,
         account: &Account,

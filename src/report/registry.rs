@@ -1,4 +1,4 @@
-//! The metrics that the report shows, one row each, in the order in which they are shown.
+//! The metrics of the report, one row each, in display order.
 
 use super::metric::Better::*;
 use super::metric::Place::*;

@@ -1,15 +1,15 @@
-//! From values to places on a chart, and where its axes are labelled. Pure arithmetic.
+//! Maps values to positions on a chart, and chooses the labels of its axes. Pure arithmetic.
 
-/// Seconds at which an axis of waits may be labelled, as people count time.
+/// Waits in seconds that an axis may label. They are round times for people.
 const WAIT_TICKS: [f64; 20] = [
     1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_200.0, 1_800.0, 3_600.0, 7_200.0,
     21_600.0, 43_200.0, 86_400.0, 172_800.0, 345_600.0, 691_200.0,
 ];
 
-/// Labels that an axis has room for.
+/// Number of labels for which an axis has room.
 const TICKS_MOST: usize = 6;
 
-/// An axis from one value to another, drawn from one place to another.
+/// An axis that maps a range of values to a range of positions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Axis {
     values: (f64, f64),
@@ -22,12 +22,12 @@ impl Axis {
         Self { values, places, is_logarithmic: false }
     }
 
-    /// The values are above 0.
+    /// A logarithmic axis. All values are above 0.
     pub(super) fn logarithmic(values: (f64, f64), places: (f64, f64)) -> Self {
         Self { values, places, is_logarithmic: true }
     }
 
-    /// Where a value is; one beyond an end is at that end.
+    /// The position of a value. A value beyond an end gets the position of that end.
     pub(super) fn at(&self, value: f64) -> f64 {
         let (lowest, highest) = self.values;
         let value = value.clamp(lowest.min(highest), highest.max(lowest));
@@ -41,7 +41,8 @@ impl Axis {
     }
 }
 
-/// Labels of a logarithmic axis on which all these waits have a place; the first and the last are its ends. Without waits, from a second to an hour.
+/// Labels of a logarithmic axis that covers all these waits. The first and the last label are the
+/// ends of the axis. Without waits, it covers one second to one hour.
 pub(super) fn wait_ticks(waits: impl IntoIterator<Item = f64>) -> Vec<f64> {
     let (least, most) = waits
         .into_iter()
@@ -55,7 +56,7 @@ pub(super) fn wait_ticks(waits: impl IntoIterator<Item = f64>) -> Vec<f64> {
         .unwrap_or(WAIT_TICKS.len() - 1)
         .max(first + 1);
     let ticks: Vec<f64> = WAIT_TICKS.iter().copied().take(last + 1).skip(first).collect();
-    // Every second, third … one, the last one always: it is the end.
+    // Keep every n-th label, counted from the last, because the last is an end of the axis.
     let step = ticks.len().saturating_sub(1).div_ceil(TICKS_MOST - 1).max(1);
     let mut kept: Vec<f64> = ticks.iter().rev().step_by(step).copied().collect();
     kept.reverse();
@@ -65,7 +66,7 @@ pub(super) fn wait_ticks(waits: impl IntoIterator<Item = f64>) -> Vec<f64> {
     kept
 }
 
-/// Labels of an axis of counts from 0; the last is its end and not below `most`.
+/// Labels of an axis of counts from 0. The last label is the end, and is at least `most`.
 pub(super) fn count_ticks(most: u64) -> Vec<u64> {
     let most = most.max(1);
     let mut steps = (0..=18)
@@ -74,7 +75,8 @@ pub(super) fn count_ticks(most: u64) -> Vec<u64> {
     (0..=most.div_ceil(step)).map(|tick| tick * step).collect()
 }
 
-/// Of days drawn `band` wide each, every how many-th has room for a label of this width.
+/// Number of days from one label to the next. Each day is `band` wide, and each label needs the
+/// width `label`.
 pub(super) fn label_every(band: f64, label: f64) -> usize {
     [1, 2, 7, 14, 28, 56, 91, 182]
         .into_iter()
@@ -82,7 +84,8 @@ pub(super) fn label_every(band: f64, label: f64) -> usize {
         .unwrap_or(364)
 }
 
-/// One of the levels 0 to 6 that a value has among values up to `most`: 0 is for nothing at all.
+/// The level of a value, from 0 to 6, on a scale that ends at `most`. Level 0 means no value above
+/// 0.
 pub(super) fn level(value: f64, most: f64) -> u8 {
     if value <= 0.0 || most <= 0.0 {
         return 0;

@@ -1,4 +1,4 @@
-//! How waits are summed up: over all turns of a period at once, never over the days' own figures.
+//! Statistics of waits over all turns of a period. They are not computed from the days' statistics.
 
 /// Waits in seconds, in ascending order.
 #[derive(Clone, Debug, Default)]
@@ -11,7 +11,7 @@ impl Waits {
         Self(waits)
     }
 
-    /// Interpolated at (n − 1) · `share`, like SQL's `percentile_cont`; none without waits.
+    /// Interpolates at (n − 1) · `share`, like SQL's `percentile_cont`. None without waits.
     pub(super) fn percentile(&self, share: f64) -> Option<f64> {
         let place = (self.0.len().checked_sub(1)? as f64) * share;
         let (below, part) = (place.floor(), place.fract());
@@ -31,7 +31,7 @@ mod tests {
 
     #[test]
     fn percentiles_are_interpolated_and_nothing_gives_none() {
-        // A worked case of the definitions.
+        // An example from the definitions.
         let waits = Waits::of([100, 10, 40, 20, 30]);
         assert_eq!(
             (waits.mean(), waits.percentile(0.5), waits.percentile(0.9)),

@@ -1,4 +1,4 @@
-//! The turns that nobody answered, the ones that matter most first.
+//! Lists the turns without an answer, the most important first.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,19 +10,20 @@ use crate::calendar::{Day, DayRange};
 use crate::failure::Failure;
 use crate::lake::{Account, Table};
 
-/// How many are listed.
+/// Number of turns that are listed.
 const LISTED: usize = 50;
 
-/// Of an openid, so many characters are shown.
+/// Number of characters that are shown of an openid.
 const OPENID_SHOWN: usize = 6;
 
-/// Of a turn, so many texts are shown …
+/// Number of texts that are shown of a turn.
 const TEXTS_SHOWN: usize = 10;
 
-/// … and of each so many characters.
+/// Number of characters that are shown of a text.
 const TEXT_SHOWN: usize = 280;
 
-/// Those that opened a session before the others, which are mostly a closing "thanks"; each the latest first.
+/// Lists turns that opened a session before the others, which are mostly a closing "thanks". In
+/// both groups the latest turn comes first.
 pub(super) fn list(job: &ReportJob, facts: &Facts<'_>) -> Result<UnansweredTurns, Failure> {
     let of_days = facts
         .iter()
@@ -36,7 +37,7 @@ pub(super) fn list(job: &ReportJob, facts: &Facts<'_>) -> Result<UnansweredTurns
             .cmp(&key(turn))
             .then_with(|| (account, &turn.openid).cmp(&(other_account, &other.openid)))
     });
-    // Counted where the response pairs were pruned, too.
+    // These counts include days whose response pairs were deleted.
     let all: i64 = facts
         .iter()
         .map(|(_, day)| day.counts.unanswered_first + day.counts.unanswered_later)
@@ -57,7 +58,7 @@ pub(super) fn list(job: &ReportJob, facts: &Facts<'_>) -> Result<UnansweredTurns
     Ok(UnansweredTurns { more: all - turns.len() as i64, turns: listed.collect() })
 }
 
-/// What was written in each turn, by its place in the list.
+/// The texts of each turn, by the index of the turn in the list.
 fn texts_of(
     job: &ReportJob,
     turns: &[(&Account, &Unanswered)],
@@ -73,7 +74,7 @@ fn texts_of(
     let reader = Reader { lake: &job.lake, service_level_seconds: job.service_level_seconds };
     let mut texts: BTreeMap<usize, Vec<Option<String>>> = BTreeMap::new();
     for ((account, day), places) in by_day {
-        // Its messages may have been pruned.
+        // The messages of the day may have been deleted.
         if !job.lake.has(&account.partition(Table::Messages, day)) {
             continue;
         }
@@ -84,7 +85,8 @@ fn texts_of(
                 .filter_map(|place| turns.get(*place))
                 .any(|(_, turn)| *turn.openid == *openid)
         };
-        // Messages that cannot be read are told of at the top of the page, and keep nobody from reading the rest.
+        // Unreadable messages must not fail the report. A warning at the top of the page names
+        // these days.
         for said in reader.texts(account, day, is_wanted).unwrap_or_default() {
             of_customer.entry(said.openid.clone()).or_default().push(said);
         }
@@ -113,7 +115,7 @@ fn shown(texts: &[Option<String>], customer_messages: i64) -> Texts {
     }
 }
 
-/// Enough of an openid to tell a team's customers apart, and too little to be one.
+/// The end of an openid. It is enough to tell a team's customers apart, but it is not an openid.
 fn end_of(openid: &str) -> String {
     let characters = openid.chars().count();
     if characters <= OPENID_SHOWN {

@@ -1,8 +1,8 @@
-//! Everything that the page says that is the same on every page, in each of its languages.
+//! The fixed texts of the page, in each of its languages.
 //!
-//! Chinese uses the words of the trade: 首次响应时间, 服务水平, 接待客户数, 未回复, 接管, 转出.
+//! Chinese uses the usual terms of customer service: 首次响应时间, 服务水平, 接待客户数, 未回复, 接管, 转出.
 
-/// What the page says. Fields are in the order in which they appear.
+/// The fixed texts of the page, in order of appearance.
 #[derive(Debug)]
 pub(super) struct Words {
     pub code: &'static str,

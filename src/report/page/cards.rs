@@ -1,4 +1,4 @@
-//! The key figures, each beside what it was before.
+//! Cards of the key figures, each with its change since the days before.
 
 use super::{Value, value};
 use crate::report::figures::Figures;
@@ -12,7 +12,7 @@ pub(super) struct Card {
     pub definition: &'static str,
     pub value: Value,
     pub change: Option<Change>,
-    /// What is shown instead of a change.
+    /// Shown in place of a change.
     pub without_change: &'static str,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Change {
     pub before: String,
 }
 
-/// A part of a bar of 100.
+/// A part of a bar of width 1,000.
 pub(super) struct Share {
     pub class: &'static str,
     pub start: String,
@@ -33,10 +33,10 @@ pub(super) struct Share {
     pub title: String,
 }
 
-/// In place of a change, where there is nothing to compare with.
+/// Shown in place of a change when there is nothing to compare with.
 const NO_CHANGE: &str = "—";
 
-/// Makes them.
+/// Makes the cards of the figures.
 pub(super) struct Cards<'a> {
     pub figures: &'a Figures,
     pub language: Language,
@@ -46,7 +46,7 @@ impl Cards<'_> {
     /// The cards of a place, in order.
     pub(super) fn of(&self, place: Place) -> Vec<Card> {
         let before = &self.figures.before;
-        // Figures that later days cannot change are compared whether or not the days are final.
+        // Volume is compared even if days are not final, because later days cannot change it.
         let (before, without_change) = match place {
             Place::Volume => (before.volume.clone(), NO_CHANGE),
             _ if self.figures.is_final => (before.totals.as_ref().map(Values::of), NO_CHANGE),
@@ -70,7 +70,7 @@ impl Cards<'_> {
         shown_in(place).map(card).collect()
     }
 
-    /// The outcomes of sessions, as parts of a bar.
+    /// The sessions by outcome, as parts of a bar.
     pub(super) fn session_bar(&self) -> Vec<Share> {
         let totals = Values::of(&self.figures.totals);
         let parts: Vec<(&Metric, f64)> = shown_in(Place::Sessions)
@@ -102,13 +102,14 @@ impl Cards<'_> {
 fn change(unit: Unit, better: Better, (now, before): (f64, f64), language: Language) -> Change {
     let words = language.words();
     let difference = now - before;
-    // What looks the same is the same.
+    // Values that are rendered alike count as unchanged.
     let is_same =
         value(unit, Some(now), language).shown == value(unit, Some(before), language).shown;
     let sign = if difference > 0.0 { '+' } else { '−' };
     let absolute = match unit {
         Unit::Count => language.count(difference.abs() as i64),
-        // Of what is shown in whole seconds, the difference is, too.
+        // From one minute on, values are shown in whole seconds. Show their difference in whole
+        // seconds too.
         Unit::Seconds if now.max(before) >= 60.0 => language.duration(difference.abs().round()),
         Unit::Seconds => language.duration(difference.abs()),
         Unit::Share => language.points(100.0 * difference.abs()),

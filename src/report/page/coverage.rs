@@ -1,4 +1,4 @@
-//! Which days are in the lake, and what has to be known of them before the figures are believed.
+//! Data coverage: which days are in the lake, and warnings to read before trusting the figures.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +26,7 @@ pub(super) struct CalendarDay {
     pub title: String,
 }
 
-/// What has to be known first.
+/// The warnings to read before trusting the figures, each with its symbol.
 pub(super) fn warnings(figures: &Figures, language: Language) -> Vec<(char, String)> {
     let is_out_of_date = |day: &CoveredDay| !day.status.stale_because.is_empty();
     let holds = |mark: Mark, day: &CoveredDay| match mark {
@@ -58,9 +58,9 @@ pub(super) fn warnings(figures: &Figures, language: Language) -> Vec<(char, Stri
     warnings
 }
 
-/// The days with some property, and its accounts if not all accounts have it.
+/// Renders the days with a property. Accounts are named unless all of them have the same days.
 fn days_with(figures: &Figures, language: Language, holds: impl Fn(&CoveredDay) -> bool) -> String {
-    // Accounts with the same days are named together.
+    // Group accounts with the same days, to name them together.
     let mut accounts: BTreeMap<Vec<Day>, Vec<&str>> = BTreeMap::new();
     for account in &figures.coverage {
         let days = account.days.iter().filter(|day| holds(day)).map(|day| day.status.date);

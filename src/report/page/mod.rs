@@ -1,7 +1,8 @@
-//! The figures as a page: what is shown where, in words and with its exact value beside it.
+//! Renders the figures as a page. Each value is shown as text for people, with its exact value.
 //!
-//! Whatever comes from data is escaped by the template, and no value is marked as safe but the page's own style and script. [`visible`] makes characters
-//! seen that would hide or reorder others. The page's policy allows nothing but that style and that script, by their hashes.
+//! The template escapes everything that comes from data. Only the page's own style and script are
+//! marked as safe. [`visible`] replaces characters that would hide or reorder others. The content
+//! security policy of the page allows only this style and this script, by their hashes.
 
 mod cards;
 mod coverage;
@@ -30,7 +31,7 @@ use turns::TurnRow;
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("sort.js");
 
-/// The page of these figures.
+/// Renders the page of these figures.
 ///
 /// # Errors
 /// None that a user could cause.
@@ -58,7 +59,7 @@ struct Page {
     words: &'static Words,
     style: &'static str,
     script: &'static str,
-    /// Of style and script, for the page's policy.
+    /// Hashes of style and script, for the content security policy.
     hashes: (String, String),
     period: String,
     accounts: String,
@@ -83,7 +84,7 @@ struct Page {
     load_note: String,
     workers: Table,
     unanswered_turns: Vec<TurnRow>,
-    /// Whether turns show their account, and whether they show what was written.
+    /// Whether turns show their account, and whether they show their texts.
     turns_show: (bool, bool),
     not_listed: Option<String>,
     coverage: Vec<Coverage>,
@@ -92,11 +93,11 @@ struct Page {
     made_by: String,
 }
 
-/// A value as people read it, and exactly.
+/// A value, exact and as people read it.
 struct Value {
     exact: String,
     shown: String,
-    /// What is shown when it is pointed at; nothing for none.
+    /// The tooltip. Empty for none.
     title: String,
 }
 
@@ -169,12 +170,12 @@ impl Page {
     }
 }
 
-/// The page's policy names style and script by this.
+/// The hash of a style or script for the content security policy.
 fn hash(text: &str) -> String {
     format!("sha256-{}", BASE64_STANDARD.encode(digest(&SHA256, text.as_bytes())))
 }
 
-/// A name from data, of which the beginning tells enough.
+/// Renders a name from data, and cuts a long one.
 fn name(name: &str) -> String {
     const SHOWN: usize = 60;
     match name.char_indices().nth(SHOWN) {
@@ -183,7 +184,8 @@ fn name(name: &str) -> String {
     }
 }
 
-/// Text from data in which every character is seen: a control character as its picture, one that reorders or hides others by its number.
+/// Makes every character of a text from data visible. A control character becomes its picture. A
+/// character that reorders or hides others becomes its number.
 fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {

@@ -1,4 +1,4 @@
-//! The tables: every number of a chart as text, and the workers.
+//! Tables of the page: every number of a chart as text, and the workers.
 
 use super::{Value, named, value};
 use crate::report::figures::{AccountFigures, DayFigures, Figures, WeekdayLoad, WorkerFigures};
@@ -21,7 +21,7 @@ pub(super) struct Column {
 
 pub(super) struct Row {
     pub class: &'static str,
-    /// The first of them names the row.
+    /// The first cell names the row.
     pub cells: Vec<Cell>,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Cell {
     pub name: &'static str,
     pub value: Value,
     pub is_number: bool,
-    /// A word of caution about it.
+    /// A warning about the value. Empty for none.
     pub note: &'static str,
 }
 
@@ -69,7 +69,7 @@ fn columns(place: Place, figures: &Figures, language: Language) -> impl Iterator
     })
 }
 
-/// Their cells, which are empty without values.
+/// The cells of the metrics that are shown in a place. A cell without a value is empty.
 fn cells(place: Place, values: &Values, language: Language) -> impl Iterator<Item = Cell> {
     shown_in(place)
         .map(move |metric| Cell::figure(metric.name, metric.unit, values.get(metric), language))
@@ -88,13 +88,13 @@ pub(super) fn by_account(figures: &Figures, language: Language) -> Table {
     Table { id: "accounts", caption: words.by_account.to_owned(), is_sortable: true, columns, rows }
 }
 
-/// The date of a day's row, with a remark where later days may change the row.
+/// The date cell of a day's row. It has a note if later days may change the row.
 fn day_cell(day: &DayFigures, language: Language) -> Cell {
     let note = if day.is_provisional() { language.words().not_final } else { "" };
     Cell { note, ..Cell::words("date", &day.date.to_string()) }
 }
 
-/// The class of a day's row.
+/// The CSS class of a day's row.
 pub(super) fn day_class(day: &DayFigures) -> &'static str {
     if day.accounts == 0 { "absent" } else { "" }
 }

@@ -1,4 +1,4 @@
-//! The turns that nobody answered, as rows.
+//! Rows of the turns without an answer.
 
 use super::{name, visible};
 use crate::report::figures::UnansweredTurn;
@@ -11,7 +11,7 @@ pub(super) struct TurnRow {
     pub customer: String,
     pub kind: &'static str,
     pub messages: String,
-    /// None for a text that is not in the lake.
+    /// Texts of the turn's messages. None for a text that is not in the lake.
     pub texts: Vec<Option<String>>,
     pub more: Option<String>,
 }
