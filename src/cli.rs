@@ -73,6 +73,23 @@ pub enum Command {
     /// of them. The numbers that were made of the messages stay as they are: what cannot be computed again is not, and what was deleted comes back
     /// only when its days are named to `kefu run` or `kefu fetch` without --force. It deletes the days of every account.
     Prune(PruneArgs),
+    /// Apply stricter settings under [privacy] to the files that are there; lists what it removes
+    /// without --yes
+    ///
+    /// Texts become null, openids their keyed hash, and records that could not be read a note of
+    /// their length, in messages, rejects, response pairs and sessions. Needs no network. The
+    /// numbers stay as they are. What is removed cannot be put back: looser settings and another
+    /// key are refused (78). When it is interrupted, the same command finishes it, and so does the
+    /// next run.
+    Redact(RedactArgs),
+    /// Remove the texts and the identity of customers from every file, and keep the numbers; lists
+    /// what it removes without --yes
+    ///
+    /// Each customer gets a random name in place of the openid. kefu remembers a keyed hash of the
+    /// openid, so that a later fetch of the same records gives the same rows. Give the openid as
+    /// WeChat has it, or as it is in the lake. Texts of other customers that mention the customer
+    /// stay.
+    Forget(ForgetArgs),
     /// Read the whole lake and check everything that it promises
     ///
     /// Every file against what its footer says, its rows against their hash, the metrics against
@@ -265,6 +282,27 @@ pub struct PruneArgs {
     #[arg(long = "table", value_name = "TABLE", value_enum, default_values_t = [Table::Messages, Table::Rejects])]
     pub tables: Vec<Table>,
     /// Delete what is listed; without it, nothing is deleted
+    #[arg(long)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RedactArgs {
+    /// Remove what is listed; without it, nothing is removed
+    #[arg(long)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("who").required(true).multiple(true).args(["openids", "openid_file"])))]
+pub struct ForgetArgs {
+    /// Openid of a customer; may be given several times
+    #[arg(long = "openid", value_name = "OPENID")]
+    pub openids: Vec<String>,
+    /// File with more openids, one a line
+    #[arg(long, value_name = "FILE")]
+    pub openid_file: Option<PathBuf>,
+    /// Remove what is listed; without it, nothing is removed
     #[arg(long)]
     pub yes: bool,
 }

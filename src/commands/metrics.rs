@@ -13,7 +13,8 @@ use crate::failure::{Class, Failure};
 use crate::lake::Lake;
 use crate::operations::History;
 use crate::pipeline::{
-    MetricsJob, MetricsReport, MetricsStopped, MixedOpenids, rebuild_metrics, require_rules,
+    MetricsJob, MetricsReport, MetricsStopped, finish_redaction, rebuild_metrics, redaction,
+    require_rules,
 };
 use crate::settings::Settings;
 
@@ -55,11 +56,14 @@ fn compute(
         zone: settings.zone.value.clone(),
     };
     require_rules(&job)?;
+    if lake.privacy(&job.account)?.is_some_and(|privacy| privacy.is_pending) {
+        let redaction = redaction(lake, &job.account, &settings.privacy()?)?;
+        finish_redaction(lake, &job.account, &redaction)?;
+    }
     let (report, failure) = computed(
         rebuild_metrics(&job, among, &StageObserver::metrics(&job.account, Some(history))),
         history,
     );
-    let failure = failure.or(MixedOpenids::of(&report).map(Failure::from));
     let report = Summary::new("metrics", &job.account, &job.zone, &job.lake).with_metrics(report);
     Ok(Outcome { report, class: None, failure })
 }

@@ -8,6 +8,7 @@ mod manual;
 mod metrics;
 mod prune;
 mod recorder;
+mod redact;
 mod report;
 mod run;
 mod simulate;
@@ -40,6 +41,8 @@ pub fn execute(cli: &Cli) -> Result<Option<Class>, Failure> {
         Command::Status(args) => status::execute(&cli.global, args),
         Command::Doctor(args) => doctor::execute(&cli.global, args),
         Command::Prune(args) => prune::execute(&cli.global, args),
+        Command::Redact(args) => redact::redact_lake(&cli.global, args),
+        Command::Forget(args) => redact::forget(&cli.global, args),
         Command::Verify(args) => verify::execute(&cli.global, args),
         Command::Report(args) => report::execute(&cli.global, args),
         Command::Sql => sql::execute(&cli.global),

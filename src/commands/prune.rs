@@ -134,15 +134,14 @@ fn without_metrics(lake: &Lake, before: Day) -> Result<BTreeSet<Day>, LakeError>
             .footer(&account.partition(Table::AccountDaily, messages.day))
             .ok()
             .and_then(|footer| footer.inputs().remove(&messages.day));
-        let there = lake
-            .footer(&account.partition(Table::Messages, messages.day))
-            .ok()
-            .and_then(|footer| footer.content_hash());
-        // Of messages that cannot be read, nobody knows.
-        Ok(there.is_some()
-            && made_of != there
-            && !(made_of.is_none()
-                && lake.pruned(&account)?.includes(Table::AccountDaily, messages.day)))
+        // Messages that cannot be read do not tell.
+        let Ok(there) = lake.footer(&account.partition(Table::Messages, messages.day)) else {
+            return Ok(false);
+        };
+        Ok(match made_of {
+            Some(made_of) => !there.is_known_as(&made_of),
+            None => !lake.pruned(&account)?.includes(Table::AccountDaily, messages.day),
+        })
     };
     let messages = lake.partitions_before(Table::Messages, before)?.into_par_iter();
     let days = messages.map(|messages| Ok(lacks_metrics(&messages)?.then_some(messages.day)));

@@ -17,8 +17,8 @@ use crate::fetch::Source;
 use crate::lake::{Lake, Table};
 use crate::operations::History;
 use crate::pipeline::{
-    FetchJob, MetricsJob, MixedOpenids, Selection, Wanted, dependents, fetch_days, rebuild_metrics,
-    require_app, require_privacy_near, require_rules,
+    FetchJob, MetricsJob, Selection, Wanted, dependents, fetch_days, finish_redaction,
+    rebuild_metrics, redaction, require_app, require_rules,
 };
 use crate::settings::{self, Flags, Settings, SettingsError};
 use crate::telemetry;
@@ -103,8 +103,8 @@ fn run(
         rules: settings.rules.clone(),
     };
     let (app_id, credential) = (settings.app_id()?, settings.credential()?);
-    let source = Source::connect(&settings.endpoint()?, credential, Clock::System)?
-        .with_privacy(settings.privacy()?);
+    let source = Source::connect(&settings.endpoint()?, credential, Clock::System)?;
+    let privacy = settings.privacy()?;
     let selection = Selection::of(lake, &account, wanted)?;
     // One file says it, as a rule one of the days of this run.
     if !selection.footers.values().any(|footer| footer.zone() == zone.name()) {
@@ -115,8 +115,9 @@ fn run(
     if half == Half::Both {
         require_rules(&metrics)?;
     }
-
-    require_privacy_near(lake, &account, source.privacy(), wanted.range, &selection)?;
+    let redaction = redaction(lake, &account, &privacy)?;
+    finish_redaction(lake, &account, &redaction)?;
+    let source = source.with_redaction(redaction);
     let Selection { days, refreshed, skipped, pruned, .. } = selection;
     let is_there = |day: &&Day| lake.has(&account.partition(Table::Messages, **day));
     let before: BTreeSet<Day> = days.iter().filter(is_there).copied().collect();
@@ -165,13 +166,9 @@ fn run(
             ),
             history,
         );
-        // Days that were not fetched may be why openids differ; then the fetch says what to do.
-        let mixed = MixedOpenids::of(&computed_metrics)
-            .filter(|_| report.failed.is_empty() && report.given_up.is_empty())
-            .map(Failure::from);
         outcome.report = outcome.report.with_metrics(computed_metrics);
         outcome.failure =
-            failure.or(mixed).map(|failure| failure.during("not all metrics could be computed"));
+            failure.map(|failure| failure.during("not all metrics could be computed"));
     }
     Ok(outcome)
 }

@@ -90,14 +90,14 @@ impl Report for Status {
             (
                 "missing",
                 named(&|day| {
-                    !day.fetched && !day.pruned && day.metrics != Some(Freshness::LeftOver)
+                    !day.fetched && !day.pruned && day.metrics != Some(Freshness::Damaged)
                 }),
                 "`kefu run --from … --to …` fetches them",
             ),
             (
                 "damaged",
                 in_state(Freshness::Damaged),
-                "`kefu fetch --date … --force` replaces them",
+                "their messages cannot be read or are lost: `kefu verify` says what to do",
             ),
         ];
         lines.extend(to_fetch.into_iter().filter_map(remark));
@@ -111,24 +111,16 @@ impl Report for Status {
             ("rejects", named(&|day| day.rejects > 0), "the table `rejects` says why"),
             ("pruned", named(&|day| day.pruned), "their messages were deleted by `kefu prune`"),
             (
-                "kept",
-                in_state(Freshness::Kept),
+                "frozen",
+                in_state(Freshness::Frozen),
                 "metrics of messages that are gone, which stay as they are",
             ),
             (
-                "left over",
-                in_state(Freshness::LeftOver),
-                "their messages are gone, and were not pruned: `kefu run --from … --to …` fetches them again while WeChat has them",
-            ),
-            (
                 "not final",
-                named(&|day| day.fetched && !day.is_final && !day.needs_pruned),
+                named(&|day| {
+                    day.fetched && !day.is_final && day.metrics != Some(Freshness::Frozen)
+                }),
                 "three later days are needed",
-            ),
-            (
-                "not final",
-                named(&|day| day.fetched && !day.is_final && day.needs_pruned),
-                "they need days that were pruned, which come back when they are named to `kefu run`",
             ),
         ];
         lines.extend(others.into_iter().filter_map(remark));

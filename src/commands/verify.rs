@@ -16,7 +16,7 @@ use crate::fetch::Source;
 use crate::lake::{Account, Lake, PartitionKey, Table};
 use crate::pipeline::{
     ComparedDay, FetchJob, Finding, Kind, Record, Severity, Verification, VerifyJob, compare_days,
-    require_app, require_privacy_of, verify,
+    redaction, require_app, verify,
 };
 use crate::printable::counted;
 use crate::settings::{self, Settings};
@@ -201,16 +201,14 @@ fn against_api(
     let range = days::to_fetch(&args.days, settings.lookback.value, &zone, &clock)?;
     let account = settings.account()?;
     let (app_id, credential) = (settings.app_id()?, settings.credential()?);
-    let source = Source::connect(&settings.endpoint()?, credential, clock)?
-        .with_privacy(settings.privacy()?)
-        .with_proved_ends();
+    let source = Source::connect(&settings.endpoint()?, credential, clock)?.with_proved_ends();
     let lake = Lake::at(&settings.lake.value);
     lake.require_folder()?;
     let reading = lake.lock_shared(Some(&account))?;
     lake.require_zone(zone.name())?;
     require_app(&lake, &account, app_id.as_ref())?;
     // Names under another key, or none, would all differ, and the originals would be shown.
-    require_privacy_of(&lake, &account, source.privacy(), range)?;
+    let source = source.with_redaction(redaction(&lake, &account, &settings.privacy()?)?);
     let (there, marked) = (lake.days(Table::Messages, &account)?, lake.pruned(&account)?);
     let (pruned, days): (Vec<Day>, Vec<Day>) = range
         .days()

@@ -9,7 +9,6 @@ mod decode;
 mod odd_record;
 mod pager;
 mod plan;
-mod privacy;
 mod probe;
 mod repair;
 mod retry;
@@ -21,6 +20,7 @@ use std::ops::AddAssign;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arrow::error::ArrowError;
 use time::OffsetDateTime;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -29,7 +29,6 @@ pub use clock::AnsweredAt;
 use decode::Outline;
 pub use decode::{Page, Reject, decode};
 pub use pager::{ContractError, Holds, PageFacts, Pager};
-pub use privacy::{OpenidKey, Openids, Privacy, Texts};
 pub use probe::{Answer, Probe, Question, State as AnswerState};
 pub use repair::repair;
 pub use retry::{Attempts, RetryBudget, RetryPolicy, Step};
@@ -40,6 +39,7 @@ use plan::Plan;
 
 use crate::calendar::{Clock, Span, UnixSeconds};
 use crate::failure::{BugError, Class, Classified};
+use crate::model::privacy::{Privacy, Redaction};
 use crate::wechat::{
     CallError, Client, Credential, DatedBody, Endpoint, PAGE_RECORDS_MAX, PageRequest, Renewed,
     Secret, Tokens,
@@ -151,7 +151,7 @@ pub struct Source {
     retry_budget: RetryBudget,
     page_records: usize,
     proves_ends: bool,
-    privacy: Privacy,
+    redaction: Redaction,
     skew: Skew,
     /// Record counts of pages that were not full, each with the first time slice that had such a
     /// page.
@@ -184,7 +184,7 @@ impl Source {
             retry_budget,
             page_records: PAGE_RECORDS_MAX,
             proves_ends: false,
-            privacy: Privacy::default(),
+            redaction: Redaction::default(),
             skew: Skew::default(),
             short_pages: Mutex::default(),
         })
@@ -202,15 +202,15 @@ impl Source {
         Self { proves_ends: true, ..self }
     }
 
-    /// Removes personal data from every page before sending it on.
+    /// Redacts every page before it is sent on.
     #[must_use]
-    pub fn with_privacy(self, privacy: Privacy) -> Self {
-        Self { privacy, ..self }
+    pub fn with_redaction(self, redaction: Redaction) -> Self {
+        Self { redaction, ..self }
     }
 
     /// How the personal data of every record is treated.
     pub fn privacy(&self) -> &Privacy {
-        &self.privacy
+        &self.redaction.privacy
     }
 
     /// Seconds by which this machine's clock is ahead of WeChat's (negative: behind). The largest
@@ -382,10 +382,23 @@ impl Source {
         // moving it to another thread would cost more.
         let page = decode(&body, window)
             .map_err(|error| error.hiding(token).from_peer(self.client.peer()))?;
-        let page = self.privacy.applied_to(page);
+        let page = self.redacted(page);
         let page = page.map_err(|error| CallError::Unreadable(error.to_string()))?;
         self.skew.note(answered);
         Ok((page, answered))
+    }
+
+    /// The page without the personal data that must not be kept, before any of it reaches the disk.
+    fn redacted(&self, page: Page) -> Result<Page, ArrowError> {
+        if self.redaction.keeps_everything() {
+            return Ok(page);
+        }
+        let records = self.redaction.apply(&page.records, false)?.rows;
+        let rejects = page
+            .rejects
+            .into_iter()
+            .map(|reject| Reject { raw: self.redaction.raw(&reject.raw).into_owned(), ..reject });
+        Ok(Page { records, rejects: rejects.collect(), ..page })
     }
 
     fn next_step(&self, attempts: &mut Attempts, error: &CallError) -> Step {

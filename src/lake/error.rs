@@ -30,6 +30,8 @@ pub enum LakeError {
     DamagedApp { path: PathBuf, reason: String },
     #[error("{path} is not as kefu wrote it: {reason}")]
     DamagedMark { path: PathBuf, reason: String },
+    #[error("{path} is not as kefu wrote it: {reason}")]
+    DamagedPrivacy { path: PathBuf, reason: String },
     #[error("{what} is locked by another run: {owner}")]
     Occupied { what: String, owner: String },
     #[error("{} was removed or replaced by another process", path.display())]
@@ -127,6 +129,7 @@ impl Classified for LakeError {
             | Self::Damaged { .. }
             | Self::DamagedApp { .. }
             | Self::DamagedMark { .. }
+            | Self::DamagedPrivacy { .. }
             | Self::NoFolder { .. }
             | Self::NoLocks { .. } => Class::Lake,
         }
@@ -170,6 +173,10 @@ impl Classified for LakeError {
             Self::DamagedMark { .. } => Some(
                 "put it back from a copy, or write it again: for each pruned table the first day that was kept, as in {\"messages\":\"2024-05-14\"}; \
                  without it, metrics next to pruned days would be computed again from what is left"
+                    .into(),
+            ),
+            Self::DamagedPrivacy { .. } => Some(
+                "put it back from a copy: it says which customers are forgotten, and without it a re-fetch would bring them back"
                     .into(),
             ),
             Self::Io(error) if error.get_ref().is_some_and(|cause| cause.is::<NotPlain>()) => {

@@ -4,13 +4,20 @@ use std::collections::BTreeMap;
 
 use parquet::file::metadata::{KeyValue, ParquetMetaData};
 
-use super::{AppId, ContentHash, PartitionKey};
+use super::{AppId, ContentHash, PartitionKey, Table};
 use crate::calendar::{Day, Span};
+use crate::model::privacy::AppliedPrivacy;
 
 const PREFIX: &str = "kefu.";
 
+/// Key of the hashes that the rows had before redactions.
+pub const REDACTED_FROM: &str = "redacted_from";
+
 /// What a footer that says nothing about privacy means.
 const EVERYTHING_KEPT: &str = "text=keep openid=keep";
+
+/// The same of metrics.
+const OPENIDS_KEPT: &str = "openid=keep";
 
 /// Key-values in the order of their keys, without the prefix. It holds facts that follow from the records and parameters alone,
 /// never a time or a duration of the run: equal inputs must give equal files.
@@ -69,6 +76,23 @@ impl Footer {
         self.get("privacy").unwrap_or(EVERYTHING_KEPT)
     }
 
+    /// What was done to the personal data of a table's file. Metrics have no texts.
+    pub fn privacy_of(&self, table: Table) -> &str {
+        let unchanged = if table.names_customers() { OPENIDS_KEPT } else { EVERYTHING_KEPT };
+        self.get("privacy").unwrap_or(unchanged)
+    }
+
+    /// Says what was done to the personal data of a table's file, unless nothing was.
+    pub fn set_privacy(&mut self, table: Table, privacy: &AppliedPrivacy) {
+        let privacy = if table.names_customers() { privacy.of_openids() } else { privacy.clone() };
+        match privacy.to_string() {
+            kept if [OPENIDS_KEPT, EVERYTHING_KEPT].contains(&kept.as_str()) => {
+                self.0.remove("privacy");
+            }
+            applied => self.set("privacy", applied),
+        }
+    }
+
     /// What was done to the openids, of that.
     pub fn openids(&self) -> &str {
         self.privacy()
@@ -96,6 +120,27 @@ impl Footer {
     /// Hash of the file's rows.
     pub fn content_hash(&self) -> Option<ContentHash> {
         self.get("content_hash").map(ContentHash::from)
+    }
+
+    /// The hashes that this file's rows had before personal data was removed from them, the latest
+    /// first. What was made of those rows is still up to date.
+    pub fn redacted_from(&self) -> impl Iterator<Item = ContentHash> {
+        self.get(REDACTED_FROM)
+            .into_iter()
+            .flat_map(|hashes| hashes.split(' '))
+            .map(ContentHash::from)
+    }
+
+    /// Whether the file's rows have this hash, or had it before personal data was removed from them.
+    pub fn is_known_as(&self, content_hash: &ContentHash) -> bool {
+        self.content_hash().into_iter().chain(self.redacted_from()).any(|own| own == *content_hash)
+    }
+
+    /// Adds the hashes of a file whose rows were redacted.
+    pub(super) fn set_redacted(&mut self, before: &Self) {
+        let before = before.content_hash().into_iter().chain(before.redacted_from());
+        let before: Vec<String> = before.map(|hash| hash.to_string()).collect();
+        self.set(REDACTED_FROM, before.join(" "));
     }
 
     pub(super) fn key_values(&self) -> impl Iterator<Item = KeyValue> {

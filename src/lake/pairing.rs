@@ -33,8 +33,8 @@ impl Footer {
         self.set(REJECTS_HASH, named(content_hash));
     }
 
-    /// Whether messages name these rejects. None of a file of an earlier version of kefu, which
-    /// does not name them.
+    /// Whether messages name rejects with this hash. None of a file of an earlier version of kefu,
+    /// which does not name them.
     pub fn names_rejects(&self, content_hash: Option<&ContentHash>) -> Option<bool> {
         Some(self.get(REJECTS_HASH)? == named(content_hash))
     }
@@ -48,8 +48,12 @@ impl Footer {
     /// Whether these messages and the rejects beside them, of which this is the footer, belong
     /// together. In files of earlier versions, the count of the rejects decides.
     pub fn belongs_with(&self, rejects: Option<&Self>) -> bool {
-        let content_hash = rejects.and_then(Self::content_hash);
-        self.names_rejects(content_hash.as_ref()).unwrap_or_else(|| {
+        let names = match rejects {
+            None => self.names_rejects(None),
+            // A redaction changes the rejects, and not the messages' word about them.
+            Some(rejects) => self.get(REJECTS_HASH).map(|named| rejects.is_known_as(&named.into())),
+        };
+        names.unwrap_or_else(|| {
             let rows = rejects.map_or(Some("0"), |rejects| rejects.get("rows"));
             self.get("rejects") == rows
         })

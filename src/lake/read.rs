@@ -59,6 +59,17 @@ impl Lake {
         }
     }
 
+    /// All columns of a partition that its file has, names and texts as strings.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read).
+    pub fn rows(
+        &self,
+        key: &PartitionKey,
+    ) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>> + use<>, LakeError> {
+        self.read_as(key, &key.table.schema(), &key.table.names(|_| true))
+    }
+
     /// Reads the [columns of records](record::columns) of a day's messages. Names and texts are
     /// strings.
     ///

@@ -1,20 +1,15 @@
 //! Writing one partition: record batches → a staged Parquet file → [`StagedPartition::commit`].
 
 use std::fmt;
-use std::sync::Arc;
 
-use arrow::array::{RecordBatch, new_null_array};
-use arrow::compute::concat_batches;
-use arrow::datatypes::Field;
+use arrow::array::RecordBatch;
 
 use super::commit::{StagedFile, StagedPath};
 use super::disk::WrittenFile;
-use super::encoder::{EncodeError, Encoder, ROW_GROUP_ROWS};
+use super::encoder::{EncodeError, Encoder};
 use super::footer::Footer;
-use super::read::read_file;
 use super::{ContentHash, Lake, LakeError, PartitionFacts, PartitionKey};
 use crate::calendar::Span;
-use crate::plain_file;
 
 /// A partition being written. Nothing of it can be read before it is finished and [committed](FinishedPartition::commit); dropped, it vanishes.
 pub struct StagedPartition {
@@ -67,47 +62,17 @@ impl Lake {
         self.stage_with(key, footer)
     }
 
-    fn stage_with(&self, key: PartitionKey, footer: Footer) -> Result<StagedPartition, LakeError> {
+    pub(super) fn stage_with(
+        &self,
+        key: PartitionKey,
+        footer: Footer,
+    ) -> Result<StagedPartition, LakeError> {
         let PartitionKey { account, date, table } = &key;
         let (file, written) =
             StagedFile::create(self, account, &format!("{table}.{date}.{account}.parquet"))?;
         let encoder = Encoder::new(*table, table.schema(), footer, written)
             .map_err(|error| LakeError::parquet(file.path(), error))?;
         Ok(StagedPartition { lake: self.clone(), key, encoder, file })
-    }
-
-    /// Writes a partition of an older version of kefu once more, so that it can be read beside
-    /// those of now. Columns that it lacks have no values. Its rows and what its footer says of
-    /// them stay.
-    ///
-    /// # Errors
-    /// When the partition cannot be read, its rows are not those that were written, or the disk
-    /// refuses the new file.
-    pub fn rewrite_older(&self, key: &PartitionKey) -> Result<(), LakeError> {
-        let mut footer = self.footer(key)?;
-        let (table, schema) = (key.table, key.table.schema());
-        let (names, file) = (table.names(|_| true), plain_file::open(&self.path(key))?);
-        let rows = read_file(file, table, &schema, &names, ROW_GROUP_ROWS)
-            .and_then(|batches| batches.collect::<Result<Vec<_>, _>>());
-        let rows = rows.map_err(|error| error.of(key))?;
-        let older = rows.first().map_or_else(|| schema.clone(), RecordBatch::schema);
-        let rows = concat_batches(&older, &rows)?;
-        // Rewriting a damaged file would make the damage look intended.
-        if rows.num_rows() > 0 && footer.content_hash() != Some(ContentHash::of(&rows)?) {
-            let reason = "its rows are not those that were written";
-            return Err(self.damaged(key, reason));
-        }
-        let column = |field: &Arc<Field>| {
-            rows.column_by_name(field.name())
-                .cloned()
-                .unwrap_or_else(|| new_null_array(field.data_type(), rows.num_rows()))
-        };
-        let columns = schema.fields().iter().map(column).collect();
-        footer.set("schema_version", table.schema_version());
-        let mut staged = self.stage_with(key.clone(), footer)?;
-        staged.append(RecordBatch::try_new(schema.clone(), columns)?)?;
-        staged.finish()?.commit()?;
-        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@ mod account;
 pub mod calendar;
 pub mod column;
 mod partition;
+pub mod privacy;
 pub mod record;
 mod table;
 

@@ -66,13 +66,8 @@ pub struct RunRecord {
     pub capped_pages: u64,
     pub days_computed: u64,
     pub days_fresh: u64,
-    /// Days with metrics that were left unchanged, because some of their messages have been pruned.
-    pub days_kept: u64,
-    /// Days with metrics that were left unchanged, although other messages that they depend on have
-    /// been replaced since. Includes pruned days.
-    pub days_superseded: u64,
-    /// Computed days with pruned messages in their dependency window.
-    pub days_beside_pruned: u64,
+    /// Days with metrics that stay as they are, because messages that they were made of are gone.
+    pub days_frozen: u64,
     pub days: Vec<FetchedDay>,
     pub shrunk: Vec<ShrunkDay>,
     pub failures: Vec<FailedDay>,
@@ -145,9 +140,7 @@ impl RunRecord {
             capped_pages: 0,
             days_computed: 0,
             days_fresh: 0,
-            days_kept: 0,
-            days_superseded: 0,
-            days_beside_pruned: 0,
+            days_frozen: 0,
             days: Vec::new(),
             shrunk: Vec::new(),
             failures: Vec::new(),
@@ -290,9 +283,7 @@ impl History {
     pub fn computed(&self, report: &MetricsReport) {
         self.note(|record| {
             record.days_fresh = report.fresh as u64;
-            record.days_kept = report.kept.len() as u64;
-            record.days_superseded = report.superseded.len() as u64;
-            record.days_beside_pruned = report.beside_pruned.len() as u64;
+            record.days_frozen = report.frozen.len() as u64;
         });
     }
 

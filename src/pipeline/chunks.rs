@@ -61,9 +61,11 @@ mod tests {
     fn chunks_never_reach_over_a_missing_day() {
         let input = |rows| Input {
             content_hash: ContentHash::from(""),
+            redacted_from: Vec::new(),
             rows,
             rejects: 0,
             openids: "keep".to_owned(),
+            has_texts: true,
         };
         let days = ["2024-05-10", "2024-05-11", "2024-05-13", "2024-05-14"].map(day);
         let inputs = |rows| Inputs {

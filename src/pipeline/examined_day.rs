@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::VerifyJob;
 use super::finding::{Finding, Kind};
 use crate::calendar::{Day, DayRange, Zone};
-use crate::lake::{Account, Contents, Examined, Footer, LakeError, PartitionKey, Pruned, Table};
+use crate::lake::{
+    Account, Contents, Examined, Footer, LakeError, PartitionKey, Pruned, REDACTED_FROM, Table,
+};
+use crate::model::privacy::AppliedPrivacy;
 
 /// The files of an account's day.
 #[derive(Debug)]
@@ -112,7 +115,8 @@ impl ExaminedDay {
         let (messages, metrics) =
             (self.sound.get(&Table::Messages)?, self.sound.get(&Table::AccountDaily)?);
         let day: Day = messages.footer.get("date")?.parse().ok()?;
-        let is_input = metrics.footer.inputs().get(&day) == Some(&messages.content_hash);
+        let made_of = metrics.footer.inputs();
+        let is_input = made_of.get(&day).is_some_and(|hash| messages.footer.is_known_as(hash));
         let (there, counted) = (messages.counts, metrics.counts);
         (is_input && (there.received, there.sent) != (counted.received, counted.sent)).then(|| {
             format!(
@@ -138,21 +142,6 @@ const MESSAGE_COUNTS: [&str; 3] = ["messages_received", "messages_sent", "messag
 /// What the footer of messages may say beside that; of the second, earlier versions say nothing.
 const MESSAGE_APP: &str = "app_id";
 const MESSAGE_REJECTS: &str = "rejects_hash";
-
-/// Whether a footer may say this of what was done to personal data. Where everything was kept, it says nothing.
-fn is_privacy(said: &str) -> bool {
-    let is_openid = |word: &str| {
-        let fingerprint = word.strip_prefix("openid=hmac-sha256:");
-        word == "openid=keep"
-            || fingerprint.is_some_and(|digits| {
-                digits.len() == 16 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
-            })
-    };
-    match said.split_once(' ') {
-        Some((text, openid)) => matches!(text, "text=keep" | "text=drop") && is_openid(openid),
-        None => is_openid(said),
-    }
-}
 
 /// Where a file is not what it says, or is not what belongs in its place.
 fn flaws(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<(Kind, String)> {
@@ -188,6 +177,7 @@ fn flaws(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<(Kind, Str
         let others: &[&str] = if table == Table::Messages { &MESSAGE_COUNTS } else { &[] };
         key == "rows"
             || key == "privacy"
+            || key == REDACTED_FROM
             || ([MESSAGE_APP, MESSAGE_REJECTS].contains(&key) && table == Table::Messages)
             || own_keys(table).contains(&key)
             || others.contains(&key)
@@ -202,7 +192,7 @@ fn flaws(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<(Kind, Str
     wrong.extend(
         footer
             .get("privacy")
-            .filter(|said| !is_privacy(said))
+            .filter(|said| AppliedPrivacy::parse(said).is_none())
             .map(|said| format!("`privacy` is {said}")),
     );
     wrong.extend(

@@ -60,8 +60,10 @@ pub enum Kind {
     Bytes,
     /// Rejects that are missing, or too many, by the count of the messages.
     Rejects,
-    /// Openids that were treated otherwise than those of the last messages, so that one customer has two names.
+    /// A file whose personal data was treated otherwise than the account's settings say.
     Openids,
+    /// A redaction that was interrupted, or a record of privacy settings that cannot be read.
+    Privacy,
     /// Messages of another app than the account's.
     App,
     /// An account whose files readers skip.
@@ -72,13 +74,11 @@ pub enum Kind {
     Totals,
     /// Metrics other than those that their inputs give.
     Values,
-    /// Metrics of messages that are gone although nobody pruned them.
-    LeftOver,
+    /// Metrics of messages that are lost: retention did not delete them.
+    LostMessages,
     /// Metrics of other messages or parameters than those of now.
     Stale,
     MissingMetrics,
-    /// Metrics that are kept although messages that they were made of have been replaced, because others have been pruned.
-    Superseded,
     MissingDays,
     /// Messages and rejects that may not belong together, because a run was killed while it changed them.
     Unfinished,
@@ -107,6 +107,7 @@ impl Kind {
             Self::Bytes => "bytes",
             Self::Rejects => "rejects",
             Self::Openids => "openids",
+            Self::Privacy => "privacy",
             Self::App => "app",
             Self::HiddenAccount => "hidden_account",
             Self::Place => "place",
@@ -114,8 +115,7 @@ impl Kind {
             Self::Values => "values",
             Self::Stale => "stale",
             Self::MissingMetrics => "missing_metrics",
-            Self::Superseded => "superseded",
-            Self::LeftOver => "left_over",
+            Self::LostMessages => "lost_messages",
             Self::MissingDays => "missing_days",
             Self::Unfinished => "unfinished",
             Self::Staging => "staging",
@@ -127,7 +127,6 @@ impl Kind {
         match self {
             Self::Stale
             | Self::MissingMetrics
-            | Self::Superseded
             | Self::MissingDays
             | Self::Unfinished
             | Self::Staging => Severity::Note,

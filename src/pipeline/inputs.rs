@@ -2,23 +2,20 @@
 //!
 //! A metric partition's footer says what it was made of: the content hash of each day of messages,
 //! the parameters, the version of the definitions. It is up to date while all of that is still so;
-//! where no settings file was found, its parameters are taken as recorded. Beside the footers, only
-//! what was pruned is remembered.
+//! where no settings file was found, its parameters are taken as recorded.
 //!
-//! One that was made of messages that have been pruned or lost since could only be computed again
-//! from fewer of them, which would change its numbers for no reason but that messages are gone. So
-//! it is kept as it is, also when messages that are still there are replaced. Lost messages that
-//! are fetched again end that.
+//! One that was made of messages that retention has deleted is frozen: computed again from fewer
+//! messages, its numbers would change. The same holds for messages that were lost, until they are
+//! fetched again; that is damage.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
 use super::rules::{OutOfDate, expected, other_rules};
-use super::{MetricsJob, MetricsReport};
+use super::{MetricsJob, PrivacyError};
 use crate::calendar::{Day, DayRange};
-use crate::failure::{Class, Classified};
-use crate::lake::{ContentHash, Footer, LakeError, Pruned, Table};
+use crate::lake::{Account, ContentHash, Footer, LakeError, Pruned, Table};
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE, DEFINITIONS_VERSION, Parameters, RuleChange, Rules};
 
 /// The fetched days of an account: all of them, or those that some days depend on.
@@ -37,10 +34,13 @@ pub(super) struct Inputs {
 #[derive(Clone, Debug)]
 pub(super) struct Input {
     pub(super) content_hash: ContentHash,
+    /// The hashes that its rows had before personal data was removed from them.
+    pub(super) redacted_from: Vec<ContentHash>,
     pub(super) rows: usize,
     pub(super) rejects: u64,
     /// What was done to the openids.
     pub(super) openids: String,
+    pub(super) has_texts: bool,
 }
 
 /// The days whose metrics depend on the messages of the given ones: themselves, the three before
@@ -78,9 +78,11 @@ pub(super) fn read_inputs(
         let openids = footer.openids().to_owned();
         Ok(Input {
             content_hash: footer.content_hash().ok_or_else(damaged)?,
+            redacted_from: footer.redacted_from().collect(),
             rows: rows as usize,
             rejects,
             openids,
+            has_texts: footer.has_texts(),
         })
     };
     let mut inputs = Inputs { fetched, days: BTreeMap::new(), damaged: BTreeMap::new(), pruned };
@@ -116,76 +118,64 @@ impl Inputs {
         !self.fetched.contains(&day) && !self.was_pruned(day)
     }
 
-    /// The days, of those `among` the given, of which metrics or rejects are there, and messages
-    /// are not although nobody pruned them.
-    pub(super) fn left_over(
+    /// The days, of those `among` the given, that have metrics or rejects and have lost their
+    /// messages: retention did not delete them.
+    pub(super) fn lost(
         &self,
         job: &MetricsJob,
         among: Option<&BTreeSet<Day>>,
     ) -> Result<BTreeSet<Day>, LakeError> {
-        let mut left_over = BTreeSet::new();
+        let mut lost = BTreeSet::new();
         for table in Table::METRICS.into_iter().chain([Table::Rejects]) {
             let days = match among {
                 None => job.lake.days(table, &job.account)?,
                 Some(days) => days.clone(),
             };
-            left_over.extend(days.into_iter().filter(|day| {
+            lost.extend(days.into_iter().filter(|day| {
                 self.is_not_there(*day) && job.lake.has(&job.account.partition(table, *day))
             }));
         }
-        Ok(left_over)
+        Ok(lost)
     }
 
-    /// Whether a metric partition was made of messages in whose place there are others now.
-    pub(super) fn have_replaced_some_of(&self, partition: &Footer) -> bool {
-        partition
-            .inputs()
-            .into_iter()
-            .any(|(day, hash)| self.days.get(&day).is_some_and(|input| input.content_hash != hash))
+    /// Whether a metric partition was made of the messages that are there, redacted or not, of the
+    /// days that it depends on.
+    fn are_those_of(&self, partition: &Footer, day: Day) -> bool {
+        let range = dependency_window(&self.fetched, day);
+        let made_of = partition.inputs();
+        let expected = || self.days.range(range.first..=range.last);
+        expected().count() == made_of.len()
+            && expected().all(|(day, input)| made_of.get(day).is_some_and(|hash| input.is(hash)))
     }
 
-    /// The pruned days whose metrics can have been made of messages that are still there.
-    pub(super) fn pruned_beside_fetched(&self) -> BTreeSet<Day> {
-        let around = |day: &Day| {
-            DayRange { first: day.plus(-DAYS_AFTER), last: day.plus(DAYS_BEFORE) }.days()
-        };
-        match self.pruned.is_nothing() {
-            true => BTreeSet::new(),
-            false => {
-                self.fetched.iter().flat_map(around).filter(|day| self.was_pruned(*day)).collect()
-            }
+    /// Whether the messages that a day depends on have their texts.
+    pub(super) fn have_texts(&self, day: Day) -> bool {
+        let range = dependency_window(&self.fetched, day);
+        self.days.range(range.first..=range.last).all(|(_, input)| input.has_texts)
+    }
+
+    /// Checks that openids were treated alike on all of these days.
+    ///
+    /// # Errors
+    /// [`PrivacyError::Mixed`] when they were not.
+    pub(super) fn require_one_treatment(&self, account: &Account) -> Result<(), PrivacyError> {
+        let mut days = self.days.iter();
+        let Some((first, input)) = days.next() else { return Ok(()) };
+        match days.find(|(_, other)| other.openids != input.openids) {
+            None => Ok(()),
+            Some((second, _)) => Err(PrivacyError::Mixed {
+                account: account.clone(),
+                first: *first,
+                second: *second,
+            }),
         }
     }
+}
 
-    /// Whether messages were pruned that a day's metrics would be made of, as far as the metrics that are left of them tell.
-    pub(super) fn is_beside_pruned(&self, job: &MetricsJob, day: Day) -> bool {
-        let had_messages = |day: Day| {
-            self.was_pruned(day) && job.lake.has(&job.account.partition(Table::AccountDaily, day))
-        };
-        (-DAYS_BEFORE..=DAYS_AFTER).any(|step| had_messages(day.plus(step)))
-    }
-
-    /// The days of whose metrics a customer could be two, because the openids of the messages that they are made of were not all treated alike.
-    pub(super) fn mixed(&self) -> BTreeSet<Day> {
-        let changes = self
-            .days
-            .iter()
-            .zip(self.days.iter().skip(1))
-            .filter(|((_, input), (_, next))| input.openids != next.openids);
-        let around = |((last, _), (first, _)): ((&Day, &Input), (&Day, &Input))| DayRange {
-            first: last.plus(1 - DAYS_AFTER),
-            last: first.plus(DAYS_BEFORE - 1),
-        };
-        let near = changes.flat_map(|change| around(change).days());
-        near.filter(|day| self.fetched.contains(day) && self.mixes_openids(*day)).collect()
-    }
-
-    fn mixes_openids(&self, day: Day) -> bool {
-        let range = dependency_window(&self.fetched, day);
-        let mut openids =
-            self.days.range(range.first..=range.last).map(|(_, input)| &input.openids);
-        let first = openids.next();
-        openids.any(|openids| Some(openids) != first)
+impl Input {
+    /// Whether its rows have this hash, or had it before they were redacted.
+    fn is(&self, content_hash: &ContentHash) -> bool {
+        self.content_hash == *content_hash || self.redacted_from.contains(content_hash)
     }
 }
 
@@ -246,7 +236,7 @@ pub(super) fn out_of_date(
             false => reasons.extend(changes.into_iter().map(OutOfDate::Rule)),
         }
     }
-    if differs("inputs") {
+    if !inputs.are_those_of(footer, day) {
         reasons.insert(OutOfDate::Messages);
     }
     if differs("definitions_version") || differs("schema_version") {
@@ -271,10 +261,8 @@ pub(super) struct DayState {
     /// Where the defaults differ from the rules that partitions record, if no settings file was
     /// found.
     pub(super) other_rules: BTreeSet<RuleChange>,
-    /// Whether there are others that would be stale, but are left as they are.
-    pub(super) is_kept: bool,
-    /// Whether some of those were made of messages that have been replaced since.
-    pub(super) is_superseded: bool,
+    /// Whether there are others that were made of messages that are gone, and stay as they are.
+    pub(super) is_frozen: bool,
     /// Those of them that an older version of kefu wrote.
     pub(super) older: Vec<Table>,
 }
@@ -325,8 +313,7 @@ pub(super) fn state_of(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<Da
             continue;
         }
         if inputs.lack_some_of(footer) {
-            state.is_kept = true;
-            state.is_superseded |= inputs.have_replaced_some_of(footer);
+            state.is_frozen = true;
             state.older.extend(Some(table).filter(|_| is_older(footer, table)));
         } else {
             state.stale.push(table);
@@ -334,33 +321,6 @@ pub(super) fn state_of(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<Da
         }
     }
     Ok(state)
-}
-
-/// Days whose metrics would take a customer for two.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the metrics of {} were not computed: the openids in the messages around were not all treated alike ([privacy]), and one customer would be two",
-    DayRange::list(days)
-)]
-pub struct MixedOpenids {
-    pub days: Vec<Day>,
-}
-
-impl MixedOpenids {
-    /// Those of a report, if there are any.
-    pub fn of(report: &MetricsReport) -> Option<Self> {
-        (!report.mixed.is_empty()).then(|| Self { days: report.mixed.clone() })
-    }
-}
-
-impl Classified for MixedOpenids {
-    fn class(&self) -> Class {
-        Class::Settings
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("fetch the days that differ again; `kefu doctor` says which those are".into())
-    }
 }
 
 #[cfg(test)]

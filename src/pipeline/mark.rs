@@ -57,8 +57,8 @@ impl DayStatus {
     pub fn mark(&self) -> Mark {
         match self {
             day if day.pruned => Mark::Pruned,
-            day if !day.fetched => Mark::Missing,
             day if day.metrics == Some(Freshness::Damaged) => Mark::Damaged,
+            day if !day.fetched => Mark::Missing,
             day if day.metrics == Some(Freshness::Stale) => Mark::Stale,
             day if day.metrics == Some(Freshness::Missing) => Mark::NotComputed,
             day if day.rejects > 0 => Mark::WithRejects,

@@ -12,7 +12,6 @@
 mod app;
 mod chunks;
 mod compare;
-mod continuity;
 mod examined_day;
 mod fetch_days;
 mod finding;
@@ -20,6 +19,7 @@ mod inputs;
 mod mark;
 mod observer;
 mod rebuild;
+mod redact;
 mod rules;
 mod selection;
 mod silence;
@@ -30,17 +30,17 @@ mod verify_metrics;
 
 pub use app::{AppError, require_app};
 pub use compare::{ComparedDay, Record, compare_days};
-pub use continuity::{ContinuityError, require_privacy, require_privacy_near, require_privacy_of};
 pub use fetch_days::{
     DayFailure, FetchJob, FetchReport, FetchedDay, Refreshed, ShrunkDay, fetch_days,
 };
 pub use finding::{Finding, Kind, Severity};
-pub use inputs::{MixedOpenids, dependents};
+pub use inputs::dependents;
 pub use mark::Mark;
 pub use observer::Observer;
 pub use rebuild::{
     MetricsJob, MetricsReport, MetricsStopped, read_history, rebuild_metrics, targets,
 };
+pub use redact::{PrivacyError, RedactReport, RedactedTable, finish_redaction, redact, redaction};
 pub use rules::{
     ChangedRules, OlderDays, OutOfDate, RulesError, UnknownRules, reasons, require_rules,
 };

@@ -38,20 +38,12 @@ pub struct MetricsReport {
     pub computed: Vec<Day>,
     /// Days whose partitions were up to date.
     pub fresh: usize,
-    /// Days with metrics or rejects whose messages are gone although nobody pruned them.
-    pub left_over: Vec<Day>,
-    /// Days whose partitions are still to be computed, because something kept the work from its end.
+    /// Days whose partitions are still to be computed, because the work was interrupted.
     pub waiting: Vec<Day>,
-    /// Of the fetched days, those with partitions that were left as they are, because messages that they were made of have been pruned.
-    pub kept: Vec<Day>,
-    /// Days, pruned ones too, with partitions that are kept although other messages that they were made of have been replaced since: what
-    /// replaced them is not in the numbers.
-    pub superseded: Vec<Day>,
-    /// Of those computed, the days beside which messages have been pruned, so that conversations are cut there.
-    pub beside_pruned: Vec<Day>,
-    /// Days that were not computed, because the openids of messages that they are made of were not all treated alike.
-    pub mixed: Vec<Day>,
-    /// Days that were not computed, because messages that they are made of cannot be read.
+    /// Days whose partitions stay as they are, because messages that they were made of are gone.
+    pub frozen: Vec<Day>,
+    /// Days that were not computed, because messages that they are made of cannot be read, or are
+    /// lost: retention did not delete them.
     pub damaged: Vec<Day>,
     /// Days that had to be computed again because rules have changed, and which rules.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,7 +73,7 @@ impl From<Box<MetricsStopped>> for Failure {
 /// [`UnknownRules`] when no settings file was found and partitions have rules of their own: then
 /// nothing is computed. When a partition cannot be read or written: those written until then stay,
 /// and a day whose messages cannot be read keeps only those days from being computed that look at
-/// it. That days were left out because their messages name customers in two ways is in the report.
+/// it. [`PrivacyError::Mixed`](super::PrivacyError) when messages name customers in two ways.
 pub fn rebuild_metrics(
     job: &MetricsJob,
     among: Option<&BTreeSet<Day>>,
@@ -125,7 +117,7 @@ pub fn rebuild_metrics(
         };
         let report = MetricsReport {
             changed_rules,
-            ..plan.report(job, computed.into_inner().unwrap_or_else(PoisonError::into_inner))
+            ..plan.report(computed.into_inner().unwrap_or_else(PoisonError::into_inner))
         };
         return match failure.or(plan.damage()) {
             Some(failure) => Err(stopped(report, failure)),
@@ -145,16 +137,12 @@ struct Plan {
     unreadable: BTreeMap<Day, LakeError>,
     /// Wanted days that look at those.
     damaged: Vec<Day>,
-    /// Wanted days whose messages name customers in two ways.
-    mixed: Vec<Day>,
-    /// Pruned days whose partitions are kept although messages that they were made of have been replaced.
-    superseded: Vec<Day>,
     /// Partitions that an older version of kefu wrote and that are not computed again. They lack
     /// columns or cannot be read by old readers, and Polars and DuckDB want the same columns in all
     /// files of a table.
     older: Vec<(Table, Day)>,
-    /// Wanted days with metrics or rejects whose messages are gone although nobody pruned them.
-    left_over: Vec<Day>,
+    /// Wanted days that have metrics or rejects, and have lost their messages.
+    lost: BTreeSet<Day>,
     /// Days before the wanted ones that are out of date because rules have changed.
     older_days: Option<OlderDays>,
 }
@@ -174,11 +162,9 @@ impl Plan {
                 .keys()
                 .any(|unreadable| dependency_window(&inputs.fetched, *day).contains(*unreadable))
         };
-        let (damaged, readable): (Vec<Day>, Vec<Day>) =
+        let (damaged, computable): (Vec<Day>, Vec<Day>) =
             inputs.fetched.iter().filter(is_wanted).copied().partition(looks_at_damage);
-        let all_mixed = inputs.mixed();
-        let (mixed, computable): (Vec<Day>, Vec<Day>) =
-            readable.into_iter().partition(|day| all_mixed.contains(day));
+        inputs.require_one_treatment(&job.account)?;
         let states = computable.into_par_iter().map(|day| Ok((day, state_of(job, &inputs, day)?)));
         let states: BTreeMap<Day, DayState> = states.collect::<Result<_, LakeError>>()?;
         if let Some((day, state)) = states.iter().rfind(|(_, state)| !state.other_rules.is_empty())
@@ -191,32 +177,13 @@ impl Plan {
             .filter(|(_, state)| !state.stale.is_empty())
             .map(|(day, _)| *day)
             .collect();
-        let superseded = inputs.pruned_beside_fetched().into_iter().filter(|day| is_wanted(&day));
-        let superseded = superseded
-            .map(|day| Ok((day, state_of(job, &inputs, day)?.is_superseded)))
-            .collect::<Result<Vec<_>, LakeError>>()?;
-        let superseded = superseded
-            .into_iter()
-            .filter_map(|(day, is_superseded)| is_superseded.then_some(day))
-            .collect();
         let older = older(job, &states, among)?;
-        let left_over = inputs.left_over(job, among)?.into_iter().collect();
+        let lost = inputs.lost(job, among)?;
         let older_days = match among.and_then(BTreeSet::first) {
             Some(first) => older_days(job, *first)?,
             None => None,
         };
-        Ok(Self {
-            inputs,
-            states,
-            stale,
-            unreadable,
-            damaged,
-            mixed,
-            superseded,
-            older,
-            left_over,
-            older_days,
-        })
+        Ok(Self { inputs, states, stale, unreadable, damaged, older, lost, older_days })
     }
 
     /// The days that are to be computed because their partitions record other rules.
@@ -304,7 +271,7 @@ impl Plan {
         Ok(())
     }
 
-    fn report(&self, job: &MetricsJob, computed: BTreeSet<Day>) -> MetricsReport {
+    fn report(&self, computed: BTreeSet<Day>) -> MetricsReport {
         let named = |is: fn(&DayState) -> bool| {
             self.states
                 .iter()
@@ -312,30 +279,16 @@ impl Plan {
                 .map(|(day, _)| *day)
                 .collect::<Vec<_>>()
         };
+        let damaged: BTreeSet<Day> = self.damaged.iter().chain(&self.lost).copied().collect();
         MetricsReport {
-            fresh: named(|state| state.stale.is_empty() && !state.is_kept)
+            fresh: named(|state| state.stale.is_empty() && !state.is_frozen)
                 .into_iter()
                 .filter(|day| !computed.contains(day))
                 .count(),
-            kept: named(|state| state.is_kept),
-            superseded: self
-                .superseded
-                .iter()
-                .copied()
-                .chain(named(|state| state.is_superseded))
-                .collect::<BTreeSet<_>>()
-                .into_iter()
-                .collect(),
+            frozen: named(|state| state.is_frozen),
             waiting: self.stale.iter().copied().filter(|day| !computed.contains(day)).collect(),
-            beside_pruned: computed
-                .iter()
-                .copied()
-                .filter(|day| self.inputs.is_beside_pruned(job, *day))
-                .collect(),
             computed: computed.into_iter().collect(),
-            left_over: self.left_over.clone(),
-            mixed: self.mixed.clone(),
-            damaged: self.damaged.clone(),
+            damaged: damaged.into_iter().collect(),
             changed_rules: None,
             older_days: self.older_days.clone(),
         }

@@ -10,7 +10,7 @@ use super::{MetricsJob, OutOfDate};
 use crate::calendar::{Day, DayRange};
 use crate::failure::Failure;
 use crate::lake::{LakeError, Table};
-use crate::metrics::{DAYS_AFTER, DAYS_BEFORE};
+use crate::metrics::DAYS_AFTER;
 
 /// What is known about a day, from the footers alone.
 #[derive(Clone, Debug, Serialize)]
@@ -28,11 +28,9 @@ pub struct DayStatus {
     /// Why its metrics are out of date.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub stale_because: BTreeSet<OutOfDate>,
-    /// Whether the three days after it are fetched too, or were when its metrics were computed that are kept: nothing about it can change any more.
+    /// Whether nothing about it can change: the three days after it are fetched, or its metrics are
+    /// frozen.
     pub is_final: bool,
-    /// Whether it cannot become final by days to come, because days that it needs were pruned.
-    #[serde(skip)]
-    pub needs_pruned: bool,
 }
 
 /// Whether a day's metric partitions are made of what is there now.
@@ -43,12 +41,10 @@ pub enum Freshness {
     Stale,
     /// Some were never computed, and the others are fresh.
     Missing,
-    /// The day's messages are there but cannot be read.
+    /// The day's messages cannot be read, or are lost: retention did not delete them.
     Damaged,
-    /// Made of messages that are gone, so that it cannot be computed again.
-    Kept,
-    /// The day's messages are gone although nobody pruned them; its metrics or rejects are not.
-    LeftOver,
+    /// Made of messages that are gone, so that it stays as it is.
+    Frozen,
 }
 
 /// Every day from the first one in the lake to the last, or those `among` the given, with the missing ones in between.
@@ -58,9 +54,9 @@ pub enum Freshness {
 pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus>, Failure> {
     let inputs = read_inputs(job, None, job.lake.pruned(&job.account)?)?;
     let computed = job.lake.days(Table::AccountDaily, &job.account)?;
-    let left_over = inputs.left_over(job, None)?;
+    let lost = inputs.lost(job, None)?;
     let there: BTreeSet<Day> =
-        inputs.fetched.iter().chain(&computed).chain(&left_over).copied().collect();
+        inputs.fetched.iter().chain(&computed).chain(&lost).copied().collect();
     let all = there
         .first()
         .zip(there.last())
@@ -74,28 +70,21 @@ pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus
         let metrics = match &state {
             Some(state) if state.is_outdated() => Some(Freshness::Stale),
             Some(state) if !state.stale.is_empty() => Some(Freshness::Missing),
-            Some(state) if state.is_kept => Some(Freshness::Kept),
+            Some(state) if state.is_frozen => Some(Freshness::Frozen),
             Some(_) => Some(Freshness::Fresh),
-            None if inputs.damaged.contains_key(day) => Some(Freshness::Damaged),
-            None if pruned && computed.contains(day) => Some(Freshness::Kept),
-            None if left_over.contains(day) => Some(Freshness::LeftOver),
+            None if inputs.damaged.contains_key(day) || lost.contains(day) => {
+                Some(Freshness::Damaged)
+            }
+            None if pruned && computed.contains(day) => Some(Freshness::Frozen),
             None => None,
         };
-        // What is kept is as final as it was.
         let is_final = match metrics {
-            Some(Freshness::Kept) => was_final(job, *day),
+            Some(Freshness::Frozen) => was_final(job, *day),
             _ => {
                 input.is_some()
                     && dependency_window(&inputs.fetched, *day).last == day.plus(DAYS_AFTER)
             }
         };
-        // Lost messages come back when they are fetched again, and pruned ones only when they are
-        // named.
-        let is_lost = |step: i64| left_over.contains(&day.plus(step));
-        let is_kept_for_good =
-            metrics == Some(Freshness::Kept) && !(-DAYS_BEFORE..=DAYS_AFTER).any(is_lost);
-        let needs_pruned =
-            is_kept_for_good || (1..=DAYS_AFTER).any(|days| inputs.was_pruned(day.plus(days)));
         let size = |table: Table| {
             fs_err::metadata(job.lake.path(&job.account.partition(table, *day)))
                 .map_or(0, |file| file.len())
@@ -110,7 +99,6 @@ pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus
             metrics,
             stale_because: state.map(|state| state.because).unwrap_or_default(),
             is_final,
-            needs_pruned: needs_pruned && !is_final,
         })
     };
     Ok(days.par_iter().map(of_day).collect::<Result<_, _>>()?)

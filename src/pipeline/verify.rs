@@ -13,9 +13,11 @@ use super::verify_metrics::verify_metrics;
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::Failure;
 use crate::lake::{
-    Account, AppId, Lake, LakeError, PartitionKey, Pruned, Survey, Table, in_the_future,
+    Account, AccountPrivacy, AppId, Lake, LakeError, PartitionKey, Pruned, Survey, Table,
+    in_the_future,
 };
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE, Rules};
+use crate::model::privacy::{AppliedPrivacy, Change};
 use crate::telemetry::Progress;
 
 /// Which lake, and how its metrics should have been computed.
@@ -113,7 +115,7 @@ pub fn verify(
         let pruned = pruned.get(&account).unwrap_or(&nothing);
         verification.findings.extend(hidden_account(&job, &days));
         verification.findings.extend(missing_days(&job, &days, among, pruned)?);
-        verification.findings.extend(other_openids(&job, &days));
+        verification.findings.extend(other_privacy(&job, &days)?);
         verification.findings.extend(other_apps(&job.lake, &mut apps, &account, &days));
         verify_metrics(&job, &days, is_wanted, pruned, &mut verification)?;
         verification.accounts.push(account);
@@ -253,32 +255,52 @@ fn missing_days(
     Ok(gaps.map(finding).collect())
 }
 
-/// The files whose openids do not join with those of the last messages.
-fn other_openids(job: &MetricsJob, days: &BTreeMap<Day, ExaminedDay>) -> Vec<Finding> {
-    let openids =
-        |day: &ExaminedDay, table: Table| Some(day.sound.get(&table)?.footer.openids().to_owned());
-    let Some(last) = days.values().rev().find_map(|day| openids(day, Table::Messages)) else {
-        return Vec::new();
+/// The files whose personal data was treated otherwise than the account's settings say.
+fn other_privacy(
+    job: &MetricsJob,
+    days: &BTreeMap<Day, ExaminedDay>,
+) -> Result<Vec<Finding>, LakeError> {
+    let privacy = match job.lake.privacy(&job.account) {
+        Err(LakeError::DamagedPrivacy { path, reason }) => {
+            let advice = "put it back from a copy: it says which customers are forgotten";
+            return Ok(vec![Finding::new(Kind::Privacy, path, reason, advice)]);
+        }
+        privacy => privacy?,
     };
-    let tables = || std::iter::once(Table::Messages).chain(Table::with_openids());
-    let others = days.iter().flat_map(|(day, examined)| {
-        tables().map(move |table| (*day, table, openids(examined, table)))
+    let Some(AccountPrivacy { applied: settings, is_pending, .. }) = privacy else {
+        return Ok(Vec::new());
+    };
+    let advice = format!("`kefu redact --account {} --yes` finishes it", job.account);
+    let pending = is_pending.then(|| {
+        let record = job.lake.privacy_record(&job.account);
+        Finding::new(Kind::Privacy, record, "a redaction was interrupted", &advice)
     });
-    let finding = |(day, table, other): (Day, Table, Option<String>)| {
-        let what = format!(
-            "its openids are of other privacy settings ({}) than those of the last messages ({last})",
-            other?
-        );
-        let advice = "`kefu run` says how to make them alike";
-        Some(Finding::new(
-            Kind::Openids,
-            job.lake.path(&job.account.partition(table, day)),
-            what,
-            advice,
-        ))
-    };
-    others
-        .filter(|(_, _, openids)| openids.as_ref().is_some_and(|openids| *openids != last))
-        .filter_map(finding)
-        .collect()
+    let mut findings: Vec<Finding> = pending.into_iter().collect();
+    for (day, examined) in days {
+        for (table, contents) in &examined.sound {
+            let key = job.account.partition(*table, *day);
+            let applied = AppliedPrivacy::parse(contents.footer.privacy_of(*table));
+            let is_personal = table.names_customers() || !Table::METRICS.contains(table);
+            let Some(applied) = applied.filter(|_| is_personal) else { continue };
+            let advice = match applied.change_to(&settings) {
+                Change::None => continue,
+                Change::Stricter => format!(
+                    "`kefu redact --account {}` lists what it removes to make it alike",
+                    job.account
+                ),
+                Change::Impossible if table.names_customers() => {
+                    "move it away: `kefu metrics` computes it again while its messages are there"
+                        .into()
+                }
+                Change::Impossible => {
+                    format!("`kefu run --date {day} --force` fetches the day again")
+                }
+            };
+            let what = format!(
+                "its privacy settings ({applied}) are not those of the account ({settings})"
+            );
+            findings.push(Finding::new(Kind::Openids, job.lake.path(&key), what, advice));
+        }
+    }
+    Ok(findings)
 }

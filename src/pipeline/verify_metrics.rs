@@ -50,7 +50,6 @@ pub(super) fn verify_metrics(
     verification: &mut Verification,
 ) -> Result<(), Failure> {
     let inputs = read_inputs(job, None, pruned.clone())?;
-    let mixed = inputs.mixed();
     let is_sound =
         |day: Day| days.get(&day).is_some_and(|day| day.sound.contains_key(&Table::Messages));
     let path = |table: Table, day: Day| job.lake.path(&job.account.partition(table, day));
@@ -65,13 +64,13 @@ pub(super) fn verify_metrics(
             let lost = sound.map_or_else(Vec::new, |sound| inputs.lost_of(&sound.footer));
             let finding = match (there, sound) {
                 (true, _) if inputs.is_not_there(*day) => Finding::new(
-                    Kind::LeftOver,
+                    Kind::LostMessages,
                     path(table, *day),
                     "the messages of the day are gone, and were not pruned",
                     FETCH_LOST,
                 ),
                 (true, Some(_)) if !lost.is_empty() => Finding::new(
-                    Kind::LeftOver,
+                    Kind::LostMessages,
                     path(table, *day),
                     format!(
                         "messages that it was made of are gone, and were not pruned: {}",
@@ -87,20 +86,8 @@ pub(super) fn verify_metrics(
                         format!("`kefu metrics --account {}` rewrites it", job.account),
                     )
                 }
-                // Kept on purpose: what they were made of was pruned.
-                (true, Some(sound)) if inputs.lack_some_of(&sound.footer) => {
-                    if !inputs.have_replaced_some_of(&sound.footer) {
-                        continue;
-                    }
-                    let what = "kept from before a prune, and some of the messages that it was made of have been replaced since";
-                    let advice = match inputs.fetched.contains(day) {
-                        true => {
-                            "nothing; once it is moved out of the lake, `kefu metrics` computes it of the messages that are left, which changes its numbers"
-                        }
-                        false => "nothing: it cannot be computed again",
-                    };
-                    Finding::new(Kind::Superseded, path(table, *day), what, advice)
-                }
+                // Frozen: retention has deleted what they were made of.
+                (true, Some(sound)) if inputs.lack_some_of(&sound.footer) => continue,
                 (true, _) if inputs.was_pruned(*day) => continue,
                 (false, _)
                     if !inputs.fetched.contains(day) || inputs.pruned.includes(table, *day) =>
@@ -109,8 +96,6 @@ pub(super) fn verify_metrics(
                 }
                 // What is wrong with the messages has been said, and hides what they would give.
                 _ if !dependency_window(&inputs.fetched, *day).days().all(is_sound) => continue,
-                // Nor would `kefu metrics` compute it.
-                (false, _) if mixed.contains(day) => continue,
                 (false, _) => Finding::new(
                     Kind::MissingMetrics,
                     path(table, *day),
@@ -131,11 +116,15 @@ pub(super) fn verify_metrics(
                                 .filter(|own| own.timezone == job.zone.name()),
                         }
                     };
-                    if let Some(parameters) = own().filter(|_| has_its_inputs) {
+                    // Texts that were dropped since cannot be matched again.
+                    let is_computable = |parameters: &Parameters| {
+                        !parameters.needs_texts() || inputs.have_texts(*day)
+                    };
+                    if let Some(parameters) = own().filter(|_| has_its_inputs).filter(is_computable)
+                    {
                         add_to_group(&mut groups, (*day, table), parameters);
                     }
-                    // Why it is out of date has been said, and `kefu metrics` would refuse it.
-                    if because.is_empty() || mixed.contains(day) {
+                    if because.is_empty() {
                         continue;
                     }
                     Finding::new(

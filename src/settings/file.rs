@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::suggestion::nearest;
-use crate::fetch::Texts;
 use crate::metrics::{AutoReply, BusinessHours};
+use crate::model::privacy::Texts;
 use crate::wechat::{Secret, TokenCommand};
 
 /// The keys of `kefu.toml`. An unknown key is an error, because a misspelt one could be ignored for

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::secret_source::SecretSource;
 use super::sources::Sources;
 use super::{Origin, Setting, Settings};
-use crate::fetch::Texts;
 use crate::metrics::Parameters;
+use crate::model::privacy::Texts;
 
 /// A setting, as shown. For a secret, only its origin and its presence are shown.
 #[derive(Clone, Debug, Serialize)]
@@ -135,11 +135,7 @@ impl Sources<'_> {
             ),
             listed("metrics.auto_reply", rules, !metrics.auto_reply.is_empty()),
             listed("metrics.business_hours", hours.to_owned(), metrics.business_hours.is_some()),
-            listed(
-                "privacy.text",
-                if texts == Texts::Keep { "keep" } else { "drop" }.to_owned(),
-                privacy.text.is_some(),
-            ),
+            listed("privacy.text", texts.to_string(), privacy.text.is_some()),
             match openid_key {
                 Some(key) => Listed::new(
                     "privacy.openid",

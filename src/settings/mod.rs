@@ -19,9 +19,9 @@ use std::path::PathBuf;
 
 use crate::calendar::Zone;
 use crate::failure::{Class, Classified};
-use crate::fetch::Texts;
 use crate::lake::{Account, AppId, Lake, LakeError};
 use crate::metrics::Rules;
+use crate::model::privacy::Texts;
 use crate::wechat::{BaseUrl, Credential};
 use identity::Identity;
 pub use listing::Listed;

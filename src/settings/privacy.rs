@@ -4,8 +4,8 @@ use super::file::Openid;
 use super::secret_source::SecretSource;
 use super::sources::Sources;
 use super::{Setting, Settings, SettingsError};
-use crate::fetch::{OpenidKey, Openids, Privacy, Texts};
 use crate::metrics::AutoReply;
+use crate::model::privacy::{OpenidKey, Openids, Privacy, Texts};
 
 /// Minimum length of the key in bytes. Several people know openids, so a guessed key would reveal
 /// the customers.

@@ -4,11 +4,12 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kefu::calendar::{Day, DayRange};
+use kefu::calendar::Day;
 use kefu::failure::{BugError, Classified, Failure};
 use kefu::fetch::{ContractError, Holds};
 use kefu::lake::{Account, AppId, LakeError, Table};
-use kefu::pipeline::{AppError, ContinuityError, MixedOpenids};
+use kefu::model::privacy::AppliedPrivacy;
+use kefu::pipeline::{AppError, PrivacyError};
 use kefu::settings::{Flags, Settings, SettingsError};
 use kefu::wechat::{
     ApiError, CallError, Peer, Places, TokenCommand, TransportError, Trouble, Whose,
@@ -200,30 +201,39 @@ fn what_the_lake_does() {
         },
     ];
     let day = |text: &str| -> Day { text.parse().unwrap() };
-    let (lake, asked) = (
-        "text=keep openid=keep".to_owned(),
-        "text=keep openid=hmac-sha256:0123456789abcdef".to_owned(),
-    );
-    let runs = vec![DayRange { first: day("2024-05-13"), last: day("2024-05-17") }];
+    let acme = account("acme");
+    let applied = |text: &str| AppliedPrivacy::parse(text).unwrap();
     let names = [
-        ContinuityError::OtherMessages {
-            runs: runs.clone(),
-            last_kept: None,
-            lake: lake.clone(),
-            asked: asked.clone(),
+        PrivacyError::Stricter {
+            account: acme.clone(),
+            lake: applied("text=keep openid=keep"),
+            asked: applied("text=drop openid=keep"),
         },
-        ContinuityError::OtherMessages { runs, last_kept: Some(day("2024-05-14")), lake, asked },
-        ContinuityError::OtherMetrics {
-            last_kept: day("2024-05-14"),
-            lake: "keep".into(),
-            asked: "hmac-sha256:0123456789abcdef".into(),
+        PrivacyError::Impossible {
+            account: acme.clone(),
+            lake: applied("text=drop openid=keep"),
+            asked: applied("text=keep openid=keep"),
+        },
+        PrivacyError::OtherFile {
+            key: acme.partition(Table::Messages, day("2024-05-14")),
+            applied: applied("text=drop openid=keep"),
+            asked: applied("text=keep openid=keep"),
+        },
+        PrivacyError::OtherFile {
+            key: acme.partition(Table::Sessions, day("2024-05-14")),
+            applied: applied("openid=hmac-sha256:0123456789abcdef"),
+            asked: applied("text=keep openid=keep"),
+        },
+        PrivacyError::Mixed {
+            account: acme.clone(),
+            first: day("2024-05-13"),
+            second: day("2024-05-14"),
         },
     ];
-    let mixed = of([MixedOpenids { days: vec![day("2024-05-16"), day("2024-05-17")] }]);
     let bug = of([BugError("the calls have ended too soon".into())]);
     insta::assert_snapshot!(
         "errors_of_the_lake",
-        [of(errors), of(apps), of(names), mixed, bug].join("\n")
+        [of(errors), of(apps), of(names), bug].join("\n")
     );
 }
 

@@ -1,7 +1,7 @@
 //! The way to WeChat: each thing that can be wrong with it is told apart, and says what to do.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -128,9 +128,19 @@ fn api(head: &str) -> Vec<u8> {
     answer("200 OK", if head.contains("stable_token") { TOKEN } else { EMPTY_PAGE })
 }
 
-/// A port at which nothing listens.
-fn closed_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// A port at which nothing listens. A connection of its own keeps it in use, so that no server of
+/// another test can get it.
+struct ClosedPort {
+    port: u16,
+    _connection: (TcpListener, TcpStream),
+}
+
+impl ClosedPort {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        Self { port: stream.local_addr().unwrap().port(), _connection: (listener, stream) }
+    }
 }
 
 /// What becomes of a day that is fetched from there, as it is shown.
@@ -160,7 +170,8 @@ fn fetch(base: &str, proxy: Option<&str>) -> String {
 #[test]
 fn each_trouble_on_the_way_is_told_apart() {
     let wechat = "https://api.weixin.qq.com";
-    let closed = closed_port();
+    let closed_port = ClosedPort::new();
+    let closed = closed_port.port;
     let wants_password = Server::plain(|_| answer("407 Proxy Authentication Required", ""));
     let forbids = Server::plain(|_| answer("403 Forbidden", MAINTENANCE));
     let silent = Server::plain(|_| Vec::new());

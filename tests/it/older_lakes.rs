@@ -171,7 +171,7 @@ fn it_is_read_and_verified_before_anything_is_rewritten() {
         .iter()
         .map(|day| day["metrics"].as_str().unwrap())
         .collect();
-    assert_eq!(states, [["kept"; 7].as_slice(), &["stale"; 5]].concat());
+    assert_eq!(states, [["frozen"; 7].as_slice(), &["stale"; 5]].concat());
 
     // Nothing is damaged.
     let findings = lake.findings();
@@ -211,7 +211,7 @@ fn every_file_has_the_same_columns_after_kefu_metrics_and_no_number_changes() {
         metrics["computed"],
         json!(["2024-05-08", "2024-05-09", "2024-05-10", "2024-05-11", "2024-05-12"])
     );
-    assert_eq!(metrics["kept"], json!(["2024-05-06", "2024-05-07"]));
+    assert_eq!(metrics["frozen"], json!(["2024-05-06", "2024-05-07"]));
     for (table, day) in partitions() {
         let path = lake.path(table, &day);
         let (rows, footer) = open(&path);

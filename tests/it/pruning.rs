@@ -98,8 +98,8 @@ fn runs(states: &[(&str, bool, usize)]) -> Vec<(String, bool)> {
 }
 
 /// What is reported of metrics when none was computed.
-fn only_kept(kept: &[&str], fresh: usize) -> Value {
-    json!({ "computed": [], "fresh": fresh, "waiting": [], "kept": kept, "left_over": [], "superseded": [], "beside_pruned": [], "mixed": [], "damaged": [] })
+fn only_frozen(frozen: &[&str], fresh: usize) -> Value {
+    json!({ "computed": [], "fresh": fresh, "waiting": [], "frozen": frozen, "damaged": [] })
 }
 
 #[test]
@@ -141,14 +141,20 @@ fn what_is_pruned_is_gone_and_no_number_changes() {
 
     // The two days that look back at what was pruned are kept, whatever they are asked for.
     let report = days.kefu(&["metrics"])["metrics"].take();
-    assert_eq!(report, only_kept(&["2024-05-06", "2024-05-07"], 5));
+    assert_eq!(report, only_frozen(&["2024-05-06", "2024-05-07"], 5));
     assert!(days.files() == expected);
-    assert_eq!(days.states(), runs(&[("kept", true, 5), ("kept", false, 2), ("fresh", false, 5)]));
+    assert_eq!(
+        days.states(),
+        runs(&[("frozen", true, 5), ("frozen", false, 2), ("fresh", false, 5)])
+    );
 
     // A rule that changed reaches what can be computed, and nothing else.
     fs_err::write(days.world.folder.path().join("kefu.toml"), "metrics.session_gap = 60\n")
         .unwrap();
-    assert_eq!(days.states(), runs(&[("kept", true, 5), ("kept", false, 2), ("stale", false, 5)]));
+    assert_eq!(
+        days.states(),
+        runs(&[("frozen", true, 5), ("frozen", false, 2), ("stale", false, 5)])
+    );
     let report = days.kefu(&["metrics"])["metrics"].take();
     assert_eq!(
         report["computed"],
@@ -171,7 +177,7 @@ fn days_that_are_not_final_yet_go_on_where_nothing_of_theirs_is_pruned() {
     let report =
         days.kefu(&["run", "--from", "2024-05-06", "--to", "2024-05-09"])["metrics"].take();
     // Of the three days that the new one is about, two were made of messages that are gone.
-    let mut expected = only_kept(&["2024-05-06", "2024-05-07"], 0);
+    let mut expected = only_frozen(&["2024-05-06", "2024-05-07"], 0);
     expected["computed"] = json!(["2024-05-08", "2024-05-09"]);
     assert_eq!(report, expected);
 }
@@ -193,7 +199,7 @@ fn a_prune_that_was_killed_changes_no_number_either_and_goes_on() {
     fs_err::create_dir_all(days.world.path("messages", "2024-05-04").parent().unwrap()).unwrap();
 
     let report = days.kefu(&["metrics"])["metrics"].take();
-    assert_eq!(report, only_kept(&["2024-05-05", "2024-05-06"], 6));
+    assert_eq!(report, only_frozen(&["2024-05-05", "2024-05-06"], 6));
     assert_eq!(days.kefu(&["prune", "--before", "2024-05-09"])["tables"][0]["files"], json!(4));
     days.kefu(&["prune", "--before", "2024-05-09", "--yes"]);
     assert!(days.files() == expected);
@@ -203,7 +209,10 @@ fn a_prune_that_was_killed_changes_no_number_either_and_goes_on() {
         days.kefu(&["prune", "--before", "2024-05-02", "--yes"])["tables"][0]["files"],
         json!(0)
     );
-    assert_eq!(days.states(), runs(&[("kept", true, 8), ("kept", false, 2), ("fresh", false, 2)]));
+    assert_eq!(
+        days.states(),
+        runs(&[("frozen", true, 8), ("frozen", false, 2), ("fresh", false, 2)])
+    );
 }
 
 /// Kills the process before one of its operations on the lake.
@@ -294,7 +303,7 @@ fn a_pruned_day_that_is_back_alone_is_as_final_as_it_was() {
     let second = &status["days"][1];
     assert_eq!(
         (&second["metrics"], &second["is_final"], &second["pruned"]),
-        (&json!("kept"), &json!(true), &json!(false))
+        (&json!("frozen"), &json!(true), &json!(false))
     );
     let shown = String::from_utf8(days.world.kefu(&days.simulator, &["status"]).stdout).unwrap();
     assert!(shown.contains("2024-04-29       -  ■  -  -  -"), "{shown}");
@@ -309,10 +318,7 @@ fn a_pruned_day_that_is_back_alone_is_as_final_as_it_was() {
     }
     days.kefu(&["metrics"]);
     let shown = String::from_utf8(days.world.kefu(&days.simulator, &["status"]).stdout).unwrap();
-    assert!(
-        shown.contains("not final   2024-05-02 (they need days that were pruned, which come back"),
-        "{shown}"
-    );
+    assert!(shown.contains("not final   2024-05-02, 2024-05-10 to 2024-05-12 (three"), "{shown}");
 }
 
 #[test]
@@ -323,16 +329,9 @@ fn no_number_that_was_made_of_pruned_messages_changes_when_a_day_is_replaced() {
     let days = days.with_a_late_message("2024-05-06");
     let report = days.kefu(&["run", "--date", "2024-05-06", "--force"]);
     // Those that look at it and at nothing pruned are computed again; those that were made of pruned days are not, and it is said.
-    let kept = json!(["2024-05-06", "2024-05-07"]);
-    // Also of the pruned days, whose replies could be on the one that was replaced.
-    let superseded = json!(["2024-05-03", "2024-05-04", "2024-05-05", "2024-05-06", "2024-05-07"]);
     assert_eq!(
-        (&report["metrics"]["kept"], &report["metrics"]["superseded"]),
-        (&kept, &superseded)
-    );
-    assert_eq!(
-        (&report["metrics"]["computed"], &report["metrics"]["beside_pruned"]),
-        (&json!(["2024-05-08"]), &json!([]))
+        (&report["metrics"]["frozen"], &report["metrics"]["computed"]),
+        (&json!(["2024-05-06", "2024-05-07"]), &json!(["2024-05-08"]))
     );
     let changed: Vec<String> = days
         .files()
@@ -353,39 +352,22 @@ fn no_number_that_was_made_of_pruned_messages_changes_when_a_day_is_replaced() {
         "{changed:?}"
     );
 
-    // It is in the history, and `verify` knows of it.
     let newest = files(&days.world.lake_folder().join("_kefu/accounts/acme/runs"))
         .into_iter()
         .max()
         .unwrap();
     let run: Value = serde_json::from_slice(&fs_err::read(newest).unwrap()).unwrap();
-    assert_eq!(
-        (&run["days_kept"], &run["days_superseded"], &run["days_beside_pruned"]),
-        (&json!(2), &json!(5), &json!(0))
-    );
-    let verified = days.kefu(&["verify"]);
-    let superseded = verified["findings"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|finding| finding["kind"] == "superseded")
-        .count();
-    assert_eq!((superseded, &verified["broken"]), (5 * 5, &json!(0)));
+    assert_eq!(run["days_frozen"], json!(2));
+    assert_eq!(days.kefu(&["verify"])["findings"], json!([]));
 
-    // Whoever wants them computed of what is left removes them.
+    // Moved away, they are computed of the messages that are left.
     for table in Table::METRICS {
         fs_err::remove_file(days.world.path(table.name(), "2024-05-06")).unwrap();
     }
     let report = days.kefu(&["metrics"])["metrics"].take();
     assert_eq!(
-        (&report["computed"], &report["beside_pruned"]),
-        (&json!(["2024-05-06"]), &json!(["2024-05-06"]))
-    );
-    let shown = days.world.kefu(&days.simulator, &["metrics"]);
-    assert!(
-        String::from_utf8(shown.stdout)
-            .unwrap()
-            .contains("have been replaced since: 4 days: 2024-05-03 to 2024-05-05, 2024-05-07")
+        (&report["computed"], &report["frozen"]),
+        (&json!(["2024-05-06"]), &json!(["2024-05-07"]))
     );
 }
 
@@ -708,7 +690,7 @@ fn what_was_pruned_on_purpose_is_no_finding() {
         .iter()
         .map(|finding| finding["kind"].as_str().unwrap())
         .collect();
-    assert!(!kinds.contains(&"left_over") && !kinds.contains(&"stale"), "{kinds:?}");
+    assert!(!kinds.contains(&"lost_messages") && !kinds.contains(&"stale"), "{kinds:?}");
 
     // Nor are those that are pruned still, between one that is back and the others.
     days.kefu(&["run", "--date", "2024-05-02"]);

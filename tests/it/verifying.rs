@@ -674,7 +674,7 @@ fn rejects_are_there_exactly_when_the_messages_count_them() {
         damage();
         let mut broken = broken(&world);
         // Metrics of messages that are gone are another matter.
-        broken.retain(|(kind, _)| kind != "left_over");
+        broken.retain(|(kind, _)| kind != "lost_messages");
         assert_eq!(broken, [("rejects".to_owned(), format!("rejects/date={DAY}/acme.parquet"))]);
         restore(&world, &good);
     }
@@ -743,10 +743,10 @@ fn what_is_missing_or_stale_is_a_note() {
 
 /// The days of which metrics are left over.
 #[track_caller]
-fn left_over(world: &World, arguments: &[&str]) -> Vec<String> {
+fn lost_messages(world: &World, arguments: &[&str]) -> Vec<String> {
     let day = |path: &str| path.split('/').nth(1).unwrap()["date=".len()..].to_owned();
     let broken = found(world, arguments, "broken");
-    assert!(broken.iter().all(|(kind, _)| kind == "left_over"), "{broken:?}");
+    assert!(broken.iter().all(|(kind, _)| kind == "lost_messages"), "{broken:?}");
     let mut days: Vec<String> = broken.iter().map(|(_, path)| day(path)).collect();
     assert_eq!(days.len() % 5, 0, "all tables of metrics: {broken:?}");
     days.sort();
@@ -760,13 +760,13 @@ fn metrics_whose_messages_are_gone_are_damage() {
     let good = contents(&world);
     // All messages.
     fs_err::remove_dir_all(world.lake_folder().join("messages")).unwrap();
-    assert_eq!(left_over(&world, &[]), DAYS);
-    assert_eq!(left_over(&world, &["--date", DAYS[1]]), DAYS[1..2]);
+    assert_eq!(lost_messages(&world, &[]), DAYS);
+    assert_eq!(lost_messages(&world, &["--date", DAYS[1]]), DAYS[1..2]);
     restore(&world, &good);
 
     // One day's: what was made of them with other days' is damaged, too.
     fs_err::remove_file(world.path("messages", DAYS[1])).unwrap();
-    assert_eq!(left_over(&world, &[]), DAYS);
+    assert_eq!(lost_messages(&world, &[]), DAYS);
     assert_eq!(found(&world, &[], "note"), [], "no day was never fetched");
     let shown = String::from_utf8(world.command(&["verify"]).output().unwrap().stdout).unwrap();
     for words in [
@@ -784,8 +784,8 @@ fn metrics_whose_messages_are_gone_are_damage() {
     let run = world.command(&["metrics"]).env("KEFU_ACCOUNT", "acme").output().unwrap();
     let summary = String::from_utf8(run.stdout).unwrap();
     for words in [
-        "metrics without messages, which are gone: `kefu run --from … --to …` fetches them again while WeChat has them: 1 day: 2024-05-14",
-        "left as they are, because messages that they were made of are gone: 2 days: 2024-05-13, 2024-05-15",
+        "not computed, because messages cannot be read or are lost: 1 day: 2024-05-14",
+        "frozen, because messages that they were made of are gone: 2 days: 2024-05-13, 2024-05-15",
     ] {
         assert!(summary.contains(words), "{words}: {summary}");
     }
@@ -800,7 +800,7 @@ fn metrics_whose_messages_are_gone_are_damage() {
     let status = String::from_utf8(status.stdout).unwrap();
     assert!(
         status.contains(
-            "left over   2024-05-14 (their messages are gone, and were not pruned: `kefu run"
+            "damaged     2024-05-14 (their messages cannot be read or are lost: `kefu verify`"
         ),
         "{status}"
     );
@@ -821,14 +821,14 @@ fn messages_that_are_gone_are_damage_for_one_account_and_beside_pruned_days_and_
     // What was pruned is no damage.
     fs_err::remove_file(world.path("messages", DAYS[0])).unwrap();
     fs_err::write(&pruned, format!("{{\"messages\":\"{}\"}}\n", DAYS[1])).unwrap();
-    assert_eq!(left_over(&world, &[]), [] as [&str; 0]);
+    assert_eq!(lost_messages(&world, &[]), [] as [&str; 0]);
     // What is gone beside it is.
     fs_err::remove_file(world.path("messages", DAYS[1])).unwrap();
-    assert_eq!(left_over(&world, &[]), DAYS);
+    assert_eq!(lost_messages(&world, &[]), DAYS);
     fs_err::remove_dir_all(world.lake_folder().join("messages")).unwrap();
-    assert_eq!(left_over(&world, &[]), DAYS);
+    assert_eq!(lost_messages(&world, &[]), DAYS);
     fs_err::write(&pruned, "{\"messages\":\"2024-05-16\"}\n").unwrap();
-    assert_eq!(left_over(&world, &[]), [] as [&str; 0]);
+    assert_eq!(lost_messages(&world, &[]), [] as [&str; 0]);
     fs_err::remove_file(&pruned).unwrap();
     restore(&world, &good);
 
@@ -850,7 +850,7 @@ fn messages_that_are_gone_are_damage_for_one_account_and_beside_pruned_days_and_
         broken.len() == 15
             && broken
                 .iter()
-                .all(|(kind, path)| kind == "left_over" && path.ends_with("acme.parquet")),
+                .all(|(kind, path)| kind == "lost_messages" && path.ends_with("acme.parquet")),
         "{broken:?}"
     );
 
@@ -868,7 +868,7 @@ fn messages_that_are_gone_are_damage_for_one_account_and_beside_pruned_days_and_
     assert_eq!(found(&world, &[], "note"), [rejects]);
     let status = world.command(&["status"]).output().unwrap();
     let status = String::from_utf8(status.stdout).unwrap();
-    assert!(status.contains("left over   2016-06-01"), "{status}");
+    assert!(status.contains("damaged     2016-06-01"), "{status}");
 }
 
 #[test]

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use kefu::calendar::{Clock, Day, Zone};
 use kefu::failure::Class;
-use kefu::fetch::{Privacy, Source};
+use kefu::fetch::Source;
 use kefu::lake::{Account, AppId, Failpoint, Lake, Table};
+use kefu::model::privacy::{Privacy, Redaction};
 use kefu::pipeline::{FetchJob, FetchReport, OnShrink, fetch_days};
 use kefu::simulator::{APPID, Fault, LoggedRequest, Options, Recorded, Records, SECRET, Simulator};
 use kefu::wechat::{Credential, Endpoint, Proof, Secret};
@@ -146,6 +147,10 @@ impl World {
         self.start(records, Options { clock, ..options })
     }
 
+    fn redaction(&self) -> Redaction {
+        Redaction { privacy: self.privacy.clone(), ..Redaction::default() }
+    }
+
     fn start(&self, records: impl Records, options: Options) -> Simulator {
         self.runtime.block_on(Simulator::start(records, options)).unwrap()
     }
@@ -167,7 +172,7 @@ impl World {
             Source::connect(endpoint, self.credential.clone(), self.clock.clone()).unwrap();
         let job = FetchJob {
             source: Arc::new(
-                source.with_page_records(self.page_records).with_privacy(self.privacy.clone()),
+                source.with_page_records(self.page_records).with_redaction(self.redaction()),
             ),
             lake: self.lake(),
             account: self.account(),

@@ -1,12 +1,10 @@
 //! What can be looked at without the network.
 
-use std::collections::BTreeSet;
-
 use super::Check;
 use crate::calendar::{Clock, DayRange, Zone};
 use crate::failure::{Class, Classified, Failure};
 use crate::lake::{Account, Lake, LakeError, Table};
-use crate::pipeline::{require_app, require_privacy};
+use crate::pipeline::{redaction, require_app};
 use crate::printable::counted;
 use crate::settings::Settings;
 
@@ -79,7 +77,7 @@ pub(super) fn privacy(settings: &Settings, lake: &Lake) -> Check {
         let privacy = settings.privacy()?;
         // An account that is not named has no days; that it is missing is told of where it is needed.
         for settings in settings.each_account().filter(Settings::has_account) {
-            require_privacy(lake, &settings.account()?, &privacy, &BTreeSet::new())?;
+            redaction(lake, &settings.account()?, &privacy)?;
         }
         Ok(Check::ok("privacy", privacy.to_string()))
     };

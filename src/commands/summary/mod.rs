@@ -77,10 +77,10 @@ impl Summary {
 
 impl Report for Summary {
     fn show_failures(&self) {
-        let left_over = self.metrics.as_ref().map(|metrics| metrics.left_over.as_slice());
-        if let Some(days) = left_over.filter(|days| !days.is_empty()) {
+        let damaged = self.metrics.as_ref().map(|metrics| metrics.damaged.as_slice());
+        if let Some(days) = damaged.filter(|days| !days.is_empty()) {
             let text = format!(
-                "{}: the messages of {} are gone, and their metrics cannot be computed again",
+                "{}: metrics of {} were not computed: messages cannot be read or are lost",
                 self.account,
                 DayRange::list(days)
             );
@@ -141,9 +141,9 @@ impl Report for Summary {
             lines.push("metrics   not computed, because the lake cannot be written; the same run again does that".to_owned());
         }
         if let Some(metrics) = &self.metrics {
-            let left_out = metrics.waiting.len() + metrics.mixed.len() + metrics.damaged.len();
+            let left_out = metrics.waiting.len() + metrics.damaged.len();
             lines.push(match metrics.computed.as_slice() {
-                [] if metrics.fresh + metrics.kept.len() + left_out == 0 => {
+                [] if metrics.fresh + metrics.frozen.len() + left_out == 0 => {
                     "metrics   nothing to compute: no day of these was fetched".to_owned()
                 }
                 [] if left_out > 0 => {
@@ -173,24 +173,8 @@ impl Report for Summary {
             }
             let remarks = [
                 ("still to be computed", &metrics.waiting),
-                (
-                    "metrics without messages, which are gone: `kefu run --from … --to …` fetches them again while WeChat has them",
-                    &metrics.left_over,
-                ),
-                (
-                    "left as they are, because messages that they were made of are gone",
-                    &metrics.kept,
-                ),
-                (
-                    "kept, although messages that they were made of have been replaced since",
-                    &metrics.superseded,
-                ),
-                ("computed without the pruned days beside them", &metrics.beside_pruned),
-                (
-                    "not computed, because openids around them were not all treated alike",
-                    &metrics.mixed,
-                ),
-                ("not computed, because messages around them cannot be read", &metrics.damaged),
+                ("frozen, because messages that they were made of are gone", &metrics.frozen),
+                ("not computed, because messages cannot be read or are lost", &metrics.damaged),
             ];
             let remarks = remarks.iter().filter(|(_, concerned)| !concerned.is_empty());
             lines.extend(remarks.map(|(remark, concerned)| {

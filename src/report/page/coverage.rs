@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::tables::{Cell, Column, Row, Table, name_column};
 use crate::calendar::Day;
-use crate::pipeline::{Freshness, Mark};
+use crate::pipeline::Mark;
 use crate::report::figures::{AccountCoverage, CoveredDay, Figures};
 use crate::report::language::Language;
 
@@ -33,8 +33,7 @@ pub(super) fn warnings(figures: &Figures, language: Language) -> Vec<(char, Stri
         Mark::Missing => !day.status.fetched && !day.is_in_report,
         Mark::NotComputed => {
             let is_absent = day.status.fetched && !day.is_in_report && day.mark != Mark::Damaged;
-            let is_left_over = day.status.metrics == Some(Freshness::LeftOver);
-            !is_out_of_date(day) && (day.mark == Mark::NotComputed || is_left_over || is_absent)
+            !is_out_of_date(day) && (day.mark == Mark::NotComputed || is_absent)
         }
         Mark::WithRejects => day.status.rejects > 0,
         Mark::NotFinal => day.status.fetched && !day.status.is_final,

@@ -1,0 +1,135 @@
+//! `kefu redact` and `kefu forget`
+
+use serde::Serialize;
+
+use super::each_account::{Outcome, Report, for_each_account};
+use super::settings_for_lake;
+use crate::cli::{ForgetArgs, GlobalArgs, RedactArgs};
+use crate::failure::{Class, Classified, Failure, UsageError};
+use crate::lake::Lake;
+use crate::pipeline::{RedactReport, RedactedTable, redact};
+use crate::plain_file;
+use crate::printable::counted;
+use crate::settings::Settings;
+
+/// As JSON, part of kefu's contract.
+#[derive(Debug, Serialize)]
+struct Redaction {
+    command: &'static str,
+    account: String,
+    lake: String,
+    /// The settings that the files have afterwards.
+    privacy: String,
+    /// Whether what is listed was removed.
+    applied: bool,
+    #[serde(flatten)]
+    report: RedactReport,
+}
+
+/// The file with the openids of customers cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the file with openids cannot be read: {0}")]
+struct OpenidFileError(#[from] std::io::Error);
+
+impl Classified for OpenidFileError {
+    fn class(&self) -> Class {
+        Class::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("--openid-file names a text file with one openid a line".into())
+    }
+}
+
+pub(super) fn redact_lake(
+    global: &GlobalArgs,
+    args: &RedactArgs,
+) -> Result<Option<Class>, Failure> {
+    for_each(global, "redact", &[], args.yes)
+}
+
+pub(super) fn forget(global: &GlobalArgs, args: &ForgetArgs) -> Result<Option<Class>, Failure> {
+    let mut openids = args.openids.clone();
+    if let Some(path) = &args.openid_file {
+        let file = plain_file::read_named(path).map_err(OpenidFileError)?;
+        openids.extend(String::from_utf8_lossy(&file).lines().map(ToOwned::to_owned));
+    }
+    openids.iter_mut().for_each(|openid| *openid = openid.trim().to_owned());
+    openids.retain(|openid| !openid.is_empty());
+    if openids.is_empty() {
+        let message = "no openid was given".to_owned();
+        let advice = Some("name customers with --openid or --openid-file".to_owned());
+        return Err(UsageError { message, advice }.into());
+    }
+    for_each(global, "forget", &openids, args.yes)
+}
+
+fn for_each(
+    global: &GlobalArgs,
+    command: &'static str,
+    openids: &[String],
+    is_applied: bool,
+) -> Result<Option<Class>, Failure> {
+    let settings = settings_for_lake(global, command)?;
+    for_each_account(command, &settings, global.output, |settings| {
+        of_account(settings, command, openids, is_applied)
+    })
+}
+
+/// The work for one account.
+fn of_account(
+    settings: &Settings,
+    command: &'static str,
+    openids: &[String],
+    is_applied: bool,
+) -> Result<Outcome<Redaction>, Failure> {
+    let lake = Lake::at(&settings.lake.value);
+    let account = settings.account()?;
+    lake.require_folder()?;
+    let privacy = settings.privacy()?;
+    let lock = is_applied.then(|| lake.lock(&account)).transpose()?;
+    let report = redact(&lake, &account, &privacy, openids, is_applied)?;
+    drop(lock);
+    let (account, lake) = (account.to_string(), lake.root().display().to_string());
+    let privacy = privacy.to_string();
+    Ok(Redaction { command, account, lake, privacy, applied: is_applied, report }.into())
+}
+
+impl Report for Redaction {
+    fn render(&self) -> String {
+        let mut lines = vec![format!("{} · {} · {}", self.account, self.privacy, self.lake)];
+        lines.extend(self.report.tables.iter().filter(|table| table.files > 0).map(render_table));
+        lines.push(match (self.report.files(), self.applied) {
+            (0, _) if self.command == "forget" => "no file names these customers".to_owned(),
+            (0, _) => "no file has anything to remove".to_owned(),
+            (_, true) => "removed".to_owned(),
+            (_, false) => "nothing was removed; the same with --yes removes it for good".to_owned(),
+        });
+        if self.command == "forget" && self.applied {
+            lines.push("a later fetch of their records gives the same rows".to_owned());
+        }
+        lines.join("\n")
+    }
+}
+
+fn render_table(table: &RedactedTable) -> String {
+    let (files, texts) = (counted(table.files as usize, "file"), table.texts);
+    match table.table {
+        "messages" => format!(
+            "{:<14} {files}: {} removed, {} replaced",
+            table.table,
+            counted(texts as usize, "text"),
+            counted(table.openids as usize, "openid")
+        ),
+        "rejects" => format!(
+            "{:<14} {files}: {} withheld",
+            table.table,
+            counted(table.openids as usize, "raw record")
+        ),
+        _ => format!(
+            "{:<14} {files}: {} replaced",
+            table.table,
+            counted(table.openids as usize, "openid")
+        ),
+    }
+}

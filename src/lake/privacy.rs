@@ -1,0 +1,117 @@
+//! The privacy settings of an account: `_kefu/accounts/<account>/privacy.json`, written by `kefu
+//! redact` and `kefu forget`. Where it does not exist, the newest files tell the settings.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind::{NotADirectory, NotFound};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Account, Lake, LakeError, Table};
+use crate::model::privacy::{AppliedPrivacy, Forgotten};
+use crate::plain_file;
+
+const FILE: &str = "privacy.json";
+
+/// What was done to the personal data of an account.
+#[derive(Clone, Debug)]
+pub struct AccountPrivacy {
+    pub applied: AppliedPrivacy,
+    /// Whether files may still hold what the settings or `forgotten` exclude: a redaction was
+    /// interrupted.
+    pub is_pending: bool,
+    pub forgotten: Forgotten,
+}
+
+/// The same, as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    privacy: String,
+    pending: bool,
+    forgotten: WrittenForgotten,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenForgotten {
+    key: String,
+    names: BTreeMap<String, String>,
+}
+
+impl Lake {
+    /// The privacy settings of an account. None while it has no files.
+    ///
+    /// # Errors
+    /// [`LakeError::DamagedPrivacy`] when the record is not as kefu wrote it; when the lake cannot
+    /// be read.
+    pub fn privacy(&self, account: &Account) -> Result<Option<AccountPrivacy>, LakeError> {
+        if let Some(recorded) = self.recorded_privacy(account)? {
+            return Ok(Some(recorded));
+        }
+        let forgotten = Forgotten::default;
+        let of = |applied| AccountPrivacy { applied, is_pending: false, forgotten: forgotten() };
+        for table in std::iter::once(Table::Messages).chain(Table::with_openids()) {
+            for day in self.date_folders(table)?.into_keys().rev() {
+                let key = account.partition(table, day);
+                // A damaged file does not tell.
+                let footer = self.has(&key).then(|| self.footer(&key).ok()).flatten();
+                let applied =
+                    footer.and_then(|footer| AppliedPrivacy::parse(footer.privacy_of(table)));
+                if applied.is_some() {
+                    return Ok(applied.map(of));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn recorded_privacy(&self, account: &Account) -> Result<Option<AccountPrivacy>, LakeError> {
+        let path = self.privacy_record(account);
+        let damaged = |reason: &str| LakeError::DamagedPrivacy {
+            path: path.clone(),
+            reason: reason.to_owned(),
+        };
+        let written = match plain_file::read(&path) {
+            Ok(written) => written,
+            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => {
+                return match path.is_symlink() {
+                    true => Err(damaged("it is a link to a file that does not exist")),
+                    false => Ok(None),
+                };
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let Written { privacy, pending, forgotten } =
+            serde_json::from_slice(&written).map_err(|error| damaged(&error.to_string()))?;
+        let applied = AppliedPrivacy::parse(&privacy)
+            .ok_or_else(|| damaged("`privacy` is none of kefu's settings"))?;
+        let forgotten = Forgotten::from_parts(forgotten.key, forgotten.names);
+        Ok(Some(AccountPrivacy { applied, is_pending: pending, forgotten }))
+    }
+
+    /// Records the privacy settings of an account, which must be [locked](Lake::lock).
+    ///
+    /// # Errors
+    /// When the disk refuses it.
+    pub fn record_privacy(
+        &self,
+        account: &Account,
+        privacy: &AccountPrivacy,
+    ) -> Result<(), LakeError> {
+        let (key, names) = privacy.forgotten.parts();
+        let written = Written {
+            privacy: privacy.applied.to_string(),
+            pending: privacy.is_pending,
+            forgotten: WrittenForgotten { key: key.to_owned(), names: names.clone() },
+        };
+        let written = format!("{}\n", serde_json::json!(written));
+        let place = self.privacy_record(account);
+        self.put_file(account, Self::require_lock, FILE, written.as_bytes(), &place)
+    }
+
+    /// Where the privacy settings of an account are recorded.
+    pub fn privacy_record(&self, account: &Account) -> PathBuf {
+        self.account_folder(account).join(FILE)
+    }
+}

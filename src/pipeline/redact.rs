@@ -1,0 +1,277 @@
+//! Removing personal data from the files of an account: what its privacy settings no longer keep,
+//! and what is left of customers who are forgotten. Numbers stay.
+//!
+//! Each file is replaced at once, so this can be interrupted anywhere. The account's record says
+//! first what is to be removed and that this is pending; whatever writes the account next finishes
+//! it. Metrics stay up to date: a redacted file names the hashes that its rows had before.
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int32Type;
+
+use crate::calendar::Day;
+use crate::failure::{Class, Classified, Failure};
+use crate::lake::{Account, AccountPrivacy, Lake, LakeError, PartitionKey, Table};
+use crate::model::privacy::{AppliedPrivacy, Change, Privacy, Redacted, Redaction};
+
+/// The tables with personal data.
+const PERSONAL: [Table; 4] =
+    [Table::Messages, Table::Rejects, Table::ResponsePairs, Table::Sessions];
+
+/// Why the privacy settings do not fit what the lake has.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivacyError {
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    #[error(
+        "the settings under [privacy] ({asked}) are stricter than those of {account} in the lake ({lake})"
+    )]
+    Stricter { account: Account, lake: AppliedPrivacy, asked: AppliedPrivacy },
+    #[error(
+        "the settings under [privacy] ({asked}) cannot replace those of {account} in the lake ({lake}): what they need is gone, or was hashed with another key"
+    )]
+    Impossible { account: Account, lake: AppliedPrivacy, asked: AppliedPrivacy },
+    #[error(
+        "the file with {key} was written with other privacy settings ({applied}) than those of the account ({asked}), and cannot be changed to them"
+    )]
+    OtherFile { key: PartitionKey, applied: AppliedPrivacy, asked: AppliedPrivacy },
+    #[error(
+        "the openids of {account} were written with different privacy settings on {first} and {second}, and one customer would count as two"
+    )]
+    Mixed { account: Account, first: Day, second: Day },
+}
+
+impl Classified for PrivacyError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Lake(error) => error.class(),
+            _ => Class::Settings,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let redact = |account: &Account| {
+            format!(
+                "`kefu redact --account {account}` lists what is to be removed, and with --yes removes it for good"
+            )
+        };
+        Some(match self {
+            Self::Lake(error) => return error.hint(),
+            Self::Stricter { account, .. } => {
+                format!("{}; or put [privacy] back as it was", redact(account))
+            }
+            Self::Impossible { .. } => {
+                "put [privacy] back as it was, or begin another lake with --lake".into()
+            }
+            Self::OtherFile { key, .. } if Table::METRICS.contains(&key.table) => {
+                "move it out of the lake: `kefu metrics` computes it again while its messages are there".into()
+            }
+            Self::OtherFile { key, .. } => format!(
+                "while WeChat has the day's records, `kefu fetch --date {} --force` fetches it again",
+                key.date
+            ),
+            Self::Mixed { account, .. } => redact(account),
+        })
+    }
+}
+
+/// What was, or would be, removed.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct RedactReport {
+    pub tables: Vec<RedactedTable>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct RedactedTable {
+    pub table: &'static str,
+    /// Files that are written again.
+    pub files: u64,
+    /// Texts that become null.
+    pub texts: u64,
+    /// Rows whose openid is replaced, or whose raw record is withheld.
+    pub openids: u64,
+}
+
+impl RedactReport {
+    pub fn files(&self) -> u64 {
+        self.tables.iter().map(|table| table.files).sum()
+    }
+}
+
+/// The redaction of records that are fetched for an account: its settings must be those of the
+/// lake.
+///
+/// # Errors
+/// [`PrivacyError`] when they are not, or when the lake cannot be read.
+pub fn redaction(
+    lake: &Lake,
+    account: &Account,
+    privacy: &Privacy,
+) -> Result<Redaction, PrivacyError> {
+    let Some(there) = lake.privacy(account)? else {
+        return Ok(Redaction { privacy: privacy.clone(), ..Redaction::default() });
+    };
+    let (account, lake, asked) = (account.clone(), there.applied, privacy.applied());
+    match lake.change_to(&asked) {
+        Change::None => Ok(Redaction { privacy: privacy.clone(), forgotten: there.forgotten }),
+        Change::Stricter => Err(PrivacyError::Stricter { account, lake, asked }),
+        Change::Impossible => Err(PrivacyError::Impossible { account, lake, asked }),
+    }
+}
+
+/// Finishes a redaction that was interrupted. The account must be [locked](Lake::lock).
+///
+/// # Errors
+/// Those of [`redact`].
+pub fn finish_redaction(
+    lake: &Lake,
+    account: &Account,
+    redaction: &Redaction,
+) -> Result<(), Failure> {
+    if lake.privacy(account)?.is_some_and(|privacy| privacy.is_pending) {
+        let report = sweep(lake, account, redaction, true)?;
+        tracing::info!(event = "redaction_finished", account = %account, files = report.files());
+    }
+    Ok(())
+}
+
+/// Removes what `privacy` does not keep from all files of an account, and what is left of the
+/// customers with these `openids`, who are remembered by a keyed hash. With `is_applied`, the
+/// account must be [locked](Lake::lock); without, nothing changes and the report says what would.
+///
+/// # Errors
+/// [`PrivacyError::Impossible`] when the settings are not stricter. With `openids`,
+/// [`PrivacyError::Stricter`] when they are: one thing at a time. When a file cannot be read or
+/// written: others are redacted all the same, and the redaction stays pending.
+pub fn redact(
+    lake: &Lake,
+    account: &Account,
+    privacy: &Privacy,
+    openids: &[String],
+    is_applied: bool,
+) -> Result<RedactReport, Failure> {
+    let mut redaction = match redaction(lake, account, privacy) {
+        Err(PrivacyError::Stricter { .. }) if openids.is_empty() => {
+            let forgotten = lake.privacy(account)?.map(|there| there.forgotten);
+            Redaction { privacy: privacy.clone(), forgotten: forgotten.unwrap_or_default() }
+        }
+        redaction => redaction?,
+    };
+    openids.iter().for_each(|openid| redaction.forgotten.add(openid, privacy));
+    sweep(lake, account, &redaction, is_applied)
+}
+
+/// Redacts every file of an account that needs it.
+fn sweep(
+    lake: &Lake,
+    account: &Account,
+    redaction: &Redaction,
+    is_applied: bool,
+) -> Result<RedactReport, Failure> {
+    let mut record = AccountPrivacy {
+        applied: redaction.privacy.applied(),
+        is_pending: true,
+        forgotten: redaction.forgotten.clone(),
+    };
+    if is_applied {
+        lake.record_privacy(account, &record)?;
+    }
+    let mut report = RedactReport::default();
+    let mut failed = None;
+    for table in PERSONAL {
+        let days = lake.days(table, account)?;
+        let of_day =
+            |day: Day| redact_file(lake, &account.partition(table, day), redaction, is_applied);
+        let outcomes: Vec<_> = days.into_par_iter().map(of_day).collect();
+        let mut of_table = RedactedTable { table: table.name(), files: 0, texts: 0, openids: 0 };
+        for outcome in outcomes {
+            match outcome {
+                Ok(None) => {}
+                Ok(Some((texts, openids))) => {
+                    of_table.files += 1;
+                    of_table.texts += texts;
+                    of_table.openids += openids;
+                }
+                Err(error) => drop(failed.get_or_insert(error)),
+            }
+        }
+        report.tables.push(of_table);
+    }
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    if is_applied {
+        record.is_pending = false;
+        lake.record_privacy(account, &record)?;
+    }
+    Ok(report)
+}
+
+/// Redacts a file, if it needs it. The texts and the openids that were replaced.
+fn redact_file(
+    lake: &Lake,
+    key: &PartitionKey,
+    redaction: &Redaction,
+    is_applied: bool,
+) -> Result<Option<(u64, u64)>, PrivacyError> {
+    let footer = lake.footer(key)?;
+    let asked = redaction.privacy.applied();
+    let applied = AppliedPrivacy::parse(footer.privacy_of(key.table)).ok_or_else(|| {
+        lake.damaged(key, "its footer does not say what was done to personal data")
+    })?;
+    match applied.change_to(&asked) {
+        Change::Impossible => {
+            return Err(PrivacyError::OtherFile { key: key.clone(), applied, asked });
+        }
+        Change::None if !names_forgotten(lake, key, redaction)? => return Ok(None),
+        _ => {}
+    }
+    let (mut texts, mut openids) = (0, 0);
+    let change = |rows: RecordBatch| {
+        let redacted = redaction.apply(&rows, applied.is_keyed())?;
+        let Redacted { rows, .. } = redacted;
+        texts += redacted.texts;
+        openids += redacted.openids;
+        Ok(rows)
+    };
+    match is_applied {
+        true => drop(lake.redact(key, &asked, change)?.commit()?),
+        false => {
+            let mut change = change;
+            lake.rows(key)?.try_for_each(|rows| rows.and_then(&mut change).map(drop))?;
+        }
+    }
+    Ok(Some((texts, openids)))
+}
+
+/// Whether a file names a forgotten customer.
+fn names_forgotten(
+    lake: &Lake,
+    key: &PartitionKey,
+    redaction: &Redaction,
+) -> Result<bool, LakeError> {
+    if redaction.forgotten.is_empty() {
+        return Ok(false);
+    }
+    let column = if key.table == Table::Rejects { "raw" } else { "openid" };
+    for batch in lake.read(key, &[column])? {
+        let batch = batch?;
+        let Some(values) = batch.columns().first() else { continue };
+        // Each distinct openid once.
+        let values = match values.as_dictionary_opt::<Int32Type>() {
+            Some(names) => names.values(),
+            None => values,
+        };
+        let Some(values) = values.as_string_opt::<i32>() else { continue };
+        let is_replaced = |value: &str| match key.table {
+            Table::Rejects => redaction.raw(value) != value,
+            _ => redaction.forgotten.name(value).is_some(),
+        };
+        if values.iter().flatten().any(is_replaced) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
