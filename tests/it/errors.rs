@@ -1,4 +1,5 @@
-//! Every error and every hint, as somebody reads them at two in the morning: the snapshot is to be read by a person whenever it changes.
+//! Snapshots of every error and every hint, as an operator sees them. Read a changed snapshot
+//! yourself before you accept it.
 
 use std::io;
 use std::path::PathBuf;
@@ -23,7 +24,7 @@ fn of(errors: impl IntoIterator<Item = impl Classified>) -> String {
     errors.into_iter().map(|error| shown(&error.into())).collect::<Vec<_>>().join("\n")
 }
 
-/// Every code that WeChat is known to answer with, on a call and on a call for a token.
+/// Every code that WeChat is known to answer, on a call of the API and on a call for a token.
 #[test]
 fn what_wechat_answers() {
     let codes = [

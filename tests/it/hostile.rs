@@ -1,4 +1,5 @@
-//! What nobody should send: an error or a reject, never a panic, never a file outside the lake.
+//! Hostile input leads to an error or a reject. It never leads to a panic or a file outside the
+//! lake.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -92,7 +93,8 @@ fn times_of_other_ages_belong_to_other_days() {
     );
 }
 
-/// Answers the call for a token, and every other call with the same bytes for as long as anyone takes them.
+/// Starts a server and returns its base URL. It answers the call for a token with a token. It
+/// answers every other call with `head` and `body`, until the client stops reading.
 fn serve(
     head: &'static str,
     body: impl Iterator<Item = Vec<u8>> + Clone + Send + 'static,
@@ -176,7 +178,7 @@ fn a_compressed_answer_is_read() {
 
 #[test]
 fn a_compressed_answer_is_unpacked_up_to_a_bound() {
-    // Half a megabyte, which would become 1 GiB.
+    // A gzip body below 8 MiB that unpacks to 1 GiB.
     let bomb = gzip(std::iter::repeat_n(vec![b' '; 1 << 20], 1 << 10));
     assert!(bomb.len() < 8 << 20);
     let base_url = serve("200 OK\r\nContent-Encoding: gzip", std::iter::once(bomb));

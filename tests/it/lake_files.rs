@@ -1,4 +1,4 @@
-//! The files as others see them.
+//! The files of the lake, read by a reader other than kefu's.
 
 use parquet::basic::{Compression, Encoding};
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -77,8 +77,8 @@ fn nothing_but_parquet_stands_below_a_table() {
     assert_eq!(world.table_files(), [world.path("messages", DAY)]);
 }
 
-/// `kefu verify` takes a file of the same version with other bytes for damaged. Whoever changes how files are encoded, or a library that does it, raises the version, and then
-/// these hashes.
+/// `kefu verify` reports a file of the same version with other bytes as damaged. If kefu or a
+/// library encodes files differently, raise the version first. Then update these hashes.
 #[test]
 fn a_version_of_kefu_writes_the_same_bytes_for_ever() {
     let world = World::new();

@@ -1,7 +1,11 @@
-//! kefu from the outside: the API's behaviour, the lake's files, the numbers, the command line.
+//! Integration tests of kefu: the WeChat API, the files of the lake, the metrics and the command
+//! line.
 //!
-//! One binary, loopback only, no sleeping. `chat` writes conversations as the definitions do, `oracle` computes them slowly and obviously,
-//! `world` is a simulator with a lake beside it.
+//! All tests are in one binary. They use loopback only and never sleep.
+//!
+//! - `chat` parses conversations in the notation of the definitions.
+//! - `oracle` computes the metrics with slow and simple code.
+//! - `world` has a simulator and a lake for one test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod chat;

@@ -1,4 +1,4 @@
-//! The way to WeChat: each thing that can be wrong with it is told apart, and says what to do.
+//! Errors on the network path to WeChat. Each error has its own message and says what to do.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::log;
 use crate::world::{DAY, World, records};
 
-/// Never resolved, whatever the name server: a label may have 63 letters.
+/// A host name that no name server resolves: its first label has more than 63 letters.
 const NO_NAME: &str =
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.example";
 
@@ -28,7 +28,7 @@ const EMPTY_PAGE: &str = r#"{"recordlist":[],"number":0,"msgid":0}"#;
 const MAINTENANCE: &str =
     "<!DOCTYPE html><html><head><title>Scheduled maintenance</title></head></html>";
 
-/// Answers each connection on a loopback port with what `answer` makes of its request, then closes
+/// A server on a loopback port. It answers each connection with the result of `answer`, then closes
 /// it.
 pub struct Server {
     pub port: u16,
@@ -49,7 +49,7 @@ impl Server {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 connections.fetch_add(1, Ordering::SeqCst);
-                // A client that goes away is one of the cases.
+                // An error here is expected: some tests have a client that closes the connection.
                 let _ = match &tls {
                     None => serve(stream, &requests, &answer),
                     Some(config) => ServerConnection::new(config.clone())
@@ -65,7 +65,7 @@ impl Server {
         Self::new(None, answer)
     }
 
-    /// One whose certificate only the test's own authority has signed.
+    /// A TLS server. Its certificate is signed only by the test's own authority.
     fn with_tls(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Self {
         let certificate = CertificateDer::from_pem_slice(include_bytes!("tls/server.pem")).unwrap();
         let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).unwrap();
@@ -123,17 +123,17 @@ fn answer(status: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// The API with no records: a token, and an empty page.
+/// Answers as an API without records: a token, and an empty page.
 fn api(head: &str) -> Vec<u8> {
     answer("200 OK", if head.contains("stable_token") { TOKEN } else { EMPTY_PAGE })
 }
 
-/// A port at which nothing listens.
+/// Returns a loopback port that has no listener.
 fn closed_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// What becomes of a day that is fetched from there, as it is shown.
+/// Fetches a day from `base` and returns the error as text: exit code, error and hint.
 fn fetch(base: &str, proxy: Option<&str>) -> String {
     let world = World::new();
     let base: BaseUrl = base.parse().unwrap();
@@ -216,7 +216,7 @@ fn each_trouble_on_the_way_is_told_apart() {
     assert!(!shown.contains("hunter2") && !shown.contains("access_token="), "{shown}");
     insta::assert_snapshot!(shown);
 
-    // What a few seconds do not change is not tried again; the rest is.
+    // kefu does not retry errors that a few seconds cannot fix. It retries all others.
     for (server, connections) in [
         (&untrusted, 1),
         (&no_tls, 1),
@@ -228,7 +228,7 @@ fn each_trouble_on_the_way_is_told_apart() {
     ] {
         assert_eq!(server.connections(), connections, "{}", server.port);
     }
-    // The password is for the proxy.
+    // The password goes to the proxy, in a header of the CONNECT request.
     let asked = &wants_password.requests()[0];
     assert!(
         asked.starts_with("connect api.weixin.qq.com:443")
@@ -255,7 +255,7 @@ fn kefu(world: &World, base_url: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// The certificates that `SSL_CERT_FILE` names are those that are trusted.
+/// Only the certificates that `SSL_CERT_FILE` names are trusted.
 #[test]
 fn a_certificate_is_trusted_where_ssl_cert_file_says_so() {
     let (world, server) = (World::new(), Server::with_tls(api));
@@ -299,7 +299,7 @@ fn a_certificate_is_trusted_where_ssl_cert_file_says_so() {
     assert_eq!(server.connections(), before, "nothing is called without certificates to trust");
 }
 
-/// A machine without any certificates can call this machine, and so can show the demo.
+/// A machine without certificates can still call itself, so the demo works.
 #[test]
 fn the_demo_needs_no_certificates() {
     let world = World::new();
@@ -353,7 +353,7 @@ fn the_doctor_shows_the_proxy_in_use_without_its_password() {
         );
     }
 
-    // One that is not understood is not passed by.
+    // A proxy setting that kefu cannot parse is an error. It is not ignored.
     for wrong in ["http://user:hunter2@proxy:port", "hunter2 hunter2", "http://", "ftp://hunter2"] {
         let output = doctor(wechat, &[("HTTPS_PROXY", wrong), ("ALL_PROXY", &set)]);
         assert_eq!(output.status.code(), Some(78), "{}", stdout(&output));
@@ -376,10 +376,10 @@ fn the_doctor_shows_the_proxy_in_use_without_its_password() {
     assert_eq!(proxy.connections(), 4, "{:?}", proxy.requests());
 }
 
-/// Fetches a day from a server that is busy twice and over its minute limit once: the events of
-/// repeated calls.
+/// Fetches a day from a server that is busy twice and exceeds its limit per minute once. Returns
+/// the events of repeated calls.
 fn retried_calls() -> Vec<Value> {
-    // One thread, this one, whose log is kept.
+    // The log is collected for each thread, so everything must run on this one.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let world = World { runtime, ..World::new() };
     let faults = ["errcode:-1@1x2", "errcode:45011@3"];
@@ -404,7 +404,8 @@ fn a_repeated_call_is_logged_with_account_day_host_and_attempt() {
     }
 }
 
-/// Runs a command where the hosts file says that `localhost` is another machine: in a mount namespace of its own, which needs a kernel that lets users have one.
+/// Runs a command with a hosts file that maps `localhost` to another machine. The command runs in
+/// its own mount namespace. Returns `None` if the kernel does not allow users to create one.
 fn with_hosts_file(world: &World, base_url: &str, arguments: &[&str]) -> Option<Output> {
     let hosts = world.folder.path().join("hosts");
     fs_err::write(&hosts, "192.0.2.1 localhost\n").unwrap();

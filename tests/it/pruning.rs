@@ -1,4 +1,4 @@
-//! Old messages are deleted, and nothing else changes because of it.
+//! `kefu prune` deletes old messages and changes no other data.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::world::{World, files, record, recorded};
 
-/// Twelve days from 2024-05-01, all fetched and computed.
+/// A lake with twelve days from 2024-05-01 and all their metrics.
 struct TwelveDays {
     world: World,
     simulator: Simulator,
@@ -28,7 +28,7 @@ impl TwelveDays {
         })
     }
 
-    /// The API gives one more message of a day.
+    /// Adds one message of a day to the simulator.
     fn with_a_late_message(self, day: &str) -> Self {
         let bounds = |day: &str| self.world.zone.bounds(day.parse().unwrap());
         let page = Self::generated().page(
@@ -53,7 +53,7 @@ impl TwelveDays {
         days
     }
 
-    /// The JSON that a command prints.
+    /// Runs a command and returns the JSON that it prints.
     #[track_caller]
     fn kefu(&self, arguments: &[&str]) -> Value {
         let output = self.world.kefu(&self.simulator, &[arguments, &["--output", "json"]].concat());
@@ -61,7 +61,7 @@ impl TwelveDays {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// Every file of the tables, and what is in it.
+    /// Returns every file of the tables with its content.
     fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         self.world
             .table_files()
@@ -78,7 +78,8 @@ impl TwelveDays {
             .collect()
     }
 
-    /// The state of the metrics of each day, and whether its messages were pruned.
+    /// Returns the state of each day's metrics, and whether its messages were deleted by `kefu
+    /// prune`.
     fn states(&self) -> Vec<(String, bool)> {
         let status = self.kefu(&["status"]);
         let state = |day: &Value| {
@@ -97,7 +98,7 @@ fn runs(states: &[(&str, bool, usize)]) -> Vec<(String, bool)> {
         .collect()
 }
 
-/// What is reported of metrics when none was computed.
+/// The report of the metrics when none were computed.
 fn only_kept(kept: &[&str], fresh: usize) -> Value {
     json!({ "computed": [], "fresh": fresh, "waiting": [], "kept": kept, "left_over": [], "superseded": [], "beside_pruned": [], "mixed": [], "damaged": [] })
 }
@@ -139,13 +140,14 @@ fn what_is_pruned_is_gone_and_no_number_changes() {
     assert!(days.files() == expected);
     assert!(!days.world.path("messages", "2024-05-05").parent().unwrap().exists());
 
-    // The two days that look back at what was pruned are kept, whatever they are asked for.
+    // The metrics of 2024-05-06 and 2024-05-07 need deleted messages, so they are frozen. This
+    // holds whatever a command asks for.
     let report = days.kefu(&["metrics"])["metrics"].take();
     assert_eq!(report, only_kept(&["2024-05-06", "2024-05-07"], 5));
     assert!(days.files() == expected);
     assert_eq!(days.states(), runs(&[("kept", true, 5), ("kept", false, 2), ("fresh", false, 5)]));
 
-    // A rule that changed reaches what can be computed, and nothing else.
+    // A changed rule applies to all days that can be computed, and to no others.
     fs_err::write(days.world.folder.path().join("kefu.toml"), "metrics.session_gap = 60\n")
         .unwrap();
     assert_eq!(days.states(), runs(&[("kept", true, 5), ("kept", false, 2), ("stale", false, 5)]));
@@ -170,7 +172,8 @@ fn days_that_are_not_final_yet_go_on_where_nothing_of_theirs_is_pruned() {
     days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);
     let report =
         days.kefu(&["run", "--from", "2024-05-06", "--to", "2024-05-09"])["metrics"].take();
-    // Of the three days that the new one is about, two were made of messages that are gone.
+    // The new day affects the metrics of the three days before it. Two of these need deleted
+    // messages.
     let mut expected = only_kept(&["2024-05-06", "2024-05-07"], 0);
     expected["computed"] = json!(["2024-05-08", "2024-05-09"]);
     assert_eq!(report, expected);
@@ -185,7 +188,8 @@ fn a_prune_that_was_killed_changes_no_number_either_and_goes_on() {
         .map(|day| (day.clone(), days.world.bytes(&day)))
         .collect();
     days.kefu(&["prune", "--before", "2024-05-09", "--yes"]);
-    // As if it had been killed after the first four days, and between a file and its folder.
+    // Recreates the lake of a prune that was killed after the first four days. Of the fourth day,
+    // the file is deleted and the folder is not.
     for (day, bytes) in &last {
         fs_err::create_dir_all(days.world.path("messages", day).parent().unwrap()).unwrap();
         fs_err::write(days.world.path("messages", day), bytes).unwrap();
@@ -198,7 +202,7 @@ fn a_prune_that_was_killed_changes_no_number_either_and_goes_on() {
     days.kefu(&["prune", "--before", "2024-05-09", "--yes"]);
     assert!(days.files() == expected);
     assert!(!days.world.path("messages", "2024-05-04").parent().unwrap().exists());
-    // Once more, there is nothing to do, and an earlier day takes nothing back.
+    // A further prune deletes nothing. An earlier day does not move the retention mark back.
     assert_eq!(
         days.kefu(&["prune", "--before", "2024-05-02", "--yes"])["tables"][0]["files"],
         json!(0)
@@ -206,7 +210,7 @@ fn a_prune_that_was_killed_changes_no_number_either_and_goes_on() {
     assert_eq!(days.states(), runs(&[("kept", true, 8), ("kept", false, 2), ("fresh", false, 2)]));
 }
 
-/// Kills the process before one of its operations on the lake.
+/// Kills the process before the nth operation on the lake: all operations from then on fail.
 #[derive(Debug)]
 struct DiesBefore(AtomicUsize);
 
@@ -246,7 +250,7 @@ fn wherever_a_prune_is_killed_no_number_changes() {
             break;
         }
         operations += 1;
-        // Everything as it was.
+        // Restores the lake for the next round.
         fs_err::remove_file(days.world.lake_folder().join("_kefu/accounts/acme/pruned.json"))
             .unwrap();
         for (path, bytes) in &messages {
@@ -254,7 +258,7 @@ fn wherever_a_prune_is_killed_no_number_changes() {
             fs_err::write(path, bytes).unwrap();
         }
     }
-    // The mark, the files, their folders.
+    // The operations for the retention mark, the five files and their five folders.
     assert!(operations > 3 + 5 + 5, "{operations}");
 }
 
@@ -270,7 +274,7 @@ fn a_table_that_was_pruned_is_not_computed_again() {
         days.world.has(Table::WorkerDaily, "2024-05-03")
             && days.world.has(Table::ResponsePairs, "2024-05-04")
     );
-    // One that is missing for another reason is.
+    // A table that is missing for another reason is computed again.
     fs_err::remove_file(days.world.path("response_pairs", "2024-05-04")).unwrap();
     assert_eq!(days.kefu(&["metrics"])["metrics"]["computed"], json!(["2024-05-04"]));
 }
@@ -300,7 +304,7 @@ fn a_pruned_day_that_is_back_alone_is_as_final_as_it_was() {
     assert!(shown.contains("2024-04-29       -  ■  -  -  -"), "{shown}");
     assert!(shown.contains("not final   2024-05-10 to 2024-05-12 (three later"), "{shown}");
 
-    // One that is computed anew cannot become final, and why not is said.
+    // A day that is computed again cannot become final. `kefu status` says why.
     fs_err::remove_file(days.world.path("sessions", "2024-05-02")).unwrap();
     fs_err::write(days.world.folder.path().join("kefu.toml"), "metrics.session_gap = 60\n")
         .unwrap();
@@ -322,9 +326,10 @@ fn no_number_that_was_made_of_pruned_messages_changes_when_a_day_is_replaced() {
     let before = days.files();
     let days = days.with_a_late_message("2024-05-06");
     let report = days.kefu(&["run", "--date", "2024-05-06", "--force"]);
-    // Those that look at it and at nothing pruned are computed again; those that were made of pruned days are not, and it is said.
+    // Days that depend on the replaced day and on no deleted messages are computed again. Days that
+    // depend on deleted messages are frozen, and the report lists them.
     let kept = json!(["2024-05-06", "2024-05-07"]);
-    // Also of the pruned days, whose replies could be on the one that was replaced.
+    // The list includes deleted days, because replies to their messages can be on the replaced day.
     let superseded = json!(["2024-05-03", "2024-05-04", "2024-05-05", "2024-05-06", "2024-05-07"]);
     assert_eq!(
         (&report["metrics"]["kept"], &report["metrics"]["superseded"]),
@@ -353,7 +358,7 @@ fn no_number_that_was_made_of_pruned_messages_changes_when_a_day_is_replaced() {
         "{changed:?}"
     );
 
-    // It is in the history, and `verify` knows of it.
+    // The history has these numbers, and `kefu verify` reports the days.
     let newest = files(&days.world.lake_folder().join("_kefu/accounts/acme/runs"))
         .into_iter()
         .max()
@@ -372,7 +377,7 @@ fn no_number_that_was_made_of_pruned_messages_changes_when_a_day_is_replaced() {
         .count();
     assert_eq!((superseded, &verified["broken"]), (5 * 5, &json!(0)));
 
-    // Whoever wants them computed of what is left removes them.
+    // After its metrics are removed, a day is computed from the messages that are left.
     for table in Table::METRICS {
         fs_err::remove_file(days.world.path(table.name(), "2024-05-06")).unwrap();
     }
@@ -394,7 +399,8 @@ fn neither_a_day_nor_its_metrics_are_replaced_by_nothing() {
     let days = TwelveDays::new();
     days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);
     let before = days.files();
-    // WeChat keeps its records for a time that nobody documents; now it has those of the last two days.
+    // WeChat does not document how long it stores records. This simulator has only the last two
+    // days.
     let generator = GeneratorOptions {
         first_day: "2024-05-11".parse().unwrap(),
         days: 2,
@@ -414,13 +420,14 @@ fn neither_a_day_nor_its_metrics_are_replaced_by_nothing() {
             (Some(65), 5),
             "{report}"
         );
-        // They are not missing, if they are there.
+        // The lake still has the days of the forced run, so the report lists them as unchanged.
         let unchanged = if arguments.contains(&"--force") { 5 } else { 0 };
         assert_eq!(report["fetch"]["unchanged"].as_array().unwrap().len(), unchanged, "{report}");
     }
     assert!(days.files() == before);
 
-    // Nor is one whose messages are damaged, nor any that metrics of days beside it were made of.
+    // The same holds for a day with damaged messages, and for days that the metrics of other days
+    // were computed from.
     let damaged = days.world.path("messages", "2024-05-08");
     let mut bytes = fs_err::read(&damaged).unwrap();
     let end = bytes.len() - 4;
@@ -429,7 +436,7 @@ fn neither_a_day_nor_its_metrics_are_replaced_by_nothing() {
     for table in ["worker_daily", "account_daily"] {
         days.kefu(&["prune", "--before", "2024-05-06", "--table", table, "--yes"]);
     }
-    // Of the pruned ones, no metrics are left of the first.
+    // Now the deleted days have no metrics at all.
     for table in ["response_pairs", "sessions", "worker_hourly"] {
         days.kefu(&["prune", "--before", "2024-05-06", "--table", table, "--yes"]);
     }
@@ -457,25 +464,26 @@ fn messages_are_not_replaced_by_fewer_rejects_nor_rejects_by_nothing() {
     assert_eq!(run(two.to_vec()), Some(0));
     assert_eq!(run(vec![unreadable.clone()]), Some(65));
     fs_err::remove_dir_all(world.lake_folder()).unwrap();
-    // Of a day without a record that can be read, nothing is committed.
+    // A day without any readable record is not committed.
     assert_eq!(run(vec![unreadable.clone()]), Some(65));
     assert!(world.table_files().is_empty());
     let beside = vec![two[0].clone(), unreadable];
     assert_eq!(run(beside.clone()), Some(0));
     assert_eq!(run(Vec::new()), Some(65));
     assert!(world.has(Table::Rejects, crate::world::DAY));
-    // Nor where the messages are damaged, and no metrics are left to tell.
+    // The same holds where the messages are damaged and no metrics give their number.
     fs_err::write(world.path("messages", crate::world::DAY), "garbage").unwrap();
     Table::METRICS.iter().for_each(|table| {
         fs_err::remove_file(world.path(table.name(), crate::world::DAY)).unwrap()
     });
     assert_eq!(run(Vec::new()), Some(73));
     assert!(world.has(Table::Rejects, crate::world::DAY));
-    // While WeChat has the record, it heals; also where a run was killed before the messages.
+    // As long as WeChat has the record, a run repairs the day. It also repairs a day whose run was
+    // killed before it wrote the messages.
     assert_eq!(run(beside.clone()), Some(0));
     fs_err::remove_file(world.path("messages", crate::world::DAY)).unwrap();
     assert_eq!(run(beside), Some(0));
-    // A day that was empty when its metrics were computed may be so again.
+    // A day that was empty when its metrics were computed may be empty again.
     fs_err::remove_dir_all(world.lake_folder()).unwrap();
     let on_the_day_before = record(crate::world::MIDNIGHT - 60, "x");
     let simulator = world.simulate(recorded([on_the_day_before]), world.options(&[]));
@@ -496,7 +504,7 @@ fn whatever_is_pruned_breaks_no_promise() {
         .chain([r#"{"openid":"oC1"}"#.to_owned()]);
     let simulator = days.world.simulate(recorded(lines), days.world.options(&[]));
     let days = TwelveDays { simulator, ..days };
-    // The day has a reject now.
+    // Now the day has a reject.
     days.kefu(&["run", "--date", "2024-05-01", "--force", "--allow-shrink"]);
     assert!(days.world.has(Table::Rejects, "2024-05-01"));
     for (table, before) in [
@@ -635,7 +643,7 @@ fn a_mark_that_is_still_to_come_is_damage_and_no_run_goes_by_it() {
     let days = TwelveDays::new();
     days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);
     assert_eq!(days.kefu(&["verify"])["findings"], json!([]));
-    // As a machine has left it whose clock was decades ahead.
+    // Recreates the retention mark of a machine whose clock was decades ahead.
     let mark = days.world.lake_folder().join("_kefu/accounts/acme/pruned.json");
     fs_err::write(&mark, r#"{"messages":"2099-01-01"}"#).unwrap();
     let said = "it says that messages was pruned up to 2099-01-01, which is in the future";
@@ -652,7 +660,7 @@ fn a_mark_that_is_still_to_come_is_damage_and_no_run_goes_by_it() {
         assert!(told.contains(said) && told.contains("put it back from a copy"), "{told}");
     }
     assert!(days.files() == before);
-    // Mended, everything goes on.
+    // With a repaired mark, the run succeeds.
     fs_err::write(&mark, r#"{"messages":"2024-05-06"}"#).unwrap();
     days.kefu(&["run", "--date", "2024-05-06", "--force"]);
 }
@@ -710,7 +718,8 @@ fn what_was_pruned_on_purpose_is_no_finding() {
         .collect();
     assert!(!kinds.contains(&"left_over") && !kinds.contains(&"stale"), "{kinds:?}");
 
-    // Nor are those that are pruned still, between one that is back and the others.
+    // Days that are still deleted are no finding either, even between a re-fetched day and the
+    // others.
     days.kefu(&["run", "--date", "2024-05-02"]);
     assert_eq!(days.kefu(&["verify"])["findings"], json!([]));
 }

@@ -1,4 +1,4 @@
-//! What somebody reads who has made a small mistake: the reason, and never the secret.
+//! Messages for users who made a small mistake. They give the reason and never contain the secret.
 
 use std::process::Output;
 
@@ -89,7 +89,7 @@ fn the_lake_of_the_demo_is_named_where_there_is_no_other() {
         let (code, told) = kefu(&[command]);
         assert_eq!(code, Some(78), "{told}");
         assert!(told.contains(&format!("`kefu {command} --lake data/demo`")), "{told}");
-        // What the hint says works.
+        // The command in the hint succeeds.
         let (code, told) = kefu(&[command, "--lake", "data/demo"]);
         assert_eq!(code, Some(0), "{told}");
     }
