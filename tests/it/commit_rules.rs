@@ -1,5 +1,9 @@
-//! Which days are committed: over by both clocks, fetched once more the night after, never with
-//! fewer records, and not empty before the first record.
+//! The rules for committing a day:
+//!
+//! - The day is over by both clocks.
+//! - The next night fetches it once more.
+//! - It is never replaced by fewer records.
+//! - It is not empty if it is before the first record.
 
 use std::process::Output;
 
@@ -17,25 +21,28 @@ fn day(text: &str) -> Day {
     text.parse().unwrap()
 }
 
-/// So many days before the day of the official example, or after it.
+/// Returns the day that is `number` days after the day of the official example, or before it if
+/// negative.
 fn nth(number: i64) -> String {
     day(DAY).plus(number).to_string()
 }
 
-/// Records, a number of them on each of some days around the day of the official example.
+/// Records for some days. Each pair is a day, counted from the day of the official example, and its
+/// number of records.
 fn on_days(days: &[(i64, i64)]) -> Recorded {
     recorded(days.iter().flat_map(|(number, count)| {
         (0..*count).map(move |second| record(MIDNIGHT + number * 86_400 + second, "text"))
     }))
 }
 
-/// The local day before this one, by the machine's clock.
+/// Yesterday in Shanghai, by the machine's clock.
 fn yesterday() -> Day {
     let zone = Zone::named("Asia/Shanghai").unwrap();
     zone.day_of(Clock::System.now().unix_timestamp()).plus(-1)
 }
 
-/// Records, a number of them on each of the last days; the first number is that of yesterday.
+/// Records for the last days. The first count is for yesterday, the second for the day before, and
+/// so on.
 fn on_last_days(world: &World, counts: &[i64]) -> Recorded {
     let noon = |back: i64| world.zone.bounds(yesterday().plus(-back)).start + 43_200;
     recorded(counts.iter().zip(0..).flat_map(|(count, back)| {
@@ -67,7 +74,7 @@ fn events(output: &Output, name: &str) -> Vec<Value> {
     all.filter(|event| event["event"] == name).collect()
 }
 
-// A day is over only when WeChat's clock says so.
+// A day is over only if it is over by WeChat's clock.
 
 #[test]
 fn a_day_that_is_not_over_by_wechat_s_clock_is_refused_and_the_error_names_both_clocks() {
@@ -98,7 +105,7 @@ fn a_day_is_over_at_its_last_second_and_not_before() {
     }
 }
 
-/// Moves a clock past the end of the day after the first page.
+/// Serves records, and moves a clock past the end of the day after the first page.
 struct Midnight {
     records: Recorded,
     clock: Clock,
@@ -139,7 +146,7 @@ fn a_machine_that_is_two_days_ahead_commits_no_unfinished_day() {
     assert!(world.has(Table::Messages, &over.to_string()));
     assert!(!world.has(Table::Messages, &not_over.to_string()));
     let written = world.zone.written(two_days_ago);
-    // The days of one second are told together.
+    // Days that fail within the same second are reported together.
     assert!(said.contains(&format!("error: acme: {not_over} ")), "{said}");
     let both = "not fetched: the day is not over: this machine's clock says ";
     assert!(said.contains(both), "{said}");
@@ -149,7 +156,8 @@ fn a_machine_that_is_two_days_ahead_commits_no_unfinished_day() {
     let run = last_run(&world);
     assert!((172_800..173_400).contains(&run["clock_skew_seconds"].as_i64().unwrap()), "{run}");
 
-    // What an earlier version committed too early is not compared with as much as WeChat has now.
+    // An earlier version could commit a day too early. Such a day is not compared with the records
+    // that WeChat has so far.
     let day = not_over.to_string();
     let early = world.simulate(on_last_days(&world, &[5, 5, 5, 5]), world.options(&[]));
     assert!(world.kefu(&early, &["run", "--date", &day]).status.success());
@@ -205,7 +213,7 @@ fn a_record_that_comes_late_is_in_the_lake_the_night_after_without_being_asked_f
     };
     assert!(changed.contains(&line(0, 5)) && changed.contains(&line(-1, 6)), "{changed}");
     assert!(!changed.contains(&line(-2, 7)), "{changed}");
-    // The metrics follow.
+    // The metrics are computed again.
     assert!(changed.contains("metrics   computed 3 days"), "{changed}");
 }
 
@@ -219,7 +227,7 @@ fn the_refresh_is_a_setting_that_zero_turns_off() {
     {
         let output = kefu(&world, records(), &[&["run", "--output", "json"], more].concat());
         let result: Value = serde_json::from_slice(&output.stdout).unwrap();
-        // Without days, at least as many are looked at.
+        // A run without named days selects at least as many days as it re-fetches.
         let (again, skipped) = (&result["fetch"]["fetched"], &result["fetch"]["skipped"]);
         assert_eq!(again.as_array().unwrap().len(), refreshed, "{more:?}");
         assert_eq!(skipped.as_array().unwrap().len(), 3usize.saturating_sub(refreshed));
@@ -269,11 +277,12 @@ fn days_are_refreshed_as_far_as_they_were_asked_for_are_there_and_are_the_last_o
     };
     let days =
         |numbers: &[i64]| numbers.iter().map(|number| last.plus(*number)).collect::<Vec<_>>();
-    // Counted from the last day that is over, not from the end of what was asked for.
+    // The number of days is counted back from the last day that is over, not from the end of the
+    // range.
     assert_eq!(refreshed(-5, -2, false), (days(&[]), days(&[])));
     assert_eq!(refreshed(-5, -1, false), (days(&[-1]), days(&[-1])));
     assert_eq!(refreshed(-5, 0, false), (days(&[-1, 0]), days(&[-1, 0])));
-    // A day that is forced is replaced.
+    // A forced day is replaced, so it is not in the second list.
     assert_eq!(refreshed(-2, 0, true), (days(&[-2, -1, 0]), days(&[])));
 }
 
@@ -289,7 +298,7 @@ fn a_day_that_comes_back_with_fewer_records_is_left_as_it_is_whatever_was_asked_
     assert_eq!(night.failure(), Class::Contract);
     let failure = &night.report.failed[0].failure;
     assert_eq!(failure.to_string(), "WeChat gives 10 records of the day, and the lake has 100");
-    // Whoever follows the hint at two o'clock at night knows what is lost.
+    // The hint must say what is lost, because operators follow it at night.
     let hint = failure.hint.as_ref().unwrap();
     assert!(hint.contains("--allow-shrink") && hint.contains("discards the records"), "{hint}");
 
@@ -364,7 +373,7 @@ fn in_the_nightly_run_lost_records_are_a_warning_and_by_name_an_error() {
         [&["run", "--date", &date][..], &["run", "--date", &date, "--force"], &["run", "--force"]]
     {
         let output = kefu(&world, fewer(), arguments);
-        // Also beside days that are fine: running again would not help.
+        // The exit code is 65 even if other days succeed, because another run would not help.
         assert_eq!(output.status.code(), Some(65), "{arguments:?}: {}", stderr(&output));
         assert!(
             stderr(&output).contains("WeChat gives 10 records of the day, and the lake has 100")
@@ -378,7 +387,7 @@ fn in_the_nightly_run_lost_records_are_a_warning_and_by_name_an_error() {
     assert_eq!(world.texts(&date).len(), 10);
 }
 
-/// Twenty messages, fetched and computed.
+/// A world with one day of twenty messages and its metrics.
 fn computed() -> World {
     let world = World::new();
     assert!(kefu(&world, records(20), &["run", "--date", DAY]).status.success());
@@ -403,7 +412,7 @@ fn where_the_messages_are_damaged_or_gone_the_metrics_say_how_many_there_were() 
             let output = kefu(&world, records(count), &arguments);
             (output.status.code(), stderr(&output))
         };
-        // A pruned day comes back without --force only, a damaged one with it only.
+        // A deleted day is fetched again only without `--force`, a damaged day only with it.
         let force: &[&str] =
             if before.contains(&world.path("messages", DAY)) { &["--force"] } else { &[] };
         let holds = match force {
@@ -439,7 +448,7 @@ fn a_day_that_a_run_left_half_changed_is_not_replaced_by_fewer_records_either() 
     let mut world = World::new();
     world.fetch(records(20), &[], &[DAY]);
     let account = world.account();
-    // Rejects that the messages do not name.
+    // Rejects whose hash is not in the footer of the messages.
     let unreadable = record(MIDNIGHT, "bad").replace("\"time\"", "\"tim\"");
     let other = World::new();
     other.fetch(recorded([record(MIDNIGHT, "good"), unreadable]), &[], &[DAY]);
@@ -470,7 +479,7 @@ fn a_refreshed_day_of_as_many_records_is_compared_with_what_is_there() {
     );
 }
 
-// No invented silence.
+// Empty days before the first record are not committed.
 
 #[test]
 fn empty_days_before_the_first_record_are_left_out_and_those_after_it_are_committed() {
@@ -514,7 +523,7 @@ fn what_retention_has_deleted_counts_as_an_earlier_day_and_only_of_its_account()
     let prune = ["prune", "--all", "--yes"];
     assert!(world.command(&prune).output().unwrap().status.success());
     assert_eq!(world.fetch(records(0), &[], &[&nth(1)]).report.fetched.len(), 1);
-    // Another account has no earlier day, and nothing was deleted of it.
+    // Another account has neither an earlier day nor deleted days.
     let simulator = world.simulate(records(0), world.options(&[]));
     let mut command =
         world.command(&["run", "--from", &nth(-1), "--to", &nth(1), "--output", "json"]);
@@ -530,7 +539,7 @@ fn what_retention_has_deleted_counts_as_an_earlier_day_and_only_of_its_account()
     assert!(world.lake().days(Table::Messages, &other).unwrap().is_empty());
 }
 
-/// A token of the simulator's, as another service would hand it over.
+/// Returns a token of the simulator, for tests where another service provides the token.
 fn token(simulator: &Simulator) -> String {
     let world = World::new();
     world.kefu(simulator, &["doctor"]);
@@ -551,7 +560,7 @@ fn days_that_were_left_out_are_said_and_counted() {
         (&run["days_left_out"], &run["days_fetched"], &run["days_given_up"]),
         (&json!(7), &json!(2), &json!(0))
     );
-    // The next run asks for them again, and says the same.
+    // The next run requests these days again and prints the same line.
     let again = kefu(&world, on_days(&[(0, 3)]), &arguments);
     assert!(stdout(&again).contains(line), "{}", stdout(&again));
 }

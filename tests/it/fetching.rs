@@ -1,4 +1,4 @@
-//! The first stage against the API's rules, its errors, and everything on the way.
+//! Fetching a day: the rules of the API, its errors, and faults of the network.
 
 use kefu::failure::Class;
 use kefu::lake::Table;
@@ -8,7 +8,8 @@ use serde_json::json;
 
 use crate::world::{DAY, MIDNIGHT, World, files, record, recorded, records};
 
-/// The example of WeChat's documentation: page 1 ends with msgid 20165258, page 2 holds 4 records and ends with 20165267.
+/// The example in WeChat's documentation. Page 1 ends with msgid 20165258. Page 2 has 4 records and
+/// ends with msgid 20165267.
 struct OfficialExample;
 
 impl Records for OfficialExample {
@@ -57,7 +58,7 @@ fn an_exact_multiple_of_the_page_takes_one_page_more_which_is_empty() {
 #[test]
 fn a_day_without_messages_is_a_file_without_rows() {
     let world = World::new();
-    // A day with messages goes before it.
+    // An empty day is committed only after a day with messages.
     let night = world.fetch(records(3), &[], &[DAY, "2016-06-02"]);
     assert_eq!(night.page_requests().len(), 2);
     assert!(world.rows("messages", "2016-06-02").is_empty());
@@ -291,7 +292,7 @@ fn half_a_surrogate_pair_costs_no_message_wherever_it_is() {
     ];
     let night = world.fetch(recorded(lines), &[], &[DAY]);
     let fetched = &night.report.fetched[0];
-    // What kefu does not read needs no repair.
+    // Fields that kefu does not read need no repair.
     assert_eq!((fetched.rejects, fetched.repaired_records, fetched.repaired_pages), (0, 5, 0));
     let rows = world.rows("messages", DAY);
     assert_eq!(
@@ -408,7 +409,7 @@ fn a_record_that_cannot_be_read_goes_to_rejects_and_the_rest_is_committed() {
     assert!(rejects[0][3].contains("missing field `time`"), "{rejects:?}");
     assert!(rejects[0][4].contains("no time"));
 
-    // Fetched again with as many records that can be read, the day has no rejects any more.
+    // This fetch has as many records as before, and all are readable. So the rejects are removed.
     world.fetch(records(5), &[], &[DAY]);
     assert!(!world.has(Table::Rejects, DAY));
 }
@@ -424,7 +425,8 @@ fn too_many_rejects_break_the_contract() {
 
 #[test]
 fn a_format_that_kefu_does_not_know_is_an_error_and_not_an_empty_day() {
-    // The time is in milliseconds; the time has another name.
+    // Two records: one has its time in milliseconds, the other has another name for the field
+    // `time`.
     for line in [record(MIDNIGHT * 1_000, "x"), record(MIDNIGHT, "x").replace("time", "timestamp")]
     {
         let world = World::new();
@@ -434,7 +436,7 @@ fn a_format_that_kefu_does_not_know_is_an_error_and_not_an_empty_day() {
     }
 }
 
-/// Records that are in every window, whatever their time.
+/// Serves the same records in every window, whatever their time.
 struct Unsorted(Vec<String>);
 
 impl Records for Unsorted {
@@ -502,7 +504,7 @@ fn a_recorded_time_that_is_impossible_is_served_and_rejected() {
 
 #[test]
 fn a_server_whose_windows_are_hours_off_breaks_the_contract() {
-    // 432 records of three days, as many in each hour.
+    // 432 records of three days, with the same number in each hour.
     let lines = || (0..432).map(|number| record(MIDNIGHT + number * 600, &number.to_string()));
     let days = ["2016-06-01", "2016-06-02", "2016-06-03"];
     for shift_hours in [-8, -1, 1, 8] {
@@ -519,7 +521,7 @@ fn a_page_size_that_was_lowered_is_noticed_and_nothing_is_short() {
     let lines = |count: i64| {
         recorded((0..count).map(|number| record(MIDNIGHT + number, &number.to_string())))
     };
-    // The last number of each: how often pages were short although more followed.
+    // The last number of each case is how many pages were short although more records followed.
     for (page_cap, count, calls, capped) in [
         (50, 120, 4, 2),
         (50, 100, 3, 1),
@@ -565,7 +567,8 @@ fn a_cap_that_is_no_round_number_is_noticed_when_two_days_end_alike() {
     assert!(failure.to_string().contains(said), "{failure}");
     assert!(failure.hint.as_ref().unwrap().contains("kefu verify --against-api"));
 
-    // Days that are alike by chance take one more call each, and quiet ones none.
+    // Days that have the same number of records by chance take one more call each. Days with few
+    // records take none.
     for (counts, calls) in [([30, 30, 31], 4), ([30, 31, 32], 3), ([9, 9, 9], 3), ([0, 30, 30], 4)]
     {
         let world = World::new();
@@ -629,7 +632,7 @@ fn numbers_may_come_as_strings_and_workers_with_a_space() {
 
 #[test]
 fn records_out_of_order_are_put_in_order_of_time_and_ties_stay_as_they_came() {
-    // Pages of 3, so that nearly each one begins before the one before ended.
+    // Pages of 3 records, so that almost every page begins before the end of the previous page.
     let world = World::new().with_page_records(3);
     let times: Vec<i64> = (0..1_000).map(|number| (number * 7_919) % 400).collect();
     let lines: Vec<String> = times
@@ -646,7 +649,7 @@ fn records_out_of_order_are_put_in_order_of_time_and_ties_stay_as_they_came() {
     assert_eq!(seq, (0..1_000).map(|number| number.to_string()).collect::<Vec<_>>());
     assert!(world.staged_files().is_empty());
 
-    // However they came, the file is the same.
+    // With another page size, the file has the same bytes.
     let other = World::new();
     other.fetch(recorded(lines), &[], &[DAY]);
     assert!(world.bytes(DAY) == other.bytes(DAY));
@@ -672,7 +675,7 @@ fn the_size_of_a_page_and_the_number_of_days_at_once_do_not_change_a_byte() {
 fn a_large_day_is_the_same_however_many_cursors_walk_it() {
     let in_order = |number: i64| number * 28;
     let out_of_order = |number: i64| number * 27 + number * 7_919 % 5_000;
-    // Half of the day's records within four minutes.
+    // Half of the day's records are within four minutes.
     let dense = |number: i64| if number % 2 == 0 { number * 28 } else { 30_000 + number % 240 };
     for (name, time) in [
         ("in order", &in_order as &dyn Fn(i64) -> i64),
@@ -718,7 +721,7 @@ fn a_day_that_is_refreshed_is_replaced_only_if_it_has_changed_and_not_by_nothing
     );
     assert_eq!(written(), before);
 
-    // A late message.
+    // Adds a late message.
     let changed = world.fetch(records(4), &[], &[DAY]);
     assert_eq!(
         changed.report.fetched[0].refreshed,
@@ -726,7 +729,7 @@ fn a_day_that_is_refreshed_is_replaced_only_if_it_has_changed_and_not_by_nothing
     );
     assert_eq!(world.texts(DAY).len(), 4);
 
-    // WeChat keeps records for some time only.
+    // WeChat stores records for a limited time only, so they may be gone now.
     let gone = world.fetch(records(0), &[], &[DAY]);
     assert_eq!(gone.failure(), Class::Contract);
     assert_eq!(world.texts(DAY).len(), 4);
@@ -815,7 +818,7 @@ fn an_outage_ends_a_long_run_after_a_few_days() {
 #[test]
 fn a_failed_commit_leaves_no_rejects_behind() {
     let world = World::new();
-    // A folder stands where the file should go.
+    // A folder is at the path of the new file.
     fs_err::create_dir_all(world.path("messages", DAY)).unwrap();
     let night =
         world.fetch(recorded([record(MIDNIGHT, "x"), r#"{"no":"record"}"#.into()]), &[], &[DAY]);

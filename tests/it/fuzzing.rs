@@ -1,4 +1,5 @@
-//! Anything at all as a page, a line, a setting, a name. `PROPTEST_CASES=100000 cargo test --release fuzzing` looks for minutes.
+//! Property tests with arbitrary pages, lines, settings and names. `PROPTEST_CASES=100000 cargo
+//! test --release fuzzing` searches for some minutes.
 
 use arrow::array::{Array, AsArray};
 use kefu::calendar::{Day, Span};
@@ -39,7 +40,8 @@ fn damaged_page() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// A string as it may come: escapes, halves of surrogate pairs, raw control characters and bytes that are no UTF-8.
+/// A string that WeChat could send: escapes, halves of surrogate pairs, raw control characters and
+/// bytes that are not UTF-8.
 fn odd_string() -> impl Strategy<Value = Vec<u8>> {
     let pieces: Vec<&'static [u8]> = vec![
         b"a",
@@ -67,7 +69,7 @@ fn odd_string() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|pieces| [b"\"".to_vec(), pieces.concat(), b"\"".to_vec()].concat())
 }
 
-/// Any JSON value, with such strings in it.
+/// Any JSON value that contains such strings.
 fn odd_value() -> impl Strategy<Value = Vec<u8>> {
     let number = prop::sample::select(vec!["0", "-1.50", "13912345678901234567890", "1e400"]);
     let word = prop::sample::select(vec!["null", "true", "false"]);
@@ -87,7 +89,7 @@ fn odd_value() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// A page with one record, in which `~` is a value.
+/// A page with one record, in which `value` replaces `~`.
 fn page_with(record: &str, value: &[u8]) -> Vec<u8> {
     let (before, after) = record.split_once('~').unwrap();
     [
@@ -108,7 +110,7 @@ proptest! {
         prop_assert_eq!((page.records.num_rows(), page.rejects), (1, vec![]));
         let has_text = page.records.column(3).null_count() == 0;
         prop_assert_eq!(has_text, text != b"null");
-        // It is read as it is if it can be; else it is counted.
+        // A valid string or null is read unchanged. Any other text is counted as repaired.
         let is_sound = text == b"null" || serde_json::from_slice::<String>(&text).is_ok();
         prop_assert_eq!(page.repaired_records, u64::from(!is_sound));
     }

@@ -1,4 +1,5 @@
-//! An account is one app, under one name that every reader sees, in a place that no reader misreads.
+//! An account is one app under one name. All readers see the name, and no reader misreads the place
+//! of the lake.
 
 use std::io;
 use std::os::unix::fs::symlink;
@@ -25,7 +26,7 @@ fn simulate(world: &World) -> Simulator {
     world.simulate(recorded(records), world.options(&[]))
 }
 
-/// The command line with an app and the name of an account.
+/// Runs kefu with an app id and an account name.
 fn with_app(
     world: &World,
     simulator: &Simulator,
@@ -42,7 +43,7 @@ fn with_app(
     command.output().unwrap()
 }
 
-/// The same with a token alone.
+/// Runs kefu with an access token and an account name, but without an app id.
 fn with_token(world: &World, simulator: &Simulator, account: &str, arguments: &[&str]) -> Output {
     let client = Client::new(&simulator.client_url().unwrap()).unwrap();
     let tokens = Tokens::new(Simulator::credential(), client);
@@ -64,7 +65,8 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Refused before anything is fetched or changed, in these words.
+/// Asserts that a command is refused before it calls WeChat or changes a file. Its error must
+/// contain `words`.
 #[track_caller]
 fn is_refused(world: &World, simulator: &Simulator, words: &[&str], refused: impl Fn() -> Output) {
     let state = |world: &World| -> Vec<_> {
@@ -84,7 +86,7 @@ fn record_of(world: &World, app: &str) -> Option<String> {
     fs_err::read_to_string(world.lake_folder().join("_kefu/apps").join(app)).ok()
 }
 
-/// The app that the footer of a day's messages says, for any reader of Parquet.
+/// Returns the app id in the footer of a day's messages, which any Parquet reader can read.
 fn app_in_footer(world: &World, day: &str) -> Option<String> {
     let file = fs_err::File::open(world.path("messages", day)).unwrap().into_parts().0;
     let reader = SerializedFileReader::new(file).unwrap();
@@ -92,7 +94,7 @@ fn app_in_footer(world: &World, day: &str) -> Option<String> {
     entries.iter().find(|entry| entry.key == "kefu.app_id").and_then(|entry| entry.value.clone())
 }
 
-/// What `kefu verify` finds broken: kinds, and paths below the lake.
+/// Returns what `kefu verify` reports as broken: finding kinds, and paths relative to the lake.
 #[track_caller]
 fn broken(world: &World, lake: &Path) -> Vec<(String, String)> {
     let output =
@@ -136,7 +138,7 @@ fn another_app_under_the_same_account_is_refused_before_anything_is_fetched() {
     let shown = String::from_utf8(doctor.stdout).unwrap();
     assert!(shown.contains("FAIL  app") && shown.contains("the account acme has"), "{shown}");
 
-    // A lake that was copied without kefu's own folder: then the newest messages tell.
+    // Copies a lake without kefu's own folder. The app id then comes from the newest messages.
     fs_err::remove_dir_all(world.lake_folder().join("_kefu")).unwrap();
     is_refused(&world, &simulator, &words, || {
         with_app(&world, &simulator, OTHER_APPID, "acme", &["run", "--date", NEXT])
@@ -144,7 +146,7 @@ fn another_app_under_the_same_account_is_refused_before_anything_is_fetched() {
     succeeds(&with_app(&world, &simulator, APPID, "acme", &["run", "--date", NEXT]));
     assert_eq!(record_of(&world, APPID).as_deref(), Some("acme\n"));
     assert_eq!(broken(&world, &world.lake_folder()), []);
-    // Another app in the same lake, under its own name.
+    // Another app can use the same lake under its own name.
     succeeds(&with_app(&world, &simulator, OTHER_APPID, "outlet", &["run", "--date", DAY]));
     assert_eq!(broken(&world, &world.lake_folder()), []);
 }
@@ -158,7 +160,7 @@ fn one_app_under_two_names_is_refused_before_anything_is_fetched() {
     is_refused(&world, &simulator, &words, || {
         with_app(&world, &simulator, APPID, "shop", &["run", "--date", DAY])
     });
-    // The demo's app is the simulator's, too.
+    // The demo has the same app id as the simulator.
     is_refused(&world, &simulator, &["call it demo"], || {
         world
             .command(&["demo", "--lake", &world.lake_folder().display().to_string()])
@@ -174,7 +176,7 @@ fn with_a_token_alone_nothing_is_recorded_or_checked_and_an_app_id_that_comes_la
     succeeds(&with_token(&world, &simulator, "acme", &["run", "--date", DAY]));
     assert_eq!((app_in_footer(&world, DAY), world.lake().apps().unwrap().len()), (None, 0));
 
-    // What is there already is continued, and stays as it is.
+    // Existing messages without an app id stay unchanged, and the account continues.
     let first = world.bytes(DAY);
     succeeds(&with_app(&world, &simulator, APPID, "acme", &["run", "--from", DAY, "--to", NEXT]));
     assert_eq!(record_of(&world, APPID).as_deref(), Some("acme\n"));
@@ -183,7 +185,7 @@ fn with_a_token_alone_nothing_is_recorded_or_checked_and_an_app_id_that_comes_la
     assert_eq!(broken(&world, &world.lake_folder()), []);
     succeeds(&with_token(&world, &simulator, "acme", &["run", "--date", DAY, "--force"]));
     assert_eq!(broken(&world, &world.lake_folder()), []);
-    // The metrics are made of the rows, whatever the footer says of their app.
+    // The metrics depend on the rows of the messages, not on the app id in their footer.
     let metrics = world.command(&["metrics", "--output", "json"]).output().unwrap();
     let metrics: Value = serde_json::from_slice(&metrics.stdout).unwrap();
     assert_eq!(metrics["metrics"]["computed"], serde_json::json!([]));
@@ -234,14 +236,14 @@ fn apps_that_are_mixed_or_recorded_otherwise_are_found() {
 
     let of = |path: String| ("app".to_owned(), path);
     let of_day = |day: &str| of(format!("messages/date={day}/acme.parquet"));
-    // The record says another account.
+    // The record of the app names another account.
     fs_err::write(apps.join(APPID), "other\n").unwrap();
     assert_eq!(broken(&world, &root), [of_day(DAY)]);
-    // The account is recorded for another app.
+    // Another app is recorded for the same account.
     fs_err::write(apps.join(APPID), "acme\n").unwrap();
     fs_err::write(apps.join(OTHER_APPID), "acme\n").unwrap();
     assert_eq!(broken(&world, &root), [of(format!("_kefu/apps/{OTHER_APPID}"))]);
-    // What a record says is no account.
+    // An empty record does not name an account.
     fs_err::write(apps.join(OTHER_APPID), "").unwrap();
     let unreadable = ("unreadable".to_owned(), format!("_kefu/apps/{OTHER_APPID}"));
     assert_eq!(broken(&world, &root), [unreadable]);
@@ -251,7 +253,7 @@ fn apps_that_are_mixed_or_recorded_otherwise_are_found() {
     assert!(stderr(&run).contains("write into it the name of the account"), "{}", stderr(&run));
     fs_err::remove_file(apps.join(OTHER_APPID)).unwrap();
 
-    // Messages of two apps, as versions before this have mixed them.
+    // Adds messages of a second app to the account. Earlier versions allowed this.
     world.app_id = Some(AppId::new(OTHER_APPID.into()).unwrap());
     fetch(&world, NEXT);
     compute(&world);
@@ -272,12 +274,12 @@ fn a_record_of_deleted_files_stops_nobody_and_a_lost_record_is_found_in_the_mess
     assert_eq!(refused.status.code(), Some(78), "{}", stderr(&refused));
     assert!(stderr(&refused).contains("are kept under the account acme"), "{}", stderr(&refused));
     assert!(!world.lake_folder().join(format!("messages/date={DAY}/other.parquet")).exists());
-    // The account was deleted on purpose, and its app may have another name now.
+    // After the files of an account were deleted, its app may have another name.
     succeeds(&run("acme", NEXT));
     for table in Table::ALL {
         let _ = fs_err::remove_dir_all(world.lake_folder().join(table.name()));
     }
-    // Also where that name differs from the old one only in case.
+    // This also works where an old record has the same name with a capital letter.
     fs_err::write(world.lake_folder().join("_kefu/apps/wx0"), "Other\n").unwrap();
     succeeds(&run("other", DAY));
     let recorded = fs_err::read_to_string(world.lake_folder().join("_kefu/apps").join(APPID));
@@ -313,7 +315,7 @@ fn a_name_that_readers_hide_is_refused_wherever_it_comes_from() {
         is_refused(&world, &simulator, &words, || {
             with_app(&world, &simulator, APPID, name, &["run", "--date", DAY])
         });
-        // An app id that is the account's name, where it has no other.
+        // Without an account name, the app id becomes the account name.
         is_refused(&world, &simulator, &words, || {
             let mut command = world.command(&["run", "--date", DAY]);
             command.env("KEFU_APPID", name).env("KEFU_SECRET", SECRET).output().unwrap()
@@ -339,7 +341,7 @@ fn an_account_that_an_earlier_version_named_so_is_still_read_and_found() {
     let status = world.command(&["status", "--output", "json"]).output().unwrap();
     let status: Value = serde_json::from_slice(&status.stdout).unwrap();
     assert_eq!((&status["account"], &status["days"][0]["messages"]), (&"_acme".into(), &3.into()));
-    // Also where the settings name it.
+    // The commands also read the account if the settings name it.
     for command in ["status", "verify", "report", "sql"] {
         let output = world.command(&[command]).env("KEFU_ACCOUNT", "_acme").output().unwrap();
         let code = if command == "verify" { 65 } else { 0 };
@@ -348,7 +350,7 @@ fn an_account_that_an_earlier_version_named_so_is_still_read_and_found() {
     let hidden = format!("messages/date={DAY}/_acme.parquet");
     let found = broken(&world, &world.lake_folder());
     assert_eq!(found, [("hidden_account".to_owned(), hidden.clone())]);
-    // It is verified like any other.
+    // Its files are verified like those of any other account.
     fs_err::write(world.lake_folder().join(&hidden), "garbage").unwrap();
     let found = broken(&world, &world.lake_folder());
     assert!(found.contains(&("unreadable".to_owned(), hidden)), "{found:?}");
@@ -390,7 +392,7 @@ fn a_lake_below_a_key_value_folder_is_refused_by_what_writes_and_read_by_what_re
     });
     assert_eq!(fs_err::read_dir(&below).unwrap().count(), 0, "no lake was begun");
 
-    // One that is there already.
+    // A lake that is already in such a folder.
     let lake = below.join("lake");
     fs_err::rename(world.lake_folder(), &lake).unwrap();
     for arguments in [["metrics"].as_slice(), &["prune", "--before", "2016-01-01", "--yes"]] {
@@ -405,12 +407,12 @@ fn a_lake_below_a_key_value_folder_is_refused_by_what_writes_and_read_by_what_re
     let doctor = at(&["doctor"], &lake, here).output().unwrap();
     assert!(String::from_utf8_lossy(&doctor.stdout).contains("FAIL  lake"), "{doctor:?}");
 
-    // The hint mends it.
+    // The hint says to move the lake. After that, `kefu verify` finds nothing broken.
     fs_err::rename(&lake, world.lake_folder()).unwrap();
     assert_eq!(broken(&world, &world.lake_folder()), []);
 }
 
-/// A file system without locks.
+/// A file system without locks: each lock fails with this errno.
 #[derive(Debug)]
 struct WithoutLocks(i32);
 
@@ -449,7 +451,7 @@ fn a_lock_that_the_file_system_refuses_says_where_and_what_to_do() {
     }
 }
 
-/// A file system on which folders cannot be synced, as CIFS and some that are mounted with FUSE.
+/// A file system that cannot sync folders, such as CIFS and some FUSE mounts.
 #[derive(Debug)]
 struct WithoutFolderSync;
 
@@ -475,7 +477,7 @@ fn a_lake_where_folders_cannot_be_synced_is_written_all_the_same() {
 
 #[test]
 fn two_accounts_that_begin_at_once_with_one_app_do_not_both_keep_its_records() {
-    // As for two runs, both of which looked before either had recorded the app.
+    // Recreates two runs that both looked for the app before either had recorded it.
     let mut world = World::new();
     assert!(world.fetch(recorded([record(MIDNIGHT, "x")]), &[], &[DAY]).report.failed.is_empty());
     world.hidden = true;

@@ -1,4 +1,4 @@
-//! kefu as a process that is killed, and as one that is told to leave.
+//! kefu as a process that is killed, or that gets a signal to shut down.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -34,7 +34,7 @@ fn command(world: &World, simulator: &Simulator, arguments: &[&str]) -> Command 
     command
 }
 
-/// Kills the process once it has said so many lines. False when it was done before.
+/// Kills the process after it wrote `lines` lines to stderr. Returns false if it ended before that.
 fn kill_after(mut child: Child, lines: usize) -> bool {
     let said = BufReader::new(child.stderr.take().unwrap()).lines().take(lines).count();
     child.kill().unwrap();
@@ -50,7 +50,7 @@ fn files(world: &World) -> BTreeMap<PathBuf, Vec<u8>> {
         .collect()
 }
 
-/// `KEFU_KILLS` sets how many; an issue asked for 200, which takes some seconds more.
+/// `KEFU_KILLS` sets the number of kills. An issue asked for 200, which takes some seconds more.
 #[test]
 fn a_run_that_is_killed_at_any_moment_leaves_whole_files_and_the_last_run_completes_the_lake() {
     let kills: usize =
@@ -69,7 +69,8 @@ fn a_run_that_is_killed_at_any_moment_leaves_whole_files_and_the_last_run_comple
     let mut world = World::new();
     let mut killed = 0;
     while killed < kills {
-        // With every event of a day and a partition on stderr, a number of lines is a moment.
+        // The log has a line for every event of a day and a partition, so a number of lines is a
+        // moment in the run.
         let mut arguments = if rng.random_bool(0.7) {
             [&["run"], RANGE.as_slice()].concat()
         } else {
@@ -90,11 +91,11 @@ fn a_run_that_is_killed_at_any_moment_leaves_whole_files_and_the_last_run_comple
             let is_early_metric = !path.starts_with("messages");
             assert!(is_early_metric || whole[&path] == bytes, "{}", path.display());
         }
-        // What is not there yet is no broken promise.
+        // Files that are still missing are no damage.
         if world.lake_folder().join("messages").is_dir() {
             assert!(is_done(&world, "verify"), "kefu verify finds something broken");
         }
-        // Once a lake is nearly whole there is little left to disturb.
+        // A lake that is almost complete leaves little work to interrupt, so a new one is started.
         if rng.random_bool(0.15) {
             assert!(is_done(&world, "run"));
             assert!(files(&world) == whole);
@@ -177,7 +178,7 @@ fn the_history_of_a_run_that_was_told_to_leave_has_the_days_that_it_committed() 
     assert_eq!(world.table_files().len(), 3);
 }
 
-/// Whether a process is there and not dead: one of which nobody has taken note yet is.
+/// True if a process exists and is not dead. A zombie process counts as dead.
 fn is_alive(pid: &str) -> bool {
     let state = fs_err::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     state.rsplit_once(')').is_some_and(|(_, state)| !state.trim_start().starts_with(['Z', 'X']))
@@ -185,7 +186,7 @@ fn is_alive(pid: &str) -> bool {
 
 #[test]
 fn a_token_command_ends_with_kefu_and_so_does_what_it_has_started() {
-    // The doctor holds no lake, and has nothing else to do before it leaves.
+    // `kefu doctor` does not lock the lake and has no other work before it exits.
     for (signal, code, arguments) in [
         ("TERM", 143, vec!["fetch", "--date", DAY]),
         ("INT", 130, vec!["fetch", "--date", DAY]),

@@ -1,4 +1,4 @@
-//! Limits of the process: threads, core dumps.
+//! Limits of the process: threads, open files, memory and core dumps.
 
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -16,14 +16,14 @@ use parquet::file::properties::WriterProperties;
 
 use crate::world::{DAY, World, records};
 
-/// A user without other processes, so that a limit of processes counts kefu's own threads.
+/// A user without other processes, so that a limit on processes counts only kefu's own threads.
 const USER: &str = "54321";
 
 fn open_to_all(path: &Path) {
     fs_err::set_permissions(path, PermissionsExt::from_mode(0o777)).unwrap();
 }
 
-/// kefu where another user can run it.
+/// Copies kefu to a place where another user can run it.
 fn copied(world: &World) -> PathBuf {
     let program = world.folder.path().join("kefu");
     fs_err::copy(env!("CARGO_BIN_EXE_kefu"), &program).unwrap();
@@ -72,7 +72,7 @@ fn without_enough_threads_a_run_ends_with_what_to_raise_and_never_hangs() {
     assert!(codes.is_sorted_by(|fewer, more| fewer >= more), "{codes:?}");
 }
 
-/// Runs kefu with a limit of `prlimit`.
+/// Runs kefu with a limit that `prlimit` sets.
 fn limited(world: &World, limit: &str, arguments: &[&str]) -> Output {
     Command::new("prlimit")
         .args([limit, env!("CARGO_BIN_EXE_kefu")])
@@ -104,7 +104,7 @@ fn without_enough_files_a_command_says_what_to_raise_and_finds_no_damage() {
             match code {
                 Some(0) => {}
                 Some(73) => assert!(told.contains("ulimit -n"), "{command}, {files}: {told}"),
-                // The program itself cannot be loaded.
+                // The loader cannot open the program itself.
                 Some(127) => assert!(told.contains("open"), "{command}, {files}: {told}"),
                 _ => panic!("{command}, {files} files: {output:?}"),
             }
@@ -129,7 +129,7 @@ fn a_process_leaves_no_core_dump() {
     assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
 }
 
-/// Replaces each text of a day's messages by one long text, which Parquet stores once.
+/// Replaces each text of a day's messages by one text of `bytes` bytes, which Parquet stores once.
 fn plant(path: &Path, bytes: usize) {
     let file = fs_err::File::open(path).unwrap().into_parts().0;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
@@ -145,7 +145,7 @@ fn plant(path: &Path, bytes: usize) {
     let mut writer = ArrowWriter::try_new(file, schema.clone(), Some(properties)).unwrap();
     let long = "x".repeat(bytes);
     for batch in batches {
-        // Row by row: as one array, the texts would not fit.
+        // Writes row by row, because the texts of a batch do not fit into one array.
         for row in 0..batch.num_rows() {
             let mut columns: Vec<ArrayRef> =
                 batch.columns().iter().map(|column| column.slice(row, 1)).collect();
@@ -210,7 +210,7 @@ fn a_run_that_is_out_of_files_says_what_to_raise_and_not_that_wechat_is_away() {
         match output.status.code() {
             Some(0) => {}
             Some(73) => assert!(told.contains("ulimit -n"), "{files}: {told}"),
-            // The program itself cannot be loaded.
+            // The loader cannot open the program itself.
             Some(127) => assert!(told.contains("open"), "{files}: {told}"),
             other => panic!("{files} files: {other:?}: {told}"),
         }

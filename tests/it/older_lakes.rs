@@ -1,4 +1,4 @@
-//! Lakes that an older version of kefu made: read, verified and continued.
+//! Lakes that an older version of kefu wrote. kefu reads, verifies and continues them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use crate::world::{MIDNIGHT, World, record, recorded};
 const LATER: [(Table, &str); 2] =
     [(Table::ResponsePairs, "asked_seq"), (Table::Sessions, "started_seq")];
 
-/// The rows of a file, and what its footer says.
+/// Returns the rows of a file and the `kefu.` entries of its footer.
 fn open(path: &Path) -> (RecordBatch, BTreeMap<String, String>) {
     let file = fs_err::File::open(path).unwrap().into_parts().0;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
@@ -36,14 +36,14 @@ fn open(path: &Path) -> (RecordBatch, BTreeMap<String, String>) {
     (concat_batches(&schema, &batches).unwrap(), footer)
 }
 
-/// The program that wrote a file's bytes.
+/// Returns the name of the program that wrote a file, from its footer.
 fn encoder(path: &Path) -> String {
     let file = fs_err::File::open(path).unwrap().into_parts().0;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
     reader.metadata().file_metadata().created_by().unwrap().to_owned()
 }
 
-/// Writes a partition as kefu did before `asked_seq` and `started_seq`.
+/// Rewrites a partition in the format before `asked_seq` and `started_seq`.
 fn make_older(path: &Path, table: Table) {
     let (mut rows, mut footer) = open(path);
     if let Some((_, later)) = LATER.iter().find(|(of, _)| *of == table) {
@@ -91,8 +91,8 @@ fn write(path: &Path, table: Table, rows: &RecordBatch, footer: BTreeMap<String,
     writer.close().unwrap();
 }
 
-/// Twelve days from 2024-05-01 of which the messages of the first five were pruned: their metrics and those of the two days after
-/// them cannot be computed again.
+/// A lake with twelve days from 2024-05-01. The messages of the first five days were deleted. So
+/// the metrics of the first seven days cannot be computed again.
 struct OlderLake {
     world: World,
     simulator: Simulator,
@@ -120,7 +120,7 @@ impl OlderLake {
         lake
     }
 
-    /// The JSON that a command prints.
+    /// Runs a command and returns the JSON that it prints.
     #[track_caller]
     fn kefu(&self, arguments: &[&str], exit_code: i32) -> Value {
         let output = self.world.kefu(&self.simulator, &[arguments, &["--output", "json"]].concat());
@@ -145,7 +145,7 @@ impl OlderLake {
         partitions().map(of).collect()
     }
 
-    /// Kind, severity, table, day and advice of each finding.
+    /// Returns the findings of `kefu verify`, each with kind, severity, table, day and advice.
     fn findings(&self) -> Vec<Value> {
         let verified = self.kefu(&["verify"], 0);
         verified["findings"].as_array().unwrap().clone()
@@ -173,7 +173,7 @@ fn it_is_read_and_verified_before_anything_is_rewritten() {
         .collect();
     assert_eq!(states, [["kept"; 7].as_slice(), &["stale"; 5]].concat());
 
-    // Nothing is damaged.
+    // `kefu verify` reports older files, but no damage.
     let findings = lake.findings();
     let older = |finding: &&Value| {
         finding["what"] == "written by an older version of kefu"
@@ -185,7 +185,7 @@ fn it_is_read_and_verified_before_anything_is_rewritten() {
         findings.iter().all(|finding| finding["severity"] == "note" && finding["kind"] == "stale")
     );
 
-    // The report reads the same from the older files.
+    // The report has the same figures with the older files.
     let figures = |lake: &OlderLake| {
         let report = lake.kefu(&["report", "--from", "2024-05-01", "--to", "2024-05-07"], 0);
         assert!(report["workers"].as_array().unwrap().len() > 1, "{report}");
@@ -230,7 +230,8 @@ fn every_file_has_the_same_columns_after_kefu_metrics_and_no_number_changes() {
             assert_eq!(changed, ["kefu.schema_version"]);
             continue;
         };
-        // The new column is null. The other columns and the footer are what they were.
+        // The new column is null and the other columns are unchanged. In the footer, only the hash
+        // and the schema version change.
         let mut without = rows.clone();
         let column = without.remove_column(without.schema().index_of(later).unwrap());
         assert!(rows.num_rows() > 0 && column.null_count() == rows.num_rows());
@@ -239,7 +240,7 @@ fn every_file_has_the_same_columns_after_kefu_metrics_and_no_number_changes() {
     }
     assert_eq!(lake.findings(), [] as [Value; 0]);
 
-    // It is done once, and the lake goes on.
+    // A second `kefu metrics` rewrites nothing, and the next run fetches a new day.
     let after = lake.metric_files();
     assert_eq!(lake.kefu(&["metrics"], 0)["metrics"]["computed"], json!([]));
     assert!(lake.metric_files() == after);
@@ -255,7 +256,7 @@ fn the_nightly_run_rewrites_those_of_its_days_and_says_that_older_ones_wait() {
         |day: &str| json!({ "up_to": day, "because": ["computed by another version of kefu"] });
     let run = lake.kefu(&["run", "--date", "2024-05-12"], 0);
     assert_eq!(run["metrics"]["older_days"], older("2024-05-08"));
-    // Of days whose messages are gone, too.
+    // The older days include days whose messages were deleted.
     let run = lake.kefu(&["run", "--from", "2024-05-11", "--to", "2024-05-13"], 0);
     assert_eq!(run["metrics"]["older_days"], older("2024-05-07"));
     lake.kefu(&["metrics"], 0);
@@ -281,9 +282,9 @@ fn rows_that_are_not_those_that_were_written_are_never_given_a_new_hash() {
     assert!(fs_err::read(&path).unwrap() == damaged);
 }
 
-/// Two days with a record each that cannot be read, as kefu left them before each account had a
-/// folder of its own: with one lock, one staging folder, one retention mark and one history for the
-/// whole lake, and messages that count their rejects but do not name them.
+/// Two days with one unreadable record each, in the format before each account had its own folder.
+/// The whole lake has one lock, one staging folder, one retention mark and one history. The
+/// messages have the number of their rejects, but not the hash of the rejects.
 fn lake_with_one_lock() -> (World, Simulator) {
     let world = World::new();
     let lines = [0, 86_400].map(|second| {
@@ -323,7 +324,8 @@ fn a_lake_with_one_lock_for_all_accounts_is_taken_over() {
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
         serde_json::from_slice(&output.stdout).unwrap()
     };
-    // The old mark is for every account. What is in the old staging may be another machine's.
+    // The old retention mark applies to every account. Files in the old staging folder may belong
+    // to another machine.
     let kinds = |verified: Value| -> Vec<String> {
         let findings = verified["findings"].as_array().unwrap().iter();
         findings.map(|finding| finding["kind"].as_str().unwrap().to_owned()).collect()
@@ -334,10 +336,10 @@ fn a_lake_with_one_lock_for_all_accounts_is_taken_over() {
     for file in ["pruned.json", "runs/20160602T000000Z-acme-run-1.json"] {
         assert!(own.join(file).is_file(), "{file}");
     }
-    // What it noted of a run that was killed is settled; the next run has nothing to sync.
+    // The note of a killed run in the lock file is cleared, so the next run has nothing to sync.
     assert_eq!(fs_err::read_to_string(own.join("lock")).unwrap(), "");
 
-    // From its first prune on, the account has a mark of its own.
+    // The first prune writes the account's own retention mark.
     kefu(&["prune", "--before", "2016-06-02", "--yes"], 0);
     fs_err::remove_file(own.join("pruned.json")).unwrap();
     let mark = fs_err::read_to_string(own.join("accounts/acme/pruned.json")).unwrap();
@@ -346,7 +348,7 @@ fn a_lake_with_one_lock_for_all_accounts_is_taken_over() {
         json!({ "messages": "2016-06-02", "rejects": "2016-06-02" })
     );
 
-    // A run of an earlier version keeps those of this one out.
+    // A running process of an earlier version locks the lake for this version.
     let lock = fs_err::OpenOptions::new().write(true).open(own.join("lock")).unwrap();
     lock.file().lock().unwrap();
     let failure = kefu(&["run", "--date", "2016-06-02"], 75)["failure"].take();

@@ -1,4 +1,4 @@
-//! What a run leaves for whoever operates it.
+//! What a run writes for its operator: run records, figures for Prometheus, events and results.
 
 use std::path::PathBuf;
 use std::process::Output;
@@ -23,7 +23,7 @@ fn run(world: &World, simulator: &Simulator, verb: &str, more: &[&str]) -> Outpu
     world.kefu(simulator, &[&[verb], more].concat())
 }
 
-/// The history, oldest first.
+/// Returns the run records of the history, oldest first.
 fn history(world: &World) -> Vec<Value> {
     let mut runs: Vec<Value> = files(&world.lake_folder().join("_kefu/accounts/acme/runs"))
         .into_iter()
@@ -68,12 +68,12 @@ fn every_run_has_its_place_in_the_history() {
             .iter()
             .all(|run| run["ended_at"].is_string() && run["duration_seconds"].is_number())
     );
-    // Every record has the same fields, so that they are the columns of one table.
+    // All run records have the same fields, so they can be the rows of one table.
     let names = |run: &Value| run.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert!(history.iter().all(|run| names(run) == names(&history[0])));
 }
 
-/// The figures of a textfile, by their names and labels.
+/// Returns the value of a series in a textfile. A series is a name with its labels.
 fn figure(text: &str, series: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
 }
@@ -92,7 +92,7 @@ fn the_figures_are_written_after_success_and_after_failure_and_keep_the_last_suc
     assert_eq!(figure(&first, r#"kefu_days_fetched{account="acme"}"#), Some(3.0));
     assert!(figure(&first, r#"kefu_messages{account="acme",direction="received"}"#).unwrap() > 0.0);
 
-    // Another account's figures are not this run's to take away.
+    // A run must not remove the figures of other accounts.
     fs_err::write(&path, first.clone() + "kefu_last_run_exit_code{account=\"other\"} 69\n")
         .unwrap();
     let bad = world.simulate(generated(), world.options(&["errcode:48001"]));
@@ -110,7 +110,7 @@ fn the_figures_are_written_after_success_and_after_failure_and_keep_the_last_suc
         Some(last_success)
     );
 
-    // Settings that are wrong come to no account, and show all the same.
+    // A run with wrong settings has no account, but its exit code is written too.
     let wrong = world
         .command(&[&["run", "--timezone", "Nowhere/Land"], textfile.as_slice()].concat())
         .output()
@@ -146,7 +146,7 @@ fn figures_that_cannot_be_written_do_not_undo_the_run() {
     assert!(String::from_utf8(output.stderr).unwrap().contains("cannot be written"));
 }
 
-/// What a run said on stderr, each line an event.
+/// Returns the events that a run wrote to stderr, one for each line.
 fn events(output: &Output) -> Vec<Value> {
     String::from_utf8_lossy(&output.stderr)
         .lines()
@@ -183,7 +183,7 @@ fn for_machines_each_line_is_an_event_and_the_result_is_an_object_whatever_happe
     );
     assert_eq!(result(&output)["fetch"]["failed"][0]["date"], "2024-05-14");
 
-    // An account that fails before its work, and settings that name none.
+    // The first run fails before it starts the account. The second has settings without an account.
     let output = world
         .kefu(&simulator, &[&["run", "--timezone", "UTC"], machine.as_slice(), &RANGE].concat());
     assert_eq!(output.status.code(), Some(78));
@@ -271,7 +271,8 @@ fn a_day_that_a_run_left_half_changed_is_fetched_again_by_the_next_one_whatever_
         days.iter().map(|day| day["date"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(fetched(&["run", "--from", "2024-05-13", "--to", "2024-05-14"]).len(), 2);
-    // One that is there, one of which only rejects could be, and one that was pruned.
+    // Marks 2024-05-12 as deleted. The notes below name a day in the lake, a day that can have only
+    // rejects, and this deleted day.
     assert!(
         world
             .command(&["prune", "--before", "2024-05-13", "--yes"])
@@ -280,7 +281,7 @@ fn a_day_that_a_run_left_half_changed_is_fetched_again_by_the_next_one_whatever_
             .status
             .success()
     );
-    // As an earlier version of kefu noted them.
+    // Writes the notes in the format of an earlier version of kefu.
     let notes = world.lake_folder().join("_kefu/unfinished");
     fs_err::create_dir(&notes).unwrap();
     for day in ["2024-05-12", "2024-05-13", "2024-05-15", "2999-01-01"] {
@@ -303,7 +304,7 @@ fn a_day_that_a_run_left_half_changed_is_fetched_again_by_the_next_one_whatever_
     assert_eq!(world.lake().older_notes().unwrap().len(), 1);
 }
 
-/// A lake with a day whose second record cannot be read, and a day after it.
+/// A simulator with a day whose second record is unreadable, and with the day after it.
 fn with_rejects(world: &World) -> Simulator {
     let unreadable = record(MIDNIGHT + 1, "bad").replace("\"time\"", "\"tim\"");
     let lines = [record(MIDNIGHT, "good"), unreadable, record(MIDNIGHT + 86_400, "next")];
@@ -323,7 +324,8 @@ fn a_day_whose_messages_and_rejects_disagree_is_fetched_again_by_any_run_of_the_
     let (messages, rejects) = (world.path("messages", DAY), world.path("rejects", DAY));
     let whole = [fs_err::read(&messages).unwrap(), fs_err::read(&rejects).unwrap()];
 
-    // The rejects of another time: of a run that was killed before it put the messages in place.
+    // Rejects of another fetch, as left by a run that was killed before it moved the messages into
+    // place.
     let other = World::new();
     let other_records = recorded([
         record(MIDNIGHT, "good"),
@@ -333,9 +335,9 @@ fn a_day_whose_messages_and_rejects_disagree_is_fetched_again_by_any_run_of_the_
     let of_other = fs_err::read(other.path("rejects", DAY)).unwrap();
     let states: [&dyn Fn(); 3] = [
         &|| fs_err::write(&rejects, &of_other).unwrap(),
-        // Rejects without messages, of the first run of a day.
+        // Rejects without messages, as left by the first run of a day.
         &|| fs_err::remove_file(&messages).unwrap(),
-        // Messages without rejects beside the rejects of before.
+        // Messages that have no rejects, beside the rejects of an earlier run.
         &|| {
             let other = World::new();
             other.fetch(recorded([record(MIDNIGHT, "good")]), &[], &[DAY]);
@@ -352,11 +354,11 @@ fn a_day_whose_messages_and_rejects_disagree_is_fetched_again_by_any_run_of_the_
         let fetched = kefu(&["run", "--date", "2016-06-02"])["fetch"].take();
         assert_eq!(fetched["fetched"], serde_json::json!([]), "{number}");
     }
-    // Rejects that are gone are seen by the runs of their day.
+    // A run of the day itself notices that the rejects are missing.
     fs_err::remove_file(&rejects).unwrap();
     assert_eq!(kefu(&["run", "--date", DAY])["fetch"]["fetched"][0]["date"], DAY);
     assert!(fs_err::read(&rejects).unwrap() == whole[1]);
-    // Rejects that were deleted on purpose are not.
+    // Rejects that `kefu prune` deleted do not count as missing.
     kefu(&["prune", "--before", "2016-06-02", "--table", "rejects", "--yes"]);
     assert_eq!(kefu(&["run", "--date", DAY])["fetch"]["fetched"], serde_json::json!([]));
     assert_eq!(kefu(&["verify"])["findings"], serde_json::json!([]));

@@ -1,4 +1,4 @@
-//! `kefu doctor --probe` against simulators that cut windows and pages in other ways than kefu assumes.
+//! `kefu doctor --probe` against simulators whose windows and pages differ from what kefu assumes.
 
 use std::process::Output;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::world::{DAY, MIDNIGHT, World, record, recorded, records};
 
-/// Records of a whole day, 100 seconds apart.
+/// 400 records of one day, 100 seconds apart.
 fn busy() -> Recorded {
     recorded((0..400).map(|number| record(MIDNIGHT + number * 100, &number.to_string())))
 }
@@ -34,7 +34,7 @@ fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// The questions whose answers are in a state.
+/// Returns the questions whose answers are in a state.
 fn in_state(output: &Output, state: &str) -> Vec<String> {
     let result: Value = serde_json::from_str(stdout(output).lines().last().unwrap()).unwrap();
     let answers = result["probe"].as_array().unwrap();
@@ -52,7 +52,7 @@ fn an_api_that_does_what_kefu_assumes() {
     let output = doctor(&world, busy(), world.options(&[]), &[]);
     assert_eq!(output.status.code(), Some(0));
     insta::assert_snapshot!(stdout(&output));
-    // Nothing is written.
+    // The probe writes nothing.
     assert!(!world.lake_folder().exists());
 
     let output = doctor(&world, busy(), world.options(&[]), &["--output", "json"]);
@@ -181,7 +181,8 @@ fn probe(world: &World, lines: Vec<String>, options: Options) -> Probe {
 }
 
 proptest! {
-    /// Few records, many of them alike or of the same second, and an API that does anything: what is claimed is true.
+    /// Probes an API with arbitrary behaviour. It has few records, many of them equal or in the
+    /// same second. Every answer of the probe must be true.
     #[test]
     fn nothing_is_claimed_that_is_not_so(
         records in prop::collection::vec((0i64..6, 0u8..3), 0..12),
@@ -199,7 +200,7 @@ proptest! {
         let lines = records.iter().map(|(second, text)| record(MIDNIGHT + second, &text.to_string()));
         let options = Options { start_exclusive, end_inclusive, cursor_inclusive, page_cap, ..world.options(&[]) };
         let probe = probe(&world, lines.collect(), options);
-        // A cap that no page reaches is none.
+        // A cap that no page reaches has no effect.
         let seen = records.iter().filter(|(second, _)| !start_exclusive || *second > 0).count();
         let is_capped = page_cap.is_some_and(|cap| cap < seen);
         for answer in &probe.answers {

@@ -1,4 +1,5 @@
-//! Random histories: the metrics stage against the oracle, and against itself asked in another way.
+//! Random histories. The metrics are compared with the oracle, and one day alone with the same day
+//! in a range.
 
 use kefu::calendar::{Day, DayRange, Zone};
 use kefu::lake::{Table, opercode};
@@ -8,11 +9,11 @@ use proptest::prelude::*;
 use crate::chat::{Chat, Message, Row, Value, rows};
 use crate::oracle::Oracle;
 
-/// Before clocks go forward in New York, and before they go back.
+/// First days of the histories: before clocks go forward in New York, and before they go back.
 const FIRST_DAYS: [&str; 2] = ["2024-03-06", "2024-11-01"];
 const DAYS: i64 = 9;
 
-/// Gaps around every edge of the definitions, and anything between.
+/// Gaps in seconds: at every limit of the definitions, and arbitrary ones.
 fn gap() -> impl Strategy<Value = i64> {
     prop_oneof![
         4 => prop::sample::select(vec![0i64, 0, 1, 29, 30, 31, 180, 300]),
@@ -22,8 +23,8 @@ fn gap() -> impl Strategy<Value = i64> {
     ]
 }
 
-/// What one customer's next message is: the gap before it, whether the gap ends at a midnight instead, its code, its worker, and whether its text
-/// is one that a rule may know.
+/// The next message of a customer. In order: the gap before it in seconds, whether it is sent at
+/// the next midnight instead, its code, its worker, and whether its text may match a rule.
 type Step = (i64, bool, i32, usize, bool);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -38,7 +39,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     )
 }
 
-/// The defaults half of the time.
+/// Parameters for metrics, with the defaults about half of the time.
 fn parameters() -> impl Strategy<Value = Parameters> {
     let session_gap = prop_oneof![2 => Just(1_800i64), 1 => Just(600), 1 => Just(43_200)];
     let reply_window = prop_oneof![3 => Just(172_800i64), 1 => Just(3_600)];
@@ -139,7 +140,8 @@ fn chat(
     }
 }
 
-/// Equal, means and percentiles to 1e-9.
+/// Compares rows. Means and percentiles may differ by 1e-9, relative to values above 1. All other
+/// values must be equal.
 fn agree(ours: &[Row], theirs: &[Row]) -> bool {
     let close = |ours: &Value, theirs: &Value| match (ours, theirs) {
         (Value::Real(ours), Value::Real(theirs)) => {
@@ -156,7 +158,7 @@ fn agree(ours: &[Row], theirs: &[Row]) -> bool {
 }
 
 proptest! {
-    // Each case holds up to thirty customers' histories.
+    // Each case is large: it has the histories of up to 29 customers.
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]

@@ -1,5 +1,5 @@
-//! What users see of each refusal, as text and as JSON. The snapshots are to be read by a person
-//! whenever they change.
+//! Snapshots of each refusal, as text and as JSON. Read a changed snapshot yourself before you
+//! accept it.
 
 use std::io;
 use std::path::Path;
@@ -40,7 +40,7 @@ impl Refusals {
         command
     }
 
-    /// Runs the command twice, for people and for machines.
+    /// Runs the command once with text output and once with JSON output, and adds both results.
     fn add(&mut self, what: &str, arguments: &[&str], change: impl Fn(&mut Command)) {
         let run = |more: &[&str]| {
             let mut command = self.command(&[arguments, more].concat());
@@ -69,7 +69,7 @@ impl Refusals {
     }
 }
 
-/// What people read on stderr, beside progress and warnings.
+/// Returns the error on stderr without progress and warnings. Returns stdout if there is no error.
 fn told(output: &Output) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
     match stderr.find("error:") {
@@ -78,7 +78,7 @@ fn told(output: &Output) -> String {
     }
 }
 
-/// The failures and findings in the result for machines.
+/// Returns the failures and findings in the JSON result.
 fn failures(output: &Output) -> String {
     let result: Value = match serde_json::from_slice(&output.stdout) {
         Ok(result) => result,
@@ -102,7 +102,7 @@ fn collect(value: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// Without what depends on this machine's clock.
+/// Replaces the values that depend on this machine's clock.
 fn without_clock(shown: &str) -> String {
     let hide = |shown: &str, before: &str, what: &str, length: usize| {
         let mut parts = shown.split(before);
@@ -130,7 +130,8 @@ fn of_accounts_places_and_settings() {
     refusals.add("an account that readers hide", &run, set("KEFU_ACCOUNT", "_acme"));
     refusals.add("a lake that readers misread", &run, set("KEFU_LAKE", "region=cn/lake"));
     refusals.add("the id of an account for an app id", &run, set("KEFU_APPID", "gh_0123456789ab"));
-    // Neither concerns calls to this machine. With any other address it ends before a call.
+    // Calls to this machine use neither a proxy nor certificates. So another address is set, and
+    // kefu fails before a call.
     let elsewhere = |name: &'static str, value: &'static str| {
         move |command: &mut Command| {
             command.env("KEFU_BASE_URL", "https://wechat.invalid").env(name, value);
@@ -217,7 +218,7 @@ fn of_the_lake() {
     refusals.finish("refusals_of_the_lake");
 }
 
-/// Where they end differs from machine to machine, and so does the file that is named.
+/// Each machine reaches these limits at another file, so the errors are constructed here.
 #[test]
 fn of_the_machine() {
     let path = Path::new("data/lake/messages/date=2016-06-01/acme.parquet").display();

@@ -1,5 +1,5 @@
-//! Metric partitions as things that are built: exactly those are written again whose inputs have changed, and however they are asked for they
-//! are the same.
+//! Metric partitions as build outputs. kefu rewrites exactly those whose inputs have changed. The
+//! files are the same for every order and range of commands.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -40,7 +40,8 @@ fn job(world: &World) -> MetricsJob {
     }
 }
 
-/// Computes what is stale, and gives the days of which a file was written.
+/// Computes the metrics that are out of date or missing. Returns the days for which a file was
+/// written.
 fn refresh(world: &World, job: &MetricsJob) -> BTreeSet<Day> {
     let before = metric_files(world);
     let _lock = job.lake.lock(&job.account).unwrap();
@@ -95,21 +96,22 @@ fn days(first: i64, last: i64) -> BTreeSet<Day> {
 #[test]
 fn exactly_what_depends_on_a_change_is_written_again() {
     let world = World::new();
-    // Day 40 is missing.
+    // Day 40 is missing in the lake.
     fetch(&world, 1, (0..60).filter(|number| *number != 40).map(nth));
     let job = job(&world);
     assert_eq!(refresh(&world, &job).len(), 59);
     assert!(refresh(&world, &job).is_empty());
 
-    // The same records again: nothing depends on when they were fetched.
+    // Fetches the same records again. Metrics do not depend on when they were fetched.
     fetch(&world, 1, [nth(20)]);
     assert!(refresh(&world, &job).is_empty());
 
-    // Other records: what may look at the day, from three days before to two days after.
+    // Fetches other records. This affects days whose dependency window contains the day: three days
+    // before to two days after it.
     fetch(&world, 2, [nth(20)]);
     assert_eq!(refresh(&world, &job), days(17, 22));
 
-    // A file that is gone, or damaged: it, and no other one of its day.
+    // A missing or damaged file is written again, and no other file of its day.
     let before = metric_files(&world);
     let (gone, damaged) = (
         world.path("sessions", &nth(5).to_string()),
@@ -123,11 +125,11 @@ fn exactly_what_depends_on_a_change_is_written_again() {
         before.keys().filter(|path| before[*path].1 != after[*path].1).collect();
     assert_eq!(changed, [&gone, &damaged]);
 
-    // The missing day comes late: it lengthens the view of those around it.
+    // The missing day is fetched late, so it extends the dependency windows of the days around it.
     fetch(&world, 1, [nth(40)]);
     assert_eq!(refresh(&world, &job), days(37, 42));
 
-    // A rule.
+    // A new rule affects all days.
     let with_rule = MetricsJob {
         rules: Parameters {
             auto_reply: vec![AutoReply { prefix: Some("您好".into()), ..AutoReply::default() }],
@@ -170,10 +172,11 @@ fn business_hours_that_changed_touch_the_days_that_they_are_about() {
     };
     let before = without_hours();
 
-    // A holiday years away concerns nobody; one among the days those whose turns can wait on it, or on the night after.
+    // A holiday years away affects no day. A holiday between the days affects those whose turns can
+    // wait on it or on the night after.
     assert!(refresh(&world, &hours(day("2030-01-01"))).is_empty());
     assert_eq!(refresh(&world, &hours(nth(30))), days(27, 31));
-    // And no table that does not ask for them.
+    // Tables without business hours do not change.
     assert_eq!(before, without_hours());
 }
 
@@ -189,7 +192,8 @@ fn a_day_that_is_damaged_keeps_only_those_from_being_computed_that_look_at_it() 
     assert_eq!(computed, days(0, 6).into_iter().chain(days(13, 19)).collect());
     let states: Vec<_> =
         status(&job(&world), None).unwrap().into_iter().map(|day| day.metrics.unwrap()).collect();
-    // What was never computed is not stale: nothing is there that could mislead.
+    // Metrics that were never computed are missing, not out of date: there is no file that could
+    // mislead a reader.
     assert_eq!(
         (states[6], states[7], states[10], states[13]),
         (Freshness::Fresh, Freshness::Missing, Freshness::Damaged, Freshness::Fresh)
@@ -204,7 +208,7 @@ fn the_files_are_the_same_however_they_were_asked_for() {
     let expected = contents(&at_once);
     assert_eq!(expected.len(), 60 * 6);
 
-    // Night after night, in an order that leaves gaps and fills them.
+    // Fetches and computes night by night, in an order that leaves gaps and fills them later.
     let piecemeal = World::new();
     for start in [30, 0, 45, 15] {
         for night in (start..start + 15).step_by(5) {
@@ -214,7 +218,7 @@ fn the_files_are_the_same_however_they_were_asked_for() {
     }
     assert!(contents(&piecemeal) == expected);
 
-    // Fetched at once, computed a day at a time.
+    // Fetches all days at once, then computes one day at a time.
     let alone = World::new();
     fetch(&alone, 1, (0..60).map(nth));
     for number in (0..60).rev() {
@@ -226,7 +230,7 @@ fn the_files_are_the_same_however_they_were_asked_for() {
     }
     assert!(contents(&alone) == expected);
 
-    // On one thread, by the command line.
+    // Computes on one thread, with the command line.
     let single = World::new();
     fetch(&single, 1, (0..60).map(nth));
     let output = single

@@ -1,4 +1,5 @@
-//! The worked cases of the definitions (README, "Definitions"), each by what it shows.
+//! The worked cases of the definitions (README, "Definitions"). The name of each test says what the
+//! case shows.
 
 use kefu::lake::Table;
 
@@ -429,7 +430,8 @@ fn a_pending_turn_makes_an_open_session() {
 
 #[test]
 fn an_answer_within_48_hours_may_come_on_the_third_day_where_clocks_go_forward() {
-    // 171,900 seconds, over a day of 23 hours: the day of the answer may not look back as far as the question.
+    // The wait of 171,900 seconds spans a day of 23 hours. The dependency window of the day of the
+    // answer does not reach back to the question.
     let chat = Chat::in_zone("America/New_York", "I>A 03-09 23:30:00; A> 2024-03-12T04:15Z");
     expect_pairs(&chat, &["outcome=answered response_seconds=171900"]);
     expect(&chat.worker("2024-03-12", "A"), "outreach=1 replies=0");
@@ -470,7 +472,7 @@ fn the_account_s_day_has_a_row_even_without_messages_and_counts_over_all_workers
 
 #[test]
 fn what_comes_after_the_third_day_belongs_to_no_turn_and_no_session_of_the_first() {
-    // A customer who writes every twelve hours for five days, and is answered on the fifth.
+    // A customer writes every twelve hours for five days and gets an answer on the fifth day.
     let days = ["05-13", "05-14", "05-15", "05-16"]
         .map(|date| format!("I>A {date} 10:00:00, {date} 22:00:00"))
         .join(";");
@@ -486,7 +488,8 @@ fn what_comes_after_the_third_day_belongs_to_no_turn_and_no_session_of_the_first
 
 #[test]
 fn a_turn_and_a_session_have_the_number_of_their_first_message_on_its_day() {
-    // Messages that no metric sees are numbered, too. The reply of the next day has no part in the number.
+    // Messages that no metric uses have a number too. The reply on the next day does not change the
+    // numbers.
     let chat = Chat::of(
         "1004>A 10:00:00
          C2: I>A 10:00:10
