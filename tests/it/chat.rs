@@ -1,4 +1,5 @@
-//! Conversations in the notation of the definitions: `I>A 10:00:00` is a message to worker A, `A> 10:00:40` one by A.
+//! Conversations in the notation of the definitions. `I>A 10:00:00` is a message to worker A, `A>
+//! 10:00:40` a message from A.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use kefu::lake::{Table, opercode};
 use kefu::metrics::{self, AutoReply, BusinessHours, HistoryBuilder, Parameters, Partitions};
 use kefu::pipeline;
 
-/// A message, as it is in the table.
+/// A message with the columns of the table. `sent_at` is in unix seconds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Message {
     pub sent_at: i64,
@@ -33,7 +34,7 @@ pub struct Chat {
     pub parameters: Parameters,
 }
 
-/// A value of a row, null being none.
+/// A value of a row, or null.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     Null,
@@ -45,7 +46,8 @@ pub enum Value {
 
 pub type Row = BTreeMap<String, Value>;
 
-/// As it could be written: what proptest shows of a history that fails.
+/// Prints a chat in the notation of `Chat::of`, so that proptest shows a failing history as a
+/// script.
 impl std::fmt::Debug for Chat {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(
@@ -80,8 +82,11 @@ pub fn day(text: &str) -> Day {
 }
 
 impl Chat {
-    /// Messages separated by `;` or by a line's end: `[CUSTOMER:] I>A [MM-DD] HH:MM:SS[, …]`, `A> …`, `A>"text" …`, or `1004>A …` for another code. A
-    /// time can also be an instant, `2024-11-03T05:50Z`. The day is 2024-05-13 unless given; equal times are in the order written.
+    /// Parses messages that are separated by `;` or a line break.
+    ///
+    /// A message is `[CUSTOMER:] I>A [MM-DD] HH:MM:SS[, …]`, `A> …`, `A>"text" …`, or `1004>A …`
+    /// for another code. A time can also be an instant, as in `2024-11-03T05:50Z`. The default day
+    /// is 2024-05-13. Messages of the same time are in the order of the script.
     pub fn of(script: &str) -> Self {
         Self::in_zone("Asia/Shanghai", script)
     }
@@ -120,7 +125,7 @@ impl Chat {
         Self { parameters: Parameters::in_zone(zone.name()), zone, messages, fetched }
     }
 
-    /// With `[metrics]` as in `kefu.toml`, but for the two durations.
+    /// Sets the rules in the format of `[metrics]` in `kefu.toml`. The two durations cannot be set.
     pub fn with_rules(mut self, toml: &str) -> Self {
         #[derive(Default, serde::Deserialize)]
         #[serde(default)]
@@ -134,12 +139,12 @@ impl Chat {
         self
     }
 
-    /// Only these days were fetched.
+    /// Sets the range of fetched days.
     pub fn fetched(self, first: &str, last: &str) -> Self {
         Self { fetched: DayRange { first: day(first), last: day(last) }.days().collect(), ..self }
     }
 
-    /// Messages of the fetched days, in order.
+    /// Returns the messages of the fetched days, in order.
     pub fn known(&self) -> Vec<&Message> {
         self.messages
             .iter()
@@ -147,7 +152,7 @@ impl Chat {
             .collect()
     }
 
-    /// The unbroken runs of fetched days.
+    /// Returns the ranges of consecutive fetched days.
     pub fn runs(&self) -> Vec<DayRange> {
         let mut runs: Vec<DayRange> = Vec::new();
         for day in &self.fetched {
@@ -159,12 +164,12 @@ impl Chat {
         runs
     }
 
-    /// The partitions of every fetched day, computed a run of days at a time.
+    /// Computes the partitions of every fetched day, one range of consecutive days at a time.
     pub fn compute(&self) -> BTreeMap<Day, Partitions> {
         self.runs().into_iter().flat_map(|run| self.compute_from(run, run)).collect()
     }
 
-    /// The partitions of the `wanted` days, computed from the messages of the days `read`.
+    /// Computes the partitions of the `wanted` days from the messages of the days `read`.
     pub fn compute_from(&self, read: DayRange, wanted: DayRange) -> BTreeMap<Day, Partitions> {
         let mut history = HistoryBuilder::new(&self.zone, &self.parameters);
         for day in read.days() {
@@ -181,7 +186,7 @@ impl Chat {
             .unwrap()
     }
 
-    /// The rows of a table for every fetched day.
+    /// Returns the rows of a table for every fetched day.
     pub fn rows(&self, table: Table) -> Vec<(Day, Row)> {
         self.compute()
             .into_iter()
@@ -191,7 +196,7 @@ impl Chat {
             .collect()
     }
 
-    /// `asked_at`'s day, outcome and the named columns of each pair, in order.
+    /// Returns all columns of each response pair, in order.
     pub fn pairs(&self) -> Vec<Row> {
         self.rows(Table::ResponsePairs).into_iter().map(|(_, row)| row).collect()
     }
@@ -200,7 +205,7 @@ impl Chat {
         self.rows(Table::Sessions).into_iter().map(|(_, row)| row).collect()
     }
 
-    /// The rows of a day.
+    /// Returns the rows of a table on a day.
     pub fn rows_on(&self, table: Table, on: &str) -> Vec<Row> {
         self.rows(table)
             .into_iter()
@@ -209,7 +214,7 @@ impl Chat {
             .collect()
     }
 
-    /// The row of a worker on a day.
+    /// Returns the row of a worker on a day. Panics if there is none.
     pub fn worker(&self, on: &str, worker: &str) -> Row {
         let rows = self.rows(Table::WorkerDaily);
         let of_worker = |row: &Row| row["worker"] == Value::Text(worker.into());
@@ -220,7 +225,7 @@ impl Chat {
     }
 }
 
-/// `10:00:00`, `05-14 10:00:00` or `2024-11-03T05:50Z`.
+/// Parses `10:00:00`, `05-14 10:00:00` or `2024-11-03T05:50Z` into unix seconds.
 fn instant(zone: &Zone, text: &str) -> i64 {
     let seconds = |text: &str| {
         text.split(':')
@@ -262,7 +267,7 @@ fn batch(messages: &[&Message]) -> RecordBatch {
     .unwrap()
 }
 
-/// Every row of a batch, instants as unix seconds.
+/// Returns every row of a batch, with instants as unix seconds.
 pub fn rows(batch: &RecordBatch) -> Vec<Row> {
     let schema = batch.schema();
     (0..batch.num_rows())
@@ -295,7 +300,8 @@ fn value(column: &ArrayRef, row: usize) -> Value {
     }
 }
 
-/// Asserts columns of a row: `expect(&row, "response_seconds=40 own_response_seconds=null is_first=true outcome=answered")`.
+/// Asserts the values of columns in a row:
+/// `expect(&row, "response_seconds=40 own_response_seconds=null is_first=true")`.
 #[track_caller]
 pub fn expect(row: &Row, columns: &str) {
     for column in columns.split_whitespace() {

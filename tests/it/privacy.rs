@@ -1,4 +1,5 @@
-//! Personal data that is not to be kept is nowhere: not in a file, however short its life, not in a message, not in a log.
+//! Personal data that the settings exclude is in no file, no message and no log. This includes
+//! files that exist for a moment only.
 
 use std::path::PathBuf;
 use std::process::Output;
@@ -13,7 +14,7 @@ use crate::world::{DAY, MIDNIGHT, World, files, record, recorded, records};
 const KEY: &str = "a key of the tests, as long as one has to be";
 const RANGE: [&str; 5] = ["run", "--from", "2024-05-13", "--to", "2024-05-17"];
 
-/// What no file may hold: a part of every openid, and one of every text.
+/// Strings that no file may contain: a part of every openid, and a part of every text.
 const PERSONAL: [&str; 2] = ["oPERSONALcustomer", "a personal word"];
 
 fn drop_and_hash() -> Privacy {
@@ -26,7 +27,7 @@ fn holds_personal(bytes: &[u8]) -> bool {
         .any(|personal| bytes.windows(personal.len()).any(|window| window == personal.as_bytes()))
 }
 
-/// Records that look at the lake's files whenever a page of them is asked for.
+/// Records that search the lake's files for personal data at every request of a page.
 struct Watching {
     records: Recorded,
     lake: PathBuf,
@@ -35,7 +36,7 @@ struct Watching {
 
 impl Records for Watching {
     fn page(&self, start: i64, end: i64, after: i64, limit: usize) -> RenderedPage {
-        // A file that is gone by now was there for a moment only.
+        // A file that was deleted in the meantime cannot be read, so it does not count.
         let found = files(&self.lake)
             .iter()
             .filter(|path| fs_err::read(path).is_ok_and(|bytes| holds_personal(&bytes)))
@@ -49,7 +50,8 @@ impl Records for Watching {
     }
 }
 
-/// How many files were seen to hold something personal, while a large day with records that cannot be read was fetched and after.
+/// Fetches a large day that has unreadable records. Returns how often a file with personal data was
+/// found during the fetch and after it.
 fn personal_files(privacy: Privacy) -> (World, usize) {
     let mut lines: Vec<String> = (0..3_000)
         .map(|number| {
@@ -85,7 +87,8 @@ fn personal_files(privacy: Privacy) -> (World, usize) {
 
 #[test]
 fn no_file_ever_holds_a_text_or_an_openid() {
-    // The watch works: with everything kept, it finds four tables, and as a rule some files in staging.
+    // Tests the search itself: with all data kept, it finds four tables and usually some files in
+    // staging.
     assert!(personal_files(Privacy::default()).1 >= 4);
     let (world, found) = personal_files(drop_and_hash());
     assert_eq!(found, 0);
@@ -146,7 +149,7 @@ fn no_reason_and_no_message_quotes_a_record() {
         world.rows("rejects", DAY).into_iter().map(|row| row[3].clone()).collect();
     insta::assert_snapshot!(reasons.join("\n"));
 
-    // As many as that end the run, with the first one's reason.
+    // With this many rejects, the run fails and shows the reason of the first one.
     let simulator = world.simulate(recorded(lines), world.options(&[]));
     let output = world.kefu(&simulator, &["run", "--date", DAY, "--force", "--log-level", "debug"]);
     assert_eq!(output.status.code(), Some(65));
@@ -208,7 +211,8 @@ fn the_numbers_are_the_same_and_the_tables_still_join() {
             let mut expected = open.rows(table, day);
             if ["response_pairs", "sessions"].contains(&table) {
                 expected.iter_mut().for_each(|row| row[1] = key.pseudonym(&row[1]));
-                // By another order of the names: at equal times, customers change places.
+                // The pseudonyms sort in another order, so customers with equal times change
+                // places.
                 expected.sort();
             }
             let mut rows = hashed.rows(table, day);
@@ -244,13 +248,14 @@ fn a_lake_is_not_continued_with_other_privacy_settings_unless_its_days_are_fetch
         &world,
         &simulator,
         &["run", "--from", "2024-05-13", "--to", "2024-05-14", "--force"],
-        // That range alone would be refused for the sake of the others, and so on for ever.
+        // The third day also has other privacy settings. A shorter range would be refused because
+        // of it, again and again.
         "--from 2024-05-13 --to 2024-05-15 --force",
     );
     succeeds(&world, &simulator, &["run", "--from", "2024-05-13", "--to", "2024-05-15", "--force"]);
     succeeds(&world, &simulator, &["run", "--date", "2024-05-16"]);
 
-    // Another key is noticed, and so are other settings.
+    // Another key is an error, and so are other privacy settings.
     fs_err::write(world.folder.path().join("key"), KEY.replace('a', "b")).unwrap();
     is_refused(&world, &simulator, &["run", "--date", "2024-05-17"], "other privacy settings");
     settings(&world, HASHED_AND_DROPPED);
@@ -258,7 +263,7 @@ fn a_lake_is_not_continued_with_other_privacy_settings_unless_its_days_are_fetch
     settings(&world, HASHED);
     succeeds(&world, &simulator, &["run", "--date", "2024-05-17"]);
 
-    // Another account is nobody's customer twice.
+    // Customers are separate for each account, so another account may have other settings.
     settings(&world, "account = 'other'\n");
     let mut command = world.command(&["run", "--date", "2024-05-17"]);
     command
@@ -274,7 +279,7 @@ fn what_the_hint_says_makes_the_lake_one_again_and_brings_no_pruned_day_back() {
     let simulator = world.simulate(generated(), world.options(&[]));
     succeeds(&world, &simulator, &RANGE);
     succeeds(&world, &simulator, &["prune", "--before", "2024-05-16", "--yes"]);
-    // One of them is back, and two between it and the others are not.
+    // One deleted day is fetched again. The two days after it are still deleted.
     succeeds(&world, &simulator, &["run", "--date", "2024-05-13"]);
     settings(&world, HASHED);
     is_refused(
@@ -283,13 +288,13 @@ fn what_the_hint_says_makes_the_lake_one_again_and_brings_no_pruned_day_back() {
         &["run", "--date", "2024-05-17", "--force"],
         "2024-05-13, 2024-05-16 to 2024-05-17 of the lake were",
     );
-    // Of the response pairs and sessions, those of all five days were made of messages that are gone.
+    // The response pairs and sessions of all five days need deleted messages.
     let prune =
         ["prune", "--before", "2024-05-18", "--table", "response_pairs", "--table", "sessions"];
     let again = ["run", "--from", "2024-05-13", "--to", "2024-05-17", "--force"];
     is_refused(&world, &simulator, &["run", "--date", "2024-05-18"], &prune.join(" "));
     is_refused(&world, &simulator, &["run", "--date", "2024-05-18"], &again.join(" "));
-    // Only that would leave customers with two names.
+    // Without the prune, the re-fetch would leave customers with two names.
     is_refused(
         &world,
         &simulator,
@@ -314,7 +319,7 @@ fn what_the_hint_says_makes_the_lake_one_again_and_brings_no_pruned_day_back() {
     assert!(openids("2024-05-18").iter().all(|openid| openid.len() == 32));
 }
 
-/// What the tables that name nobody hold of the first five days.
+/// Returns the files of the tables without openids, for the first five days.
 fn numbers(world: &World) -> Vec<Vec<u8>> {
     let days = ["2024-05-13", "2024-05-14", "2024-05-15", "2024-05-16", "2024-05-17"];
     let tables = ["worker_daily", "worker_hourly", "account_daily"];
@@ -328,7 +333,7 @@ fn back_from_hashed_openids_nothing_is_left_of_them_on_days_without_messages_eit
     let world = World::new();
     let simulator = world.simulate(generated(), world.options(&[]));
     settings(&world, HASHED);
-    // Of ten days, five have messages.
+    // Five of these ten days have messages.
     let range = ["run", "--from", "2024-05-13", "--to", "2024-05-22"];
     succeeds(&world, &simulator, &range);
     settings(&world, "");
@@ -342,14 +347,15 @@ fn a_switch_that_was_not_finished_is_told_of_and_computes_nothing_wrong() {
     let simulator = world.simulate(generated(), world.options(&[]));
     succeeds(&world, &simulator, &RANGE);
     assert_eq!(verified(&world, &simulator), (Some(0), 0));
-    // As if a run that was to fetch all of them again had not come further.
+    // Recreates a run that had to re-fetch all days and stopped after two of them.
     settings(&world, HASHED);
     world.privacy = Privacy { texts: Texts::Keep, ..drop_and_hash() };
     world.fetch(generated(), &[], &["2024-05-16", "2024-05-17"]);
     let before = numbers(&world);
     is_refused(&world, &simulator, &["metrics"], "and one customer would be two");
     assert!(before == numbers(&world));
-    // Three days of messages, and the pairs and sessions of all five that are still to be computed again.
+    // The messages of three days are still to be fetched again. The pairs and sessions of all five
+    // days are still to be computed again.
     assert_eq!(verified(&world, &simulator), (Some(65), 3 + 10));
     is_refused(
         &world,
@@ -361,7 +367,7 @@ fn a_switch_that_was_not_finished_is_told_of_and_computes_nothing_wrong() {
     assert_eq!(verified(&world, &simulator), (Some(0), 0));
 }
 
-/// The exit code of `verify`, and how many files it found whose openids do not join.
+/// Returns the exit code of `kefu verify`, and the number of files whose openids do not join.
 fn verified(world: &World, simulator: &Simulator) -> (Option<i32>, usize) {
     let output = world.kefu(simulator, &["verify", "--output", "json"]);
     let verified: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -386,7 +392,7 @@ fn what_is_compared_with_wechat_is_pseudonymous_too() {
         &["verify", "--against-api", "--with-text", "--date", "2024-05-13"],
     );
     succeeds(&world, &simulator, &["doctor"]);
-    // Without the key, originals would be shown as added.
+    // Without the key, the comparison would show the original openids as added records.
     settings(&world, "");
     is_refused(
         &world,
@@ -431,7 +437,7 @@ fn the_key_may_come_from_the_environment_and_must_be_one() {
     );
     assert!(run_with(KEY).status.success());
     assert_eq!(world.rows("messages", DAY)[0][1], OpenidKey::new(KEY).pseudonym("oC1"));
-    // Whoever only reads the lake needs no key.
+    // Commands that only read the lake need no key.
     assert!(
         world.command(&["status"]).env("KEFU_ACCOUNT", "acme").output().unwrap().status.success()
     );
@@ -463,10 +469,10 @@ fn privacy_settings_that_make_no_sense_are_refused() {
         is_refused(&world, &simulator, &["run", "--date", DAY], message);
         assert!(world.table_files().is_empty());
     }
-    // A rule that asks for the worker alone needs no text.
+    // A rule that uses the worker alone needs no text.
     settings(&world, &rules("worker = 'A@acme'"));
     succeeds(&world, &simulator, &["run", "--date", DAY]);
-    // The texts are gone, whatever the settings say now.
+    // The texts were dropped earlier, so rules for texts are refused with any present setting.
     settings(&world, "[[metrics.auto_reply]]\nprefix = 'hunter2'\n");
     is_refused(&world, &simulator, &["metrics"], "the texts of acme on 2016-06-01 were dropped");
 }

@@ -1,4 +1,5 @@
-//! The page of `kefu report`: what is on it, what is not, and that nothing from data is more than text.
+//! The page of `kefu report`: what it shows and what it must not show. Data must appear as text
+//! only.
 
 use std::process::Output;
 
@@ -12,7 +13,7 @@ use crate::world::{OTHER_APPID, World, files, record, recorded};
 const TEN: i64 = 1_715_565_600;
 const DAY_SECONDS: i64 = 86_400;
 
-/// What nobody should be called.
+/// Hostile names of workers: HTML, attributes, templates and characters that reorder text.
 const HOSTILE_NAMES: [&str; 5] = [
     "<script>alert(1)</script>",
     "\"><img src=x onerror=alert(1)>",
@@ -21,7 +22,7 @@ const HOSTILE_NAMES: [&str; 5] = [
     "\u{202e}evil\u{2066}\u{feff}",
 ];
 
-/// What nobody should write.
+/// Hostile texts of messages: HTML, control characters and characters that reorder text.
 const HOSTILE_TEXTS: [&str; 5] = [
     "</bdi></td></table><script>alert(2)</script>",
     "<!-- <svg onload=alert(3)> ]]> \"'`",
@@ -35,7 +36,8 @@ fn line(openid: &str, opercode: i32, text: &str, time: i64, worker: &str) -> Str
         .to_string()
 }
 
-/// A question to each worker with a hostile name that nobody answers, and one that is.
+/// For each worker with a hostile name: one question without an answer, and one with an answer. The
+/// last question has a long text and a worker with a long name.
 fn hostile_lines() -> Vec<String> {
     let mut lines = Vec::new();
     for (place, (name, text)) in HOSTILE_NAMES.iter().zip(HOSTILE_TEXTS).enumerate() {
@@ -54,7 +56,7 @@ fn hostile_lines() -> Vec<String> {
     lines
 }
 
-/// A lake with these records, fetched and computed for so many days from 2024-05-13 on.
+/// Fetches these records and computes their metrics, for `days` days from 2024-05-13.
 fn lake_of(world: &World, lines: Vec<String>, days: i64) {
     let simulator = world.simulate(recorded(lines), world.options(&[]));
     let last = format!("2024-05-{}", 12 + days);
@@ -67,7 +69,7 @@ fn run(world: &World, simulator: &Simulator, first: &str, last: &str) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A lake of generated days, from 2024-05-01 on.
+/// A lake with `days` generated days from 2024-05-01.
 fn generated(days: u32) -> World {
     let world = World::new();
     fetch_generated(&world, "acme", days, 1);
@@ -91,12 +93,12 @@ fn fetch_generated(world: &World, account: &str, days: u32, seed: u64) {
     assert!(command.env("KEFU_SECRET", SECRET).output().unwrap().status.success());
 }
 
-/// Runs the command; it needs no settings but the lake.
+/// Runs `kefu report`. The lake is its only setting.
 fn report(world: &World, arguments: &[&str]) -> Output {
     world.command(&[&["report"], arguments].concat()).output().unwrap()
 }
 
-/// The page, and the figures that were printed.
+/// Returns the page, and the figures that the command prints as JSON.
 #[track_caller]
 fn page(world: &World, arguments: &[&str]) -> (String, Value) {
     let output = report(world, &[arguments, &["--output", "json"]].concat());
@@ -105,7 +107,7 @@ fn page(world: &World, arguments: &[&str]) -> (String, Value) {
     (page, serde_json::from_slice(&output.stdout).unwrap())
 }
 
-/// What a refused report says.
+/// Returns the exit code and the error of a refused report.
 fn refusal(world: &World, arguments: &[&str]) -> String {
     let output = report(world, arguments);
     assert!(!output.status.success() && !output.stdout.starts_with(b"<"), "{output:?}");
@@ -116,9 +118,10 @@ fn refusal(world: &World, arguments: &[&str]) -> String {
     format!("{} {said}", output.status.code().unwrap())
 }
 
-/// The tags of a page, as a browser would begin them: what is in attributes and between tags is not among them.
+/// Returns the names of the tags in a page, as a browser reads them. Attributes and text between
+/// tags are not included.
 fn tags(page: &str) -> Vec<&str> {
-    // The page escapes every `<` and `>` that is not its own, and no attribute of its own holds one.
+    // The page escapes every `<` and `>` that comes from data, and its own attributes contain none.
     let without_script = page.split_once("<script>").map_or(page, |(before, _)| before);
     without_script
         .split('<')
@@ -127,7 +130,8 @@ fn tags(page: &str) -> Vec<&str> {
         .collect()
 }
 
-/// Everything that the page may be made of. A tag or an attribute that is not here came from data.
+/// Asserts that a page has only the parts that kefu writes. Any other tag or attribute comes from
+/// data.
 #[track_caller]
 fn assert_nothing_foreign(page: &str) {
     let known = [
@@ -141,13 +145,13 @@ fn assert_nothing_foreign(page: &str) {
     }
     assert_eq!(page.matches("<script>").count(), 1);
     assert_eq!(page.matches("<script").count(), 1);
-    // Between the brackets of a tag: what is beyond them is text, whatever it looks like.
+    // Checks only what is between the brackets of a tag. Everything outside them is text.
     for inside in
         page.split('<').skip(1).filter_map(|tag| tag.split_once('>')).map(|(inside, _)| inside)
     {
         assert!(!inside.contains("alert"), "<{inside}>");
     }
-    // Control characters and such as reorder what follows are shown, not there.
+    // The page shows control characters and characters that reorder text by visible names.
     assert!(!page.chars().any(|character| character.is_control() && character != '\n'));
     assert!(!page.contains(['\u{202e}', '\u{202d}', '\u{2066}', '\u{feff}']));
 }
@@ -187,7 +191,8 @@ fn texts_are_on_the_page_only_when_asked_for_and_of_unanswered_turns_alone() {
         );
     }
     assert!(!figures.to_string().contains("很长") && figures_with.to_string().contains("很长"));
-    // Of a long text the beginning; nothing of turns that were answered; of openids the end.
+    // The page cuts long texts and shows only the end of an openid. It has no texts of answered
+    // turns.
     assert!(
         with.contains("很长 &#60;b&#62;很长")
             && with.contains("…</bdi>")
@@ -196,7 +201,7 @@ fn texts_are_on_the_page_only_when_asked_for_and_of_unanswered_turns_alone() {
     assert!(
         !with.contains("SECRET") && !with.contains("oASKED") && with.contains("…ED0&#60;i&#62;")
     );
-    // Nor is the path of the lake.
+    // The page does not show the path of the lake either.
     assert!(!with.contains(&world.folder.path().display().to_string()));
 }
 
@@ -255,7 +260,7 @@ fn the_same_lake_gives_the_same_page_and_stays_as_it_is() {
     assert!(first == second && before == state());
     let stdout = report(&world, &["--with-text", "--out", "-", "--threads", "1"]).stdout;
     assert!(stdout == first.as_bytes());
-    // No file was left beside the page.
+    // Only the page itself is left outside the lake.
     let beside = files(world.folder.path())
         .into_iter()
         .filter(|path| !path.starts_with(world.lake_folder()))
@@ -278,7 +283,7 @@ fn without_days_it_is_the_last_final_week_and_it_is_compared_with_the_one_before
         1_400
     );
     assert!(page_of_week.contains("Change against 2024-05-04 to 2024-05-10"));
-    // Nothing on the page may still change, and the later days are named.
+    // All days on the page are final, and the page names the later days.
     assert_eq!(
         (&week["is_final"], &week["left_out"]),
         (&json!(true), &json!(["2024-05-18", "2024-05-19", "2024-05-20"]))
@@ -289,10 +294,10 @@ fn without_days_it_is_the_last_final_week_and_it_is_compared_with_the_one_before
     assert!(
         !page_of_week.contains("class=\"provisional\"") && !page_of_week.contains("Not final: ")
     );
-    // The week before as the week itself: the same figures.
+    // A report of the week before has the same figures as the comparison.
     let (_, before) = page(&world, &["--from", "2024-05-04", "--to", "2024-05-10"]);
     assert_eq!((&before["totals"], &before["left_out"]), (&week["before"]["totals"], &json!([])));
-    // All of the lake: there is nothing before, and so nothing to compare, rather than a nought.
+    // With the whole lake, there are no earlier days. So the comparison is empty, not zero.
     let (all_page, all) = page(&world, &["--days", "20"]);
     assert_eq!((&all["first"], &all["last"]), (&json!("2024-05-01"), &json!("2024-05-17")));
     assert_eq!(
@@ -304,7 +309,7 @@ fn without_days_it_is_the_last_final_week_and_it_is_compared_with_the_one_before
     );
 }
 
-/// The cards of a page with these figures.
+/// Returns the cards of a page for these figures.
 fn cards<'a>(page: &'a str, names: &[&str]) -> Vec<&'a str> {
     let card = |name: &&str| {
         let (_, card) = page.split_once(&format!("<div class=\"of-{name}\"")).unwrap();
@@ -327,11 +332,11 @@ fn days_that_are_not_final_are_hatched_and_what_may_still_change_is_not_compared
         days.iter().map(|day| day["is_final"].as_bool().unwrap()).collect::<Vec<_>>()
     };
     assert_eq!(is_final(&figures), [true, true, true, true, false, false, false]);
-    // In each of the two charts by day, in three widths, each of its panels; and in the legends.
+    // The mark is in each panel of the two daily charts, in three widths, and in the legends.
     assert_eq!(shown.matches("<rect class=\"provisional\"").count(), 3 * 3 * 3 + 2);
     assert_eq!(shown.matches("</svg>not final yet</li>").count(), 2);
     assert_eq!(shown.matches("<span class=\"remark\">not final yet</span>").count(), 2 * 3);
-    // What later days may change shows no change …
+    // Figures that later days can change have no comparison.
     for card in
         cards(&shown, &["service_level", "response_seconds_p50", "answered", "sessions_missed"])
     {
@@ -340,7 +345,7 @@ fn days_that_are_not_final_are_hatched_and_what_may_still_change_is_not_compared
             "{card}"
         );
     }
-    // … and what they cannot change does.
+    // Figures that later days cannot change have one.
     for card in cards(&shown, &["messages_received", "customers", "workers"]) {
         assert!(card.contains("class=\"was\""), "{card}");
     }
@@ -359,7 +364,7 @@ fn days_that_are_not_final_are_hatched_and_what_may_still_change_is_not_compared
     let said = String::from_utf8(report(&world, &days).stdout).unwrap();
     assert!(said.contains("not final yet: 2024-05-18 to 2024-05-20"), "{said}");
 
-    // Without any final day there is nothing better to show.
+    // Without a final day, the report shows the days that are there.
     let (_, first_days) = page(&generated(3), &[]);
     assert_eq!(
         (&first_days["first"], &first_days["last"]),
@@ -368,7 +373,8 @@ fn days_that_are_not_final_are_hatched_and_what_may_still_change_is_not_compared
     assert_eq!(is_final(&first_days), [false; 3]);
 }
 
-/// A reply on the third day after makes of a missed session a completed one: until then a week looks worse, or better, than it is.
+/// A reply on the third day after a missed session makes it a completed one. Until then, a week can
+/// look worse or better than it is.
 #[test]
 fn a_day_is_final_when_its_metrics_say_so_and_not_when_later_days_were_only_fetched() {
     let world = World::new();
@@ -389,7 +395,7 @@ fn a_day_that_is_missing_is_a_gap_and_an_empty_one_is_not() {
     let world = World::new();
     let asked = |day: i64| line("oC1", 2003, "x", TEN + day * DAY_SECONDS, "kf1");
     let answered = |day: i64| line("oC1", 2002, "x", TEN + day * DAY_SECONDS + 40, "kf1");
-    // The second day is not fetched, and there is nothing on the third.
+    // The second day is not fetched, and the third day is empty.
     let lines: Vec<String> =
         [0, 1, 3].into_iter().flat_map(|day| [asked(day), answered(day)]).collect();
     let simulator = world.simulate(recorded(lines), world.options(&[]));
@@ -416,7 +422,7 @@ fn a_day_that_is_missing_is_a_gap_and_an_empty_one_is_not() {
         page.contains("Not in the figures, because they are not in the lake: 2024-05-14.")
             && page.contains("class=\"gap\"")
     );
-    // A weekday without a day has no average.
+    // A weekday without a fetched day has no average.
     let load = figures["load"].as_array().unwrap();
     assert_eq!(
         (
@@ -444,7 +450,7 @@ fn accounts_are_pooled_and_shown_apart() {
         [&both["accounts"][0]["totals"], &both["accounts"][1]["totals"]],
         [&one["totals"], &other["totals"]]
     );
-    // The generated customers of both have the same openids, and are others.
+    // Both accounts generate the same openids, but they count as different customers.
     for count in [
         "messages_received",
         "customers",
@@ -482,7 +488,7 @@ fn what_was_pruned_is_not_made_up() {
     );
     assert_eq!(pruned["totals"]["response_seconds_p90"], whole["totals"]["response_seconds_p90"]);
     assert!(page_of_pruned.contains("Messages were pruned: 2024-05-06 to 2024-05-07."));
-    // The response pairs, too: counts stay, waits are not known.
+    // Deletes the response pairs too. The counts remain, but the waits are unknown.
     let tables = ["--table", "messages", "--table", "response_pairs"];
     assert!(
         world
@@ -509,10 +515,10 @@ fn metrics_that_are_out_of_date_are_named_with_the_reason() {
     assert!(stale.contains(
         "Metrics that are out of date (session_gap 1800 → 60): 2024-05-01 to 2024-05-05. `kefu metrics` computes them again."
     ));
-    // Without a settings file they are judged by what they were made of alone.
+    // Without a settings file, only a change of their messages makes metrics out of date.
     fs_err::remove_file(world.folder.path().join("kefu.toml")).unwrap();
     assert!(!page(&world, &[]).0.contains("out of date ("));
-    // One more day, of which no metrics have been computed yet.
+    // Fetches one more day without computing its metrics.
     let noon = world.zone.bounds("2024-05-09".parse().unwrap()).start + 43_200;
     world.fetch(recorded([record(noon, "late")]), &[], &["2024-05-09"]);
     let (stale, _) = page(&world, &["--from", "2024-05-04", "--to", "2024-05-08"]);
@@ -579,7 +585,7 @@ fn what_cannot_be_reported_is_refused_with_the_next_step() {
     insta::assert_snapshot!(temporary.replace_all(&said.join("\n"), "page.(process).tmp"));
 }
 
-/// Texts are a favour; that one day's cannot be read must not keep anyone from the page.
+/// Texts are optional. One day with unreadable messages must not prevent the page.
 #[test]
 fn a_day_that_cannot_be_read_costs_its_texts_alone() {
     let world = generated(7);
@@ -590,7 +596,8 @@ fn a_day_that_cannot_be_read_costs_its_texts_alone() {
     assert!(page.contains("Messages that cannot be read"), "the page says so");
 }
 
-/// Pipes and devices are no place for a page, and a link leads to the file that is meant.
+/// A page replaces plain files only. A link leads to the file that is replaced. Pipes and devices
+/// are refused.
 #[test]
 fn the_page_replaces_files_alone_and_follows_links() {
     let world = generated(1);

@@ -1,5 +1,5 @@
-//! Rules for metrics belong to the lake: from a folder without its settings file nothing is judged
-//! by other rules, and nothing is computed by them.
+//! Rules for metrics belong to the lake. In a folder without the settings file, commands neither
+//! judge metrics by other rules nor compute with them.
 
 use std::path::PathBuf;
 use std::process::Output;
@@ -23,11 +23,11 @@ saturday = ['10:00-16:00']
 2024-05-02 = []
 ";
 
-/// What a run without these rules would change.
+/// The changes that a run without these rules would make, as an error shows them.
 const CHANGES: &str =
     "auto_reply 1 rule → none, business_hours a schedule → none, session_gap 900 → 1800";
 
-/// A lake that was begun in a folder with a settings file, and another folder without one.
+/// A lake that was created next to a settings file, and another folder without a settings file.
 struct Places {
     world: World,
     elsewhere: PathBuf,
@@ -35,7 +35,7 @@ struct Places {
 }
 
 impl Places {
-    /// Twelve days from 2024-05-01 on, computed by these rules.
+    /// Creates a lake with twelve days from 2024-05-01, computed with these settings.
     fn with(settings: &str) -> Self {
         let world = World::new();
         let generator = GeneratorOptions {
@@ -57,13 +57,13 @@ impl Places {
         fs_err::write(self.world.folder.path().join("kefu.toml"), settings).unwrap();
     }
 
-    /// Runs a command beside the settings file, and expects it to succeed.
+    /// Runs a command next to the settings file and returns its JSON. Panics if the command fails.
     #[track_caller]
     fn home(&self, arguments: &[&str]) -> Value {
         result(&self.world.kefu(&self.simulator, &[arguments, &["--output", "json"]].concat()))
     }
 
-    /// Runs a command in the other folder.
+    /// Runs a command in the folder without a settings file.
     fn away(&self, arguments: &[&str]) -> Output {
         let mut command = self.world.command(arguments);
         command
@@ -110,7 +110,8 @@ fn a_lake_with_rules_is_up_to_date_wherever_one_stands() {
     let verified = places.read_away(&["verify"]);
     assert_eq!((&verified["findings"], &verified["recomputed"]), (&json!([]), &json!(5 * 12)));
 
-    // The same report, to the byte: customers served depend on which messages are automatic.
+    // The page has the same bytes. The number of served customers depends on which messages are
+    // automatic.
     let days = ["--from", "2024-05-04", "--to", "2024-05-09"];
     let page = |arguments: &[&str]| {
         let at_home = places.home(&[&["report"], arguments].concat());
@@ -123,7 +124,7 @@ fn a_lake_with_rules_is_up_to_date_wherever_one_stands() {
     };
     page(&[]);
     let served = page(&days)["totals"]["customers_served"].clone();
-    // Which the rules have a say in.
+    // The rules affect this number.
     let plain = Places::with("");
     plain.home(&[&["report"][..], &days].concat());
     let plain = plain.read_away(&[&["report"][..], &days].concat());
@@ -149,9 +150,9 @@ fn without_the_settings_file_nothing_is_fetched_or_computed_by_other_rules() {
     assert!(places.tables() == before);
     assert_eq!(places.simulator.requests().len(), requests, "nobody was asked for anything");
 
-    // Fetching computes nothing, and so needs no rules.
+    // `kefu fetch` computes nothing, so it needs no rules.
     assert!(places.away(&["fetch", "--date", "2024-05-13"]).status.success());
-    // The file can be named from anywhere.
+    // `--config` names the settings file from any folder.
     let config = places.world.folder.path().join("kefu.toml");
     let config = config.to_str().unwrap();
     assert!(places.away(&["run", "--date", "2024-05-13", "--config", config]).status.success());
@@ -161,7 +162,7 @@ fn without_the_settings_file_nothing_is_fetched_or_computed_by_other_rules() {
 #[test]
 fn rules_of_older_days_alone_are_not_replaced_either() {
     let places = Places::with(RULES);
-    // The last nine days have the defaults, on purpose: an empty file is a file.
+    // The last nine days have the defaults on purpose: an empty settings file counts as one.
     places.set("");
     places.home(&["metrics", "--from", "2024-05-04", "--to", "2024-05-12"]);
     let before = places.tables();
@@ -169,7 +170,7 @@ fn rules_of_older_days_alone_are_not_replaced_either() {
     assert_eq!(refused.status.code(), Some(78), "{}", stderr(&refused));
     assert!(stderr(&refused).contains("(2024-05-03)"), "{}", stderr(&refused));
     assert!(places.tables() == before);
-    // Days without rules of their own can be computed.
+    // Days that were computed with the defaults can be computed without a settings file.
     fs_err::remove_file(places.world.path("sessions", "2024-05-10")).unwrap();
     assert!(places.away(&["metrics", "--date", "2024-05-10"]).status.success());
     assert!(places.tables() == before);
@@ -196,10 +197,10 @@ fn rules_that_changed_are_named_with_the_days_that_they_rebuild() {
     );
     assert!(shown.contains(&expected), "{shown}");
     let verified = places.home(&["verify"]);
-    // They are what their own rules give, all the same.
+    // The values are still correct for the rules that the files record.
     assert_eq!((&verified["broken"], &verified["recomputed"]), (&json!(0), &json!(60)));
     assert_eq!(verified["notes"], json!(60));
-    // Nobody who has no settings file has other rules.
+    // Without a settings file there are no other rules, so all days are up to date.
     assert_eq!(freshness(&places.read_away(&["status"])), ["fresh"; 12]);
 
     let output = places.world.kefu(&places.simulator, &["metrics", "--output", "json"]);
@@ -227,7 +228,7 @@ fn days_of_different_rules_are_each_verified_by_their_own() {
     assert_eq!((&verified["findings"], &verified["recomputed"]), (&json!([]), &json!(60)));
 }
 
-/// A run that was killed between two tables of a day, with new rules.
+/// Recreates a run with new rules that was killed between two tables of a day.
 #[test]
 fn tables_of_one_day_with_different_rules_are_out_of_date_wherever_one_stands() {
     let places = Places::with(RULES);
@@ -261,10 +262,11 @@ fn commands_that_only_read_take_the_time_zone_of_the_lake() {
     assert!(String::from_utf8_lossy(&sql.stdout).contains("SET TimeZone = 'America/New_York'"));
     assert_eq!(freshness(&places.read_away(&["status"])), ["fresh"; 12]);
     assert_eq!(places.read_away(&["verify"])["findings"], json!([]));
-    // A settings file that says nothing of the zone leaves it to the lake, too.
+    // A settings file without a time zone also takes the zone of the lake.
     places.set("[metrics]\nsession_gap = 60\n");
     assert_eq!(freshness(&places.home(&["status"])), ["fresh"; 12]);
-    // What is set goes before the lake, and what computes takes no zone from it.
+    // A zone in the settings takes precedence. Commands that compute do not take the zone of the
+    // lake.
     for arguments in [&["status", "--timezone", "UTC"][..], &["metrics"]] {
         let refused = places.away(arguments);
         assert_eq!(refused.status.code(), Some(78));

@@ -1,4 +1,5 @@
-//! `kefu verify`: a good lake is damaged in one way after the other, and exactly that is found.
+//! Tests of `kefu verify`. They damage a good lake in one way after another and expect exactly that
+//! finding.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -43,7 +44,7 @@ fn generated(seed: u64) -> Generated {
     })
 }
 
-/// A lake with three days of an account, and their metrics.
+/// A lake with three days of one account and their metrics.
 fn good_lake() -> World {
     let world = World::new();
     run(&world, generated(1), DAYS[0], DAYS[2]);
@@ -56,7 +57,7 @@ fn run(world: &World, records: impl Records, first: &str, last: &str) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// `kefu verify`, without account, credentials or network.
+/// Runs `kefu verify` without account, credentials and network.
 fn verify(world: &World, arguments: &[&str]) -> Output {
     let arguments: Vec<&str> =
         ["verify", "--output", "json"].iter().chain(arguments).copied().collect();
@@ -74,7 +75,8 @@ fn report(output: &Output) -> Value {
     .unwrap()
 }
 
-/// What was found of a severity: kinds and paths below the lake. The exit code is that of what was found.
+/// Returns the findings of a severity, each as kind and path relative to the lake. Asserts that the
+/// exit code agrees with the findings.
 #[track_caller]
 fn found(world: &World, arguments: &[&str], severity: &str) -> Vec<(String, String)> {
     let output = verify(world, arguments);
@@ -109,7 +111,7 @@ fn contents(world: &World) -> BTreeMap<PathBuf, Vec<u8>> {
         .collect()
 }
 
-/// Puts the tables back as they were.
+/// Restores the tables of the lake from `contents`.
 fn restore(world: &World, contents: &BTreeMap<PathBuf, Vec<u8>>) {
     fs_err::remove_dir_all(world.lake_folder()).unwrap();
     for (path, bytes) in contents {
@@ -118,7 +120,7 @@ fn restore(world: &World, contents: &BTreeMap<PathBuf, Vec<u8>>) {
     }
 }
 
-/// A file taken apart: its rows, what its footer says under `kefu.`, and how it is to be written.
+/// A file as read: its rows, the `kefu.` entries of its footer, and the options to write it with.
 struct Opened {
     rows: RecordBatch,
     footer: BTreeMap<String, String>,
@@ -133,14 +135,14 @@ impl Opened {
         self.footer.insert(key.to_owned(), value.to_owned());
     }
 
-    /// Makes the footer say what the rows are.
+    /// Updates the hash and the number of rows in the footer.
     fn seal(&mut self) {
         let hash = ContentHash::of(&self.rows).unwrap().to_string();
         self.set("content_hash", &hash);
         self.set("rows", &self.rows.num_rows().to_string());
     }
 
-    /// Puts another column in the place of one.
+    /// Replaces a column.
     fn replace(&mut self, name: &str, change: impl FnOnce(&ArrayRef) -> ArrayRef) {
         let place = self.rows.schema().index_of(name).unwrap();
         let mut columns = self.rows.columns().to_vec();
@@ -166,7 +168,7 @@ impl Opened {
     }
 }
 
-/// Writes a file again with something changed, in all other respects as the lake promises.
+/// Rewrites a file with one change. Everything else stays in the format of the lake.
 fn rewrite(path: &Path, table: Table, change: impl FnOnce(&mut Opened)) {
     let open = || fs_err::File::open(path).unwrap().into_parts().0;
     let reader = ParquetRecordBatchReaderBuilder::try_new(open()).unwrap();
@@ -225,7 +227,7 @@ fn copy(from: PathBuf, to: PathBuf) {
     fs_err::copy(from, to).unwrap();
 }
 
-/// Empties the bloom filter of a file's openids.
+/// Clears the bloom filter of the openids in a file.
 fn empty_filter(path: &Path) {
     let reader =
         SerializedFileReader::new(fs_err::File::open(path).unwrap().into_parts().0).unwrap();
@@ -237,7 +239,7 @@ fn empty_filter(path: &Path) {
     fs_err::write(path, bytes).unwrap();
 }
 
-/// Has a file's footer state something else about a column of its first row group.
+/// Changes the statistics of a column in a file's footer, for the first row group.
 fn restate(path: &Path, column: usize, change: impl Fn(&Statistics) -> Statistics) {
     let bytes = fs_err::read(path).unwrap();
     let end = bytes.len()
@@ -260,7 +262,7 @@ fn restate(path: &Path, column: usize, change: impl Fn(&Statistics) -> Statistic
     fs_err::write(path, bytes).unwrap();
 }
 
-/// Has the page index state, of the first page of `sent_at`, the last instant as the first.
+/// Changes the page index: the minimum of the first page of `sent_at` becomes its maximum.
 fn restate_page(path: &Path) {
     let metadata = ParquetMetaDataReader::new()
         .parse_and_finish(fs_err::File::open(path).unwrap().file())
@@ -293,12 +295,12 @@ fn a_good_lake_keeps_every_promise_and_is_left_as_it_is() {
     );
     assert!(contents(&world) == before);
 
-    // Nor does it matter who wrote the file, as long as he wrote it as promised.
+    // Any program may write the files, if they have the format of the lake.
     rewrite(&world.path("messages", DAYS[1]), Table::Messages, |_| {});
     rewrite(&world.path("response_pairs", DAYS[1]), Table::ResponsePairs, |_| {});
     assert_eq!(broken(&world), []);
 
-    // Nor that a bound says less than it could: a reader only skips less.
+    // Statistics may be less exact than possible, because readers then only skip less.
     restate(&world.path("messages", DAYS[1]), 1, |openids| match openids {
         Statistics::ByteArray(of) => {
             let bounds =
@@ -313,12 +315,13 @@ fn a_good_lake_keeps_every_promise_and_is_left_as_it_is() {
 #[test]
 fn a_lake_of_large_empty_unordered_and_rejected_days_is_good_too() {
     let world = World::new();
-    // More rows than a row group has, not in order of time, some without a text; and one that cannot be read.
+    // More rows than a row group has, not in order of time. Some have no text, and one is
+    // unreadable.
     let mut lines: Vec<String> = (0..125_000)
         .map(|number| record(MIDNIGHT + (number * 7_919) % 86_400, &format!("text {number}")))
         .collect();
     lines.extend((0..20).map(|number| record(MIDNIGHT + number, "").replace(r#""text":"","#, "")));
-    // Statistics hold no more than the beginning of a long text.
+    // Statistics have only the beginning of a long text.
     lines.extend(["a", "汉", "\u{10ffff}"].map(|text| record(MIDNIGHT + 5, &text.repeat(300))));
     lines.push(r#"{"openid":"oC1","opercode":2003,"text":"no time","worker":"A@acme"}"#.into());
     run(&world, recorded(lines), "2016-06-01", "2016-06-03");
@@ -335,7 +338,7 @@ fn a_lake_with_rules_and_a_schedule_is_good_too() {
     let all = (&json!([]), &json!(15));
     let found_now = report(&verify(&world, &[]));
     assert_eq!((&found_now["findings"], &found_now["recomputed"]), all);
-    // Without the settings file, by the rules that each partition records.
+    // Without the settings file, each partition is verified by the rules that it records.
     fs_err::remove_file(world.folder.path().join("kefu.toml")).unwrap();
     let found_now = report(&verify(&world, &[]));
     assert_eq!((&found_now["findings"], &found_now["recomputed"]), all);
@@ -509,7 +512,7 @@ fn each_promise_that_is_broken_is_found_and_nothing_else() {
                     [&file.rows.slice(1, rows - 1), &file.rows.slice(0, 1)],
                 )
                 .unwrap();
-                // Of other inputs than those of now, so that its rows need not be those of now.
+                // Sets other inputs, so that the rows need not equal those of a new computation.
                 file.set("inputs", "{}");
                 file.seal();
             }),
@@ -628,7 +631,8 @@ fn each_promise_that_is_broken_is_found_and_nothing_else() {
             }),
         ),
         (
-            // Of other parameters, so that nobody knows its values; but not of other messages.
+            // Sets other parameters, so that the values cannot be computed again. The messages are
+            // the same.
             "totals",
             "account_daily/date=2024-05-14/acme.parquet",
             of(Table::AccountDaily, |file| {
@@ -673,12 +677,13 @@ fn rejects_are_there_exactly_when_the_messages_count_them() {
     for damage in gone {
         damage();
         let mut broken = broken(&world);
-        // Metrics of messages that are gone are another matter.
+        // Another test covers metrics whose messages are gone.
         broken.retain(|(kind, _)| kind != "left_over");
         assert_eq!(broken, [("rejects".to_owned(), format!("rejects/date={DAY}/acme.parquet"))]);
         restore(&world, &good);
     }
-    // What a run leaves that is killed is no damage, and the next run fetches the day again.
+    // A killed run can leave these states. They are no damage, and the next run fetches the day
+    // again.
     let half_changed: [(&str, Damage<'_>); 2] = [
         (
             "2016-06-01",
@@ -741,7 +746,8 @@ fn what_is_missing_or_stale_is_a_note() {
     );
 }
 
-/// The days of which metrics are left over.
+/// Returns the days that have metrics, but whose messages are gone. Panics if another finding is
+/// broken.
 #[track_caller]
 fn left_over(world: &World, arguments: &[&str]) -> Vec<String> {
     let day = |path: &str| path.split('/').nth(1).unwrap()["date=".len()..].to_owned();
@@ -758,13 +764,14 @@ fn left_over(world: &World, arguments: &[&str]) -> Vec<String> {
 fn metrics_whose_messages_are_gone_are_damage() {
     let world = good_lake();
     let good = contents(&world);
-    // All messages.
+    // Removes the messages of all days.
     fs_err::remove_dir_all(world.lake_folder().join("messages")).unwrap();
     assert_eq!(left_over(&world, &[]), DAYS);
     assert_eq!(left_over(&world, &["--date", DAYS[1]]), DAYS[1..2]);
     restore(&world, &good);
 
-    // One day's: what was made of them with other days' is damaged, too.
+    // Removes the messages of one day. This also damages the metrics of other days that were
+    // computed from them.
     fs_err::remove_file(world.path("messages", DAYS[1])).unwrap();
     assert_eq!(left_over(&world, &[]), DAYS);
     assert_eq!(found(&world, &[], "note"), [], "no day was never fetched");
@@ -779,7 +786,8 @@ fn metrics_whose_messages_are_gone_are_damage() {
     }
     assert!(!shown.contains("remove"), "{shown}");
 
-    // Nothing is computed of less than it was made of, and the summary and the calendar say why.
+    // No metrics are computed from fewer messages than before. The summary and the calendar say
+    // why.
     let before = contents(&world);
     let run = world.command(&["metrics"]).env("KEFU_ACCOUNT", "acme").output().unwrap();
     let summary = String::from_utf8(run.stdout).unwrap();
@@ -805,7 +813,7 @@ fn metrics_whose_messages_are_gone_are_damage() {
         "{status}"
     );
 
-    // The hint mends it.
+    // The run that the hint names repairs the lake.
     self::run(&world, generated(1), DAYS[1], DAYS[1]);
     assert_eq!(found(&world, &[], "broken"), []);
     assert!(of_metrics(contents(&world)) == of_metrics(good));
@@ -818,11 +826,11 @@ fn messages_that_are_gone_are_damage_for_one_account_and_beside_pruned_days_and_
     let good = contents(&world);
     let pruned = world.lake_folder().join("_kefu/pruned.json");
 
-    // What was pruned is no damage.
+    // Messages that `kefu prune` deleted are no damage.
     fs_err::remove_file(world.path("messages", DAYS[0])).unwrap();
     fs_err::write(&pruned, format!("{{\"messages\":\"{}\"}}\n", DAYS[1])).unwrap();
     assert_eq!(left_over(&world, &[]), [] as [&str; 0]);
-    // What is gone beside it is.
+    // Other missing messages next to them are damage.
     fs_err::remove_file(world.path("messages", DAYS[1])).unwrap();
     assert_eq!(left_over(&world, &[]), DAYS);
     fs_err::remove_dir_all(world.lake_folder().join("messages")).unwrap();
@@ -832,7 +840,7 @@ fn messages_that_are_gone_are_damage_for_one_account_and_beside_pruned_days_and_
     fs_err::remove_file(&pruned).unwrap();
     restore(&world, &good);
 
-    // Of two accounts, one.
+    // Only one of two accounts has lost its messages.
     let simulator = world.simulate(generated(2), world.options(&[]));
     let mut command = world.command(&["run", "--from", DAYS[0], "--to", DAYS[2]]);
     command.envs([
@@ -854,7 +862,7 @@ fn messages_that_are_gone_are_damage_for_one_account_and_beside_pruned_days_and_
         "{broken:?}"
     );
 
-    // Rejects alone.
+    // Only the rejects are left.
     let world = World::new();
     let lines = [record(MIDNIGHT, "good"), record(MIDNIGHT, "bad").replace("\"time\"", "\"tim\"")];
     run(&world, recorded(lines), DAY, DAY);
@@ -863,7 +871,7 @@ fn messages_that_are_gone_are_damage_for_one_account_and_beside_pruned_days_and_
     {
         fs_err::remove_dir_all(world.lake_folder().join(table)).unwrap();
     }
-    // Nothing shows that there ever were messages: the first run of the day may have been killed.
+    // No file shows that there were messages: the first run of the day may have been killed.
     let rejects = ("unfinished".to_owned(), "rejects/date=2016-06-01/acme.parquet".to_owned());
     assert_eq!(found(&world, &[], "note"), [rejects]);
     let status = world.command(&["status"]).output().unwrap();
@@ -878,7 +886,7 @@ fn days_can_be_named_and_all_accounts_are_read() {
     assert_eq!(found(&world, &["--from", DAYS[1], "--to", DAYS[2]], "broken"), []);
     assert_eq!(found(&world, &["--date", DAYS[0]], "broken").len(), 1);
 
-    // Messages that a day's metrics are made of are looked at with it.
+    // The messages that a day's metrics were computed from are verified with the day.
     fs_err::write(world.path("messages", DAYS[0]), "garbage").unwrap();
     let expected = ("unreadable".to_owned(), "messages/date=2024-05-13/acme.parquet".to_owned());
     assert_eq!(found(&world, &["--date", DAYS[2]], "broken"), [expected]);
@@ -996,7 +1004,8 @@ fn a_lake_that_has_what_the_api_gives_is_equal() {
 #[test]
 fn what_was_added_or_is_gone_since_is_shown_and_the_lake_stays_as_it_is() {
     let world = World::new();
-    // Three that are alike, of which one will be gone; one whose text will change; one that stays.
+    // Three equal records, one of which is removed later. One record whose text changes, and one
+    // that stays.
     let alike = || record(MIDNIGHT, "[image]");
     run(
         &world,
@@ -1040,7 +1049,8 @@ fn what_was_added_or_is_gone_since_is_shown_and_the_lake_stays_as_it_is() {
 fn records_after_a_page_that_was_taken_for_the_last_are_found() {
     let world = World::new();
     let capped = || Options { page_cap: Some(7), ..world.options(&[]) };
-    // The lake has what `kefu run` sees of such an API: the first page.
+    // The lake has only the first page of such an API, because `kefu run` takes it for the last
+    // one.
     let simulator = world.simulate(records(25), capped());
     assert!(world.kefu(&simulator, &["fetch", "--date", DAY]).status.success());
     assert_eq!(world.texts(DAY).len(), 7);
@@ -1056,7 +1066,7 @@ fn records_after_a_page_that_was_taken_for_the_last_are_found() {
     );
     assert!(contents(&world) == before);
 
-    // A cap that `kefu run` notices is no difference.
+    // With a cap that `kefu run` notices, lake and API do not differ.
     let world = World::new();
     let capped = Options { page_cap: Some(50), ..world.options(&[]) };
     let round = world.simulate(records(130), capped);
@@ -1064,7 +1074,7 @@ fn records_after_a_page_that_was_taken_for_the_last_are_found() {
     let output = compare(&world, &round, &["--date", DAY]);
     assert_eq!((output.status.code(), world.texts(DAY).len()), (Some(0), 130));
 
-    // Whatever is asked after the last page, it is never msgid 0.
+    // No request after the last page has msgid 0.
     let msgids: Vec<i64> =
         simulator.requests().iter().filter_map(|request| request.body["msgid"].as_i64()).collect();
     assert_eq!(msgids.len(), 3);
@@ -1086,7 +1096,8 @@ fn an_api_that_cannot_be_asked_ends_the_comparison_with_its_own_code() {
     assert_eq!(compare(&world, &simulator, &["--date", "2999-01-01"]).status.code(), Some(2));
 }
 
-/// Readers may see something else behind any changed byte, also where kefu's own reader does not look; and no damage takes `verify` itself down.
+/// Any changed byte can give readers wrong data, even where kefu's own reader does not look. `kefu
+/// verify` must find it and must not crash.
 #[test]
 fn a_byte_that_has_changed_is_found_wherever_it_is() {
     let world = good_lake();
@@ -1113,21 +1124,23 @@ fn a_byte_that_has_changed_is_found_wherever_it_is() {
         let path = &files[number / 2 % files.len()];
         let good = fs_err::read(path).unwrap();
         let mut bytes = good.clone();
-        // The footer, where most of what readers rely on stands, as often as all the rest.
+        // The footer gets half of the changes, because readers rely on it most.
         let place = if rng.random_bool(0.5) {
             rng.random_range(0..good.len())
         } else {
             rng.random_range(good.len() - 2_000..good.len())
         };
         bytes[place] ^= rng.random_range(1..=255u8);
-        // A file that another version wrote may have other bytes: where it says who wrote it, anything goes.
+        // A file of another version may have other bytes. So changes at the version of its writer
+        // are skipped.
         let writer = good.windows(13).rposition(|window| window == b"kefu version ").unwrap();
         if (writer - 2..writer + 60).contains(&place) {
             continue;
         }
         fs_err::write(path, &bytes).unwrap();
         let found = verify_lake(&jobs[number % 2], None, &Progress::begin("verify", 0)).unwrap();
-        // Of what metrics were made, only their footers tell: with another word there they are stale, and computed again.
+        // Only the footers say what metrics were computed from. A change there makes the metrics
+        // out of date, and they are computed again.
         let is_found = !found.findings.is_empty();
         let around =
             String::from_utf8_lossy(&good[place.saturating_sub(30)..good.len().min(place + 30)])
