@@ -1,4 +1,4 @@
-//! kefu as a user runs it.
+//! The command line of kefu, as a user runs it.
 
 use std::process::Output;
 
@@ -35,7 +35,7 @@ fn json(output: &Output) -> Value {
     serde_json::from_str(stdout(output).lines().last().unwrap()).unwrap()
 }
 
-/// Every file of the tables with its content and the time of its last change.
+/// Returns every file of the tables with its content and its modification time.
 fn state(world: &World) -> Vec<(std::path::PathBuf, Vec<u8>, std::time::SystemTime)> {
     let file = |path: std::path::PathBuf| {
         let modified = fs_err::metadata(&path).unwrap().modified().unwrap();
@@ -71,7 +71,7 @@ fn a_second_run_fetches_nothing_and_touches_nothing_and_force_replaces() {
     assert_eq!(simulator.requests().len(), calls);
     assert!(state(&world) == before);
 
-    // The same records again: the files are written anew, with the same bytes.
+    // Fetches the same records again. The files are written again, with the same bytes.
     let forced = run(&world, &simulator, &["--force"]);
     assert_eq!(forced["fetch"]["fetched"].as_array().unwrap().len(), 3);
     let after = state(&world);
@@ -82,7 +82,7 @@ fn a_second_run_fetches_nothing_and_touches_nothing_and_force_replaces() {
             .eq(after.iter().map(|(path, bytes, _)| (path, bytes)))
     );
 
-    // Other records: they replace the old ones, and the numbers follow.
+    // Fetches other records. They replace the old ones, and the metrics change.
     let changed = world.simulate(generated(2), world.options(&[]));
     let forced = run(&world, &changed, &["--force"]);
     assert_eq!(forced["metrics"]["computed"].as_array().unwrap().len(), 3);
@@ -113,7 +113,7 @@ fn the_metrics_alone_recompute_what_is_missing_or_damaged_and_nothing_else() {
     );
 }
 
-/// Everything that a run shows or writes, at the highest level of the log.
+/// Returns everything that a run prints or writes, at the most detailed log level.
 fn everything(
     world: &World,
     simulator: &Simulator,
@@ -140,7 +140,7 @@ fn hides(seen: &[u8], secret: &str) -> bool {
 
 #[test]
 fn no_token_and_no_secret_is_in_any_output_or_file_at_any_level() {
-    // Days are fetched side by side, so that the first call of each meets another trouble.
+    // Days are fetched in parallel, so that the first call of each day meets another fault.
     let troubles: [&[&str]; 4] = [
         &["html@1", "status:502@2", "reset@3"],
         &["cut@1", "errcode:-1@2", "expire-token@3"],
@@ -328,7 +328,8 @@ fn the_demo_is_the_same_for_everyone() {
     );
 }
 
-/// It knows where it is, and is no success: a script that lost its command must not pass for a job that is done.
+/// Prints the next step for this lake, and fails. A script that lost its command must not pass for
+/// a job that is done.
 #[test]
 fn without_a_command_kefu_says_what_to_do_first() {
     let world = World::new();
@@ -357,7 +358,7 @@ fn without_a_command_kefu_says_what_to_do_first() {
     );
 }
 
-/// `kefu demo`, then `kefu status --lake data/demo`: nothing else has to be said.
+/// After `kefu demo`, `kefu status --lake data/demo` needs no other setting.
 #[test]
 fn commands_that_call_nobody_take_the_accounts_of_the_lake_where_none_is_set() {
     let world = World::new();
@@ -454,7 +455,7 @@ fn what_the_api_breaks_ends_with_65_and_names_the_day() {
 
 #[test]
 fn two_accounts_share_a_lake_and_are_never_paired_together() {
-    // Both have the same customer. One holds the question, the other the answer.
+    // Both accounts have the same customer. One has the question, the other the answer.
     let world = World::new();
     let line = |opercode: i32, time: i64| {
         format!(r#"{{"openid":"oC1","opercode":{opercode},"text":"","time":{time},"worker":"A"}}"#)

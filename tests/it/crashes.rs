@@ -1,4 +1,5 @@
-//! Wherever a process dies and whatever the disk refuses: each file is the old one or the new one, and the next run completes the work.
+//! A process can die at any operation, and the disk can refuse any operation. Each file is then the
+//! old or the new one, and the next run completes the work.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,7 +22,7 @@ use crate::world::{MIDNIGHT, World, record, recorded};
 
 const DAYS: [&str; 3] = ["2016-06-01", "2016-06-02", "2016-06-03"];
 
-/// Lets so many operations pass.
+/// Lets `operations` operations pass, then fails as `then` says.
 #[derive(Debug)]
 struct After {
     operations: usize,
@@ -31,9 +32,9 @@ struct After {
 
 #[derive(Clone, Copy, Debug)]
 enum Then {
-    /// The process is killed: nothing is done any more.
+    /// The process is killed: all further operations fail.
     Die,
-    /// One operation fails, and those after it pass again.
+    /// One operation fails with this error. The operations after it pass again.
     Refuse(io::ErrorKind),
 }
 
@@ -60,8 +61,9 @@ impl Failpoint for After {
     }
 }
 
-/// Three days; on the first two, records that cannot be read. Another edition says something else on each, and on the first day has more of those, on the second
-/// none, and on the third its first.
+/// The records of three days in one of two editions, `old` and `new`. All texts differ between
+/// them. In the old edition, the first and the second day have one unreadable record each. In the
+/// new edition, the first day has two, the second has none and the third has one.
 fn lines(edition: &str) -> Vec<String> {
     let mut lines: Vec<String> = (0..60)
         .map(|number| record(MIDNIGHT + number * 4_000, &format!("{edition} {number}")))
@@ -71,7 +73,7 @@ fn lines(edition: &str) -> Vec<String> {
     lines
 }
 
-/// Fetches the days, whether they are there or not, and brings the metrics up to date.
+/// Fetches the days, even if they are in the lake, and brings the metrics up to date.
 fn run(world: &World, edition: &str) -> Result<(), Failure> {
     run_days(world, edition, &DAYS)
 }
@@ -95,7 +97,7 @@ fn refresh(world: &World) -> Result<(), Failure> {
     Ok(rebuild_metrics(&job, None, &()).map(drop)?)
 }
 
-/// Every file of a table, by its path in the lake.
+/// Returns every file of the tables, by its path in the lake.
 fn files(world: &World) -> BTreeMap<PathBuf, Vec<u8>> {
     let root = world.lake_folder();
     world
@@ -105,7 +107,8 @@ fn files(world: &World) -> BTreeMap<PathBuf, Vec<u8>> {
         .collect()
 }
 
-/// Small pages and several cursors, so that some of what is fetched waits on the disk.
+/// A world with small pages and several cursors, so that some of the fetched records wait on the
+/// disk.
 fn world() -> World {
     World { concurrency: 3, ..World::new().with_page_records(4) }
 }
@@ -116,7 +119,8 @@ fn of_edition(edition: &str) -> BTreeMap<PathBuf, Vec<u8>> {
     files(&world)
 }
 
-/// Runs the second edition over the first until an failpoint strikes, checks what is there, and runs again. Tells whether it struck.
+/// Runs the new edition over the old one until the failpoint takes effect. Checks the lake and runs
+/// again. Returns whether the failpoint took effect.
 fn is_safe(
     failpoint: &Arc<After>,
     old: &BTreeMap<PathBuf, Vec<u8>>,
@@ -131,11 +135,11 @@ fn is_safe(
         Err(failure) => {
             assert_eq!(failure.class, Class::Lake, "{failpoint:?}: {:?}", failure.causes())
         }
-        // What cannot be removed from staging is no failure.
+        // A file that cannot be removed from staging does not fail the run.
         Ok(()) => assert!(!failpoint.has_struck() || files(&world) == *new, "{failpoint:?}"),
     }
     for (path, bytes) in files(&world) {
-        // A metric may also be made of one day's old messages and the other's new ones.
+        // A metric can also depend on old messages of one day and new messages of another.
         let is_metric = !(path.starts_with("messages") || path.starts_with("rejects"));
         let is_of = |edition: &BTreeMap<PathBuf, Vec<u8>>| edition.get(&path) == Some(&bytes);
         assert!(is_metric || is_of(old) || is_of(new), "{failpoint:?}: {}", path.display());
@@ -144,7 +148,8 @@ fn is_safe(
     world.failpoint = None;
     assert_eq!(broken(&world), [], "{failpoint:?}");
 
-    // What the next run does, without being told to fetch anything again: then what there is of a day belongs together.
+    // The next run fetches half-changed days again without being asked to. Then the messages and
+    // rejects of each day belong together.
     let far_away =
         DayRange { first: "2016-01-01".parse().unwrap(), last: "2016-01-01".parse().unwrap() };
     let wanted = Wanted {
@@ -178,7 +183,7 @@ fn is_safe(
     failpoint.has_struck()
 }
 
-/// What `kefu verify` would end with 65 for.
+/// Returns the findings for which `kefu verify` exits with 65.
 fn broken(world: &World) -> Vec<Finding> {
     let job = VerifyJob {
         lake: world.lake(),
@@ -194,7 +199,8 @@ fn path(world: &World, table: Table, day: &str) -> PathBuf {
     world.path(table.name(), day).strip_prefix(world.lake_folder()).unwrap().to_owned()
 }
 
-/// Strikes at each operation in turn, until the run is over before.
+/// Runs once for each operation, with the failpoint at that operation. Stops when a run ends before
+/// its failpoint takes effect. Returns the number of operations, as a multiple of 8.
 fn strike_at_each(then: Then) -> usize {
     let (old, new) = (of_edition("old"), of_edition("new"));
     assert_eq!(
@@ -236,7 +242,7 @@ fn the_app_of_an_account_is_recorded_whole_or_not_at_all_wherever_its_first_run_
         fetch(&world);
         let expected = (world.app_id.clone().unwrap(), world.account());
         let apps = || world.lake().apps().unwrap().into_iter().collect::<Vec<_>>();
-        // No messages say an app that is not recorded.
+        // The app must be recorded before any messages have it in their footer.
         let has_messages = world.has(Table::Messages, DAYS[0]);
         match apps().as_slice() {
             [] => assert!(!has_messages, "{failpoint:?}"),
@@ -268,7 +274,8 @@ fn a_disk_that_refuses_is_an_error_of_the_lake_and_says_so() {
     }
 }
 
-/// Takes the lake away just before the first file would get to its place, as when its disk is no longer mounted.
+/// Replaces the lake by an empty folder just before its first file is put into place, as when its
+/// disk is unmounted.
 #[derive(Debug)]
 struct Unmounted {
     lake: PathBuf,

@@ -1,5 +1,5 @@
-//! Everything that WeChat and the way to it can do, in random schedules: a day that is committed is whole, and a day that is not fails as
-//! documented.
+//! Random schedules of faults of WeChat and of the network. A committed day is complete. Any other
+//! day fails with the documented error.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::world::{MIDNIGHT, World, record, recorded};
 
 const DAYS: [&str; 2] = ["2016-06-01", "2016-06-02"];
 
-/// Faults that pass when the call is repeated.
+/// Faults that end when the call is repeated.
 const PASSING: [&str; 12] = [
     "errcode:-1",
     "errcode:45011",
@@ -29,7 +29,7 @@ const PASSING: [&str; 12] = [
     "errcode:42001",
 ];
 
-/// Faults that stay, and the class of the failure that they are.
+/// Faults that do not end, with their error kind.
 const LASTING: [(&str, Class); 22] = [
     ("errcode:40125", Class::Refused),
     ("errcode:40013", Class::Refused),
@@ -57,7 +57,8 @@ const LASTING: [(&str, Class); 22] = [
 
 struct Schedule {
     faults: Vec<String>,
-    /// None when every fault passes: then all days are fetched.
+    /// The exit codes that failed days may have. `None` if every fault ends: then all days are
+    /// fetched.
     failures: Option<BTreeSet<u8>>,
     records: i64,
     page_records: usize,
@@ -72,7 +73,8 @@ impl Schedule {
         let calls = 2 * (records / page_records as i64 + 1);
         let is_hopeless = rng.random_bool(0.4);
         let mut faults = Vec::new();
-        // The first call, the last, or any; apart from each other, so that no call meets more than it can bear.
+        // The faults begin at the first call, the last call or any other. They have gaps between
+        // them, so that no call uses up its retry budget.
         let mut at = match rng.random_range(0..3) {
             0 => 1,
             1 => calls,
@@ -80,7 +82,8 @@ impl Schedule {
         };
         for _ in 0..rng.random_range(1..4) {
             let fault = PASSING[rng.random_range(0..PASSING.len())];
-            // A token that is refused twice in a row is forced anew, and that is done once in a run.
+            // A token that is refused twice in a row is replaced by force. A run does that only
+            // once.
             let times = if fault.contains("token") || fault.contains("42001") {
                 1
             } else {
@@ -94,7 +97,7 @@ impl Schedule {
         }
         let failures = is_hopeless.then(|| {
             let (fault, class) = LASTING[rng.random_range(0..LASTING.len())];
-            // Repeated, it may meet the first call that could show it.
+            // With its repetitions, the fault reaches the first call that can have it.
             faults.insert(0, format!("{fault}@{}x1000", rng.random_range(1..=calls)));
             BTreeSet::from([class.exit_code()])
         });
@@ -108,7 +111,7 @@ impl Schedule {
     }
 }
 
-/// Whether what the schedule says came true.
+/// Runs a schedule and checks the result.
 fn check(seed: u64) {
     let schedule = Schedule::of(seed);
     let spread = rand_pcg::Pcg64Mcg::seed_from_u64(seed).next_u32() % 5_000 + 100;
@@ -158,7 +161,7 @@ fn check(seed: u64) {
     match &schedule.failures {
         None => {
             assert!(report.failed.is_empty(), "{}: {:?}", story(), report.failed);
-            // Without any record, no day is committed.
+            // If there are no records at all, no day is committed.
             let committed = if schedule.records == 0 { 0 } else { DAYS.len() };
             assert_eq!(report.fetched.len(), committed, "{}", story());
         }
@@ -195,7 +198,7 @@ fn a_service_that_stays_away_ends_each_call_within_its_tries() {
 
 #[test]
 fn a_run_waits_no_longer_in_all_than_an_hour() {
-    // Each call comes through in the end, and none of them soon.
+    // Each call succeeds in the end, but only after long waits.
     let faults: Vec<String> =
         (0..400).map(|call| format!("errcode:45011@{}x4", call * 5 + 1)).collect();
     let world = World::new().with_page_records(1);

@@ -1,6 +1,7 @@
-//! Hostile answers as a table: what the server answers, the exit code, and what is committed.
+//! Hostile answers as a table: the answers of the server, the exit code, and what is committed.
 //!
-//! Each row goes the whole way: HTTP, decoding, retries (by a clock that costs no time), the lake.
+//! Each row passes through HTTP, decoding, retries and the lake. The clock for retries never really
+//! waits.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -18,7 +19,7 @@ use crate::world::{DAY, MIDNIGHT, NOW, World, record};
 const TOKEN: &str = r#"{"access_token":"t","expires_in":7200}"#;
 const EMPTY: &str = r#"{"recordlist":[],"number":0,"msgid":0}"#;
 
-/// An answer as it goes over the wire.
+/// An HTTP response as bytes.
 type Bytes = Vec<u8>;
 
 /// One row of the table.
@@ -46,7 +47,7 @@ impl Row {
         }
     }
 
-    /// One body, again and again.
+    /// A row whose server repeats one body.
     fn body(name: impl Display, body: impl AsRef<[u8]>, expected: impl Into<String>) -> Self {
         Self::new(name, [ok(body)], expected)
     }
@@ -59,7 +60,7 @@ impl Row {
         Self { page_records, ..self }
     }
 
-    /// What differs from the expected outcome.
+    /// Describes how the outcome differs from the expected one, or returns `None`.
     fn difference(&self) -> Option<String> {
         let outcome = self.outcome();
         (outcome != self.expected).then(|| {
@@ -74,7 +75,8 @@ impl Row {
     }
 }
 
-/// The exit code, and the messages and rejects that are committed. Checks what holds for all.
+/// Fetches a day. Returns the exit code with the numbers of committed messages and rejects. Checks
+/// what must hold for every outcome.
 fn outcome(world: &World, server: &Server) -> String {
     let base = format!("http://127.0.0.1:{}", server.port);
     let report = world.fetch_from(&base.parse().unwrap(), &[DAY]);
@@ -118,7 +120,7 @@ fn scripted(tokens: Vec<Bytes>, pages: Vec<Bytes>) -> Server {
     })
 }
 
-/// HTTP with a length.
+/// An HTTP response with `Content-Length`.
 fn answer(head: &str, body: impl AsRef<[u8]>) -> Bytes {
     let body = body.as_ref();
     let length = format!("Content-Length: {}", body.len());
@@ -146,7 +148,7 @@ fn page() -> String {
     envelope(&[record(MIDNIGHT, "text")], 1, 7)
 }
 
-/// A page of many records, which no other page has.
+/// A page of `count` records. Pages with another `msgid` have other records.
 fn numbered(count: usize, msgid: i64) -> Bytes {
     let text = |number: usize| format!("{msgid} {number}");
     let records: Vec<String> =
@@ -162,7 +164,7 @@ const FIELDS: [(&str, &str); 5] = [
     ("worker", r#""A@acme""#),
 ];
 
-/// A record with another value in a field; none leaves the field out.
+/// A record with another value in a field. `None` removes the field.
 fn changed(field: &str, value: Option<&str>) -> String {
     let fields: Vec<String> = FIELDS
         .into_iter()
@@ -194,7 +196,7 @@ fn deflate(body: &[u8]) -> Bytes {
     packed(body, |out| DeflateEncoder::new(out, Compression::fast()), DeflateEncoder::finish)
 }
 
-/// Runs the rows side by side, and shows all that differ.
+/// Runs the rows in parallel and shows all differences.
 #[track_caller]
 fn check(rows: &[Row]) {
     let differences: Vec<String> = rows.par_iter().filter_map(Row::difference).collect();
@@ -284,7 +286,7 @@ fn bodies() {
         encoded("brotli", "br", vec![0x0b, 0x02, 0x80], "69"),
         encoded("zstd", "zstd", vec![0x28, 0xb5, 0x2f, 0xfd, 0, 0], "69"),
     ];
-    // Within names, strings, numbers, and just before the last brace.
+    // Cuts within names, strings and numbers, and just before the last brace.
     for at in [1, 2, 10, 14, 15, 16, 25, 40, 60, page.len() - 20, page.len() - 2, page.len() - 1] {
         rows.push(Row::body(format!("cut after {at} bytes"), cut(at), "69"));
     }
@@ -335,7 +337,7 @@ fn envelopes() {
         number("\"\"", "69"),
         number("\"one\"", "69"),
         number("01", "69"),
-        // What follows no record cannot be proved to be the end.
+        // A page of records with such a msgid cannot prove the end of its window.
         msgid("0", "65"),
         msgid("1", "65"),
         msgid("-5", "65"),
@@ -356,7 +358,8 @@ fn envelopes() {
         recordlist("[]", 0, "0: left out"),
         recordlist(&format!("{{\"list\":{list}}}"), 1, "69"),
         recordlist(&format!("{list:?}"), 1, "69"),
-        // One record that is an array: it cannot be read, and is kept as it came beside others.
+        // One record that is an array. It is unreadable, and is stored unchanged as a reject if
+        // there are other records.
         recordlist(&format!("[{list}]"), 1, "65"),
         recordlist(&format!("[{},{list}]", records[0]), 2, &committed(1, 1)),
         fields(&format!("\"recordlist\":{list},\"msgid\":7"), "69"),
@@ -499,7 +502,7 @@ fn records() {
     };
     let mut rows = of_fields(&taken, committed(2, 0));
     rows.extend(of_fields(&rejected, committed(1, 1)));
-    // The record at the end of the window belongs to the next one.
+    // A record at the end of the window belongs to the next window.
     rows.extend(of_fields(&[("time", "1464796800")], committed(1, 0)));
     for (field, _) in FIELDS {
         let expected = if field == "text" { committed(2, 0) } else { committed(1, 1) };
@@ -610,11 +613,11 @@ fn pages() {
     ]);
 }
 
-/// More records than any account has.
+/// A window with more records than any account has.
 #[test]
 fn full_pages_without_end() {
     let world = World { zone: Zone::named("Australia/Lord_Howe").unwrap(), ..World::new() };
-    // A day of 24 hours and a half: the second window is short, and so is its bound.
+    // The day has 24.5 hours, so its second window is short and has a low limit of records.
     let day = "2016-04-03";
     let calls = AtomicUsize::new(0);
     let end = world.zone.bounds(day.parse().unwrap()).end;
@@ -748,7 +751,7 @@ fn http() {
     let mut rows: Vec<Row> = rows
         .into_iter()
         .map(|(status, expected)| {
-            // Also with a sound page as its body.
+            // A valid page as the body does not change the outcome.
             let head = format!("{status} X\r\nLocation: http://127.0.0.1:9/elsewhere");
             Row::new(format!("status {status}"), [answer(&head, &page)], expected)
         })

@@ -1,4 +1,5 @@
-//! The definitions once more, written as slowly and obviously as possible: for each day alone, for each customer, one scan over the messages.
+//! The definitions a second time, in code that is as slow and obvious as possible. For each day
+//! alone and each customer, it scans the messages once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +9,7 @@ use kefu::metrics::AutoReply;
 
 use crate::chat::{Chat, Message, Row, Value};
 
-/// What a message is, by the table of section 2.
+/// The kind of a message, by the table of section 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     TurnStart { opens_session: bool },
@@ -27,13 +28,13 @@ struct Turn {
     is_superseded: bool,
 }
 
-/// A partition: what there is to know about one day.
+/// The partitions of one day, and all that they depend on.
 pub struct Oracle<'a> {
     chat: &'a Chat,
     day: Day,
     horizon: i64,
     is_final: bool,
-    /// Each customer's visible messages of the days that the partition may look at.
+    /// Each customer's visible messages in the dependency window of the day, in order.
     timelines: BTreeMap<String, Vec<(Message, Kind)>>,
     automatic: Vec<Message>,
 }
@@ -70,7 +71,7 @@ impl<'a> Oracle<'a> {
         }
     }
 
-    /// How many messages of the day come before this one, visible or not: its `seq` in the partition.
+    /// Returns the `seq` of a message: the number of messages of its day before it, visible or not.
     fn place(&self, message: &Message) -> Value {
         let of_day = self.chat.messages.iter().filter(|other| self.is_of_day(other));
         count(of_day.take_while(|other| *other != message).count())
@@ -112,7 +113,7 @@ impl<'a> Oracle<'a> {
                 turns.push(turn);
             }
         }
-        // By (asked_at, openid), and in their order within a second.
+        // Sorts by (asked_at, openid), then by the order within a second.
         turns.sort_by_key(|turn| (turn.asked[0].sent_at, turn.customer.clone(), turn.asked[0].seq));
         turns
     }
@@ -170,7 +171,7 @@ impl<'a> Oracle<'a> {
         self.turns().iter().map(pair).collect()
     }
 
-    /// The day's messages with what they are, the automatic ones apart.
+    /// Returns the day's visible messages with their kinds, without automatic messages.
     fn of_day(&self) -> Vec<&(Message, Kind)> {
         self.timelines.values().flatten().filter(|(message, _)| self.is_of_day(message)).collect()
     }
@@ -306,7 +307,7 @@ impl<'a> Oracle<'a> {
             messages.iter().map(|(message, _)| message).filter(|message| is_in(message)).collect();
         let outs = messages.len() - ins.len();
         let replies = messages.iter().filter(|(_, kind)| *kind == Kind::Reply).count();
-        // The last turn is answered when a reply follows the last IN.
+        // The last turn is answered if a reply follows the last IN.
         let last_in = messages.iter().rposition(|(message, _)| is_in(message));
         let is_answered = last_in
             .is_some_and(|last| messages[last..].iter().any(|(_, kind)| *kind == Kind::Reply));
@@ -320,7 +321,7 @@ impl<'a> Oracle<'a> {
             Some(_) => "dropped",
         };
         let first = &messages[0].0;
-        // The turn that opened the session is answered when a reply comes before the next turn.
+        // The turn that opened the session is answered if a reply comes before the next turn.
         let next_turn = messages
             .iter()
             .skip(1)
@@ -367,7 +368,7 @@ impl<'a> Oracle<'a> {
         ])
     }
 
-    /// The columns of `worker_daily` over the workers meant, but for hand-offs.
+    /// Returns the columns of `worker_daily` over the selected workers, without hand-offs.
     fn activity(&self, is_meant: &dyn Fn(&String) -> bool) -> Row {
         let of_day = self.of_day();
         let own: Vec<&(Message, Kind)> =
@@ -472,7 +473,8 @@ impl<'a> Oracle<'a> {
         count(turns.iter().filter(is_counted).count())
     }
 
-    /// The most segments at one instant of the day, and the sum of their lengths over the length of their union.
+    /// Returns two values: the largest number of segments at one instant of the day, and the mean.
+    /// The mean is the sum of their lengths divided by the length of their union.
     fn concurrency(&self, is_meant: &dyn Fn(&String) -> bool) -> (Value, Value) {
         let bounds = self.chat.zone.bounds(self.day);
         let mut segments: Vec<(i64, i64)> = Vec::new();
@@ -514,7 +516,7 @@ impl<'a> Oracle<'a> {
         (count(most), Value::Real(total as f64 / covered as f64))
     }
 
-    /// Local time as if it were unix time.
+    /// Returns the local time of an instant in seconds, as if local time were unix time.
     fn local(&self, instant: i64) -> i64 {
         instant
             + i64::from(
@@ -522,7 +524,7 @@ impl<'a> Oracle<'a> {
             )
     }
 
-    /// Whether the clocks show a time within a shift of the day, or of the day before.
+    /// True if the local time is within a shift of its day or of the day before.
     fn is_open(&self, instant: i64) -> bool {
         let Some(hours) = &self.chat.parameters.business_hours else { return false };
         let local = self.local(instant);
@@ -559,7 +561,7 @@ impl<'a> Oracle<'a> {
         })
     }
 
-    /// Open seconds of `[from, to)`, minute by minute.
+    /// Returns the open seconds of `[from, to)`, counted minute by minute.
     fn open_seconds(&self, from: i64, to: i64) -> i64 {
         let mut open = 0;
         let mut instant = from;
@@ -576,7 +578,7 @@ fn is_in(message: &Message) -> bool {
     message.opercode == opercode::WORKER_RECEIVED
 }
 
-/// Who replied; with no reply, who received the last IN.
+/// Returns the worker who replied. Without a reply, returns the worker who received the last IN.
 fn credited(turn: &Turn) -> &str {
     &turn.reply.as_ref().unwrap_or(&turn.asked[turn.asked.len() - 1]).worker
 }
@@ -589,7 +591,7 @@ fn wait(turn: &Turn) -> Option<i64> {
     turn.reply.as_ref().map(|reply| reply.sent_at - turn.asked[0].sent_at)
 }
 
-/// The rules that the random histories use: by worker, by text.
+/// True if a rule matches. Covers only the rules of the random histories: by worker and by text.
 fn matches(rule: &AutoReply, message: &Message) -> bool {
     rule.worker.as_ref().is_none_or(|worker| *worker == message.worker)
         && rule.text.as_ref().is_none_or(|text| *text == message.text)

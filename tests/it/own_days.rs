@@ -1,4 +1,4 @@
-//! A run looks at its own days and those that depend on them, not at the whole lake.
+//! A run reads its own days and the days that depend on them, not the whole lake.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ fn result(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Runs a command for the days from one to another.
+/// Runs a command for a range of days and returns its JSON. The days are counted from `FIRST`.
 #[track_caller]
 fn run(world: &World, simulator: &Simulator, command: &str, days: (i64, i64)) -> Value {
     let (from, to) = (nth(days.0).to_string(), nth(days.1).to_string());
@@ -36,7 +36,7 @@ fn run(world: &World, simulator: &Simulator, command: &str, days: (i64, i64)) ->
     result(&world.kefu(simulator, &arguments))
 }
 
-/// A library that writes down which Parquet files a process opens to read.
+/// Builds a library that logs each Parquet file that a process opens for reading. Returns its path.
 fn library_that_counts(folder: &Path) -> PathBuf {
     let (source, library) = (folder.join("opens.c"), folder.join("opens.so"));
     let code = r#"
@@ -68,7 +68,7 @@ fn library_that_counts(folder: &Path) -> PathBuf {
     library
 }
 
-/// How many Parquet files a command opens that has nothing to do.
+/// Returns how many Parquet files a command opens if it has nothing to do.
 fn opens(world: &World, simulator: &Simulator, library: &Path, arguments: &[&str]) -> usize {
     let log = world.folder.path().join("opened");
     let _ = fs_err::remove_file(&log);
@@ -101,7 +101,7 @@ fn a_run_with_nothing_to_do_opens_as_many_files_however_old_the_lake_is() {
     let of_120_days = nothing_to_do();
     assert_eq!(of_40_days, of_120_days);
     assert!(of_120_days.iter().all(|opens| *opens <= 60), "{of_120_days:?}");
-    // What is asked to look at everything still does.
+    // `kefu metrics` covers all days, so it still opens all files.
     assert!(opens(&world, &simulator, &library, &["metrics"]) > 120 * 6);
 }
 
@@ -115,7 +115,7 @@ fn changed_rules_are_applied_to_the_days_of_a_run_and_it_says_that_older_ones_ar
     assert_eq!(first["metrics"].get("older_days"), None);
     set("[metrics]\nsession_gap = 900\n");
     let changed = run(&world, &simulator, "run", (19, 19))["metrics"].take();
-    // The metrics of a day look at three days after it.
+    // The metrics of a day depend on the three days after it.
     let computed: Vec<String> = (16..=19).map(|number| nth(number).to_string()).collect();
     assert_eq!(changed["computed"], json!(computed));
     let older = json!({ "up_to": nth(15).to_string(), "because": ["session_gap 1800 → 900"] });

@@ -27,7 +27,7 @@ fn holds_personal(bytes: &[u8]) -> bool {
         .any(|personal| bytes.windows(personal.len()).any(|window| window == personal.as_bytes()))
 }
 
-/// Records that search the lake's files for personal data at every request of a page.
+/// Serves records, and searches the lake's files for personal data at every request of a page.
 struct Watching {
     records: Recorded,
     lake: PathBuf,
@@ -87,8 +87,8 @@ fn personal_files(privacy: Privacy) -> (World, usize) {
 
 #[test]
 fn no_file_ever_holds_a_text_or_an_openid() {
-    // Tests the search itself: with all data kept, it finds four tables and usually some files in
-    // staging.
+    // Tests the search itself: with no data withheld, it finds four tables and usually some files
+    // in staging.
     assert!(personal_files(Privacy::default()).1 >= 4);
     let (world, found) = personal_files(drop_and_hash());
     assert_eq!(found, 0);
@@ -248,8 +248,8 @@ fn a_lake_is_not_continued_with_other_privacy_settings_unless_its_days_are_fetch
         &world,
         &simulator,
         &["run", "--from", "2024-05-13", "--to", "2024-05-14", "--force"],
-        // The third day also has other privacy settings. A shorter range would be refused because
-        // of it, again and again.
+        // The hint includes the third day. A run of the shorter range would be refused because of
+        // the third day, again and again.
         "--from 2024-05-13 --to 2024-05-15 --force",
     );
     succeeds(&world, &simulator, &["run", "--from", "2024-05-13", "--to", "2024-05-15", "--force"]);

@@ -188,8 +188,8 @@ fn a_prune_that_was_killed_changes_no_number_either_and_goes_on() {
         .map(|day| (day.clone(), days.world.bytes(&day)))
         .collect();
     days.kefu(&["prune", "--before", "2024-05-09", "--yes"]);
-    // Recreates the lake of a prune that was killed after the first four days. Of the fourth day,
-    // the file is deleted and the folder is not.
+    // Recreates the lake of a prune that was killed after the first four days. The file
+    // of the fourth day is deleted, but not its folder.
     for (day, bytes) in &last {
         fs_err::create_dir_all(days.world.path("messages", day).parent().unwrap()).unwrap();
         fs_err::write(days.world.path("messages", day), bytes).unwrap();

@@ -1,6 +1,6 @@
-//! Files of the lake are published whole, even where the lock does nothing: on file systems without
-//! locks, between two hosts, or when somebody removes the lock file. And who may read them, and what
-//! may not be in their place.
+//! Files of the lake appear only when they are complete, even where the lock has no effect.
+//! Examples are file systems without locks, two hosts, and a removed lock file. Further tests cover
+//! the permissions of files, and pipes at the paths of files.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -42,7 +42,8 @@ fn ended(child: Child) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// A library in which `flock` says yes and does nothing, as on NFS mounted with `nolock`.
+/// Builds a library in which `flock` succeeds and does nothing, as on NFS mounted with `nolock`.
+/// Returns its path.
 fn library_without_flock(folder: &Path) -> PathBuf {
     let (source, library) = (folder.join("flock.c"), folder.join("flock.so"));
     fs_err::write(&source, "int flock(int file, int how) { return 0; }\n").unwrap();
@@ -52,7 +53,7 @@ fn library_without_flock(folder: &Path) -> PathBuf {
     library
 }
 
-/// `KEFU_ROUNDS` sets how many rounds; an issue asked for 45.
+/// Returns the number of rounds. `KEFU_ROUNDS` sets it; an issue asked for 45.
 fn rounds(default: usize) -> usize {
     std::env::var("KEFU_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(default)
 }
@@ -113,7 +114,7 @@ fn a_run_whose_lock_file_is_removed_publishes_nothing_more_once_another_has_begu
     }
 }
 
-/// How often runs ended in each way, by the history of runs.
+/// Counts the runs of each outcome in the history.
 fn outcomes(world: &World) -> [(usize, &'static str); 2] {
     let runs: Vec<String> = files(&world.lake_folder().join("_kefu/accounts/acme/runs"))
         .into_iter()
@@ -130,7 +131,7 @@ fn contents(world: &World) -> Vec<(PathBuf, Vec<u8>)> {
     world.table_files().into_iter().map(read).collect()
 }
 
-/// An empty day of the account, complete in staging.
+/// An empty day of the account, complete in staging but not committed.
 fn finished(world: &World, lake: &Lake) -> FinishedPartition {
     let day = DAY.parse().unwrap();
     let window = world.zone.bounds(day);
@@ -169,7 +170,7 @@ fn another_run_leaves_staging_alone_and_takes_the_lake_over() {
     assert_eq!(world.bytes(DAY), before);
     assert!(world.staged_files().is_empty());
     drop(lock);
-    // That one of them is done does not take the lock of the other away.
+    // The end of one of them must not release the lock of the other.
     assert!(matches!(world.lake().lock(&world.account()), Err(LakeError::Occupied { .. })));
 }
 
@@ -196,7 +197,7 @@ fn what_is_left_in_staging_is_cleared_when_its_process_is_gone_or_after_a_day() 
         .simulate(generated(), Options { latency: Duration::from_secs(600), ..world.options(&[]) });
     let staging = world.lake_folder().join("_kefu/accounts/acme/staging");
     drop(world.lake().lock(&world.account()).unwrap());
-    // Left by a process of another machine, and by an earlier version of kefu.
+    // Files of a process on another machine, and of an earlier version of kefu.
     let elsewhere = staging.join("0123456789abcdef-1-2-0123456789abcdef");
     fs_err::create_dir(&elsewhere).unwrap();
     fs_err::write(elsewhere.join("0.messages"), "PAR1").unwrap();
@@ -247,7 +248,7 @@ fn a_reader_never_keeps_a_run_from_its_work_and_learns_that_it_was_overtaken() {
         let failure = Failure::from(reading.require_undisturbed().unwrap_err());
         assert_eq!((failure.class, failure.hint.is_some()), (Class::Occupied, true), "{failure}");
     }
-    // The lock that the run made keeps its meaning.
+    // The lock file of the run works as before: readers share it, and a run locks readers out.
     let reading = one.lock_shared(None).unwrap();
     reading.require_undisturbed().unwrap();
     drop(reading);
@@ -266,7 +267,7 @@ fn a_lake_that_no_run_has_held_is_overtaken_by_its_first_run() {
     assert!(matches!(reading.require_undisturbed(), Err(LakeError::Overtaken)));
 }
 
-/// A run of an account with a name of its own, and an app of its own.
+/// Returns the command for a run of another account with another app.
 fn run_of_other(world: &World, simulator: &Simulator) -> Command {
     let mut command = begin(world, simulator, &[&["run", "--force"], RANGE.as_slice()].concat());
     command.env("KEFU_ACCOUNT", "客服").env("KEFU_APPID", OTHER_APPID);
@@ -285,7 +286,7 @@ fn two_accounts_of_a_lake_run_at_the_same_time_and_one_account_does_not() {
     assert_eq!(code, Some(75), "{said}");
     let owner = std::process::id();
     assert!(said.contains(&format!("the account acme is locked by another run: process {owner}")));
-    // Who reads everything, or deletes days of all accounts, waits for both.
+    // Commands that read or delete the data of all accounts need the locks of both.
     for arguments in [&["verify"][..], &["prune", "--all", "--yes"]] {
         let (code, said) = ended(begin(&world, &simulator, arguments).spawn().unwrap());
         assert_eq!(code, Some(75), "{said}");
@@ -295,7 +296,8 @@ fn two_accounts_of_a_lake_run_at_the_same_time_and_one_account_does_not() {
         assert!(world.lake_folder().join("_kefu/accounts/客服").join(file).exists(), "{file}");
     }
 
-    // Side by side, where each makes and removes folders that the other one needs, too.
+    // Runs both accounts at the same time. Each creates and removes folders that the other needs
+    // too.
     for round in 0..rounds(4) {
         fs_err::remove_dir_all(world.lake_folder().join("messages")).unwrap();
         let one = begin(&world, &simulator, &run).spawn().unwrap();
@@ -307,8 +309,8 @@ fn two_accounts_of_a_lake_run_at_the_same_time_and_one_account_does_not() {
     }
 }
 
-/// Takes a folder away when a file is about to be put into it, as a run of another account does
-/// that has removed the last file in it.
+/// Removes a folder just before a file is moved into it. A run of another account does this after
+/// it removed the last file of the folder.
 #[derive(Debug)]
 struct TakesFolderAway(AtomicUsize);
 
@@ -334,7 +336,7 @@ fn a_folder_that_another_account_has_left_empty_and_removed_is_made_again() {
     assert_eq!((world.texts(DAY).len(), taken.0.load(Ordering::SeqCst)), (3, 4));
 }
 
-/// Counts how often the file system is synced.
+/// Counts the syncs of the file system.
 #[derive(Debug, Default)]
 struct Syncs(AtomicUsize);
 
@@ -400,7 +402,8 @@ fn new_lakes_are_for_the_user_and_the_group_unless_the_umask_is_stricter() {
     }
 }
 
-/// Runs the command line, which must end by itself within a minute.
+/// Runs a command with a limit of one minute. Returns its exit code and stderr. The exit code is
+/// 124 if it did not end in time.
 fn within_a_minute(command: &Command) -> (Option<i32>, String) {
     let mut timed = Command::new("timeout");
     timed
@@ -433,7 +436,7 @@ fn a_pipe_in_place_of_a_file_of_kefus_is_refused_and_not_waited_for() {
         ("accounts/acme/lock", locking),
         ("accounts/acme/pruned.json", reading_marks),
         (&format!("apps/{APPID}"), &[&days]),
-        // Of earlier versions.
+        // These files are from earlier versions.
         ("lock", locking),
         ("pruned.json", reading_marks),
     ];
@@ -453,13 +456,14 @@ fn a_pipe_in_place_of_a_file_of_kefus_is_refused_and_not_waited_for() {
         }
     }
 
-    // A table: it looks like one without a day.
+    // A pipe in place of a table is like a table without days.
     let rejects = world.lake_folder().join("rejects");
     pipe_instead_of(&rejects);
     assert_eq!(kefu(&["verify"]).0, Some(65));
     fs_err::remove_file(&rejects).unwrap();
 
-    // A partition: what is there is no day, and the next run that fetches it puts one there.
+    // A pipe in place of a partition does not count as a day. The next run that fetches the day
+    // replaces it.
     let partition = world.path("messages", DAY);
     pipe_instead_of(&partition);
     assert_eq!(kefu(&["verify"]).0, Some(65));
@@ -496,7 +500,7 @@ fn a_pipe_in_place_of_a_settings_file_a_secret_or_certificates_is_refused() {
         within_a_minute(&begin(&world, &simulator, &["simulate", "--records", pipe]));
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("pipe is not a plain file but a named pipe"), "{said}");
-    // What a shell has opened for kefu is another matter.
+    // A pipe that a shell opened for kefu is accepted.
     fs_err::write(&settings, "secret_file = '/dev/stdin'").unwrap();
     let mut shell = Command::new("sh");
     let kefu = begin(&world, &simulator, &[]);

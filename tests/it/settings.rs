@@ -1,4 +1,4 @@
-//! Several accounts, tokens from a command, and the doctor.
+//! Settings of several accounts, access tokens from a command, and `kefu doctor`.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -26,7 +26,7 @@ fn last_line(output: &Output) -> Value {
     .unwrap()
 }
 
-/// Two accounts that work, each in its own way, and beside them whatever `more` says.
+/// Two accounts that work: one with an app id and a secret, one with a token command.
 const SHOP_AND_OUTLET: &str = r#"
 [[accounts]]
 name = "shop"
@@ -38,7 +38,7 @@ name = "outlet"
 access_token_command = ["/bin/sh", "-c", "cat token"]
 "#;
 
-/// An account that WeChat does not know.
+/// An account whose app id WeChat does not know.
 const UNKNOWN: &str =
     "[[accounts]]\nname = \"unknown\"\nappid = \"wx0\"\nsecret_env = \"SHOP_SECRET\"\n";
 
@@ -47,7 +47,8 @@ impl World {
         fs_err::write(self.folder.path().join(name), content).unwrap();
     }
 
-    /// A token that the simulator accepts, for the file that the outlet's command prints.
+    /// Writes a token that the simulator accepts into the file for the outlet's command. Returns
+    /// the token.
     fn write_token(&self, simulator: &Simulator) -> String {
         let client = Client::new(&simulator.client_url().unwrap()).unwrap();
         let token =
@@ -56,7 +57,8 @@ impl World {
         token.expose().to_owned()
     }
 
-    /// The command line with `kefu.toml` alone, but for the secret that it refers to.
+    /// Runs kefu with the settings of `kefu.toml`. The environment has only the lake, the address
+    /// of the simulator and the secret.
     fn with_file(&self, simulator: &Simulator, arguments: &[&str]) -> Output {
         let mut command = self.command(arguments);
         command
@@ -169,7 +171,7 @@ fn an_account_that_fails_does_not_keep_the_others_from_their_turn() {
             && !world.file_of("unknown", "messages")
     );
 
-    // Without its secret an account does not even begin.
+    // An account without its secret is not started.
     let mut without_secret = world.command(&["fetch", "--date", "2016-06-02", "--output", "json"]);
     let output = without_secret.env("KEFU_BASE_URL", simulator.base_url()).output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
@@ -298,12 +300,13 @@ fn figures_go_with_their_account_and_stay_while_it_is_known() {
     world.write("kefu.toml", SHOP_AND_OUTLET);
     let [shop, outlet] = run(&[]);
     assert!(shop > 10 && outlet == shop);
-    // One that was not its turn is known all the same.
+    // An account that did not run is still in the settings, so its figures remain.
     assert_eq!(run(&["--account", "shop"]), [shop, shop]);
     let (only_shop, _) = SHOP_AND_OUTLET.split_at(SHOP_AND_OUTLET.rfind("[[").unwrap());
     world.write("kefu.toml", only_shop);
     assert_eq!(run(&[]), [shop, 0]);
-    // A single account says nothing about others, which may have their settings elsewhere.
+    // Settings of a single account do not say which other accounts exist. Those may have their
+    // settings elsewhere, so their figures remain.
     world.write("kefu.toml", "account = 'outlet'\naccess_token_file = 'token'\n");
     assert_eq!(run(&[]), [shop, shop]);
 }
@@ -365,7 +368,7 @@ fn accounts_that_make_no_sense_are_refused_before_anything_is_done() {
         );
         assert!(output.stdout.is_empty() && !world.lake_folder().exists(), "{settings}");
     }
-    // The environment's single account beside several.
+    // The environment sets a single account, but the settings file has several.
     world.write("kefu.toml", &good);
     let output = world.command(&["run"]).env("KEFU_APPID", "wx2").output().unwrap();
     assert_eq!(output.status.code(), Some(78));
@@ -385,7 +388,7 @@ fn a_token_command_is_run_again_when_wechat_refuses_what_it_gave() {
     let world = World::new();
     let simulator = world.simulate(records(3), world.options(&[]));
     let token = world.write_token(&simulator);
-    // The first token that it gives is not good any more.
+    // The first token of the command is no longer valid.
     let script = "echo run >> runs; if [ -e again ]; then cat token; else echo stale-hunter2; echo oops-hunter2 >&2; : > again; fi";
     let settings = format!(
         "account = \"acme\"\naccess_token_command = [\"/bin/sh\", \"-c\", \"{script}\", \"argument-hunter2\"]\n"
@@ -397,7 +400,8 @@ fn a_token_command_is_run_again_when_wechat_refuses_what_it_gave() {
     let shown = stdout(&output) + &stderr(&output);
     assert!(!shown.contains("hunter2") && !shown.contains(&token), "{shown}");
 
-    // And one that stays refused is not asked for again and again, nor replaced.
+    // A token that stays refused is not requested again and again, and kefu requests no token to
+    // replace it.
     let issued = simulator.tokens().len();
     world.write("token", "stale\n");
     let output = world.with_file(&simulator, &["fetch", "--date", "2016-06-02"]);
@@ -431,7 +435,7 @@ fn a_token_command_that_cannot_be_run_is_told_without_its_arguments() {
     );
 }
 
-/// Answers one call with a redirect.
+/// Starts a server that answers one call with a redirect. Returns its address and its thread.
 fn redirect(status: &str, target: &str) -> (Endpoint, std::thread::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
@@ -513,7 +517,7 @@ fn the_doctor_shows_each_setting_with_its_origin() {
         .join("\n")
         .replace(&world.lake_folder().display().to_string(), "(the lake)")
         .replace(&simulator.base_url(), "(the simulator)");
-    // The width of the columns follows from paths of this machine.
+    // The width of the columns depends on paths of this machine.
     let words: Vec<String> =
         shown.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     insta::assert_snapshot!(words.join("\n"));
@@ -522,7 +526,7 @@ fn the_doctor_shows_each_setting_with_its_origin() {
 #[test]
 fn the_doctor_says_what_to_do() {
     let world = World::new();
-    // Its clock stands years ago, its quota is for one call.
+    // The simulator's clock is years behind, and its quota is one call.
     let clock = Clock::starting_at(1_700_000_000);
     let options = Options { daily_limit: 1, clock, ..world.options(&[]) };
     let simulator = world.simulate(records(3), options);
@@ -612,7 +616,7 @@ fn the_doctor_ends_with_the_code_of_what_is_worst() {
             stderr(&output)
         );
     }
-    // Looking at a lake does not make one.
+    // `kefu doctor` must not create a lake.
     assert!(!world.lake_folder().exists());
     world.write("lake", "a file where the lake should be");
     let output =
