@@ -82,8 +82,8 @@ impl Schedule {
         };
         for _ in 0..rng.random_range(1..4) {
             let fault = PASSING[rng.random_range(0..PASSING.len())];
-            // A token that is refused twice in a row is replaced by force. A run does that only
-            // once.
+            // If a token is refused twice in a row, kefu forces a new one. It does that only once
+            // in a run.
             let times = if fault.contains("token") || fault.contains("42001") {
                 1
             } else {

@@ -1,5 +1,5 @@
-//! An account is one app under one name. All readers see the name, and no reader misreads the place
-//! of the lake.
+//! An account is one app under one name. Readers must see all its files and must not misread the
+//! path of the lake.
 
 use std::io;
 use std::os::unix::fs::symlink;

@@ -69,8 +69,8 @@ fn a_run_that_is_killed_at_any_moment_leaves_whole_files_and_the_last_run_comple
     let mut world = World::new();
     let mut killed = 0;
     while killed < kills {
-        // The log has a line for every event of a day and a partition, so a number of lines is a
-        // moment in the run.
+        // The log has a line for every event of a day or a partition. So a number of lines selects
+        // a moment of the run.
         let mut arguments = if rng.random_bool(0.7) {
             [&["run"], RANGE.as_slice()].concat()
         } else {

@@ -348,7 +348,7 @@ fn a_lake_with_one_lock_for_all_accounts_is_taken_over() {
         json!({ "messages": "2016-06-02", "rejects": "2016-06-02" })
     );
 
-    // A running process of an earlier version locks the lake for this version.
+    // A run of an earlier version locks the whole lake, so commands of this version fail.
     let lock = fs_err::OpenOptions::new().write(true).open(own.join("lock")).unwrap();
     lock.file().lock().unwrap();
     let failure = kefu(&["run", "--date", "2016-06-02"], 75)["failure"].take();

@@ -23,8 +23,9 @@ fn gap() -> impl Strategy<Value = i64> {
     ]
 }
 
-/// The next message of a customer. In order: the gap before it in seconds, whether it is sent at
-/// the next midnight instead, its code, its worker, and whether its text may match a rule.
+/// The next message of a customer: gap in seconds, is at midnight, code, worker, has a known text.
+/// The gap is the time since the message before. A message at midnight is sent at the next midnight
+/// instead. A known text may match a rule.
 type Step = (i64, bool, i32, usize, bool);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
