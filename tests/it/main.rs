@@ -3,43 +3,21 @@
 //!
 //! All tests are in one binary. They use loopback only and never sleep.
 //!
-//! - `chat` parses conversations in the notation of the definitions.
-//! - `oracle` computes the metrics with slow and simple code.
+//! - `api` tests how kefu calls the WeChat API.
+//! - `lake` tests the files of the lake.
+//! - `metrics` tests the metric tables and the report.
+//! - `cli` tests the command line.
+//! - `robustness` tests crashes, faults and limits.
+//! - `layers` tests that a module uses only the modules below it.
 //! - `world` has a simulator and a lake for one test.
+//! - `log` collects the log events of a test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-mod chat;
-mod command_line;
-mod commit_rules;
-mod crashes;
-mod errors;
-mod faults;
-mod fetching;
-mod fuzzing;
-mod hostile;
-mod hostile_answers;
-mod identity;
-mod killed;
-mod lake_files;
+mod api;
+mod cli;
+mod lake;
 mod layers;
-mod limits;
 mod log;
-mod network;
-mod older_lakes;
-mod operations;
-mod oracle;
-mod own_days;
-mod privacy;
-mod probing;
-mod properties;
-mod pruning;
-mod publishing;
-mod refusals;
-mod report;
-mod rules;
-mod settings;
-mod staleness;
-mod verifying;
-mod wording;
-mod worked_cases;
+mod metrics;
+mod robustness;
 mod world;
