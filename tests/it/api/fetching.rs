@@ -48,7 +48,7 @@ fn the_official_example_is_two_pages() {
 }
 
 #[test]
-fn an_exact_multiple_of_the_page_takes_one_page_more_which_is_empty() {
+fn a_day_of_full_pages_ends_with_an_empty_page() {
     let world = World::new();
     let night = world.fetch(records(20_000), &[], &[DAY]);
     assert_eq!(night.page_requests().len(), 3);
@@ -74,7 +74,7 @@ fn a_cursor_that_does_not_advance_breaks_the_contract() {
 }
 
 #[test]
-fn a_number_that_lies_breaks_the_contract() {
+fn a_wrong_record_count_breaks_the_contract() {
     let world = World::new();
     let night = world.fetch(records(5), &["wrong-number@1"], &[DAY]);
     assert_eq!(night.failure(), Class::Contract);
@@ -82,7 +82,7 @@ fn a_number_that_lies_breaks_the_contract() {
 }
 
 #[test]
-fn a_token_that_expires_between_pages_is_renewed_once_and_nothing_is_lost_or_doubled() {
+fn a_token_that_expires_between_pages_is_renewed_once_and_no_record_is_lost() {
     let world = World::new();
     let night = world.fetch(records(25_000), &["expire-token@2"], &[DAY]);
     assert_eq!(night.report.fetched[0].calls.token_renewals, 1);
@@ -94,7 +94,7 @@ fn a_token_that_expires_between_pages_is_renewed_once_and_nothing_is_lost_or_dou
 }
 
 #[test]
-fn days_that_meet_an_expired_token_together_renew_it_once() {
+fn parallel_days_renew_an_expired_token_once() {
     let world = World { concurrency: 4, ..World::new() };
     let days: Vec<String> = (1..=20).map(|day| format!("2016-06-{day:02}")).collect();
     let days: Vec<&str> = days.iter().map(String::as_str).collect();
@@ -115,7 +115,7 @@ const PASSING_TROUBLE: [&str; 8] = [
 ];
 
 #[test]
-fn passing_trouble_is_waited_out_and_leaves_no_trace() {
+fn temporary_errors_are_retried_and_do_not_change_the_files() {
     let undisturbed = World::new();
     undisturbed.fetch(records(12_000), &[], &[DAY]);
     for trouble in PASSING_TROUBLE {
@@ -130,7 +130,7 @@ fn passing_trouble_is_waited_out_and_leaves_no_trace() {
 }
 
 #[test]
-fn lasting_trouble_ends_after_a_bounded_number_of_calls() {
+fn lasting_errors_fail_the_day_after_six_calls() {
     for trouble in PASSING_TROUBLE {
         let world = World::new();
         let night = world.fetch(records(12_000), &[trouble], &[DAY]);
@@ -141,7 +141,7 @@ fn lasting_trouble_ends_after_a_bounded_number_of_calls() {
 }
 
 #[test]
-fn retry_after_is_waited_for() {
+fn a_retry_waits_as_long_as_retry_after_says() {
     let world = World::new();
     let before = world.clock.now();
     world.fetch(records(1), &["status:503:retry-after=50@1"], &[DAY]);
@@ -149,7 +149,7 @@ fn retry_after_is_waited_for() {
 }
 
 #[test]
-fn the_limit_of_a_minute_is_waited_for_and_that_of_a_day_ends_the_run() {
+fn a_run_waits_for_the_minute_limit_and_ends_at_the_daily_limit() {
     let world = World::new();
     let second = i64::from(world.clock.now().second());
     let before = world.clock.now();
@@ -188,7 +188,7 @@ fn a_wrong_secret_is_refused_and_the_hint_says_what_to_check() {
 }
 
 #[test]
-fn an_address_outside_the_whitelist_is_named() {
+fn the_hint_names_an_address_that_is_not_on_the_whitelist() {
     let world = World::new();
     let night = world.fetch(records(1), &["token/errcode:40164"], &[DAY]);
     assert_eq!(night.failure(), Class::Refused);
@@ -205,7 +205,7 @@ fn a_refusal_ends_the_run_at_once() {
 }
 
 #[test]
-fn a_failed_day_does_not_keep_the_others_from_being_committed() {
+fn other_days_are_committed_when_one_day_fails() {
     let world = World::new();
     let night =
         world.fetch(records(3), &["wrong-number@2"], &["2016-06-01", "2016-06-02", "2016-06-03"]);
@@ -219,7 +219,7 @@ fn a_failed_day_does_not_keep_the_others_from_being_committed() {
 }
 
 #[test]
-fn both_readings_of_endtime_give_the_same_files() {
+fn inclusive_and_exclusive_endtime_give_the_same_files() {
     let lines = [MIDNIGHT - 1, MIDNIGHT, MIDNIGHT + 86_399, MIDNIGHT + 86_400]
         .map(|time| record(time, &time.to_string()));
     let files: Vec<Vec<u8>> = [false, true]
@@ -242,7 +242,7 @@ fn both_readings_of_endtime_give_the_same_files() {
 }
 
 #[test]
-fn a_day_of_25_hours_is_asked_for_in_two_windows() {
+fn a_day_of_25_hours_is_fetched_in_two_windows() {
     let world = World::in_zone("America/New_York");
     let start = 1_730_606_400;
     let night = world.fetch(
@@ -279,7 +279,7 @@ fn control_characters_and_bad_utf8_in_a_text_are_repaired_and_counted() {
 }
 
 #[test]
-fn half_a_surrogate_pair_costs_no_message_wherever_it_is() {
+fn half_a_surrogate_pair_in_any_field_loses_no_message() {
     let world = World::new();
     let lines = [
         record(MIDNIGHT, r"high \ud83d"),
@@ -311,7 +311,7 @@ fn half_a_surrogate_pair_costs_no_message_wherever_it_is() {
 }
 
 #[test]
-fn a_text_that_is_no_string_is_kept_as_its_json() {
+fn a_text_that_is_not_a_string_is_stored_as_json() {
     let world = World::new();
     let texts = [
         "13912345678",
@@ -350,7 +350,7 @@ fn a_text_that_is_no_string_is_kept_as_its_json() {
 }
 
 #[test]
-fn names_may_be_numbers_and_nothing_else_is_a_name() {
+fn openid_and_worker_must_be_a_string_or_a_number() {
     let world = World::new();
     let lines = [
         record(MIDNIGHT, "numbers").replace("\"oC1\"", "4711").replace("\"A@acme\"", "2001"),
@@ -424,7 +424,7 @@ fn too_many_rejects_break_the_contract() {
 }
 
 #[test]
-fn a_format_that_kefu_does_not_know_is_an_error_and_not_an_empty_day() {
+fn an_unknown_record_format_is_an_error_and_not_an_empty_day() {
     // Two records: one has its time in milliseconds, the other has another name for the field
     // `time`.
     for line in [record(MIDNIGHT * 1_000, "x"), record(MIDNIGHT, "x").replace("time", "timestamp")]
@@ -454,7 +454,7 @@ impl Records for Unsorted {
 }
 
 #[test]
-fn a_record_outside_the_window_goes_to_rejects_unless_it_is_at_its_very_end() {
+fn a_record_outside_the_window_goes_to_rejects_unless_it_is_at_the_end_of_the_window() {
     let world = World::new();
     let end = MIDNIGHT + 86_400;
     let times = [MIDNIGHT - 1, MIDNIGHT, end, end + 1, MIDNIGHT * 1_000, i64::MAX, i64::MIN];
@@ -471,7 +471,7 @@ fn a_record_outside_the_window_goes_to_rejects_unless_it_is_at_its_very_end() {
 }
 
 #[test]
-fn a_run_warns_of_few_records_outside_the_window() {
+fn a_run_warns_of_records_outside_the_window() {
     let world = World::new();
     let times = [MIDNIGHT - 7_200, MIDNIGHT, MIDNIGHT + 1, MIDNIGHT + 90_000];
     let lines = times.iter().map(|time| record(*time, "x")).collect();
@@ -495,7 +495,7 @@ fn a_run_warns_of_few_records_outside_the_window() {
 }
 
 #[test]
-fn a_recorded_time_that_is_impossible_is_served_and_rejected() {
+fn an_impossible_time_is_served_by_the_simulator_and_rejected() {
     let world = World::new();
     let lines = [record(MIDNIGHT, "good"), record(MIDNIGHT * 1_000, "milliseconds")];
     let night = world.fetch(recorded(lines), &[], &[DAY]);
@@ -517,7 +517,7 @@ fn a_server_whose_windows_are_hours_off_breaks_the_contract() {
 }
 
 #[test]
-fn a_page_size_that_was_lowered_is_noticed_and_nothing_is_short() {
+fn a_lowered_page_size_is_detected_and_no_record_is_lost() {
     let lines = |count: i64| {
         recorded((0..count).map(|number| record(MIDNIGHT + number, &number.to_string())))
     };
@@ -547,7 +547,7 @@ fn a_page_size_that_was_lowered_is_noticed_and_nothing_is_short() {
 }
 
 #[test]
-fn a_cap_that_is_no_round_number_is_noticed_when_two_days_end_alike() {
+fn a_page_cap_is_detected_when_two_days_end_with_the_same_number_of_records() {
     let days = ["2016-06-01", "2016-06-02", "2016-06-03"];
     let lines = |counts: [i64; 3]| {
         let of_day = |(day, count): (i64, i64)| {
@@ -579,7 +579,7 @@ fn a_cap_that_is_no_round_number_is_noticed_when_two_days_end_alike() {
 }
 
 #[test]
-fn a_large_day_in_capped_pages_is_whole_with_several_cursors_too() {
+fn a_large_day_in_capped_pages_is_complete_with_several_cursors() {
     let lines =
         || recorded((0..9_000).map(|number| record(MIDNIGHT + number * 9, &number.to_string())));
     let plain = World::new();
@@ -591,7 +591,7 @@ fn a_large_day_in_capped_pages_is_whole_with_several_cursors_too() {
 }
 
 #[test]
-fn a_page_that_comes_twice_breaks_the_contract() {
+fn a_repeated_page_breaks_the_contract() {
     for (count, page_records) in [(60_000, 10_000), (50, 10_000), (30, 7)] {
         let world = World::new().with_page_records(page_records);
         let options = Options { repeat_pages: true, ..world.options(&[]) };
@@ -604,7 +604,7 @@ fn a_page_that_comes_twice_breaks_the_contract() {
 }
 
 #[test]
-fn a_token_that_stays_refused_is_forced_anew_once_in_a_run() {
+fn a_new_token_is_forced_only_once_in_a_run() {
     let world = World::new();
     let night =
         world.fetch(records(1), &["errcode:40001"], &["2016-06-01", "2016-06-02", "2016-06-03"]);
@@ -618,7 +618,7 @@ fn a_token_that_stays_refused_is_forced_anew_once_in_a_run() {
 }
 
 #[test]
-fn numbers_may_come_as_strings_and_workers_with_a_space() {
+fn numbers_can_be_strings_and_workers_can_have_a_space() {
     let world = World::new();
     let line = format!(
         r#"{{"openid":"oC1","opercode":"2002","time":"{MIDNIGHT}","worker":" A@acme","new_field":[1,2]}}"#
@@ -631,7 +631,7 @@ fn numbers_may_come_as_strings_and_workers_with_a_space() {
 }
 
 #[test]
-fn records_out_of_order_are_put_in_order_of_time_and_ties_stay_as_they_came() {
+fn records_are_sorted_by_time_and_equal_times_stay_in_order() {
     // Pages of 3 records, so that almost every page begins before the end of the previous page.
     let world = World::new().with_page_records(3);
     let times: Vec<i64> = (0..1_000).map(|number| (number * 7_919) % 400).collect();
@@ -656,7 +656,7 @@ fn records_out_of_order_are_put_in_order_of_time_and_ties_stay_as_they_came() {
 }
 
 #[test]
-fn the_size_of_a_page_and_the_number_of_days_at_once_do_not_change_a_byte() {
+fn page_size_and_concurrency_do_not_change_the_files() {
     let days = ["2016-06-01", "2016-06-02", "2016-06-03"];
     let lines: Vec<String> =
         (0..3_000).map(|number| record(MIDNIGHT + number * 80, &number.to_string())).collect();
@@ -672,7 +672,7 @@ fn the_size_of_a_page_and_the_number_of_days_at_once_do_not_change_a_byte() {
 }
 
 #[test]
-fn a_large_day_is_the_same_however_many_cursors_walk_it() {
+fn the_number_of_cursors_does_not_change_the_file_of_a_large_day() {
     let in_order = |number: i64| number * 28;
     let out_of_order = |number: i64| number * 27 + number * 7_919 % 5_000;
     // Half of the day's records are within four minutes.
@@ -707,7 +707,7 @@ fn a_large_day_is_the_same_however_many_cursors_walk_it() {
 }
 
 #[test]
-fn a_day_that_is_refreshed_is_replaced_only_if_it_has_changed_and_not_by_nothing() {
+fn a_refetched_day_is_replaced_only_if_it_changed_and_is_not_empty() {
     let mut world = World::new();
     world.fetch(records(3), &[], &[DAY]);
     world.refreshed = [DAY.parse().unwrap()].into();
@@ -737,7 +737,7 @@ fn a_day_that_is_refreshed_is_replaced_only_if_it_has_changed_and_not_by_nothing
 }
 
 #[test]
-fn rejects_of_a_large_day_are_those_of_its_pages_as_a_whole() {
+fn the_number_of_cursors_does_not_change_the_rejects_of_a_large_day() {
     let mut lines: Vec<String> =
         (0..3_000).map(|number| record(MIDNIGHT + number * 28, &number.to_string())).collect();
     lines[1_234] = lines[1_234].replace("oC1", "");
@@ -752,7 +752,7 @@ fn rejects_of_a_large_day_are_those_of_its_pages_as_a_whole() {
 }
 
 #[test]
-fn a_call_that_is_too_fast_is_not_answered_with_more_of_them() {
+fn a_rate_limit_starts_no_further_cursors() {
     let lines: Vec<String> =
         (0..3_000).map(|number| record(MIDNIGHT + number * 28, &number.to_string())).collect();
     let world = World { concurrency: 8, ..World::new().with_page_records(100) };
@@ -766,7 +766,7 @@ fn a_call_that_is_too_fast_is_not_answered_with_more_of_them() {
 }
 
 #[test]
-fn a_record_of_another_window_is_that_window_s_whatever_else_is_wrong_with_it() {
+fn an_unreadable_record_belongs_to_the_window_of_its_time() {
     let broken = record(MIDNIGHT + 86_400, "x").replace("oC1", "");
     for end_inclusive in [false, true] {
         let world = World::new();
@@ -785,7 +785,7 @@ fn a_record_of_another_window_is_that_window_s_whatever_else_is_wrong_with_it() 
 }
 
 #[test]
-fn an_array_is_no_record_and_a_whole_number_may_be_written_with_a_point() {
+fn an_array_is_not_a_record_and_a_whole_number_can_have_a_decimal_point() {
     let world = World::new();
     let whole = record(MIDNIGHT, "whole").replace("2003", "2003.0");
     let night = world.fetch(
@@ -803,7 +803,7 @@ fn an_array_is_no_record_and_a_whole_number_may_be_written_with_a_point() {
 }
 
 #[test]
-fn an_outage_ends_a_long_run_after_a_few_days() {
+fn an_outage_ends_a_long_run_after_three_days() {
     let world = World::new();
     let days: Vec<String> = (1..=30).map(|day| format!("2016-06-{day:02}")).collect();
     let night = world.fetch(
@@ -816,7 +816,7 @@ fn an_outage_ends_a_long_run_after_a_few_days() {
 }
 
 #[test]
-fn a_failed_commit_leaves_no_rejects_behind() {
+fn a_failed_commit_leaves_no_rejects() {
     let world = World::new();
     // A folder is at the path of the new file.
     fs_err::create_dir_all(world.path("messages", DAY)).unwrap();

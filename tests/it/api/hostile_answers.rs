@@ -204,7 +204,7 @@ fn check(rows: &[Row]) {
 }
 
 #[test]
-fn bodies() {
+fn each_hostile_body_has_its_expected_outcome() {
     let page = page();
     let one = committed(1, 0);
     let cut = |at: usize| &page.as_bytes()[..at];
@@ -294,7 +294,7 @@ fn bodies() {
 }
 
 #[test]
-fn envelopes() {
+fn each_hostile_envelope_has_its_expected_outcome() {
     let records = [record(MIDNIGHT, "text")];
     let (list, one) = (format!("[{}]", records[0]), committed(1, 0));
     let number = |value: &str, expected: &str| {
@@ -408,7 +408,7 @@ fn envelopes() {
 }
 
 #[test]
-fn records() {
+fn each_hostile_record_has_its_expected_outcome() {
     let huge = format!("\"{}\"", "很".repeat(500_000));
     let digits = "9".repeat(100_000);
     let taken = [
@@ -541,7 +541,7 @@ fn records() {
 
 /// Pages of 100 records.
 #[test]
-fn pages() {
+fn each_hostile_sequence_of_pages_has_its_expected_outcome() {
     let row = |name: &str, pages: Vec<Bytes>, expected: &str| {
         Row::new(name, pages, expected).with_pages_of(100)
     };
@@ -615,7 +615,7 @@ fn pages() {
 
 /// A window with more records than any account has.
 #[test]
-fn full_pages_without_end() {
+fn a_window_of_endless_full_pages_fails() {
     let world = World { zone: Zone::named("Australia/Lord_Howe").unwrap(), ..World::new() };
     // The day has 24.5 hours, so its second window is short and has a low limit of records.
     let day = "2016-04-03";
@@ -645,7 +645,7 @@ fn full_pages_without_end() {
 }
 
 #[test]
-fn tokens() {
+fn each_hostile_token_answer_has_its_expected_outcome() {
     let one = committed(1, 0);
     let refused = |codes: &[i64]| {
         codes.iter().map(|code| ok(error(code))).chain([ok(page())]).collect::<Vec<_>>()
@@ -734,7 +734,7 @@ fn tokens() {
 }
 
 #[test]
-fn http() {
+fn each_hostile_http_answer_has_its_expected_outcome() {
     let (page, one) = (page(), committed(1, 0));
     let length = page.len();
     let mut rows = Vec::new();
@@ -823,7 +823,7 @@ fn http() {
 }
 
 #[test]
-fn dates() {
+fn each_hostile_date_header_has_its_expected_outcome() {
     let one = committed(1, 0);
     let row = |date: &str, expected: &str| {
         let head = format!("200 OK\r\nDate: {date}");

@@ -159,7 +159,7 @@ fn fetch(base: &str, proxy: Option<&str>) -> String {
 }
 
 #[test]
-fn each_trouble_on_the_way_is_told_apart() {
+fn each_network_error_has_its_own_message() {
     let wechat = "https://api.weixin.qq.com";
     let closed = closed_port();
     let wants_password = Server::plain(|_| answer("407 Proxy Authentication Required", ""));
@@ -258,7 +258,7 @@ fn kefu(world: &World, base_url: &str, arguments: &[&str]) -> Command {
 
 /// Only the certificates that `SSL_CERT_FILE` names are trusted.
 #[test]
-fn a_certificate_is_trusted_where_ssl_cert_file_says_so() {
+fn only_certificates_in_ssl_cert_file_are_trusted() {
     let (world, server) = (World::new(), Server::with_tls(api));
     let base = format!("https://localhost:{}", server.port);
     let authority = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/tls/ca.pem");
@@ -391,7 +391,7 @@ fn retried_calls() -> Vec<Value> {
 }
 
 #[test]
-fn a_repeated_call_is_logged_with_account_day_host_and_attempt() {
+fn a_retry_is_logged_with_account_day_host_and_attempt() {
     let attempts_of = |events: &[Value]| -> Vec<[Value; 2]> {
         events.iter().map(|event| [event["attempt"].clone(), event["attempts"].clone()]).collect()
     };
@@ -432,7 +432,7 @@ fn with_hosts_file(world: &World, base_url: &str, arguments: &[&str]) -> Option<
 }
 
 #[test]
-fn localhost_is_this_machine_whatever_the_hosts_file_says() {
+fn the_hosts_file_does_not_redirect_localhost() {
     let (world, server) = (World::new(), Server::plain(api));
     let base = format!("http://localhost:{}", server.port);
     let output = with_hosts_file(&world, &base, &["fetch", "--date", DAY]);

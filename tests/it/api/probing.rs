@@ -47,7 +47,7 @@ fn in_state(output: &Output, state: &str) -> Vec<String> {
 }
 
 #[test]
-fn an_api_that_does_what_kefu_assumes() {
+fn an_api_that_meets_all_assumptions_passes_the_probe() {
     let world = World::new();
     let output = doctor(&world, busy(), world.options(&[]), &[]);
     assert_eq!(output.status.code(), Some(0));
@@ -69,7 +69,7 @@ fn an_api_that_does_what_kefu_assumes() {
 }
 
 #[test]
-fn each_assumption_that_does_not_hold_is_found_and_ends_with_65() {
+fn each_wrong_assumption_is_reported_with_exit_code_65() {
     let world = World::new();
     let cases: [(Options, &[&str]); 3] = [
         (Options { start_exclusive: true, ..world.options(&[]) }, &["window_start"]),
@@ -96,7 +96,7 @@ fn each_assumption_that_does_not_hold_is_found_and_ends_with_65() {
 }
 
 #[test]
-fn what_kefu_does_not_rely_on_is_told_and_fails_nothing() {
+fn a_difference_that_kefu_handles_is_reported_with_exit_code_0() {
     let world = World::new();
     let options = Options { end_inclusive: true, ..world.options(&[]) };
     let output = doctor(&world, busy(), options, &["--output", "json"]);
@@ -120,7 +120,7 @@ fn what_kefu_does_not_rely_on_is_told_and_fails_nothing() {
 }
 
 #[test]
-fn a_day_that_does_not_tell_is_not_told_of() {
+fn a_day_with_too_few_records_leaves_questions_open() {
     let world = World::new();
     let output = doctor(&world, records(0), world.options(&[]), &["--output", "json"]);
     assert_eq!(in_state(&output, "not_tellable").len(), 7);
@@ -137,7 +137,7 @@ fn a_day_that_does_not_tell_is_not_told_of() {
 }
 
 #[test]
-fn a_day_of_several_full_pages_is_asked_about_in_part() {
+fn a_day_of_several_full_pages_is_probed_in_part() {
     let world = World::new();
     let large =
         || recorded((0..25_000).map(|number| record(MIDNIGHT + number * 3, &number.to_string())));
@@ -149,7 +149,7 @@ fn a_day_of_several_full_pages_is_asked_about_in_part() {
 }
 
 #[test]
-fn what_cannot_be_asked_about_is_refused() {
+fn a_probe_that_is_not_possible_is_refused() {
     let world = World::new();
     let simulator = world.simulate(records(1), world.options(&[]));
     let cases: [(&[&str], &str); 3] = [
@@ -184,7 +184,7 @@ proptest! {
     /// Probes an API with arbitrary behaviour. It has few records, many of them equal or in the
     /// same second. Every answer of the probe must be true.
     #[test]
-    fn nothing_is_claimed_that_is_not_so(
+    fn every_answer_of_the_probe_is_true(
         records in prop::collection::vec((0i64..6, 0u8..3), 0..12),
         is_sorted in any::<bool>(),
         start_exclusive in any::<bool>(),
