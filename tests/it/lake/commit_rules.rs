@@ -77,7 +77,7 @@ fn events(output: &Output, name: &str) -> Vec<Value> {
 // A day is over only if it is over by WeChat's clock.
 
 #[test]
-fn a_day_that_is_not_over_by_wechat_s_clock_is_refused_and_the_error_names_both_clocks() {
+fn a_day_that_is_not_over_by_the_clock_of_wechat_is_refused_with_both_clocks() {
     let world = World::new();
     let noon = Options { clock: Clock::starting_at(MIDNIGHT + 43_200), ..world.options(&[]) };
     let night = world.fetch_with(on_days(&[(-1, 3), (0, 3)]), noon, &[&nth(-1), DAY, &nth(1)]);
@@ -96,7 +96,7 @@ fn a_day_that_is_not_over_by_wechat_s_clock_is_refused_and_the_error_names_both_
 }
 
 #[test]
-fn a_day_is_over_at_its_last_second_and_not_before() {
+fn a_day_is_over_when_its_last_second_has_passed() {
     for (seconds, is_over) in [(86_399, false), (86_400, true)] {
         let world = World::new();
         let clock = Clock::starting_at(MIDNIGHT + seconds);
@@ -167,7 +167,7 @@ fn a_machine_that_is_two_days_ahead_commits_no_unfinished_day() {
 }
 
 #[test]
-fn clocks_that_differ_by_a_minute_are_a_warning_once_and_are_in_the_history_and_the_result() {
+fn a_clock_difference_is_one_warning_and_is_in_the_history_and_the_result() {
     let world = World::new();
     let run = |seconds: i64, more: &[&str]| {
         let clock = Clock::starting_at(Clock::System.now().unix_timestamp() + seconds);
@@ -193,7 +193,7 @@ fn clocks_that_differ_by_a_minute_are_a_warning_once_and_are_in_the_history_and_
 }
 
 #[test]
-fn the_time_that_a_call_takes_is_no_skew() {
+fn the_duration_of_a_call_is_not_clock_skew() {
     let here = kefu::calendar::Span { start: 100, end: 130 };
     let skew = |wechat| AnsweredAt { here, wechat: Some(wechat) }.skew_seconds();
     assert_eq!([70, 100, 130, 190].map(skew), [30, 0, 0, -60].map(Some));
@@ -202,7 +202,7 @@ fn the_time_that_a_call_takes_is_no_skew() {
 // Late records.
 
 #[test]
-fn a_record_that_comes_late_is_in_the_lake_the_night_after_without_being_asked_for() {
+fn the_next_nightly_run_fetches_late_records() {
     let world = World::new();
     assert!(kefu(&world, on_last_days(&world, &[4, 5, 6]), &["run"]).status.success());
     let same = stdout(&kefu(&world, on_last_days(&world, &[4, 5, 6]), &["run"]));
@@ -218,7 +218,7 @@ fn a_record_that_comes_late_is_in_the_lake_the_night_after_without_being_asked_f
 }
 
 #[test]
-fn the_refresh_is_a_setting_that_zero_turns_off() {
+fn refresh_is_the_number_of_days_to_refetch_and_zero_turns_it_off() {
     let world = World::new();
     let records = || on_last_days(&world, &[4, 5, 6, 7, 8]);
     assert!(kefu(&world, records(), &["run", "--lookback", "5"]).status.success());
@@ -248,7 +248,7 @@ fn the_refresh_is_a_setting_that_zero_turns_off() {
 }
 
 #[test]
-fn days_are_refreshed_as_far_as_they_were_asked_for_are_there_and_are_the_last_ones() {
+fn only_the_last_days_that_are_in_the_range_and_in_the_lake_are_refetched() {
     let world = World::new();
     let last = yesterday().plus(10);
     world.fetch(
@@ -289,7 +289,7 @@ fn days_are_refreshed_as_far_as_they_were_asked_for_are_there_and_are_the_last_o
 // A re-fetch never loses records.
 
 #[test]
-fn a_day_that_comes_back_with_fewer_records_is_left_as_it_is_whatever_was_asked_for() {
+fn a_day_is_replaced_by_fewer_records_only_with_allow_shrink() {
     let mut world = World::new();
     world.fetch(records(100), &[], &[DAY]);
     let before = world.bytes(DAY);
@@ -314,7 +314,7 @@ fn a_day_that_comes_back_with_fewer_records_is_left_as_it_is_whatever_was_asked_
 }
 
 #[test]
-fn as_many_records_or_more_replace_a_day_and_rejects_count_as_records() {
+fn a_day_is_replaced_by_the_same_number_of_records_and_rejects_count() {
     let world = World::new();
     let lines = |count: i64, unreadable: i64, text: &str| -> Vec<String> {
         let line = |number: i64| record(MIDNIGHT + number, &format!("{text} {number}"));
@@ -335,7 +335,7 @@ fn as_many_records_or_more_replace_a_day_and_rejects_count_as_records() {
 }
 
 #[test]
-fn in_the_nightly_run_lost_records_are_a_warning_and_by_name_an_error() {
+fn lost_records_are_a_warning_in_the_nightly_run_and_an_error_for_a_named_day() {
     let world = World::new();
     let whole = || on_last_days(&world, &[100, 90, 80]);
     let fewer = || on_last_days(&world, &[10, 90, 80]);
@@ -395,7 +395,7 @@ fn computed() -> World {
 }
 
 #[test]
-fn where_the_messages_are_damaged_or_gone_the_metrics_say_how_many_there_were() {
+fn metrics_give_the_record_count_of_damaged_or_missing_messages() {
     for remove in [
         |world: &World| fs_err::write(world.path("messages", DAY), "garbage").unwrap(),
         |world: &World| fs_err::remove_file(world.path("messages", DAY)).unwrap(),
@@ -431,7 +431,7 @@ fn where_the_messages_are_damaged_or_gone_the_metrics_say_how_many_there_were() 
 }
 
 #[test]
-fn a_damaged_day_of_which_nothing_tells_the_number_had_at_least_one_record() {
+fn a_damaged_day_without_a_known_record_count_counts_as_one_record() {
     let world = World::new();
     world.fetch(on_days(&[(-1, 1), (0, 20)]), &[], &[&nth(-1), DAY]);
     fs_err::write(world.path("messages", DAY), "garbage").unwrap();
@@ -444,7 +444,7 @@ fn a_damaged_day_of_which_nothing_tells_the_number_had_at_least_one_record() {
 }
 
 #[test]
-fn a_day_that_a_run_left_half_changed_is_not_replaced_by_fewer_records_either() {
+fn a_half_changed_day_is_not_replaced_by_fewer_records() {
     let mut world = World::new();
     world.fetch(records(20), &[], &[DAY]);
     let account = world.account();
@@ -468,7 +468,7 @@ fn a_day_that_a_run_left_half_changed_is_not_replaced_by_fewer_records_either() 
 }
 
 #[test]
-fn a_refreshed_day_of_as_many_records_is_compared_with_what_is_there() {
+fn a_refetched_day_with_the_same_number_of_records_is_compared_by_content() {
     let mut world = World::new();
     world.fetch(records(3), &[], &[DAY]);
     world.refreshed = [day(DAY)].into();
@@ -505,7 +505,7 @@ fn empty_days_before_the_first_record_are_left_out_and_those_after_it_are_commit
 }
 
 #[test]
-fn an_empty_day_whose_earlier_days_failed_waits_for_them() {
+fn an_empty_day_is_left_out_while_its_earlier_days_are_missing() {
     let world = World::new();
     let days = [nth(0), nth(1), nth(2)];
     let days: Vec<&str> = days.iter().map(String::as_str).collect();
@@ -517,7 +517,7 @@ fn an_empty_day_whose_earlier_days_failed_waits_for_them() {
 }
 
 #[test]
-fn what_retention_has_deleted_counts_as_an_earlier_day_and_only_of_its_account() {
+fn a_deleted_day_counts_as_an_earlier_day_of_its_own_account_only() {
     let world = World::new();
     assert!(kefu(&world, on_days(&[(0, 3)]), &["run", "--date", DAY]).status.success());
     let prune = ["prune", "--all", "--yes"];
@@ -547,7 +547,7 @@ fn token(simulator: &Simulator) -> String {
 }
 
 #[test]
-fn days_that_were_left_out_are_said_and_counted() {
+fn days_that_are_left_out_are_reported_and_counted() {
     let world = World::new();
     let arguments = ["run", "--from", &nth(-7), "--to", &nth(1)];
     let output = kefu(&world, on_days(&[(0, 3)]), &arguments);
@@ -566,7 +566,7 @@ fn days_that_were_left_out_are_said_and_counted() {
 }
 
 #[test]
-fn an_account_without_any_record_is_told_what_to_check() {
+fn a_run_without_any_record_says_what_to_check() {
     let world = World::new();
     let output = kefu(&world, records(0), &["run", "--from", &nth(-7), "--to", &nth(-1)]);
     assert_eq!(output.status.code(), Some(0));

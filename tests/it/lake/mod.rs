@@ -2,7 +2,7 @@
 //! they contain.
 
 mod commit_rules;
-mod lake_files;
+mod files;
 mod older_lakes;
 mod privacy;
 mod pruning;

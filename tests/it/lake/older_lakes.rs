@@ -161,7 +161,7 @@ fn partitions() -> impl Iterator<Item = (Table, String)> {
 }
 
 #[test]
-fn it_is_read_and_verified_before_anything_is_rewritten() {
+fn an_older_lake_is_read_and_verified_without_a_rewrite() {
     let lake = OlderLake::new();
     let before = lake.metric_files();
     let status = lake.kefu(&["status"], 0);
@@ -200,7 +200,7 @@ fn it_is_read_and_verified_before_anything_is_rewritten() {
 }
 
 #[test]
-fn every_file_has_the_same_columns_after_kefu_metrics_and_no_number_changes() {
+fn kefu_metrics_gives_older_files_the_new_columns_and_changes_no_number() {
     let lake = OlderLake::new();
     let older: BTreeMap<PathBuf, _> = partitions()
         .map(|(table, day)| lake.path(table, &day))
@@ -250,7 +250,7 @@ fn every_file_has_the_same_columns_after_kefu_metrics_and_no_number_changes() {
 }
 
 #[test]
-fn the_nightly_run_rewrites_those_of_its_days_and_says_that_older_ones_wait() {
+fn the_nightly_run_rewrites_its_own_days_and_reports_older_days_as_out_of_date() {
     let lake = OlderLake::new();
     let older =
         |day: &str| json!({ "up_to": day, "because": ["computed by another version of kefu"] });
@@ -269,7 +269,7 @@ fn the_nightly_run_rewrites_those_of_its_days_and_says_that_older_ones_wait() {
 }
 
 #[test]
-fn rows_that_are_not_those_that_were_written_are_never_given_a_new_hash() {
+fn damaged_rows_never_get_a_new_hash() {
     let lake = OlderLake::new();
     let path = lake.path(Table::Sessions, "2024-05-03");
     let (rows, footer) = open(&path);
@@ -315,7 +315,7 @@ fn lake_with_one_lock() -> (World, Simulator) {
 }
 
 #[test]
-fn a_lake_with_one_lock_for_all_accounts_is_taken_over() {
+fn a_lake_with_one_lock_for_all_accounts_is_continued() {
     let (world, simulator) = lake_with_one_lock();
     let own = world.lake_folder().join("_kefu");
     let kefu = |arguments: &[&str], code: i32| -> Value {
@@ -359,7 +359,7 @@ fn a_lake_with_one_lock_for_all_accounts_is_taken_over() {
 }
 
 #[test]
-fn of_messages_that_do_not_name_their_rejects_the_count_decides() {
+fn messages_without_a_rejects_hash_are_matched_by_the_number_of_rejects() {
     let (world, simulator) = lake_with_one_lock();
     let run = || -> Value {
         let arguments = ["run", "--date", "2016-06-02", "--output", "json"];

@@ -86,7 +86,7 @@ fn personal_files(privacy: Privacy) -> (World, usize) {
 }
 
 #[test]
-fn no_file_ever_holds_a_text_or_an_openid() {
+fn no_file_contains_a_withheld_text_or_openid() {
     // Tests the search itself: with no data withheld, it finds four tables and usually some files
     // in staging.
     assert!(personal_files(Privacy::default()).1 >= 4);
@@ -102,7 +102,7 @@ fn no_file_ever_holds_a_text_or_an_openid() {
 }
 
 #[test]
-fn one_setting_alone_withholds_raw_records_and_nothing_else() {
+fn each_privacy_setting_alone_also_withholds_raw_records() {
     for privacy in [
         Privacy { texts: Texts::Drop, ..Privacy::default() },
         Privacy { texts: Texts::Keep, ..drop_and_hash() },
@@ -129,7 +129,7 @@ fn one_setting_alone_withholds_raw_records_and_nothing_else() {
 }
 
 #[test]
-fn no_reason_and_no_message_quotes_a_record() {
+fn no_reject_reason_and_no_error_quotes_a_record() {
     let lines = [
         r#""a personal word, expected an object""#.to_owned(),
         record(MIDNIGHT, "x").replace("\"x\"", "13912345678"),
@@ -196,7 +196,7 @@ fn is_refused(world: &World, simulator: &Simulator, arguments: &[&str], message:
 }
 
 #[test]
-fn the_numbers_are_the_same_and_the_tables_still_join() {
+fn privacy_settings_change_no_number_and_the_tables_still_join() {
     let (open, hashed) = (World::new(), World::new());
     settings(&hashed, HASHED_AND_DROPPED);
     for world in [&open, &hashed] {
@@ -274,7 +274,7 @@ fn a_lake_is_not_continued_with_other_privacy_settings_unless_its_days_are_fetch
 }
 
 #[test]
-fn what_the_hint_says_makes_the_lake_one_again_and_brings_no_pruned_day_back() {
+fn the_commands_in_the_hint_complete_a_privacy_change_and_restore_no_deleted_day() {
     let world = World::new();
     let simulator = world.simulate(generated(), world.options(&[]));
     succeeds(&world, &simulator, &RANGE);
@@ -329,7 +329,7 @@ fn numbers(world: &World) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn back_from_hashed_openids_nothing_is_left_of_them_on_days_without_messages_either() {
+fn a_change_back_to_plain_openids_also_covers_days_without_messages() {
     let world = World::new();
     let simulator = world.simulate(generated(), world.options(&[]));
     settings(&world, HASHED);
@@ -342,7 +342,7 @@ fn back_from_hashed_openids_nothing_is_left_of_them_on_days_without_messages_eit
 }
 
 #[test]
-fn a_switch_that_was_not_finished_is_told_of_and_computes_nothing_wrong() {
+fn an_unfinished_privacy_change_is_reported_and_computes_no_wrong_metrics() {
     let mut world = World::new();
     let simulator = world.simulate(generated(), world.options(&[]));
     succeeds(&world, &simulator, &RANGE);
@@ -381,7 +381,7 @@ fn verified(world: &World, simulator: &Simulator) -> (Option<i32>, usize) {
 }
 
 #[test]
-fn what_is_compared_with_wechat_is_pseudonymous_too() {
+fn a_comparison_with_the_api_uses_pseudonyms() {
     let world = World::new();
     let simulator = world.simulate(generated(), world.options(&[]));
     settings(&world, HASHED);
@@ -406,7 +406,7 @@ fn what_is_compared_with_wechat_is_pseudonymous_too() {
 }
 
 #[test]
-fn the_key_may_come_from_the_environment_and_must_be_one() {
+fn the_key_can_come_from_the_environment_and_must_be_long_enough() {
     let world = World::new();
     let simulator = world.simulate(records(3), world.options(&[]));
     settings(&world, "privacy.openid = { hmac_key_env = 'OUR_KEY' }\n");
@@ -444,7 +444,7 @@ fn the_key_may_come_from_the_environment_and_must_be_one() {
 }
 
 #[test]
-fn privacy_settings_that_make_no_sense_are_refused() {
+fn invalid_privacy_settings_are_refused() {
     let world = World::new();
     let simulator = world.simulate(records(1), world.options(&[]));
     let rules = |rule: &str| format!("privacy.text = 'drop'\n[[metrics.auto_reply]]\n{rule}\n");

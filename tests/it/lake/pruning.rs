@@ -104,7 +104,7 @@ fn only_kept(kept: &[&str], fresh: usize) -> Value {
 }
 
 #[test]
-fn without_yes_nothing_happens_but_a_list() {
+fn without_yes_a_prune_only_lists_the_files() {
     let days = TwelveDays::new();
     let before = days.files();
     let listed = days.kefu(&["prune", "--before", "2024-05-04"]);
@@ -133,7 +133,7 @@ fn without_yes_nothing_happens_but_a_list() {
 }
 
 #[test]
-fn what_is_pruned_is_gone_and_no_number_changes() {
+fn a_prune_deletes_messages_and_changes_no_number() {
     let days = TwelveDays::new();
     let expected = days.files_but_messages_before("2024-05-06");
     assert_eq!(days.kefu(&["prune", "--before", "2024-05-06", "--yes"])["deleted"], json!(true));
@@ -164,7 +164,7 @@ fn what_is_pruned_is_gone_and_no_number_changes() {
 }
 
 #[test]
-fn days_that_are_not_final_yet_go_on_where_nothing_of_theirs_is_pruned() {
+fn days_that_are_not_final_are_rebuilt_unless_they_need_deleted_messages() {
     let world = World::new();
     let simulator = world.simulate(TwelveDays::generated(), world.options(&[]));
     let days = TwelveDays { world, simulator };
@@ -180,7 +180,7 @@ fn days_that_are_not_final_yet_go_on_where_nothing_of_theirs_is_pruned() {
 }
 
 #[test]
-fn a_prune_that_was_killed_changes_no_number_either_and_goes_on() {
+fn a_killed_prune_changes_no_number_and_can_continue() {
     let days = TwelveDays::new();
     let expected = days.files_but_messages_before("2024-05-09");
     let last: BTreeMap<String, Vec<u8>> = (5..9)
@@ -225,7 +225,7 @@ impl Failpoint for DiesBefore {
 }
 
 #[test]
-fn wherever_a_prune_is_killed_no_number_changes() {
+fn a_prune_that_is_killed_before_any_operation_changes_no_number() {
     let days = TwelveDays::new();
     let expected = days.files_but_messages_before("2024-05-06");
     let messages: Vec<(PathBuf, Vec<u8>)> =
@@ -263,7 +263,7 @@ fn wherever_a_prune_is_killed_no_number_changes() {
 }
 
 #[test]
-fn a_table_that_was_pruned_is_not_computed_again() {
+fn a_pruned_metric_table_is_not_rebuilt() {
     let days = TwelveDays::new();
     let pairs = days.world.path("response_pairs", "2024-05-03");
     let tables = ["--table", "response_pairs", "--table", "sessions"];
@@ -280,7 +280,7 @@ fn a_table_that_was_pruned_is_not_computed_again() {
 }
 
 #[test]
-fn what_was_pruned_comes_back_when_it_is_named_and_is_as_it_was() {
+fn a_run_of_named_days_restores_deleted_days_with_the_same_bytes() {
     let days = TwelveDays::new();
     let before = days.files();
     days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);
@@ -290,7 +290,7 @@ fn what_was_pruned_comes_back_when_it_is_named_and_is_as_it_was() {
 }
 
 #[test]
-fn a_pruned_day_that_is_back_alone_is_as_final_as_it_was() {
+fn a_single_restored_day_stays_final() {
     let days = TwelveDays::new();
     days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);
     days.kefu(&["run", "--date", "2024-05-02"]);
@@ -320,7 +320,7 @@ fn a_pruned_day_that_is_back_alone_is_as_final_as_it_was() {
 }
 
 #[test]
-fn no_number_that_was_made_of_pruned_messages_changes_when_a_day_is_replaced() {
+fn replacing_a_day_changes_no_metric_that_needs_deleted_messages() {
     let days = TwelveDays::new();
     days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);
     let before = days.files();
@@ -395,7 +395,7 @@ fn no_number_that_was_made_of_pruned_messages_changes_when_a_day_is_replaced() {
 }
 
 #[test]
-fn neither_a_day_nor_its_metrics_are_replaced_by_nothing() {
+fn a_day_and_its_metrics_are_never_replaced_by_an_empty_day() {
     let days = TwelveDays::new();
     days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);
     let before = days.files();
@@ -453,7 +453,7 @@ fn neither_a_day_nor_its_metrics_are_replaced_by_nothing() {
 }
 
 #[test]
-fn messages_are_not_replaced_by_fewer_rejects_nor_rejects_by_nothing() {
+fn a_day_is_not_replaced_by_fewer_rejects_or_by_an_empty_day() {
     let world = World::new();
     let unreadable = record(crate::world::MIDNIGHT + 60, "x").replace("oC1", "");
     let run = |lines: Vec<String>| {
@@ -497,7 +497,7 @@ fn messages_are_not_replaced_by_fewer_rejects_nor_rejects_by_nothing() {
 }
 
 #[test]
-fn whatever_is_pruned_breaks_no_promise() {
+fn verify_has_no_finding_after_a_prune_of_any_table() {
     let days = TwelveDays::new();
     let lines = (0..20)
         .map(|number| record(1_714_521_600 + number, "x"))
@@ -522,7 +522,7 @@ fn whatever_is_pruned_breaks_no_promise() {
 }
 
 #[test]
-fn changes_that_are_pruned_before_they_are_computed_are_named() {
+fn a_prune_names_days_whose_metrics_are_out_of_date() {
     let days = TwelveDays::new().with_a_late_message("2024-05-03");
     days.kefu(&["fetch", "--date", "2024-05-03", "--force"]);
     assert_eq!(
@@ -534,7 +534,7 @@ fn changes_that_are_pruned_before_they_are_computed_are_named() {
 }
 
 #[test]
-fn the_nightly_run_does_not_bring_pruned_days_back() {
+fn the_nightly_run_does_not_restore_deleted_days() {
     let world = World::new();
     let now = kefu::calendar::Clock::System.now().unix_timestamp();
     let recent = (1..=4).map(|days| record(now - days * 86_400, "x"));
@@ -572,7 +572,7 @@ fn the_nightly_run_does_not_bring_pruned_days_back() {
 }
 
 #[test]
-fn a_stray_file_of_a_far_day_does_not_move_the_days_that_are_kept() {
+fn a_file_of_a_future_day_does_not_affect_keep_days() {
     let world = World::new();
     world.fetch(crate::world::records(3), &[], &[crate::world::DAY]);
     let kept = world.path("messages", crate::world::DAY);
@@ -585,7 +585,7 @@ fn a_stray_file_of_a_far_day_does_not_move_the_days_that_are_kept() {
 }
 
 #[test]
-fn every_account_is_pruned_and_what_is_no_partition_stays() {
+fn a_prune_covers_every_account_and_leaves_orphan_files() {
     let days = TwelveDays::new();
     let of_acme = days.world.path("messages", "2024-05-01");
     let (of_other, note) =
@@ -601,7 +601,7 @@ fn every_account_is_pruned_and_what_is_no_partition_stays() {
 }
 
 #[test]
-fn a_prune_of_one_account_of_days_to_come_or_of_every_day_is_refused() {
+fn a_prune_of_one_account_or_future_days_or_every_day_is_refused() {
     let days = TwelveDays::new();
     let before = days.files();
     for arguments in [
@@ -616,7 +616,7 @@ fn a_prune_of_one_account_of_days_to_come_or_of_every_day_is_refused() {
 }
 
 #[test]
-fn every_day_is_pruned_where_that_is_said_and_later_days_are_fetched() {
+fn with_all_every_day_is_deleted_and_later_days_can_be_fetched() {
     let days = TwelveDays::new();
     let pruned = days.kefu(&["prune", "--all", "--yes"]);
     assert_eq!(
@@ -631,7 +631,7 @@ fn every_day_is_pruned_where_that_is_said_and_later_days_are_fetched() {
 }
 
 #[test]
-fn a_prune_that_keeps_more_days_than_there_are_since_1970_leaves_a_mark_that_can_be_read() {
+fn keep_days_before_1970_leaves_a_readable_retention_mark() {
     let days = TwelveDays::new();
     days.kefu(&["prune", "--keep-days", "40000", "--yes"]);
     assert_eq!(days.kefu(&["verify"])["findings"], json!([]));
@@ -639,7 +639,7 @@ fn a_prune_that_keeps_more_days_than_there_are_since_1970_leaves_a_mark_that_can
 }
 
 #[test]
-fn a_mark_that_is_still_to_come_is_damage_and_no_run_goes_by_it() {
+fn a_retention_mark_in_the_future_is_damage_and_no_command_uses_it() {
     let days = TwelveDays::new();
     days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);
     assert_eq!(days.kefu(&["verify"])["findings"], json!([]));
@@ -666,7 +666,7 @@ fn a_mark_that_is_still_to_come_is_damage_and_no_run_goes_by_it() {
 }
 
 #[test]
-fn a_mark_that_kefu_did_not_write_is_damage_and_no_run_goes_by_it() {
+fn an_invalid_retention_mark_is_damage_and_no_command_uses_it() {
     let days = TwelveDays::new();
     days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);
     let mark = days.world.lake_folder().join("_kefu/accounts/acme/pruned.json");
@@ -695,7 +695,7 @@ fn a_mark_that_kefu_did_not_write_is_damage_and_no_run_goes_by_it() {
 }
 
 #[test]
-fn a_day_that_is_not_over_does_not_count_as_the_newest() {
+fn a_day_that_is_not_over_is_not_the_newest_day() {
     let days = TwelveDays::new();
     let newest = |last: &str| {
         let lake = kefu::lake::Lake::at(days.world.lake_folder());
@@ -706,7 +706,7 @@ fn a_day_that_is_not_over_does_not_count_as_the_newest() {
 }
 
 #[test]
-fn what_was_pruned_on_purpose_is_no_finding() {
+fn deleted_days_are_not_a_finding() {
     let days = TwelveDays::new();
     days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);
     let verified = days.kefu(&["verify"]);
@@ -725,7 +725,7 @@ fn what_was_pruned_on_purpose_is_no_finding() {
 }
 
 #[test]
-fn what_to_prune_must_be_said() {
+fn a_prune_without_a_valid_range_is_refused() {
     let world = World::new();
     for (arguments, code, message) in [
         (&["prune"][..], 2, "<--before <DAY>|--keep-days <DAYS>|--all>"),

@@ -59,7 +59,7 @@ fn rounds(default: usize) -> usize {
 }
 
 #[test]
-fn two_runs_of_the_same_days_side_by_side_publish_whole_files_where_flock_does_nothing() {
+fn parallel_runs_without_flock_publish_complete_files() {
     let world = World::new();
     let simulator = world.simulate(generated(), world.options(&[]));
     let without_flock = library_without_flock(world.folder.path());
@@ -82,7 +82,7 @@ fn two_runs_of_the_same_days_side_by_side_publish_whole_files_where_flock_does_n
 }
 
 #[test]
-fn a_run_whose_lock_file_is_removed_publishes_nothing_more_once_another_has_begun() {
+fn a_run_whose_lock_file_was_removed_publishes_nothing_after_another_run_begins() {
     let world = World::new();
     let simulator = world.simulate(generated(), world.options(&[]));
     let slow = world.simulate(
@@ -141,7 +141,7 @@ fn finished(world: &World, lake: &Lake) -> FinishedPartition {
 }
 
 #[test]
-fn another_run_leaves_staging_alone_and_takes_the_lake_over() {
+fn a_second_run_takes_over_the_lake_and_leaves_the_staging_of_the_first_run() {
     let world = World::new();
     let lake = world.lake();
     let lock = lake.lock(&world.account()).unwrap();
@@ -175,7 +175,7 @@ fn another_run_leaves_staging_alone_and_takes_the_lake_over() {
 }
 
 #[test]
-fn a_file_that_somebody_else_has_put_into_staging_is_not_published() {
+fn a_staged_file_that_another_process_replaced_is_not_published() {
     let world = World::new();
     let lake = world.lake();
     let _lock = lake.lock(&world.account()).unwrap();
@@ -191,7 +191,7 @@ fn a_file_that_somebody_else_has_put_into_staging_is_not_published() {
 }
 
 #[test]
-fn what_is_left_in_staging_is_cleared_when_its_process_is_gone_or_after_a_day() {
+fn staged_files_are_cleared_after_their_process_ended_or_after_a_day() {
     let world = World::new();
     let slow = world
         .simulate(generated(), Options { latency: Duration::from_secs(600), ..world.options(&[]) });
@@ -233,7 +233,7 @@ fn what_is_left_in_staging_is_cleared_when_its_process_is_gone_or_after_a_day() 
 }
 
 #[test]
-fn a_reader_never_keeps_a_run_from_its_work_and_learns_that_it_was_overtaken() {
+fn a_reader_does_not_block_a_run_and_learns_that_a_run_began() {
     let world = World::new();
     let simulator = world.simulate(records(3), world.options(&[]));
     assert!(begin(&world, &simulator, &["run", "--date", DAY]).status().unwrap().success());
@@ -257,7 +257,7 @@ fn a_reader_never_keeps_a_run_from_its_work_and_learns_that_it_was_overtaken() {
 }
 
 #[test]
-fn a_lake_that_no_run_has_held_is_overtaken_by_its_first_run() {
+fn a_reader_of_a_new_lake_learns_that_the_first_run_began() {
     let world = World::new();
     fs_err::create_dir(world.lake_folder()).unwrap();
     let lake = world.lake();
@@ -275,7 +275,7 @@ fn run_of_other(world: &World, simulator: &Simulator) -> Command {
 }
 
 #[test]
-fn two_accounts_of_a_lake_run_at_the_same_time_and_one_account_does_not() {
+fn two_accounts_can_run_at_the_same_time_but_one_account_cannot_run_twice() {
     let world = World::new();
     let simulator = world.simulate(generated(), world.options(&[]));
     let run = [&["run", "--force"], RANGE.as_slice()].concat();
@@ -328,7 +328,7 @@ impl Failpoint for TakesFolderAway {
 }
 
 #[test]
-fn a_folder_that_another_account_has_left_empty_and_removed_is_made_again() {
+fn a_folder_that_another_account_removed_is_created_again() {
     let taken = Arc::new(TakesFolderAway(AtomicUsize::new(0)));
     let world = World { failpoint: Some(taken.clone()), ..World::new() };
     let night = world.fetch(records(3), &[], &[DAY]);
@@ -348,7 +348,7 @@ impl Failpoint for Syncs {
 }
 
 #[test]
-fn what_a_killed_run_has_put_in_its_place_is_synced_once_by_the_next_one() {
+fn the_next_run_syncs_the_files_of_a_killed_run_once() {
     let world = World::new();
     let slow = world
         .simulate(generated(), Options { latency: Duration::from_secs(600), ..world.options(&[]) });
@@ -368,7 +368,7 @@ fn what_a_killed_run_has_put_in_its_place_is_synced_once_by_the_next_one() {
 }
 
 #[test]
-fn new_lakes_are_for_the_user_and_the_group_unless_the_umask_is_stricter() {
+fn a_new_lake_is_readable_by_user_and_group_unless_the_umask_is_stricter() {
     for (umask, folder_mode, file_mode) in
         [("000", 0o750, 0o640), ("022", 0o750, 0o640), ("077", 0o700, 0o600)]
     {
@@ -418,7 +418,7 @@ fn within_a_minute(command: &Command) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_pipe_in_place_of_a_file_of_kefus_is_refused_and_not_waited_for() {
+fn a_pipe_in_place_of_a_file_of_the_lake_is_refused_without_waiting() {
     let world = World::new();
     let simulator = world.simulate(records(3), world.options(&[]));
     let kefu = |arguments: &[&str]| within_a_minute(&begin(&world, &simulator, arguments));
@@ -539,7 +539,7 @@ fn a_run_warns_of_a_settings_file_with_a_secret_that_everybody_can_read() {
 }
 
 #[test]
-fn days_before_1970_are_refused_and_found() {
+fn days_before_1970_are_refused_and_reported_by_verify() {
     let world = World::new();
     let simulator = world.simulate(records(3), world.options(&[]));
     for days in [["--date", "1969-12-31"], ["--from", "1900-01-01"]] {

@@ -282,7 +282,7 @@ fn restate_page(path: &Path) {
 type Damage<'a> = Box<dyn Fn() + 'a>;
 
 #[test]
-fn a_good_lake_keeps_every_promise_and_is_left_as_it_is() {
+fn a_good_lake_has_no_finding_and_verify_changes_nothing() {
     let world = good_lake();
     let before = contents(&world);
     let output = verify(&world, &[]);
@@ -313,7 +313,7 @@ fn a_good_lake_keeps_every_promise_and_is_left_as_it_is() {
 }
 
 #[test]
-fn a_lake_of_large_empty_unordered_and_rejected_days_is_good_too() {
+fn large_empty_unordered_and_rejected_days_have_no_finding() {
     let world = World::new();
     // More rows than a row group has, not in order of time. Some have no text, and one is
     // unreadable.
@@ -330,7 +330,7 @@ fn a_lake_of_large_empty_unordered_and_rejected_days_is_good_too() {
 }
 
 #[test]
-fn a_lake_with_rules_and_a_schedule_is_good_too() {
+fn a_lake_with_rules_and_a_schedule_has_no_finding() {
     let world = World::new();
     let rules = "[[metrics.auto_reply]]\nprefix = \"您好\"\n[metrics.business_hours]\nmonday = [\"09:00-18:00\"]\ntuesday = [\"21:00-02:00\"]\n";
     fs_err::write(world.folder.path().join("kefu.toml"), rules).unwrap();
@@ -351,7 +351,7 @@ fn a_lake_with_rules_and_a_schedule_is_good_too() {
 }
 
 #[test]
-fn each_promise_that_is_broken_is_found_and_nothing_else() {
+fn each_kind_of_damage_is_found_and_nothing_else() {
     let world = good_lake();
     let good = contents(&world);
     let day = DAYS[1];
@@ -651,7 +651,7 @@ fn each_promise_that_is_broken_is_found_and_nothing_else() {
 }
 
 #[test]
-fn rejects_are_there_exactly_when_the_messages_count_them() {
+fn rejects_exist_exactly_when_the_messages_count_them() {
     let world = World::new();
     let no_time = |text: &str| {
         format!(r#"{{"openid":"oC1","opercode":2003,"text":"{text}","worker":"A@acme"}}"#)
@@ -718,7 +718,7 @@ fn rejects_are_there_exactly_when_the_messages_count_them() {
 }
 
 #[test]
-fn what_is_missing_or_stale_is_a_note() {
+fn missing_and_out_of_date_files_are_notes() {
     let world = World::new();
     run(&world, generated(1), DAYS[0], DAYS[2]);
     run(&world, generated(1), "2024-05-18", "2024-05-18");
@@ -761,7 +761,7 @@ fn left_over(world: &World, arguments: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn metrics_whose_messages_are_gone_are_damage() {
+fn metrics_without_their_messages_are_damage() {
     let world = good_lake();
     let good = contents(&world);
     // Removes the messages of all days.
@@ -820,8 +820,7 @@ fn metrics_whose_messages_are_gone_are_damage() {
 }
 
 #[test]
-fn messages_that_are_gone_are_damage_for_one_account_and_beside_pruned_days_and_for_rejects_alone()
-{
+fn missing_messages_are_damage_for_one_account_beside_deleted_days_and_with_rejects() {
     let world = good_lake();
     let good = contents(&world);
     let pruned = world.lake_folder().join("_kefu/pruned.json");
@@ -880,7 +879,7 @@ fn messages_that_are_gone_are_damage_for_one_account_and_beside_pruned_days_and_
 }
 
 #[test]
-fn days_can_be_named_and_all_accounts_are_read() {
+fn verify_covers_the_named_days_and_all_accounts() {
     let world = good_lake();
     fs_err::write(world.path("sessions", DAYS[0]), "garbage").unwrap();
     assert_eq!(found(&world, &["--from", DAYS[1], "--to", DAYS[2]], "broken"), []);
@@ -910,7 +909,7 @@ fn days_can_be_named_and_all_accounts_are_read() {
 }
 
 #[test]
-fn a_lake_that_a_run_is_writing_is_not_judged() {
+fn a_lake_that_a_run_is_writing_is_not_verified() {
     let world = good_lake();
     let writing = world.lake().lock(&world.account()).unwrap();
     let output = verify(&world, &[]);
@@ -924,7 +923,7 @@ fn a_lake_that_a_run_is_writing_is_not_judged() {
 }
 
 #[test]
-fn what_cannot_be_verified_is_said() {
+fn a_verify_that_is_not_possible_says_why() {
     let world = World::new();
     let cases: [(&[&str], i32, &str); 4] = [
         (&["--with-text"], 2, "--against-api"),
@@ -948,7 +947,7 @@ fn what_cannot_be_verified_is_said() {
 }
 
 #[test]
-fn findings_are_a_table_for_people() {
+fn findings_are_shown_as_a_table() {
     let world = good_lake();
     fs_err::write(world.path("messages", DAYS[2]).with_file_name(".DS_Store"), "").unwrap();
     fs_err::remove_file(world.path("worker_hourly", DAYS[0])).unwrap();
@@ -961,7 +960,7 @@ fn findings_are_a_table_for_people() {
 }
 
 #[test]
-fn notes_are_told_by_runs_of_days_to_people_and_one_by_one_to_machines() {
+fn notes_are_grouped_by_days_as_text_and_listed_one_by_one_as_json() {
     let world = good_lake();
     run(&world, generated(1), "2024-05-18", "2024-05-18");
     fs_err::write(world.folder.path().join("kefu.toml"), "[metrics]\nsession_gap = 60\n").unwrap();
@@ -982,7 +981,7 @@ fn compare(world: &World, simulator: &Simulator, arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn a_lake_that_has_what_the_api_gives_is_equal() {
+fn a_lake_with_the_same_records_as_the_api_is_equal() {
     let world = World::new();
     run(&world, records(25_000), "2016-06-01", "2016-06-02");
     let before = contents(&world);
@@ -1002,7 +1001,7 @@ fn a_lake_that_has_what_the_api_gives_is_equal() {
 }
 
 #[test]
-fn what_was_added_or_is_gone_since_is_shown_and_the_lake_stays_as_it_is() {
+fn added_and_missing_records_are_shown_and_the_lake_does_not_change() {
     let world = World::new();
     // Three equal records, one of which is removed later. One record whose text changes, and one
     // that stays.
@@ -1046,7 +1045,7 @@ fn what_was_added_or_is_gone_since_is_shown_and_the_lake_stays_as_it_is() {
 }
 
 #[test]
-fn records_after_a_page_that_was_taken_for_the_last_are_found() {
+fn records_after_an_assumed_last_page_are_found() {
     let world = World::new();
     let capped = || Options { page_cap: Some(7), ..world.options(&[]) };
     // The lake has only the first page of such an API, because `kefu run` takes it for the last
@@ -1082,7 +1081,7 @@ fn records_after_a_page_that_was_taken_for_the_last_are_found() {
 }
 
 #[test]
-fn an_api_that_cannot_be_asked_ends_the_comparison_with_its_own_code() {
+fn an_api_error_ends_the_comparison_with_its_own_exit_code() {
     let world = World::new();
     run(&world, records(3), DAY, DAY);
     let simulator = world.simulate(records(3), world.options(&["errcode:48001"]));
@@ -1099,7 +1098,7 @@ fn an_api_that_cannot_be_asked_ends_the_comparison_with_its_own_code() {
 /// Any changed byte can give readers wrong data, even where kefu's own reader does not look. `kefu
 /// verify` must find it and must not crash.
 #[test]
-fn a_byte_that_has_changed_is_found_wherever_it_is() {
+fn any_changed_byte_is_found() {
     let world = good_lake();
     let files: Vec<PathBuf> = world
         .table_files()

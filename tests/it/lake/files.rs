@@ -8,7 +8,7 @@ use kefu::simulator::{Generated, GeneratorOptions};
 use crate::world::{DAY, MIDNIGHT, World, record, recorded};
 
 #[test]
-fn a_large_day_has_row_groups_of_the_agreed_size_compressed_sorted_and_with_statistics() {
+fn a_large_day_has_sorted_compressed_row_groups_with_statistics() {
     let world = World::new();
     world.fetch(
         recorded(
@@ -71,7 +71,7 @@ fn a_large_day_has_row_groups_of_the_agreed_size_compressed_sorted_and_with_stat
 }
 
 #[test]
-fn nothing_but_parquet_stands_below_a_table() {
+fn a_table_folder_has_only_parquet_files() {
     let world = World::new();
     world.fetch(recorded([record(MIDNIGHT, "x")]), &[], &[DAY]);
     assert_eq!(world.table_files(), [world.path("messages", DAY)]);
@@ -80,7 +80,7 @@ fn nothing_but_parquet_stands_below_a_table() {
 /// `kefu verify` reports a file of the same version with other bytes as damaged. If kefu or a
 /// library encodes files differently, raise the version first. Then update these hashes.
 #[test]
-fn a_version_of_kefu_writes_the_same_bytes_for_ever() {
+fn one_version_of_kefu_always_writes_the_same_bytes() {
     let world = World::new();
     let generated = Generated::new(GeneratorOptions {
         first_day: "2024-05-13".parse().unwrap(),
