@@ -163,7 +163,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_stage_agrees_with_the_oracle(chat in chats()) {
+    fn the_metrics_agree_with_the_oracle(chat in chats()) {
         for (day, partitions) in chat.compute() {
             let oracle = Oracle::new(&chat, day);
             for (table, theirs) in [
@@ -184,7 +184,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 50, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_day_alone_is_the_same_as_in_a_range(chat in chats()) {
+    fn a_day_alone_has_the_same_metrics_as_in_a_range(chat in chats()) {
         for run in chat.runs() {
             for (day, in_range) in chat.compute_from(run, run) {
                 let read = DayRange { first: run.first.max(day.plus(-2)), last: run.last.min(day.plus(3)) };

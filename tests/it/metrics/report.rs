@@ -157,7 +157,7 @@ fn assert_nothing_foreign(page: &str) {
 }
 
 #[test]
-fn hostile_names_and_texts_are_nothing_but_text() {
+fn hostile_names_and_texts_appear_as_text_only() {
     let world = World::new();
     lake_of(&world, hostile_lines(), 6);
     for arguments in [&["--with-text"][..], &[], &["--lang", "zh", "--with-text"]] {
@@ -174,7 +174,7 @@ fn hostile_names_and_texts_are_nothing_but_text() {
 }
 
 #[test]
-fn texts_are_on_the_page_only_when_asked_for_and_of_unanswered_turns_alone() {
+fn texts_are_shown_only_with_with_text_and_only_for_unanswered_turns() {
     let world = World::new();
     lake_of(&world, hostile_lines(), 6);
     let (without, figures) = page(&world, &[]);
@@ -206,7 +206,7 @@ fn texts_are_on_the_page_only_when_asked_for_and_of_unanswered_turns_alone() {
 }
 
 #[test]
-fn a_text_that_was_dropped_is_said_to_be_missing() {
+fn the_page_says_that_a_dropped_text_is_missing() {
     let world = World::new();
     fs_err::write(world.folder.path().join("kefu.toml"), "[privacy]\ntext = 'drop'\n").unwrap();
     lake_of(&world, hostile_lines(), 6);
@@ -216,7 +216,7 @@ fn a_text_that_was_dropped_is_said_to_be_missing() {
 }
 
 #[test]
-fn the_page_asks_nobody_for_anything_and_allows_nothing_but_its_own_script() {
+fn the_page_loads_nothing_and_allows_only_its_own_script() {
     let (page, _) = page(&generated(5), &[]);
     for foreign in [
         "http:",
@@ -246,7 +246,7 @@ fn the_page_asks_nobody_for_anything_and_allows_nothing_but_its_own_script() {
 }
 
 #[test]
-fn the_same_lake_gives_the_same_page_and_stays_as_it_is() {
+fn the_same_lake_gives_the_same_page_and_does_not_change() {
     let world = generated(10);
     let state = || {
         files(&world.lake_folder())
@@ -269,7 +269,7 @@ fn the_same_lake_gives_the_same_page_and_stays_as_it_is() {
 }
 
 #[test]
-fn without_days_it_is_the_last_final_week_and_it_is_compared_with_the_one_before() {
+fn the_default_report_compares_the_last_final_week_with_the_week_before() {
     let world = generated(20);
     let (page_of_week, week) = page(&world, &[]);
     assert_eq!((&week["first"], &week["last"]), (&json!("2024-05-11"), &json!("2024-05-17")));
@@ -319,7 +319,7 @@ fn cards<'a>(page: &'a str, names: &[&str]) -> Vec<&'a str> {
 }
 
 #[test]
-fn days_that_are_not_final_are_hatched_and_what_may_still_change_is_not_compared() {
+fn days_that_are_not_final_are_hatched_and_their_figures_are_not_compared() {
     let world = generated(20);
     let days = ["--from", "2024-05-14", "--to", "2024-05-20"];
     let (shown, figures) = page(&world, &days);
@@ -376,7 +376,7 @@ fn days_that_are_not_final_are_hatched_and_what_may_still_change_is_not_compared
 /// A reply on the third day after a missed session makes it a completed one. Until then, a week can
 /// look worse or better than it is.
 #[test]
-fn a_day_is_final_when_its_metrics_say_so_and_not_when_later_days_were_only_fetched() {
+fn a_day_is_final_after_its_metrics_include_the_later_days() {
     let world = World::new();
     let asked = (0..14).map(|day| line("oC1", 2003, "x", TEN + day * DAY_SECONDS, "kf1"));
     let simulator = world.simulate(recorded(asked), world.options(&[]));
@@ -391,7 +391,7 @@ fn a_day_is_final_when_its_metrics_say_so_and_not_when_later_days_were_only_fetc
 }
 
 #[test]
-fn a_day_that_is_missing_is_a_gap_and_an_empty_one_is_not() {
+fn a_missing_day_is_a_gap_and_an_empty_day_is_not() {
     let world = World::new();
     let asked = |day: i64| line("oC1", 2003, "x", TEN + day * DAY_SECONDS, "kf1");
     let answered = |day: i64| line("oC1", 2002, "x", TEN + day * DAY_SECONDS + 40, "kf1");
@@ -439,7 +439,7 @@ fn a_day_that_is_missing_is_a_gap_and_an_empty_one_is_not() {
 }
 
 #[test]
-fn accounts_are_pooled_and_shown_apart() {
+fn accounts_are_shown_together_and_separately() {
     let world = generated(12);
     fetch_generated(&world, "旗舰店", 12, 2);
     let (page_of_both, both) = page(&world, &["--from", "2024-05-08", "--to", "2024-05-12"]);
@@ -470,7 +470,7 @@ fn accounts_are_pooled_and_shown_apart() {
 }
 
 #[test]
-fn what_was_pruned_is_not_made_up() {
+fn figures_that_need_deleted_data_are_empty() {
     let world = generated(12);
     let (_, whole) = page(&world, &["--from", "2024-05-06", "--to", "2024-05-09"]);
     assert!(
@@ -528,7 +528,7 @@ fn metrics_that_are_out_of_date_are_named_with_the_reason() {
 }
 
 #[test]
-fn the_page_speaks_chinese() {
+fn the_page_can_be_in_chinese() {
     let world = generated(10);
     let (page, _) = page(&world, &["--lang", "zh"]);
     assert!(page.contains("<html lang=\"zh-CN\">"));
@@ -559,7 +559,7 @@ fn the_page_speaks_chinese() {
 }
 
 #[test]
-fn what_cannot_be_reported_is_refused_with_the_next_step() {
+fn a_report_that_is_not_possible_is_refused_with_the_next_step() {
     let nothing = World::new();
     let mut said = vec![refusal(&nothing, &[])];
     fs_err::create_dir_all(nothing.lake_folder()).unwrap();
@@ -587,7 +587,7 @@ fn what_cannot_be_reported_is_refused_with_the_next_step() {
 
 /// Texts are optional. One day with unreadable messages must not prevent the page.
 #[test]
-fn a_day_that_cannot_be_read_costs_its_texts_alone() {
+fn an_unreadable_day_loses_only_its_texts() {
     let world = generated(7);
     let path = world.path("messages", "2024-05-07");
     let bytes = fs_err::read(&path).unwrap();
@@ -599,7 +599,7 @@ fn a_day_that_cannot_be_read_costs_its_texts_alone() {
 /// A page replaces plain files only. A link leads to the file that is replaced. Pipes and devices
 /// are refused.
 #[test]
-fn the_page_replaces_files_alone_and_follows_links() {
+fn the_page_replaces_only_plain_files_and_follows_links() {
     let world = generated(1);
     let at = |name: &str| world.folder.path().join(name);
     fs_err::write(at("real.html"), "old").unwrap();

@@ -102,7 +102,7 @@ fn freshness(status: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn a_lake_with_rules_is_up_to_date_wherever_one_stands() {
+fn a_lake_with_rules_is_up_to_date_from_any_folder() {
     let places = Places::with(RULES);
     assert_eq!(freshness(&places.home(&["status"])), ["fresh"; 12]);
     assert_eq!(freshness(&places.read_away(&["status"])), ["fresh"; 12]);
@@ -132,7 +132,7 @@ fn a_lake_with_rules_is_up_to_date_wherever_one_stands() {
 }
 
 #[test]
-fn without_the_settings_file_nothing_is_fetched_or_computed_by_other_rules() {
+fn without_the_settings_file_nothing_is_fetched_or_computed_with_other_rules() {
     let places = Places::with(RULES);
     let (before, requests) = (places.tables(), places.simulator.requests().len());
     for command in [
@@ -160,7 +160,7 @@ fn without_the_settings_file_nothing_is_fetched_or_computed_by_other_rules() {
 }
 
 #[test]
-fn rules_of_older_days_alone_are_not_replaced_either() {
+fn rules_that_only_older_days_have_are_not_replaced() {
     let places = Places::with(RULES);
     // The last nine days have the defaults on purpose: an empty settings file counts as one.
     places.set("");
@@ -185,7 +185,7 @@ fn a_lake_without_rules_needs_no_settings_file() {
 }
 
 #[test]
-fn rules_that_changed_are_named_with_the_days_that_they_rebuild() {
+fn changed_rules_are_reported_with_the_days_to_rebuild() {
     let places = Places::with(RULES);
     places.set("[metrics]\nsession_gap = 3600\n");
     let shown =
@@ -218,7 +218,7 @@ fn rules_that_changed_are_named_with_the_days_that_they_rebuild() {
 }
 
 #[test]
-fn days_of_different_rules_are_each_verified_by_their_own() {
+fn each_day_is_verified_with_its_own_rules() {
     let places = Places::with(RULES);
     places.set("[metrics.business_hours]\nmonday = ['10:00-12:00']\n");
     places.home(&["metrics", "--from", "2024-05-05", "--to", "2024-05-07"]);
@@ -230,7 +230,7 @@ fn days_of_different_rules_are_each_verified_by_their_own() {
 
 /// Recreates a run with new rules that was killed between two tables of a day.
 #[test]
-fn tables_of_one_day_with_different_rules_are_out_of_date_wherever_one_stands() {
+fn tables_of_one_day_with_different_rules_are_out_of_date_from_any_folder() {
     let places = Places::with(RULES);
     let path = places.world.path("sessions", "2024-05-06");
     let of_old_rules = fs_err::read(&path).unwrap();
@@ -253,7 +253,7 @@ fn tables_of_one_day_with_different_rules_are_out_of_date_wherever_one_stands() 
 }
 
 #[test]
-fn commands_that_only_read_take_the_time_zone_of_the_lake() {
+fn commands_that_only_read_use_the_time_zone_of_the_lake() {
     let places = Places::with("timezone = 'America/New_York'\n[metrics]\nsession_gap = 60\n");
     for command in ["status", "report", "verify"] {
         assert_eq!(places.read_away(&[command])["timezone"], "America/New_York", "{command}");
@@ -275,7 +275,7 @@ fn commands_that_only_read_take_the_time_zone_of_the_lake() {
 }
 
 #[test]
-fn reading_leaves_the_lake_as_it_is() {
+fn commands_that_only_read_do_not_change_the_lake() {
     let places = Places::with(RULES);
     let state = || files(&places.world.lake_folder());
     let before = (state(), places.tables());

@@ -44,14 +44,14 @@ fn case_02_a_turn_is_measured_from_its_first_message() {
 }
 
 #[test]
-fn case_03_what_follows_a_reply_is_a_follow_up() {
+fn case_03_messages_after_a_reply_are_follow_ups() {
     let chat = Chat::of("I>A 10:00:00; A> 10:00:20, 10:00:50, 10:02:00");
     expect_pairs(&chat, &["response_seconds=20"]);
     expect(&chat.worker(MONDAY, "A"), "replies=1 follow_ups=2 outreach=0 messages_sent=3");
 }
 
 #[test]
-fn case_04_a_threshold_counts_as_within() {
+fn case_04_a_wait_equal_to_a_threshold_is_within_it() {
     expect(
         &Chat::of("I>A 10:00:00; A> 10:03:00").worker(MONDAY, "A"),
         "answered_within_180s=1 response_seconds_max=180",
@@ -63,7 +63,7 @@ fn case_04_a_threshold_counts_as_within() {
 }
 
 #[test]
-fn case_05_an_answer_in_the_same_second_took_no_time() {
+fn case_05_an_answer_in_the_same_second_has_a_wait_of_zero() {
     let chat = Chat::of("I>A 10:00:00; A> 10:00:00");
     expect_pairs(
         &chat,
@@ -217,7 +217,7 @@ fn case_13_a_question_repeated_after_silence_is_another_turn() {
 }
 
 #[test]
-fn case_14_a_gap_of_exactly_the_session_gap_is_within() {
+fn case_14_a_gap_equal_to_the_session_gap_does_not_end_the_session() {
     let chat = Chat::of("I>A 10:00:00; I>A 10:30:00; A> 10:31:00");
     expect_pairs(&chat, &["response_seconds=1860 since_last_seconds=60 customer_messages=2"]);
 }
@@ -234,7 +234,7 @@ fn case_15_a_session_begun_by_the_worker_has_no_first_response() {
 }
 
 #[test]
-fn case_16_the_one_who_replied_is_credited_and_the_other_handed_off() {
+fn case_16_the_worker_who_replied_is_credited_and_the_other_handed_off() {
     let chat = Chat::of("I>A 10:00:00; I>B 10:01:00; B> 10:01:40");
     expect_pairs(&chat, &["worker=B first_worker=A response_seconds=100 own_response_seconds=40"]);
     expect(&chat.worker(MONDAY, "A"), "handed_off=1 answered=0 unanswered_first=0");
@@ -245,7 +245,7 @@ fn case_16_the_one_who_replied_is_credited_and_the_other_handed_off() {
 }
 
 #[test]
-fn case_17_whoever_answers_what_another_received_takes_over() {
+fn case_17_a_worker_who_answers_for_another_worker_takes_over() {
     let chat = Chat::of("I>A 10:00:00; B> 10:02:00");
     expect_pairs(&chat, &["worker=B response_seconds=120 own_response_seconds=null"]);
     expect(
@@ -256,7 +256,7 @@ fn case_17_whoever_answers_what_another_received_takes_over() {
 }
 
 #[test]
-fn case_18_an_unanswered_turn_is_the_last_receiver_s() {
+fn case_18_an_unanswered_turn_belongs_to_the_last_worker_who_received_it() {
     let chat = Chat::of("I>A 10:00:00; I>B 10:01:00");
     expect_pairs(&chat, &["worker=B first_worker=A outcome=unanswered"]);
     expect(&chat.worker(MONDAY, "A"), "handed_off=1 unanswered_first=0 messages_received=1");
@@ -264,7 +264,7 @@ fn case_18_an_unanswered_turn_is_the_last_receiver_s() {
 }
 
 #[test]
-fn case_19_customers_are_paired_apart() {
+fn case_19_each_customer_is_paired_separately() {
     let chat = Chat::of("C1: I>A 10:00:00; C2: I>A 10:00:10; C2: A> 10:00:30; C1: A> 10:01:00");
     expect_pairs(&chat, &["openid=C1 response_seconds=60", "openid=C2 response_seconds=20"]);
     expect(
@@ -274,7 +274,7 @@ fn case_19_customers_are_paired_apart() {
 }
 
 #[test]
-fn case_20_a_late_answer_is_a_reply_however_long_the_gap() {
+fn case_20_a_late_answer_is_a_reply_even_after_the_session_gap() {
     let chat = Chat::of("I>A 10:00:00; A> 11:30:00");
     expect_pairs(&chat, &["response_seconds=5400"]);
     assert_eq!(chat.sessions().len(), 1);
@@ -302,7 +302,7 @@ fn case_22_percentiles_are_interpolated() {
 }
 
 #[test]
-fn case_23_other_codes_are_invisible() {
+fn case_23_other_opcodes_are_ignored() {
     let chat = Chat::of("I>A 10:00:00; 1004>A 10:00:10; A> 10:00:40");
     expect_pairs(&chat, &["response_seconds=40"]);
 }
@@ -342,7 +342,7 @@ fn case_25_a_shift_over_midnight_belongs_to_the_day_on_which_it_begins() {
 }
 
 #[test]
-fn case_26_a_date_can_differ_from_its_weekday() {
+fn case_26_a_date_can_have_other_hours_than_its_weekday() {
     let chat = Chat::of("I>A 05-11 10:00:00; A> 05-11 10:10:00");
     let with_override = format!("{OFFICE}\n[business_hours.dates]\n2024-05-11 = ['09:00-18:00']")
         .replace("business_hours = {", "[business_hours]\n")
@@ -377,7 +377,7 @@ fn case_27_clocks_that_go_back_do_not_lengthen_a_wait() {
 }
 
 #[test]
-fn a_history_is_shown_as_it_could_be_written() {
+fn a_chat_is_printed_in_its_own_notation() {
     let chat = Chat::of("I>A 10:00:00; A>\"hello\" 10:00:40; 1004>A 11:00:00");
     let shown = format!("{chat:?}");
     let script: Vec<&str> = shown.lines().skip(1).collect();
@@ -407,13 +407,13 @@ fn case_28_days_are_cut_at_local_midnight() {
 }
 
 #[test]
-fn customers_served_are_those_who_also_got_a_message_that_day() {
+fn customers_served_are_customers_who_also_got_a_message_that_day() {
     let chat = Chat::of("C1: I>A 10:00:00; C1: A> 10:00:30; C2: I>A 11:00:00; C3: A> 12:00:00");
     expect(&chat.worker(MONDAY, "A"), "customers=2 customers_served=1 outreach=1");
 }
 
 #[test]
-fn a_missing_day_ends_what_is_read() {
+fn metrics_do_not_read_past_a_missing_day() {
     // The question of the 13th was answered on the 14th, which was never fetched.
     let mut chat = Chat::of("I>A 10:00:00; A> 05-14 09:00:00; A> 05-15 09:00:00");
     chat.fetched.remove(&day("2024-05-14"));
@@ -439,7 +439,7 @@ fn an_answer_within_48_hours_may_come_on_the_third_day_where_clocks_go_forward()
 }
 
 #[test]
-fn a_segment_over_midnight_is_cut_there() {
+fn a_segment_over_midnight_is_cut_at_midnight() {
     let chat =
         Chat::of("C1: I>A 23:50:00; C1: A> 05-14 00:10:00; C2: I>A 23:59:00; C2: A> 23:59:59");
     // C1 covers the last 600 seconds of Monday, C2 the last 60 (its last message is at 23:59:59).
@@ -448,7 +448,7 @@ fn a_segment_over_midnight_is_cut_there() {
 }
 
 #[test]
-fn the_account_s_day_has_a_row_even_without_messages_and_counts_over_all_workers() {
+fn account_daily_has_a_row_without_messages_and_counts_over_all_workers() {
     let chat = Chat::of(
         "C1: I>A 10:00:00; C1: I>B 10:01:00; C1: B> 10:01:40; C2: I>A 10:01:30; C2: A> 10:02:00",
     );
@@ -471,7 +471,7 @@ fn the_account_s_day_has_a_row_even_without_messages_and_counts_over_all_workers
 }
 
 #[test]
-fn what_comes_after_the_third_day_belongs_to_no_turn_and_no_session_of_the_first() {
+fn messages_after_the_third_day_belong_to_no_turn_or_session_of_the_first_day() {
     // A customer writes every twelve hours for five days and gets an answer on the fifth day.
     let days = ["05-13", "05-14", "05-15", "05-16"]
         .map(|date| format!("I>A {date} 10:00:00, {date} 22:00:00"))

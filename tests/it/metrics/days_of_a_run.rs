@@ -81,7 +81,7 @@ fn opens(world: &World, simulator: &Simulator, library: &Path, arguments: &[&str
 }
 
 #[test]
-fn a_run_with_nothing_to_do_opens_as_many_files_however_old_the_lake_is() {
+fn the_age_of_the_lake_does_not_change_how_many_files_a_run_opens() {
     let world = World::new();
     let simulator = simulate(&world, 121);
     let library = library_that_counts(world.folder.path());
@@ -106,7 +106,7 @@ fn a_run_with_nothing_to_do_opens_as_many_files_however_old_the_lake_is() {
 }
 
 #[test]
-fn changed_rules_are_applied_to_the_days_of_a_run_and_it_says_that_older_ones_are_out_of_date() {
+fn a_run_applies_changed_rules_to_its_days_and_reports_older_days_as_out_of_date() {
     let world = World::new();
     let simulator = simulate(&world, 21);
     let set = |rules: &str| fs_err::write(world.folder.path().join("kefu.toml"), rules).unwrap();
@@ -139,7 +139,7 @@ fn changed_rules_are_applied_to_the_days_of_a_run_and_it_says_that_older_ones_ar
 }
 
 #[test]
-fn a_run_computes_what_depends_on_its_days_and_leaves_other_days_alone() {
+fn a_run_rebuilds_days_that_depend_on_its_days_and_no_other_days() {
     let world = World::new();
     let simulator = simulate(&world, 21);
     run(&world, &simulator, "run", (0, 19));
@@ -158,7 +158,7 @@ fn a_run_computes_what_depends_on_its_days_and_leaves_other_days_alone() {
 }
 
 #[test]
-fn a_run_far_from_all_other_days_sees_that_they_have_other_privacy_settings() {
+fn a_run_of_a_distant_day_detects_other_privacy_settings() {
     let world = World::new();
     let simulator = simulate(&world, 60);
     run(&world, &simulator, "run", (20, 22));

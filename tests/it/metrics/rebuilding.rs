@@ -94,7 +94,7 @@ fn days(first: i64, last: i64) -> BTreeSet<Day> {
 }
 
 #[test]
-fn exactly_what_depends_on_a_change_is_written_again() {
+fn only_files_that_depend_on_a_change_are_rewritten() {
     let world = World::new();
     // Day 40 is missing in the lake.
     fetch(&world, 1, (0..60).filter(|number| *number != 40).map(nth));
@@ -143,7 +143,7 @@ fn exactly_what_depends_on_a_change_is_written_again() {
 }
 
 #[test]
-fn business_hours_that_changed_touch_the_days_that_they_are_about() {
+fn changed_business_hours_rebuild_only_the_days_they_affect() {
     let world = World::new();
     fetch(&world, 1, (0..60).map(nth));
     let with_hours = |toml: &str| {
@@ -181,7 +181,7 @@ fn business_hours_that_changed_touch_the_days_that_they_are_about() {
 }
 
 #[test]
-fn a_day_that_is_damaged_keeps_only_those_from_being_computed_that_look_at_it() {
+fn a_damaged_day_blocks_only_days_whose_dependency_window_contains_it() {
     let world = World::new();
     fetch(&world, 1, (0..20).map(nth));
     fs_err::write(world.path("messages", &nth(10).to_string()), "garbage").unwrap();
@@ -201,7 +201,7 @@ fn a_day_that_is_damaged_keeps_only_those_from_being_computed_that_look_at_it() 
 }
 
 #[test]
-fn the_files_are_the_same_however_they_were_asked_for() {
+fn the_order_and_range_of_commands_do_not_change_the_files() {
     let at_once = World::new();
     fetch(&at_once, 1, (0..60).map(nth));
     refresh(&at_once, &job(&at_once));
