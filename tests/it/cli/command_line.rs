@@ -49,7 +49,7 @@ fn run(world: &World, simulator: &Simulator, more: &[&str]) -> Value {
 }
 
 #[test]
-fn a_second_run_fetches_nothing_and_touches_nothing_and_force_replaces() {
+fn a_second_run_changes_nothing_and_force_replaces_the_days() {
     let world = World::new();
     let simulator = world.simulate(generated(1), world.options(&[]));
     let first = run(&world, &simulator, &[]);
@@ -90,7 +90,7 @@ fn a_second_run_fetches_nothing_and_touches_nothing_and_force_replaces() {
 }
 
 #[test]
-fn the_metrics_alone_recompute_what_is_missing_or_damaged_and_nothing_else() {
+fn kefu_metrics_rebuilds_only_missing_or_damaged_files() {
     let world = World::new();
     let simulator = world.simulate(generated(1), world.options(&[]));
     run(&world, &simulator, &[]);
@@ -139,7 +139,7 @@ fn hides(seen: &[u8], secret: &str) -> bool {
 }
 
 #[test]
-fn no_token_and_no_secret_is_in_any_output_or_file_at_any_level() {
+fn no_output_or_file_contains_a_token_or_a_secret() {
     // Days are fetched in parallel, so that the first call of each day meets another fault.
     let troubles: [&[&str]; 4] = [
         &["html@1", "status:502@2", "reset@3"],
@@ -177,7 +177,7 @@ fn no_token_and_no_secret_is_in_any_output_or_file_at_any_level() {
 }
 
 #[test]
-fn a_wrong_secret_ends_with_77_and_does_not_show_it() {
+fn a_wrong_secret_ends_with_77_and_is_not_shown() {
     let world = World::new();
     let simulator = world.simulate(records(1), world.options(&[]));
     let mut command = world.command(&["run", "--date", "2016-06-01"]);
@@ -206,7 +206,7 @@ fn a_lake_that_cannot_be_written_ends_with_73() {
 }
 
 #[test]
-fn a_lake_that_is_held_ends_with_75_and_names_the_holder() {
+fn a_locked_account_ends_with_75_and_names_the_process() {
     let world = World::new();
     let simulator = world.simulate(records(1), world.options(&[]));
     let _lock = world.lake().lock(&world.account()).unwrap();
@@ -230,7 +230,7 @@ fn a_lake_is_not_continued_in_another_time_zone() {
 }
 
 #[test]
-fn what_makes_no_sense_is_said_before_anything_is_done() {
+fn invalid_arguments_are_refused_before_any_work() {
     let world = World::new();
     let cases: [(&[&str], i32, &str); 9] = [
         (&["run", "--date", "2024-02-30"], 2, "is not a day"),
@@ -308,7 +308,7 @@ fn a_summary_of_a_partial_failure_names_the_day_and_the_reason() {
 }
 
 #[test]
-fn the_demo_is_the_same_for_everyone() {
+fn the_demo_always_gives_the_same_result() {
     let world = World::new();
     let first = world.command(&["demo"]).output().unwrap();
     assert!(first.status.success(), "{}", stderr(&first));
@@ -360,7 +360,7 @@ fn without_a_command_kefu_says_what_to_do_first() {
 
 /// After `kefu demo`, `kefu status --lake data/demo` needs no other setting.
 #[test]
-fn commands_that_call_nobody_take_the_accounts_of_the_lake_where_none_is_set() {
+fn commands_without_api_calls_use_the_accounts_of_the_lake_by_default() {
     let world = World::new();
     let simulator = world.simulate(generated(1), world.options(&[]));
     for (account, app) in [("acme", APPID), ("outlet", OTHER_APPID)] {
@@ -410,7 +410,7 @@ fn every_command_has_a_manual_page() {
 }
 
 #[test]
-fn the_help_says_what_there_is() {
+fn every_command_has_a_help_text() {
     let world = World::new();
     for command in [
         "", "run", "fetch", "metrics", "demo", "status", "doctor", "prune", "verify", "report",
@@ -424,7 +424,7 @@ fn the_help_says_what_there_is() {
 }
 
 #[test]
-fn the_sample_that_is_shipped_can_be_served_and_fetched() {
+fn the_sample_in_the_repository_can_be_served_and_fetched() {
     let world = World::new();
     let sample = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("data/sample.jsonl");
     let simulator = world.simulate(Recorded::read(&[sample]).unwrap(), world.options(&[]));
@@ -440,7 +440,7 @@ fn the_sample_that_is_shipped_can_be_served_and_fetched() {
 }
 
 #[test]
-fn what_the_api_breaks_ends_with_65_and_names_the_day() {
+fn a_broken_answer_of_the_api_ends_with_65_and_names_the_day() {
     let world = World::new();
     let simulator = world.simulate(records(5), world.options(&["wrong-number"]));
     let output = world.kefu(&simulator, &["run", "--date", "2016-06-01"]);
@@ -486,7 +486,7 @@ fn two_accounts_share_a_lake_and_are_never_paired_together() {
 }
 
 #[test]
-fn a_rule_that_changed_makes_every_partition_out_of_date_and_the_status_says_so() {
+fn a_changed_rule_makes_every_metric_partition_out_of_date_in_the_status() {
     let world = World::new();
     let simulator = world.simulate(generated(1), world.options(&[]));
     run(&world, &simulator, &[]);
@@ -557,7 +557,7 @@ fn a_secret_that_the_server_repeats_is_not_shown_in_any_form() {
 }
 
 #[test]
-fn a_secret_written_where_a_path_or_a_name_belongs_is_not_shown() {
+fn a_secret_in_place_of_a_path_or_a_name_is_not_shown() {
     let world = World::new();
     let secret = "0123456789abcdef0123456789abcdef";
     for settings in [
@@ -633,7 +633,7 @@ fn a_secret_is_never_the_name_of_an_account() {
 }
 
 #[test]
-fn a_name_that_only_looks_like_a_secret_names_an_account() {
+fn a_name_that_only_looks_like_a_secret_can_name_an_account() {
     let world = World::new();
     let simulator = world.simulate(records(3), world.options(&[]));
     let name = "d41d8cd98f00b204e9800998ecf8427e";
@@ -645,7 +645,7 @@ fn a_name_that_only_looks_like_a_secret_names_an_account() {
 }
 
 #[test]
-fn names_of_files_do_not_control_the_terminal() {
+fn file_names_cannot_control_the_terminal() {
     let world = World::new();
     world.fetch(crate::world::records(3), &[], &[crate::world::DAY]);
     let planted = world.lake_folder().join("messages/\u{1b}[2J\u{202e}gpj.exe");
@@ -673,7 +673,7 @@ fn a_result_that_cannot_be_written_is_an_error() {
 }
 
 #[test]
-fn metrics_without_a_lake_say_so_and_make_none() {
+fn kefu_metrics_without_a_lake_fails_and_creates_none() {
     let world = World::new();
     let output = world.command(&["metrics"]).env("KEFU_ACCOUNT", "acme").output().unwrap();
     assert_eq!(output.status.code(), Some(78));
@@ -685,7 +685,7 @@ fn metrics_without_a_lake_say_so_and_make_none() {
 }
 
 #[test]
-fn one_lake_has_one_time_zone_whoever_the_account() {
+fn all_accounts_of_a_lake_have_the_same_time_zone() {
     let world = World::new();
     let simulator = world.simulate(records(1), world.options(&[]));
     assert!(world.kefu(&simulator, &["run", "--date", "2016-06-01"]).status.success());
@@ -702,7 +702,7 @@ fn one_lake_has_one_time_zone_whoever_the_account() {
 }
 
 #[test]
-fn completions_and_the_manual_page_are_there() {
+fn completions_and_the_manual_page_are_printed() {
     let world = World::new();
     for (arguments, words) in [
         (&["completions", "bash"][..], "complete -F _kefu"),
@@ -715,7 +715,7 @@ fn completions_and_the_manual_page_are_there() {
 }
 
 #[test]
-fn the_status_is_a_calendar_for_people() {
+fn the_status_is_shown_as_a_calendar() {
     let world = World::new();
     let simulator = world.simulate(generated(1), world.options(&[]));
     run(&world, &simulator, &[]);
@@ -742,7 +742,7 @@ fn the_status_is_a_calendar_for_people() {
 }
 
 #[test]
-fn rules_that_are_wrong_are_refused_with_their_key() {
+fn invalid_rules_are_refused_with_their_key() {
     let world = World::new();
     let cases = [
         ("[metrics]\nsession_gap = 0", "`metrics.session_gap`"),

@@ -26,7 +26,7 @@ fn of(errors: impl IntoIterator<Item = impl Classified>) -> String {
 
 /// Every code that WeChat is known to answer, on a call of the API and on a call for a token.
 #[test]
-fn what_wechat_answers() {
+fn each_error_of_wechat_has_its_message_and_hint() {
     let codes = [
         -1, 40001, 40002, 40013, 40014, 40066, 40125, 40164, 40243, 41001, 41002, 41004, 42001,
         43002, 44002, 45009, 45011, 47001, 48001, 48004, 50001, 50002, 61004, 61007, 65400, 65416,
@@ -49,7 +49,7 @@ fn what_wechat_answers() {
 }
 
 #[test]
-fn what_the_way_there_does() {
+fn each_network_error_has_its_message_and_hint() {
     let given = ApiError {
         code: 42001,
         message: "access_token expired rid: 66433a5f".into(),
@@ -128,7 +128,7 @@ fn what_the_way_there_does() {
         ContractError::Shrunk { before: 40, after: 0, holds: Holds::Metrics },
     ];
     insta::assert_snapshot!(
-        "errors_of_the_way",
+        "errors_of_the_network",
         format!(
             "{}\n\nthrough a proxy:\n{}\n\nanswers:\n{}\n{}",
             troubles[0],
@@ -140,7 +140,7 @@ fn what_the_way_there_does() {
 }
 
 #[test]
-fn what_the_lake_does() {
+fn each_error_of_the_lake_has_its_message_and_hint() {
     let path = || PathBuf::from("data/lake/messages/date=2016-06-01/acme.parquet");
     let key = || {
         let account = Account::new("acme".into()).unwrap();
@@ -229,7 +229,7 @@ fn what_the_lake_does() {
 }
 
 #[test]
-fn what_a_token_command_does() {
+fn each_error_of_a_token_command_has_its_message_and_hint() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let errors = [&["/nowhere/token"][..], &["false"], &["echo", "two words"]].map(|words| {
         let command: TokenCommand = serde_json::from_value(serde_json::json!(words)).unwrap();
@@ -239,7 +239,7 @@ fn what_a_token_command_does() {
 }
 
 #[test]
-fn what_the_settings_do() {
+fn each_error_of_the_settings_has_its_message_and_hint() {
     let resolve = |variables: &[(&str, &str)]| -> Result<Settings, SettingsError> {
         Settings::resolve(&Flags::default(), &|name| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())

@@ -170,7 +170,7 @@ fn one_app_under_two_names_is_refused_before_anything_is_fetched() {
 }
 
 #[test]
-fn with_a_token_alone_nothing_is_recorded_or_checked_and_an_app_id_that_comes_later_is_recorded() {
+fn a_token_without_an_app_id_records_no_app_and_a_later_app_id_is_recorded() {
     let world = World::new();
     let simulator = simulate(&world);
     succeeds(&with_token(&world, &simulator, "acme", &["run", "--date", DAY]));
@@ -214,7 +214,7 @@ fn an_app_id_that_could_leave_its_folder_is_refused() {
 }
 
 #[test]
-fn apps_that_are_mixed_or_recorded_otherwise_are_found() {
+fn mixed_apps_and_wrong_app_records_are_found() {
     let mut world = World::new();
     let fetch = |world: &World, day: &str| {
         let records = (0..6).map(|number| record(MIDNIGHT + number * 28_800, "text"));
@@ -261,7 +261,7 @@ fn apps_that_are_mixed_or_recorded_otherwise_are_found() {
 }
 
 #[test]
-fn a_record_of_deleted_files_stops_nobody_and_a_lost_record_is_found_in_the_messages() {
+fn an_app_record_without_files_is_ignored_and_a_lost_one_comes_from_the_messages() {
     let world = World::new();
     let simulator = simulate(&world);
     let run = |account: &str, day: &str| {
@@ -287,7 +287,7 @@ fn a_record_of_deleted_files_stops_nobody_and_a_lost_record_is_found_in_the_mess
 }
 
 #[test]
-fn the_same_records_of_the_same_app_are_the_same_bytes() {
+fn the_same_records_of_the_same_app_give_the_same_bytes() {
     let lakes = [World::new(), World::new()].map(|world| {
         let simulator = simulate(&world);
         succeeds(&with_app(
@@ -307,7 +307,7 @@ fn the_same_records_of_the_same_app_are_the_same_bytes() {
 }
 
 #[test]
-fn a_name_that_readers_hide_is_refused_wherever_it_comes_from() {
+fn an_account_name_that_readers_hide_is_refused_from_any_setting() {
     let world = World::new();
     let simulator = simulate(&world);
     for name in ["_shop", ".shop"] {
@@ -332,7 +332,7 @@ fn a_name_that_readers_hide_is_refused_wherever_it_comes_from() {
 }
 
 #[test]
-fn an_account_that_an_earlier_version_named_so_is_still_read_and_found() {
+fn a_hidden_account_of_an_earlier_version_is_still_read_and_reported() {
     let world = World { hidden: true, ..World::new() };
     let records = (0..3).map(|number| record(MIDNIGHT + number, "text"));
     let night = world.fetch(recorded(records), &[], &[DAY]);
@@ -357,7 +357,7 @@ fn an_account_that_an_earlier_version_named_so_is_still_read_and_found() {
 }
 
 #[test]
-fn a_lake_below_a_key_value_folder_is_refused_by_what_writes_and_read_by_what_reads() {
+fn a_lake_below_a_key_value_folder_is_refused_for_writing_and_can_be_read() {
     let world = World::new();
     let simulator = simulate(&world);
     succeeds(&with_app(&world, &simulator, APPID, "acme", &["run", "--date", DAY]));
@@ -426,7 +426,7 @@ impl Failpoint for WithoutLocks {
 }
 
 #[test]
-fn a_lock_that_the_file_system_refuses_says_where_and_what_to_do() {
+fn a_file_system_without_locks_is_an_error_with_path_and_hint() {
     let world = World::new();
     drop(world.lake().lock(&world.account()).unwrap());
     // ENOLCK, EINVAL, EOPNOTSUPP, ENOSYS
@@ -465,7 +465,7 @@ impl Failpoint for WithoutFolderSync {
 }
 
 #[test]
-fn a_lake_where_folders_cannot_be_synced_is_written_all_the_same() {
+fn a_lake_is_written_even_where_folders_cannot_be_synced() {
     let world = World { failpoint: Some(Arc::new(WithoutFolderSync)), ..World::new() };
     drop(world.lake().lock(&world.account()).unwrap());
     let night = world.fetch(recorded([record(MIDNIGHT, "x")]), &[], &[DAY]);
@@ -476,7 +476,7 @@ fn a_lake_where_folders_cannot_be_synced_is_written_all_the_same() {
 }
 
 #[test]
-fn two_accounts_that_begin_at_once_with_one_app_do_not_both_keep_its_records() {
+fn two_accounts_that_start_with_one_app_cannot_both_store_its_records() {
     // Recreates two runs that both looked for the app before either had recorded it.
     let mut world = World::new();
     assert!(world.fetch(recorded([record(MIDNIGHT, "x")]), &[], &[DAY]).report.failed.is_empty());

@@ -34,7 +34,7 @@ fn history(world: &World) -> Vec<Value> {
 }
 
 #[test]
-fn every_run_has_its_place_in_the_history() {
+fn every_run_has_a_run_record() {
     let world = World::new();
     let simulator = world.simulate(generated(), world.options(&["errcode:48001@5"]));
     assert_eq!(
@@ -79,7 +79,7 @@ fn figure(text: &str, series: &str) -> Option<f64> {
 }
 
 #[test]
-fn the_figures_are_written_after_success_and_after_failure_and_keep_the_last_success() {
+fn prometheus_figures_are_written_after_each_run_and_keep_the_last_success() {
     let world = World::new();
     let path: PathBuf = world.folder.path().join("kefu.prom");
     let textfile = ["--textfile", path.to_str().unwrap()];
@@ -133,7 +133,7 @@ fn the_figures_are_written_after_success_and_after_failure_and_keep_the_last_suc
 }
 
 #[test]
-fn figures_that_cannot_be_written_do_not_undo_the_run() {
+fn a_run_succeeds_even_if_its_figures_cannot_be_written() {
     let world = World::new();
     let simulator = world.simulate(generated(), world.options(&[]));
     let output = run(
@@ -155,7 +155,7 @@ fn events(output: &Output) -> Vec<Value> {
 }
 
 #[test]
-fn for_machines_each_line_is_an_event_and_the_result_is_an_object_whatever_happens() {
+fn with_json_each_log_line_is_an_event_and_the_result_is_always_an_object() {
     let world = World::new();
     let machine = ["--log-format", "json", "--output", "json", "--concurrency", "1"];
     let result = |output: &Output| -> Value { serde_json::from_slice(&output.stdout).unwrap() };
@@ -197,7 +197,7 @@ fn for_machines_each_line_is_an_event_and_the_result_is_an_object_whatever_happe
 }
 
 #[test]
-fn files_that_may_not_grow_are_an_error_like_a_disk_that_is_full() {
+fn a_file_size_limit_is_an_error_like_a_full_disk() {
     let world = World::new();
     let records = Generated::new(GeneratorOptions {
         first_day: "2024-05-13".parse().unwrap(),
@@ -228,7 +228,7 @@ fn files_that_may_not_grow_are_an_error_like_a_disk_that_is_full() {
 }
 
 #[test]
-fn days_are_refreshed_and_what_changed_is_said() {
+fn refetched_days_are_reported_as_the_same_or_changed() {
     let world = World::new();
     let yesterday = kefu::calendar::Zone::named("Asia/Shanghai")
         .unwrap()
@@ -255,7 +255,7 @@ fn days_are_refreshed_and_what_changed_is_said() {
 }
 
 #[test]
-fn a_day_that_a_run_left_half_changed_is_fetched_again_by_the_next_one_whatever_its_range() {
+fn the_next_run_of_any_range_refetches_a_half_changed_day() {
     let world = World::new();
     let records = Generated::new(GeneratorOptions {
         first_day: "2024-05-13".parse().unwrap(),
@@ -312,7 +312,7 @@ fn with_rejects(world: &World) -> Simulator {
 }
 
 #[test]
-fn a_day_whose_messages_and_rejects_disagree_is_fetched_again_by_any_run_of_the_account() {
+fn any_run_of_the_account_refetches_a_day_whose_messages_and_rejects_disagree() {
     let world = World::new();
     let simulator = with_rejects(&world);
     let kefu = |arguments: &[&str]| -> Value {

@@ -114,7 +114,7 @@ fn without_clock(shown: &str) -> String {
 }
 
 #[test]
-fn of_accounts_places_and_settings() {
+fn each_refusal_of_the_settings_has_its_message_and_hint() {
     let mut refusals = Refusals::new();
     let run = ["run", "--date", DAY, "--force"];
     let set = |name: &'static str, value: &'static str| {
@@ -161,7 +161,7 @@ fn of_accounts_places_and_settings() {
 }
 
 #[test]
-fn of_days() {
+fn each_refusal_of_a_day_has_its_message_and_hint() {
     let mut refusals = Refusals::new();
     let run = ["run", "--date", DAY, "--force"];
     let server = |refusals: &Refusals, options: Options, count: i64| {
@@ -198,7 +198,7 @@ fn refusals_options(world: &World) -> Options {
 }
 
 #[test]
-fn of_the_lake() {
+fn each_refusal_of_the_lake_has_its_message_and_hint() {
     let mut refusals = Refusals::new();
     refusals.add("a prune of days to come", &["prune", "--before", "2999-01-01"], |_| {});
     refusals.add("a prune of every day", &["prune", "--before", "2016-06-02"], |_| {});
@@ -220,7 +220,7 @@ fn of_the_lake() {
 
 /// Each machine reaches these limits at another file, so the errors are constructed here.
 #[test]
-fn of_the_machine() {
+fn each_limit_of_the_machine_has_its_message_and_hint() {
     let path = Path::new("data/lake/messages/date=2016-06-01/acme.parquet").display();
     // EMFILE, ENOMEM, EAGAIN.
     let errors = [24, 12, 11].map(|code| {

@@ -74,7 +74,7 @@ impl World {
 }
 
 #[test]
-fn several_accounts_have_their_turn_and_each_is_shown() {
+fn a_run_covers_each_account_and_shows_each_account() {
     let world = World::new();
     let simulator = world.simulate(records(3), world.options(&[]));
     world.write_token(&simulator);
@@ -107,7 +107,7 @@ fn several_accounts_have_their_turn_and_each_is_shown() {
 }
 
 #[test]
-fn an_account_that_is_picked_is_shown_as_if_it_were_the_only_one() {
+fn a_selected_account_is_shown_like_a_single_account() {
     let world = World::new();
     let simulator = world.simulate(records(3), world.options(&[]));
     world.write("kefu.toml", &format!("{UNKNOWN}{SHOP_AND_OUTLET}"));
@@ -150,7 +150,7 @@ fn an_account_that_is_picked_is_shown_as_if_it_were_the_only_one() {
 }
 
 #[test]
-fn an_account_that_fails_does_not_keep_the_others_from_their_turn() {
+fn other_accounts_run_when_one_account_fails() {
     let world = World::new();
     let simulator = world.simulate(records(3), world.options(&[]));
     world.write_token(&simulator);
@@ -193,7 +193,7 @@ fn an_account_that_fails_does_not_keep_the_others_from_their_turn() {
 }
 
 #[test]
-fn a_refusal_names_the_setting_of_the_account_that_it_is_about() {
+fn a_refusal_names_the_setting_of_its_account() {
     let world = World::new();
     let simulator = world.simulate(records(3), world.options(&[]));
     let table = |lines: &str| format!("[[accounts]]\nname = 'shop'\n{lines}\n");
@@ -252,7 +252,7 @@ fn a_refusal_names_the_setting_of_the_account_that_it_is_about() {
 }
 
 #[test]
-fn a_variable_that_is_not_there_is_named_unless_it_could_be_the_secret_itself() {
+fn a_missing_variable_is_named_unless_its_name_could_be_a_secret() {
     let world = World::new();
     let settings =
         |name: &str| format!("[[accounts]]\nname = 'shop'\nappid = 'wx1'\nsecret_env = '{name}'\n");
@@ -282,7 +282,7 @@ fn a_variable_that_is_not_there_is_named_unless_it_could_be_the_secret_itself() 
 }
 
 #[test]
-fn figures_go_with_their_account_and_stay_while_it_is_known() {
+fn figures_of_an_account_remain_until_the_settings_remove_the_account() {
     let world = World::new();
     let simulator = world.simulate(records(3), world.options(&[]));
     world.write_token(&simulator);
@@ -312,7 +312,7 @@ fn figures_go_with_their_account_and_stay_while_it_is_known() {
 }
 
 #[test]
-fn when_every_account_fails_the_worst_is_told() {
+fn when_every_account_fails_the_exit_code_is_the_worst() {
     let world = World::new();
     let simulator = world.simulate(records(3), world.options(&["wrong-number"]));
     world
@@ -327,7 +327,7 @@ fn when_every_account_fails_the_worst_is_told() {
 }
 
 #[test]
-fn accounts_that_make_no_sense_are_refused_before_anything_is_done() {
+fn invalid_accounts_are_refused_before_any_work() {
     let world = World::new();
     let table = |lines: &str| format!("[[accounts]]\nname = 'shop'\n{lines}\n");
     let good = table("appid = 'wx1'\nsecret_env = 'SHOP_SECRET'");
@@ -384,7 +384,7 @@ fn accounts_that_make_no_sense_are_refused_before_anything_is_done() {
 }
 
 #[test]
-fn a_token_command_is_run_again_when_wechat_refuses_what_it_gave() {
+fn a_token_command_runs_again_when_wechat_refuses_its_token() {
     let world = World::new();
     let simulator = world.simulate(records(3), world.options(&[]));
     let token = world.write_token(&simulator);
@@ -421,7 +421,7 @@ fn a_token_command_is_run_again_when_wechat_refuses_what_it_gave() {
 }
 
 #[test]
-fn a_token_command_that_cannot_be_run_is_told_without_its_arguments() {
+fn the_error_of_a_token_command_does_not_show_its_arguments() {
     let world = World::new();
     let simulator = world.simulate(records(3), world.options(&[]));
     world.write("kefu.toml", "account = 'acme'\naccess_token_command = ['./absent', 'hunter2']");
@@ -474,7 +474,7 @@ fn check<'a>(examination: &'a Value, name: &str) -> &'a Value {
 }
 
 #[test]
-fn the_doctor_finds_nothing_wrong_where_nothing_is() {
+fn the_doctor_finds_no_problem_in_a_good_setup() {
     let world = World::new();
     let simulator =
         world.simulate(records(3), Options { clock: Clock::System, ..world.options(&[]) });
@@ -524,7 +524,7 @@ fn the_doctor_shows_each_setting_with_its_origin() {
 }
 
 #[test]
-fn the_doctor_says_what_to_do() {
+fn the_doctor_gives_advice_for_each_problem() {
     let world = World::new();
     // The simulator's clock is years behind, and its quota is one call.
     let clock = Clock::starting_at(1_700_000_000);
@@ -560,7 +560,7 @@ fn the_doctor_says_what_to_do() {
 }
 
 #[test]
-fn a_secret_that_everybody_can_read_is_told() {
+fn the_doctor_warns_of_a_secret_that_everybody_can_read() {
     let world = World::new();
     let simulator = world.simulate(records(3), world.options(&[]));
     world.write("secret", SECRET);
@@ -580,7 +580,7 @@ fn a_secret_that_everybody_can_read_is_told() {
 }
 
 #[test]
-fn the_doctor_ends_with_the_code_of_what_is_worst() {
+fn the_doctor_ends_with_the_exit_code_of_the_worst_problem() {
     let world = World::new();
     let simulator = world.simulate(records(3), world.options(&["errcode:48001"]));
     let cases: [(&[_], i32, &str, &str); 5] = [

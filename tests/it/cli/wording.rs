@@ -15,7 +15,7 @@ fn stderr(output: &Output) -> String {
 }
 
 #[test]
-fn a_secret_file_that_an_editor_spoilt_is_refused_before_any_call() {
+fn a_malformed_secret_file_is_refused_before_any_call() {
     let world = World::new();
     let simulator = world.simulate(records(1), world.options(&[]));
     let folder = world.folder.path();
@@ -53,7 +53,7 @@ fn a_secret_file_that_an_editor_spoilt_is_refused_before_any_call() {
 }
 
 #[test]
-fn a_warning_that_does_not_change_the_exit_code_is_called_one() {
+fn a_problem_that_does_not_change_the_exit_code_is_a_warning() {
     let world = World::new();
     let simulator = world.simulate(records(1), world.options(&[]));
     let arguments = ["run", "--date", DAY, "--textfile", "/nowhere/kefu.prom"];
@@ -72,7 +72,7 @@ fn a_warning_that_does_not_change_the_exit_code_is_called_one() {
 }
 
 #[test]
-fn the_lake_of_the_demo_is_named_where_there_is_no_other() {
+fn the_hint_names_the_demo_lake_when_there_is_no_other_lake() {
     let world = World::new();
     let kefu = |arguments: &[&str]| {
         let output = world.command(arguments).env_remove("KEFU_LAKE").output().unwrap();
@@ -98,7 +98,7 @@ fn the_lake_of_the_demo_is_named_where_there_is_no_other() {
 }
 
 #[test]
-fn days_that_failed_are_said_to_have_failed_on_stdout() {
+fn failed_days_are_marked_as_failed_on_stdout() {
     let world = World::new();
     let simulator = world.simulate(records(1), world.options(&["errcode:48001@2x9"]));
     let range = ["run", "--from", "2016-06-01", "--to", "2016-06-04", "--concurrency", "1"];
@@ -118,7 +118,7 @@ fn days_that_failed_are_said_to_have_failed_on_stdout() {
 }
 
 #[test]
-fn an_account_that_fails_among_others_is_said_to_have_failed_on_stdout() {
+fn a_failed_account_among_others_is_marked_as_failed_on_stdout() {
     let world = World::new();
     let simulator = world.simulate(records(1), world.options(&[]));
     fs_err::write(world.folder.path().join("secret"), SECRET).unwrap();
