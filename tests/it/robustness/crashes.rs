@@ -221,19 +221,19 @@ fn strike_at_each(then: Then) -> usize {
 }
 
 #[test]
-fn a_process_that_dies_before_any_operation_leaves_the_old_or_the_new_and_the_next_run_completes() {
+fn a_crash_before_any_operation_leaves_old_or_new_files_and_the_next_run_completes() {
     let operations = strike_at_each(Then::Die);
     assert!(operations > 90, "{operations}");
 }
 
 #[test]
-fn a_disk_that_is_full_for_a_moment_leaves_the_old_or_the_new_and_the_next_run_completes() {
+fn a_full_disk_at_any_operation_leaves_old_or_new_files_and_the_next_run_completes() {
     let operations = strike_at_each(Then::Refuse(io::ErrorKind::StorageFull));
     assert!(operations > 90, "{operations}");
 }
 
 #[test]
-fn the_app_of_an_account_is_recorded_whole_or_not_at_all_wherever_its_first_run_dies() {
+fn a_crash_of_the_first_run_leaves_a_complete_app_record_or_none() {
     let mut operations = 0;
     loop {
         let failpoint = After::new(operations, Then::Die);
@@ -261,7 +261,7 @@ fn the_app_of_an_account_is_recorded_whole_or_not_at_all_wherever_its_first_run_
 }
 
 #[test]
-fn a_disk_that_refuses_is_an_error_of_the_lake_and_says_so() {
+fn a_disk_error_is_an_error_of_the_lake_with_a_hint() {
     for kind in [
         io::ErrorKind::StorageFull,
         io::ErrorKind::PermissionDenied,
@@ -296,7 +296,7 @@ impl Failpoint for Unmounted {
 }
 
 #[test]
-fn a_lake_that_vanishes_is_not_begun_anew_in_its_place() {
+fn a_run_does_not_create_a_new_lake_in_place_of_an_unmounted_one() {
     let mut world = World::new();
     let history =
         History::new("run", &world.lake(), &world.account(), world.zone.name(), &world.clock);

@@ -179,14 +179,14 @@ fn check(seed: u64) {
 }
 
 #[test]
-fn a_thousand_schedules_of_faults() {
+fn after_random_faults_each_day_is_complete_or_failed() {
     let seeds =
         std::env::var("KEFU_SCHEDULES").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(1_000);
     (0..seeds).into_par_iter().for_each(check);
 }
 
 #[test]
-fn a_service_that_stays_away_ends_each_call_within_its_tries() {
+fn a_call_to_an_unavailable_service_ends_after_at_most_six_attempts() {
     for fault in PASSING.iter().filter(|fault| !matches!(**fault, "expire-token" | "errcode:42001"))
     {
         let world = World::new();
@@ -197,7 +197,7 @@ fn a_service_that_stays_away_ends_each_call_within_its_tries() {
 }
 
 #[test]
-fn a_run_waits_no_longer_in_all_than_an_hour() {
+fn a_run_waits_at_most_an_hour_in_total() {
     // Each call succeeds in the end, but only after long waits.
     let faults: Vec<String> =
         (0..400).map(|call| format!("errcode:45011@{}x4", call * 5 + 1)).collect();
@@ -216,7 +216,7 @@ fn a_run_waits_no_longer_in_all_than_an_hour() {
 }
 
 #[test]
-fn a_wrong_secret_with_any_other_trouble_is_refused_all_the_same() {
+fn a_wrong_secret_is_refused_even_after_other_errors() {
     let world = World {
         credential: Proof::AppSecret { appid: "wx1".into(), secret: Secret::new("no".into()) }
             .into(),

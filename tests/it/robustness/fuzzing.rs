@@ -104,7 +104,7 @@ fn page_with(record: &str, value: &[u8]) -> Vec<u8> {
 
 proptest! {
     #[test]
-    fn a_text_never_costs_its_message(text in odd_value()) {
+    fn an_odd_text_never_loses_its_message(text in odd_value()) {
         let record = record(MIDNIGHT, "~").replace("\"~\"", "~");
         let page = decode(&page_with(&record, &text), WINDOW).unwrap();
         prop_assert_eq!((page.records.num_rows(), page.rejects), (1, vec![]));
@@ -116,7 +116,7 @@ proptest! {
     }
 
     #[test]
-    fn no_other_field_costs_the_message(value in odd_value(), name in odd_string()) {
+    fn an_odd_unknown_field_never_loses_its_message(value in odd_value(), name in odd_string()) {
         let name = String::from_utf8_lossy(&name).into_owned();
         let record = record(MIDNIGHT, "x").replacen('{', &format!("{{{name}:~,"), 1);
         let page = decode(&page_with(&record, &value), WINDOW).unwrap();
@@ -124,7 +124,7 @@ proptest! {
     }
 
     #[test]
-    fn names_are_repaired_as_texts_are(openid in odd_string(), worker in odd_string()) {
+    fn openid_and_worker_are_repaired_like_texts(openid in odd_string(), worker in odd_string()) {
         let record = record(MIDNIGHT, "x").replace("\"oC1\"", "~");
         let page = page_with(&record, &openid);
         let at = page.windows(8).position(|bytes| bytes == b"\"A@acme\"").unwrap();
@@ -143,7 +143,7 @@ proptest! {
     }
 
     #[test]
-    fn no_page_makes_the_decoder_panic_and_none_gains_records(page in damaged_page()) {
+    fn a_damaged_page_causes_no_panic_and_adds_no_records(page in damaged_page()) {
         if let Ok(page) = decode(&page, WINDOW) {
             let seen = page.records.num_rows() as u64 + page.rejects.len() as u64 + page.outside_window;
             prop_assert_eq!(seen, page.facts.records as u64);
@@ -151,12 +151,12 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn arbitrary_bytes_cause_no_panic_in_the_decoder(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = decode(&bytes, WINDOW);
     }
 
     #[test]
-    fn what_is_repaired_stays_so_and_sound_text_is_left_alone(bytes in prop::collection::vec(any::<u8>(), 0..300), text in r#"[ -~你好]{0,40}"#) {
+    fn a_repair_is_stable_and_does_not_change_valid_text(bytes in prop::collection::vec(any::<u8>(), 0..300), text in r#"[ -~你好]{0,40}"#) {
         let repaired = repair(&bytes);
         prop_assert_eq!(repair(repaired.as_bytes()), repaired);
         let sound = serde_json::json!({ "text": text }).to_string();

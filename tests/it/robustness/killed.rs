@@ -52,7 +52,7 @@ fn files(world: &World) -> BTreeMap<PathBuf, Vec<u8>> {
 
 /// `KEFU_KILLS` sets the number of kills. An issue asked for 200, which takes some seconds more.
 #[test]
-fn a_run_that_is_killed_at_any_moment_leaves_whole_files_and_the_last_run_completes_the_lake() {
+fn a_run_killed_at_any_moment_leaves_complete_files_and_the_last_run_completes_the_lake() {
     let kills: usize =
         std::env::var("KEFU_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(40);
     let calm = World::new();
@@ -108,7 +108,7 @@ fn a_run_that_is_killed_at_any_moment_leaves_whole_files_and_the_last_run_comple
 }
 
 #[test]
-fn a_run_that_is_told_to_leave_leaves_at_once_and_clears_up() {
+fn a_signal_shuts_down_a_run_at_once_and_clears_its_staging() {
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
         let world = World::new();
         let options = Options { latency: Duration::from_secs(600), ..world.options(&[]) };
@@ -148,7 +148,7 @@ fn a_run_that_is_told_to_leave_leaves_at_once_and_clears_up() {
 }
 
 #[test]
-fn the_history_of_a_run_that_was_told_to_leave_has_the_days_that_it_committed() {
+fn the_run_record_of_a_cancelled_run_has_its_committed_days() {
     let world = World::new();
     let simulator = world.simulate(generated(), world.options(&["status:503:retry-after=100@7"]));
     let arguments = [&["run", "--concurrency", "1"], RANGE.as_slice()].concat();
@@ -185,7 +185,7 @@ fn is_alive(pid: &str) -> bool {
 }
 
 #[test]
-fn a_token_command_ends_with_kefu_and_so_does_what_it_has_started() {
+fn a_token_command_and_its_children_end_with_kefu() {
     // `kefu doctor` does not lock the lake and has no other work before it exits.
     for (signal, code, arguments) in [
         ("TERM", 143, vec!["fetch", "--date", DAY]),

@@ -33,7 +33,7 @@ fn copied(world: &World) -> PathBuf {
 }
 
 #[test]
-fn without_enough_threads_a_run_ends_with_what_to_raise_and_never_hangs() {
+fn without_enough_threads_a_run_names_the_limit_and_never_hangs() {
     let world = World::new();
     let records = Generated::new(GeneratorOptions {
         first_day: "2024-05-13".parse().unwrap(),
@@ -90,7 +90,7 @@ fn words(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn without_enough_files_a_command_says_what_to_raise_and_finds_no_damage() {
+fn without_enough_open_files_a_command_names_the_limit_and_reports_no_damage() {
     let world = World::new();
     world.fetch(records(3), &[], &[DAY]);
     let messages = world.bytes(DAY);
@@ -192,7 +192,7 @@ fn a_file_with_a_hole_that_claims_a_long_footer_is_damage_and_takes_no_memory() 
 }
 
 #[test]
-fn a_run_that_is_out_of_files_says_what_to_raise_and_not_that_wechat_is_away() {
+fn without_enough_open_files_a_run_names_the_limit_and_not_an_outage() {
     let world = World::new();
     let simulator = world.simulate(records(3), world.options(&[]));
     let mut codes = Vec::new();

@@ -3,6 +3,6 @@
 mod crashes;
 mod faults;
 mod fuzzing;
-mod hostile;
+mod hostile_input;
 mod killed;
 mod limits;

@@ -10,7 +10,7 @@ use kefu::pipeline::FetchReport;
 use crate::world::{DAY, MIDNIGHT, World, files, record, recorded};
 
 #[test]
-fn names_that_look_like_paths_are_names() {
+fn names_that_look_like_paths_create_no_other_files() {
     let world = World::new();
     let names = [
         "../../x",
@@ -34,7 +34,7 @@ fn names_that_look_like_paths_are_names() {
 }
 
 #[test]
-fn accounts_that_look_like_paths_are_refused_before_anything_is_done() {
+fn account_names_that_look_like_paths_are_refused() {
     for account in
         ["../../x", "/tmp/x", ".hidden", "_hidden", "a/b", "a\nb", "", "a\0b", &"x".repeat(201)]
     {
@@ -43,7 +43,7 @@ fn accounts_that_look_like_paths_are_refused_before_anything_is_done() {
 }
 
 #[test]
-fn records_out_of_all_measure_are_kept_or_rejected_one_by_one() {
+fn huge_records_are_stored_or_rejected_one_by_one() {
     let huge_text = "很".repeat(10_000_000 / 3);
     let huge_number = "9".repeat(1_000_000);
     let nested = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
@@ -76,7 +76,7 @@ fn records_out_of_all_measure_are_kept_or_rejected_one_by_one() {
 }
 
 #[test]
-fn times_of_other_ages_belong_to_other_days() {
+fn extreme_times_belong_to_other_days() {
     let world = World::new();
     let times = [0, -1, -62_135_596_800, 253_402_300_799, i64::MAX, i64::MIN];
     let lines = times.iter().map(|time| record(*time, "x")).chain([record(MIDNIGHT, "here")]);
@@ -152,7 +152,7 @@ fn fetch_from(base_url: &str) -> (World, FetchReport) {
 }
 
 #[test]
-fn an_answer_without_end_is_given_up() {
+fn an_endless_answer_is_an_error() {
     let base_url = serve("200 OK", std::iter::repeat(vec![b'['; 1 << 20]));
     let (world, report) = fetch_from(&base_url);
     assert_eq!(report.failed[0].failure.class, Class::Unavailable);
@@ -177,7 +177,7 @@ fn a_compressed_answer_is_read() {
 }
 
 #[test]
-fn a_compressed_answer_is_unpacked_up_to_a_bound() {
+fn a_compressed_answer_is_unpacked_up_to_a_limit() {
     // A gzip body below 8 MiB that unpacks to 1 GiB.
     let bomb = gzip(std::iter::repeat_n(vec![b' '; 1 << 20], 1 << 10));
     assert!(bomb.len() < 8 << 20);
@@ -190,7 +190,7 @@ fn a_compressed_answer_is_unpacked_up_to_a_bound() {
 }
 
 #[test]
-fn a_redirect_is_not_followed_because_the_token_would_go_with_it() {
+fn a_redirect_is_not_followed_with_a_token() {
     let base_url = serve("302 Found\r\nLocation: http://127.0.0.1:9/elsewhere", std::iter::empty());
     let (world, report) = fetch_from(&base_url);
     assert_eq!(report.failed[0].failure.class, Class::Settings);
@@ -198,7 +198,7 @@ fn a_redirect_is_not_followed_because_the_token_would_go_with_it() {
 }
 
 #[test]
-fn an_answer_without_a_date_is_taken_as_it_is() {
+fn an_answer_without_a_date_header_is_accepted() {
     let body = format!(
         r#"{{"recordlist":[{}],"number":1,"msgid":7}}"#,
         record(MIDNIGHT, "text").replace('\n', "")
