@@ -1,4 +1,5 @@
-//! Where a regression happened: one page decoded, one page written, one day paired. `cargo bench --bench stages`
+//! Benchmarks of single stages, to locate a regression: decode one page, write one page, compute
+//! the metrics of one day. Run them with `cargo bench --bench stages`.
 
 use std::hint::black_box;
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use kefu::simulator::{Generated, GeneratorOptions, Records};
 
 const PAGE: u32 = 10_000;
 
-/// A day of one page: its span, and the page as the API gives it.
+/// Returns a day of one page: the day, its span, and the page in the format of the API.
 fn page() -> (Day, Span, Vec<u8>) {
     let day: Day = "2024-05-13"
         .parse()
@@ -60,7 +61,7 @@ fn encode_and_commit_page(bencher: Bencher) {
     bencher.counter(ItemsCount::new(PAGE)).bench_local(|| workplace.commit(day, span, &batch));
 }
 
-/// What the metrics read is what was committed.
+/// Computes every metric from messages that were committed and read again.
 #[divan::bench]
 fn every_metric_of_a_page(bencher: Bencher) {
     let workplace = Workplace::new("metrics");
@@ -87,7 +88,7 @@ fn every_metric_of_a_page(bencher: Bencher) {
     });
 }
 
-/// A lake in the folder for temporary files, where a leftover hurts nobody.
+/// A lake in the folder for temporary files, where leftover files do no harm.
 struct Workplace {
     folder: PathBuf,
     lake: Lake,

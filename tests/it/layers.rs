@@ -1,9 +1,9 @@
-//! Arrows point down only: a module uses only modules that stand below it.
+//! Checks that a module uses only the modules below it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// The modules of the crate from the bottom up. Each may use those before it.
+/// The modules of the crate, lowest first. Each module may use only those before it.
 const BOTTOM_UP: [&str; 20] = [
     "model",
     "printable",
@@ -27,11 +27,11 @@ const BOTTOM_UP: [&str; 20] = [
     "cli",
 ];
 
-/// Modules that must not use each other although one is above the other.
+/// Pairs of modules: the first must not use the second, although it is above it.
 const APART: [(&str, &str); 4] =
     [("wechat", "lake"), ("fetch", "lake"), ("metrics", "wechat"), ("metrics", "fetch")];
 
-/// The code of a file without comments and unit tests.
+/// Returns the code of a file without comments and unit tests.
 fn code(path: &Path) -> String {
     let text = fs_err::read_to_string(path).unwrap();
     let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
@@ -39,7 +39,7 @@ fn code(path: &Path) -> String {
     code.lines().filter(is_code).collect::<Vec<_>>().join("\n")
 }
 
-/// The modules of the crate that a text names, as in `crate::lake` and `use crate::{lake, fetch}`.
+/// Returns the modules that a text names, as in `crate::lake` and `use crate::{lake, fetch}`.
 fn named(code: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for rest in code.split("crate::").skip(1) {
@@ -55,7 +55,7 @@ fn named(code: &str) -> BTreeSet<String> {
                         '}' if depth == 0 => break,
                         '}' => depth -= 1,
                         _ if depth == 0 && is_word(character) => word.push(character),
-                        // What follows belongs to the module that was named.
+                        // The path after `::` is inside the module that was already named.
                         ':' if depth == 0 => {}
                         ',' if depth == 0 => drop(names.insert(std::mem::take(&mut word))),
                         _ => {}
@@ -95,7 +95,7 @@ fn a_module_uses_only_modules_below_it() {
     }
     let place = |module: &str| BOTTOM_UP.iter().position(|name| *name == module);
     for (module, names) in &used {
-        // They may use everything.
+        // These modules may use every other module.
         if ["lib", "main", "commands"].contains(&module.as_str()) {
             continue;
         }

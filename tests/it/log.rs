@@ -1,9 +1,9 @@
-//! What kefu logs in this process, kept apart by thread.
+//! Collects the log events of this process, separately for each thread.
 //!
-//! tracing decides once for the whole process whether anybody listens to an event, when the event
-//! first happens. While there is one subscriber it asks only that of the thread at hand: with a
-//! subscriber of one thread, an event that happens first in another thread is never seen again. So
-//! there is one subscriber for all threads, from before the first event on.
+//! tracing decides for the whole process whether an event has a subscriber, when the event first
+//! happens. With one thread-local subscriber, it asks only the subscriber of the current thread. An
+//! event that first happens in another thread is then never recorded. So one global subscriber is
+//! set before the first event.
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -28,7 +28,7 @@ impl Write for ThisThread {
     }
 }
 
-/// Begins to keep what is logged. Every world does this first.
+/// Starts to collect log events. `World::new` calls this first.
 pub fn begin() {
     static BEGUN: Once = Once::new();
     BEGUN.call_once(|| {
@@ -38,7 +38,7 @@ pub fn begin() {
     });
 }
 
-/// The events of this thread so far.
+/// Returns the events of this thread so far.
 pub fn of_this_thread() -> Vec<Value> {
     let lines = LINES.with_borrow(|lines| String::from_utf8(lines.clone()).unwrap());
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

@@ -1,41 +1,23 @@
-//! kefu from the outside: the API's behaviour, the lake's files, the numbers, the command line.
+//! Integration tests of kefu: the WeChat API, the files of the lake, the metrics and the command
+//! line.
 //!
-//! One binary, loopback only, no sleeping. `chat` writes conversations as the definitions do, `oracle` computes them slowly and obviously,
-//! `world` is a simulator with a lake beside it.
+//! All tests are in one binary. They use loopback only and never sleep.
+//!
+//! - `api` tests how kefu calls the WeChat API.
+//! - `lake` tests the files of the lake.
+//! - `metrics` tests the metric tables and the report.
+//! - `cli` tests the command line.
+//! - `robustness` tests crashes, faults and limits.
+//! - `layers` tests that a module uses only the modules below it.
+//! - `world` has a simulator and a lake for one test.
+//! - `log` collects the log events of a test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-mod chat;
-mod command_line;
-mod commit_rules;
-mod crashes;
-mod errors;
-mod faults;
-mod fetching;
-mod fuzzing;
-mod hostile;
-mod hostile_answers;
-mod identity;
-mod killed;
-mod lake_files;
+mod api;
+mod cli;
+mod lake;
 mod layers;
-mod limits;
 mod log;
-mod network;
-mod older_lakes;
-mod operations;
-mod oracle;
-mod own_days;
-mod privacy;
-mod probing;
-mod properties;
-mod pruning;
-mod publishing;
-mod refusals;
-mod report;
-mod rules;
-mod settings;
-mod staleness;
-mod verifying;
-mod wording;
-mod worked_cases;
+mod metrics;
+mod robustness;
 mod world;

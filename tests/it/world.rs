@@ -1,4 +1,4 @@
-//! A simulator with a lake beside it, and readers that are not kefu's own.
+//! A simulator with a lake for each test, and readers that do not use kefu's code.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,17 +18,17 @@ use parquet::record::Field;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-/// The day of the official example, in Beijing: 1464710400..1464796800.
+/// The day of WeChat's official example, in Beijing: 1464710400..1464796800.
 pub const DAY: &str = "2016-06-01";
 pub const MIDNIGHT: i64 = 1_464_710_400;
 
-/// Another app that the simulator knows.
+/// A second app that the simulator accepts.
 pub const OTHER_APPID: &str = "wx5ec0de51mu1a71";
 
-/// What time it is in the world: after every day that tests fetch.
+/// The time of the test clock, in unix seconds. It is after every day that tests fetch.
 pub const NOW: i64 = 1_800_000_020;
 
-/// A record as the API gives it.
+/// A record in the format of the API. `time` is in unix seconds.
 pub fn record(time: i64, text: &str) -> String {
     format!(r#"{{"openid":"oC1","opercode":2003,"text":"{text}","time":{time},"worker":"A@acme"}}"#)
 }
@@ -38,12 +38,13 @@ pub fn recorded(lines: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Recorded
     Recorded::from_lines(lines.into_iter().map(Into::into), false)
 }
 
-/// `count` records, a second apart.
+/// `count` records, one second apart.
 pub fn records(count: i64) -> Recorded {
     recorded((0..count).map(|number| record(MIDNIGHT + number, &format!("text {number}"))))
 }
 
-/// A folder with a lake, a runtime for the simulator, and a clock that costs no time.
+/// A temporary folder with a lake, a runtime for the simulator, and a clock that never really
+/// waits.
 pub struct World {
     pub folder: TempDir,
     pub zone: Zone,
@@ -51,21 +52,21 @@ pub struct World {
     pub concurrency: usize,
     pub page_records: usize,
     pub credential: Credential,
-    /// Whether the account's name begins with `_`, as earlier versions allowed.
+    /// True if the account's name begins with `_`, as earlier versions allowed.
     pub hidden: bool,
-    /// What is recorded with what is fetched.
+    /// The app id that a fetch records.
     pub app_id: Option<AppId>,
     pub privacy: Privacy,
     pub runtime: Runtime,
-    /// What is in the way of all that changes the lake.
+    /// The failpoint for all operations that change the lake.
     pub failpoint: Option<Arc<dyn Failpoint>>,
-    /// Days that are replaced only if they have changed.
+    /// Days that are replaced only if their records have changed.
     pub refreshed: BTreeSet<Day>,
-    /// What becomes of days that come back with fewer records.
+    /// What a fetch does with a day that has fewer records than before.
     pub on_shrink: OnShrink,
 }
 
-/// What came of a fetch.
+/// The result of a fetch: its report, the requests to the simulator, and its tokens.
 pub struct Night {
     pub report: FetchReport,
     pub requests: Vec<LoggedRequest>,
@@ -130,14 +131,14 @@ impl World {
         }
     }
 
-    /// Options with faults, written as for `--fault`.
+    /// Options with faults, in the format of `--fault`.
     pub fn options(&self, faults: &[&str]) -> Options {
         let faults = faults.iter().map(|fault| fault.parse::<Fault>().unwrap()).collect();
         Options { faults, clock: self.clock.clone(), ..Options::default() }
     }
 
-    /// A simulator for the command line, which goes by the machine's clock: so does the simulator,
-    /// unless its options name another clock than the world's.
+    /// Starts a simulator for the command line. The command line uses the machine's clock, so the
+    /// simulator does too, unless `options` has a clock other than the world's.
     pub fn simulate(&self, records: impl Records, options: Options) -> Simulator {
         let is_ours = |clock: &Clock| match (clock, &self.clock) {
             (Clock::Virtual(clock), Clock::Virtual(ours)) => Arc::ptr_eq(clock, ours),
@@ -155,7 +156,7 @@ impl World {
         self.runtime.block_on(Simulator::start(records, options)).unwrap()
     }
 
-    /// Fetches the days from a simulator that serves `records` and misbehaves as told.
+    /// Fetches the days from a simulator that serves `records` with `faults`.
     pub fn fetch(&self, records: impl Records, faults: &[&str], days: &[&str]) -> Night {
         self.fetch_with(records, self.options(faults), days)
     }
@@ -166,7 +167,7 @@ impl World {
         Night { report, requests: simulator.requests(), tokens: simulator.tokens() }
     }
 
-    /// Fetches the days from whatever answers there.
+    /// Fetches the days from the server at `endpoint`.
     pub fn fetch_from(&self, endpoint: &Endpoint, days: &[&str]) -> FetchReport {
         let source =
             Source::connect(endpoint, self.credential.clone(), self.clock.clone()).unwrap();
@@ -187,12 +188,12 @@ impl World {
         self.runtime.block_on(fetch_days(&job, &days, &()))
     }
 
-    /// Runs the command line against a simulator.
+    /// Runs the command line against a simulator, with the account `acme`.
     pub fn kefu(&self, simulator: &Simulator, arguments: &[&str]) -> Output {
         self.kefu_command(simulator, arguments).output().unwrap()
     }
 
-    /// The same, yet to be run.
+    /// The command of `kefu`, not run yet.
     pub fn kefu_command(&self, simulator: &Simulator, arguments: &[&str]) -> Command {
         let mut command = self.command(arguments);
         command
@@ -203,7 +204,7 @@ impl World {
         command
     }
 
-    /// The command line, with no settings but the lake.
+    /// The command line, with the lake as its only setting.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kefu"));
         command
@@ -218,17 +219,17 @@ impl World {
         self.lake_folder().join(table).join(format!("date={day}")).join("acme.parquet")
     }
 
-    /// The file of a day's messages as it is on disk.
+    /// The bytes of the file of a day's messages.
     pub fn bytes(&self, day: &str) -> Vec<u8> {
         fs_err::read(self.path("messages", day)).unwrap()
     }
 
-    /// The rows of a partition by Parquet's own row reader, each as its columns' values in words.
+    /// The rows of a partition, read by Parquet's own row reader, with each value as text.
     pub fn rows(&self, table: &str, day: &str) -> Vec<Vec<String>> {
         read_rows(&self.path(table, day))
     }
 
-    /// The rows of any file.
+    /// The rows of any Parquet file.
     pub fn rows_at(&self, path: &Path) -> Vec<Vec<String>> {
         read_rows(path)
     }
@@ -238,7 +239,7 @@ impl World {
         self.rows("messages", day).into_iter().map(|row| row[4].clone()).collect()
     }
 
-    /// Every file below the lake but those of kefu's own.
+    /// All files of the lake except those in kefu's own folder `_kefu`.
     pub fn table_files(&self) -> Vec<PathBuf> {
         files(&self.lake_folder())
             .into_iter()
@@ -257,14 +258,14 @@ impl World {
 }
 
 impl Night {
-    /// The class of the one day's failure.
+    /// Returns the error kind of the first failed day. Panics if a day was fetched.
     #[track_caller]
     pub fn failure(&self) -> Class {
         assert!(self.report.fetched.is_empty(), "{:?}", self.report);
         self.report.failed[0].failure.class
     }
 
-    /// Calls of `getmsglist`.
+    /// The requests of `getmsglist`.
     pub fn page_requests(&self) -> Vec<&LoggedRequest> {
         self.requests.iter().filter(|request| request.call == "getmsglist").collect()
     }

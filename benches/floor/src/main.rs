@@ -1,7 +1,9 @@
-//! The least that fetching can cost: receive the pages, scan the JSON once with the fastest parser there is, compress the columns with zstd. No table, no
-//! hash, no order, no file, no check: what kefu takes more than this is the price of those.
+//! The minimum cost of fetching: receive the pages, scan the JSON once with the fastest parser, and
+//! compress the columns with zstd. It has no table, hash, order, file or check. The time that kefu
+//! takes beyond this minimum is the price of those.
 //!
-//! `floor BASE_URL APPID SECRET FIRST_START DAYS THREADS`, where `FIRST_START` is the unix second at which the first day begins.
+//! Usage: `floor BASE_URL APPID SECRET FIRST_START DAYS THREADS`. `FIRST_START` is the unix second
+//! at which the first day begins.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

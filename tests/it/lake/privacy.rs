@@ -1,0 +1,669 @@
+//! Personal data that the settings exclude is in no file, no message and no log. This includes
+//! files that exist for a moment only.
+
+use std::path::PathBuf;
+use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kefu::lake::{Failpoint, Operation};
+use kefu::model::privacy::{OpenidKey, Openids, Privacy, Texts};
+use kefu::pipeline::redact;
+use kefu::simulator::{Generated, GeneratorOptions, Recorded, Records, RenderedPage, Simulator};
+
+use crate::world::{DAY, MIDNIGHT, World, files, record, recorded, records};
+
+const KEY: &str = "a key of the tests, as long as one has to be";
+const RANGE: [&str; 5] = ["run", "--from", "2024-05-13", "--to", "2024-05-17"];
+
+/// Strings that no file may contain: a part of every openid, and a part of every text.
+const PERSONAL: [&str; 2] = ["oPERSONALcustomer", "a personal word"];
+
+fn drop_and_hash() -> Privacy {
+    Privacy { texts: Texts::Drop, openids: Openids::Keyed(OpenidKey::new(KEY)) }
+}
+
+fn holds_personal(bytes: &[u8]) -> bool {
+    PERSONAL
+        .iter()
+        .any(|personal| bytes.windows(personal.len()).any(|window| window == personal.as_bytes()))
+}
+
+/// Serves records, and searches the lake's files for personal data at every request of a page.
+struct Watching {
+    records: Recorded,
+    lake: PathBuf,
+    seen: Arc<AtomicUsize>,
+}
+
+impl Records for Watching {
+    fn page(&self, start: i64, end: i64, after: i64, limit: usize) -> RenderedPage {
+        // A file that was deleted in the meantime cannot be read, so it does not count.
+        let found = files(&self.lake)
+            .iter()
+            .filter(|path| fs_err::read(path).is_ok_and(|bytes| holds_personal(&bytes)))
+            .count();
+        self.seen.fetch_add(found, Ordering::SeqCst);
+        self.records.page(start, end, after, limit)
+    }
+
+    fn workers(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Fetches a large day that has unreadable records. Returns how often a file with personal data was
+/// found during the fetch and after it.
+fn personal_files(privacy: Privacy) -> (World, usize) {
+    let mut lines: Vec<String> = (0..3_000)
+        .map(|number| {
+            record(MIDNIGHT + number * 28, &format!("a personal word {number}"))
+                .replace("oC1", &format!("oPERSONALcustomer{:03}", number % 50))
+        })
+        .collect();
+    lines[700] = lines[700].replace(r#""worker":"A@acme""#, r#""nobody":"A@acme""#);
+    lines[2_500] = lines[2_500].replace("2003", "\"a personal word\"");
+    let world = World { concurrency: 8, privacy, ..World::new().with_page_records(100) };
+    let seen = Arc::new(AtomicUsize::new(0));
+    let watching =
+        Watching { records: recorded(lines), lake: world.lake_folder(), seen: seen.clone() };
+    let night = world.fetch(watching, &[], &[DAY]);
+    assert_eq!(
+        (night.report.fetched[0].rejects, night.report.fetched[0].messages.received),
+        (2, 2_998)
+    );
+    let metrics = world.command(&["metrics"]).env("KEFU_ACCOUNT", "acme").output().unwrap();
+    assert!(metrics.status.success(), "{metrics:?}");
+    let bytes_or_rows = |path: &PathBuf| {
+        let rows = if path.extension().is_some_and(|end| end == "parquet") {
+            world.rows_at(path)
+        } else {
+            Vec::new()
+        };
+        holds_personal(&fs_err::read(path).unwrap())
+            || rows.iter().flatten().any(|value| holds_personal(value.as_bytes()))
+    };
+    let found = files(&world.lake_folder()).iter().filter(|path| bytes_or_rows(path)).count();
+    (world, seen.load(Ordering::SeqCst) + found)
+}
+
+#[test]
+fn no_file_contains_a_withheld_text_or_openid() {
+    // Tests the search itself: with no data withheld, it finds four tables and usually some files
+    // in staging.
+    assert!(personal_files(Privacy::default()).1 >= 4);
+    let (world, found) = personal_files(drop_and_hash());
+    assert_eq!(found, 0);
+    assert!(world.rows("messages", DAY).iter().all(|row| row[4] == "null" && row[1].len() == 32));
+    for row in world.rows("rejects", DAY) {
+        assert!(
+            row[4].ends_with("bytes, withheld because of the settings under [privacy]"),
+            "{row:?}"
+        );
+    }
+}
+
+#[test]
+fn each_privacy_setting_alone_also_withholds_raw_records() {
+    for privacy in [
+        Privacy { texts: Texts::Drop, ..Privacy::default() },
+        Privacy { texts: Texts::Keep, ..drop_and_hash() },
+    ] {
+        let world = World { privacy: privacy.clone(), ..World::new() };
+        world.fetch(
+            recorded([record(MIDNIGHT, "hello"), r#"{"openid":"oC1","text":"hello"}"#.to_owned()]),
+            &[],
+            &[DAY],
+        );
+        let row = &world.rows("messages", DAY)[0];
+        let expected = if privacy.texts == Texts::Drop {
+            ["oC1", "null"]
+        } else {
+            [&OpenidKey::new(KEY).pseudonym("oC1"), "hello"]
+        };
+        assert_eq!([&row[1], &row[4]], expected);
+        assert!(
+            world.rows("rejects", DAY)[0][4].starts_with("31 bytes"),
+            "{:?}",
+            world.rows("rejects", DAY)
+        );
+    }
+}
+
+#[test]
+fn no_reject_reason_and_no_error_quotes_a_record() {
+    let lines = [
+        r#""a personal word, expected an object""#.to_owned(),
+        record(MIDNIGHT, "x").replace("\"x\"", "13912345678"),
+        record(MIDNIGHT, "x").replace("2003", "\"a personal word\""),
+        record(MIDNIGHT, "x").replace("\"oC1\"", "true"),
+        record(MIDNIGHT, "x").replace("\"A@acme\"", "[\"a personal word\"]"),
+    ];
+    let world = World::new();
+    let simulator = world.simulate(
+        recorded(
+            lines.clone().into_iter().chain((0..20).map(|second| record(MIDNIGHT + second, "y"))),
+        ),
+        world.options(&[]),
+    );
+    assert!(world.kefu(&simulator, &["run", "--date", DAY]).status.success());
+    let reasons: Vec<String> =
+        world.rows("rejects", DAY).into_iter().map(|row| row[3].clone()).collect();
+    insta::assert_snapshot!(reasons.join("\n"));
+
+    // With this many rejects, the run fails and shows the reason of the first one.
+    let simulator = world.simulate(recorded(lines), world.options(&[]));
+    let output = world.kefu(&simulator, &["run", "--date", DAY, "--force", "--log-level", "debug"]);
+    assert_eq!(output.status.code(), Some(65));
+    let shown = [output.stdout, output.stderr].concat();
+    assert!(!holds_personal(&shown), "{}", String::from_utf8_lossy(&shown));
+}
+
+fn generated() -> Generated {
+    Generated::new(GeneratorOptions {
+        first_day: "2024-05-13".parse().unwrap(),
+        days: 5,
+        messages_per_day: 400,
+        seed: 1,
+    })
+}
+
+fn settings(world: &World, toml: &str) {
+    fs_err::write(world.folder.path().join("key"), format!("{KEY}\n")).unwrap();
+    fs_err::write(world.folder.path().join("kefu.toml"), toml).unwrap();
+}
+
+const HASHED: &str = "[privacy]\nopenid = { hmac_key_file = 'key' }\n";
+const HASHED_AND_DROPPED: &str = "[privacy]\ntext = 'drop'\nopenid = { hmac_key_file = 'key' }\n";
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[track_caller]
+fn succeeds(world: &World, simulator: &Simulator, arguments: &[&str]) {
+    let output = world.kefu(simulator, arguments);
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[track_caller]
+fn is_refused(world: &World, simulator: &Simulator, arguments: &[&str], message: &str) {
+    let output = world.kefu(simulator, arguments);
+    assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains(message) && !stderr(&output).contains("hunter2"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn privacy_settings_change_no_number_and_the_tables_still_join() {
+    let (open, hashed) = (World::new(), World::new());
+    settings(&hashed, HASHED_AND_DROPPED);
+    for world in [&open, &hashed] {
+        let simulator = world.simulate(generated(), world.options(&[]));
+        succeeds(world, &simulator, &RANGE);
+    }
+    let key = OpenidKey::new(KEY);
+    for day in ["2024-05-13", "2024-05-14", "2024-05-15", "2024-05-16", "2024-05-17"] {
+        for table in
+            ["response_pairs", "sessions", "worker_daily", "worker_hourly", "account_daily"]
+        {
+            let mut expected = open.rows(table, day);
+            if ["response_pairs", "sessions"].contains(&table) {
+                expected.iter_mut().for_each(|row| row[1] = key.pseudonym(&row[1]));
+                // The pseudonyms sort in another order, so customers with equal times change
+                // places.
+                expected.sort();
+            }
+            let mut rows = hashed.rows(table, day);
+            if ["response_pairs", "sessions"].contains(&table) {
+                rows.sort();
+            }
+            assert!(!rows.is_empty() && rows == expected, "{table} {day}");
+        }
+        let openids = |table: &str| {
+            hashed
+                .rows(table, day)
+                .into_iter()
+                .map(|row| row[1].clone())
+                .collect::<std::collections::BTreeSet<_>>()
+        };
+        assert!(openids("messages").is_superset(&openids("response_pairs")), "{day}");
+    }
+}
+
+/// The files of the tables that have no openids, of the generated days.
+fn numbers(world: &World) -> Vec<Vec<u8>> {
+    let days = ["2024-05-13", "2024-05-14", "2024-05-15", "2024-05-16", "2024-05-17"];
+    let tables = ["worker_daily", "worker_hourly", "account_daily"];
+    days.iter()
+        .flat_map(|day| tables.map(|table| fs_err::read(world.path(table, day)).unwrap()))
+        .collect()
+}
+
+/// A lake of five days with openids and texts.
+fn open_lake() -> (World, Simulator) {
+    let world = World::new();
+    let simulator = world.simulate(generated(), world.options(&[]));
+    succeeds(&world, &simulator, &RANGE);
+    (world, simulator)
+}
+
+/// The JSON that a command prints.
+#[track_caller]
+fn printed(world: &World, simulator: &Simulator, arguments: &[&str]) -> serde_json::Value {
+    let output = world.kefu(simulator, &[arguments, &["--output", "json"]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn other_privacy_settings_are_refused_with_what_to_do() {
+    let (world, simulator) = open_lake();
+    let next = ["run", "--date", "2024-05-18"];
+    settings(&world, HASHED);
+    is_refused(&world, &simulator, &next, "are stricter than those of acme in the lake");
+    is_refused(
+        &world,
+        &simulator,
+        &next,
+        "`kefu redact --account acme` lists what is to be removed",
+    );
+    is_refused(
+        &world,
+        &simulator,
+        &[&RANGE[..], &["--force"]].concat(),
+        "are stricter than those of acme",
+    );
+    succeeds(&world, &simulator, &["redact", "--yes"]);
+    succeeds(&world, &simulator, &next);
+
+    // Another key, and settings that keep what is gone.
+    fs_err::write(world.folder.path().join("key"), KEY.replace('a', "b")).unwrap();
+    for command in [&next[..], &["redact"], &["redact", "--yes"], &["forget", "--openid", "x"]] {
+        is_refused(&world, &simulator, command, "cannot replace those of acme in the lake");
+    }
+    settings(&world, "");
+    is_refused(&world, &simulator, &next, "put [privacy] back as it was, or begin another lake");
+    settings(&world, HASHED_AND_DROPPED);
+    is_refused(
+        &world,
+        &simulator,
+        &["forget", "--openid", "x", "--yes"],
+        "are stricter than those of acme",
+    );
+    settings(&world, HASHED);
+    succeeds(&world, &simulator, &["run", "--date", "2024-05-19"]);
+
+    // Each account has settings of its own.
+    settings(&world, "account = 'other'\n");
+    let mut command = world.command(&["run", "--date", "2024-05-17"]);
+    command
+        .env("KEFU_BASE_URL", simulator.base_url())
+        .env("KEFU_APPID", crate::world::OTHER_APPID)
+        .env("KEFU_SECRET", kefu::simulator::SECRET);
+    assert!(command.output().unwrap().status.success());
+}
+
+#[test]
+fn redacted_files_have_the_rows_that_a_fetch_with_these_settings_gives() {
+    let (world, simulator) = open_lake();
+    let fetched = World::new();
+    settings(&fetched, HASHED_AND_DROPPED);
+    let other = fetched.simulate(generated(), fetched.options(&[]));
+    succeeds(&fetched, &other, &RANGE);
+    let before = numbers(&world);
+
+    settings(&world, HASHED_AND_DROPPED);
+    let there = world.table_files();
+    let listed = printed(&world, &simulator, &["redact"]);
+    assert_eq!((&listed["applied"], &listed["tables"][0]["files"]), (&false.into(), &5.into()));
+    assert!(world.table_files() == there && !world.rows("messages", "2024-05-13")[0][1].is_empty());
+    is_refused(&world, &simulator, &["run", "--date", "2024-05-17"], "are stricter");
+    let redacted = printed(&world, &simulator, &["redact", "--yes"]);
+    assert_eq!((&redacted["applied"], &redacted["tables"]), (&true.into(), &listed["tables"]));
+
+    for day in ["2024-05-13", "2024-05-14", "2024-05-15", "2024-05-16", "2024-05-17"] {
+        for table in ["messages", "response_pairs", "sessions"] {
+            assert!(world.rows(table, day) == fetched.rows(table, day), "{table} {day}");
+        }
+    }
+    assert!(numbers(&world) == before);
+    assert_eq!(verified(&world, &simulator), (Some(0), 0));
+    let metrics = printed(&world, &simulator, &["metrics"]);
+    assert_eq!(metrics["metrics"]["computed"], serde_json::json!([]), "all are up to date");
+    assert_eq!(printed(&world, &simulator, &["redact", "--yes"])["tables"][0]["files"], 0);
+    // Late records are still noticed, and a re-fetch of the same ones changes nothing.
+    let run = printed(&world, &simulator, &[&RANGE[..], &["--force"]].concat());
+    assert_eq!(run["fetch"]["fetched"].as_array().unwrap().len(), 5);
+    assert!(world.rows("messages", "2024-05-13") == fetched.rows("messages", "2024-05-13"));
+    assert_eq!(verified(&world, &simulator), (Some(0), 0));
+}
+
+/// The records of two customers on five days, and one record a day that cannot be read. `oGONE` is
+/// the customer who is to be forgotten, with texts of their own.
+fn with_a_customer_to_forget() -> Vec<String> {
+    let mut lines = Vec::new();
+    for day in 0..5 {
+        let midnight = 1_715_529_600 + day * 86_400;
+        for number in 0..6 {
+            let gone = record(midnight + 3_600 + number * 60, "a word of the customer");
+            lines.push(gone.replace("oC1", "oGONE"));
+            let answer = record(midnight + 3_630 + number * 60, "an answer to the customer");
+            lines.push(answer.replace("oC1", "oGONE").replace("2003", "2002"));
+            lines.push(record(midnight + 7_200 + number * 60, "another customer"));
+        }
+        let time = midnight + 9_000;
+        lines.push(format!(r#"{{"openid":"oGONE","opercode":"?","time":{time},"text":"a word"}}"#));
+    }
+    lines
+}
+
+/// A lake with rejects, and with metrics that are frozen because retention has deleted messages.
+fn lake_with_frozen_days() -> (World, Simulator) {
+    let world = World::new();
+    let simulator = world.simulate(recorded(with_a_customer_to_forget()), world.options(&[]));
+    succeeds(&world, &simulator, &RANGE);
+    succeeds(&world, &simulator, &["prune", "--before", "2024-05-15", "--yes"]);
+    (world, simulator)
+}
+
+/// The files of a lake, `_kefu` included, that have this text in their bytes or rows.
+fn files_with(world: &World, text: &str) -> Vec<PathBuf> {
+    let has = |bytes: &[u8]| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    let mut found = files(&world.lake_folder());
+    found.retain(|path| {
+        // What is in staging may be cut short.
+        let is_staged = path.components().any(|part| part.as_os_str() == "staging");
+        let is_parquet = path.extension().is_some_and(|end| end == "parquet");
+        let rows = if is_parquet && !is_staged { world.rows_at(path) } else { Vec::new() };
+        has(&fs_err::read(path).unwrap()) || rows.iter().flatten().any(|row| has(row.as_bytes()))
+    });
+    found
+}
+
+#[test]
+fn a_forgotten_customer_is_in_no_file_and_stays_forgotten() {
+    let (world, simulator) = lake_with_frozen_days();
+    let before = numbers(&world);
+    assert!(!files_with(&world, "oGONE").is_empty());
+    let listed = printed(&world, &simulator, &["forget", "--openid", "oGONE"]);
+    assert!(!files_with(&world, "oGONE").is_empty(), "nothing is removed without --yes");
+    let names = world.folder.path().join("names");
+    fs_err::write(&names, "\n oGONE \noNOBODY\n").unwrap();
+    let file = names.display().to_string();
+    let forgotten = printed(&world, &simulator, &["forget", "--openid-file", &file, "--yes"]);
+    assert_eq!(listed["tables"], forgotten["tables"]);
+    let table = |table: &str, files: u64, texts: u64, openids: u64| serde_json::json!({ "table": table, "files": files, "texts": texts, "openids": openids });
+    assert_eq!(
+        forgotten["tables"],
+        serde_json::json!([
+            table("messages", 3, 36, 36),
+            table("rejects", 3, 0, 3),
+            table("response_pairs", 5, 0, 30),
+            table("sessions", 5, 0, 5),
+        ])
+    );
+    for text in ["oGONE", "a word of the customer", "an answer to the customer"] {
+        assert_eq!(files_with(&world, text), [] as [PathBuf; 0], "{text}");
+    }
+    assert!(!files_with(&world, "another customer").is_empty());
+    assert!(before == numbers(&world));
+    assert_eq!(verified(&world, &simulator), (Some(0), 0));
+
+    // A fetch of the same records gives the same rows; one of more records does so, too.
+    let rows = |table: &str| world.rows(table, "2024-05-17");
+    let there = (rows("messages"), rows("rejects"), rows("sessions"));
+    succeeds(&world, &simulator, &["run", "--date", "2024-05-17", "--force"]);
+    assert!(there == (rows("messages"), rows("rejects"), rows("sessions")));
+    let late = record(1_715_529_600 + 4 * 86_400 + 40_000, "a late word of the customer");
+    let lines = with_a_customer_to_forget().into_iter().chain([late.replace("oC1", "oGONE")]);
+    let simulator = world.simulate(recorded(lines), world.options(&[]));
+    succeeds(&world, &simulator, &["run", "--date", "2024-05-17", "--force"]);
+    let forgotten = &there.0.iter().find(|row| row[1].starts_with("forgotten-")).unwrap()[1];
+    assert_eq!(rows("messages").last().unwrap()[1], *forgotten);
+    assert_eq!(rows("messages").len(), there.0.len() + 1);
+    assert_eq!(files_with(&world, "oGONE"), [] as [PathBuf; 0]);
+    assert_eq!(files_with(&world, "a late word"), [] as [PathBuf; 0]);
+    assert_eq!(verified(&world, &simulator), (Some(0), 0));
+
+    // The name stays one name when openids become hashes.
+    settings(&world, HASHED_AND_DROPPED);
+    succeeds(&world, &simulator, &["redact", "--yes"]);
+    let hashed = OpenidKey::new(KEY).pseudonym(forgotten);
+    assert!(rows("messages").iter().any(|row| row[1] == hashed));
+    assert_eq!(files_with(&world, "another customer"), [] as [PathBuf; 0]);
+    let there = rows("messages");
+    succeeds(&world, &simulator, &["run", "--date", "2024-05-17", "--force"]);
+    assert!(there == rows("messages"));
+    assert_eq!(verified(&world, &simulator), (Some(0), 0));
+}
+
+/// Fails every operation on the lake from one on, as if the process had died there.
+#[derive(Debug)]
+struct DiesAt(AtomicUsize);
+
+impl Failpoint for DiesAt {
+    fn before(&self, _: Operation, _: &std::path::Path) -> std::io::Result<()> {
+        let is_alive = self.0.try_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        if is_alive.is_ok() { Ok(()) } else { Err(std::io::Error::other("dead")) }
+    }
+}
+
+#[test]
+fn wherever_a_redaction_is_killed_the_next_one_or_the_next_run_finishes_it() {
+    let (world, simulator) = lake_with_frozen_days();
+    let before = numbers(&world);
+    let original = tempfile::tempdir().unwrap();
+    copy_folder(&world.lake_folder(), original.path());
+    let account = world.account();
+    let strict = drop_and_hash();
+    for is_forgetting in [false, true] {
+        let privacy = if is_forgetting { Privacy::default() } else { strict.clone() };
+        let openids = if is_forgetting { vec!["oGONE".to_owned()] } else { Vec::new() };
+        settings(&world, if is_forgetting { "" } else { HASHED_AND_DROPPED });
+        let mut operations = 0;
+        loop {
+            fs_err::remove_dir_all(world.lake_folder()).unwrap();
+            copy_folder(original.path(), &world.lake_folder());
+            let outcome = {
+                let dies = Arc::new(DiesAt(AtomicUsize::new(operations)));
+                let lake = world.lake();
+                let _lock = lake.lock(&account).unwrap();
+                redact(&lake.with_failpoint(dies), &account, &privacy, &openids, true)
+            };
+            let recorded = world.lake().privacy(&account).unwrap().unwrap();
+            if outcome.is_ok() {
+                assert!(!recorded.is_pending);
+                break;
+            }
+            // Each second time by the next run, which fetches nothing new.
+            match operations % 2 {
+                0 => {
+                    // A record that was never written has nothing to finish.
+                    let openids: &[&str] = if recorded.is_pending || !is_forgetting {
+                        &["redact", "--yes"]
+                    } else {
+                        &["forget", "--openid", "oGONE", "--yes"]
+                    };
+                    succeeds(&world, &simulator, openids);
+                }
+                _ if recorded.is_pending => {
+                    succeeds(&world, &simulator, &["run", "--date", "2024-05-17"]);
+                }
+                _ => {
+                    operations += 1;
+                    continue;
+                }
+            }
+            let traces: &[&str] = if is_forgetting {
+                &["oGONE", "a word of the customer"]
+            } else {
+                &["oGONE", "oC1", "a word of the customer", "another customer"]
+            };
+            for text in traces {
+                let found = files_with(&world, text);
+                assert_eq!(found, [] as [PathBuf; 0], "{text}, killed before {operations}");
+            }
+            assert!(before == numbers(&world), "killed before {operations}");
+            assert_eq!(verified(&world, &simulator), (Some(0), 0), "killed before {operations}");
+            operations += 1;
+        }
+        assert!(operations > 50, "{operations}");
+    }
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    for path in files(from) {
+        let target = to.join(path.strip_prefix(from).unwrap());
+        fs_err::create_dir_all(target.parent().unwrap()).unwrap();
+        fs_err::copy(path, target).unwrap();
+    }
+}
+
+/// A lake of an earlier version, which was to be fetched again with other settings and was not
+/// finished.
+#[test]
+fn two_settings_in_one_lake_are_found_and_can_be_made_one() {
+    let (mut world, simulator) = open_lake();
+    settings(&world, HASHED);
+    world.privacy = Privacy { texts: Texts::Keep, ..drop_and_hash() };
+    world.fetch(generated(), &[], &["2024-05-16", "2024-05-17"]);
+    let before = numbers(&world);
+    is_refused(&world, &simulator, &["metrics"], "and one customer would count as two");
+    assert!(before == numbers(&world));
+    // Three days of messages, and the response pairs and sessions of all five.
+    assert_eq!(verified(&world, &simulator), (Some(65), 3 + 10));
+    succeeds(&world, &simulator, &["redact", "--yes"]);
+    assert_eq!(verified(&world, &simulator), (Some(0), 0));
+    succeeds(&world, &simulator, &["run", "--date", "2024-05-18"]);
+    assert_eq!(verified(&world, &simulator), (Some(0), 0));
+}
+
+#[test]
+fn a_record_of_privacy_settings_that_is_damaged_stops_everything_that_writes() {
+    let (world, simulator) = open_lake();
+    succeeds(&world, &simulator, &["forget", "--openid", "oGONE", "--yes"]);
+    let record = world.lake_folder().join("_kefu/accounts/acme/privacy.json");
+    for damage in ["", "{}", "null", r#"{"privacy":"x","pending":false,"forgotten":{}}"#] {
+        fs_err::write(&record, damage).unwrap();
+        for command in [&["run", "--date", "2024-05-18"][..], &["metrics"], &["redact", "--yes"]] {
+            let output = world.kefu(&simulator, command);
+            assert_eq!(output.status.code(), Some(73), "{damage:?}: {}", stderr(&output));
+            assert!(stderr(&output).contains("put it back from a copy"), "{}", stderr(&output));
+        }
+        assert_eq!(verified(&world, &simulator).0, Some(65), "{damage:?}");
+    }
+}
+
+/// Returns the exit code of `kefu verify`, and the number of files whose openids do not join.
+fn verified(world: &World, simulator: &Simulator) -> (Option<i32>, usize) {
+    let output = world.kefu(simulator, &["verify", "--output", "json"]);
+    let verified: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let kinds = verified["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|finding| finding["kind"] == "openids")
+        .count();
+    (output.status.code(), kinds)
+}
+
+#[test]
+fn a_comparison_with_the_api_uses_pseudonyms() {
+    let world = World::new();
+    let simulator = world.simulate(generated(), world.options(&[]));
+    settings(&world, HASHED);
+    succeeds(&world, &simulator, &["run", "--date", "2024-05-13"]);
+    succeeds(
+        &world,
+        &simulator,
+        &["verify", "--against-api", "--with-text", "--date", "2024-05-13"],
+    );
+    succeeds(&world, &simulator, &["doctor"]);
+    // Without the key, the comparison would show the original openids as added records.
+    settings(&world, "");
+    is_refused(
+        &world,
+        &simulator,
+        &["verify", "--against-api", "--date", "2024-05-13"],
+        "cannot replace those of acme",
+    );
+    let doctor = world.kefu(&simulator, &["doctor"]);
+    assert_eq!(doctor.status.code(), Some(78));
+    assert!(String::from_utf8(doctor.stdout).unwrap().contains("cannot replace those of acme"));
+}
+
+#[test]
+fn the_key_can_come_from_the_environment_and_must_be_long_enough() {
+    let world = World::new();
+    let simulator = world.simulate(records(3), world.options(&[]));
+    settings(&world, "privacy.openid = { hmac_key_env = 'OUR_KEY' }\n");
+    is_refused(
+        &world,
+        &simulator,
+        &["run", "--date", DAY],
+        "`privacy.openid.hmac_key_env` in kefu.toml is wrong: the environment has no variable OUR_KEY\n\nhint: set OUR_KEY where",
+    );
+    let run_with = |key: &str| {
+        let mut command = world.command(&["run", "--date", DAY]);
+        command
+            .env("KEFU_BASE_URL", simulator.base_url())
+            .env("KEFU_ACCOUNT", "acme")
+            .env("OUR_KEY", key);
+        command
+            .env("KEFU_APPID", kefu::simulator::APPID)
+            .env("KEFU_SECRET", kefu::simulator::SECRET)
+            .output()
+            .unwrap()
+    };
+    let short = run_with("hunter2");
+    assert_eq!(short.status.code(), Some(78));
+    assert!(
+        stderr(&short).contains("fewer than 32 characters") && !stderr(&short).contains("hunter2"),
+        "{}",
+        stderr(&short)
+    );
+    assert!(run_with(KEY).status.success());
+    assert_eq!(world.rows("messages", DAY)[0][1], OpenidKey::new(KEY).pseudonym("oC1"));
+    // Commands that only read the lake need no key.
+    assert!(
+        world.command(&["status"]).env("KEFU_ACCOUNT", "acme").output().unwrap().status.success()
+    );
+}
+
+#[test]
+fn invalid_privacy_settings_are_refused() {
+    let world = World::new();
+    let simulator = world.simulate(records(1), world.options(&[]));
+    let rules = |rule: &str| format!("privacy.text = 'drop'\n[[metrics.auto_reply]]\n{rule}\n");
+    let cases = [
+        ("privacy.text = 'hide'".to_owned(), "expected `keep` or `drop`"),
+        ("privacy.texts = 'drop'".to_owned(), "unknown field `texts`"),
+        ("privacy.openid = 'hunter2'".to_owned(), "the key itself never stands here"),
+        (
+            "privacy.openid = { hmac_key = 'hunter2' }".to_owned(),
+            "the key itself never stands here",
+        ),
+        ("privacy.openid = {}".to_owned(), "the key itself never stands here"),
+        (
+            "privacy.openid = { hmac_key_file = 'nowhere' }".to_owned(),
+            "`privacy.openid.hmac_key_file` in kefu.toml names a file that cannot be read",
+        ),
+        (rules("prefix = 'hunter2'"), "could never match: keep texts, or remove the rules"),
+        (rules("regex = 'hunter2'"), "`privacy.text` in kefu.toml is wrong"),
+    ];
+    for (toml, message) in cases {
+        settings(&world, &toml);
+        is_refused(&world, &simulator, &["run", "--date", DAY], message);
+        assert!(world.table_files().is_empty());
+    }
+    // A rule that uses the worker alone needs no text.
+    settings(&world, &rules("worker = 'A@acme'"));
+    succeeds(&world, &simulator, &["run", "--date", DAY]);
+    // The texts were dropped earlier, so rules for texts are refused with any present setting.
+    settings(&world, "[[metrics.auto_reply]]\nprefix = 'hunter2'\n");
+    is_refused(&world, &simulator, &["metrics"], "the texts of acme on 2016-06-01 were dropped");
+}
