@@ -197,13 +197,20 @@ pub fn print_usage_error(error: &clap::Error) {
 
 /// Prints a failure: what failed, why, and what to do.
 pub fn print_failure(failure: &Failure) {
+    print_failure_of(None, failure);
+}
+
+/// Prints a failure of one of several accounts, if one is named.
+pub fn print_failure_of(account: Option<&str>, failure: &Failure) {
+    let during = account.map(|account| format!("the account {account} failed"));
     if is_for_machines() {
         let (exit_code, hint) =
             (failure.class.exit_code(), failure.hint.as_deref().unwrap_or_default());
-        tracing::error!(target: "kefu", event = "failed", exit_code, reason = %failure, hint);
+        let reason = during.into_iter().chain([failure.to_string()]).collect::<Vec<_>>().join(": ");
+        tracing::error!(target: "kefu", event = "failed", exit_code, reason, hint);
         return;
     }
-    print_note(&explained("error", failure));
+    print_note(&explained("error", during, failure));
 }
 
 /// Prints a failure that does not change the exit code.
@@ -213,7 +220,7 @@ pub fn print_warning(failure: &Failure) {
         tracing::warn!(target: "kefu", event = "warning", reason = %failure, hint);
         return;
     }
-    print_note(&explained("warning", failure));
+    print_note(&explained("warning", None, failure));
 }
 
 /// Prints a warning that is not caused by an error.
@@ -227,12 +234,9 @@ pub fn print_plain_warning(text: &str, hint: Option<&str>) {
     print_note(&format!("warning: {text}{hint}"));
 }
 
-fn explained(severity: &str, failure: &Failure) -> String {
-    let (first, causes) = failure.causes().split_first().unzip();
-    let mut text = format!("{severity}: {}", first.map_or("", String::as_str));
-    for cause in causes.into_iter().flatten() {
-        text.push_str(&format!("\n  caused by: {cause}"));
-    }
+fn explained(severity: &str, during: Option<String>, failure: &Failure) -> String {
+    let causes: Vec<String> = during.into_iter().chain(failure.causes().iter().cloned()).collect();
+    let mut text = format!("{severity}: {}", causes.join("\n  caused by: "));
     if let Some(hint) = &failure.hint {
         text.push_str(&format!("\n\nhint: {hint}"));
     }

@@ -1,26 +1,21 @@
 //! `kefu demo`
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int64Type};
 use comfy_table::{CellAlignment, Table as TextTable, presets};
 
 use super::stage_observer::StageObserver;
-use super::wait_for;
 use crate::calendar::{Clock, Day, DayRange, Zone};
 use crate::cli::{GlobalArgs, OutputFormat};
 use crate::failure::{BugError, Class, Failure};
-use crate::fetch::Source;
 use crate::lake::{Account, AppId, Lake, Table};
 use crate::metrics::{self, Parameters};
-use crate::pipeline::{
-    FetchJob, MetricsJob, OnShrink, fetch_days, read_history, rebuild_metrics, require_app, targets,
-};
+use crate::model::cancel::Cancel;
+use crate::model::privacy::Privacy;
+use crate::pipeline::{AccountJob, Api, Request, Wanted, read_history, run_account, targets};
 use crate::printable::counted;
 use crate::simulator::{APPID, Generated, GeneratorOptions, Options, Simulator};
-use crate::telemetry;
+use crate::{telemetry, threads};
 
 pub(super) const LAKE: &str = "data/demo";
 const ACCOUNT: &str = "demo";
@@ -33,7 +28,7 @@ const SEED: u64 = 1;
 /// Calls that are made side by side.
 const CALLS: usize = 4;
 
-pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
+pub(super) fn execute(global: &GlobalArgs, cancel: &Cancel) -> Result<Option<Class>, Failure> {
     let constant = |error: String| BugError(format!("the demo's own settings: {error}"));
     let range = DayRange {
         first: FIRST_DAY.parse().map_err(constant)?,
@@ -42,12 +37,6 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
     let days: Vec<Day> = range.days().collect();
     let zone = Zone::named(TIMEZONE).map_err(constant)?;
     let account = Account::new(ACCOUNT.into()).map_err(constant)?;
-    let lake = Lake::at(global.lake.clone().unwrap_or_else(|| LAKE.into()));
-    let _lock = lake.lock(&account)?;
-    lake.require_zone(zone.name())?;
-    let app_id = Some(AppId::new(APPID.into()).map_err(constant)?);
-    require_app(&lake, &account, app_id.as_ref())?;
-
     let generator = GeneratorOptions {
         first_day: range.first,
         days: days.len() as u32,
@@ -57,48 +46,53 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
     // Its days are over, whatever the clock of this machine says.
     let clock = Clock::starting_at(zone.bounds(range.last).end + 2 * 3_600);
     let options = Options { clock, ..Options::default() };
-    let report = wait_for(CALLS, async {
-        let started = Simulator::start(Generated::new(generator), options).await;
-        let simulator =
-            started.map_err(|error| BugError(format!("the simulator cannot start: {error}")))?;
-        let source = Source::connect(
-            &simulator.client_url().map_err(constant)?,
-            Simulator::credential(),
-            Clock::System,
-        )?;
-        let job = FetchJob {
-            source: Arc::new(source),
-            lake: lake.clone(),
-            account: account.clone(),
-            app_id,
-            zone: zone.clone(),
-            concurrency: CALLS,
-            refreshed: BTreeSet::new(),
-            on_shrink: OnShrink::Replace,
-        };
-        Ok(fetch_days(&job, &days, &StageObserver::fetch(days.len(), &job.account, None)).await)
-    })?;
-    if let Some(failed) = report.failed.into_iter().next() {
-        return Err(failed.failure.during(format!("{} was not fetched", failed.day)));
-    }
+    let runtime = threads::runtime(1)?;
+    let simulator = runtime.block_on(Simulator::start(Generated::new(generator), options));
+    let simulator =
+        simulator.map_err(|error| BugError(format!("the simulator cannot start: {error}")))?;
 
-    let job = MetricsJob {
-        lake: lake.clone(),
+    let job = AccountJob {
+        lake: Lake::at(global.lake.clone().unwrap_or_else(|| LAKE.into())),
         account: account.clone(),
         zone: zone.clone(),
         rules: Parameters::in_zone(zone.name()).into(),
+        privacy: Some(Privacy::default()),
+        api: Some(Api {
+            endpoint: simulator.client_url().map_err(constant)?,
+            credential: Simulator::credential(),
+            app_id: Some(AppId::new(APPID.into()).map_err(constant)?),
+            concurrency: CALLS,
+        }),
+        clock: Clock::System,
     };
-    rebuild_metrics(&job, None, &StageObserver::metrics(&job.account, None))?;
+    let wanted = Wanted {
+        range,
+        is_named: true,
+        force: true,
+        refresh: 0,
+        allow_shrink: true,
+        last_over: range.last,
+    };
+    let observer = StageObserver::new(&account);
+    let report = run_account(&job, &Request::Run(wanted), &observer, cancel);
+    let failed = report.fetch.and_then(|fetch| fetch.failed.into_iter().next());
+    if let Some(failed) = failed {
+        return Err(failed.failure.during(format!("{} was not fetched", failed.day)));
+    }
+    if let Some(failure) = report.failure {
+        return Err(failure);
+    }
+
     let targets = targets(&zone, &days.iter().copied().collect(), &days);
     let workers = metrics::period(
-        &read_history(&job, range)?,
+        &read_history(&job.metrics(), range, cancel)?,
         account.as_str(),
         &zone,
         &targets,
         job.rules.parameters(),
     )?;
     match global.output {
-        OutputFormat::Table => show(&lake, &account, range, &workers)?,
+        OutputFormat::Table => show(&job.lake, &account, range, &workers)?,
         OutputFormat::Json => telemetry::print_result(&as_json(&workers).to_string())?,
     }
     Ok(None)

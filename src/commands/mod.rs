@@ -5,17 +5,17 @@ mod demo;
 mod doctor;
 mod each_account;
 mod manual;
-mod metrics;
 mod prune;
-mod recorder;
 mod redact;
 mod report;
 mod run;
+pub mod shutdown;
 mod simulate;
 mod sql;
 mod stage_observer;
 mod status;
 mod summary;
+mod textfile;
 mod verify;
 mod welcome;
 
@@ -24,6 +24,8 @@ use std::path::Path;
 use crate::cli::{Cli, Command, GlobalArgs};
 use crate::failure::{Class, Failure};
 use crate::lake::{Lake, LakeError};
+use crate::model::cancel::Cancel;
+use crate::pipeline::Request;
 use crate::settings::{self, Flags, Settings};
 use crate::threads;
 
@@ -31,24 +33,24 @@ use crate::threads;
 ///
 /// # Errors
 /// When there is nothing to show but the failure.
-pub fn execute(cli: &Cli) -> Result<Option<Class>, Failure> {
+pub fn execute(cli: &Cli, cancel: &Cancel) -> Result<Option<Class>, Failure> {
     let Some(command) = &cli.command else { return welcome::execute(&cli.global) };
     match command {
-        Command::Run(args) => run::execute(&cli.global, args, run::Half::Both),
-        Command::Fetch(args) => run::execute(&cli.global, args, run::Half::FetchOnly),
-        Command::Metrics(args) => metrics::execute(&cli.global, args),
-        Command::Demo => demo::execute(&cli.global),
-        Command::Status(args) => status::execute(&cli.global, args),
-        Command::Doctor(args) => doctor::execute(&cli.global, args),
-        Command::Prune(args) => prune::execute(&cli.global, args),
-        Command::Redact(args) => redact::redact_lake(&cli.global, args),
-        Command::Forget(args) => redact::forget(&cli.global, args),
-        Command::Verify(args) => verify::execute(&cli.global, args),
+        Command::Run(args) => run::run(&cli.global, args, "run", Request::Run, cancel),
+        Command::Fetch(args) => run::run(&cli.global, args, "fetch", Request::Fetch, cancel),
+        Command::Metrics(args) => run::metrics(&cli.global, args, cancel),
+        Command::Demo => demo::execute(&cli.global, cancel),
+        Command::Status(args) => status::execute(&cli.global, args, cancel),
+        Command::Doctor(args) => doctor::execute(&cli.global, args, cancel),
+        Command::Prune(args) => prune::execute(&cli.global, args, cancel),
+        Command::Redact(args) => redact::redact_lake(&cli.global, args, cancel),
+        Command::Forget(args) => redact::forget(&cli.global, args, cancel),
+        Command::Verify(args) => verify::execute(&cli.global, args, cancel),
         Command::Report(args) => report::execute(&cli.global, args),
         Command::Sql => sql::execute(&cli.global),
         Command::Completions { shell } => manual::completions(*shell),
         Command::Man { command } => manual::man(command.as_deref()),
-        Command::Simulate(args) => simulate::execute(args),
+        Command::Simulate(args) => simulate::execute(args, cancel),
     }
 }
 
@@ -91,6 +93,10 @@ fn settings_for_lake(global: &GlobalArgs, command: &str) -> Result<Settings, Fai
 }
 
 /// Runs the part of a command that waits for the network, with `calls` side by side.
-fn wait_for<T>(calls: usize, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    threads::runtime(calls)?.block_on(work)
+fn wait_for<T>(
+    calls: usize,
+    cancel: &Cancel,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    threads::runtime(calls)?.block_on(cancel.or(work))?
 }

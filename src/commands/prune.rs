@@ -11,9 +11,9 @@ use crate::cli::{GlobalArgs, OutputFormat, PruneArgs};
 use crate::failure::{Class, Failure, UsageError};
 use crate::lake::{Account, Lake, LakeError, PartitionFile, Table};
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE};
+use crate::model::cancel::Cancel;
 use crate::printable::counted;
 use crate::settings::{self, Settings};
-use crate::signals;
 use crate::telemetry;
 
 /// As JSON, part of kefu's contract.
@@ -40,7 +40,11 @@ struct PrunedTable {
     bytes: u64,
 }
 
-pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Class>, Failure> {
+pub(super) fn execute(
+    global: &GlobalArgs,
+    args: &PruneArgs,
+    cancel: &Cancel,
+) -> Result<Option<Class>, Failure> {
     let settings = Settings::resolve(&global.flags(), &settings::environment)?;
     if !global.account.is_empty() {
         let message = "prune deletes the days of every account".to_owned();
@@ -57,9 +61,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Cl
     let newest = lake.newest_day(yesterday)?;
     let before = first_kept(args, newest, yesterday)?;
     // Nothing is made or locked when nothing is deleted.
-    let lock = args.yes.then(|| lake.lock_all()).transpose()?;
-    // What was deleted is deleted; the next run deletes the rest.
-    let _at_the_end = lock.as_ref().map(|_| signals::on_shutdown(|_| ()));
+    let _lock = args.yes.then(|| lake.lock_all()).transpose()?;
     lake.require_zone(zone.name())?;
     let tables: BTreeSet<Table> = args.tables.iter().copied().collect();
     let takes_messages = tables.contains(&Table::Messages);
@@ -84,7 +86,10 @@ pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Cl
         },
     };
     if args.yes {
-        lake.prune(&tables.into_iter().collect::<Vec<_>>(), before)?;
+        for table in tables {
+            cancel.check()?;
+            lake.prune(&[table], before)?;
+        }
     }
     match global.output {
         OutputFormat::Json => telemetry::print_result(&serde_json::json!(pruning).to_string())?,

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::each_account::{Outcome, Report, for_each_account};
+use super::each_account::{Report, for_each_account};
 use super::{days, settings_for_lake};
 use crate::calendar::{Day, DayRange};
 use crate::cli::{GlobalArgs, StatusArgs};
 use crate::failure::{Class, Failure};
 use crate::lake::Lake;
+use crate::model::cancel::Cancel;
 use crate::pipeline::{DayStatus, Freshness, MetricsJob, OutOfDate, reasons, status};
 use crate::printable::counted;
 use crate::settings::Settings;
@@ -26,16 +27,20 @@ struct Status {
     days: Vec<DayStatus>,
 }
 
-pub(super) fn execute(global: &GlobalArgs, args: &StatusArgs) -> Result<Option<Class>, Failure> {
+pub(super) fn execute(
+    global: &GlobalArgs,
+    args: &StatusArgs,
+    cancel: &Cancel,
+) -> Result<Option<Class>, Failure> {
     let settings = settings_for_lake(global, "status")?;
     let lake = Lake::at(&settings.lake.value);
     let settings = settings.in_zone_of(&lake)?;
     let among = days::named(&args.days)?;
-    for_each_account("status", &settings, global.output, |settings| look(settings, among))
+    for_each_account("status", &settings, global.output, cancel, |settings| look(settings, among))
 }
 
 /// The work for one account.
-fn look(settings: &Settings, among: Option<DayRange>) -> Result<Outcome<Status>, Failure> {
+fn look(settings: &Settings, among: Option<DayRange>) -> Result<Status, Failure> {
     let lake = Lake::at(&settings.lake.value);
     let account = settings.account()?;
     lake.require_folder()?;
@@ -54,7 +59,7 @@ fn look(settings: &Settings, among: Option<DayRange>) -> Result<Outcome<Status>,
         accounts: job.lake.accounts()?.into_iter().collect(),
         days: status(&job, among)?,
     };
-    Ok(status.into())
+    Ok(status)
 }
 
 impl Report for Status {

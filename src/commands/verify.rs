@@ -14,6 +14,7 @@ use crate::cli::{GlobalArgs, OutputFormat, VerifyArgs};
 use crate::failure::{Class, Failure};
 use crate::fetch::Source;
 use crate::lake::{Account, Lake, PartitionKey, Table};
+use crate::model::cancel::Cancel;
 use crate::pipeline::{
     ComparedDay, FetchJob, Finding, Kind, Record, Severity, Verification, VerifyJob, compare_days,
     redaction, require_app, verify,
@@ -25,14 +26,18 @@ use crate::telemetry::{self, Progress};
 /// Findings of a kind that people are shown; machines get them all.
 const SHOWN_MAX: usize = 10;
 
-pub(super) fn execute(global: &GlobalArgs, args: &VerifyArgs) -> Result<Option<Class>, Failure> {
+pub(super) fn execute(
+    global: &GlobalArgs,
+    args: &VerifyArgs,
+    cancel: &Cancel,
+) -> Result<Option<Class>, Failure> {
     let settings = Settings::resolve(&global.flags(), &settings::environment)?;
     let lake = Lake::at(&settings.lake.value);
     let settings = settings.in_zone_of(&lake)?;
     if args.against_api {
-        against_api(global, args, settings)
+        against_api(global, args, settings, cancel)
     } else {
-        against_itself(global, args, settings)
+        against_itself(global, args, settings, cancel)
     }
 }
 
@@ -52,6 +57,7 @@ fn against_itself(
     global: &GlobalArgs,
     args: &VerifyArgs,
     settings: Settings,
+    cancel: &Cancel,
 ) -> Result<Option<Class>, Failure> {
     let among = days::named(&args.days)?;
     let lake = Lake::at(&settings.lake.value);
@@ -61,7 +67,7 @@ fn against_itself(
     let (zone, rules) = (settings.zone.value, settings.rules);
     let today = days::last_over(&zone, &Clock::System).plus(1);
     let job = VerifyJob { lake, zone, rules, today };
-    let verification = verify(&job, among, &Progress::begin("verify", 0))?;
+    let verification = verify(&job, among, &Progress::begin("verify", 0), cancel)?;
     let verified = Verified {
         command: "verify",
         timezone: job.zone.name().to_owned(),
@@ -195,6 +201,7 @@ fn against_api(
     global: &GlobalArgs,
     args: &VerifyArgs,
     settings: Settings,
+    cancel: &Cancel,
 ) -> Result<Option<Class>, Failure> {
     let clock = Clock::System;
     let zone = settings.zone.value.clone();
@@ -226,9 +233,11 @@ fn against_api(
         concurrency: settings.concurrency.value.into(),
         refreshed: Default::default(),
         on_shrink: Default::default(),
+        cancel: cancel.clone(),
     };
     let mut compared = wait_for(
         job.concurrency,
+        cancel,
         compare_days(&job, &days, &Progress::begin("compare", days.len())),
     )?;
     if !args.with_text {

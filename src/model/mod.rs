@@ -2,6 +2,7 @@
 
 mod account;
 pub mod calendar;
+pub mod cancel;
 pub mod column;
 mod partition;
 pub mod privacy;

@@ -20,7 +20,8 @@ use crate::lake::{Account, Lake, LakeError, Table};
 use crate::metrics::{
     self, DAYS_AFTER, History, HistoryBuilder, MetricsError, Part, Partitions, Rules, Target,
 };
-use crate::{signals, threads};
+use crate::model::cancel::Cancel;
+use crate::threads;
 
 /// What to compute, and from which lake.
 #[derive(Clone, Debug)]
@@ -78,6 +79,7 @@ pub fn rebuild_metrics(
     job: &MetricsJob,
     among: Option<&BTreeSet<Day>>,
     observer: &dyn Observer,
+    cancel: &Cancel,
 ) -> Result<MetricsReport, Box<MetricsStopped>> {
     let stopped =
         |report: MetricsReport, failure: Failure| Box::new(MetricsStopped { report, failure });
@@ -100,7 +102,10 @@ pub fn rebuild_metrics(
             plan.older_days.iter().for_each(|older| observer.older_days_out_of_date(older));
         }
         observer.metrics_begun(plan.stale.len());
-        let failure = match plan.carry_out(job, &note).map_err(Failure::into_error::<LakeError>) {
+        let failure = match plan
+            .carry_out(job, &note, cancel)
+            .map_err(Failure::into_error::<LakeError>)
+        {
             Ok(()) => None,
             Err(Err(failure)) => Some(failure),
             // Rows that cannot be read, which only reading brings to light, are a reason to leave out the days that look at them, and no others.
@@ -214,19 +219,19 @@ impl Plan {
         &self,
         job: &MetricsJob,
         day_computed: &(dyn Fn(Day) + Sync),
+        cancel: &Cancel,
     ) -> Result<(), Failure> {
         let Self { inputs, states, stale, .. } = self;
         let writers = threads::writers()?;
         for chunk in chunks(inputs, stale) {
+            cancel.check()?;
             let days = DayRange {
                 first: dependency_window(&inputs.fetched, chunk.first).first,
                 last: dependency_window(&inputs.fetched, chunk.last).last,
             };
-            let history = read_history(job, days)?;
+            let history = read_history(job, days, cancel)?;
             let targets = targets(&job.zone, &inputs.fetched, &chunk.days);
             let write = |(target, mut partitions): (Target, Partitions)| {
-                // A shutdown waits until a day that is being written is reported.
-                let _noted = signals::indivisible();
                 partitions.retain(|table, _| {
                     states.get(&target.day).is_some_and(|state| state.stale.contains(table))
                 });
@@ -247,6 +252,7 @@ impl Plan {
                 };
                 let writing = threads::spawn_scoped(scope, "write", write_all)?;
                 let emit = |group| {
+                    cancel.check()?;
                     let gone = || BugError("the writer of metrics is gone".into());
                     sender.send(group).map_err(|_| Failure::from(gone()))
                 };
@@ -352,13 +358,14 @@ pub fn targets(zone: &Zone, fetched: &BTreeSet<Day>, days: &[Day]) -> Vec<Target
 ///
 /// # Errors
 /// When a partition cannot be read, or has no texts although a rule for automatic replies needs them.
-pub fn read_history(job: &MetricsJob, days: DayRange) -> Result<History, Failure> {
+pub fn read_history(job: &MetricsJob, days: DayRange, cancel: &Cancel) -> Result<History, Failure> {
     let days: Vec<Day> = days.days().collect();
     let parameters = job.rules.parameters();
     let columns = metrics::columns(parameters);
     let mut history = HistoryBuilder::new(&job.zone, parameters);
     let needs_texts = parameters.needs_texts();
     let read = |day: &Day| -> Result<Vec<Part>, Failure> {
+        cancel.check()?;
         let key = job.account.partition(Table::Messages, *day);
         if needs_texts && !job.lake.footer(&key)?.has_texts() {
             return Err(LakeError::TextsDropped { key }.into());

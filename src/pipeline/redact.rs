@@ -14,6 +14,7 @@ use arrow::datatypes::Int32Type;
 use crate::calendar::Day;
 use crate::failure::{Class, Classified, Failure};
 use crate::lake::{Account, AccountPrivacy, Lake, LakeError, PartitionKey, Table};
+use crate::model::cancel::Cancel;
 use crate::model::privacy::{AppliedPrivacy, Change, Privacy, Redacted, Redaction};
 
 /// The tables with personal data.
@@ -41,6 +42,8 @@ pub enum PrivacyError {
         "the openids of {account} were written with different privacy settings on {first} and {second}, and one customer would count as two"
     )]
     Mixed { account: Account, first: Day, second: Day },
+    #[error("the privacy settings of {account} cannot be read here, and are needed")]
+    Unknown { account: Account },
 }
 
 impl Classified for PrivacyError {
@@ -73,6 +76,9 @@ impl Classified for PrivacyError {
                 key.date
             ),
             Self::Mixed { account, .. } => redact(account),
+            Self::Unknown { .. } => {
+                "`kefu doctor` shows the settings under [privacy], and why they cannot be read".into()
+            }
         })
     }
 }
@@ -129,9 +135,10 @@ pub fn finish_redaction(
     lake: &Lake,
     account: &Account,
     redaction: &Redaction,
+    cancel: &Cancel,
 ) -> Result<(), Failure> {
     if lake.privacy(account)?.is_some_and(|privacy| privacy.is_pending) {
-        let report = sweep(lake, account, redaction, true)?;
+        let report = sweep(lake, account, redaction, true, cancel)?;
         tracing::info!(event = "redaction_finished", account = %account, files = report.files());
     }
     Ok(())
@@ -151,6 +158,7 @@ pub fn redact(
     privacy: &Privacy,
     openids: &[String],
     is_applied: bool,
+    cancel: &Cancel,
 ) -> Result<RedactReport, Failure> {
     let mut redaction = match redaction(lake, account, privacy) {
         Err(PrivacyError::Stricter { .. }) if openids.is_empty() => {
@@ -160,7 +168,7 @@ pub fn redact(
         redaction => redaction?,
     };
     openids.iter().for_each(|openid| redaction.forgotten.add(openid, privacy));
-    sweep(lake, account, &redaction, is_applied)
+    sweep(lake, account, &redaction, is_applied, cancel)
 }
 
 /// Redacts every file of an account that needs it.
@@ -169,6 +177,7 @@ fn sweep(
     account: &Account,
     redaction: &Redaction,
     is_applied: bool,
+    cancel: &Cancel,
 ) -> Result<RedactReport, Failure> {
     let mut record = AccountPrivacy {
         applied: redaction.privacy.applied(),
@@ -182,8 +191,10 @@ fn sweep(
     let mut failed = None;
     for table in PERSONAL {
         let days = lake.days(table, account)?;
-        let of_day =
-            |day: Day| redact_file(lake, &account.partition(table, day), redaction, is_applied);
+        let of_day = |day: Day| -> Result<Option<(u64, u64)>, Failure> {
+            cancel.check()?;
+            Ok(redact_file(lake, &account.partition(table, day), redaction, is_applied)?)
+        };
         let outcomes: Vec<_> = days.into_par_iter().map(of_day).collect();
         let mut of_table = RedactedTable { table: table.name(), files: 0, texts: 0, openids: 0 };
         for outcome in outcomes {
@@ -194,13 +205,13 @@ fn sweep(
                     of_table.texts += texts;
                     of_table.openids += openids;
                 }
-                Err(error) => drop(failed.get_or_insert(error)),
+                Err(failure) => drop(failed.get_or_insert(failure)),
             }
         }
         report.tables.push(of_table);
     }
-    if let Some(error) = failed {
-        return Err(error.into());
+    if let Some(failure) = failed {
+        return Err(failure);
     }
     if is_applied {
         record.is_pending = false;

@@ -15,7 +15,6 @@ use crate::lake::{
     Table,
 };
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE};
-use crate::signals::{self, Indivisible};
 
 /// How many of a day's records may be unreadable: a few, or half of them up to a hundred, or one in a hundred. More mean that WeChat has
 /// changed its format, and that a committed day would be silently short.
@@ -237,7 +236,7 @@ pub(super) struct EmptyDay {
 }
 
 impl EmptyDay {
-    pub(super) fn commit(self, job: &FetchJob) -> Result<(FetchedDay, Indivisible), LakeError> {
+    pub(super) fn commit(self, job: &FetchJob) -> Result<FetchedDay, LakeError> {
         let Self { day, outside_window, pages, repaired_pages, calls } = self;
         let staged = StagedDay::begin(job, day, job.zone.bounds(day))?;
         StagedDay { outside_window, pages, repaired_pages, ..staged }.commit(job, calls)
@@ -365,12 +364,8 @@ impl StagedDay {
 
     /// Writes everything first that a full disk can refuse. Then puts the rejects in place, then the
     /// messages: their file says that the day is there, and names its rejects. Removes older rejects
-    /// last. A shutdown waits until the returned guard is dropped, so that the day is recorded.
-    pub(super) fn commit(
-        self,
-        job: &FetchJob,
-        calls: CallCounts,
-    ) -> Result<(FetchedDay, Indivisible), LakeError> {
+    /// last.
+    pub(super) fn commit(self, job: &FetchJob, calls: CallCounts) -> Result<FetchedDay, LakeError> {
         let (counts, records) = (self.messages.counts(), self.records());
         let rejected = self.rejected.map(StagedPartition::finish).transpose()?;
         let rejects_hash = rejected.as_ref().map(FinishedPartition::content_hash);
@@ -397,10 +392,9 @@ impl StagedDay {
             calls,
             refreshed,
         };
-        let indivisible = signals::indivisible();
         if let Some(Refreshed { is_changed: false, .. }) = refreshed {
             // Dropped, what is in staging vanishes.
-            return Ok((fetched, indivisible));
+            return Ok(fetched);
         }
         match rejected {
             Some(rejected) => {
@@ -419,6 +413,6 @@ impl StagedDay {
             }
         }
         job.lake.remove_older_note(&job.account, self.day)?;
-        Ok((fetched, indivisible))
+        Ok(fetched)
     }
 }

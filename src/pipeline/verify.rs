@@ -17,6 +17,7 @@ use crate::lake::{
     in_the_future,
 };
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE, Rules};
+use crate::model::cancel::Cancel;
 use crate::model::privacy::{AppliedPrivacy, Change};
 use crate::telemetry::Progress;
 
@@ -58,6 +59,7 @@ pub fn verify(
     job: &VerifyJob,
     among: Option<DayRange>,
     progress: &Progress,
+    cancel: &Cancel,
 ) -> Result<Verification, Failure> {
     let survey = job.lake.survey()?;
     require_zone(job, &survey)?;
@@ -85,6 +87,7 @@ pub fn verify(
     let noted = job.lake.older_notes()?;
     let nothing = Pruned::default();
     let examine = |((account, day), tables): ((Account, Day), BTreeSet<Table>)| {
+        cancel.check()?;
         let pruned = pruned.get(&account).unwrap_or(&nothing);
         let is_noted = noted.contains(&(day, account.to_string()));
         let examined = ExaminedDay::read(job, &account, day, tables, pruned, is_noted)?;
@@ -92,7 +95,7 @@ pub fn verify(
         Ok((account, day, examined))
     };
     let examined: Vec<_> =
-        tables_of_day.into_par_iter().map(examine).collect::<Result<_, LakeError>>()?;
+        tables_of_day.into_par_iter().map(examine).collect::<Result<_, Failure>>()?;
 
     let mut days_of_account: BTreeMap<Account, BTreeMap<Day, ExaminedDay>> = BTreeMap::new();
     for (account, day, mut examined) in examined {
@@ -117,7 +120,7 @@ pub fn verify(
         verification.findings.extend(missing_days(&job, &days, among, pruned)?);
         verification.findings.extend(other_privacy(&job, &days)?);
         verification.findings.extend(other_apps(&job.lake, &mut apps, &account, &days));
-        verify_metrics(&job, &days, is_wanted, pruned, &mut verification)?;
+        verify_metrics(&job, &days, is_wanted, pruned, &mut verification, cancel)?;
         verification.accounts.push(account);
     }
     let foreign = survey.foreign.into_iter().filter(|(day, _)| day.is_none_or(is_wanted));

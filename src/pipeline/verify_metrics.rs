@@ -16,6 +16,7 @@ use crate::calendar::{Day, DayRange};
 use crate::failure::Failure;
 use crate::lake::{ContentHash, Footer, LakeError, Pruned, Table};
 use crate::metrics::{self, Parameters, Partitions, Rules, Target};
+use crate::model::cancel::Cancel;
 
 /// What to do about messages that are gone. The metrics that are left of them may be all that there
 /// is.
@@ -48,6 +49,7 @@ pub(super) fn verify_metrics(
     is_wanted: impl Fn(Day) -> bool,
     pruned: &Pruned,
     verification: &mut Verification,
+    cancel: &Cancel,
 ) -> Result<(), Failure> {
     let inputs = read_inputs(job, None, pruned.clone())?;
     let is_sound =
@@ -143,7 +145,7 @@ pub(super) fn verify_metrics(
     for Group { parameters, days: tables } in groups {
         verification.recomputed += tables.values().map(Vec::len).sum::<usize>();
         let job = MetricsJob { rules: Rules::Given(parameters), ..job.clone() };
-        recompute(&job, &inputs, days, &tables, verification)?;
+        recompute(&job, &inputs, days, &tables, verification, cancel)?;
     }
     Ok(())
 }
@@ -155,6 +157,7 @@ fn recompute(
     days: &BTreeMap<Day, ExaminedDay>,
     tables: &BTreeMap<Day, Vec<Table>>,
     verification: &mut Verification,
+    cancel: &Cancel,
 ) -> Result<(), Failure> {
     let path = |table: Table, day: Day| job.lake.path(&job.account.partition(table, day));
     let wanted: Vec<Day> = tables.keys().copied().collect();
@@ -163,7 +166,7 @@ fn recompute(
             first: dependency_window(&inputs.fetched, chunk.first).first,
             last: dependency_window(&inputs.fetched, chunk.last).last,
         };
-        let history = read_history(job, range)?;
+        let history = read_history(job, range, cancel)?;
         let targets = targets(&job.zone, &inputs.fetched, &chunk.days);
         let compare =
             |(target, partitions): (Target, Partitions)| -> Result<Vec<Finding>, LakeError> {
@@ -205,6 +208,7 @@ fn recompute(
             &targets,
             job.rules.parameters(),
             |group| {
+                cancel.check()?;
                 let findings =
                     group.into_par_iter().map(compare).collect::<Result<Vec<_>, LakeError>>()?;
                 verification.findings.extend(findings.into_iter().flatten());

@@ -13,7 +13,6 @@ use tokio::time::Instant;
 use super::Secret;
 use crate::failure::{Class, Classified};
 use crate::process_group::ProcessGroup;
-use crate::signals;
 
 /// Maximum run time of the program.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -145,9 +144,6 @@ impl TokenCommand {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        // Without signal handling, the program may outlive a stopped kefu for a while. That is
-        // harmless.
-        let _ = signals::listen();
         // Dropping the group ends the program and every process that it started. This covers a
         // timeout here and a cancelled caller.
         let mut group = ProcessGroup::start(&mut command).map_err(Why::CannotRun)?;

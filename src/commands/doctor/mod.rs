@@ -12,6 +12,7 @@ use crate::calendar::Clock;
 use crate::cli::{DoctorArgs, GlobalArgs, OutputFormat};
 use crate::failure::{Class, Failure};
 use crate::lake::Lake;
+use crate::model::cancel::Cancel;
 use crate::settings::{self, Listed, Settings};
 use crate::telemetry;
 
@@ -84,13 +85,17 @@ struct Examination {
     worst: Option<Class>,
 }
 
-pub(super) fn execute(global: &GlobalArgs, args: &DoctorArgs) -> Result<Option<Class>, Failure> {
+pub(super) fn execute(
+    global: &GlobalArgs,
+    args: &DoctorArgs,
+    cancel: &Cancel,
+) -> Result<Option<Class>, Failure> {
     // Each of the two flags requires the other.
     if let Some(day) = args.date {
-        return probe::execute(global, day);
+        return probe::execute(global, day, cancel);
     }
     let (settings, checks) = match Settings::resolve(&global.flags(), &settings::environment) {
-        Ok(settings) => (settings.listed(), examine(&settings)?),
+        Ok(settings) => (settings.listed(), examine(&settings, cancel)?),
         Err(error) => (Vec::new(), vec![Check::fail("settings", error)]),
     };
     let worst = checks.iter().filter_map(|check| check.class).max_by_key(|class| class.severity());
@@ -103,7 +108,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &DoctorArgs) -> Result<Option<C
 }
 
 /// What is on this machine first, then what WeChat says.
-fn examine(settings: &Settings) -> Result<Vec<Check>, Failure> {
+fn examine(settings: &Settings, cancel: &Cancel) -> Result<Vec<Check>, Failure> {
     let lake = Lake::at(&settings.lake.value);
     let clock = Clock::System;
     let mut checks = vec![
@@ -115,7 +120,7 @@ fn examine(settings: &Settings) -> Result<Vec<Check>, Failure> {
         local::app(settings, &lake),
         local::lock(&lake),
     ];
-    checks.extend(wait_for(1, async { Ok(api::examine(settings, &clock).await) })?);
+    checks.extend(wait_for(1, cancel, async { Ok(api::examine(settings, &clock).await) })?);
     Ok(checks)
 }
 

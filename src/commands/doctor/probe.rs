@@ -5,10 +5,11 @@ use serde::Serialize;
 
 use crate::calendar::{Clock, Day};
 use crate::cli::{DaysArgs, GlobalArgs};
-use crate::commands::each_account::{Outcome, Report, for_each_account};
+use crate::commands::each_account::{Report, for_each_account};
 use crate::commands::{days, wait_for};
 use crate::failure::{Class, Failure};
 use crate::fetch::{Answer, AnswerState, Probe, Question, Source};
+use crate::model::cancel::Cancel;
 use crate::printable::counted;
 use crate::settings::{self, Settings};
 
@@ -35,13 +36,19 @@ struct Row {
     answer: Answer,
 }
 
-pub(super) fn execute(global: &GlobalArgs, day: Day) -> Result<Option<Class>, Failure> {
+pub(super) fn execute(
+    global: &GlobalArgs,
+    day: Day,
+    cancel: &Cancel,
+) -> Result<Option<Class>, Failure> {
     let settings = Settings::resolve(&global.flags(), &settings::environment)?;
-    for_each_account("doctor", &settings, global.output, |settings| probe(settings, day))
+    for_each_account("doctor", &settings, global.output, cancel, |settings| {
+        probe(settings, day, cancel)
+    })
 }
 
 /// The work for one account.
-fn probe(settings: &Settings, day: Day) -> Result<Outcome<Probed>, Failure> {
+fn probe(settings: &Settings, day: Day, cancel: &Cancel) -> Result<Probed, Failure> {
     let zone = &settings.zone.value;
     let date = DaysArgs { date: Some(day), from: None, to: None };
     // A day that is not over changes while it is asked about.
@@ -53,10 +60,10 @@ fn probe(settings: &Settings, day: Day) -> Result<Outcome<Probed>, Failure> {
         let probe = source.probe(zone.bounds(day), &retry_budget).await;
         probe.map_err(|error| Failure::from(error).during(format!("{day} cannot be asked about")))
     };
-    let probe: Probe = wait_for(1, asked)?;
+    let probe: Probe = wait_for(1, cancel, asked)?;
     let worst = probe.differs().then_some(Class::Contract);
     let row = |answer: Answer| Row { assumed: answer.question.assumed(), answer };
-    let report = Probed {
+    Ok(Probed {
         command: "doctor",
         account: account.to_string(),
         timezone: zone.name().to_owned(),
@@ -65,11 +72,14 @@ fn probe(settings: &Settings, day: Day) -> Result<Outcome<Probed>, Failure> {
         requests: probe.calls.requests,
         probe: probe.answers.into_iter().map(row).collect(),
         worst,
-    };
-    Ok(Outcome { report, class: worst, failure: None })
+    })
 }
 
 impl Report for Probed {
+    fn class(&self) -> Option<Class> {
+        self.worst
+    }
+
     fn render(&self) -> String {
         let mut table = TextTable::new();
         table.load_style(presets::ASCII_MARKDOWN);

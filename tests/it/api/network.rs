@@ -160,6 +160,7 @@ fn fetch(base: &str, proxy: Option<&str>) -> String {
         concurrency: 1,
         refreshed: Default::default(),
         on_shrink: Default::default(),
+        cancel: Default::default(),
     };
     let _lock = world.lake().lock(&world.account()).unwrap();
     let report = world.runtime.block_on(fetch_days(&job, &[DAY.parse().unwrap()], &()));

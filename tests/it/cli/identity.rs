@@ -228,7 +228,9 @@ fn mixed_apps_and_wrong_app_records_are_found() {
         zone: world.zone.clone(),
         rules: Rules::Given(Parameters::in_zone(world.zone.name())),
     };
-    let compute = |world: &World| assert!(rebuild_metrics(&job(world), None, &()).is_ok());
+    let compute = |world: &World| {
+        assert!(rebuild_metrics(&job(world), None, &(), &Default::default()).is_ok())
+    };
     compute(&world);
     let root = world.lake_folder();
     let apps = root.join("_kefu/apps");

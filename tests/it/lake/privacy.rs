@@ -472,7 +472,14 @@ fn wherever_a_redaction_is_killed_the_next_one_or_the_next_run_finishes_it() {
                 let dies = Arc::new(DiesAt(AtomicUsize::new(operations)));
                 let lake = world.lake();
                 let _lock = lake.lock(&account).unwrap();
-                redact(&lake.with_failpoint(dies), &account, &privacy, &openids, true)
+                redact(
+                    &lake.with_failpoint(dies),
+                    &account,
+                    &privacy,
+                    &openids,
+                    true,
+                    &Default::default(),
+                )
             };
             let recorded = world.lake().privacy(&account).unwrap().unwrap();
             if outcome.is_ok() {

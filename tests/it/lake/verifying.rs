@@ -1137,7 +1137,13 @@ fn any_changed_byte_is_found() {
             continue;
         }
         fs_err::write(path, &bytes).unwrap();
-        let found = verify_lake(&jobs[number % 2], None, &Progress::begin("verify", 0)).unwrap();
+        let found = verify_lake(
+            &jobs[number % 2],
+            None,
+            &Progress::begin("verify", 0),
+            &Default::default(),
+        )
+        .unwrap();
         // Only the footers say what metrics were computed from. A change there makes the metrics
         // out of date, and they are computed again.
         let is_found = !found.findings.is_empty();
