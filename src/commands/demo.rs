@@ -25,7 +25,7 @@ const LAST_DAY: &str = "2024-05-19";
 const MESSAGES_PER_DAY: u32 = 1_500;
 const SEED: u64 = 1;
 
-/// Calls that are made side by side.
+/// Maximum number of parallel API calls.
 const CALLS: usize = 4;
 
 pub(super) fn execute(global: &GlobalArgs, cancel: &Cancel) -> Result<Option<Class>, Failure> {
@@ -43,7 +43,8 @@ pub(super) fn execute(global: &GlobalArgs, cancel: &Cancel) -> Result<Option<Cla
         messages_per_day: MESSAGES_PER_DAY,
         seed: SEED,
     };
-    // Its days are over, whatever the clock of this machine says.
+    // The simulator has its own clock, so that the demo's days are over whatever the machine's
+    // clock says.
     let clock = Clock::starting_at(zone.bounds(range.last).end + 2 * 3_600);
     let options = Options { clock, ..Options::default() };
     let runtime = threads::runtime(1)?;
@@ -98,7 +99,7 @@ pub(super) fn execute(global: &GlobalArgs, cancel: &Cancel) -> Result<Option<Cla
     Ok(None)
 }
 
-/// The columns shown: their name in `worker_daily`, and on the screen.
+/// The columns to show: the name in `worker_daily`, and the title on the screen.
 const SHOWN: [(&str, &str); 9] = [
     ("messages_received", "received"),
     ("messages_sent", "sent"),
@@ -126,7 +127,7 @@ fn show(
         let worker = workers
             .column_by_name("worker")
             .map(|workers| workers.as_string::<i32>().value(row).to_owned());
-        // Of those answered, and of those who began a conversation and got no answer.
+        // The service level is a share of the answered turns and the unanswered first turns.
         let owed = number("answered", row)
             .zip(number("unanswered_first", row))
             .map(|(answered, unanswered)| answered + unanswered);
@@ -160,14 +161,15 @@ fn show(
     Ok(())
 }
 
-/// kefu as it was called, so that a line can be pasted as it stands.
+/// Returns how kefu was called, so that a printed command line can be pasted unchanged.
 fn called() -> String {
     let called = std::env::args().next().unwrap_or_default();
     let is_plain = |character: char| character.is_alphanumeric() || "/._-+".contains(character);
     if called.contains('/') && called.chars().all(is_plain) { called } else { "kefu".to_owned() }
 }
 
-/// A number of a column of counts or seconds, which are whole, or of percentiles; null is none.
+/// Returns a number of a column, or `None` for null. Counts and seconds are whole numbers,
+/// percentiles are not.
 fn value(workers: &RecordBatch, column: &str, row: usize) -> Option<serde_json::Number> {
     let column = workers.column_by_name(column)?;
     if column.is_null(row) {
@@ -197,7 +199,7 @@ fn as_json(workers: &RecordBatch) -> serde_json::Value {
     serde_json::json!({ "command": "demo", "workers": rows.collect::<Vec<_>>() })
 }
 
-/// The files, a line for each table and for the first and last day in it.
+/// Renders the files of the lake as a tree, with the first and the last day of each table.
 fn tree(lake: &Lake, account: &Account, range: DayRange) -> Result<String, Failure> {
     let mut lines = vec![format!("{}/", lake.root().display())];
     for table in Table::ALL {

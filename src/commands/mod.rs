@@ -1,4 +1,4 @@
-//! One file per verb: from what was typed to what is shown.
+//! One file per command. Each resolves the arguments, calls the pipeline and prints the result.
 
 mod days;
 mod demo;
@@ -29,10 +29,11 @@ use crate::pipeline::Request;
 use crate::settings::{self, Flags, Settings};
 use crate::threads;
 
-/// Does what was asked for. The class of what did not succeed, where the rest did and has been shown.
+/// Executes the command. Returns an error kind if a part failed. The result of the other parts is
+/// then already printed.
 ///
 /// # Errors
-/// When there is nothing to show but the failure.
+/// Fails when there is no result to print.
 pub fn execute(cli: &Cli, cancel: &Cancel) -> Result<Option<Class>, Failure> {
     let Some(command) = &cli.command else { return welcome::execute(&cli.global) };
     match command {
@@ -54,8 +55,7 @@ pub fn execute(cli: &Cli, cancel: &Cancel) -> Result<Option<Class>, Failure> {
     }
 }
 
-/// Checks that there is a lake to read. Where there is none but that of the demo, the hint names
-/// it.
+/// Checks that there is a lake to read. If only the lake of the demo exists, the hint names it.
 fn require_lake(lake: &Lake, command: &str) -> Result<(), Failure> {
     lake.require_folder().map_err(|error| {
         let has_demo = matches!(error, LakeError::Absent { .. }) && Path::new(demo::LAKE).is_dir();
@@ -70,8 +70,8 @@ fn require_lake(lake: &Lake, command: &str) -> Result<(), Failure> {
     })
 }
 
-/// The settings of a command that calls nobody. Without an account of their own, or where an
-/// account is asked for that only the lake has, they are for the lake's accounts.
+/// Returns the settings of a command that does not call WeChat. Uses the accounts of the lake if
+/// the settings have no account, or if `--account` names an account without settings.
 fn settings_for_lake(global: &GlobalArgs, command: &str) -> Result<Settings, Failure> {
     let flags = global.flags();
     let settings = Settings::resolve(
@@ -88,11 +88,11 @@ fn settings_for_lake(global: &GlobalArgs, command: &str) -> Result<Settings, Fai
     let lake = Lake::at(&settings.lake.value);
     require_lake(&lake, command)?;
     let accounts = lake.accounts_named(&flags.accounts)?;
-    // With none at all, the settings say what they lack.
+    // If the lake has no accounts either, the settings report what is missing.
     Ok(if accounts.is_empty() { settings } else { settings.for_accounts(accounts) })
 }
 
-/// Runs the part of a command that waits for the network, with `calls` side by side.
+/// Runs the part of a command that waits for the network, with up to `calls` calls in parallel.
 fn wait_for<T>(
     calls: usize,
     cancel: &Cancel,

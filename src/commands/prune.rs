@@ -16,19 +16,20 @@ use crate::printable::counted;
 use crate::settings::{self, Settings};
 use crate::telemetry;
 
-/// As JSON, part of kefu's contract.
+/// JSON output, part of kefu's contract.
 #[derive(Debug, Serialize)]
 struct Pruning {
     command: &'static str,
     lake: String,
-    /// The first day that is kept.
+    /// The first day to keep.
     before: Day,
-    /// Whether what is listed was deleted.
+    /// Whether the listed files were deleted.
     deleted: bool,
     tables: Vec<PrunedTable>,
-    /// Days whose messages go before their metrics were computed from them.
+    /// Days whose messages are deleted before metrics were computed from them.
     without_metrics: BTreeSet<Day>,
-    /// Of the last days, those whose metrics could still change and never will, because messages that they are made of go.
+    /// Recent days whose metrics are not final and never will be, because messages that they depend
+    /// on are deleted.
     never_final: Vec<Day>,
 }
 
@@ -60,7 +61,7 @@ pub(super) fn execute(
     let yesterday = last_over(zone, &Clock::System);
     let newest = lake.newest_day(yesterday)?;
     let before = first_kept(args, newest, yesterday)?;
-    // Nothing is made or locked when nothing is deleted.
+    // Without `--yes` nothing is deleted, so nothing is created or locked.
     let _lock = args.yes.then(|| lake.lock_all()).transpose()?;
     lake.require_zone(zone.name())?;
     let tables: BTreeSet<Table> = args.tables.iter().copied().collect();
@@ -98,16 +99,17 @@ pub(super) fn execute(
     Ok(None)
 }
 
-/// The first day that is kept: never one after the newest day in the lake, because what was pruned
-/// is not fetched again. The days to keep are counted back from that day, so that a wrong clock
-/// deletes nothing more. `newest` is the newest day of those that are over.
+/// Returns the first day to keep, at most the day after the newest day in the lake. Later days must
+/// not be marked as deleted, because such days are never fetched. `--keep-days` counts back from
+/// the newest day, so that a wrong clock does not delete more days. `newest` is the newest day in
+/// the lake that is over.
 fn first_kept(args: &PruneArgs, newest: Option<Day>, yesterday: Day) -> Result<Day, UsageError> {
     let newest = newest.unwrap_or(yesterday);
     let everything = newest.plus(1);
-    // Messages cannot be computed again.
+    // Messages cannot be computed again, so deleting all of them requires `--all`.
     let takes_messages = args.tables.contains(&Table::Messages);
     let last_before = if takes_messages { newest } else { everything };
-    // Of the three, the command line has exactly one.
+    // The command line has exactly one of `--before`, `--keep-days` and `--all`.
     let by_count = args.keep_days.map(|days| everything.plus(-i64::from(days)));
     match args.before.or(by_count).unwrap_or(everything) {
         before if before > yesterday.plus(1) => Err(UsageError {
@@ -124,14 +126,14 @@ fn first_kept(args: &PruneArgs, newest: Option<Day>, yesterday: Day) -> Result<D
     }
 }
 
-/// The days up to the newest one that wait for later days to become final, and are then kept as
-/// they are because of the days that go.
+/// Returns the last days up to the newest one whose metrics depend on deleted days. These metrics
+/// wait for later days to become final, but will be frozen before that.
 fn never_final(before: Day, newest: Day) -> Vec<Day> {
     let waiting = DayRange { first: newest.plus(1 - DAYS_AFTER), last: newest };
     waiting.days().filter(|day| day.plus(-DAYS_BEFORE) < before).collect()
 }
 
-/// The days of messages of which no metric was computed, or not of those messages.
+/// Returns the days of messages without metrics, or with metrics of other messages.
 fn without_metrics(lake: &Lake, before: Day) -> Result<BTreeSet<Day>, LakeError> {
     let lacks_metrics = |messages: &PartitionFile| -> Result<bool, LakeError> {
         let Ok(account) = Account::existing(messages.account.clone()) else { return Ok(false) };
@@ -139,7 +141,7 @@ fn without_metrics(lake: &Lake, before: Day) -> Result<BTreeSet<Day>, LakeError>
             .footer(&account.partition(Table::AccountDaily, messages.day))
             .ok()
             .and_then(|footer| footer.inputs().remove(&messages.day));
-        // Messages that cannot be read do not tell.
+        // Damaged messages do not show whether metrics were computed from them.
         let Ok(there) = lake.footer(&account.partition(Table::Messages, messages.day)) else {
             return Ok(false);
         };
@@ -229,8 +231,8 @@ mod tests {
             first_kept(&args, Some(newest), day(yesterday)).unwrap().to_string()
         };
         assert_eq!(kept("2024-05-12", 3), "2024-05-10");
-        // Days without a run; a clock that is decades ahead; one that is behind, by which a day of
-        // the lake is still to come.
+        // Cases: some days without a run, a clock that is decades ahead, and a clock that is
+        // behind. With the last one, a day of the lake is still in the future.
         assert_eq!(kept("2024-06-20", 3), "2024-05-10");
         assert_eq!(kept("2099-01-01", 3), "2024-05-10");
         assert_eq!(kept("2024-05-11", 3), "2024-05-09");
@@ -249,7 +251,7 @@ mod tests {
             assert!(error.message.contains("no day that"), "{}", error.message);
             assert!(error.advice.unwrap().contains("--all"));
         }
-        // What can be computed again may go, but no day to come is marked.
+        // Metrics can be computed again, so all may be deleted. Days in the future are not marked.
         let metrics = |text| PruneArgs { tables: vec![Table::Sessions], ..before(text) };
         assert_eq!(first_kept(&metrics("2024-05-13")).unwrap(), day("2024-05-13"));
         assert!(first_kept(&metrics("2024-05-14")).is_err());

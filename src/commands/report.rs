@@ -15,10 +15,10 @@ use crate::report::{self, Figures, Language, Period, ReportJob};
 use crate::settings::{self, Flags, Settings};
 use crate::telemetry;
 
-/// Days of a report that is not told which.
+/// Number of days in a report if no days are named.
 const DAYS: u16 = 7;
 
-/// Instead of a file, stdout.
+/// Value of `--out` that means stdout.
 const STDOUT: &str = "-";
 
 /// The page could not be written.
@@ -46,7 +46,7 @@ impl Classified for WriteError {
     }
 }
 
-/// As JSON, part of kefu's contract.
+/// JSON output, part of kefu's contract.
 #[derive(Debug, Serialize)]
 struct Written<'a> {
     command: &'static str,
@@ -63,7 +63,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<C
         let message = "--out - writes the page to stdout, and --output json the figures".to_owned();
         return Err(UsageError { message, advice: Some("name a file with --out".into()) }.into());
     }
-    // The accounts are those of the lake: for a report nobody has to be allowed to ask WeChat.
+    // Use the accounts of the lake, because a report needs no access to WeChat.
     let settings = Settings::resolve(
         &Flags { accounts: Vec::new(), ..global.flags() },
         &settings::environment,
@@ -122,7 +122,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<C
     Ok(None)
 }
 
-/// Whether a file would be in a folder, by whatever links it is reached.
+/// Whether a file would be inside a folder. Resolves symbolic links first.
 fn is_within(file: &Path, folder: &Path) -> bool {
     let above =
         file.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));

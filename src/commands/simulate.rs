@@ -67,7 +67,7 @@ pub(super) fn execute(args: &SimulateArgs, cancel: &Cancel) -> Result<Option<Cla
             started.map_err(|source| SimulateError::Port { port: args.port, source })?;
         let hello = serde_json::json!({ "base_url": simulator.base_url(), "appid": APPID, "secret": SECRET });
         telemetry::print_result(&hello.to_string())?;
-        // Until the process is stopped.
+        // Serve until the process is stopped.
         std::future::pending().await
     })
 }

@@ -15,14 +15,14 @@ use crate::pipeline::{DayStatus, Freshness, MetricsJob, OutOfDate, reasons, stat
 use crate::printable::counted;
 use crate::settings::Settings;
 
-/// As JSON, part of kefu's contract.
+/// JSON output, part of kefu's contract.
 #[derive(Debug, Serialize)]
 struct Status {
     command: &'static str,
     account: String,
     timezone: String,
     lake: String,
-    /// Every account of the lake.
+    /// All accounts of the lake.
     accounts: Vec<String>,
     days: Vec<DayStatus>,
 }
@@ -39,7 +39,7 @@ pub(super) fn execute(
     for_each_account("status", &settings, global.output, cancel, |settings| look(settings, among))
 }
 
-/// The work for one account.
+/// Reads the status of one account.
 fn look(settings: &Settings, among: Option<DayRange>) -> Result<Status, Failure> {
     let lake = Lake::at(&settings.lake.value);
     let account = settings.account()?;
@@ -134,7 +134,7 @@ impl Report for Status {
 }
 
 impl Status {
-    /// The days whose metrics are out of date, those with the same reasons together.
+    /// Renders the days whose metrics are out of date, grouped by their reasons.
     fn out_of_date(&self) -> Vec<String> {
         let mut days: BTreeMap<&BTreeSet<OutOfDate>, Vec<Day>> = BTreeMap::new();
         for day in self.days.iter().filter(|day| day.metrics == Some(Freshness::Stale)) {
@@ -151,7 +151,7 @@ impl Status {
     }
 }
 
-/// A line for each week, a mark for each day.
+/// Renders a calendar with one line per week and one mark per day.
 fn calendar(days: &[DayStatus], range: DayRange) -> Vec<String> {
     let monday = range.first.plus(-i64::from(range.first.weekday().number_days_from_monday()));
     let mut lines = vec!["\n           Mo Tu We Th Fr Sa Su".to_owned()];

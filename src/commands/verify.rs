@@ -23,7 +23,7 @@ use crate::printable::counted;
 use crate::settings::{self, Settings};
 use crate::telemetry::{self, Progress};
 
-/// Findings of a kind that people are shown; machines get them all.
+/// Maximum number of findings of each kind in text output. JSON output has all findings.
 const SHOWN_MAX: usize = 10;
 
 pub(super) fn execute(
@@ -41,7 +41,7 @@ pub(super) fn execute(
     }
 }
 
-/// As JSON, part of kefu's contract.
+/// JSON output, part of kefu's contract.
 #[derive(Debug, Serialize)]
 struct Verified {
     command: &'static str,
@@ -62,7 +62,7 @@ fn against_itself(
     let among = days::named(&args.days)?;
     let lake = Lake::at(&settings.lake.value);
     require_lake(&lake, "verify")?;
-    // A run that replaces files while they are read could make a good lake look broken.
+    // Without this lock, a run that replaces files could make a good lake look broken.
     let reading = lake.lock_shared(None)?;
     let (zone, rules) = (settings.zone.value, settings.rules);
     let today = days::last_over(&zone, &Clock::System).plus(1);
@@ -137,8 +137,10 @@ impl Verified {
     }
 }
 
-/// Findings of one kind for people, as place, what and advice: each by itself, but partitions of which the same is to be said together, by their runs
-/// of days. Days are together only with the very same tables, so that no line tells of more than was found.
+/// Renders the findings of one kind as rows of place, what and advice. Findings about partitions
+/// share a row if account, what and advice are equal. The row lists their days as ranges. Days
+/// share a row only if exactly the same tables have findings, so that a row never claims more than
+/// was found.
 fn rows(findings: &[&Finding], root: &Path) -> Vec<[String; 3]> {
     let mut rows = Vec::new();
     let mut tables_of: BTreeMap<(&Account, &str, &str, Day), BTreeSet<Table>> = BTreeMap::new();
@@ -181,17 +183,17 @@ fn rows(findings: &[&Finding], root: &Path) -> Vec<[String; 3]> {
     rows
 }
 
-/// As JSON, part of kefu's contract.
+/// JSON output, part of kefu's contract.
 #[derive(Debug, Serialize)]
 struct Compared {
     command: &'static str,
     account: String,
     timezone: String,
     lake: String,
-    /// Whether the lake has what the API gives, of the days that were not pruned.
+    /// Whether the lake has the same records as the API on all compared days.
     equal: bool,
     days: Vec<ComparedDay>,
-    /// Days that were not compared, because they were pruned.
+    /// Days that were not compared, because retention deleted them.
     pruned: Vec<Day>,
     /// Days that were not compared, because they are before the account's first day in the lake.
     left_out: Vec<Day>,
@@ -214,13 +216,14 @@ fn against_api(
     let reading = lake.lock_shared(Some(&account))?;
     lake.require_zone(zone.name())?;
     require_app(&lake, &account, app_id.as_ref())?;
-    // Names under another key, or none, would all differ, and the originals would be shown.
+    // The records of the API need the same redaction as those of the lake. Otherwise all openids
+    // would differ, and the output would show the original ones.
     let source = source.with_redaction(redaction(&lake, &account, &settings.privacy()?)?);
     let (there, marked) = (lake.days(Table::Messages, &account)?, lake.pruned(&account)?);
     let (pruned, days): (Vec<Day>, Vec<Day>) = range
         .days()
         .partition(|day| marked.includes(Table::Messages, *day) && !there.contains(day));
-    // A run does not commit empty days before the first one.
+    // A run does not commit empty days before the first one, so these days are not missing.
     let first_day = lake.first_day(&account)?;
     let (left_out, days): (Vec<Day>, Vec<Day>) =
         days.into_iter().partition(|day| first_day.is_some_and(|first| *day < first));
@@ -350,7 +353,7 @@ impl Compared {
     }
 }
 
-/// A record with its local time: that is what its day was chosen by.
+/// Renders a record with its local time, because the local time decides its day.
 fn render(record: &Record, zone: &Zone) -> String {
     let text = record.text.as_ref().map(|text| format!(" {text:?}"));
     format!(

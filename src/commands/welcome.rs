@@ -1,4 +1,4 @@
-//! `kefu` alone: what to do first.
+//! `kefu` without a command: shows the first steps.
 
 use super::demo;
 use crate::cli::GlobalArgs;
@@ -23,13 +23,14 @@ With an account of yours, whose id and secret are in KEFU_APPID and KEFU_SECRET:
 
 `kefu help` lists every command, `kefu help run` explains one.";
 
-/// Wrong usage, so that a script that lost its command does not pass for a job that is done.
+/// Shows the first steps and returns wrong usage. A script that lost its command must not look
+/// successful.
 pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
     telemetry::print_note(&format!("{STEPS}\n\n{}", next(global)));
     Ok(Some(Class::Usage))
 }
 
-/// What to do next, here.
+/// Returns the next step for the current settings and lake.
 fn next(global: &GlobalArgs) -> String {
     let settings = match Settings::resolve(&global.flags(), &settings::environment) {
         Ok(settings) => settings,

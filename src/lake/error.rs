@@ -1,4 +1,4 @@
-//! What can go wrong with the lake, and what to do about it.
+//! Errors of the lake, with hints for the user.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub enum LakeError {
     Shape(#[source] ArrowError),
     #[error("{path} is not as kefu wrote it: {reason}")]
     Damaged {
-        /// None while only the path is known.
+        /// `None` while only the path is known.
         key: Option<PartitionKey>,
         path: PathBuf,
         reason: String,
@@ -59,10 +59,10 @@ pub enum LakeError {
     TextsDropped { key: PartitionKey },
 }
 
-/// ENOMEM, ENFILE, EMFILE and EAGAIN: the machine or the process has no more of something.
+/// ENOMEM, ENFILE, EMFILE and EAGAIN: the machine or the process has run out of a resource.
 const EXHAUSTED: [i32; 4] = [12, 23, 24, 11];
 
-/// A file that cannot be read for want of something that the machine has no more of.
+/// A file that cannot be read because the machine or the process has run out of a resource.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to read file `{}`: {source}", path.display())]
 struct Unread {
@@ -71,12 +71,12 @@ struct Unread {
 }
 
 impl LakeError {
-    /// A file of a table is not as kefu wrote it.
+    /// Returns the error for a file of a table that is not as kefu wrote it.
     pub(super) fn damaged(path: impl Into<PathBuf>, reason: String) -> Self {
         Self::Damaged { key: None, path: path.into(), reason }
     }
 
-    /// The same, about this partition.
+    /// Adds the partition to the error.
     #[must_use]
     pub(super) fn of(self, key: &PartitionKey) -> Self {
         match self {
@@ -87,8 +87,8 @@ impl LakeError {
         }
     }
 
-    /// An error of the Parquet reader. The file is damaged, unless reading it takes more of
-    /// something than the machine has: that says nothing about the file.
+    /// Converts an error of the Parquet reader. The file counts as damaged, unless the machine or
+    /// the process has run out of a resource. Such an error says nothing about the file.
     pub(super) fn unreadable(path: &Path, error: &dyn std::error::Error) -> Self {
         match os_code(error).filter(|code| EXHAUSTED.contains(code)) {
             Some(code) => {
@@ -100,7 +100,8 @@ impl LakeError {
         }
     }
 
-    /// An error of the Parquet writer: of the disk, as a rule, and then it should say so.
+    /// Converts an error of the Parquet writer. Most of them come from the disk, and are returned
+    /// as errors of the disk.
     pub(super) fn parquet(path: &Path, error: ParquetError) -> Self {
         match error {
             ParquetError::External(cause) => match cause.downcast::<std::io::Error>() {
@@ -211,7 +212,7 @@ impl Classified for LakeError {
 impl From<ArrowError> for LakeError {
     fn from(error: ArrowError) -> Self {
         match error {
-            // Of a spill, which Arrow writes itself.
+            // Comes from a spill file, which Arrow writes itself.
             ArrowError::IoError(_, error) => Self::Io(error),
             other => Self::Shape(other),
         }

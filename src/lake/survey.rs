@@ -1,4 +1,4 @@
-//! What can be told of a lake from outside, without reading its rows or changing anything: for `kefu doctor`.
+//! Examines a lake for `kefu doctor`, without reading rows or changing anything.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,25 +7,26 @@ use rustix::fs::{Access, access, statvfs};
 
 use super::{Account, Lake, LakeError, OWN, Table, day_of, list};
 
-/// What the file system has that the lake is on, or would be.
+/// Space on the file system of the lake. If the lake does not exist yet, on its future file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Space {
-    /// Bytes that this user may still write.
+    /// Number of bytes that this user can still write.
     pub free_bytes: u64,
 }
 
 impl Lake {
-    /// How much space there is.
+    /// Returns the space that is left for the lake.
     ///
     /// # Errors
-    /// When the lake is no folder, or this user may not write into one of its folders.
+    /// Fails when the lake is not a folder, or when this user may not write into one of its
+    /// folders.
     pub fn space(&self) -> Result<Space, LakeError> {
         if self.root().exists() {
             self.require_folder()?;
         }
         let root = std::path::absolute(self.root())?;
         let is_there = |path: &Path| path.symlink_metadata().is_ok();
-        // A lake that is not there yet will be where the nearest of the folders above it is.
+        // A missing lake will be on the file system of its nearest existing parent folder.
         let nearest = root.ancestors().find(|path| is_there(path)).unwrap_or(&root).to_owned();
         if !nearest.is_dir() {
             return Err(io::Error::new(
@@ -52,10 +53,11 @@ impl Lake {
         Ok(Space { free_bytes: facts.f_bavail.saturating_mul(facts.f_frsize) })
     }
 
-    /// What stands below a table's folder and is not one of its files. Readers of the table would stumble over it.
+    /// Returns the paths below the folders of the tables that are not partitions. Readers of a
+    /// table fail on them or read them as data.
     ///
     /// # Errors
-    /// When a folder cannot be listed.
+    /// Fails when a folder cannot be listed.
     pub fn strays(&self) -> Result<Vec<PathBuf>, LakeError> {
         let mut strays = Vec::new();
         for table in Table::ALL {

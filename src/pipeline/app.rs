@@ -1,5 +1,5 @@
-//! An account is one app: its records must not mix with those of another app, nor be kept twice
-//! under two names.
+//! Checks that each account has the records of one app, and that each app has one account. Records
+//! of two apps must not mix, and no record may be stored under two names.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::calendar::Day;
 use crate::failure::{Class, Classified};
 use crate::lake::{Account, AppId, Lake, LakeError, Table};
 
-/// Why an app's records cannot be kept under an account.
+/// Why an app's records cannot be stored under an account.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     #[error(transparent)]
@@ -54,21 +54,21 @@ impl Classified for AppError {
     }
 }
 
-/// Checks that the records of an app can be kept under an account. Without an app id, only the name
-/// of the account can be checked.
+/// Checks that the records of an app can be stored under an account.
 ///
-/// What is recorded of the account decides, else its newest messages that say their app.
+/// The app that is recorded for the account decides. If none is recorded, the newest messages with
+/// an app id decide. Without an `app_id`, checks only the name of the account.
 ///
 /// # Errors
-/// [`AppError::OtherApp`] when the account has the records of another app,
-/// [`AppError::OtherAccount`] when the app's records are kept under another account, and
-/// [`AppError::OnlyCase`] when a recorded account's name differs only in case.
+/// - [`AppError::OtherApp`] when the account has the records of another app.
+/// - [`AppError::OtherAccount`] when the app's records are stored under another account.
+/// - [`AppError::OnlyCase`] when the name differs from a recorded account only in case.
 pub fn require_app(lake: &Lake, account: &Account, app_id: Option<&AppId>) -> Result<(), AppError> {
     let apps = lake.apps()?;
     let in_small = |account: &Account| account.as_str().to_lowercase();
     let alike = |name: &&Account| *name != account && in_small(name) == in_small(account);
     for there in apps.values().filter(alike) {
-        // A record of an account without files is left from files that were deleted.
+        // An account without files can still have a record: its files were deleted.
         if lake.has_account(there)? {
             return Err(AppError::OnlyCase { there: there.clone(), asked: account.clone() });
         }
@@ -83,7 +83,7 @@ pub fn require_app(lake: &Lake, account: &Account, app_id: Option<&AppId>) -> Re
     {
         return Err(AppError::OtherAccount { app: asked.clone(), there, asked: account.clone() });
     }
-    // A record of an account without files is left from files that were deleted.
+    // An account without files can still have a record: its files were deleted.
     if !lake.has_account(account)? {
         return Ok(());
     }
@@ -101,8 +101,8 @@ pub fn require_app(lake: &Lake, account: &Account, app_id: Option<&AppId>) -> Re
     }
 }
 
-/// Another account whose newest messages are of the app, though nothing records it: a lake may be
-/// copied without the folder of kefu itself.
+/// Returns another account whose newest messages are of this app, if no app is recorded for that
+/// account. The record is missing when a lake was copied without the folder `_kefu`.
 fn unrecorded_account(
     lake: &Lake,
     apps: &BTreeMap<AppId, Account>,
@@ -112,15 +112,16 @@ fn unrecorded_account(
     let mut newest = lake.last_partitions(Table::Messages, 1)?.into_iter().filter(|key| {
         let other = &key.account;
         let is_unrecorded = other != account && !apps.values().any(|name| name == other);
-        // A file that is damaged says nothing.
+        // A damaged file has no readable app id.
         let footer = || lake.footer(key).ok();
         is_unrecorded && footer().and_then(|footer| footer.app_id()).as_ref() == Some(asked)
     });
     Ok(newest.next().map(|key| key.account))
 }
 
-/// Where the messages of an account and what is known of its app do not agree. `apps` are those
-/// that are recorded; an account whose messages say their app first is treated as recorded.
+/// Returns a finding for each message file or record that names another app than the account's.
+/// `apps` are the recorded apps. If the app of the newest messages is not recorded, this adds it
+/// with the account.
 pub(super) fn other_apps(
     lake: &Lake,
     apps: &mut BTreeMap<AppId, Account>,

@@ -1,4 +1,4 @@
-//! The files of a day against what they say about themselves, and against each other.
+//! Checks the files of a day against their footers and against each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,11 +10,11 @@ use crate::lake::{
 };
 use crate::model::privacy::AppliedPrivacy;
 
-/// The files of an account's day.
+/// The files of an account for one day.
 #[derive(Debug)]
 pub(super) struct ExaminedDay {
     pub(super) there: BTreeSet<Table>,
-    /// Those that are as they say.
+    /// Contents of the files without a finding.
     pub(super) sound: BTreeMap<Table, Contents>,
     pub(super) findings: Vec<Finding>,
 }
@@ -73,9 +73,10 @@ impl ExaminedDay {
         Ok(examined)
     }
 
-    /// Messages name the rejects that came with them, and those are there, unless either was
-    /// pruned. A run that was killed leaves rejects that no messages name; rejects that are gone
-    /// were removed by somebody else.
+    /// Checks that messages and rejects belong together. The footer of the messages names the
+    /// rejects of the day, and these must be there. Files that retention deleted are ignored.
+    /// Rejects that no messages name are left from a killed run. Missing rejects were not removed
+    /// by kefu.
     fn pairing_flaw(
         &self,
         pruned: &Pruned,
@@ -88,7 +89,7 @@ impl ExaminedDay {
             return Some((Kind::Unfinished, Table::Messages, killed()));
         }
         if is_there(Table::Rejects) && !is_there(Table::Messages) {
-            // Metrics show that there were messages once.
+            // Metrics prove that the day had messages.
             let had_messages = Table::METRICS.into_iter().any(is_there);
             let what = "the messages of the day are not there".to_owned();
             let kind = if had_messages { Kind::Rejects } else { Kind::Unfinished };
@@ -110,7 +111,8 @@ impl ExaminedDay {
         (!is_whole).then(|| (Kind::Rejects, Table::Rejects, missing()))
     }
 
-    /// Metrics that were made of the messages that are there count as many of them, whatever the parameters were.
+    /// Compares the counts of `account_daily` with the messages, if it was computed from these
+    /// messages. The counts do not depend on the parameters.
     fn totals_flaw(&self) -> Option<String> {
         let (messages, metrics) =
             (self.sound.get(&Table::Messages)?, self.sound.get(&Table::AccountDaily)?);
@@ -127,7 +129,7 @@ impl ExaminedDay {
     }
 }
 
-/// What footers say beside what every file's footer says.
+/// Footer keys of a table's files, in addition to the keys of every file.
 fn own_keys(table: Table) -> &'static [&'static str] {
     match table {
         Table::Messages => &["content_hash", "rejects"],
@@ -136,14 +138,14 @@ fn own_keys(table: Table) -> &'static [&'static str] {
     }
 }
 
-/// What the footer of messages says of them beside the rows.
+/// Footer keys of `messages` that count its rows by kind.
 const MESSAGE_COUNTS: [&str; 3] = ["messages_received", "messages_sent", "messages_other"];
 
-/// What the footer of messages may say beside that; of the second, earlier versions say nothing.
+/// Optional footer keys of `messages`. Earlier versions of kefu do not write the second one.
 const MESSAGE_APP: &str = "app_id";
 const MESSAGE_REJECTS: &str = "rejects_hash";
 
-/// Where a file is not what it says, or is not what belongs in its place.
+/// Returns where a file contradicts its own footer, or does not belong in its place.
 fn flaws(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<(Kind, String)> {
     let PartitionKey { account, date, table } = key;
     let (day, table) = (*date, *table);
@@ -160,7 +162,7 @@ fn flaws(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<(Kind, Str
         })
         .collect();
     if !elsewhere.is_empty() {
-        // What follows would only repeat that, in many words.
+        // The other checks would only repeat that the file is misplaced.
         return vec![(Kind::Misplaced, elsewhere.join("; "))];
     }
     let bounds = zone.bounds(day);
@@ -256,14 +258,14 @@ fn flaws(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<(Kind, Str
         "its row groups or pages claim other values of {misstated} than they have, so that readers skip rows"
     );
     require(contents.misstated.is_empty(), Kind::Statistics, hides_rows);
-    // Whatever is wrong above is so in the bytes, too.
+    // The flaws above change the bytes, too, so only report bytes without another flaw.
     if flaws.is_empty() && contents.is_as_encoded == Some(false) {
         flaws.push((Kind::Bytes, "its bytes are not those that kefu writes for its rows, and readers may see something else".to_owned()));
     }
     flaws
 }
 
-/// What to do about a file.
+/// Returns the advice for a finding about a file.
 pub(super) fn remedy(kind: Kind, table: Table, day: Day) -> String {
     match (kind, table) {
         (Kind::Misplaced, Table::Messages | Table::Rejects) => {

@@ -1,9 +1,10 @@
-//! Removing personal data from the files of an account: what its privacy settings no longer keep,
-//! and what is left of customers who are forgotten. Numbers stay.
+//! Removes personal data from the files of an account: data that its privacy settings no longer
+//! keep, and data of forgotten customers. Numbers do not change.
 //!
-//! Each file is replaced at once, so this can be interrupted anywhere. The account's record says
-//! first what is to be removed and that this is pending; whatever writes the account next finishes
-//! it. Metrics stay up to date: a redacted file names the hashes that its rows had before.
+//! Each file is replaced atomically, so the work can be interrupted at any time. The privacy record
+//! of the account is written first: it contains what to remove, and that this is pending. The next
+//! command that writes to the account finishes a pending redaction. Metrics stay up to date,
+//! because a redacted file records the content hashes that its rows had before.
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -21,7 +22,7 @@ use crate::model::privacy::{AppliedPrivacy, Change, Privacy, Redacted, Redaction
 const PERSONAL: [Table; 4] =
     [Table::Messages, Table::Rejects, Table::ResponsePairs, Table::Sessions];
 
-/// Why the privacy settings do not fit what the lake has.
+/// Why the privacy settings do not match the lake.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivacyError {
     #[error(transparent)]
@@ -83,7 +84,7 @@ impl Classified for PrivacyError {
     }
 }
 
-/// What was, or would be, removed.
+/// What was removed, or would be removed.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct RedactReport {
     pub tables: Vec<RedactedTable>,
@@ -92,11 +93,11 @@ pub struct RedactReport {
 #[derive(Clone, Debug, Serialize)]
 pub struct RedactedTable {
     pub table: &'static str,
-    /// Files that are written again.
+    /// Number of files to write again.
     pub files: u64,
-    /// Texts that become null.
+    /// Number of texts that become null.
     pub texts: u64,
-    /// Rows whose openid is replaced, or whose raw record is withheld.
+    /// Number of rows whose openid is replaced, or whose raw record is withheld.
     pub openids: u64,
 }
 
@@ -106,11 +107,11 @@ impl RedactReport {
     }
 }
 
-/// The redaction of records that are fetched for an account: its settings must be those of the
-/// lake.
+/// Returns the redaction for records that are fetched for an account. The privacy settings must
+/// match those of the lake.
 ///
 /// # Errors
-/// [`PrivacyError`] when they are not, or when the lake cannot be read.
+/// [`PrivacyError`] when the settings do not match, or when the lake cannot be read.
 pub fn redaction(
     lake: &Lake,
     account: &Account,
@@ -127,10 +128,10 @@ pub fn redaction(
     }
 }
 
-/// Finishes a redaction that was interrupted. The account must be [locked](Lake::lock).
+/// Finishes an interrupted redaction. The account must be [locked](Lake::lock).
 ///
 /// # Errors
-/// Those of [`redact`].
+/// The same as [`redact`].
 pub fn finish_redaction(
     lake: &Lake,
     account: &Account,
@@ -144,14 +145,20 @@ pub fn finish_redaction(
     Ok(())
 }
 
-/// Removes what `privacy` does not keep from all files of an account, and what is left of the
-/// customers with these `openids`, who are remembered by a keyed hash. With `is_applied`, the
-/// account must be [locked](Lake::lock); without, nothing changes and the report says what would.
+/// Removes personal data from all files of an account: data that `privacy` does not keep, and data
+/// of the customers with these `openids`. Stores keyed hashes of the openids, to recognize these
+/// customers in later fetches.
+///
+/// With `is_applied`, the account must be [locked](Lake::lock). Without it, nothing changes, and
+/// the report lists what would be removed.
 ///
 /// # Errors
-/// [`PrivacyError::Impossible`] when the settings are not stricter. With `openids`,
-/// [`PrivacyError::Stricter`] when they are: one thing at a time. When a file cannot be read or
-/// written: others are redacted all the same, and the redaction stays pending.
+/// - [`PrivacyError::Impossible`] when the settings are neither equal to nor stricter than those of
+///   the lake.
+/// - [`PrivacyError::Stricter`] when the settings are stricter and there are `openids`. Make these
+///   two changes one after the other.
+/// - When a file cannot be read or written. The other files are redacted, and the redaction stays
+///   pending.
 pub fn redact(
     lake: &Lake,
     account: &Account,
@@ -171,7 +178,7 @@ pub fn redact(
     sweep(lake, account, &redaction, is_applied, cancel)
 }
 
-/// Redacts every file of an account that needs it.
+/// Redacts all files of an account that need it.
 fn sweep(
     lake: &Lake,
     account: &Account,
@@ -220,7 +227,7 @@ fn sweep(
     Ok(report)
 }
 
-/// Redacts a file, if it needs it. The texts and the openids that were replaced.
+/// Redacts a file that needs it. Returns the numbers of replaced texts and openids.
 fn redact_file(
     lake: &Lake,
     key: &PartitionKey,
@@ -257,7 +264,7 @@ fn redact_file(
     Ok(Some((texts, openids)))
 }
 
-/// Whether a file names a forgotten customer.
+/// Whether a file contains data of a forgotten customer.
 fn names_forgotten(
     lake: &Lake,
     key: &PartitionKey,
@@ -270,7 +277,7 @@ fn names_forgotten(
     for batch in lake.read(key, &[column])? {
         let batch = batch?;
         let Some(values) = batch.columns().first() else { continue };
-        // Each distinct openid once.
+        // Check each distinct openid once.
         let values = match values.as_dictionary_opt::<Int32Type>() {
             Some(names) => names.values(),
             None => values,

@@ -1,4 +1,5 @@
-//! The lake against its promises: the files of each day, the days of each account, and the metric partitions against what their recorded inputs give.
+//! Checks the files of each day and the days of each account. Computes metric partitions again from
+//! their recorded inputs and compares them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,40 +22,42 @@ use crate::model::cancel::Cancel;
 use crate::model::privacy::{AppliedPrivacy, Change};
 use crate::telemetry::Progress;
 
-/// Which lake, and how its metrics should have been computed.
+/// The lake to check, and the rules that its metrics should have.
 #[derive(Clone, Debug)]
 pub struct VerifyJob {
     pub lake: Lake,
     pub zone: Zone,
     pub rules: Rules,
-    /// By the machine's clock.
+    /// The current day by the machine's clock.
     pub today: Day,
 }
 
-/// What was looked at, and what was found.
+/// What was checked, and the findings.
 #[derive(Debug, Default, Serialize)]
 pub struct Verification {
     pub accounts: Vec<Account>,
     pub days: usize,
     pub files: usize,
     pub messages: u64,
-    /// Metric partitions that were computed once more.
+    /// Number of metric partitions that were computed again.
     pub recomputed: usize,
-    /// In order of their kinds.
+    /// In order of severity and kind.
     pub findings: Vec<Finding>,
 }
 
 impl Verification {
-    /// How many findings are of this severity.
+    /// Number of findings of this severity.
     pub fn count(&self, severity: Severity) -> usize {
         self.findings.iter().filter(|finding| finding.severity == severity).count()
     }
 }
 
-/// Reads the lake, or the days `among` it and the messages that their metrics are made of, and compares it with what it promises.
+/// Checks the whole lake. With `among`, checks those days and the messages that their metrics were
+/// made of.
 ///
 /// # Errors
-/// When something cannot be read because of the disk, or when no day is cut in the job's time zone. What is damaged is a finding instead.
+/// Fails when the disk cannot be read, or when no day has the job's time zone. Damage is a finding,
+/// not an error.
 pub fn verify(
     job: &VerifyJob,
     among: Option<DayRange>,
@@ -141,12 +144,13 @@ pub fn verify(
         )
     }));
     verification.findings.sort();
-    // Accounts without a mark of their own share one.
+    // Accounts without their own retention mark share one, and so report the same finding.
     verification.findings.dedup();
     Ok(verification)
 }
 
-/// Days that are all cut in another zone are not damaged: the zone is the wrong one.
+/// Checks that some day has the job's time zone. If all days have another one, the setting is wrong
+/// and the lake is not damaged.
 fn require_zone(job: &VerifyJob, survey: &Survey) -> Result<(), LakeError> {
     let messages = || survey.partitions.par_iter().filter(|key| key.table == Table::Messages);
     let zone = |key: &PartitionKey| Some(job.lake.footer(key).ok()?.zone().to_owned());
@@ -159,7 +163,8 @@ fn require_zone(job: &VerifyJob, survey: &Survey) -> Result<(), LakeError> {
     }
 }
 
-/// What was pruned of an account. A mark that cannot be read or lies in the future is a finding.
+/// Reads the retention mark of an account. A mark that cannot be read or is in the future is a
+/// finding.
 fn pruned_days(
     job: &VerifyJob,
     account: &Account,
@@ -179,7 +184,7 @@ fn pruned_days(
     Ok(pruned)
 }
 
-/// The apps that are recorded. A record that cannot be read is a finding.
+/// Reads the recorded apps. A record that cannot be read is a finding.
 fn recorded_apps(
     lake: &Lake,
     verification: &mut Verification,
@@ -195,7 +200,7 @@ fn recorded_apps(
     }
 }
 
-/// Whether readers would treat the lake's path as that of a partition.
+/// Returns a finding if readers would take the lake's path for that of a partition.
 fn misread_place(lake: &Lake) -> Result<Option<Finding>, LakeError> {
     match lake.require_place() {
         Err(LakeError::Misread { root, folder }) => Ok(Some(Finding::new(
@@ -210,7 +215,7 @@ fn misread_place(lake: &Lake) -> Result<Option<Finding>, LakeError> {
     }
 }
 
-/// Whether readers skip the account's files.
+/// Returns a finding if readers skip the account's files.
 fn hidden_account(job: &MetricsJob, days: &BTreeMap<Day, ExaminedDay>) -> Option<Finding> {
     let (day, examined) = days.first_key_value().filter(|_| job.account.is_hidden())?;
     let path = job.lake.path(&job.account.partition(*examined.there.first()?, *day));
@@ -222,8 +227,8 @@ fn hidden_account(job: &MetricsJob, days: &BTreeMap<Day, ExaminedDay>) -> Option
     Some(Finding::new(Kind::HiddenAccount, path, what, advice))
 }
 
-/// The days between the first and the last one that were not fetched, but for those that were
-/// pruned and those of which other files are there.
+/// Returns findings for days between the first and the last fetched day that were not fetched.
+/// Ignores days that retention deleted, and days with other files.
 fn missing_days(
     job: &MetricsJob,
     days: &BTreeMap<Day, ExaminedDay>,
@@ -258,7 +263,7 @@ fn missing_days(
     Ok(gaps.map(finding).collect())
 }
 
-/// The files whose personal data was treated otherwise than the account's settings say.
+/// Returns findings for files whose personal data does not match the account's privacy settings.
 fn other_privacy(
     job: &MetricsJob,
     days: &BTreeMap<Day, ExaminedDay>,

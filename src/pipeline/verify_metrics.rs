@@ -1,5 +1,5 @@
-//! The metric partitions of an account against the messages that are there and the rules that they
-//! record.
+//! Checks the metric partitions of an account against the current messages and against the rules
+//! that the partitions record.
 
 use std::collections::BTreeMap;
 
@@ -18,12 +18,11 @@ use crate::lake::{ContentHash, Footer, LakeError, Pruned, Table};
 use crate::metrics::{self, Parameters, Partitions, Rules, Target};
 use crate::model::cancel::Cancel;
 
-/// What to do about messages that are gone. The metrics that are left of them may be all that there
-/// is.
+/// Advice for lost messages. Their metrics may be the only data that is left.
 const FETCH_LOST: &str = "`kefu run --from … --to …` fetches those days again while WeChat has them; else put their messages back from a copy, \
      and keep the metrics";
 
-/// Days whose partitions can be recomputed together, because they record the same rules.
+/// Days whose partitions are computed together, because they record the same rules.
 struct Group {
     parameters: Parameters,
     days: BTreeMap<Day, Vec<Table>>,
@@ -41,8 +40,8 @@ fn add_to_group(groups: &mut Vec<Group>, (day, table): (Day, Table), parameters:
     }
 }
 
-/// Compares metric partitions with what is there now; those that were made of it, with what it
-/// gives by the rules that they record.
+/// Checks metric partitions against the current inputs. Partitions that were made of these inputs
+/// are computed again with their recorded rules and compared.
 pub(super) fn verify_metrics(
     job: &MetricsJob,
     days: &BTreeMap<Day, ExaminedDay>,
@@ -88,7 +87,7 @@ pub(super) fn verify_metrics(
                         format!("`kefu metrics --account {}` rewrites it", job.account),
                     )
                 }
-                // Frozen: retention has deleted what they were made of.
+                // Retention deleted some of their messages, so these partitions are frozen.
                 (true, Some(sound)) if inputs.lack_some_of(&sound.footer) => continue,
                 (true, _) if inputs.was_pruned(*day) => continue,
                 (false, _)
@@ -96,7 +95,8 @@ pub(super) fn verify_metrics(
                 {
                     continue;
                 }
-                // What is wrong with the messages has been said, and hides what they would give.
+                // Damaged messages have their own finding. Without them, nothing can be computed
+                // for comparison.
                 _ if !dependency_window(&inputs.fetched, *day).days().all(is_sound) => continue,
                 (false, _) => Finding::new(
                     Kind::MissingMetrics,
@@ -108,7 +108,7 @@ pub(super) fn verify_metrics(
                     let because = out_of_date(&sound.footer, &rules_expected, &inputs, table, *day);
                     let has_its_inputs =
                         because.iter().all(|reason| matches!(reason, OutOfDate::Rule(_)));
-                    // Most tables of a day record the same rules.
+                    // Most tables of a day record the same rules, so parsing is rarely necessary.
                     let own = || {
                         let of_day = rules_of_day.as_ref()?;
                         let text = of_day.for_partition(table, *day).to_string();
@@ -118,7 +118,7 @@ pub(super) fn verify_metrics(
                                 .filter(|own| own.timezone == job.zone.name()),
                         }
                     };
-                    // Texts that were dropped since cannot be matched again.
+                    // Rules that match texts cannot be computed again after the texts were dropped.
                     let is_computable = |parameters: &Parameters| {
                         !parameters.needs_texts() || inputs.have_texts(*day)
                     };
@@ -150,7 +150,7 @@ pub(super) fn verify_metrics(
     Ok(())
 }
 
-/// Recomputes partitions and compares them with those in the lake.
+/// Computes partitions again and compares them with those in the lake.
 fn recompute(
     job: &MetricsJob,
     inputs: &Inputs,

@@ -1,4 +1,4 @@
-//! What WeChat says: each call is made once, without retries.
+//! Checks what WeChat answers. Makes each call once, without retries.
 
 use time::{Duration, OffsetDateTime};
 
@@ -11,10 +11,10 @@ use crate::wechat::{
     Action, CallError, Client, FIRST_MSGID, PageRequest, Proof, Quota, Secret, Tokens,
 };
 
-/// Clocks that differ by less may just have been asked at different times.
+/// Maximum difference of the clocks in seconds. A smaller difference can come from the call itself.
 const SKEW_SECONDS_MAX: i64 = 5;
 
-/// The day's calls are used up.
+/// All calls of the day are used up.
 #[derive(Debug, thiserror::Error)]
 #[error("all {0} calls of today are used up")]
 struct UsedUp(u64);
@@ -48,7 +48,7 @@ pub(super) async fn examine(settings: &Settings, clock: &Clock) -> Vec<Check> {
     checks
 }
 
-/// A call without a token: whether there is an answer, and what time it is there.
+/// Calls the API without a token, to check whether it answers and what its clock says.
 async fn network_and_clock(client: &Client, settings: &Settings, clock: &Clock) -> Vec<Check> {
     let address = settings.base_url.value.url();
     let asked = clock.now();
@@ -89,7 +89,7 @@ async fn network_and_clock(client: &Client, settings: &Settings, clock: &Clock) 
     vec![network, skew]
 }
 
-/// Token, permission and quota.
+/// Checks token, permission and quota.
 async fn account(
     client: &Client,
     settings: &Settings,
@@ -97,7 +97,7 @@ async fn account(
     can_be_reached: bool,
 ) -> Vec<Check> {
     let unknown = |check| Check::warn(check, "not known", "see what fails above");
-    // Without a name there is nowhere to put what is fetched.
+    // Without an account name, there is no place to store fetched records.
     let credential = match settings.account().and_then(|_| settings.credential()) {
         Ok(credential) => credential,
         Err(error) => {
@@ -114,7 +114,7 @@ async fn account(
     };
     let is_given = !matches!(credential.proof, Proof::AppSecret { .. });
     let places = credential.places.clone();
-    // A token that WeChat refuses is another matter when kefu cannot renew it.
+    // A refused token needs another hint if kefu cannot renew it.
     let about = |error: CallError| match &error {
         CallError::Api(refusal) if is_given && refusal.action() == Action::RenewToken => {
             error.on_given_token(&places)
@@ -134,7 +134,7 @@ async fn account(
     }
 }
 
-/// One record of the first hour of yesterday, for the sake of the answer alone.
+/// Requests one record of the first hour of yesterday, only to check whether WeChat answers.
 async fn permission(
     client: &Client,
     token: &Secret,
@@ -152,7 +152,7 @@ async fn permission(
     Ok(Check::ok("permission", "getmsglist answers"))
 }
 
-/// Not every account may ask, and a run does not need to know.
+/// Checks the quota. Not every account may request it, and a run does not need it.
 fn quota(answer: Result<Quota, CallError>) -> Check {
     match answer {
         Ok(Quota { remain: 0, daily_limit, .. }) => Check::fail("quota", UsedUp(daily_limit)),

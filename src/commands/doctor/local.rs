@@ -1,4 +1,4 @@
-//! What can be looked at without the network.
+//! Checks that need no network.
 
 use super::Check;
 use crate::calendar::{Clock, DayRange, Zone};
@@ -8,9 +8,9 @@ use crate::pipeline::{redaction, require_app};
 use crate::printable::counted;
 use crate::settings::Settings;
 
-/// With less, a large day may not fit.
+/// With fewer free bytes, a large day may not fit.
 const FREE_BYTES_LOW: u64 = 1 << 30;
-/// With less, nothing may.
+/// With fewer free bytes, even a small day may not fit.
 const FREE_BYTES_MIN: u64 = 16 << 20;
 
 /// The disk is not full yet, but a run would fill it.
@@ -47,7 +47,7 @@ pub(super) fn time_zone(lake: &Lake, zone: &Zone, clock: &Clock) -> Check {
     Check::of("time zone", found())
 }
 
-/// Checks that files with secrets are not for every user of this machine.
+/// Checks that not every user of this machine can read the files with secrets.
 pub(super) fn secrets(settings: &Settings) -> Check {
     let files = settings.secret_files();
     if let Some(path) = files.iter().find(|path| !path.exists()) {
@@ -71,11 +71,12 @@ pub(super) fn secrets(settings: &Settings) -> Check {
     }
 }
 
-/// Whether personal data is treated as it was in the days that are there.
+/// Checks that the privacy settings match those of the days in the lake.
 pub(super) fn privacy(settings: &Settings, lake: &Lake) -> Check {
     let found = || -> Result<Check, Failure> {
         let privacy = settings.privacy()?;
-        // An account that is not named has no days; that it is missing is told of where it is needed.
+        // An account without a name has no days. The checks that need the name report that it is
+        // missing.
         for settings in settings.each_account().filter(Settings::has_account) {
             redaction(lake, &settings.account()?, &privacy)?;
         }
@@ -84,7 +85,7 @@ pub(super) fn privacy(settings: &Settings, lake: &Lake) -> Check {
     Check::of("privacy", found())
 }
 
-/// Whether each account has the records of its own app, and of no other.
+/// Checks that each account has the records of its own app and of no other.
 pub(super) fn app(settings: &Settings, lake: &Lake) -> Check {
     let found = || -> Result<Check, Failure> {
         let mut known = 0;
@@ -152,7 +153,7 @@ pub(super) fn lake(lake: &Lake) -> Check {
     Check::of("lake", found())
 }
 
-/// An account with its days.
+/// Renders an account with its days.
 fn held(lake: &Lake, name: String) -> Result<String, LakeError> {
     let Ok(account) = Account::existing(name.clone()) else { return Ok(name) };
     let days = lake.days(Table::Messages, &account)?;

@@ -1,4 +1,4 @@
-//! `kefu doctor --probe`: what the API does, beside what kefu assumes.
+//! `kefu doctor --probe`: compares the behaviour of the API with what kefu assumes.
 
 use comfy_table::{Table as TextTable, presets};
 use serde::Serialize;
@@ -13,22 +13,22 @@ use crate::model::cancel::Cancel;
 use crate::printable::counted;
 use crate::settings::{self, Settings};
 
-/// As JSON, part of kefu's contract.
+/// JSON output, part of kefu's contract.
 #[derive(Debug, Serialize)]
 struct Probed {
     command: &'static str,
     account: String,
     timezone: String,
     date: Day,
-    /// Records of the day that were looked at.
+    /// Number of records of the day that were read.
     records: usize,
     requests: u64,
     probe: Vec<Row>,
-    /// The class of the failure; null when nothing that kefu relies on differs.
+    /// The error kind, or null when nothing that kefu relies on differs.
     worst: Option<Class>,
 }
 
-/// One question.
+/// A question about the API, with the assumption and the answer.
 #[derive(Debug, Serialize)]
 struct Row {
     assumed: &'static str,
@@ -47,11 +47,11 @@ pub(super) fn execute(
     })
 }
 
-/// The work for one account.
+/// Probes the API for one account.
 fn probe(settings: &Settings, day: Day, cancel: &Cancel) -> Result<Probed, Failure> {
     let zone = &settings.zone.value;
     let date = DaysArgs { date: Some(day), from: None, to: None };
-    // A day that is not over changes while it is asked about.
+    // A day that is not over could change during the probe.
     days::to_fetch(&date, settings.lookback.value, zone, &Clock::System)?;
     let account = settings.account()?;
     let source = Source::connect(&settings.endpoint()?, settings.credential()?, Clock::System)?;
