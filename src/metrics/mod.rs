@@ -47,6 +47,7 @@ use day_rows::DayRows;
 pub use history::{History, HistoryBuilder, Part, columns};
 pub use parameters::{AutoReply, Parameters, Pattern};
 pub use rules::{RuleChange, Rules};
+pub use statistics::percentile;
 
 use crate::calendar::{Day, DayRange, Span, UnixSeconds, Zone};
 use crate::failure::{Class, Classified};
