@@ -768,11 +768,10 @@ fn invalid_rules_are_refused_with_their_key() {
 }
 
 #[test]
-fn the_readme_shows_what_the_demo_prints() {
-    let readme =
-        fs_err::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"))
-            .unwrap();
+fn the_guide_shows_what_the_demo_prints() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let guide = fs_err::read_to_string(folder.join("docs/guide/first-run.md")).unwrap();
     let shown = stdout(&World::new().command(&["demo"]).output().unwrap())
         .replace(env!("CARGO_BIN_EXE_kefu"), "target/release/kefu");
-    assert!(readme.contains(shown.trim_end()), "README shows another output of `kefu demo`");
+    assert!(guide.contains(shown.trim_end()), "the guide shows another output of `kefu demo`");
 }

@@ -1,5 +1,5 @@
-//! The worked cases of the definitions (README, "Definitions"). The name of each test says what the
-//! case shows.
+//! The worked cases of the definitions (`src/metrics/definitions.md`). The name of each test says
+//! what the case shows.
 
 use kefu::lake::Table;
 
