@@ -15,7 +15,8 @@ use crate::settings::Flags;
 use crate::simulator::Fault;
 use crate::telemetry::{LogFormat, LogLevel};
 
-/// Pulls the customer-service chat records of a WeChat Official Account, night by night, and turns them into Parquet.
+/// Pulls the customer-service chat records of a WeChat Official Account, night by night, and turns
+/// them into Parquet.
 #[derive(Debug, Parser)]
 #[command(name = "kefu", bin_name = "kefu", version, propagate_version = true, max_term_width = 110, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -56,8 +57,8 @@ pub enum Command {
     Metrics(MetricsArgs),
     /// The whole job against the built-in simulator, on a week of generated conversations
     ///
-    /// Needs no account and no network. Ignores all settings except --lake (default here: data/demo),
-    /// --output, --log-format and --log-level.
+    /// Needs no account and no network. Ignores all settings except --lake (default here:
+    /// data/demo), --output, --log-format and --log-level.
     Demo,
     /// Show which days are fetched, missing, out of date or final, and count messages and rejects
     ///
@@ -70,22 +71,23 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Delete old days of messages and rejects; without --yes, only list them
     ///
-    /// Only `messages` and `rejects` contain texts. `response_pairs` and `sessions` contain openids,
-    /// too: name them with --table to delete these as well. Metrics that were computed from deleted
-    /// messages stay as they are and are not computed again. A deleted day comes back only when
-    /// `kefu run` or `kefu fetch` names it, without --force. Deletes the days of every account.
+    /// Only `messages` and `rejects` contain texts. `response_pairs` and `sessions` contain
+    /// openids, too: name them with --table to delete these as well. Metrics that were computed
+    /// from deleted messages stay as they are and are not computed again. A deleted day comes back
+    /// only when `kefu run` or `kefu fetch` names it, without --force. Deletes the days of every
+    /// account.
     Prune(PruneArgs),
     /// Apply stricter settings under [privacy] to the files in the lake; without --yes, only list
     /// what it would remove
     ///
-    /// Changes messages, rejects, response pairs and sessions. Texts become null, and openids become
-    /// their keyed hash. Records that could not be read become a note of their length. The numbers
-    /// stay as they are. Needs no network. Removed data cannot be restored: looser settings and
-    /// another key are refused (78). After an interruption, the same command or the next run
-    /// finishes the work.
+    /// Changes messages, rejects, response pairs and sessions. Texts become null, and openids
+    /// become their keyed hash. Records that could not be read become a note of their length. The
+    /// numbers stay as they are. Needs no network. Removed data cannot be restored: looser
+    /// settings and another key are refused (78). After an interruption, the same command or the
+    /// next run finishes the work.
     Redact(RedactArgs),
-    /// Remove the texts and the identity of customers from every file, and keep the numbers; without
-    /// --yes, only list what it would remove
+    /// Remove the texts and the identity of customers from every file, and keep the numbers;
+    /// without --yes, only list what it would remove
     ///
     /// Each customer gets a random name in place of the openid. kefu stores a keyed hash of the
     /// openid, so that a later fetch of the same records gives the same rows. Give the openid as
@@ -95,33 +97,34 @@ pub enum Command {
     ///
     /// Compares each file with its footer, its rows with their hash, and the metrics with a
     /// recomputation from their inputs, for all accounts. Needs no network and no credentials, and
-    /// changes nothing. Ends with 65 when a check fails. A file that is only missing or out of date
-    /// is a note.
+    /// changes nothing. Ends with 65 when a check fails. A file that is only missing or out of
+    /// date is a note.
     Verify(VerifyArgs),
     /// Write a report on some days: figures, charts and tables, as one HTML file
     ///
     /// Shows key figures and their change against the same number of days before. Shows response
-    /// time and service level by day, and load by weekday and hour. Shows workers, turns without an
-    /// answer, and which days are in the lake. The file loads nothing: it can be mailed, printed,
-    /// and opened years later.
+    /// time and service level by day, and load by weekday and hour. Shows workers, turns without
+    /// an answer, and which days are in the lake. The file loads nothing: it can be mailed,
+    /// printed, and opened years later.
     ///
     /// Without days, shows the last 7 final days, compared with the 7 before. A day is final once
-    /// the three days after it are fetched, because replies may come until then. Named days that are
-    /// not final yet are hatched, and values that may still change are not compared. Covers every
-    /// account of the lake, unless --account names some. Needs no credentials, can run during a run,
-    /// and changes nothing in the lake. The same lake gives the same page.
+    /// the three days after it are fetched, because replies may come until then. Named days that
+    /// are not final yet are hatched, and values that may still change are not compared. Covers
+    /// every account of the lake, unless --account names some. Needs no credentials, can run
+    /// during a run, and changes nothing in the lake. The same lake gives the same page.
     ///
-    /// Customers' texts are on the page only with --with-text. Openids are cut to their end; workers'
-    /// names are complete.
+    /// Customers' texts are on the page only with --with-text. Openids are cut to their end;
+    /// workers' names are complete.
     Report(ReportArgs),
     /// Print DuckDB views over the lake, ready to pipe into duckdb
     ///
-    /// `(kefu sql; echo "FROM service_level(180);") | duckdb`: a view for each table, a macro service_level(T), roll-ups by week and month, and the load by
-    /// weekday and hour.
+    /// `(kefu sql; echo "FROM service_level(180);") | duckdb`: a view for each table, a macro
+    /// service_level(T), roll-ups by week and month, and the load by weekday and hour.
     Sql,
     /// Serve the WeChat API on a loopback port, from recorded or generated records
     ///
-    /// The first line on stdout is a JSON object: base_url, appid, secret. Runs until it is stopped.
+    /// The first line on stdout is a JSON object: base_url, appid, secret. Runs until it is
+    /// stopped.
     Simulate(SimulateArgs),
     /// Print the completions for a shell
     Completions { shell: clap_complete::Shell },
@@ -146,10 +149,12 @@ pub struct GlobalArgs {
     /// Time zone of local days, as an IANA name [default: Asia/Shanghai]
     #[arg(long, global = true, value_name = "ZONE")]
     pub timezone: Option<String>,
-    /// Address of the API: https, or http for a loopback address [default: https://api.weixin.qq.com]
+    /// Address of the API: https, or http for a loopback address [default:
+    /// https://api.weixin.qq.com]
     #[arg(long, global = true, value_name = "URL")]
     pub base_url: Option<String>,
-    /// Work only on this account of the settings; may be given several times [default: all accounts]
+    /// Work only on this account of the settings; may be given several times [default: all
+    /// accounts]
     #[arg(long, global = true, value_name = "NAME")]
     pub account: Vec<String>,
     /// Settings file [default: kefu.toml in the current folder, if it exists]
@@ -193,11 +198,11 @@ pub struct DaysArgs {
 pub struct DoctorArgs {
     /// Instead, test with a few small calls about one day whether the API behaves as kefu assumes
     ///
-    /// Tests whether the start and the end of a window belong to it, and whether a page begins after
-    /// the requested msgid. Tests whether a page that is not full is the last, whether the page size
-    /// is honoured, and whether records ascend by time. Makes at most 8 calls of getmsglist for each
-    /// account. Ends with 65 when an assumption that kefu relies on fails. A day with many records
-    /// shows more.
+    /// Tests whether the start and the end of a window belong to it, and whether a page begins
+    /// after the requested msgid. Tests whether a page that is not full is the last, whether the
+    /// page size is honoured, and whether records ascend by time. Makes at most 8 calls of
+    /// getmsglist for each account. Ends with 65 when an assumption that kefu relies on fails. A
+    /// day with many records shows more.
     #[arg(long, requires = "date")]
     pub probe: bool,
     /// The day to test with
@@ -212,15 +217,16 @@ pub struct FetchArgs {
     /// Without days: number of days up to yesterday to look at [default: 3]
     #[arg(long, value_name = "DAYS", conflicts_with_all = ["date", "from", "to"], value_parser = clap::value_parser!(u16).range(1..=3650))]
     pub lookback: Option<u16>,
-    /// Fetch days again that are already in the lake, and replace them; a day that lost records and a
-    /// pruned day stay as they are
+    /// Fetch days again that are already in the lake, and replace them; a day that lost records
+    /// and a pruned day stay as they are
     #[arg(long)]
     pub force: bool,
-    /// Fetch the last DAYS up to yesterday again if they are in the lake, and replace those that have
-    /// changed, because records can come late. 0 turns it off [default: 2]
+    /// Fetch the last DAYS up to yesterday again if they are in the lake, and replace those that
+    /// have changed, because records can come late. 0 turns it off [default: 2]
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(0..=3650))]
     pub refresh: Option<u16>,
-    /// Replace a day even if WeChat returns fewer records than the lake has; the others are discarded
+    /// Replace a day even if WeChat returns fewer records than the lake has; the others are
+    /// discarded
     #[arg(long)]
     pub allow_shrink: bool,
     /// Number of concurrent calls [default: 4]
@@ -323,10 +329,11 @@ impl ValueEnum for Table {
 pub struct VerifyArgs {
     #[command(flatten)]
     pub days: DaysArgs,
-    /// Instead, fetch the days of one account again, and show which records were added or are gone; changes nothing in the lake
+    /// Instead, fetch the days of one account again, and show which records were added or are
+    /// gone; changes nothing in the lake
     ///
-    /// Makes one more request after the last page of each window, which proves that it is the last.
-    /// Without days, compares the days of the lookback. Ends with 3 when some day differs.
+    /// Makes one more request after the last page of each window, which proves that it is the
+    /// last. Without days, compares the days of the lookback. Ends with 3 when some day differs.
     #[arg(long)]
     pub against_api: bool,
     /// Show the texts of these records too, which are personal data
@@ -336,7 +343,8 @@ pub struct VerifyArgs {
 
 #[derive(Debug, Args)]
 pub struct SimulateArgs {
-    /// Records to serve, one JSON object per line, as the API returns them; may be given several times
+    /// Records to serve, one JSON object per line, as the API returns them; may be given several
+    /// times
     #[arg(long, value_name = "FILE")]
     pub records: Vec<PathBuf>,
     /// First generated day, in Beijing time
@@ -386,8 +394,9 @@ pub struct SimulateArgs {
     pub repeat_pages: bool,
     /// Inject a fault: [token/]KIND[@CALL[xTIMES]]; may be given several times
     ///
-    /// KIND is errcode:N, status:N[:retry-after=S], reset, cut, html, stuck-cursor, wrong-number or expire-token. It affects the calls of
-    /// getmsglist (with token/, the calls for a token) from number CALL on, TIMES in a row. Without @CALL, it affects all calls.
+    /// KIND is errcode:N, status:N[:retry-after=S], reset, cut, html, stuck-cursor, wrong-number
+    /// or expire-token. It affects the calls of getmsglist (with token/, the calls for a token)
+    /// from number CALL on, TIMES in a row. Without @CALL, it affects all calls.
     #[arg(long, value_name = "FAULT")]
     pub fault: Vec<Fault>,
 }
