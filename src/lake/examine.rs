@@ -159,7 +159,7 @@ fn examine_file(file: File, table: Table, account: &Account) -> Result<Examined,
         rows.see(&batch?).map_err(damaged)?;
     }
     if !rows.is_findable {
-        oddities.push("its bloom filter misses some openids".to_owned());
+        oddities.push("its bloom filter lacks some openids".to_owned());
     }
     let mut contents = rows.finish(footer, oddities).map_err(damaged)?;
     contents.is_as_encoded = contents.is_as_encoded.filter(|_| is_ours);
@@ -341,7 +341,7 @@ fn difference(found: &SchemaRef, expected: &SchemaRef) -> Option<String> {
         let column = |schema: &SchemaRef| describe(schema.fields().get(place).map(AsRef::as_ref));
         let (found, expected) = (column(found), column(expected));
         (found != expected)
-            .then(|| format!("column {} is {found}, and should be {expected}", place + 1))
+            .then(|| format!("column {} is {found} instead of {expected}", place + 1))
     })
 }
 
@@ -375,7 +375,7 @@ fn oddities(metadata: &ParquetMetaData, table: Table) -> Vec<String> {
         oddities.push(format!("its row groups do not have {full} rows"));
     }
     if groups.iter().any(|group| group.sorting_columns() != sorting_columns(table).as_ref()) {
-        oddities.push("it does not say by which columns its rows ascend".to_owned());
+        oddities.push("it does not declare the columns by which its rows are sorted".to_owned());
     }
     let columns = || groups.iter().flat_map(|group| group.columns());
     if columns().any(|column| !matches!(column.compression(), Compression::ZSTD(_))) {

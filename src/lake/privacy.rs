@@ -85,7 +85,7 @@ impl Lake {
         let Written { privacy, pending, forgotten } =
             serde_json::from_slice(&written).map_err(|error| damaged(&error.to_string()))?;
         let applied = AppliedPrivacy::parse(&privacy)
-            .ok_or_else(|| damaged("`privacy` is none of kefu's settings"))?;
+            .ok_or_else(|| damaged("`privacy` is not a valid setting"))?;
         let forgotten = Forgotten::from_parts(forgotten.key, forgotten.names);
         Ok(Some(AccountPrivacy { applied, is_pending: pending, forgotten }))
     }

@@ -191,7 +191,7 @@ impl Lake {
     pub(super) fn own_staging(&self, account: &Account) -> Result<PathBuf, LakeError> {
         let mut state = self.staging.state();
         if state.is_closed {
-            let reason = "kefu is shutting down, and nothing is written any more";
+            let reason = "kefu is shutting down and writes no more files";
             return Err(std::io::Error::other(reason).into());
         }
         let folder = self.staging_folder(account).join(&self.staging.name);
@@ -245,7 +245,7 @@ impl Lake {
                     event = "staging_not_cleared",
                     path = %path.display(),
                     reason = %error,
-                    "what a run has left in staging cannot be removed"
+                    "cannot remove the files of a killed run from staging"
                 );
             }
         }

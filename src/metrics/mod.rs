@@ -86,7 +86,7 @@ impl Classified for MetricsError {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("this is a bug in kefu; please report it with the message above".into())
+        Some("report this bug in kefu, with the message above".into())
     }
 }
 

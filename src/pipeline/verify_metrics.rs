@@ -19,8 +19,8 @@ use crate::metrics::{self, Parameters, Partitions, Rules, Target};
 use crate::model::cancel::Cancel;
 
 /// Advice for lost messages. Their metrics may be the only data that is left.
-const FETCH_LOST: &str = "`kefu run --from … --to …` fetches those days again while WeChat has them; else put their messages back from a copy, \
-     and keep the metrics";
+const FETCH_LOST: &str = "keep the metrics, and run `kefu run --from … --to …` to fetch those days again while WeChat has them. \
+     Otherwise restore their messages from a backup";
 
 /// Days whose partitions are computed together, because they record the same rules.
 struct Group {
@@ -67,14 +67,14 @@ pub(super) fn verify_metrics(
                 (true, _) if inputs.is_not_there(*day) => Finding::new(
                     Kind::LostMessages,
                     path(table, *day),
-                    "the messages of the day are gone, and were not pruned",
+                    "the messages of the day are missing, but were not pruned",
                     FETCH_LOST,
                 ),
                 (true, Some(_)) if !lost.is_empty() => Finding::new(
                     Kind::LostMessages,
                     path(table, *day),
                     format!(
-                        "messages that it was made of are gone, and were not pruned: {}",
+                        "messages that it was computed from are missing, but were not pruned: {}",
                         DayRange::list(&lost)
                     ),
                     FETCH_LOST,
@@ -84,7 +84,7 @@ pub(super) fn verify_metrics(
                         Kind::Stale,
                         path(table, *day),
                         "written by an older version of kefu",
-                        format!("`kefu metrics --account {}` rewrites it", job.account),
+                        format!("run `kefu metrics --account {}` to rewrite it", job.account),
                     )
                 }
                 // Retention deleted some of their messages, so these partitions are frozen.
@@ -101,8 +101,8 @@ pub(super) fn verify_metrics(
                 (false, _) => Finding::new(
                     Kind::MissingMetrics,
                     path(table, *day),
-                    "was never computed",
-                    "`kefu metrics` computes it",
+                    "never computed",
+                    "run `kefu metrics` to compute it",
                 ),
                 (true, Some(sound)) => {
                     let because = out_of_date(&sound.footer, &rules_expected, &inputs, table, *day);
@@ -133,7 +133,7 @@ pub(super) fn verify_metrics(
                         Kind::Stale,
                         path(table, *day),
                         format!("out of date: {}", reasons(&because)),
-                        "`kefu metrics` computes it again",
+                        "run `kefu metrics` to compute it again",
                     )
                 }
                 (true, None) => continue,
@@ -188,7 +188,7 @@ fn recompute(
                     if ContentHash::of(computed)? != written.content_hash {
                         finding(
                             Kind::Values,
-                            "its rows are not those that its inputs give".to_owned(),
+                            "its rows differ from a recomputation from its inputs".to_owned(),
                         );
                     }
                     let mut known = Footer::default();
