@@ -39,7 +39,8 @@ use plan::Plan;
 
 use crate::calendar::{Clock, Span, UnixSeconds};
 use crate::failure::{BugError, Class, Classified};
-use crate::model::privacy::{Privacy, Redaction};
+use crate::model::privacy::Privacy;
+use crate::model::redaction::Redaction;
 use crate::wechat::{
     CallError, Client, Credential, DatedBody, Endpoint, PAGE_RECORDS_MAX, PageRequest, Renewed,
     Secret, Tokens,

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{Account, Lake, LakeError, Table};
-use crate::model::privacy::{AppliedPrivacy, Forgotten};
+use crate::model::privacy::AppliedPrivacy;
+use crate::model::redaction::Forgotten;
 use crate::plain_file;
 
 const FILE: &str = "privacy.json";
