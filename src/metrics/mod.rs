@@ -23,6 +23,7 @@ mod concurrency;
 mod conversations;
 mod day_rows;
 mod history;
+mod message_kind;
 mod names;
 mod parameters;
 mod publish;

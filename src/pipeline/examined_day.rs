@@ -166,43 +166,7 @@ fn flaws(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<(Kind, Str
         return vec![(Kind::Misplaced, elsewhere.join("; "))];
     }
     let bounds = zone.bounds(day);
-    let mut place = Footer::new(key, zone.name(), bounds);
-    place.set("schema_version", contents.schema_version);
-    let mut wrong = footer.contradictions(&place);
-    wrong.extend(
-        own_keys(table)
-            .iter()
-            .filter(|key| footer.get(key).is_none())
-            .map(|key| format!("`{key}` is missing")),
-    );
-    let known = |key: &str| {
-        let others: &[&str] = if table == Table::Messages { &MESSAGE_COUNTS } else { &[] };
-        key == "rows"
-            || key == "privacy"
-            || key == REDACTED_FROM
-            || ([MESSAGE_APP, MESSAGE_REJECTS].contains(&key) && table == Table::Messages)
-            || own_keys(table).contains(&key)
-            || others.contains(&key)
-            || place.get(key).is_some()
-    };
-    wrong.extend(
-        footer.keys().filter(|key| !known(key)).map(|key| format!("`{key}` is not a key of kefu")),
-    );
-    wrong.extend(
-        footer
-            .get("privacy")
-            .filter(|said| AppliedPrivacy::parse(said).is_none())
-            .map(|said| format!("`privacy` has the invalid value {said}")),
-    );
-    wrong.extend(
-        footer
-            .get(MESSAGE_APP)
-            .filter(|_| footer.app_id().is_none())
-            .map(|said| format!("`{MESSAGE_APP}` has the invalid value {}", said.escape_debug())),
-    );
-    if !footer.has_possible_rejects() {
-        wrong.push(format!("`{MESSAGE_REJECTS}` contradicts `rejects`"));
-    }
+    let wrong = wrong_in_footer(contents, key, zone);
     let mut counts = Footer::default();
     counts.set("rows", contents.rows);
     if table == Table::Messages {
@@ -264,6 +228,49 @@ fn flaws(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<(Kind, Str
         ));
     }
     flaws
+}
+
+/// What is missing or wrong in the footer of a file that is in its place.
+fn wrong_in_footer(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<String> {
+    let (footer, table) = (&contents.footer, key.table);
+    let mut place = Footer::new(key, zone.name(), zone.bounds(key.date));
+    place.set("schema_version", contents.schema_version);
+    let mut wrong = footer.contradictions(&place);
+    wrong.extend(
+        own_keys(table)
+            .iter()
+            .filter(|key| footer.get(key).is_none())
+            .map(|key| format!("`{key}` is missing")),
+    );
+    let known = |key: &str| {
+        let others: &[&str] = if table == Table::Messages { &MESSAGE_COUNTS } else { &[] };
+        key == "rows"
+            || key == "privacy"
+            || key == REDACTED_FROM
+            || ([MESSAGE_APP, MESSAGE_REJECTS].contains(&key) && table == Table::Messages)
+            || own_keys(table).contains(&key)
+            || others.contains(&key)
+            || place.get(key).is_some()
+    };
+    wrong.extend(
+        footer.keys().filter(|key| !known(key)).map(|key| format!("`{key}` is not a key of kefu")),
+    );
+    wrong.extend(
+        footer
+            .get("privacy")
+            .filter(|said| AppliedPrivacy::parse(said).is_none())
+            .map(|said| format!("`privacy` has the invalid value {said}")),
+    );
+    wrong.extend(
+        footer
+            .get(MESSAGE_APP)
+            .filter(|_| footer.app_id().is_none())
+            .map(|said| format!("`{MESSAGE_APP}` has the invalid value {}", said.escape_debug())),
+    );
+    if !footer.has_possible_rejects() {
+        wrong.push(format!("`{MESSAGE_REJECTS}` contradicts `rejects`"));
+    }
+    wrong
 }
 
 /// Returns the advice for a finding about a file.

@@ -2,6 +2,7 @@
 //! their recorded inputs and compares them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -127,26 +128,34 @@ pub fn verify(
         verification.accounts.push(account);
     }
     let foreign = survey.foreign.into_iter().filter(|(day, _)| day.is_none_or(is_wanted));
-    verification.findings.extend(foreign.map(|(_, path)| {
+    verification.findings.extend(others(foreign.map(|(_, path)| path), survey.staged));
+    verification.findings.sort();
+    // Accounts without their own retention mark share one, and so report the same finding.
+    verification.findings.dedup();
+    Ok(verification)
+}
+
+/// Findings about orphan files, and about what killed runs have left.
+fn others(
+    foreign: impl Iterator<Item = PathBuf>,
+    staged: Vec<PathBuf>,
+) -> impl Iterator<Item = Finding> {
+    let foreign = foreign.map(|path| {
         Finding::new(
             Kind::Foreign,
             path,
             "only date=…/<account>.parquet belongs here",
             "move it out of the lake: it can break the queries of the table",
         )
-    }));
-    verification.findings.extend(survey.staged.into_iter().map(|path| {
+    });
+    foreign.chain(staged.into_iter().map(|path| {
         Finding::new(
             Kind::Staging,
             path,
             "left by a run that was killed",
             "nothing to do: the next run removes it. If that run cannot tell whether the other one has ended, a run one day later removes it",
         )
-    }));
-    verification.findings.sort();
-    // Accounts without their own retention mark share one, and so report the same finding.
-    verification.findings.dedup();
-    Ok(verification)
+    }))
 }
 
 /// Checks that some day has the job's time zone. If all days have another one, the setting is wrong
