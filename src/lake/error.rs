@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use arrow::error::ArrowError;
 use parquet::errors::ParquetError;
 
+use super::store::NotPlain;
 use super::{PartitionKey, Table};
 use crate::failure::{Class, Classified, MEMORY_HINT, os_code};
-use crate::plain_file::NotPlain;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LakeError {
@@ -36,6 +36,10 @@ pub enum LakeError {
     Occupied { what: String, owner: String },
     #[error("{} was removed or replaced by another process", path.display())]
     Displaced { path: PathBuf },
+    #[error("{} was replaced while its day was fetched: another run is at work on it", path.display())]
+    Changed { path: PathBuf },
+    #[error("{} is a link to a file that does not exist", path.display())]
+    Dangling { path: PathBuf },
     #[error("a run has begun while the lake was read: what was found may only be its work")]
     Overtaken,
     #[error("{} cannot be locked{}", path.display(), on(file_system.as_deref()))]
@@ -100,6 +104,13 @@ impl LakeError {
         }
     }
 
+    /// A file that should be there is not.
+    pub(super) fn not_there(path: &Path) -> Self {
+        let source = std::io::Error::from(rustix::io::Errno::NOENT);
+        let error = format!("failed to open file `{}`: {source}", path.display());
+        Self::Io(std::io::Error::new(source.kind(), error))
+    }
+
     /// An error of the Parquet writer: of the disk, as a rule, and then it should say so.
     pub(super) fn parquet(path: &Path, error: ParquetError) -> Self {
         match error {
@@ -117,7 +128,10 @@ impl LakeError {
 impl Classified for LakeError {
     fn class(&self) -> Class {
         match self {
-            Self::Occupied { .. } | Self::Displaced { .. } | Self::Overtaken => Class::Occupied,
+            Self::Occupied { .. }
+            | Self::Displaced { .. }
+            | Self::Changed { .. }
+            | Self::Overtaken => Class::Occupied,
             Self::OtherZone { .. }
             | Self::TextsDropped { .. }
             | Self::Absent { .. }
@@ -130,6 +144,7 @@ impl Classified for LakeError {
             | Self::DamagedApp { .. }
             | Self::DamagedMark { .. }
             | Self::DamagedPrivacy { .. }
+            | Self::Dangling { .. }
             | Self::NoFolder { .. }
             | Self::NoLocks { .. } => Class::Lake,
         }
@@ -143,6 +158,8 @@ impl Classified for LakeError {
                  the file system; then run again: every file in the lake is whole"
                     .into(),
             ),
+            Self::Changed { .. } => Some("run again when it has finished: every file in the lake is whole".into()),
+            Self::Dangling { .. } => Some("put the file back to which it leads, or move the link away; then run again".into()),
             Self::Overtaken => Some("run it again when the run has finished".into()),
             Self::NoLocks { .. } => Some(
                 "move the lake to a local disk and name it with --lake or KEFU_LAKE, or mount this file system with locks \

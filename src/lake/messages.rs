@@ -13,10 +13,9 @@ use arrow::array::{
 };
 use arrow::compute::{interleave_record_batch, take_record_batch};
 use arrow::error::ArrowError;
-use fs_err::File;
 
-use super::commit::StagedPath;
 use super::read::read_file;
+use super::store::{Expected, Key, StagedPath};
 use super::{
     Account, AppId, ContentHash, FinishedPartition, Lake, LakeError, MessageCounts,
     StagedPartition, Table,
@@ -38,6 +37,8 @@ pub struct StagedMessages {
     lake: Lake,
     zone: String,
     window: Span,
+    /// What was in place when the day was begun.
+    before: Expected,
     current: StagedPartition,
     /// `sent_at` of the last row of `current`.
     last: i64,
@@ -48,7 +49,8 @@ pub struct StagedMessages {
 }
 
 impl Lake {
-    /// Begins a day's messages in staging.
+    /// Begins a day's messages in staging. They replace only the messages that are there now: if
+    /// another run has replaced those meanwhile, the commit fails.
     ///
     /// # Errors
     /// When staging cannot be written.
@@ -59,11 +61,18 @@ impl Lake {
         zone: &str,
         window: Span,
     ) -> Result<StagedMessages, LakeError> {
+        let key = account.partition(Table::Messages, day);
+        let before = match self.store.look(&Key::of_partition(&key), 0) {
+            Ok(look) => Expected::Seen(look.map(|look| look.version)),
+            // Something else is in its place, like a link to nothing.
+            Err(_) => Expected::Any,
+        };
         Ok(StagedMessages {
             lake: self.clone(),
             zone: zone.to_owned(),
             window,
-            current: self.stage(account.partition(Table::Messages, day), zone, window)?,
+            before,
+            current: self.stage(key, zone, window)?,
             last: i64::MIN,
             runs: Vec::new(),
             counts: MessageCounts::default(),
@@ -133,7 +142,7 @@ impl StagedMessages {
         footer.set_rejects(rejects, rejects_hash);
         self.privacy.iter().for_each(|privacy| footer.set("privacy", privacy));
         self.app_id.iter().for_each(|app_id| footer.set("app_id", app_id));
-        self.current.finish()
+        Ok(self.current.finish()?.replacing(self.before))
     }
 
     /// Closes the current run and opens another.
@@ -160,8 +169,7 @@ impl StagedMessages {
         // The next row of each run: by time, then by run, which is the order in which the API gave them.
         let mut heads = BinaryHeap::new();
         for run in &self.runs {
-            let file = File::open(run.as_path())?;
-            let mut batches = read_file(file, table, &schema, &columns, MERGE_ROWS)?;
+            let mut batches = read_file(run.open()?, table, &schema, &columns, MERGE_ROWS)?;
             let Some(batch) = batches.next().transpose()? else { continue };
             let instants = sent_at(&batch)?;
             if let Some(first) = instants.values().first() {

@@ -1,82 +1,71 @@
-//! What can be told of a lake from outside, without reading its rows or changing anything: for `kefu doctor`.
+//! What is in a lake, as its folders show it.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use rustix::fs::{Access, access, statvfs};
+use super::store::{Entry, Key, Kind};
+use super::{Lake, LakeError, PartitionKey, Table};
+use crate::calendar::Day;
 
-use super::{Account, Lake, LakeError, OWN, Table, day_of, list};
-
-/// What the file system has that the lake is on, or would be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Space {
-    /// Bytes that this user may still write.
-    pub free_bytes: u64,
+/// What stands below the folders of the tables, and in staging.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// Files with the name of a partition, in order.
+    pub partitions: Vec<PartitionKey>,
+    /// Everything else below a table's folder, each with its day where it stands in a day's folder.
+    pub foreign: Vec<(Option<Day>, PathBuf)>,
+    /// What runs that are gone, as far as is known, have left in staging.
+    pub staged: Vec<PathBuf>,
 }
 
 impl Lake {
-    /// How much space there is.
+    /// Lists what is there, whatever it is.
     ///
     /// # Errors
-    /// When the lake is no folder, or this user may not write into one of its folders.
-    pub fn space(&self) -> Result<Space, LakeError> {
-        if self.root().exists() {
-            self.require_folder()?;
-        }
-        let root = std::path::absolute(self.root())?;
-        let is_there = |path: &Path| path.symlink_metadata().is_ok();
-        // A lake that is not there yet will be where the nearest of the folders above it is.
-        let nearest = root.ancestors().find(|path| is_there(path)).unwrap_or(&root).to_owned();
-        if !nearest.is_dir() {
-            return Err(io::Error::new(
-                io::ErrorKind::NotADirectory,
-                format!("{} is not a folder", nearest.display()),
-            )
-            .into());
-        }
-        let tables = Table::ALL.iter().map(|table| root.join(table.name()));
-        for folder in
-            tables.chain([root.join(OWN), nearest.clone()]).filter(|folder| is_there(folder))
-        {
-            let refused = |error: rustix::io::Errno| {
-                io::Error::new(
-                    error.kind(),
-                    format!("{} cannot be written: {error}", folder.display()),
-                )
-            };
-            access(&folder, Access::WRITE_OK | Access::EXEC_OK).map_err(refused)?;
-        }
-        let facts = statvfs(&nearest).map_err(|error| {
-            io::Error::new(error.kind(), format!("{}: {error}", nearest.display()))
-        })?;
-        Ok(Space { free_bytes: facts.f_bavail.saturating_mul(facts.f_frsize) })
+    /// When a folder cannot be listed.
+    pub fn survey(&self) -> Result<Survey, LakeError> {
+        let mut survey = self.survey_tables()?;
+        survey.staged = self.staging.left()?;
+        survey.staged.sort();
+        Ok(survey)
     }
 
-    /// What stands below a table's folder and is not one of its files. Readers of the table would stumble over it.
+    /// What is below a table's folder and is not one of its files. Readers of the table would
+    /// stumble over it.
     ///
     /// # Errors
     /// When a folder cannot be listed.
     pub fn strays(&self) -> Result<Vec<PathBuf>, LakeError> {
-        let mut strays = Vec::new();
-        for table in Table::ALL {
-            for folder in list(&self.root().join(table.name()))? {
-                if day_of(&folder).is_none() || !folder.is_dir() {
-                    strays.push(folder);
-                    continue;
-                }
-                let is_partition = |file: &PathBuf| {
-                    let account = name(file).and_then(|name| name.strip_suffix(".parquet"));
-                    account.is_some_and(|account| Account::existing(account.to_owned()).is_ok())
-                        && file.is_file()
-                };
-                strays.extend(list(&folder)?.into_iter().filter(|file| !is_partition(file)));
-            }
-        }
+        let foreign = self.survey_tables()?.foreign.into_iter();
+        let mut strays: Vec<PathBuf> = foreign.map(|(_, path)| path).collect();
         strays.sort();
         Ok(strays)
     }
-}
 
-fn name(path: &Path) -> Option<&str> {
-    path.file_name().and_then(|name| name.to_str())
+    fn survey_tables(&self) -> Result<Survey, LakeError> {
+        let (mut partitions, mut foreign) = (Vec::new(), Vec::new());
+        let root = self.store.list(&Key::root())?;
+        for table in Table::ALL {
+            let folder = Key::of_table(table);
+            // To readers, a file of this name looks like a table without a day.
+            if root.iter().any(|entry| entry.key == folder && entry.kind != Kind::Folder) {
+                foreign.push((None, self.path_of(&folder)));
+            }
+            for Entry { key, kind } in self.store.list(&folder)? {
+                match key.day().filter(|_| kind == Kind::Folder) {
+                    None => foreign.push((None, self.path_of(&key))),
+                    Some(day) => {
+                        for Entry { key, kind } in self.store.list(&key)? {
+                            match key.account().filter(|_| kind == Kind::File) {
+                                None => foreign.push((Some(day), self.path_of(&key))),
+                                Some(account) => partitions.push(account.partition(table, day)),
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        partitions.sort();
+        foreign.sort();
+        Ok(Survey { partitions, foreign, staged: Vec::new() })
+    }
 }
