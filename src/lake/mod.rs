@@ -55,7 +55,7 @@ pub use store::{Failpoint, Operation, Space};
 pub use survey::Survey;
 pub use write::{FinishedPartition, StagedPartition};
 
-use store::{Disk, FileId, Folder, Key, Staging, Store};
+use store::{Disk, FileId, Key, Staging, Store};
 
 pub use crate::model::record::{MessageCounts, opercode};
 pub use crate::model::{Account, PartitionKey, Table};
@@ -81,7 +81,7 @@ impl Lake {
     /// Names the lake; touches nothing.
     pub fn at(root: impl Into<PathBuf>) -> Self {
         let (root, disk) = (root.into(), Disk::default());
-        let store = Arc::new(Folder::at(root.clone(), disk.clone()));
+        let store = store::open(&root, &disk);
         let staging = Arc::new(Staging::below(root.join(OWN)));
         Self { root, disk, store, locked: Arc::default(), staging }
     }
@@ -90,7 +90,7 @@ impl Lake {
     #[must_use]
     pub fn with_failpoint(self, failpoint: Arc<dyn Failpoint>) -> Self {
         let disk = Disk::with_failpoint(failpoint);
-        let store = Arc::new(Folder::at(self.root.clone(), disk.clone()));
+        let store = store::open(&self.root, &disk);
         Self { disk, store, ..self }
     }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::store::{Entry, Key};
+use super::store::{Entry, Key, Kind};
 use super::{Account, Lake, LakeError, OWN, Table, account_folder};
 use crate::calendar::Day;
 
@@ -152,7 +152,7 @@ impl Lake {
     ) -> Result<Vec<PartitionFile>, LakeError> {
         let mut partitions = Vec::new();
         for (day, folder) in self.date_folders(table)?.range(..before) {
-            for Entry { key, .. } in self.store.list(folder)? {
+            for key in self.files_of_partitions(folder)? {
                 let Some(account) = key.account_name().map(str::to_owned) else { continue };
                 let path = self.path_of(&key);
                 let bytes = self.store.look(&key, 0)?.map_or(0, |look| look.bytes);
@@ -160,6 +160,12 @@ impl Lake {
             }
         }
         Ok(partitions)
+    }
+
+    /// The files in a folder that have the name of a partition, in order.
+    fn files_of_partitions(&self, folder: &Key) -> Result<Vec<Key>, LakeError> {
+        let files = self.store.list(folder)?.into_iter().filter(|file| file.kind == Kind::File);
+        Ok(files.map(|file| file.key).filter(|key| key.account_name().is_some()).collect())
     }
 
     /// Deletes the tables' partitions of the days before one, of every account. They must be
@@ -171,8 +177,7 @@ impl Lake {
         self.remember_pruned(tables, before)?;
         for table in tables {
             for (_, folder) in self.date_folders(*table)?.range(..before) {
-                let files = self.store.list(folder)?.into_iter().map(|file| file.key);
-                let files: Vec<Key> = files.filter(|key| key.account_name().is_some()).collect();
+                let files = self.files_of_partitions(folder)?;
                 // Kefu wrote no file of another name.
                 files
                     .iter()

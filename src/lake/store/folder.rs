@@ -82,11 +82,18 @@ impl Store for Folder {
     }
 
     fn remove(&self, folder: &Key, files: &[Key]) -> Result<(), LakeError> {
+        let mut is_changed = files.is_empty();
         for file in files {
             match self.disk.remove_file(&self.path(file)) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                removed => removed?,
+                removed => {
+                    removed?;
+                    is_changed = true;
+                }
             }
+        }
+        if !is_changed {
+            return Ok(());
         }
         let folder = self.path(folder);
         match self.disk.sync_folder(&folder) {

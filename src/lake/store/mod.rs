@@ -25,15 +25,16 @@ mod staged;
 mod staging;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::LakeError;
+use folder::Folder;
 
 pub(crate) use crate::plain_file::NotPlain;
 pub use disk::{Disk, FILE_MODE, Failpoint, FileId, LockMode, Operation, replace_file};
-pub use folder::Folder;
 pub use key::Key;
 pub use space::Space;
 pub use staged::{StagedFile, StagedPath, WrittenFile};
@@ -91,6 +92,11 @@ pub struct Entry {
     pub kind: Kind,
 }
 
+/// Names the store of the lake at this place; touches nothing.
+pub fn open(root: &Path, disk: &Disk) -> Arc<dyn Store> {
+    Arc::new(Folder::at(root.to_owned(), disk.clone()))
+}
+
 /// A place for the files of a lake. See the guarantees above.
 pub trait Store: fmt::Debug + Send + Sync {
     /// Checks that there is a lake to read.
@@ -126,7 +132,8 @@ pub trait Store: fmt::Debug + Send + Sync {
         check: Check<'_>,
     ) -> Result<(), LakeError>;
 
-    /// Removes files of one folder, if they are there, and the folder once it is empty.
+    /// Removes files of one folder, if they are there, and the folder once it is empty. Without
+    /// files, only the folder.
     ///
     /// # Errors
     /// When a file is there and cannot be removed.
