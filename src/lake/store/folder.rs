@@ -186,3 +186,58 @@ pub(super) fn paths_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+
+    use super::super::{Staging, contract};
+    use super::*;
+    use crate::lake::Account;
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::at(root.path().to_owned(), Disk::default());
+        (root, folder)
+    }
+
+    #[test]
+    fn a_folder_keeps_the_contract_of_a_store() {
+        let (root, folder) = folder();
+        let staging = Staging::below(root.path().join("_kefu"));
+        let account = Account::existing("客服".to_owned()).unwrap();
+        fs_err::create_dir_all(staging.of_account(&account)).unwrap();
+        contract::check(&folder, &staging);
+    }
+
+    #[test]
+    fn what_no_store_writes_is_neither_a_file_nor_absent() {
+        let (root, folder) = folder();
+        let place = |name: &str| root.path().join(name);
+        symlink("/nowhere", place("dangling")).unwrap();
+        fs_err::write(place("file"), "x").unwrap();
+        symlink(place("file"), place("link")).unwrap();
+        fs_err::create_dir(place("folder")).unwrap();
+        fs_err::write(root.path().join(OsStr::from_bytes(b"\xff.parquet")), "x").unwrap();
+        let listed = folder.list(&Key::root()).unwrap();
+        let kinds: Vec<_> = listed.iter().map(|entry| (entry.key.as_str(), entry.kind)).collect();
+        let expected = [
+            ("dangling", Kind::Other),
+            ("file", Kind::File),
+            ("folder", Kind::Folder),
+            ("link", Kind::File),
+            ("\u{fffd}.parquet", Kind::Other),
+        ];
+        assert_eq!(kinds, expected);
+        for tail in [0, 1] {
+            let look = |name: &str| folder.look(&Key::of(name), tail);
+            assert!(matches!(look("dangling"), Err(LakeError::Dangling { .. })));
+            let refused = look("folder").unwrap_err().to_string();
+            assert!(refused.ends_with("is not a plain file but a folder"), "{refused}");
+            assert_eq!(look("link").unwrap().unwrap().bytes, 1);
+            assert!(look("file/below").unwrap().is_none() && look("absent").unwrap().is_none());
+        }
+    }
+}

@@ -17,6 +17,8 @@
 //! Files are written locally, in [`staging`], before they are put. A file that is opened is a
 //! local file, too: that of the folder, or a copy.
 
+#[cfg(test)]
+mod contract;
 mod disk;
 mod folder;
 mod key;

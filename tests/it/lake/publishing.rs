@@ -140,6 +140,38 @@ fn finished(world: &World, lake: &Lake) -> FinishedPartition {
     staged.finish().unwrap()
 }
 
+/// The same, through the same steps as a fetch.
+fn fetched(world: &World, lake: &Lake) -> FinishedPartition {
+    let day = DAY.parse().unwrap();
+    let window = world.zone.bounds(day);
+    let account = world.account();
+    lake.stage_messages(&account, day, world.zone.name(), window).unwrap().finish(0, None).unwrap()
+}
+
+#[test]
+fn a_day_that_another_run_has_replaced_meanwhile_is_not_replaced_by_less() {
+    let world = World::new();
+    let lake = world.lake();
+    let lock = lake.lock(&world.account()).unwrap();
+    let (one, other, late) =
+        (fetched(&world, &lake), fetched(&world, &lake), fetched(&world, &lake));
+    one.commit().unwrap();
+    let before = world.bytes(DAY);
+    // The same content is already there.
+    other.commit().unwrap();
+    assert_eq!(world.bytes(DAY), before);
+    drop(lock);
+
+    assert!(world.fetch(records(3), &[], &[DAY]).report.failed.is_empty());
+    let full = world.bytes(DAY);
+    let failure = Failure::from(late.commit().unwrap_err());
+    assert_eq!((failure.class, failure.hint.is_some()), (Class::Occupied, true), "{failure}");
+    assert!(failure.to_string().contains("was replaced while its day was fetched"), "{failure}");
+    assert!(world.bytes(DAY) == full && full != before);
+    fetched(&world, &lake).commit().unwrap();
+    assert_eq!(world.bytes(DAY), before, "this run has begun after the other");
+}
+
 #[test]
 fn a_second_run_takes_over_the_lake_and_leaves_the_staging_of_the_first_run() {
     let world = World::new();
