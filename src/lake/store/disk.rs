@@ -56,7 +56,8 @@ impl FileId {
     }
 }
 
-/// Something in the way: a disk that is full or refuses, a process that is killed and does nothing more.
+/// Something in the way: a disk that is full or refuses, or a process that is killed and does
+/// nothing more.
 pub trait Failpoint: fmt::Debug + Send + Sync {
     /// # Errors
     /// What the operation is to fail with. Then it is not done.

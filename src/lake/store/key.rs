@@ -1,7 +1,5 @@
 //! The name of a file or folder in the lake.
 
-use std::fmt;
-
 use crate::calendar::Day;
 use crate::model::{Account, PartitionKey, Table};
 
@@ -61,11 +59,5 @@ impl Key {
     /// The account of a file with a partition.
     pub fn account(&self) -> Option<Account> {
         Account::existing(self.account_name()?.to_owned()).ok()
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }

@@ -173,6 +173,19 @@ fn a_day_that_another_run_has_replaced_meanwhile_is_not_replaced_by_less() {
 }
 
 #[test]
+fn a_footer_that_is_longer_than_the_end_of_a_file_that_is_read_first_is_read_whole() {
+    let world = World::new();
+    let lake = world.lake();
+    let _lock = lake.lock(&world.account()).unwrap();
+    let day = DAY.parse().unwrap();
+    let key = world.account().partition(Table::Messages, day);
+    let mut staged = lake.stage(key.clone(), world.zone.name(), world.zone.bounds(day)).unwrap();
+    staged.footer().set("long", "x".repeat(300_000));
+    staged.finish().unwrap().commit().unwrap();
+    assert_eq!(lake.footer(&key).unwrap().get("long").map(str::len), Some(300_000));
+}
+
+#[test]
 fn a_second_run_takes_over_the_lake_and_leaves_the_staging_of_the_first_run() {
     let world = World::new();
     let lake = world.lake();
