@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 FIRST, LAST = "2024-05-01", "2024-05-31"
-# Account, messages a day, and the days that are fetched.
+# Account, messages per day, and the days to fetch.
 ACCOUNTS = [
     ("flagship", 1_200, [(FIRST, LAST)]),
     ("outlet", 500, [(FIRST, "2024-05-11"), ("2024-05-14", LAST)]),
@@ -35,7 +35,8 @@ saturday = ["10:00-18:00"]
 """
 
 
-# One day with hardly anything in it: one answer, one customer in vain, and texts that must stay texts.
+# A nearly empty day: one answer, one customer without an answer, and texts that must stay plain
+# text.
 TINY = [
     ("asks", 2003, "<script>alert(1)</script>", 0),
     ("waits", 2003, "</div><img src='https://example.com/x'> $5 & $6", 60),
@@ -57,7 +58,8 @@ def month(kefu, lake, folder):
     for seed, (account, messages, ranges) in enumerate(ACCOUNTS, start=1):
         generator = ["--first-day", FIRST, "--days", "31", "--messages-per-day", str(messages), "--seed", str(seed)]
         with simulator(kefu, folder, *generator) as access:
-            # Each account is an app of its own. The simulator knows ten, which differ in the last digit.
+            # Each account is a separate app. The simulator knows ten apps, whose ids differ in the
+            # last digit.
             access["KEFU_APPID"] = f"{access['KEFU_APPID'][:-1]}{seed}"
             for first, last in ranges:
                 run(kefu, lake, folder, access, account, first, last)

@@ -15,7 +15,7 @@ import duckdb
 from look import *  # So that a notebook needs one import.
 from look import style
 
-# The parameters of the metrics, where no footer says others.
+# Parameters of the metrics, if no footer records others.
 _PARAMETERS = {"session_gap": 1_800, "reply_window": 172_800, "business_hours": None, "auto_reply": []}
 
 _COUNTS = "messages_received messages_sent replies follow_ups outreach auto_messages_sent customers customers_served"
@@ -44,7 +44,7 @@ _DAILY = [
     *_columns("asked_out_of_hours"),
 ]
 
-# The columns of each table but `date`, for those that have no file yet.
+# Columns of each table except `date`, for tables without files.
 _TABLES = {
     "messages": _columns("account openid worker opercode:INTEGER text sent_at:TIMESTAMPTZ seq:BIGINT", "VARCHAR"),
     "response_pairs": [

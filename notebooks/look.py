@@ -10,7 +10,7 @@ import pandas as pd
 from IPython.display import HTML
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
-# --- Numbers for people ------------------------------------------------------------------------------------------------------------------
+# --- Formatted numbers --------------------------------------------------------------------------
 
 
 def duration(seconds):
@@ -59,9 +59,10 @@ def table(frame, caption=None, **columns):
     return HTML(f"<table>{title}<thead><tr>{''.join(heads)}</tr></thead><tbody>{rows}</tbody></table>{more}")
 
 
-# --- Plots -------------------------------------------------------------------------------------------------------------------------------
+# --- Plots --------------------------------------------------------------------------------------
 
-# Okabe and Ito's colours, which the colour-blind can tell apart; each has one meaning in all notebooks.
+# Colours of Okabe and Ito, which colour-blind people can tell apart. Each colour has one meaning in
+# all notebooks.
 COLORS = {
     "answered": "#0072B2",  # also: in time
     "late": "#E69F00",
@@ -73,11 +74,11 @@ COLORS = {
     "ink": "#222222",
     "faint": "#BBBBBB",
 }
-# For accounts, weekdays or whatever else has no meaning of its own.
+# For accounts, weekdays and other values whose colour has no meaning.
 CYCLE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999"]
-# For what has an order, from little to much.
+# For ordered values, from low to high.
 SHADES = ["#6baed6", "#3182bd", "#08519c", "#08306b"]
-# For heat maps: light is little.
+# For heat maps. Light means low.
 HEAT = "Blues"
 
 _DURATIONS = {
@@ -181,7 +182,7 @@ def nothing(what):
     return HTML(f"<p><em>{html.escape(what)}</em></p>")
 
 
-# --- A dialogue --------------------------------------------------------------------------------------------------------------------------
+# --- A dialogue ---------------------------------------------------------------------------------
 
 _SILENCE = 120  # Seconds after which it is worth a line.
 

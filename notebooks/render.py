@@ -23,7 +23,7 @@ from traitlets.config import Config
 
 HERE = Path(__file__).resolve().parent
 DEMO = HERE.parent / "data" / "demo"
-# What a page must not have: it would load something.
+# Parts that a page must not have, because they would load something.
 LOADS = re.compile(r"<script|<link|<iframe|@import|url\((?!#)|\b(?:src|srcset)\s*=\s*[\"'](?!data:)", re.IGNORECASE)
 
 
@@ -97,7 +97,7 @@ def clean(path):
 
 
 def execute(notebook):
-    # The kernel runs in this folder, and is spoken to through files of its own, not ports.
+    # The kernel runs in this folder and communicates through files instead of ports.
     with tempfile.TemporaryDirectory() as sockets:
         settings = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
         NotebookClient(notebook, timeout=300, kernel_name="python3", config=settings, resources={"metadata": {"path": str(HERE)}}).execute()
@@ -146,7 +146,8 @@ def svg_image(svg):
     """As an image of its own, so that the ids in one figure are not those of another. Its longest text, the title, describes it."""
     svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg[svg.index("<svg"):], flags=re.DOTALL)
     alt = max(re.findall(r"<text[^>]*>([^<]*)</text>", svg), key=len, default="").replace('"', "&quot;")
-    # Hundredths of a point are enough, and the same on every machine. Without DejaVu Sans, a font of about its width.
+    # Round to hundredths of a point, so that every machine gives the same result. Without DejaVu
+    # Sans, the browser uses a font of about the same width.
     svg = re.sub(r"\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), svg)
     svg = svg.replace("'DejaVu Sans'", "DejaVu Sans, Verdana, sans-serif")
     svg = re.sub(r"\s+", " ", svg).replace("> <", "><").replace("'", "&#39;").replace('"', "'")

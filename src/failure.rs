@@ -5,15 +5,16 @@
 
 use std::fmt;
 
+use crate::model::cancel::{Cancelled, Signal};
 use crate::printable::printable;
 use crate::secret::hide_likely;
 
 /// What to do when too many files are open.
-pub(crate) const FILES_HINT: &str = "raise the number of files that a process may open \
+pub(crate) const FILES_HINT: &str = "raise the limit of open files \
      (`ulimit -n`, LimitNOFILE= of systemd), then run again";
 
 /// What to do when memory or memory maps run out.
-pub(crate) const MEMORY_HINT: &str = "raise the limits of memory and of memory maps \
+pub(crate) const MEMORY_HINT: &str = "raise the limits of memory and memory maps \
      (`ulimit -v`, MemoryMax= of systemd, vm.max_map_count), then run again";
 
 /// The class of a failure. Each class has its own exit code.
@@ -38,6 +39,8 @@ pub enum Class {
     Refused,
     /// Settings are wrong or missing.
     Settings,
+    /// A signal has stopped the run.
+    Stopped(Signal),
 }
 
 impl Class {
@@ -53,6 +56,7 @@ impl Class {
             Self::Occupied => 75,
             Self::Refused => 77,
             Self::Settings => 78,
+            Self::Stopped(signal) => signal.exit_code(),
         }
     }
 
@@ -68,6 +72,7 @@ impl Class {
             Self::Occupied => "occupied",
             Self::Refused => "refused",
             Self::Settings => "settings",
+            Self::Stopped(_) => "stopped",
         }
     }
 
@@ -83,12 +88,17 @@ impl Class {
             Self::Settings => 6,
             Self::Usage => 7,
             Self::Bug => 8,
+            Self::Stopped(_) => 9,
         }
     }
 
     /// Whether every other day would fail in the same way, so that the run should stop.
     pub fn ends_the_run(self) -> bool {
-        matches!(self, Self::Bug | Self::Lake | Self::Occupied | Self::Refused | Self::Settings)
+        match self {
+            Self::Usage | Self::Partial | Self::Contract | Self::Unavailable => false,
+            Self::Bug | Self::Lake | Self::Occupied | Self::Refused | Self::Settings => true,
+            Self::Stopped(_) => true,
+        }
     }
 }
 
@@ -250,6 +260,16 @@ impl Classified for UsageError {
     }
 }
 
+impl Classified for Cancelled {
+    fn class(&self) -> Class {
+        Class::Stopped(self.0)
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("what was committed stays, run again for the rest".into())
+    }
+}
+
 /// An error that only a bug in kefu can cause.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -261,7 +281,7 @@ impl Classified for BugError {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("this is a bug in kefu; please report it with the message above".into())
+        Some("report this bug in kefu, with the message above".into())
     }
 }
 

@@ -16,49 +16,50 @@
 //! built-in simulator, committed, and computed:
 //!
 //! ```
-//! use std::collections::BTreeSet;
-//! use std::sync::Arc;
-//!
-//! use kefu::calendar::{Clock, Zone};
-//! use kefu::fetch::Source;
+//! use kefu::calendar::{Clock, DayRange, Zone};
 //! use kefu::lake::{Account, Lake, Table};
 //! use kefu::metrics::Parameters;
-//! use kefu::pipeline::{FetchJob, MetricsJob, OnShrink, fetch_days, rebuild_metrics};
+//! use kefu::model::cancel::Cancel;
+//! use kefu::model::privacy::Privacy;
+//! use kefu::pipeline::{AccountJob, Api, Request, Wanted, run_account};
 //! use kefu::simulator::{Generated, GeneratorOptions, Options, Simulator};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let folder = tempfile::tempdir()?;
-//! let lake = Lake::at(folder.path());
-//! let account = Account::new("flagship".into())?;
-//! let zone = Zone::named("Asia/Shanghai")?;
 //! let day = "2024-05-13".parse()?;
+//! let records =
+//!     Generated::new(GeneratorOptions { first_day: day, days: 1, messages_per_day: 200, seed: 1 });
+//! let runtime = tokio::runtime::Runtime::new()?;
+//! let simulator = runtime.block_on(Simulator::start(records, Options::default()))?;
 //!
-//! // One process at a time works on an account; the lock is released when this is dropped.
-//! let _lock = lake.lock(&account)?;
-//! let report = tokio::runtime::Runtime::new()?.block_on(async {
-//!     let records = Generated::new(GeneratorOptions { first_day: day, days: 1, messages_per_day: 200, seed: 1 });
-//!     let simulator = Simulator::start(records, Options::default()).await?;
-//!     // With a real account: `Endpoint::direct(BaseUrl::WECHAT.parse()?)` and `Credential::AppSecret { … }`.
-//!     let source = Source::connect(&simulator.client_url()?, Simulator::credential(), Clock::System)?;
-//!     let job = FetchJob {
-//!         source: Arc::new(source),
-//!         lake: lake.clone(),
-//!         account: account.clone(),
+//! let folder = tempfile::tempdir()?;
+//! let zone = Zone::named("Asia/Shanghai")?;
+//! let job = AccountJob {
+//!     lake: Lake::at(folder.path()),
+//!     account: Account::new("flagship".into())?,
+//!     rules: Parameters::in_zone(zone.name()).into(),
+//!     zone,
+//!     privacy: Some(Privacy::default()),
+//!     // With a real account: `Endpoint::direct(BaseUrl::WECHAT.parse()?)` and `Proof::AppSecret { … }.into()`.
+//!     api: Some(Api {
+//!         endpoint: simulator.client_url()?,
+//!         credential: Simulator::credential(),
 //!         app_id: None,
-//!         zone: zone.clone(),
 //!         concurrency: 4,
-//!         refreshed: BTreeSet::new(),
-//!         on_shrink: OnShrink::Fail,
-//!     };
-//!     Ok::<_, Box<dyn std::error::Error>>(fetch_days(&job, &[day], &()).await)
-//! })?;
-//! assert!(report.failed.is_empty(), "each day is committed whole, or reported here");
-//!
-//! let rules = Parameters::in_zone(zone.name()).into();
-//! let job = MetricsJob { lake: lake.clone(), account: account.clone(), zone, rules };
-//! let metrics = rebuild_metrics(&job, None, &()).map_err(|stopped| stopped.failure.to_string())?;
-//! assert_eq!(metrics.computed, [day]);
-//! assert!(lake.path(&account.partition(Table::WorkerDaily, day)).is_file());
+//!     }),
+//!     clock: Clock::System,
+//! };
+//! let wanted = Wanted {
+//!     range: DayRange { first: day, last: day },
+//!     is_named: true,
+//!     force: false,
+//!     refresh: 0,
+//!     allow_shrink: false,
+//!     last_over: day,
+//! };
+//! let report = run_account(&job, &Request::Run(wanted), &(), &Cancel::default());
+//! assert!(report.class().is_none(), "all went well: {report:?}");
+//! assert_eq!(report.metrics.unwrap().computed, [day]);
+//! assert!(job.lake.path(&job.account.partition(Table::WorkerDaily, day)).is_file());
 //! # Ok(())
 //! # }
 //! ```
@@ -79,7 +80,6 @@ pub mod process_group;
 pub mod report;
 pub mod secret;
 pub mod settings;
-pub mod signals;
 pub mod simulator;
 pub mod telemetry;
 pub mod threads;

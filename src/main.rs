@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use kefu::cli::{Cli, OutputFormat};
-use kefu::failure::Failure;
-use kefu::{commands, core_dumps, metrics, signals, telemetry, threads};
+use kefu::commands::shutdown;
+use kefu::failure::{Class, Failure};
+use kefu::model::cancel::{Cancel, Signal};
+use kefu::{commands, core_dumps, metrics, telemetry, threads};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -20,9 +22,10 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    signals::outlive_large_files();
+    shutdown::outlive_large_files();
     telemetry::begin_logging(cli.global.log_format, cli.global.log_level);
-    let outcome = signals::listen()
+    let cancel = Cancel::default();
+    let outcome = shutdown::listen(&cancel)
         .and_then(|()| threads::start(cli.global.threads))
         .inspect(|()| {
             if cli.is_computing() {
@@ -30,20 +33,21 @@ fn main() -> ExitCode {
             }
         })
         .map_err(Failure::from)
-        .and_then(|()| commands::execute(&cli));
-    // A failure during shutdown is caused by the shutdown, which was already reported.
-    signals::await_shutdown();
-    match outcome {
-        Ok(None) => ExitCode::SUCCESS,
-        Ok(Some(class)) => ExitCode::from(class.exit_code()),
+        .and_then(|()| commands::execute(&cli, &cancel));
+    let exit_code = match outcome {
+        Ok(class) => class.map_or(0, Class::exit_code),
         Err(failure) => {
-            telemetry::print_failure(&failure);
+            // What fails after a signal fails because of it. The signal was reported when it came.
+            if cancel.signal().is_none() {
+                telemetry::print_failure(&failure);
+            }
             if cli.global.output == OutputFormat::Json {
                 // If this also fails, nothing more can be done.
                 let _ =
                     telemetry::print_result(&serde_json::json!({ "failure": failure }).to_string());
             }
-            ExitCode::from(failure.class.exit_code())
+            failure.class.exit_code()
         }
-    }
+    };
+    ExitCode::from(cancel.signal().map_or(exit_code, Signal::exit_code))
 }

@@ -102,7 +102,7 @@ impl Classified for OutputError {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("what was fetched and computed is in the lake; only its summary is lost".into())
+        Some("check where stdout goes. Only this result is lost: the lake has everything that was fetched and computed".into())
     }
 }
 
@@ -142,12 +142,12 @@ pub fn print_note(text: &str) {
 /// Panics of libraries that lack a resource: a part of their message, the lack, and the hint.
 const PANICS_WITHOUT: [(&str, &str, &str); 6] = [
     ("Too many open files", "too many files are open", FILES_HINT),
-    ("Cannot allocate memory", "no memory can be had", MEMORY_HINT),
+    ("Cannot allocate memory", "memory ran out", MEMORY_HINT),
     // The message when a context of zstd cannot be created.
-    ("null pointer", "no memory can be had", MEMORY_HINT),
-    ("spawn", "no thread can be created", THREADS_HINT),
-    ("Resource temporarily unavailable", "no thread can be created", THREADS_HINT),
-    ("WouldBlock", "no thread can be created", THREADS_HINT),
+    ("null pointer", "memory ran out", MEMORY_HINT),
+    ("spawn", "cannot create a thread", THREADS_HINT),
+    ("Resource temporarily unavailable", "cannot create a thread", THREADS_HINT),
+    ("WouldBlock", "cannot create a thread", THREADS_HINT),
 ];
 
 /// Makes a panic in any thread end the process, with one line on stderr and exit code 1. Otherwise,
@@ -163,8 +163,7 @@ pub fn exit_on_panic() {
             Some((_, what, hint)) => (Class::Lake, format!("error: {what} ({said}); {hint}")),
             None => {
                 let place = panic.location().map(ToString::to_string).unwrap_or_default();
-                let text =
-                    format!("error: kefu has a bug: {said} ({place}); please report this line");
+                let text = format!("error: bug in kefu: {said} ({place}); report this line");
                 (Class::Bug, text)
             }
         };
@@ -197,13 +196,20 @@ pub fn print_usage_error(error: &clap::Error) {
 
 /// Prints a failure: what failed, why, and what to do.
 pub fn print_failure(failure: &Failure) {
+    print_failure_of(None, failure);
+}
+
+/// Prints a failure of one of several accounts, if one is named.
+pub fn print_failure_of(account: Option<&str>, failure: &Failure) {
+    let during = account.map(|account| format!("the account {account} failed"));
     if is_for_machines() {
         let (exit_code, hint) =
             (failure.class.exit_code(), failure.hint.as_deref().unwrap_or_default());
-        tracing::error!(target: "kefu", event = "failed", exit_code, reason = %failure, hint);
+        let reason = during.into_iter().chain([failure.to_string()]).collect::<Vec<_>>().join(": ");
+        tracing::error!(target: "kefu", event = "failed", exit_code, reason, hint);
         return;
     }
-    print_note(&explained("error", failure));
+    print_note(&explained("error", during, failure));
 }
 
 /// Prints a failure that does not change the exit code.
@@ -213,7 +219,7 @@ pub fn print_warning(failure: &Failure) {
         tracing::warn!(target: "kefu", event = "warning", reason = %failure, hint);
         return;
     }
-    print_note(&explained("warning", failure));
+    print_note(&explained("warning", None, failure));
 }
 
 /// Prints a warning that is not caused by an error.
@@ -227,12 +233,9 @@ pub fn print_plain_warning(text: &str, hint: Option<&str>) {
     print_note(&format!("warning: {text}{hint}"));
 }
 
-fn explained(severity: &str, failure: &Failure) -> String {
-    let (first, causes) = failure.causes().split_first().unzip();
-    let mut text = format!("{severity}: {}", first.map_or("", String::as_str));
-    for cause in causes.into_iter().flatten() {
-        text.push_str(&format!("\n  caused by: {cause}"));
-    }
+fn explained(severity: &str, during: Option<String>, failure: &Failure) -> String {
+    let causes: Vec<String> = during.into_iter().chain(failure.causes().iter().cloned()).collect();
+    let mut text = format!("{severity}: {}", causes.join("\n  caused by: "));
     if let Some(hint) = &failure.hint {
         text.push_str(&format!("\n\nhint: {hint}"));
     }

@@ -25,7 +25,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 ZONE = "Asia/Shanghai"  # `timezone` in kefu.toml
 DAY = "{{ params.date or data_interval_start.in_timezone('" + ZONE + "') | ds }}"
 
-# The exit codes that no repeat mends: a person has to do something first.
+# Exit codes that a retry cannot fix. A person must act first.
 FINAL = {
     1: "a bug in kefu",
     2: "wrong usage",
@@ -65,12 +65,13 @@ with DAG(
     dag_id="kefu",
     description="WeChat customer-service records of one local day into the lake",
     schedule=CronTriggerTimetable("0 2 * * *", timezone=ZONE, interval=datetime.timedelta(days=1)),
-    # The first run is the one that fetches the day before this. Each run fetches its own day and no other, so nights that were missed have to be made
-    # good by Airflow; a first start_date years ago is a back-fill. (By hand: kefu run --from A --to B.) So no day is fetched once more on the night after
-    # (`refresh`): records that come late are found by a run without days, or with --force.
+    # The first run fetches the day before this date. Each run fetches only its own day, so Airflow
+    # must catch up on missed nights. A start_date years ago causes a backfill. By hand, use kefu
+    # run --from A --to B. No run re-fetches the day before its own (`refresh`). To find late
+    # records, run kefu without days, or with --force.
     start_date=pendulum.datetime(2024, 5, 14, 2, tz=ZONE),
     catchup=True,
-    # One at a time: a second one would find the account locked, 75.
+    # One run at a time. A second run would find the account locked and exit with 75.
     max_active_runs=1,
     params={"date": Param(None, type=["null", "string"], format="date", description="A day to fetch in place of the run's own")},
     tags=["kefu"],

@@ -1,10 +1,10 @@
-//! Which days a command is about.
+//! Chooses the days that a command works on.
 
 use crate::calendar::{Clock, Day, DayRange, Zone};
 use crate::cli::DaysArgs;
 use crate::failure::UsageError;
 
-/// The days that were named, if any were.
+/// Returns the named days, if any.
 pub(super) fn named(args: &DaysArgs) -> Result<Option<DayRange>, UsageError> {
     let range = match (args.date, args.from, args.to) {
         (Some(date), _, _) => DayRange { first: date, last: date },
@@ -13,12 +13,13 @@ pub(super) fn named(args: &DaysArgs) -> Result<Option<DayRange>, UsageError> {
     };
     if range.last < range.first {
         let message = format!("--from {} is after --to {}", range.first, range.last);
-        return Err(UsageError { message, advice: Some("swap them".into()) });
+        return Err(UsageError { message, advice: Some("swap the two days".into()) });
     }
     Ok(Some(range))
 }
 
-/// The days to fetch: those named, all of them over; else the last `lookback` ones up to yesterday.
+/// Returns the days to fetch: the named days, which must all be over, or the last `lookback` days
+/// up to yesterday.
 pub(super) fn to_fetch(
     args: &DaysArgs,
     lookback: u16,
@@ -34,14 +35,14 @@ pub(super) fn to_fetch(
                 range.last.min(today).max(range.first),
                 zone.name()
             ),
-            advice: Some(format!("the last day that can be fetched is {yesterday}")),
+            advice: Some(format!("name a day up to {yesterday}, the last day that is over")),
         }),
         Some(range) => Ok(range),
         None => Ok(DayRange { first: yesterday.plus(1 - i64::from(lookback)), last: yesterday }),
     }
 }
 
-/// Yesterday.
+/// Returns yesterday, the last day that is over.
 pub(super) fn last_over(zone: &Zone, clock: &Clock) -> Day {
     zone.day_of(clock.now().unix_timestamp()).plus(-1)
 }
@@ -57,7 +58,7 @@ mod tests {
     #[test]
     fn without_days_it_is_the_lookback_up_to_yesterday() {
         let zone = Zone::named("Asia/Shanghai").unwrap();
-        // 2024-05-13 01:00 in Shanghai, still the 12th in Greenwich.
+        // 2024-05-13 01:00 in Shanghai, which is still 2024-05-12 in UTC.
         let clock = Clock::starting_at(1_715_533_200);
         let none = DaysArgs { date: None, from: None, to: None };
         assert_eq!(

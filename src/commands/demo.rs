@@ -1,26 +1,21 @@
 //! `kefu demo`
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int64Type};
 use comfy_table::{CellAlignment, Table as TextTable, presets};
 
 use super::stage_observer::StageObserver;
-use super::wait_for;
 use crate::calendar::{Clock, Day, DayRange, Zone};
 use crate::cli::{GlobalArgs, OutputFormat};
 use crate::failure::{BugError, Class, Failure};
-use crate::fetch::Source;
 use crate::lake::{Account, AppId, Lake, Table};
 use crate::metrics::{self, Parameters};
-use crate::pipeline::{
-    FetchJob, MetricsJob, OnShrink, fetch_days, read_history, rebuild_metrics, require_app, targets,
-};
+use crate::model::cancel::Cancel;
+use crate::model::privacy::Privacy;
+use crate::pipeline::{AccountJob, Api, Request, Wanted, read_history, run_account, targets};
 use crate::printable::counted;
 use crate::simulator::{APPID, Generated, GeneratorOptions, Options, Simulator};
-use crate::telemetry;
+use crate::{telemetry, threads};
 
 pub(super) const LAKE: &str = "data/demo";
 const ACCOUNT: &str = "demo";
@@ -30,10 +25,10 @@ const LAST_DAY: &str = "2024-05-19";
 const MESSAGES_PER_DAY: u32 = 1_500;
 const SEED: u64 = 1;
 
-/// Calls that are made side by side.
+/// Maximum number of parallel API calls.
 const CALLS: usize = 4;
 
-pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
+pub(super) fn execute(global: &GlobalArgs, cancel: &Cancel) -> Result<Option<Class>, Failure> {
     let constant = |error: String| BugError(format!("the demo's own settings: {error}"));
     let range = DayRange {
         first: FIRST_DAY.parse().map_err(constant)?,
@@ -42,69 +37,69 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
     let days: Vec<Day> = range.days().collect();
     let zone = Zone::named(TIMEZONE).map_err(constant)?;
     let account = Account::new(ACCOUNT.into()).map_err(constant)?;
-    let lake = Lake::at(global.lake.clone().unwrap_or_else(|| LAKE.into()));
-    let _lock = lake.lock(&account)?;
-    lake.require_zone(zone.name())?;
-    let app_id = Some(AppId::new(APPID.into()).map_err(constant)?);
-    require_app(&lake, &account, app_id.as_ref())?;
-
     let generator = GeneratorOptions {
         first_day: range.first,
         days: days.len() as u32,
         messages_per_day: MESSAGES_PER_DAY,
         seed: SEED,
     };
-    // Its days are over, whatever the clock of this machine says.
+    // The simulator has its own clock, so that the demo's days are over whatever the machine's
+    // clock says.
     let clock = Clock::starting_at(zone.bounds(range.last).end + 2 * 3_600);
     let options = Options { clock, ..Options::default() };
-    let report = wait_for(CALLS, async {
-        let started = Simulator::start(Generated::new(generator), options).await;
-        let simulator =
-            started.map_err(|error| BugError(format!("the simulator cannot start: {error}")))?;
-        let source = Source::connect(
-            &simulator.client_url().map_err(constant)?,
-            Simulator::credential(),
-            Clock::System,
-        )?;
-        let job = FetchJob {
-            source: Arc::new(source),
-            lake: lake.clone(),
-            account: account.clone(),
-            app_id,
-            zone: zone.clone(),
-            concurrency: CALLS,
-            refreshed: BTreeSet::new(),
-            on_shrink: OnShrink::Replace,
-        };
-        Ok(fetch_days(&job, &days, &StageObserver::fetch(days.len(), &job.account, None)).await)
-    })?;
-    if let Some(failed) = report.failed.into_iter().next() {
-        return Err(failed.failure.during(format!("{} was not fetched", failed.day)));
-    }
+    let runtime = threads::runtime(1)?;
+    let simulator = runtime.block_on(Simulator::start(Generated::new(generator), options));
+    let simulator =
+        simulator.map_err(|error| BugError(format!("the simulator cannot start: {error}")))?;
 
-    let job = MetricsJob {
-        lake: lake.clone(),
+    let job = AccountJob {
+        lake: Lake::at(global.lake.clone().unwrap_or_else(|| LAKE.into())),
         account: account.clone(),
         zone: zone.clone(),
         rules: Parameters::in_zone(zone.name()).into(),
+        privacy: Some(Privacy::default()),
+        api: Some(Api {
+            endpoint: simulator.client_url().map_err(constant)?,
+            credential: Simulator::credential(),
+            app_id: Some(AppId::new(APPID.into()).map_err(constant)?),
+            concurrency: CALLS,
+        }),
+        clock: Clock::System,
     };
-    rebuild_metrics(&job, None, &StageObserver::metrics(&job.account, None))?;
+    let wanted = Wanted {
+        range,
+        is_named: true,
+        force: true,
+        refresh: 0,
+        allow_shrink: true,
+        last_over: range.last,
+    };
+    let observer = StageObserver::new(&account);
+    let report = run_account(&job, &Request::Run(wanted), &observer, cancel);
+    let failed = report.fetch.and_then(|fetch| fetch.failed.into_iter().next());
+    if let Some(failed) = failed {
+        return Err(failed.failure.during(format!("{} was not fetched", failed.day)));
+    }
+    if let Some(failure) = report.failure {
+        return Err(failure);
+    }
+
     let targets = targets(&zone, &days.iter().copied().collect(), &days);
     let workers = metrics::period(
-        &read_history(&job, range)?,
+        &read_history(&job.metrics(), range, cancel)?,
         account.as_str(),
         &zone,
         &targets,
         job.rules.parameters(),
     )?;
     match global.output {
-        OutputFormat::Table => show(&lake, &account, range, &workers)?,
+        OutputFormat::Table => show(&job.lake, &account, range, &workers)?,
         OutputFormat::Json => telemetry::print_result(&as_json(&workers).to_string())?,
     }
     Ok(None)
 }
 
-/// The columns shown: their name in `worker_daily`, and on the screen.
+/// The columns to show: the name in `worker_daily`, and the title on the screen.
 const SHOWN: [(&str, &str); 9] = [
     ("messages_received", "received"),
     ("messages_sent", "sent"),
@@ -132,7 +127,7 @@ fn show(
         let worker = workers
             .column_by_name("worker")
             .map(|workers| workers.as_string::<i32>().value(row).to_owned());
-        // Of those answered, and of those who began a conversation and got no answer.
+        // The service level is a share of the answered turns and the unanswered first turns.
         let owed = number("answered", row)
             .zip(number("unanswered_first", row))
             .map(|(answered, unanswered)| answered + unanswered);
@@ -158,22 +153,23 @@ fn show(
     ))?;
     let kefu = called();
     telemetry::print_result(&format!(
-        "Worth trying next:\n\n  \
-         {kefu} report --lake '{root}'    a page to look at: kefu-report.html\n  \
-         {kefu} verify --lake '{root}'    each promise about these files, checked\n  \
-         {kefu} doctor    what your own account needs\n"
+        "Next steps:\n\n  \
+         {kefu} report --lake '{root}'    write a page with figures and charts: kefu-report.html\n  \
+         {kefu} verify --lake '{root}'    check these files\n  \
+         {kefu} doctor    check the settings of your own account\n"
     ))?;
     Ok(())
 }
 
-/// kefu as it was called, so that a line can be pasted as it stands.
+/// Returns how kefu was called, so that a printed command line can be pasted unchanged.
 fn called() -> String {
     let called = std::env::args().next().unwrap_or_default();
     let is_plain = |character: char| character.is_alphanumeric() || "/._-+".contains(character);
     if called.contains('/') && called.chars().all(is_plain) { called } else { "kefu".to_owned() }
 }
 
-/// A number of a column of counts or seconds, which are whole, or of percentiles; null is none.
+/// Returns a number of a column, or `None` for null. Counts and seconds are whole numbers,
+/// percentiles are not.
 fn value(workers: &RecordBatch, column: &str, row: usize) -> Option<serde_json::Number> {
     let column = workers.column_by_name(column)?;
     if column.is_null(row) {
@@ -203,7 +199,7 @@ fn as_json(workers: &RecordBatch) -> serde_json::Value {
     serde_json::json!({ "command": "demo", "workers": rows.collect::<Vec<_>>() })
 }
 
-/// The files, a line for each table and for the first and last day in it.
+/// Renders the files of the lake as a tree, with the first and the last day of each table.
 fn tree(lake: &Lake, account: &Account, range: DayRange) -> Result<String, Failure> {
     let mut lines = vec![format!("{}/", lake.root().display())];
     for table in Table::ALL {

@@ -6,7 +6,7 @@ use crate::cli::Cli;
 use crate::failure::{BugError, Class, Failure, UsageError};
 use crate::telemetry;
 
-/// The completions of a shell, to be read by it.
+/// Prints the completion script of a shell.
 pub(super) fn completions(shell: clap_complete::Shell) -> Result<Option<Class>, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "kefu", &mut script);
@@ -14,16 +14,16 @@ pub(super) fn completions(shell: clap_complete::Shell) -> Result<Option<Class>, 
     Ok(None)
 }
 
-/// The manual page, of kefu or of one of its commands, for `man -l -`.
+/// Prints the manual page of kefu or of one of its commands, for `man -l -`.
 pub(super) fn man(command: Option<&str>) -> Result<Option<Class>, Failure> {
     let mut kefu = Cli::command();
-    // Global flags belong to each command, too.
+    // This adds the global flags to each command.
     kefu.build();
     let page_of = match command {
         None => kefu,
         Some(name) => kefu.find_subcommand(name).cloned().ok_or_else(|| UsageError {
-            message: format!("`{name}` is no command of kefu's"),
-            advice: Some("`kefu help` lists them".into()),
+            message: format!("kefu has no command `{name}`"),
+            advice: Some("run `kefu help` for a list of the commands".into()),
         })?,
     };
     let mut page = Vec::new();

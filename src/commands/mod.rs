@@ -1,21 +1,21 @@
-//! One file per verb: from what was typed to what is shown.
+//! One file per command. Each resolves the arguments, calls the pipeline and prints the result.
 
 mod days;
 mod demo;
 mod doctor;
 mod each_account;
 mod manual;
-mod metrics;
 mod prune;
-mod recorder;
 mod redact;
 mod report;
 mod run;
+pub mod shutdown;
 mod simulate;
 mod sql;
 mod stage_observer;
 mod status;
 mod summary;
+mod textfile;
 mod verify;
 mod welcome;
 
@@ -24,43 +24,45 @@ use std::path::Path;
 use crate::cli::{Cli, Command, GlobalArgs};
 use crate::failure::{Class, Failure};
 use crate::lake::{Lake, LakeError};
+use crate::model::cancel::Cancel;
+use crate::pipeline::Request;
 use crate::settings::{self, Flags, Settings};
 use crate::threads;
 
-/// Does what was asked for. The class of what did not succeed, where the rest did and has been shown.
+/// Executes the command. Returns an error kind if a part failed. The result of the other parts is
+/// then already printed.
 ///
 /// # Errors
-/// When there is nothing to show but the failure.
-pub fn execute(cli: &Cli) -> Result<Option<Class>, Failure> {
+/// Fails when there is no result to print.
+pub fn execute(cli: &Cli, cancel: &Cancel) -> Result<Option<Class>, Failure> {
     let Some(command) = &cli.command else { return welcome::execute(&cli.global) };
     match command {
-        Command::Run(args) => run::execute(&cli.global, args, run::Half::Both),
-        Command::Fetch(args) => run::execute(&cli.global, args, run::Half::FetchOnly),
-        Command::Metrics(args) => metrics::execute(&cli.global, args),
-        Command::Demo => demo::execute(&cli.global),
-        Command::Status(args) => status::execute(&cli.global, args),
-        Command::Doctor(args) => doctor::execute(&cli.global, args),
-        Command::Prune(args) => prune::execute(&cli.global, args),
-        Command::Redact(args) => redact::redact_lake(&cli.global, args),
-        Command::Forget(args) => redact::forget(&cli.global, args),
-        Command::Verify(args) => verify::execute(&cli.global, args),
+        Command::Run(args) => run::run(&cli.global, args, "run", Request::Run, cancel),
+        Command::Fetch(args) => run::run(&cli.global, args, "fetch", Request::Fetch, cancel),
+        Command::Metrics(args) => run::metrics(&cli.global, args, cancel),
+        Command::Demo => demo::execute(&cli.global, cancel),
+        Command::Status(args) => status::execute(&cli.global, args, cancel),
+        Command::Doctor(args) => doctor::execute(&cli.global, args, cancel),
+        Command::Prune(args) => prune::execute(&cli.global, args, cancel),
+        Command::Redact(args) => redact::redact_lake(&cli.global, args, cancel),
+        Command::Forget(args) => redact::forget(&cli.global, args, cancel),
+        Command::Verify(args) => verify::execute(&cli.global, args, cancel),
         Command::Report(args) => report::execute(&cli.global, args),
         Command::Sql => sql::execute(&cli.global),
         Command::Completions { shell } => manual::completions(*shell),
         Command::Man { command } => manual::man(command.as_deref()),
-        Command::Simulate(args) => simulate::execute(args),
+        Command::Simulate(args) => simulate::execute(args, cancel),
     }
 }
 
-/// Checks that there is a lake to read. Where there is none but that of the demo, the hint names
-/// it.
+/// Checks that there is a lake to read. If only the lake of the demo exists, the hint names it.
 fn require_lake(lake: &Lake, command: &str) -> Result<(), Failure> {
     lake.require_folder().map_err(|error| {
         let has_demo = matches!(error, LakeError::Absent { .. }) && Path::new(demo::LAKE).is_dir();
         let mut failure = Failure::from(error);
         if has_demo {
             failure.hint = Some(format!(
-                "`kefu demo` left a lake at {lake}: `kefu {command} --lake {lake}`; your own is made by `kefu run`, or named with --lake or KEFU_LAKE",
+                "run `kefu {command} --lake {lake}` for the lake of `kefu demo`. For your own lake, run `kefu run`, or name the lake with --lake or KEFU_LAKE",
                 lake = demo::LAKE
             ));
         }
@@ -68,8 +70,8 @@ fn require_lake(lake: &Lake, command: &str) -> Result<(), Failure> {
     })
 }
 
-/// The settings of a command that calls nobody. Without an account of their own, or where an
-/// account is asked for that only the lake has, they are for the lake's accounts.
+/// Returns the settings of a command that does not call WeChat. Uses the accounts of the lake if
+/// the settings have no account, or if `--account` names an account without settings.
 fn settings_for_lake(global: &GlobalArgs, command: &str) -> Result<Settings, Failure> {
     let flags = global.flags();
     let settings = Settings::resolve(
@@ -86,11 +88,15 @@ fn settings_for_lake(global: &GlobalArgs, command: &str) -> Result<Settings, Fai
     let lake = Lake::at(&settings.lake.value);
     require_lake(&lake, command)?;
     let accounts = lake.accounts_named(&flags.accounts)?;
-    // With none at all, the settings say what they lack.
+    // If the lake has no accounts either, the settings report what is missing.
     Ok(if accounts.is_empty() { settings } else { settings.for_accounts(accounts) })
 }
 
-/// Runs the part of a command that waits for the network, with `calls` side by side.
-fn wait_for<T>(calls: usize, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    threads::runtime(calls)?.block_on(work)
+/// Runs the part of a command that waits for the network, with up to `calls` calls in parallel.
+fn wait_for<T>(
+    calls: usize,
+    cancel: &Cancel,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    threads::runtime(calls)?.block_on(cancel.or(work))?
 }

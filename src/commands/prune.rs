@@ -11,24 +11,25 @@ use crate::cli::{GlobalArgs, OutputFormat, PruneArgs};
 use crate::failure::{Class, Failure, UsageError};
 use crate::lake::{Account, Lake, LakeError, PartitionFile, Table};
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE};
+use crate::model::cancel::Cancel;
 use crate::printable::counted;
 use crate::settings::{self, Settings};
-use crate::signals;
 use crate::telemetry;
 
-/// As JSON, part of kefu's contract.
+/// JSON output, part of kefu's contract.
 #[derive(Debug, Serialize)]
 struct Pruning {
     command: &'static str,
     lake: String,
-    /// The first day that is kept.
+    /// The first day to keep.
     before: Day,
-    /// Whether what is listed was deleted.
+    /// Whether the listed files were deleted.
     deleted: bool,
     tables: Vec<PrunedTable>,
-    /// Days whose messages go before their metrics were computed from them.
+    /// Days whose messages are deleted before metrics were computed from them.
     without_metrics: BTreeSet<Day>,
-    /// Of the last days, those whose metrics could still change and never will, because messages that they are made of go.
+    /// Recent days whose metrics are not final and never will be, because messages that they depend
+    /// on are deleted.
     never_final: Vec<Day>,
 }
 
@@ -40,13 +41,19 @@ struct PrunedTable {
     bytes: u64,
 }
 
-pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Class>, Failure> {
+pub(super) fn execute(
+    global: &GlobalArgs,
+    args: &PruneArgs,
+    cancel: &Cancel,
+) -> Result<Option<Class>, Failure> {
     let settings = Settings::resolve(&global.flags(), &settings::environment)?;
     if !global.account.is_empty() {
-        let message = "prune deletes the days of every account".to_owned();
+        let message =
+            "prune cannot be limited to one account: it deletes the days of every account"
+                .to_owned();
         return Err(UsageError {
             message,
-            advice: Some("leave --account out, if that is what you want".into()),
+            advice: Some("omit --account to list the days of every account; nothing is deleted without --yes".into()),
         }
         .into());
     }
@@ -56,10 +63,8 @@ pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Cl
     let yesterday = last_over(zone, &Clock::System);
     let newest = lake.newest_day(yesterday)?;
     let before = first_kept(args, newest, yesterday)?;
-    // Nothing is made or locked when nothing is deleted.
-    let lock = args.yes.then(|| lake.lock_all()).transpose()?;
-    // What was deleted is deleted; the next run deletes the rest.
-    let _at_the_end = lock.as_ref().map(|_| signals::on_shutdown(|_| ()));
+    // Without `--yes` nothing is deleted, so nothing is created or locked.
+    let _lock = args.yes.then(|| lake.lock_all()).transpose()?;
     lake.require_zone(zone.name())?;
     let tables: BTreeSet<Table> = args.tables.iter().copied().collect();
     let takes_messages = tables.contains(&Table::Messages);
@@ -84,7 +89,10 @@ pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Cl
         },
     };
     if args.yes {
-        lake.prune(&tables.into_iter().collect::<Vec<_>>(), before)?;
+        for table in tables {
+            cancel.check()?;
+            lake.prune(&[table], before)?;
+        }
     }
     match global.output {
         OutputFormat::Json => telemetry::print_result(&serde_json::json!(pruning).to_string())?,
@@ -93,40 +101,43 @@ pub(super) fn execute(global: &GlobalArgs, args: &PruneArgs) -> Result<Option<Cl
     Ok(None)
 }
 
-/// The first day that is kept: never one after the newest day in the lake, because what was pruned
-/// is not fetched again. The days to keep are counted back from that day, so that a wrong clock
-/// deletes nothing more. `newest` is the newest day of those that are over.
+/// Returns the first day to keep, at most the day after the newest day in the lake. Later days must
+/// not be marked as deleted, because such days are never fetched. `--keep-days` counts back from
+/// the newest day, so that a wrong clock does not delete more days. `newest` is the newest day in
+/// the lake that is over.
 fn first_kept(args: &PruneArgs, newest: Option<Day>, yesterday: Day) -> Result<Day, UsageError> {
     let newest = newest.unwrap_or(yesterday);
     let everything = newest.plus(1);
-    // Messages cannot be computed again.
+    // Messages cannot be computed again, so deleting all of them requires `--all`.
     let takes_messages = args.tables.contains(&Table::Messages);
     let last_before = if takes_messages { newest } else { everything };
-    // Of the three, the command line has exactly one.
+    // The command line has exactly one of `--before`, `--keep-days` and `--all`.
     let by_count = args.keep_days.map(|days| everything.plus(-i64::from(days)));
     match args.before.or(by_count).unwrap_or(everything) {
         before if before > yesterday.plus(1) => Err(UsageError {
             message: format!(
-                "--before {before} is a day to come, and days before it would never be fetched"
+                "--before {before} is in the future, so days before it would never be fetched"
             ),
-            advice: Some("--all deletes every day there is".to_owned()),
+            advice: Some("name an earlier day; --all deletes every day".to_owned()),
         }),
         before if before > last_before && !args.all => Err(UsageError {
-            message: format!("there is no day that --before {before} would keep"),
-            advice: Some(format!("--all deletes every day there is; the newest one is {newest}")),
+            message: format!("--before {before} would keep no day"),
+            advice: Some(format!(
+                "name a day up to {newest}, the newest one; --all deletes every day"
+            )),
         }),
         before => Ok(before.min(everything)),
     }
 }
 
-/// The days up to the newest one that wait for later days to become final, and are then kept as
-/// they are because of the days that go.
+/// Returns the last days up to the newest one whose metrics depend on deleted days. These metrics
+/// wait for later days to become final, but will be frozen before that.
 fn never_final(before: Day, newest: Day) -> Vec<Day> {
     let waiting = DayRange { first: newest.plus(1 - DAYS_AFTER), last: newest };
     waiting.days().filter(|day| day.plus(-DAYS_BEFORE) < before).collect()
 }
 
-/// The days of messages of which no metric was computed, or not of those messages.
+/// Returns the days of messages without metrics, or with metrics of other messages.
 fn without_metrics(lake: &Lake, before: Day) -> Result<BTreeSet<Day>, LakeError> {
     let lacks_metrics = |messages: &PartitionFile| -> Result<bool, LakeError> {
         let Ok(account) = Account::existing(messages.account.clone()) else { return Ok(false) };
@@ -134,7 +145,7 @@ fn without_metrics(lake: &Lake, before: Day) -> Result<BTreeSet<Day>, LakeError>
             .footer(&account.partition(Table::AccountDaily, messages.day))
             .ok()
             .and_then(|footer| footer.inputs().remove(&messages.day));
-        // Messages that cannot be read do not tell.
+        // Damaged messages do not show whether metrics were computed from them.
         let Ok(there) = lake.footer(&account.partition(Table::Messages, messages.day)) else {
             return Ok(false);
         };
@@ -168,15 +179,15 @@ impl Pruning {
         if !self.without_metrics.is_empty() {
             let days = DayRange::list(&self.without_metrics.iter().copied().collect::<Vec<_>>());
             lines.push(match self.deleted {
-                true => format!("never computed from what was there: the metrics of {days}"),
+                true => format!("metrics that were never computed from the deleted messages: {days}"),
                 false => {
-                    format!("not computed from what is there: the metrics of {days}; `kefu metrics` does that while the messages are there")
+                    format!("metrics that are not computed from these messages yet: {days}; run `kefu metrics` before the messages are deleted")
                 }
             });
         }
         if !self.never_final.is_empty() {
             lines.push(format!(
-                "never final: the metrics of {}, which wait for later days and are also made of days that go; keep at least {} days",
+                "metrics that will never be final: {}; they need later days as well as days that are deleted; keep at least {} days",
                 DayRange::list(&self.never_final),
                 DAYS_BEFORE + DAYS_AFTER
             ));
@@ -184,7 +195,9 @@ impl Pruning {
         lines.push(match (self.deleted, self.tables.iter().all(|table| table.files == 0)) {
             (_, true) => "there is nothing to delete".to_owned(),
             (true, false) => "deleted".to_owned(),
-            (false, false) => "nothing was deleted; the same with --yes deletes it".to_owned(),
+            (false, false) => {
+                "nothing was deleted; repeat the command with --yes to delete this".to_owned()
+            }
         });
         lines.join("\n")
     }
@@ -224,8 +237,8 @@ mod tests {
             first_kept(&args, Some(newest), day(yesterday)).unwrap().to_string()
         };
         assert_eq!(kept("2024-05-12", 3), "2024-05-10");
-        // Days without a run; a clock that is decades ahead; one that is behind, by which a day of
-        // the lake is still to come.
+        // Cases: some days without a run, a clock that is decades ahead, and a clock that is
+        // behind. With the last one, a day of the lake is still in the future.
         assert_eq!(kept("2024-06-20", 3), "2024-05-10");
         assert_eq!(kept("2099-01-01", 3), "2024-05-10");
         assert_eq!(kept("2024-05-11", 3), "2024-05-09");
@@ -241,10 +254,10 @@ mod tests {
         assert_eq!(first_kept(&before("2024-05-12")).unwrap(), day("2024-05-12"));
         for text in ["2024-05-13", "2098-12-31"] {
             let error = first_kept(&before(text)).unwrap_err();
-            assert!(error.message.contains("no day that"), "{}", error.message);
+            assert!(error.message.contains("would keep no day"), "{}", error.message);
             assert!(error.advice.unwrap().contains("--all"));
         }
-        // What can be computed again may go, but no day to come is marked.
+        // Metrics can be computed again, so all may be deleted. Days in the future are not marked.
         let metrics = |text| PruneArgs { tables: vec![Table::Sessions], ..before(text) };
         assert_eq!(first_kept(&metrics("2024-05-13")).unwrap(), day("2024-05-13"));
         assert!(first_kept(&metrics("2024-05-14")).is_err());

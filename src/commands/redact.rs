@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
-use super::each_account::{Outcome, Report, for_each_account};
+use super::each_account::{Report, for_each_account};
 use super::settings_for_lake;
 use crate::cli::{ForgetArgs, GlobalArgs, RedactArgs};
 use crate::failure::{Class, Classified, Failure, UsageError};
 use crate::lake::Lake;
+use crate::model::cancel::Cancel;
 use crate::pipeline::{RedactReport, RedactedTable, redact};
 use crate::plain_file;
 use crate::printable::counted;
@@ -37,18 +38,23 @@ impl Classified for OpenidFileError {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("--openid-file names a text file with one openid a line".into())
+        Some("check that --openid-file names a text file with one openid per line".into())
     }
 }
 
 pub(super) fn redact_lake(
     global: &GlobalArgs,
     args: &RedactArgs,
+    cancel: &Cancel,
 ) -> Result<Option<Class>, Failure> {
-    for_each(global, "redact", &[], args.yes)
+    for_each(global, "redact", &[], args.yes, cancel)
 }
 
-pub(super) fn forget(global: &GlobalArgs, args: &ForgetArgs) -> Result<Option<Class>, Failure> {
+pub(super) fn forget(
+    global: &GlobalArgs,
+    args: &ForgetArgs,
+    cancel: &Cancel,
+) -> Result<Option<Class>, Failure> {
     let mut openids = args.openids.clone();
     if let Some(path) = &args.openid_file {
         let file = plain_file::read_named(path).map_err(OpenidFileError)?;
@@ -61,7 +67,7 @@ pub(super) fn forget(global: &GlobalArgs, args: &ForgetArgs) -> Result<Option<Cl
         let advice = Some("name customers with --openid or --openid-file".to_owned());
         return Err(UsageError { message, advice }.into());
     }
-    for_each(global, "forget", &openids, args.yes)
+    for_each(global, "forget", &openids, args.yes, cancel)
 }
 
 fn for_each(
@@ -69,10 +75,11 @@ fn for_each(
     command: &'static str,
     openids: &[String],
     is_applied: bool,
+    cancel: &Cancel,
 ) -> Result<Option<Class>, Failure> {
     let settings = settings_for_lake(global, command)?;
-    for_each_account(command, &settings, global.output, |settings| {
-        of_account(settings, command, openids, is_applied)
+    for_each_account(command, &settings, global.output, cancel, |settings| {
+        of_account(settings, command, openids, is_applied, cancel)
     })
 }
 
@@ -82,17 +89,18 @@ fn of_account(
     command: &'static str,
     openids: &[String],
     is_applied: bool,
-) -> Result<Outcome<Redaction>, Failure> {
+    cancel: &Cancel,
+) -> Result<Redaction, Failure> {
     let lake = Lake::at(&settings.lake.value);
     let account = settings.account()?;
     lake.require_folder()?;
     let privacy = settings.privacy()?;
     let lock = is_applied.then(|| lake.lock(&account)).transpose()?;
-    let report = redact(&lake, &account, &privacy, openids, is_applied)?;
+    let report = redact(&lake, &account, &privacy, openids, is_applied, cancel)?;
     drop(lock);
     let (account, lake) = (account.to_string(), lake.root().display().to_string());
     let privacy = privacy.to_string();
-    Ok(Redaction { command, account, lake, privacy, applied: is_applied, report }.into())
+    Ok(Redaction { command, account, lake, privacy, applied: is_applied, report })
 }
 
 impl Report for Redaction {
@@ -103,7 +111,10 @@ impl Report for Redaction {
             (0, _) if self.command == "forget" => "no file names these customers".to_owned(),
             (0, _) => "no file has anything to remove".to_owned(),
             (_, true) => "removed".to_owned(),
-            (_, false) => "nothing was removed; the same with --yes removes it for good".to_owned(),
+            (_, false) => {
+                "nothing was removed; repeat the command with --yes to remove this permanently"
+                    .to_owned()
+            }
         });
         if self.command == "forget" && self.applied {
             lines.push("a later fetch of their records gives the same rows".to_owned());

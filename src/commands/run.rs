@@ -1,64 +1,54 @@
-//! `kefu run` and `kefu fetch`
+//! `kefu run`, `kefu fetch` and `kefu metrics`
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use super::each_account::{Outcome, for_each_account};
-use super::metrics::computed;
-use super::recorder::Recorder;
+use super::each_account::for_each_account;
 use super::stage_observer::StageObserver;
-use super::summary::Summary;
-use super::{days, wait_for};
+use super::textfile::Textfile;
+use super::{days, settings_for_lake};
 use crate::calendar::{Clock, Day};
-use crate::cli::{FetchArgs, GlobalArgs};
+use crate::cli::{FetchArgs, GlobalArgs, MetricsArgs};
 use crate::failure::{Class, Failure};
-use crate::fetch::Source;
-use crate::lake::{Lake, Table};
-use crate::operations::History;
-use crate::pipeline::{
-    FetchJob, MetricsJob, Selection, Wanted, dependents, fetch_days, finish_redaction,
-    rebuild_metrics, redaction, require_app, require_rules,
-};
+use crate::lake::Lake;
+use crate::model::cancel::Cancel;
+use crate::pipeline::{AccountJob, Api, Request, RunReport, Wanted, record_failure, run_account};
 use crate::settings::{self, Flags, Settings, SettingsError};
 use crate::telemetry;
 
 /// A difference between the two clocks of this many seconds or more is a warning.
 const SKEW_SECONDS_WARNED: i64 = 60;
 
-/// How much of the nightly job to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Half {
-    FetchOnly,
-    Both,
-}
-
-impl Half {
-    /// The command that does so much.
-    fn name(self) -> &'static str {
-        match self {
-            Self::FetchOnly => "fetch",
-            Self::Both => "run",
-        }
-    }
-}
-
-pub(super) fn execute(
+pub(super) fn run(
     global: &GlobalArgs,
     args: &FetchArgs,
-    half: Half,
+    command: &'static str,
+    request: fn(Wanted) -> Request,
+    cancel: &Cancel,
 ) -> Result<Option<Class>, Failure> {
-    let recorder = Recorder::begin(half.name(), args.textfile.clone());
-    let outcome = run_each(global, args, half, &recorder);
-    recorder.end(outcome)
+    let textfile = Textfile::new(args.textfile.clone());
+    let outcome = settings_to_fetch(global, args).and_then(|(settings, wanted)| {
+        for_each(global, &settings, &request(wanted), &textfile, cancel)
+    });
+    textfile.write(command, outcome)
 }
 
-fn run_each(
+pub(super) fn metrics(
     global: &GlobalArgs,
-    args: &FetchArgs,
-    half: Half,
-    recorder: &Recorder,
+    args: &MetricsArgs,
+    cancel: &Cancel,
 ) -> Result<Option<Class>, Failure> {
+    let textfile = Textfile::new(args.textfile.clone());
+    let outcome = settings_for_lake(global, "metrics").and_then(|settings| {
+        let among: Option<BTreeSet<Day>> =
+            days::named(&args.days)?.map(|range| range.days().collect());
+        for_each(global, &settings, &Request::Metrics(among), &textfile, cancel)
+    });
+    textfile.write("metrics", outcome)
+}
+
+/// The settings of a command that fetches, and the days that it is about.
+fn settings_to_fetch(global: &GlobalArgs, args: &FetchArgs) -> Result<(Settings, Wanted), Failure> {
     let flags = Flags {
         lookback: args.lookback,
         refresh: args.refresh,
@@ -75,102 +65,81 @@ fn run_each(
     let is_named = days::named(&args.days)?.is_some();
     let last_over = days::last_over(&settings.zone.value, &Clock::System);
     let (force, allow_shrink) = (args.force, args.allow_shrink);
-    let wanted = Wanted { range, is_named, force, refresh, allow_shrink, last_over };
+    Ok((settings, Wanted { range, is_named, force, refresh, allow_shrink, last_over }))
+}
+
+fn for_each(
+    global: &GlobalArgs,
+    settings: &Settings,
+    request: &Request,
+    textfile: &Textfile,
+    cancel: &Cancel,
+) -> Result<Option<Class>, Failure> {
     let is_skew_told = Cell::new(false);
-    for_each_account(half.name(), &settings, global.output, |settings| {
-        settings.account_to_write()?;
-        recorder.account(settings, |lake, history| {
-            run(settings, wanted, half, lake, history, &is_skew_told)
-        })
+    for_each_account(request.name(), settings, global.output, cancel, |settings| {
+        let report = of_account(settings, request, textfile, cancel)?;
+        let skew = report.fetch.as_ref().and_then(|fetch| fetch.clock_skew_seconds);
+        let skew = skew.unwrap_or_default();
+        if skew.abs() >= SKEW_SECONDS_WARNED && !is_skew_told.replace(true) {
+            warn_of_skew(skew);
+        }
+        Ok(report)
     })
 }
 
 /// The work for one account.
-fn run(
+fn of_account(
     settings: &Settings,
-    wanted: Wanted,
-    half: Half,
-    lake: &Lake,
-    history: &History,
-    is_skew_told: &Cell<bool>,
-) -> Result<Outcome<Summary>, Failure> {
-    let zone = settings.zone.value.clone();
+    request: &Request,
+    textfile: &Textfile,
+    cancel: &Cancel,
+) -> Result<RunReport, Failure> {
+    match request {
+        Request::Metrics(_) => {
+            // The lock would make the lake.
+            Lake::at(&settings.lake.value).require_folder()?;
+        }
+        Request::Run(_) | Request::Fetch(_) => drop(settings.account_to_write()?),
+    }
     let account = settings.account()?;
-    let metrics = MetricsJob {
-        lake: lake.clone(),
+    let job = AccountJob {
+        lake: Lake::at(&settings.lake.value),
         account: account.clone(),
-        zone: zone.clone(),
+        zone: settings.zone.value.clone(),
         rules: settings.rules.clone(),
+        privacy: None,
+        api: None,
+        clock: Clock::System,
     };
-    let (app_id, credential) = (settings.app_id()?, settings.credential()?);
-    let source = Source::connect(&settings.endpoint()?, credential, Clock::System)?;
-    let privacy = settings.privacy()?;
-    let selection = Selection::of(lake, &account, wanted)?;
-    // One file says it, as a rule one of the days of this run.
-    if !selection.footers.values().any(|footer| footer.zone() == zone.name()) {
-        lake.require_zone(zone.name())?;
+    // People see the summary.
+    if telemetry::is_for_machines() {
+        tracing::info!(event = "run_begun", command = request.name(), account = %account);
     }
-    require_app(lake, &account, app_id.as_ref())?;
-    lake.require_no_mark_after(&account, wanted.last_over.plus(1))?;
-    if half == Half::Both {
-        require_rules(&metrics)?;
+    let observer = StageObserver::new(&account);
+    let report = match with_api(settings, request, job.clone()) {
+        Ok(job) => run_account(&job, request, &observer, cancel),
+        Err(failure) => record_failure(&job, request.name(), failure),
+    };
+    textfile.add(&report, settings.all_accounts());
+    Ok(report)
+}
+
+/// The job with what it takes to call WeChat. Metrics alone need no credentials.
+fn with_api(
+    settings: &Settings,
+    request: &Request,
+    job: AccountJob,
+) -> Result<AccountJob, Failure> {
+    if matches!(request, Request::Metrics(_)) {
+        return Ok(AccountJob { privacy: settings.privacy().ok(), ..job });
     }
-    let redaction = redaction(lake, &account, &privacy)?;
-    finish_redaction(lake, &account, &redaction)?;
-    let source = source.with_redaction(redaction);
-    let Selection { days, refreshed, skipped, pruned, .. } = selection;
-    let is_there = |day: &&Day| lake.has(&account.partition(Table::Messages, **day));
-    let before: BTreeSet<Day> = days.iter().filter(is_there).copied().collect();
-    let job = FetchJob {
-        source: Arc::new(source),
-        lake: lake.clone(),
-        account: account.clone(),
-        app_id,
-        zone: zone.clone(),
+    let api = Api {
+        app_id: settings.app_id()?,
+        credential: settings.credential()?,
+        endpoint: settings.endpoint()?,
         concurrency: settings.concurrency.value.into(),
-        refreshed,
-        on_shrink: wanted.on_shrink(),
     };
-    history.asked(days.len(), skipped.len(), pruned.len());
-    let mut report = wait_for(job.concurrency, async {
-        Ok(fetch_days(&job, &days, &StageObserver::fetch(days.len(), &account, Some(history)))
-            .await)
-    })?;
-    history.clock_skew(report.clock_skew_seconds);
-    let skew = report.clock_skew_seconds.unwrap_or_default();
-    if skew.abs() >= SKEW_SECONDS_WARNED && !is_skew_told.replace(true) {
-        warn_of_skew(skew);
-    }
-    report.skipped = skipped;
-    report.pruned = pruned;
-    // A day of which one file was changed and the other was not is not as it was.
-    let is_whole = |day: &Day| {
-        let messages = lake.footer(&account.partition(Table::Messages, *day)).ok();
-        !lake.is_unfinished(&account, *day, messages.as_ref()).unwrap_or_default()
-    };
-    let is_unchanged = |day: &Day| before.contains(day) && is_whole(day);
-    let summary =
-        Summary::new(half.name(), &account, &zone, lake).with_fetch(&report, is_unchanged);
-    let mut outcome = Outcome { class: report.class(), report: summary, failure: None };
-    if half == Half::Both && report.worst() == Some(Class::Lake) {
-        // They could not be written either; the same run again computes them.
-        outcome.report = outcome.report.without_metrics();
-    } else if half == Half::Both {
-        // What was committed is worth computing even if some days failed.
-        let among = dependents(wanted.range.days().chain(days));
-        let (computed_metrics, failure) = computed(
-            rebuild_metrics(
-                &metrics,
-                Some(&among),
-                &StageObserver::metrics(&account, Some(history)),
-            ),
-            history,
-        );
-        outcome.report = outcome.report.with_metrics(computed_metrics);
-        outcome.failure =
-            failure.map(|failure| failure.during("not all metrics could be computed"));
-    }
-    Ok(outcome)
+    Ok(AccountJob { privacy: Some(settings.privacy()?), api: Some(api), ..job })
 }
 
 /// Says once in a run that this machine's clock differs from WeChat's. A day that is not over by

@@ -6,6 +6,7 @@ use super::wait_for;
 use crate::calendar::Clock;
 use crate::cli::SimulateArgs;
 use crate::failure::{Class, Classified, Failure};
+use crate::model::cancel::Cancel;
 use crate::simulator::{APPID, Generated, GeneratorOptions, Options, Recorded, SECRET, Simulator};
 use crate::telemetry;
 
@@ -25,12 +26,12 @@ impl Classified for SimulateError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Records(_) => None,
-            Self::Port { .. } => Some("--port 0 picks a free one".into()),
+            Self::Port { .. } => Some("choose another port; --port 0 picks a free one".into()),
         }
     }
 }
 
-pub(super) fn execute(args: &SimulateArgs) -> Result<Option<Class>, Failure> {
+pub(super) fn execute(args: &SimulateArgs, cancel: &Cancel) -> Result<Option<Class>, Failure> {
     let options = Options {
         port: args.port,
         latency: Duration::from_millis(args.latency_ms),
@@ -46,7 +47,7 @@ pub(super) fn execute(args: &SimulateArgs) -> Result<Option<Class>, Failure> {
         pages_kept: args.keep_pages,
         clock: Clock::System,
     };
-    wait_for(1, async {
+    wait_for(1, cancel, async {
         let started = if args.records.is_empty() {
             let generator = GeneratorOptions {
                 first_day: args.first_day,
@@ -66,7 +67,7 @@ pub(super) fn execute(args: &SimulateArgs) -> Result<Option<Class>, Failure> {
             started.map_err(|source| SimulateError::Port { port: args.port, source })?;
         let hello = serde_json::json!({ "base_url": simulator.base_url(), "appid": APPID, "secret": SECRET });
         telemetry::print_result(&hello.to_string())?;
-        // Until the process is stopped.
+        // Serve until the process is stopped.
         std::future::pending().await
     })
 }

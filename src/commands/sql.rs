@@ -8,7 +8,7 @@ use crate::model::record::Direction;
 use crate::settings::SettingsError;
 use crate::telemetry;
 
-/// Views and macros that build on the tables' own views.
+/// Views and macros that use the views of the tables.
 const VIEWS: &str = include_str!("views.sql");
 
 pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
@@ -18,10 +18,10 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
     let settings = settings.in_zone_of(&lake)?;
     lake.require_zone(settings.zone.value.name())?;
     if let Err(misread) = lake.require_place() {
-        let text = format!("{misread}: tables have a column too many");
+        let text = format!("{misread}: all tables get an extra column");
         telemetry::print_plain_warning(&text, None);
     }
-    // DuckDB looks for the files when the view is used, from wherever it was started then.
+    // DuckDB finds the files when the view is used, possibly from another working directory.
     let root = std::path::absolute(lake.root()).unwrap_or_else(|_| lake.root().to_owned());
     let zone = literal(settings.zone.value.name());
     let wanted = match global.account.as_slice() {
@@ -43,8 +43,8 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
         ));
         let schema = table.schema();
         if lake.has_files(table)? {
-            // The macros need these columns. Files of an older version of kefu do not have them, be it
-            // some of the files or all.
+            // The macros need these columns. Files of older versions of kefu lack them, either some
+            // of the files or all of them.
             let later = table.later_columns().into_iter().map(|field| {
                 let (kind, name) = (duckdb_type(field.data_type()), field.name());
                 format!(" UNION ALL BY NAME SELECT NULL::{kind} AS {name} WHERE false")
@@ -54,7 +54,8 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
                 "CREATE OR REPLACE VIEW {table} AS SELECT f.* FROM read_parquet({files}, hive_partitioning = true, union_by_name = true) AS f{wanted}{later};\n"
             ));
         } else {
-            // A table without a file yet, as `rejects` is on a good lake, is empty rather than an error.
+            // A table without files is empty, not an error. A lake without rejects has no file of
+            // `rejects`.
             let columns = schema.fields().iter().map(|field| {
                 format!("NULL::{} AS {}", duckdb_type(field.data_type()), field.name())
             });
@@ -76,7 +77,7 @@ fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// A path in which no character stands for others.
+/// Escapes wildcards in a path for DuckDB.
 fn without_wildcards(path: &str) -> String {
     path.chars()
         .map(|character| {

@@ -1,36 +1,47 @@
-//! The days of a run as they come: on the bar, in the log, and in the history of runs.
+//! The days of a run as they are done: on the progress bar and in the log.
+
+use std::sync::{Mutex, PoisonError};
 
 use crate::calendar::Day;
 use crate::lake::Account;
-use crate::operations::History;
 use crate::pipeline::{
     ChangedRules, DayFailure, FetchedDay, Observer, OlderDays, ShrunkDay, reasons,
 };
 use crate::printable::counted;
 use crate::telemetry::{self, Progress};
 
-/// Watches the days of a stage.
+/// Shows the progress of one account.
 pub(super) struct StageObserver<'a> {
-    progress: Progress,
-    /// Whose days they are.
     account: &'a Account,
-    /// None where nothing is kept.
-    history: Option<&'a History>,
+    /// The bar of the stage that is under way.
+    progress: Mutex<Option<Progress>>,
 }
 
 impl<'a> StageObserver<'a> {
-    pub(super) fn fetch(days: usize, account: &'a Account, history: Option<&'a History>) -> Self {
-        Self { progress: Progress::begin("fetch", days), account, history }
+    pub(super) fn new(account: &'a Account) -> Self {
+        Self { account, progress: Mutex::default() }
     }
 
-    pub(super) fn metrics(account: &'a Account, history: Option<&'a History>) -> Self {
-        Self { progress: Progress::begin("metrics", 0), account, history }
+    fn begin(&self, stage: &'static str, days: usize) {
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        // The bar before it goes first.
+        *progress = None;
+        *progress = Some(Progress::begin(stage, days));
+    }
+
+    fn advance(&self, day: Day) {
+        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.iter().for_each(|progress| progress.advance(&day.to_string()));
     }
 }
 
 impl Observer for StageObserver<'_> {
+    fn fetch_begun(&self, days: usize) {
+        self.begin("fetch", days);
+    }
+
     fn day_fetched(&self, fetched: &FetchedDay) {
-        self.progress.advance(&fetched.date.to_string());
+        self.advance(fetched.date);
         tracing::info!(
             event = "day_fetched",
             account = %self.account,
@@ -42,7 +53,6 @@ impl Observer for StageObserver<'_> {
             misplaced = fetched.misplaced,
             requests = fetched.calls.requests,
         );
-        self.history.iter().for_each(|history| history.day_fetched(fetched));
     }
 
     fn day_failed(&self, failed: &DayFailure) {
@@ -56,22 +66,19 @@ impl Observer for StageObserver<'_> {
             );
             tracing::error!(event = "day_failed", account = %self.account, date = %failed.day, class, exit_code, reason = %failure, hint);
         }
-        self.history.iter().for_each(|history| history.day_failed(failed));
     }
 
     fn day_shrunk(&self, shrunk: &ShrunkDay) {
-        self.progress.advance(&shrunk.date.to_string());
+        self.advance(shrunk.date);
         // People read it in the summary.
         if telemetry::is_for_machines() {
             let ShrunkDay { date, records_before, records_after } = shrunk;
             tracing::warn!(event = "day_shrunk", account = %self.account, date = %date, records_before, records_after);
         }
-        self.history.iter().for_each(|history| history.day_shrunk(shrunk));
     }
 
     fn day_left_out(&self, day: Day) {
-        self.progress.advance(&day.to_string());
-        self.history.iter().for_each(|history| history.day_left_out());
+        self.advance(day);
     }
 
     fn rules_changed(&self, changed: &ChangedRules) {
@@ -92,12 +99,11 @@ impl Observer for StageObserver<'_> {
     }
 
     fn metrics_begun(&self, days: usize) {
-        self.progress.expect(days);
+        self.begin("metrics", days);
     }
 
     fn day_computed(&self, day: Day) {
-        self.progress.advance(&day.to_string());
+        self.advance(day);
         tracing::debug!(event = "day_computed", account = %self.account, date = %day);
-        self.history.iter().for_each(|history| history.day_computed());
     }
 }

@@ -4,38 +4,43 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::each_account::{Outcome, Report, for_each_account};
+use super::each_account::{Report, for_each_account};
 use super::{days, settings_for_lake};
 use crate::calendar::{Day, DayRange};
 use crate::cli::{GlobalArgs, StatusArgs};
 use crate::failure::{Class, Failure};
 use crate::lake::Lake;
+use crate::model::cancel::Cancel;
 use crate::pipeline::{DayStatus, Freshness, MetricsJob, OutOfDate, reasons, status};
 use crate::printable::counted;
 use crate::settings::Settings;
 
-/// As JSON, part of kefu's contract.
+/// JSON output, part of kefu's contract.
 #[derive(Debug, Serialize)]
 struct Status {
     command: &'static str,
     account: String,
     timezone: String,
     lake: String,
-    /// Every account of the lake.
+    /// All accounts of the lake.
     accounts: Vec<String>,
     days: Vec<DayStatus>,
 }
 
-pub(super) fn execute(global: &GlobalArgs, args: &StatusArgs) -> Result<Option<Class>, Failure> {
+pub(super) fn execute(
+    global: &GlobalArgs,
+    args: &StatusArgs,
+    cancel: &Cancel,
+) -> Result<Option<Class>, Failure> {
     let settings = settings_for_lake(global, "status")?;
     let lake = Lake::at(&settings.lake.value);
     let settings = settings.in_zone_of(&lake)?;
     let among = days::named(&args.days)?;
-    for_each_account("status", &settings, global.output, |settings| look(settings, among))
+    for_each_account("status", &settings, global.output, cancel, |settings| look(settings, among))
 }
 
-/// The work for one account.
-fn look(settings: &Settings, among: Option<DayRange>) -> Result<Outcome<Status>, Failure> {
+/// Reads the status of one account.
+fn look(settings: &Settings, among: Option<DayRange>) -> Result<Status, Failure> {
     let lake = Lake::at(&settings.lake.value);
     let account = settings.account()?;
     lake.require_folder()?;
@@ -54,16 +59,16 @@ fn look(settings: &Settings, among: Option<DayRange>) -> Result<Outcome<Status>,
         accounts: job.lake.accounts()?.into_iter().collect(),
         days: status(&job, among)?,
     };
-    Ok(status.into())
+    Ok(status)
 }
 
 impl Report for Status {
     fn render(&self) -> String {
         let mut lines = vec![format!("{} · {} · {}", self.account, self.timezone, self.lake)];
         let (Some(first), Some(last)) = (self.days.first(), self.days.last()) else {
-            lines.push("nothing was fetched yet: `kefu run` fetches the last days".to_owned());
+            lines.push("nothing was fetched yet: run `kefu run` to fetch the last days".to_owned());
             if !self.accounts.is_empty() {
-                lines.push(format!("the lake holds the accounts {}", self.accounts.join(", ")));
+                lines.push(format!("the lake has the accounts {}", self.accounts.join(", ")));
             }
             return lines.join("\n");
         };
@@ -97,7 +102,7 @@ impl Report for Status {
             (
                 "damaged",
                 in_state(Freshness::Damaged),
-                "their messages cannot be read or are lost: `kefu verify` says what to do",
+                "messages that are damaged or missing: `kefu verify` shows what to do",
             ),
         ];
         lines.extend(to_fetch.into_iter().filter_map(remark));
@@ -108,12 +113,12 @@ impl Report for Status {
                 in_state(Freshness::Missing),
                 "metrics that were never computed: `kefu metrics` computes them",
             ),
-            ("rejects", named(&|day| day.rejects > 0), "the table `rejects` says why"),
+            ("rejects", named(&|day| day.rejects > 0), "the table `rejects` has the reasons"),
             ("pruned", named(&|day| day.pruned), "their messages were deleted by `kefu prune`"),
             (
                 "frozen",
                 in_state(Freshness::Frozen),
-                "metrics of messages that are gone, which stay as they are",
+                "the messages were deleted, and the metrics stay as they are",
             ),
             (
                 "not final",
@@ -129,7 +134,7 @@ impl Report for Status {
 }
 
 impl Status {
-    /// The days whose metrics are out of date, those with the same reasons together.
+    /// Renders the days whose metrics are out of date, grouped by their reasons.
     fn out_of_date(&self) -> Vec<String> {
         let mut days: BTreeMap<&BTreeSet<OutOfDate>, Vec<Day>> = BTreeMap::new();
         for day in self.days.iter().filter(|day| day.metrics == Some(Freshness::Stale)) {
@@ -146,7 +151,7 @@ impl Status {
     }
 }
 
-/// A line for each week, a mark for each day.
+/// Renders a calendar with one line per week and one mark per day.
 fn calendar(days: &[DayStatus], range: DayRange) -> Vec<String> {
     let monday = range.first.plus(-i64::from(range.first.weekday().number_days_from_monday()));
     let mut lines = vec!["\n           Mo Tu We Th Fr Sa Su".to_owned()];

@@ -14,6 +14,7 @@ use crate::cli::{GlobalArgs, OutputFormat, VerifyArgs};
 use crate::failure::{Class, Failure};
 use crate::fetch::Source;
 use crate::lake::{Account, Lake, PartitionKey, Table};
+use crate::model::cancel::Cancel;
 use crate::pipeline::{
     ComparedDay, FetchJob, Finding, Kind, Record, Severity, Verification, VerifyJob, compare_days,
     redaction, require_app, verify,
@@ -22,21 +23,25 @@ use crate::printable::counted;
 use crate::settings::{self, Settings};
 use crate::telemetry::{self, Progress};
 
-/// Findings of a kind that people are shown; machines get them all.
+/// Maximum number of findings of each kind in text output. JSON output has all findings.
 const SHOWN_MAX: usize = 10;
 
-pub(super) fn execute(global: &GlobalArgs, args: &VerifyArgs) -> Result<Option<Class>, Failure> {
+pub(super) fn execute(
+    global: &GlobalArgs,
+    args: &VerifyArgs,
+    cancel: &Cancel,
+) -> Result<Option<Class>, Failure> {
     let settings = Settings::resolve(&global.flags(), &settings::environment)?;
     let lake = Lake::at(&settings.lake.value);
     let settings = settings.in_zone_of(&lake)?;
     if args.against_api {
-        against_api(global, args, settings)
+        against_api(global, args, settings, cancel)
     } else {
-        against_itself(global, args, settings)
+        against_itself(global, args, settings, cancel)
     }
 }
 
-/// As JSON, part of kefu's contract.
+/// JSON output, part of kefu's contract.
 #[derive(Debug, Serialize)]
 struct Verified {
     command: &'static str,
@@ -52,16 +57,17 @@ fn against_itself(
     global: &GlobalArgs,
     args: &VerifyArgs,
     settings: Settings,
+    cancel: &Cancel,
 ) -> Result<Option<Class>, Failure> {
     let among = days::named(&args.days)?;
     let lake = Lake::at(&settings.lake.value);
     require_lake(&lake, "verify")?;
-    // A run that replaces files while they are read could make a good lake look broken.
+    // Without this lock, a run that replaces files could make a good lake look broken.
     let reading = lake.lock_shared(None)?;
     let (zone, rules) = (settings.zone.value, settings.rules);
     let today = days::last_over(&zone, &Clock::System).plus(1);
     let job = VerifyJob { lake, zone, rules, today };
-    let verification = verify(&job, among, &Progress::begin("verify", 0))?;
+    let verification = verify(&job, among, &Progress::begin("verify", 0), cancel)?;
     let verified = Verified {
         command: "verify",
         timezone: job.zone.name().to_owned(),
@@ -88,7 +94,7 @@ impl Verified {
         let mut lines = vec![
             format!("{} · {} · {}", accounts.join(", "), self.timezone, self.lake),
             format!(
-                "read      {} of {} with {}, and computed {recomputed} of them once more",
+                "read      {} of {} with {}, and recomputed {recomputed} of them",
                 counted(*files, "file"),
                 counted(*days, "day"),
                 counted(*messages, "message")
@@ -113,7 +119,7 @@ impl Verified {
                             kind.name(),
                             &format!("… and {others} more"),
                             "",
-                            "`--output json` names them all",
+                            "`--output json` lists all",
                         ]);
                     }
                 }
@@ -122,17 +128,19 @@ impl Verified {
         }
         lines.push(match (self.broken, files) {
             (_, 0) => "there is nothing to verify yet".to_owned(),
-            (0, _) if findings.is_empty() => "all is as promised".to_owned(),
-            (0, _) => "\nall is as promised".to_owned(),
-            (1, _) => "\n1 promise is broken".to_owned(),
-            (broken, _) => format!("\n{broken} promises are broken"),
+            (0, _) if findings.is_empty() => "all checks passed".to_owned(),
+            (0, _) => "\nall checks passed".to_owned(),
+            (1, _) => "\n1 check failed".to_owned(),
+            (broken, _) => format!("\n{broken} checks failed"),
         });
         lines.join("\n")
     }
 }
 
-/// Findings of one kind for people, as place, what and advice: each by itself, but partitions of which the same is to be said together, by their runs
-/// of days. Days are together only with the very same tables, so that no line tells of more than was found.
+/// Renders the findings of one kind as rows of place, what and advice. Findings about partitions
+/// share a row if account, what and advice are equal. The row lists their days as ranges. Days
+/// share a row only if exactly the same tables have findings, so that a row never claims more than
+/// was found.
 fn rows(findings: &[&Finding], root: &Path) -> Vec<[String; 3]> {
     let mut rows = Vec::new();
     let mut tables_of: BTreeMap<(&Account, &str, &str, Day), BTreeSet<Table>> = BTreeMap::new();
@@ -175,17 +183,17 @@ fn rows(findings: &[&Finding], root: &Path) -> Vec<[String; 3]> {
     rows
 }
 
-/// As JSON, part of kefu's contract.
+/// JSON output, part of kefu's contract.
 #[derive(Debug, Serialize)]
 struct Compared {
     command: &'static str,
     account: String,
     timezone: String,
     lake: String,
-    /// Whether the lake has what the API gives, of the days that were not pruned.
+    /// Whether the lake has the same records as the API on all compared days.
     equal: bool,
     days: Vec<ComparedDay>,
-    /// Days that were not compared, because they were pruned.
+    /// Days that were not compared, because retention deleted them.
     pruned: Vec<Day>,
     /// Days that were not compared, because they are before the account's first day in the lake.
     left_out: Vec<Day>,
@@ -195,6 +203,7 @@ fn against_api(
     global: &GlobalArgs,
     args: &VerifyArgs,
     settings: Settings,
+    cancel: &Cancel,
 ) -> Result<Option<Class>, Failure> {
     let clock = Clock::System;
     let zone = settings.zone.value.clone();
@@ -207,13 +216,14 @@ fn against_api(
     let reading = lake.lock_shared(Some(&account))?;
     lake.require_zone(zone.name())?;
     require_app(&lake, &account, app_id.as_ref())?;
-    // Names under another key, or none, would all differ, and the originals would be shown.
+    // The records of the API need the same redaction as those of the lake. Otherwise all openids
+    // would differ, and the output would show the original ones.
     let source = source.with_redaction(redaction(&lake, &account, &settings.privacy()?)?);
     let (there, marked) = (lake.days(Table::Messages, &account)?, lake.pruned(&account)?);
     let (pruned, days): (Vec<Day>, Vec<Day>) = range
         .days()
         .partition(|day| marked.includes(Table::Messages, *day) && !there.contains(day));
-    // A run does not commit empty days before the first one.
+    // A run does not commit empty days before the first one, so these days are not missing.
     let first_day = lake.first_day(&account)?;
     let (left_out, days): (Vec<Day>, Vec<Day>) =
         days.into_iter().partition(|day| first_day.is_some_and(|first| *day < first));
@@ -226,9 +236,11 @@ fn against_api(
         concurrency: settings.concurrency.value.into(),
         refreshed: Default::default(),
         on_shrink: Default::default(),
+        cancel: cancel.clone(),
     };
     let mut compared = wait_for(
         job.concurrency,
+        cancel,
         compare_days(&job, &days, &Progress::begin("compare", days.len())),
     )?;
     if !args.with_text {
@@ -319,7 +331,7 @@ impl Compared {
             (
                 "shrunk",
                 named(&|day| differs(day) && has_shrunk(day)),
-                "WeChat gives fewer records of them now; the lake keeps what it has",
+                "WeChat now returns fewer records; the lake keeps its own",
             ),
             ("pruned", self.pruned.clone(), "not compared"),
             (
@@ -335,13 +347,13 @@ impl Compared {
             }),
         );
         if self.equal {
-            lines.push("the lake has what the API gives".to_owned());
+            lines.push("the lake has the same records as the API".to_owned());
         }
         lines.join("\n")
     }
 }
 
-/// A record with its local time: that is what its day was chosen by.
+/// Renders a record with its local time, because the local time decides its day.
 fn render(record: &Record, zone: &Zone) -> String {
     let text = record.text.as_ref().map(|text| format!(" {text:?}"));
     format!(

@@ -24,7 +24,7 @@ impl AppId {
         let is_begun = id.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric());
         if !is_begun || id.len() > 64 || !id.bytes().all(is_plain) {
             return Err(format!(
-                "`{}` is no app id: those are letters and digits, as in wx0123456789abcdef",
+                "`{}` is not an app id; an app id has only letters and digits, like wx0123456789abcdef",
                 id.escape_debug()
             ));
         }

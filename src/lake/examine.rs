@@ -1,4 +1,4 @@
-//! Looking at a file of a table without trusting anything that they say about themselves.
+//! Examines a file of a table without trusting its footer or statistics.
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Field, Int32Type, Int64Type, SchemaRef, TimestampMicrosecondType};
@@ -24,40 +24,42 @@ use super::{
 };
 use crate::calendar::UnixSeconds;
 
-/// What a file says about itself, and what it holds.
+/// Footer and contents of a file.
 #[derive(Debug)]
 pub struct Contents {
     pub footer: Footer,
     /// The version of the table's schema that the file has.
     pub schema_version: &'static str,
     pub rows: u64,
-    /// Of the rows as they are.
+    /// Content hash of the rows that the file has.
     pub content_hash: ContentHash,
-    /// Whether each row has the file's account in its column.
+    /// Whether the account of each row is that of the file.
     pub is_of_account: bool,
-    /// Whether the rows ascend as the table's should.
+    /// Whether the rows are sorted by the columns of the table's order.
     pub is_sorted: bool,
-    /// Whether `seq`, where the table has it, is 0, 1, 2 …
+    /// Whether `seq` is 0, 1, 2 … if the table has this column.
     pub is_numbered: bool,
-    /// The earliest and the latest instant by which rows belong to a day.
+    /// The earliest and the latest instant of the column that decides the day of a row.
     pub instants: Option<(UnixSeconds, UnixSeconds)>,
-    /// Of `messages`, its rows by their code; of `account_daily`, what it says of them.
+    /// Counts of messages: the rows by `opercode` for `messages`, the sums of the counts for
+    /// `account_daily`.
     pub counts: MessageCounts,
-    /// Where the file is written in another way than the lake's are.
+    /// Differences between the encoding of the file and that of the lake's files.
     pub oddities: Vec<String>,
-    /// The columns of which a row group or a page claims other values than it has.
+    /// Columns with wrong statistics in a row group or a page.
     pub misstated: Vec<String>,
-    /// Whether its bytes are those that kefu writes for these rows and this footer. None when another version of the encoder wrote it.
+    /// Whether kefu writes the same bytes for these rows and this footer. `None` if another version
+    /// of the encoder wrote the file.
     pub is_as_encoded: Option<bool>,
 }
 
-/// What came of looking at a file.
+/// Result of examining a file.
 #[derive(Debug)]
 pub enum Examined {
     Read(Box<Contents>),
-    /// It is no Parquet, or its rows cannot be decoded.
+    /// The file is not Parquet, or its rows cannot be decoded.
     Unreadable(String),
-    /// It has other columns than its table.
+    /// The file has other columns than its table.
     OtherSchema(String),
 }
 
@@ -65,7 +67,7 @@ impl Lake {
     /// Reads all of a partition.
     ///
     /// # Errors
-    /// When the disk refuses it. That the file is not what it should be is no error.
+    /// Fails when the disk cannot be read. A damaged file is not an error.
     pub fn examine(&self, key: &PartitionKey) -> Result<Examined, LakeError> {
         let path = self.path(key);
         let file = self.store.open(&Key::of_partition(key))?;
@@ -93,7 +95,7 @@ fn examine_file(file: File, table: Table, account: &Account) -> Result<Examined,
         .map_err(|error| damaged(EncodeError::Parquet(error)))?;
     let mut rows = RowsSeen::of(table, account, Claims::of(metadata.metadata()), encoder)?;
     match filters(&file, metadata.metadata(), table) {
-        // Of other row groups nobody knows which rows they have.
+        // The filter of a row is found by its row number, which needs row groups of the usual size.
         Ok(filters) if oddities.is_empty() => rows.filters = filters,
         Ok(_) => {}
         Err(error) => oddities.push(format!("its bloom filter cannot be read: {error}")),
@@ -103,7 +105,7 @@ fn examine_file(file: File, table: Table, account: &Account) -> Result<Examined,
         rows.see(&batch?).map_err(damaged)?;
     }
     if !rows.is_findable {
-        oddities.push("its bloom filter misses some openids".to_owned());
+        oddities.push("its bloom filter lacks some openids".to_owned());
     }
     let mut contents = rows.finish(footer, oddities).map_err(damaged)?;
     contents.is_as_encoded = contents.is_as_encoded.filter(|_| is_ours);
@@ -111,7 +113,7 @@ fn examine_file(file: File, table: Table, account: &Account) -> Result<Examined,
     Ok(Examined::Read(Box::new(contents)))
 }
 
-/// The footer and the page indexes.
+/// Reads the footer and the page indexes.
 fn metadata_of(file: &File) -> Result<ArrowReaderMetadata, LakeError> {
     bounds::check_footer_of(file)?;
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
@@ -124,25 +126,25 @@ fn metadata_of(file: &File) -> Result<ArrowReaderMetadata, LakeError> {
     load(options.with_page_index_policy(PageIndexPolicy::Optional))
 }
 
-/// What there is to know about rows, gathered batch by batch.
+/// Facts about the rows of a file, collected batch by batch.
 struct RowsSeen<'a> {
     table: Table,
     account: &'a Account,
-    /// Writes the rows once more, beside the file.
+    /// Encodes the rows again and compares the bytes with those of the file.
     encoder: Encoder<Original>,
-    /// None for a table whose rows have no order.
+    /// `None` for a table whose rows are not sorted.
     order: Option<RowConverter>,
     last: Option<OwnedRow>,
     rows: u64,
     is_of_account: bool,
     is_sorted: bool,
     is_numbered: bool,
-    /// Of the row groups, in their order; nothing where there are none.
+    /// Bloom filters of the row groups, in order. Empty if there are none.
     filters: Vec<Sbbf>,
-    /// Whether the filters let each openid pass.
+    /// Whether the bloom filters contain all openids.
     is_findable: bool,
     claims: Claims,
-    /// In microseconds.
+    /// The earliest and the latest instant, in microseconds.
     instants: Option<(i64, i64)>,
     counts: MessageCounts,
 }
@@ -211,7 +213,7 @@ impl<'a> RowsSeen<'a> {
             self.counts.received += total("messages_received");
             self.counts.sent += total("messages_sent") + total("auto_messages_sent");
         }
-        // A batch is in one row group, because that has a whole number of them.
+        // Each batch is in one row group, because a row group is a multiple of the batch size.
         if let Some((filter, openids)) =
             self.filters.get(self.rows as usize / ROW_GROUP_ROWS).zip(strings("openid"))
         {
@@ -263,7 +265,7 @@ impl<'a> RowsSeen<'a> {
     }
 }
 
-/// The first column in which two schemas differ.
+/// Returns the first column that differs between two schemas.
 fn difference(found: &SchemaRef, expected: &SchemaRef) -> Option<String> {
     let describe = |field: Option<&Field>| match field {
         None => "no column".to_owned(),
@@ -281,7 +283,7 @@ fn difference(found: &SchemaRef, expected: &SchemaRef) -> Option<String> {
         let column = |schema: &SchemaRef| describe(schema.fields().get(place).map(AsRef::as_ref));
         let (found, expected) = (column(found), column(expected));
         (found != expected)
-            .then(|| format!("column {} is {found}, and should be {expected}", place + 1))
+            .then(|| format!("column {} is {found} instead of {expected}", place + 1))
     })
 }
 
@@ -291,7 +293,7 @@ fn is_looked_up(table: Table, column: &ColumnChunkMetaData) -> bool {
     column.is_some_and(|column| column.has_bloom_filter)
 }
 
-/// The bloom filters of a file's row groups, where there should be some.
+/// Reads the bloom filters of all row groups.
 fn filters(
     file: &File,
     metadata: &ParquetMetaData,
@@ -304,7 +306,7 @@ fn filters(
         .collect()
 }
 
-/// Where a file is encoded otherwise than the lake promises.
+/// Returns the differences between the encoding of a file and that of the lake's files.
 fn oddities(metadata: &ParquetMetaData, table: Table) -> Vec<String> {
     let mut oddities = Vec::new();
     let groups = metadata.row_groups();
@@ -315,7 +317,7 @@ fn oddities(metadata: &ParquetMetaData, table: Table) -> Vec<String> {
         oddities.push(format!("its row groups do not have {full} rows"));
     }
     if groups.iter().any(|group| group.sorting_columns() != sorting_columns(table).as_ref()) {
-        oddities.push("it does not say by which columns its rows ascend".to_owned());
+        oddities.push("it does not declare the columns by which its rows are sorted".to_owned());
     }
     let columns = || groups.iter().flat_map(|group| group.columns());
     if columns().any(|column| !matches!(column.compression(), Compression::ZSTD(_))) {

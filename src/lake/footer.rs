@@ -1,4 +1,4 @@
-//! What a file says about itself: the `kefu.` key-values of its Parquet footer.
+//! The `kefu.` key-values in the Parquet footer of a file.
 
 use std::collections::BTreeMap;
 
@@ -10,22 +10,23 @@ use crate::model::privacy::AppliedPrivacy;
 
 const PREFIX: &str = "kefu.";
 
-/// Key of the hashes that the rows had before redactions.
+/// Key of the content hashes that the rows had before redactions.
 pub const REDACTED_FROM: &str = "redacted_from";
 
-/// What a footer that says nothing about privacy means.
+/// Privacy of a file without a `privacy` entry.
 const EVERYTHING_KEPT: &str = "text=keep openid=keep";
 
-/// The same of metrics.
+/// Privacy of a file of metrics without a `privacy` entry.
 const OPENIDS_KEPT: &str = "openid=keep";
 
-/// Key-values in the order of their keys, without the prefix. It holds facts that follow from the records and parameters alone,
-/// never a time or a duration of the run: equal inputs must give equal files.
+/// Key-values of a footer in the order of their keys, without the prefix. All values follow from
+/// the records and parameters. Times and durations of the run are not allowed, because equal inputs
+/// must give equal files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Footer(BTreeMap<String, String>);
 
 impl Footer {
-    /// The entries that every file has.
+    /// Returns the entries that every file has.
     pub fn new(key: &PartitionKey, zone: &str, window: Span) -> Self {
         let PartitionKey { account, date, table } = key;
         let mut footer = Self::default();
@@ -47,21 +48,21 @@ impl Footer {
         self.0.get(key).map(String::as_str)
     }
 
-    /// What it says something of.
+    /// The keys of all entries.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 
-    /// Whether this footer says everything that `other` says.
+    /// Whether this footer has all entries of `other`.
     pub fn includes(&self, other: &Self) -> bool {
         other.0.iter().all(|(key, value)| self.get(key) == Some(value))
     }
 
-    /// Where this footer does not say what `other` says, in words.
+    /// Describes where entries of this footer differ from those of `other`, or are missing.
     pub fn contradictions(&self, other: &Self) -> Vec<String> {
         let contradiction = |(key, expected): (&String, &String)| match self.get(key) {
             Some(said) if said == expected => None,
-            Some(said) => Some(format!("`{key}` is {said} and should be {expected}")),
+            Some(said) => Some(format!("`{key}` is {said} instead of {expected}")),
             None => Some(format!("`{key}` is missing")),
         };
         other.0.iter().filter_map(contradiction).collect()
@@ -71,18 +72,19 @@ impl Footer {
         self.get("timezone").unwrap_or_default()
     }
 
-    /// What was done to the personal data before it was written.
+    /// How the personal data of messages or rejects was treated before it was written.
     pub fn privacy(&self) -> &str {
         self.get("privacy").unwrap_or(EVERYTHING_KEPT)
     }
 
-    /// What was done to the personal data of a table's file. Metrics have no texts.
+    /// How the personal data in a file of this table was treated. Metrics have no texts.
     pub fn privacy_of(&self, table: Table) -> &str {
         let unchanged = if table.names_customers() { OPENIDS_KEPT } else { EVERYTHING_KEPT };
         self.get("privacy").unwrap_or(unchanged)
     }
 
-    /// Says what was done to the personal data of a table's file, unless nothing was.
+    /// Records how the personal data in a file of this table was treated. Without a change, there
+    /// is no entry.
     pub fn set_privacy(&mut self, table: Table, privacy: &AppliedPrivacy) {
         let privacy = if table.names_customers() { privacy.of_openids() } else { privacy.clone() };
         match privacy.to_string() {
@@ -93,7 +95,7 @@ impl Footer {
         }
     }
 
-    /// What was done to the openids, of that.
+    /// How the openids were treated, from the `privacy` entry.
     pub fn openids(&self) -> &str {
         self.privacy()
             .split_whitespace()
@@ -101,29 +103,30 @@ impl Footer {
             .unwrap_or_default()
     }
 
-    /// The messages that metrics were made of: the content hash of each day's. Nothing where the footer does not say it.
+    /// Content hashes of the messages that metrics were computed from, for each day. Empty if the
+    /// entry is missing or cannot be read.
     pub fn inputs(&self) -> BTreeMap<Day, ContentHash> {
         self.get("inputs").and_then(|inputs| serde_json::from_str(inputs).ok()).unwrap_or_default()
     }
 
-    /// Whether the file has the texts that its messages came with.
+    /// Whether the messages still have their texts.
     pub fn has_texts(&self) -> bool {
         !self.privacy().starts_with("text=drop")
     }
 
-    /// The app whose records the messages are. Nothing in files of earlier versions, and where only
-    /// a token was known.
+    /// App id of the messages. Missing in files of earlier versions, and in files that were fetched
+    /// with only a token.
     pub fn app_id(&self) -> Option<AppId> {
         AppId::new(self.get("app_id")?.to_owned()).ok()
     }
 
-    /// Hash of the file's rows.
+    /// Content hash of the file's rows.
     pub fn content_hash(&self) -> Option<ContentHash> {
         self.get("content_hash").map(ContentHash::from)
     }
 
-    /// The hashes that this file's rows had before personal data was removed from them, the latest
-    /// first. What was made of those rows is still up to date.
+    /// Content hashes that the file's rows had before redactions, the latest first. Metrics of
+    /// those rows are still up to date.
     pub fn redacted_from(&self) -> impl Iterator<Item = ContentHash> {
         self.get(REDACTED_FROM)
             .into_iter()
@@ -131,12 +134,12 @@ impl Footer {
             .map(ContentHash::from)
     }
 
-    /// Whether the file's rows have this hash, or had it before personal data was removed from them.
+    /// Whether the file's rows have this content hash, or had it before a redaction.
     pub fn is_known_as(&self, content_hash: &ContentHash) -> bool {
         self.content_hash().into_iter().chain(self.redacted_from()).any(|own| own == *content_hash)
     }
 
-    /// Adds the hashes of a file whose rows were redacted.
+    /// Adds the content hashes of the file `before` its redaction.
     pub(super) fn set_redacted(&mut self, before: &Self) {
         let before = before.content_hash().into_iter().chain(before.redacted_from());
         let before: Vec<String> = before.map(|hash| hash.to_string()).collect();

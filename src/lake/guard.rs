@@ -1,4 +1,5 @@
-//! Decoding a file that may be damaged. On some damage the decoders panic where they should give an error; one file must not take everything else down with it.
+//! Decodes files that may be damaged. Decoders panic on some damage instead of returning an error.
+//! One damaged file must not end the whole process.
 
 use std::cell::Cell;
 use std::io;
@@ -9,11 +10,11 @@ use std::sync::Once;
 use super::LakeError;
 
 thread_local! {
-    /// Whether a panic of this thread is caught here, and so is nothing to tell anyone.
+    /// Whether panics of this thread are caught here, so that they are not printed.
     static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What libraries say when they panic because the process may not have more memory or files.
+/// Panic messages of libraries when the process cannot get more memory or files.
 const OUT_OF_RESOURCES: [&str; 4] = [
     "null pointer",
     "Cannot allocate memory",
@@ -23,10 +24,11 @@ const OUT_OF_RESOURCES: [&str; 4] = [
 
 static QUIET: Once = Once::new();
 
-/// What `decode` makes of the file at `path`.
+/// Decodes the file at `path` and catches panics.
 ///
 /// # Errors
-/// Those of `decode`; [`LakeError::Damaged`] when it panics. Whatever it had borrowed must not be used any more then.
+/// Returns the errors of `decode`, and [`LakeError::Damaged`] when it panics. After a panic, do not
+/// use what `decode` had borrowed.
 pub(super) fn guarded<T>(
     path: &Path,
     decode: impl FnOnce() -> Result<T, LakeError>,
@@ -48,8 +50,8 @@ pub(super) fn guarded<T>(
             .copied()
             .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("for no known reason");
-        // A good file looks like this too where memory or files run out. To call that damage would
-        // advise to delete it.
+        // A good file can also cause such a panic. If it were called damaged, the hint would be to
+        // replace the file.
         if OUT_OF_RESOURCES.iter().any(|words| said.contains(words)) {
             let path = path.display();
             let error = io::Error::new(io::ErrorKind::OutOfMemory, format!("{path}: {said}"));

@@ -1,8 +1,9 @@
-//! The `messages` partition: puts records in order of time and numbers them, in bounded memory.
+//! Writes the `messages` partition: sorts records by time and numbers them, in bounded memory.
 //!
-//! WeChat gives records by ascending id and, as far as anyone has seen, by ascending time; nobody promises the latter. So a
-//! batch that follows the one before goes straight into the file, and one that does not begins a new sorted run beside it.
-//! Several runs are merged at the end, equal times in the order in which the API gave them.
+//! WeChat returns records in ascending order of id. In all observed answers the times ascend, too,
+//! but WeChat does not document that. A batch that continues the order is written directly to the
+//! file. A batch that does not starts a new sorted run. The runs are merged at the end. Records of
+//! equal time keep the order in which the API returned them.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -25,13 +26,13 @@ use crate::model::Column;
 use crate::model::column::typed;
 use crate::model::record::Records;
 
-/// Rows that a merge holds of each run.
+/// Number of rows of each run in memory during a merge.
 const MERGE_ROWS: usize = 1_024;
 
-/// Runs that are open at once. With as many, they are merged into one.
+/// Maximum number of open runs. When it is reached, they are merged into one.
 const RUNS_MAX: usize = 64;
 
-/// A `messages` partition being written.
+/// A `messages` partition that is being written.
 #[derive(Debug)]
 pub struct StagedMessages {
     lake: Lake,
@@ -49,11 +50,11 @@ pub struct StagedMessages {
 }
 
 impl Lake {
-    /// Begins a day's messages in staging. They replace only the messages that are there now: if
-    /// another run has replaced those meanwhile, the commit fails.
+    /// Begins the messages of a day in staging. They may replace only the messages that exist now.
+    /// If another run replaces those in the meantime, the commit fails.
     ///
     /// # Errors
-    /// When staging cannot be written.
+    /// Fails when staging cannot be written.
     pub fn stage_messages(
         &self,
         account: &Account,
@@ -83,22 +84,23 @@ impl Lake {
 }
 
 impl StagedMessages {
-    /// Has the footer say what was done to the personal data of the records, where anything was.
+    /// Writes the treatment of personal data into the footer, if there was any.
     #[must_use]
     pub fn with_privacy(self, privacy: Option<String>) -> Self {
         Self { privacy, ..self }
     }
 
-    /// Writes the app of the records into the footer, if it is known.
+    /// Writes the app id of the records into the footer, if it is known.
     #[must_use]
     pub fn with_app_id(self, app_id: Option<AppId>) -> Self {
         Self { app_id, ..self }
     }
 
-    /// Adds records in the order in which the API gave them, in their [schema](crate::model::record::schema).
+    /// Adds records in the order in which the API returned them. They have the
+    /// [schema](crate::model::record::schema) of records.
     ///
     /// # Errors
-    /// When the disk refuses them.
+    /// Fails when the disk cannot be written.
     pub fn append(&mut self, records: &RecordBatch) -> Result<(), LakeError> {
         let records = in_order_of_time(records)?;
         let Records { sent_at, opercode, .. } = Records::of(&records)?;
@@ -120,11 +122,11 @@ impl StagedMessages {
         self.counts
     }
 
-    /// Completes the partition, which stays in staging. Its footer names the rejects that belong to
-    /// it: how many, and the content hash of their partition, if there are any.
+    /// Completes the partition, which stays in staging. The footer records the number of rejects,
+    /// and the content hash of their partition if there are any.
     ///
     /// # Errors
-    /// When the disk refuses it.
+    /// Fails when the disk cannot be written.
     pub fn finish(
         mut self,
         rejects: u64,
@@ -145,7 +147,7 @@ impl StagedMessages {
         Ok(self.current.finish()?.replacing(self.before))
     }
 
-    /// Closes the current run and opens another.
+    /// Closes the current run and opens another one.
     fn begin_run(&mut self) -> Result<(), LakeError> {
         self.close_run()?;
         if self.runs.len() == RUNS_MAX {
@@ -161,12 +163,13 @@ impl StagedMessages {
         Ok(())
     }
 
-    /// Merges all runs into `current`, which is empty.
+    /// Merges all runs into `current`, which must be empty.
     fn merge_runs(&mut self) -> Result<(), LakeError> {
         let (table, schema) = (Table::Messages, Table::Messages.schema());
         let columns = table.names(|_| true);
         let mut readers = Vec::new();
-        // The next row of each run: by time, then by run, which is the order in which the API gave them.
+        // The next row of each run, by time and then by run number. Runs are in the order in which
+        // the API returned them.
         let mut heads = BinaryHeap::new();
         for run in &self.runs {
             let mut batches = read_file(run.open()?, table, &schema, &columns, MERGE_ROWS)?;
@@ -179,7 +182,8 @@ impl StagedMessages {
         }
         while !heads.is_empty() {
             let mut rows = Vec::with_capacity(MERGE_ROWS);
-            // Ends early where a run's batch is used up, because the rows refer to the batches as they are now.
+            // Stop early at the end of a run's batch. The rows refer to the current batches, so no
+            // batch may be replaced before.
             while rows.len() < MERGE_ROWS {
                 let Some(Reverse((_, run))) = heads.pop() else { break };
                 let Some(reader) = readers.get_mut(run) else { break };
@@ -223,7 +227,7 @@ fn sent_at(batch: &RecordBatch) -> Result<TimestampMicrosecondArray, LakeError> 
     Ok(typed::<TimestampMicrosecondArray>(batch, "sent_at")?.clone())
 }
 
-/// The same records by ascending time, equal times as they were.
+/// Sorts records by ascending time. Records of equal time keep their order.
 fn in_order_of_time(records: &RecordBatch) -> Result<RecordBatch, LakeError> {
     let sent_at = Records::of(records)?.sent_at.values();
     if sent_at.is_sorted() {
@@ -234,7 +238,7 @@ fn in_order_of_time(records: &RecordBatch) -> Result<RecordBatch, LakeError> {
     Ok(take_record_batch(records, &UInt32Array::from(rows))?)
 }
 
-/// Records with the columns that the lake adds: the account, and the row's number in the file.
+/// Adds the columns of the lake to records: the account, and the row number in the file.
 fn numbered(
     account: &Account,
     records: &RecordBatch,

@@ -1,12 +1,12 @@
-//! Whether the two files of a day, its messages and its rejects, belong together.
+//! Checks whether the two files of a day, its messages and its rejects, belong together.
 //!
-//! No rename can change both at once. So rejects are put into their place first, then the messages,
-//! whose footer names the content hash of the rejects, and rejects that messages do not name are
-//! removed last. A run that is killed in between leaves a day whose files disagree, and the next
-//! run of the account fetches it again.
+//! No rename can replace both files at once. So the rejects are committed first, then the messages,
+//! whose footer contains the content hash of the rejects. Rejects that the messages do not name are
+//! removed last. If a run is killed in between, the files of the day disagree, and the next run of
+//! the account fetches the day again.
 //!
-//! Earlier versions of kefu wrote a note for such a day, `_kefu/unfinished/<day>.<account>`, and
-//! only the count of the rejects into the footer.
+//! Earlier versions of kefu wrote a note for such a day, `_kefu/unfinished/<day>.<account>`. Their
+//! footers contain only the number of rejects.
 
 use std::collections::BTreeSet;
 
@@ -14,43 +14,44 @@ use super::store::Key;
 use super::{Account, ContentHash, Footer, Lake, LakeError, OWN, Table};
 use crate::calendar::Day;
 
-/// What a footer of messages says of its rejects.
+/// Footer key of `messages` with the content hash of the rejects.
 const REJECTS_HASH: &str = "rejects_hash";
 
-/// Said of messages without rejects.
+/// Value of that key for messages without rejects.
 const NONE: &str = "none";
 
 /// Folder of the notes of earlier versions.
 const NOTES: &str = "unfinished";
 
-/// Length of a day's name.
+/// Length of a day in the name of a note.
 const DAY_CHARACTERS: usize = "2016-06-01".len();
 
 impl Footer {
-    /// Names the rejects that came with these messages.
+    /// Records the rejects that were fetched with these messages.
     pub(super) fn set_rejects(&mut self, count: u64, content_hash: Option<&ContentHash>) {
         self.set("rejects", count);
         self.set(REJECTS_HASH, named(content_hash));
     }
 
-    /// Whether messages name rejects with this hash. None of a file of an earlier version of kefu,
-    /// which does not name them.
+    /// Whether these messages name rejects with this content hash. `None` for a file of an earlier
+    /// version of kefu, which does not name them.
     pub fn names_rejects(&self, content_hash: Option<&ContentHash>) -> Option<bool> {
         Some(self.get(REJECTS_HASH)? == named(content_hash))
     }
 
-    /// Whether what messages say of their rejects is possible: none exactly when they count none.
+    /// Whether the entries about rejects are consistent: the hash is `none` exactly when the number
+    /// is 0.
     pub(crate) fn has_possible_rejects(&self) -> bool {
         let names_none = self.get(REJECTS_HASH).map(|named| named == NONE);
         names_none.is_none_or(|names_none| names_none == (self.get("rejects") == Some("0")))
     }
 
-    /// Whether these messages and the rejects beside them, of which this is the footer, belong
-    /// together. In files of earlier versions, the count of the rejects decides.
+    /// Whether these messages belong together with the rejects that have the footer `rejects`. In
+    /// files of earlier versions, the number of rejects decides.
     pub fn belongs_with(&self, rejects: Option<&Self>) -> bool {
         let names = match rejects {
             None => self.names_rejects(None),
-            // A redaction changes the rejects, and not the messages' word about them.
+            // A redaction changes the rejects, but not the hash that the messages have of them.
             Some(rejects) => self.get(REJECTS_HASH).map(|named| rejects.is_known_as(&named.into())),
         };
         names.unwrap_or_else(|| {
@@ -66,11 +67,11 @@ fn named(content_hash: Option<&ContentHash>) -> String {
 
 impl Lake {
     /// Whether a run was killed while it changed the files of a day. `messages` is the footer of
-    /// the day's messages, if they are there and can be read. Of files that are damaged nobody
-    /// knows; `kefu verify` reports them.
+    /// the day's messages, if they exist and can be read. A damaged file gives no answer, so this
+    /// returns false unless there is a note. `kefu verify` reports damage.
     ///
     /// # Errors
-    /// When the lake cannot be read.
+    /// Fails when the lake cannot be read.
     pub fn is_unfinished(
         &self,
         account: &Account,
@@ -97,11 +98,11 @@ impl Lake {
         }
     }
 
-    /// The days of which a run of an earlier version of kefu has noted that it was changing them,
-    /// with the names of their accounts.
+    /// Returns the days with a note of an earlier version of kefu, with the names of their
+    /// accounts. Such a note means that a run was changing the day.
     ///
     /// # Errors
-    /// When the folder is there and cannot be listed.
+    /// Fails when the folder exists and cannot be listed.
     pub fn older_notes(&self) -> Result<BTreeSet<(Day, String)>, LakeError> {
         let noted = |name: &str| {
             let (day, rest) = name.split_at_checked(DAY_CHARACTERS)?;
@@ -111,10 +112,11 @@ impl Lake {
         Ok(notes.iter().filter_map(|note| noted(note.key.name())).collect())
     }
 
-    /// Removes the note of a day, if there is one: its files belong together again.
+    /// Removes the note of a day, if there is one. Call this when the files of the day belong
+    /// together again.
     ///
     /// # Errors
-    /// When the disk refuses it.
+    /// Fails when the disk cannot be written.
     pub(crate) fn remove_older_note(&self, account: &Account, day: Day) -> Result<(), LakeError> {
         if self.has_older_note(account, day) {
             self.require_lock(account)?;

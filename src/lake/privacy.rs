@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::store::Key;
 use super::{Account, Lake, LakeError, Table, account_folder};
-use crate::model::privacy::{AppliedPrivacy, Forgotten};
+use crate::model::privacy::AppliedPrivacy;
+use crate::model::redaction::Forgotten;
 
 const FILE: &str = "privacy.json";
 
@@ -74,7 +75,7 @@ impl Lake {
         let Written { privacy, pending, forgotten } =
             serde_json::from_slice(&written).map_err(|error| damaged(error.to_string()))?;
         let applied = AppliedPrivacy::parse(&privacy)
-            .ok_or_else(|| damaged("`privacy` is none of kefu's settings".to_owned()))?;
+            .ok_or_else(|| damaged("`privacy` is not a valid setting".to_owned()))?;
         let forgotten = Forgotten::from_parts(forgotten.key, forgotten.names);
         Ok(Some(AccountPrivacy { applied, is_pending: pending, forgotten }))
     }

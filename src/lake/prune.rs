@@ -61,7 +61,7 @@ pub struct PartitionFile {
 
 /// What is wrong with a mark in the future.
 pub(crate) fn in_the_future(table: &str, first_kept: Day) -> String {
-    format!("it says that {table} was pruned up to {first_kept}, which is in the future")
+    format!("the first kept day of {table} is {first_kept}, which is in the future")
 }
 
 impl Lake {

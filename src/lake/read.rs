@@ -168,7 +168,7 @@ pub(super) fn read_file(
             let batch = reader.as_mut().and_then(Iterator::next).transpose();
             let batch = batch.map_err(|error| LakeError::unreadable(&path, &error))?;
             decoded += batch.as_ref().map_or(0, RecordBatch::get_array_memory_size);
-            let reason = || format!("its rows hold more than {decoded_max} bytes");
+            let reason = || format!("its rows take more than {decoded_max} bytes");
             match decoded > decoded_max {
                 true => Err(LakeError::damaged(&path, reason())),
                 false => Ok(batch),

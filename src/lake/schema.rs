@@ -1,6 +1,6 @@
-//! The columns of files. Each file of a table has all of them, in the table's order: DuckDB takes the
-//! schema of the first file it meets, and Polars refuses a file that differs. Only files of older
-//! versions of kefu lack the last ones.
+//! The columns of files. Each file of a table has all columns, in the order of the table. DuckDB
+//! takes the schema of the first file that it reads, and Polars refuses a file with another schema.
+//! Only files of older versions of kefu lack the last columns.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use super::{Footer, Table};
 use crate::model::column::FIRST_VERSION;
 
-/// The columns of a table as a file with the columns `there` should have them, with the types of
-/// `schema`.
+/// Returns the columns that a file with the columns `there` should have, with the types of
+/// `schema`. Later columns are included only if the file has them.
 pub(super) fn of_file(table: Table, schema: &SchemaRef, there: &Schema) -> SchemaRef {
     let is_there = |field: &&FieldRef| {
         table.column(field.name()).is_none_or(|column| !column.is_later())
@@ -19,8 +19,8 @@ pub(super) fn of_file(table: Table, schema: &SchemaRef, there: &Schema) -> Schem
     Arc::new(Schema::new(schema.fields().iter().filter(is_there).cloned().collect::<Vec<_>>()))
 }
 
-/// The version of a file with these columns. The footer says which one it is where versions have
-/// the same columns.
+/// Returns the schema version of a file with the columns `there`. If two versions have the same
+/// columns, the footer decides.
 pub(super) fn version(table: Table, there: &Schema, footer: &Footer) -> &'static str {
     let is_first = match table.later_columns().first() {
         Some(later) => there.field_with_name(later.name()).is_err(),

@@ -1,4 +1,4 @@
-//! What is in a lake, as its folders show it.
+//! Lists what is in a lake, without reading files or changing anything.
 
 use std::path::PathBuf;
 
@@ -6,22 +6,23 @@ use super::store::{Entry, Key, Kind};
 use super::{Lake, LakeError, PartitionKey, Table};
 use crate::calendar::Day;
 
-/// What stands below the folders of the tables, and in staging.
+/// The files below the folders of the tables, and in staging.
 #[derive(Debug, Default)]
 pub struct Survey {
-    /// Files with the name of a partition, in order.
+    /// Files with the path of a partition, in order.
     pub partitions: Vec<PartitionKey>,
-    /// Everything else below a table's folder, each with its day where it stands in a day's folder.
+    /// All other paths below the tables' folders. The day is set if the path is in the folder of a
+    /// day.
     pub foreign: Vec<(Option<Day>, PathBuf)>,
-    /// What runs that are gone, as far as is known, have left in staging.
+    /// Files in staging whose run is gone, as far as kefu can see.
     pub staged: Vec<PathBuf>,
 }
 
 impl Lake {
-    /// Lists what is there, whatever it is.
+    /// Lists all paths below the folders of the tables, and the files in staging.
     ///
     /// # Errors
-    /// When a folder cannot be listed.
+    /// Fails when a folder cannot be listed.
     pub fn survey(&self) -> Result<Survey, LakeError> {
         let mut survey = self.survey_tables()?;
         survey.staged = self.staging.left()?;
@@ -29,11 +30,11 @@ impl Lake {
         Ok(survey)
     }
 
-    /// What is below a table's folder and is not one of its files. Readers of the table would
-    /// stumble over it.
+    /// Lists the paths below the folders of the tables that are not partitions. Readers of the
+    /// tables could fail on them.
     ///
     /// # Errors
-    /// When a folder cannot be listed.
+    /// Fails when a folder cannot be listed.
     pub fn strays(&self) -> Result<Vec<PathBuf>, LakeError> {
         let foreign = self.survey_tables()?.foreign.into_iter();
         let mut strays: Vec<PathBuf> = foreign.map(|(_, path)| path).collect();
@@ -46,7 +47,7 @@ impl Lake {
         let root = self.store.list(&Key::root())?;
         for table in Table::ALL {
             let folder = Key::of_table(table);
-            // To readers, a file of this name looks like a table without a day.
+            // Readers would take a file of this name for a table without days.
             if root.iter().any(|entry| entry.key == folder && entry.kind != Kind::Folder) {
                 foreign.push((None, self.path_of(&folder)));
             }

@@ -47,6 +47,7 @@ use day_rows::DayRows;
 pub use history::{History, HistoryBuilder, Part, columns};
 pub use parameters::{AutoReply, Parameters, Pattern};
 pub use rules::{RuleChange, Rules};
+pub use statistics::percentile;
 
 use crate::calendar::{Day, DayRange, Span, UnixSeconds, Zone};
 use crate::failure::{Class, Classified};
@@ -85,7 +86,7 @@ impl Classified for MetricsError {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("this is a bug in kefu; please report it with the message above".into())
+        Some("report this bug in kefu, with the message above".into())
     }
 }
 

@@ -7,6 +7,14 @@ use super::day_rows::Outcome;
 use crate::model::Table;
 use crate::model::column::Role;
 
+/// How percentiles are interpolated: linearly at (n − 1) · p, like SQL's `percentile_cont`.
+const PERCENTILE: QuantileMethod = QuantileMethod::Linear;
+
+/// The percentile of values, by the rule of all tables. `share` is from 0 to 1. None without values.
+pub fn percentile(values: &[i64], share: f64) -> Option<f64> {
+    Int64Chunked::from_slice("values".into(), values).quantile(share, PERCENTILE).ok().flatten()
+}
+
 /// Counts the rows of the group that have the property.
 pub(super) fn count(property: Expr) -> Expr {
     property.sum()
@@ -29,10 +37,7 @@ fn statistic(name: &str) -> PolarsResult<Expr> {
             .otherwise(lit(NULL).cast(DataType::Int64)),
         ("mean", _) => values().mean(),
         ("max", _) => values().max(),
-        // Linear interpolation at (n − 1) · p, like SQL's `percentile_cont`.
-        (_, Some(percent)) => {
-            values().quantile(lit(f64::from(percent) / 100.0), QuantileMethod::Linear)
-        }
+        (_, Some(percent)) => values().quantile(lit(f64::from(percent) / 100.0), PERCENTILE),
         _ => return Err(unknown()),
     };
     Ok(statistic.alias(name))

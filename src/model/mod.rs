@@ -2,10 +2,12 @@
 
 mod account;
 pub mod calendar;
+pub mod cancel;
 pub mod column;
 mod partition;
 pub mod privacy;
 pub mod record;
+pub mod redaction;
 mod table;
 
 pub use account::Account;

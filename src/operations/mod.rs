@@ -1,9 +1,7 @@
-//! The outputs of a run for operators: a run record in the history, and figures for Prometheus.
+//! Files outside the lake that a command writes: figures for Prometheus, and reports.
 
-mod history;
 mod replace;
 mod textfile;
 
-pub use history::{History, RunRecord};
 pub use replace::replace;
 pub use textfile::{TextfileError, write_textfile};

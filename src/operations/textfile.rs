@@ -15,8 +15,9 @@ use std::path::{Path, PathBuf};
 use prometheus::{Encoder, GaugeVec, Opts, Registry, TextEncoder};
 use time::OffsetDateTime;
 
-use super::{RunRecord, replace};
+use super::replace;
 use crate::failure::{Class, Classified};
+use crate::pipeline::RunRecord;
 use crate::plain_file;
 
 /// The figures could not be written. The run itself is not affected.

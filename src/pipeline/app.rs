@@ -1,5 +1,5 @@
-//! An account is one app: its records must not mix with those of another app, nor be kept twice
-//! under two names.
+//! Checks that each account has the records of one app, and that each app has one account. Records
+//! of two apps must not mix, and no record may be stored under two names.
 
 use std::collections::BTreeMap;
 
@@ -9,19 +9,19 @@ use crate::calendar::Day;
 use crate::failure::{Class, Classified};
 use crate::lake::{Account, AppId, Lake, LakeError, Table};
 
-/// Why an app's records cannot be kept under an account.
+/// Why an app's records cannot be stored under an account.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     #[error(transparent)]
     Lake(#[from] LakeError),
     #[error(
-        "the account {account} has the records of the app {there} in this lake, and the settings give it the app {asked}"
+        "the account {account} has records of the app {there} in this lake, but its app id in the settings is {asked}"
     )]
     OtherApp { account: Account, there: AppId, asked: AppId },
-    #[error("this lake has the account {there}, and {asked} differs from it only in case")]
+    #[error("the account name {asked} differs only in case from {there}, which is in this lake")]
     OnlyCase { there: Account, asked: Account },
     #[error(
-        "the records of the app {app} are kept under the account {there} in this lake, and the settings call it {asked}"
+        "this lake has the records of the app {app} under the account {there}, but its account in the settings is {asked}"
     )]
     OtherAccount { app: AppId, there: Account, asked: Account },
 }
@@ -40,35 +40,35 @@ impl Classified for AppError {
         match self {
             Self::Lake(error) => error.hint(),
             Self::OtherApp { account, there, asked } => Some(format!(
-                "give the app {asked} an account name of its own (KEFU_ACCOUNT, or `account` or `name` in kefu.toml) or another lake (--lake); \
-                 if the app id is a mistake, correct it to {there}; nothing was fetched, and the records of {account} stay as they are"
+                "correct the app id to {there} if it is a mistake. Otherwise give the app {asked} its own account name (KEFU_ACCOUNT, or `account` or `name` in kefu.toml) or another lake (--lake). \
+                 Nothing was fetched, and the records of {account} are unchanged"
             )),
             Self::OnlyCase { there, .. } => Some(format!(
-                "keep the name {there}, or choose one that differs in more than case: on some systems both would be one file; nothing was fetched"
+                "use the name {there}, or choose one that differs in more than case: on some systems both would name the same file. Nothing was fetched"
             )),
             Self::OtherAccount { there, .. } => Some(format!(
-                "keep the name {there}: under two names each record would count twice; an account is not renamed in a lake, because its name is in \
-                 every file: to use another name, begin another lake with --lake, fetch there what WeChat still has, and keep this one; nothing was fetched"
+                "use the name {there}: under two names each record would count twice. An account cannot be renamed in a lake, because its name is in \
+                 every file. For another name, start another lake with --lake, fetch there what WeChat still has, and keep this one. Nothing was fetched"
             )),
         }
     }
 }
 
-/// Checks that the records of an app can be kept under an account. Without an app id, only the name
-/// of the account can be checked.
+/// Checks that the records of an app can be stored under an account.
 ///
-/// What is recorded of the account decides, else its newest messages that say their app.
+/// The app that is recorded for the account decides. If none is recorded, the newest messages with
+/// an app id decide. Without an `app_id`, checks only the name of the account.
 ///
 /// # Errors
-/// [`AppError::OtherApp`] when the account has the records of another app,
-/// [`AppError::OtherAccount`] when the app's records are kept under another account, and
-/// [`AppError::OnlyCase`] when a recorded account's name differs only in case.
+/// - [`AppError::OtherApp`] when the account has the records of another app.
+/// - [`AppError::OtherAccount`] when the app's records are stored under another account.
+/// - [`AppError::OnlyCase`] when the name differs from a recorded account only in case.
 pub fn require_app(lake: &Lake, account: &Account, app_id: Option<&AppId>) -> Result<(), AppError> {
     let apps = lake.apps()?;
     let in_small = |account: &Account| account.as_str().to_lowercase();
     let alike = |name: &&Account| *name != account && in_small(name) == in_small(account);
     for there in apps.values().filter(alike) {
-        // A record of an account without files is left from files that were deleted.
+        // An account without files can still have a record: its files were deleted.
         if lake.has_account(there)? {
             return Err(AppError::OnlyCase { there: there.clone(), asked: account.clone() });
         }
@@ -83,7 +83,7 @@ pub fn require_app(lake: &Lake, account: &Account, app_id: Option<&AppId>) -> Re
     {
         return Err(AppError::OtherAccount { app: asked.clone(), there, asked: account.clone() });
     }
-    // A record of an account without files is left from files that were deleted.
+    // An account without files can still have a record: its files were deleted.
     if !lake.has_account(account)? {
         return Ok(());
     }
@@ -101,8 +101,8 @@ pub fn require_app(lake: &Lake, account: &Account, app_id: Option<&AppId>) -> Re
     }
 }
 
-/// Another account whose newest messages are of the app, though nothing records it: a lake may be
-/// copied without the folder of kefu itself.
+/// Returns another account whose newest messages are of this app, if no app is recorded for that
+/// account. The record is missing when a lake was copied without the folder `_kefu`.
 fn unrecorded_account(
     lake: &Lake,
     apps: &BTreeMap<AppId, Account>,
@@ -112,15 +112,16 @@ fn unrecorded_account(
     let mut newest = lake.last_partitions(Table::Messages, 1)?.into_iter().filter(|key| {
         let other = &key.account;
         let is_unrecorded = other != account && !apps.values().any(|name| name == other);
-        // A file that is damaged says nothing.
+        // A damaged file has no readable app id.
         let footer = || lake.footer(key).ok();
         is_unrecorded && footer().and_then(|footer| footer.app_id()).as_ref() == Some(asked)
     });
     Ok(newest.next().map(|key| key.account))
 }
 
-/// Where the messages of an account and what is known of its app do not agree. `apps` are those
-/// that are recorded; an account whose messages say their app first is treated as recorded.
+/// Returns a finding for each message file or record that names another app than the account's.
+/// `apps` are the recorded apps. If the app of the newest messages is not recorded, this adds it
+/// with the account.
 pub(super) fn other_apps(
     lake: &Lake,
     apps: &mut BTreeMap<AppId, Account>,
@@ -140,34 +141,35 @@ pub(super) fn other_apps(
     let Some((last, newest)) = messages.last() else {
         if let [_, second, ..] = of_account(apps).as_slice() {
             let what = format!("several apps are recorded for the account {account}");
-            let advice = "`kefu doctor` shows the app id of the settings: move the records of the other ones out of the lake";
+            let advice = "compare with the app id that `kefu doctor` shows, then move these records of the other apps out of the lake";
             findings.push(Finding::new(Kind::App, recorded(second), what, advice));
         }
         return findings;
     };
     let others = messages.iter().filter(|(_, app)| app != newest);
     findings.extend(others.map(|(day, app)| {
-        let what = format!("its records are of the app {app}, and the last ones of the account are of {newest}");
+        let what = format!("its records are from the app {app}, but the latest records of the account are from {newest}");
         let advice = format!(
-            "keep a copy of the file, then `kefu run --date {day} --force` fetches the day again for the app of the settings"
+            "keep a copy of the file, then run `kefu run --date {day} --force` to fetch the day again for the app in the settings"
         );
         Finding::new(Kind::App, path(*day), what, advice)
     }));
     let owner = apps.entry(newest.clone()).or_insert_with(|| account.clone());
     if owner != account {
         let what = format!(
-            "the records of the app {newest} are kept under the account {owner}, too, and count twice"
+            "the records of the app {newest} are also under the account {owner}, so they count twice"
         );
-        let advice = "keep one of the two accounts, and move the other one's files out of the lake";
+        let advice =
+            "keep one of the two accounts, and move the files of the other one out of the lake";
         findings.push(Finding::new(Kind::App, path(*last), what, advice));
     }
     let others = of_account(apps).into_iter().filter(|app| app != newest);
     findings.extend(others.map(|app| {
         let what = format!(
-            "it says that the account {account} has the records of the app {app}, and its last messages are of {newest}"
+            "it assigns the app {app} to the account {account}, but the latest messages of the account are from {newest}"
         );
         let advice =
-            "`kefu doctor` shows the app id of the settings: move this record out of the lake if the messages are right, and the messages if not";
+            "compare with the app id that `kefu doctor` shows. Move this file out of the lake if the messages are right, otherwise the messages";
         Finding::new(Kind::App, recorded(&app), what, advice)
     }));
     findings

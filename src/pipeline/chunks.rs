@@ -1,13 +1,13 @@
-//! Which days are computed together.
+//! Groups the days whose metrics are computed together.
 
 use super::inputs::Inputs;
 use crate::calendar::{Day, DayRange};
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE};
 
-/// Messages that are in memory at once, unless a single day needs more.
+/// Maximum number of messages in memory at once. A single day may need more.
 const ROWS_AT_ONCE: usize = 12_000_000;
 
-/// Days that are computed together.
+/// Days whose metrics are computed together.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Chunk {
     pub(super) first: Day,
@@ -15,8 +15,9 @@ pub(super) struct Chunk {
     pub(super) days: Vec<Day>,
 }
 
-/// Groups wanted days, in order, so that a day is read once for several of them: within an unbroken run of fetched days, close together, and
-/// with no more than [`ROWS_AT_ONCE`] messages in view.
+/// Groups the wanted days, in order, so that each day of messages is read once for several of them.
+/// The days of a chunk are close together, in an unbroken run of fetched days. Their dependency
+/// windows have at most [`ROWS_AT_ONCE`] messages in total.
 pub(super) fn chunks(inputs: &Inputs, wanted: &[Day]) -> Vec<Chunk> {
     let rows = |first: Day, last: Day| -> usize {
         inputs

@@ -1,4 +1,4 @@
-//! The lake against the API: what the API gives for a day now, and what the lake has of it. Nothing is written.
+//! Compares the lake with the current data of the API, day by day. Writes nothing.
 
 use std::sync::Arc;
 
@@ -18,14 +18,14 @@ use crate::lake::{LakeError, Table};
 use crate::model::record::{self, Records};
 use crate::telemetry::Progress;
 
-/// Records of a day that are shown of each kind.
+/// Maximum number of added records, and of gone records, to list for each day.
 const SHOWN_MAX: usize = 20;
 
-/// A day in the lake beside the same day by the API.
+/// A day in the lake, compared with the same day of the API.
 #[derive(Clone, Debug, Serialize)]
 pub struct ComparedDay {
     pub date: Day,
-    /// A day that is not is not asked for.
+    /// Whether the lake has the day. Other days are not requested from the API.
     pub in_lake: bool,
     pub lake_records: u64,
     pub api_records: u64,
@@ -33,12 +33,13 @@ pub struct ComparedDay {
     pub added: u64,
     /// Records that the lake has and the API no longer gives.
     pub gone: u64,
-    /// Records that could not be read, then and now.
+    /// Number of unreadable records when the lake was written.
     pub lake_rejects: u64,
+    /// Number of unreadable records now.
     pub api_rejects: u64,
-    /// The earliest of the added ones.
+    /// The earliest added records, at most 20.
     pub added_records: Vec<Record>,
-    /// The earliest of those that are gone.
+    /// The earliest records that the API no longer gives, at most 20.
     pub gone_records: Vec<Record>,
 }
 
@@ -60,13 +61,13 @@ impl ComparedDay {
         }
     }
 
-    /// Whether the lake has what the API gives.
+    /// Whether the lake and the API have the same records and the same number of rejects.
     pub fn is_equal(&self) -> bool {
         self.in_lake && self.added == 0 && self.gone == 0 && self.lake_rejects == self.api_rejects
     }
 }
 
-/// A record, in order of time.
+/// A record. Records are ordered by time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Record {
     /// Unix seconds.
@@ -78,10 +79,10 @@ pub struct Record {
     pub text: Option<String>,
 }
 
-/// Fetches the days, some side by side, and compares each with the lake.
+/// Fetches several days in parallel and compares each with the lake.
 ///
 /// # Errors
-/// When a day cannot be fetched or read; no other day is begun then.
+/// Fails when a day cannot be fetched or read. After that, no other day starts.
 pub async fn compare_days(
     job: &FetchJob,
     days: &[Day],
@@ -127,14 +128,15 @@ async fn compare_day(
     let compared =
         comparing.await.map_err(|error| BugError(format!("comparing a day stopped: {error}")))?;
     match (fetched, compared) {
-        // The pages are no longer taken because the lake could not be read.
+        // The fetch was abandoned because the lake could not be read.
         (Err(FetchError::Abandoned), Err(refused)) => Err(refused.into()),
         (Err(error), _) => Err(in_local_time(error, &job.zone)),
         (Ok(_), compared) => Ok(compared?),
     }
 }
 
-/// Crosses off each of the lake's records for one of the API's; what is left on either side is the difference.
+/// Pairs each record of the API with an equal record of the lake. The records without a pair are
+/// the difference.
 fn compare_pages(
     job: &FetchJob,
     day: Day,
@@ -185,7 +187,7 @@ fn compare_pages(
     Ok(compared)
 }
 
-/// Takes one of the records with this key away, if there is one.
+/// Removes one record with this key. Returns whether there was one.
 fn cross_off(left: &mut HashMap<Key, u64>, key: &Key) -> bool {
     match left.get_mut(key).filter(|count| **count > 0) {
         Some(count) => {
@@ -196,7 +198,7 @@ fn cross_off(left: &mut HashMap<Key, u64>, key: &Key) -> bool {
     }
 }
 
-/// What stands for a record: equal exactly for equal records.
+/// Hash of a record. Two records have the same key only if they are equal.
 type Key = [u8; 16];
 
 struct Keys(RowConverter);
@@ -221,7 +223,7 @@ impl Keys {
     }
 }
 
-/// Keeps the earliest records.
+/// The earliest records of those inserted.
 #[derive(Default)]
 struct Earliest(Vec<Record>);
 

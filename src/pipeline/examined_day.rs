@@ -1,4 +1,4 @@
-//! The files of a day against what they say about themselves, and against each other.
+//! Checks the files of a day against their footers and against each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,11 +10,11 @@ use crate::lake::{
 };
 use crate::model::privacy::AppliedPrivacy;
 
-/// The files of an account's day.
+/// The files of an account for one day.
 #[derive(Debug)]
 pub(super) struct ExaminedDay {
     pub(super) there: BTreeSet<Table>,
-    /// Those that are as they say.
+    /// Contents of the files without a finding.
     pub(super) sound: BTreeMap<Table, Contents>,
     pub(super) findings: Vec<Finding>,
 }
@@ -33,11 +33,11 @@ impl ExaminedDay {
         let has_messages = examined.there.contains(&Table::Messages);
         let remedy = |kind: Kind, table: Table| match Table::METRICS.contains(&table) {
             true if !has_messages && is_pruned => {
-                "put it back from a copy: its messages were pruned, and it cannot be computed again"
+                "restore it from a backup: its messages were pruned, so it cannot be computed again"
                     .to_owned()
             }
             true if !has_messages => format!(
-                "put it back from a copy: its messages are gone; while WeChat has them, `kefu run --date {day}` fetches them again"
+                "restore it from a backup, because its messages are missing. Or run `kefu run --date {day}` to fetch them again while WeChat has them"
             ),
             _ => remedy(kind, table, day),
         };
@@ -73,9 +73,10 @@ impl ExaminedDay {
         Ok(examined)
     }
 
-    /// Messages name the rejects that came with them, and those are there, unless either was
-    /// pruned. A run that was killed leaves rejects that no messages name; rejects that are gone
-    /// were removed by somebody else.
+    /// Checks that messages and rejects belong together. The footer of the messages names the
+    /// rejects of the day, and these must be there. Files that retention deleted are ignored.
+    /// Rejects that no messages name are left from a killed run. Missing rejects were not removed
+    /// by kefu.
     fn pairing_flaw(
         &self,
         pruned: &Pruned,
@@ -88,9 +89,9 @@ impl ExaminedDay {
             return Some((Kind::Unfinished, Table::Messages, killed()));
         }
         if is_there(Table::Rejects) && !is_there(Table::Messages) {
-            // Metrics show that there were messages once.
+            // Metrics prove that the day had messages.
             let had_messages = Table::METRICS.into_iter().any(is_there);
-            let what = "the messages of the day are not there".to_owned();
+            let what = "the messages of the day are missing".to_owned();
             let kind = if had_messages { Kind::Rejects } else { Kind::Unfinished };
             return (!pruned.includes(Table::Messages, day)).then_some((
                 kind,
@@ -106,11 +107,12 @@ impl ExaminedDay {
         }
         let is_whole = messages.belongs_with(None) || pruned.includes(Table::Rejects, day);
         let counted = messages.get("rejects").unwrap_or_default();
-        let missing = || format!("is missing, and the footer of the messages counts {counted}");
+        let missing = || format!("is missing, but the footer of the messages counts {counted}");
         (!is_whole).then(|| (Kind::Rejects, Table::Rejects, missing()))
     }
 
-    /// Metrics that were made of the messages that are there count as many of them, whatever the parameters were.
+    /// Compares the counts of `account_daily` with the messages, if it was computed from these
+    /// messages. The counts do not depend on the parameters.
     fn totals_flaw(&self) -> Option<String> {
         let (messages, metrics) =
             (self.sound.get(&Table::Messages)?, self.sound.get(&Table::AccountDaily)?);
@@ -120,14 +122,14 @@ impl ExaminedDay {
         let (there, counted) = (messages.counts, metrics.counts);
         (is_input && (there.received, there.sent) != (counted.received, counted.sent)).then(|| {
             format!(
-                "it counts {} messages received and {} sent, and there are {} and {}",
+                "it counts {} messages received and {} sent, but there are {} and {}",
                 counted.received, counted.sent, there.received, there.sent
             )
         })
     }
 }
 
-/// What footers say beside what every file's footer says.
+/// Footer keys of a table's files, in addition to the keys of every file.
 fn own_keys(table: Table) -> &'static [&'static str] {
     match table {
         Table::Messages => &["content_hash", "rejects"],
@@ -136,14 +138,14 @@ fn own_keys(table: Table) -> &'static [&'static str] {
     }
 }
 
-/// What the footer of messages says of them beside the rows.
+/// Footer keys of `messages` that count its rows by kind.
 const MESSAGE_COUNTS: [&str; 3] = ["messages_received", "messages_sent", "messages_other"];
 
-/// What the footer of messages may say beside that; of the second, earlier versions say nothing.
+/// Optional footer keys of `messages`. Earlier versions of kefu do not write the second one.
 const MESSAGE_APP: &str = "app_id";
 const MESSAGE_REJECTS: &str = "rejects_hash";
 
-/// Where a file is not what it says, or is not what belongs in its place.
+/// Returns where a file contradicts its own footer, or does not belong in its place.
 fn flaws(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<(Kind, String)> {
     let PartitionKey { account, date, table } = key;
     let (day, table) = (*date, *table);
@@ -156,11 +158,11 @@ fn flaws(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<(Kind, Str
             footer
                 .get(key)
                 .filter(|said| **said != here)
-                .map(|said| format!("it says that its {key} is {said}"))
+                .map(|said| format!("its footer has the {key} {said}"))
         })
         .collect();
     if !elsewhere.is_empty() {
-        // What follows would only repeat that, in many words.
+        // The other checks would only repeat that the file is misplaced.
         return vec![(Kind::Misplaced, elsewhere.join("; "))];
     }
     let bounds = zone.bounds(day);
@@ -184,22 +186,19 @@ fn flaws(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<(Kind, Str
             || place.get(key).is_some()
     };
     wrong.extend(
-        footer
-            .keys()
-            .filter(|key| !known(key))
-            .map(|key| format!("`{key}` is nothing that kefu says")),
+        footer.keys().filter(|key| !known(key)).map(|key| format!("`{key}` is not a key of kefu")),
     );
     wrong.extend(
         footer
             .get("privacy")
             .filter(|said| AppliedPrivacy::parse(said).is_none())
-            .map(|said| format!("`privacy` is {said}")),
+            .map(|said| format!("`privacy` has the invalid value {said}")),
     );
     wrong.extend(
         footer
             .get(MESSAGE_APP)
             .filter(|_| footer.app_id().is_none())
-            .map(|said| format!("`{MESSAGE_APP}` is {}", said.escape_debug())),
+            .map(|said| format!("`{MESSAGE_APP}` has the invalid value {}", said.escape_debug())),
     );
     if !footer.has_possible_rejects() {
         wrong.push(format!("`{MESSAGE_REJECTS}` contradicts `rejects`"));
@@ -225,17 +224,17 @@ fn flaws(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<(Kind, Str
         }
     };
     require(wrong.is_empty(), Kind::Footer, wrong.join("; "));
-    require(
-        is_as_written,
-        Kind::ContentHash,
-        "its rows are not those that were written".to_owned(),
-    );
+    require(is_as_written, Kind::ContentHash, "its rows do not match its content hash".to_owned());
     require(miscounted.is_empty(), Kind::Counts, miscounted.join("; "));
-    require(contents.is_of_account, Kind::Account, format!("not every row's account is {account}"));
+    require(
+        contents.is_of_account,
+        Kind::Account,
+        format!("not all rows have the account {account}"),
+    );
     require(
         contents.is_sorted,
         Kind::Order,
-        format!("its rows do not ascend by {}", table.sorted_by().join(", ")),
+        format!("its rows are not sorted by {}", table.sorted_by().join(", ")),
     );
     require(
         contents.is_numbered,
@@ -247,34 +246,38 @@ fn flaws(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<(Kind, Str
         require(
             false,
             Kind::Day,
-            format!("its rows are of {range} by {}", table.dated_by().unwrap_or_default()),
+            format!("its rows are dated {range} by {}", table.dated_by().unwrap_or_default()),
         );
     }
     require(contents.oddities.is_empty(), Kind::Encoding, contents.oddities.join("; "));
     let misstated = contents.misstated.join(", ");
     let hides_rows = format!(
-        "its row groups or pages claim other values of {misstated} than they have, so that readers skip rows"
+        "the statistics of its row groups or pages are wrong for {misstated}, so readers skip rows"
     );
     require(contents.misstated.is_empty(), Kind::Statistics, hides_rows);
-    // Whatever is wrong above is so in the bytes, too.
+    // The flaws above change the bytes, too, so only report bytes without another flaw.
     if flaws.is_empty() && contents.is_as_encoded == Some(false) {
-        flaws.push((Kind::Bytes, "its bytes are not those that kefu writes for its rows, and readers may see something else".to_owned()));
+        flaws.push((
+            Kind::Bytes,
+            "its bytes differ from what kefu writes for its rows, so readers may see other values"
+                .to_owned(),
+        ));
     }
     flaws
 }
 
-/// What to do about a file.
+/// Returns the advice for a finding about a file.
 pub(super) fn remedy(kind: Kind, table: Table, day: Day) -> String {
     match (kind, table) {
         (Kind::Misplaced, Table::Messages | Table::Rejects) => {
             format!(
-                "move it to where it belongs, or away; `kefu run --date {day}` fetches what is missing then"
+                "move it to its place or out of the lake, then run `kefu run --date {day}` to fetch what is missing"
             )
         }
-        (Kind::Unfinished, _) => "the next run fetches the day again".to_owned(),
+        (Kind::Unfinished, _) => "nothing to do: the next run fetches the day again".to_owned(),
         (_, Table::Messages | Table::Rejects) => {
-            format!("`kefu run --date {day} --force` fetches the day again")
+            format!("run `kefu run --date {day} --force` to fetch the day again")
         }
-        _ => "move it away: `kefu metrics` computes it again".to_owned(),
+        _ => "move it out of the lake, then run `kefu metrics` to compute it again".to_owned(),
     }
 }

@@ -10,12 +10,12 @@ use tokio::task::JoinSet;
 use super::app::AppError;
 use super::silence::Silence;
 use super::staged_day::{EmptyDay, StagedDay, stage_pages};
-use super::{Observer, OnShrink};
+use super::{FailedDay, Observer, OnShrink};
 use crate::calendar::{Day, Zone};
 use crate::failure::{BugError, Class, Classified, Failure};
 use crate::fetch::{CallCounts, ContractError, FetchError, Holds, RetryBudget, Source};
 use crate::lake::{Account, AppId, Lake, MessageCounts, Table};
-use crate::signals::Indivisible;
+use crate::model::cancel::Cancel;
 
 /// Pages between the network and the disk. With one being fetched and one being written, a day costs the memory of three.
 const PAGES_IN_FLIGHT: usize = 1;
@@ -37,6 +37,8 @@ pub struct FetchJob {
     /// Days that are there, and are replaced only if they have changed: messages can come late.
     pub refreshed: BTreeSet<Day>,
     pub on_shrink: OnShrink,
+    /// Checked between days and while calls are made. A day that is being committed is completed.
+    pub cancel: Cancel,
 }
 
 impl FetchJob {
@@ -122,6 +124,8 @@ pub struct FetchReport {
     pub skipped: Vec<Day>,
     /// Days that were left away, because they were pruned.
     pub pruned: Vec<Day>,
+    /// Of those that failed or were not tried: the days that are in the lake, as they were before.
+    pub unchanged: Vec<Day>,
     /// In order of the days.
     pub shrunk: Vec<ShrunkDay>,
     /// Empty days that were not committed, because the account has no earlier day. In order.
@@ -131,6 +135,25 @@ pub struct FetchReport {
     /// Seconds that this machine's clock is ahead of WeChat's (behind, when negative). None while
     /// no answer had a `Date`.
     pub clock_skew_seconds: Option<i64>,
+}
+
+impl Serialize for FetchReport {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let failed: Vec<FailedDay> = self.failed.iter().map(FailedDay::from).collect();
+        let mut report = serializer.serialize_struct("FetchReport", 10)?;
+        report.serialize_field("fetched", &self.fetched)?;
+        report.serialize_field("skipped", &self.skipped)?;
+        report.serialize_field("pruned", &self.pruned)?;
+        report.serialize_field("failed", &failed)?;
+        report.serialize_field("given_up", &self.given_up)?;
+        report.serialize_field("unchanged", &self.unchanged)?;
+        report.serialize_field("shrunk", &self.shrunk)?;
+        report.serialize_field("left_out", &self.left_out)?;
+        report.serialize_field("clock_skew_seconds", &self.clock_skew_seconds)?;
+        report.serialize_field("worst", &self.worst())?;
+        report.end()
+    }
 }
 
 impl FetchReport {
@@ -196,7 +219,7 @@ pub async fn fetch_days(job: &FetchJob, days: &[Day], observer: &dyn Observer) -
         let Some(day) = day_of_task.remove(&task) else { continue };
         unavailable_in_a_row *= usize::from(outcome.is_err());
         match outcome {
-            Ok(DayOutcome::Committed((fetched, _noted))) => {
+            Ok(DayOutcome::Committed(fetched)) => {
                 silence.day_committed(day);
                 observer.day_fetched(&fetched);
                 report.fetched.push(fetched);
@@ -205,6 +228,11 @@ pub async fn fetch_days(job: &FetchJob, days: &[Day], observer: &dyn Observer) -
             Ok(DayOutcome::Shrunk(shrunk)) => {
                 observer.day_shrunk(&shrunk);
                 report.shrunk.push(shrunk);
+            }
+            // It is as it was before.
+            Err(Failure { class: Class::Stopped(_), .. }) => {
+                is_over = true;
+                report.given_up.push(day);
             }
             Err(failure) => {
                 // The days under way go on: they commit, or fail by themselves within the bounds of their retries.
@@ -217,7 +245,8 @@ pub async fn fetch_days(job: &FetchJob, days: &[Day], observer: &dyn Observer) -
             }
         }
     }
-    report.given_up = waiting.collect();
+    report.given_up.extend(waiting);
+    report.given_up.sort_unstable();
     (report.left_out, report.first_day) = silence.finish();
     report.left_out.iter().for_each(|day| observer.day_left_out(*day));
     report.clock_skew_seconds = job.source.clock_skew_seconds();
@@ -229,8 +258,7 @@ pub async fn fetch_days(job: &FetchJob, days: &[Day], observer: &dyn Observer) -
 
 /// What became of a day that was fetched.
 enum DayOutcome {
-    /// While the guard beside the day exists, a shutdown waits, so that the day is reported.
-    Committed((FetchedDay, Indivisible)),
+    Committed(FetchedDay),
     /// It has no records, and the lake has no earlier day of the account. With the account's first
     /// day.
     Empty(EmptyDay, Option<Day>),
@@ -249,8 +277,11 @@ async fn fetch_day(
         (Some(staged), calls) => (staged, calls),
         (None, _) => {
             // With a cursor of its own, which counts as one of all calls that are made.
-            let _connection =
-                connections.acquire().await.map_err(|error| BugError(error.to_string()))?;
+            let _connection = job
+                .cancel
+                .or(connections.acquire())
+                .await?
+                .map_err(|error| BugError(error.to_string()))?;
             let (staged, calls) =
                 stage_day(job, &Arc::new(Semaphore::new(1)), &retry_budget, day).await?;
             (staged.ok_or_else(|| BugError("a day with one cursor is not split".into()))?, calls)
@@ -264,6 +295,7 @@ async fn fetch_day(
 /// Commits a day that can be a day of this account, has lost no records, and is not empty before
 /// the account's first one.
 fn commit_day(job: &FetchJob, staged: StagedDay, calls: CallCounts) -> Result<DayOutcome, Failure> {
+    job.cancel.check()?;
     staged.check()?;
     if let Some(shrunk) = staged.shrinkage(job)? {
         let ShrunkDay { records_before: before, records_after: after, .. } = shrunk;
@@ -334,10 +366,11 @@ async fn stage_day(
         let job = job.clone();
         tokio::task::spawn_blocking(move || stage_pages(&job, day, receiver))
     };
-    let calls = job.source.fetch(job.zone.bounds(day), connections, retry_budget, sender).await;
+    let calls = job.source.fetch(job.zone.bounds(day), connections, retry_budget, sender);
+    let calls = job.cancel.or(calls).await;
     let staged =
         writer.await.map_err(|error| BugError(format!("writing a day stopped: {error}")))?;
-    match (calls, staged) {
+    match (calls?, staged) {
         // When the disk refuses a page, the fetch ends because of that: the disk's reason is the one to report.
         (Err(FetchError::Abandoned), Err(refused)) => Err(refused.into()),
         (Err(FetchError::Abandoned), Ok(None)) => Ok((None, CallCounts::default())),

@@ -1,4 +1,4 @@
-//! What `verify` can find, in the words of its contract.
+//! The findings of `verify`.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::lake::PartitionKey;
 
-/// Something that is not as promised, or worth knowing.
+/// A failed check, or a note.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
     pub severity: Severity,
@@ -14,7 +14,7 @@ pub struct Finding {
     pub path: PathBuf,
     pub what: String,
     pub advice: String,
-    /// The partition that a note is about, which people are shown together with others.
+    /// The partition that the finding is about. Text output groups findings by partition.
     #[serde(skip)]
     pub partition: Option<PartitionKey>,
 }
@@ -22,69 +22,70 @@ pub struct Finding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// A promise is not kept.
+    /// A check failed.
     Broken,
     Note,
 }
 
-/// What a finding is about. The names are part of kefu's contract.
+/// Kind of a finding. The names are part of kefu's contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Something below a table's folder that is no partition.
+    /// A file or folder below a table's folder that is not a partition.
     Foreign,
-    /// A file that is no Parquet, or whose rows cannot be decoded.
+    /// A file that is not Parquet, or whose rows cannot be decoded.
     Unreadable,
-    /// A file with other columns than its table's.
+    /// A file whose columns differ from those of its table.
     Schema,
-    /// A file that says it belongs elsewhere.
+    /// A file whose footer names another table, account or day.
     Misplaced,
-    /// A footer that lacks something, or says something wrong.
+    /// A footer with missing or wrong entries.
     Footer,
-    /// Rows other than those that were written.
+    /// Rows that differ from those that were written.
     ContentHash,
-    /// Counts in a footer that are not those of the rows.
+    /// Counts in a footer that differ from those of the rows.
     Counts,
     /// Rows of another account.
     Account,
-    /// Rows that do not ascend.
+    /// Rows that are not in ascending order.
     Order,
-    /// Rows that are not numbered 0, 1, 2 …
+    /// Rows that are not numbered 0, 1, 2 … in `seq`.
     Seq,
     /// Rows outside their local day.
     Day,
-    /// A file that is compressed, cut or indexed in another way than the lake's.
+    /// A file with other compression, row groups or indexes than the lake's files have.
     Encoding,
-    /// Row groups or pages whose values are not those that they claim, so that readers skip rows.
+    /// Row groups or pages with wrong statistics, so that readers skip rows.
     Statistics,
-    /// Bytes that kefu would not write for the file's rows and footer.
+    /// Bytes that differ from what kefu writes for the file's rows and footer.
     Bytes,
-    /// Rejects that are missing, or too many, by the count of the messages.
+    /// Rejects that the messages count and that are missing, or rejects without messages.
     Rejects,
-    /// A file whose personal data was treated otherwise than the account's settings say.
+    /// A file whose personal data does not match the account's privacy settings.
     Openids,
-    /// A redaction that was interrupted, or a record of privacy settings that cannot be read.
+    /// An interrupted redaction, or a record of privacy settings that cannot be read.
     Privacy,
-    /// Messages of another app than the account's.
+    /// Messages or a record of another app than the account's.
     App,
-    /// An account whose files readers skip.
+    /// An account whose name makes readers skip its files.
     HiddenAccount,
     /// A lake whose path readers take for that of a partition.
     Place,
-    /// Metrics that count other messages than there are.
+    /// Metrics whose counts differ from those of the messages.
     Totals,
-    /// Metrics other than those that their inputs give.
+    /// Metrics that differ from a second computation from the same inputs.
     Values,
-    /// Metrics of messages that are lost: retention did not delete them.
+    /// Metrics whose messages are lost: missing, although retention did not delete them.
     LostMessages,
-    /// Metrics of other messages or parameters than those of now.
+    /// Metrics of other messages or parameters than the current ones.
     Stale,
     MissingMetrics,
     MissingDays,
-    /// Messages and rejects that may not belong together, because a run was killed while it changed them.
+    /// Messages and rejects that may not belong together, because a run was killed while it changed
+    /// them.
     Unfinished,
-    /// What a run that was killed has left in staging.
+    /// Files that a killed run left in staging.
     Staging,
-    /// A mark of what was pruned is in the future, so that days would never be fetched.
+    /// A retention mark in the future, so that days would never be fetched.
     Mark,
 }
 
@@ -158,7 +159,7 @@ impl Finding {
         }
     }
 
-    /// The same, about a partition.
+    /// Sets the partition that the finding is about.
     pub(super) fn of_partition(self, key: PartitionKey) -> Self {
         Self { partition: Some(key), ..self }
     }

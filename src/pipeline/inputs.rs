@@ -1,12 +1,13 @@
-//! What metric partitions are made of, and whether those that are there are made of what is there now.
+//! Reads the inputs of metric partitions, and checks whether partitions are up to date.
 //!
-//! A metric partition's footer says what it was made of: the content hash of each day of messages,
-//! the parameters, the version of the definitions. It is up to date while all of that is still so;
-//! where no settings file was found, its parameters are taken as recorded.
+//! The footer of a metric partition records its inputs. These are the content hash of each day of
+//! messages, the parameters, and the version of the definitions. The partition is up to date while
+//! these inputs are unchanged. If no settings file was found, the recorded parameters count as
+//! unchanged.
 //!
-//! One that was made of messages that retention has deleted is frozen: computed again from fewer
-//! messages, its numbers would change. The same holds for messages that were lost, until they are
-//! fetched again; that is damage.
+//! A partition is frozen when retention has deleted some of its messages. If it were computed again
+//! from fewer messages, its numbers would change. Lost messages also freeze a partition until they
+//! are fetched again. Lost messages are damage.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,14 +19,14 @@ use crate::calendar::{Day, DayRange};
 use crate::lake::{Account, ContentHash, Footer, LakeError, Pruned, Table};
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE, DEFINITIONS_VERSION, Parameters, RuleChange, Rules};
 
-/// The fetched days of an account: all of them, or those that some days depend on.
+/// The fetched days of an account: all of them, or those that the wanted days depend on.
 #[derive(Debug)]
 pub(super) struct Inputs {
-    /// Every day of which there is a file.
+    /// Days with a file of messages.
     pub(super) fetched: BTreeSet<Day>,
-    /// Those whose file can be read.
+    /// Days whose file can be read.
     pub(super) days: BTreeMap<Day, Input>,
-    /// And those whose file cannot.
+    /// Days whose file cannot be read.
     pub(super) damaged: BTreeMap<Day, LakeError>,
     pub(super) pruned: Pruned,
 }
@@ -34,30 +35,30 @@ pub(super) struct Inputs {
 #[derive(Clone, Debug)]
 pub(super) struct Input {
     pub(super) content_hash: ContentHash,
-    /// The hashes that its rows had before personal data was removed from them.
+    /// Content hashes that its rows had before personal data was removed from them.
     pub(super) redacted_from: Vec<ContentHash>,
     pub(super) rows: usize,
     pub(super) rejects: u64,
-    /// What was done to the openids.
+    /// Treatment of the openids.
     pub(super) openids: String,
     pub(super) has_texts: bool,
 }
 
-/// The days whose metrics depend on the messages of the given ones: themselves, the three before
-/// each and the two after it.
+/// Returns the days whose metrics depend on the messages of the given days. These are each given
+/// day, the three days before it and the two days after it.
 pub fn dependents(days: impl IntoIterator<Item = Day>) -> BTreeSet<Day> {
     let around = |day: Day| (-DAYS_AFTER..=DAYS_BEFORE).map(move |step| day.plus(step));
     days.into_iter().flat_map(around).collect()
 }
 
-/// The days whose messages the metrics of the given ones can depend on.
+/// Returns the days of messages that the metrics of the given days can depend on.
 fn inputs_of(days: &BTreeSet<Day>) -> BTreeSet<Day> {
     let around =
         |day: &Day| DayRange { first: day.plus(-DAYS_BEFORE), last: day.plus(DAYS_AFTER) }.days();
     days.iter().flat_map(around).collect()
 }
 
-/// What the metrics of the days `among` the given ones are made of; of all fetched days without.
+/// Reads the inputs of metrics: of the days `among`, or of all fetched days if it is `None`.
 pub(super) fn read_inputs(
     job: &MetricsJob,
     among: Option<&BTreeSet<Day>>,
@@ -101,25 +102,25 @@ impl Inputs {
         self.pruned.includes(Table::Messages, day) && !self.fetched.contains(&day)
     }
 
-    /// Whether a metric partition was made of messages that are not there any more, whether they
-    /// were pruned or lost.
+    /// Whether messages that a metric partition was made of are missing, either deleted by
+    /// retention or lost.
     pub(super) fn lack_some_of(&self, partition: &Footer) -> bool {
         partition.inputs().into_keys().any(|day| !self.fetched.contains(&day))
     }
 
-    /// The days whose messages a metric partition was made of, and that are gone although nobody
-    /// pruned them.
+    /// Returns the days whose messages a metric partition was made of and that are lost. Lost
+    /// messages are missing, although retention did not delete them.
     pub(super) fn lost_of(&self, partition: &Footer) -> Vec<Day> {
         partition.inputs().into_keys().filter(|day| self.is_not_there(*day)).collect()
     }
 
-    /// Whether a day has no messages, and not because they were pruned.
+    /// Whether the messages of a day are missing, although retention did not delete them.
     pub(super) fn is_not_there(&self, day: Day) -> bool {
         !self.fetched.contains(&day) && !self.was_pruned(day)
     }
 
-    /// The days, of those `among` the given, that have metrics or rejects and have lost their
-    /// messages: retention did not delete them.
+    /// Returns the days that have metrics or rejects but have lost their messages. Days whose
+    /// messages retention deleted are not lost. With `among`, looks only at those days.
     pub(super) fn lost(
         &self,
         job: &MetricsJob,
@@ -138,8 +139,8 @@ impl Inputs {
         Ok(lost)
     }
 
-    /// Whether a metric partition was made of the messages that are there, redacted or not, of the
-    /// days that it depends on.
+    /// Whether a metric partition was made of the current messages of all days that it depends on.
+    /// Redacted messages count as the same messages.
     fn are_those_of(&self, partition: &Footer, day: Day) -> bool {
         let range = dependency_window(&self.fetched, day);
         let made_of = partition.inputs();
@@ -148,16 +149,16 @@ impl Inputs {
             && expected().all(|(day, input)| made_of.get(day).is_some_and(|hash| input.is(hash)))
     }
 
-    /// Whether the messages that a day depends on have their texts.
+    /// Whether all messages that a day depends on have their texts.
     pub(super) fn have_texts(&self, day: Day) -> bool {
         let range = dependency_window(&self.fetched, day);
         self.days.range(range.first..=range.last).all(|(_, input)| input.has_texts)
     }
 
-    /// Checks that openids were treated alike on all of these days.
+    /// Checks that all of these days have the same treatment of openids.
     ///
     /// # Errors
-    /// [`PrivacyError::Mixed`] when they were not.
+    /// [`PrivacyError::Mixed`] when two days differ.
     pub(super) fn require_one_treatment(&self, account: &Account) -> Result<(), PrivacyError> {
         let mut days = self.days.iter();
         let Some((first, input)) = days.next() else { return Ok(()) };
@@ -173,13 +174,14 @@ impl Inputs {
 }
 
 impl Input {
-    /// Whether its rows have this hash, or had it before they were redacted.
+    /// Whether its rows have this hash, or had it before a redaction.
     fn is(&self, content_hash: &ContentHash) -> bool {
         self.content_hash == *content_hash || self.redacted_from.contains(content_hash)
     }
 }
 
-/// The days on which partition `day` depends: those of the unbroken run around it, from D−2 to D+3.
+/// Returns the dependency window of a day: the days from D−2 to D+3 that are in the same unbroken
+/// run of fetched days.
 pub(super) fn dependency_window(fetched: &BTreeSet<Day>, day: Day) -> DayRange {
     let reach = |step: i64, most: i64| {
         (1..=most)
@@ -191,7 +193,7 @@ pub(super) fn dependency_window(fetched: &BTreeSet<Day>, day: Day) -> DayRange {
     DayRange { first: reach(-1, DAYS_BEFORE), last: reach(1, DAYS_AFTER) }
 }
 
-/// What the footer of a metric partition says beside what every file's footer says.
+/// Writes the inputs of a metric partition into its footer.
 pub(super) fn record_inputs(
     footer: &mut Footer,
     parameters: &Parameters,
@@ -215,8 +217,8 @@ pub(super) fn record_inputs(
     }
 }
 
-/// Why a metric partition is not made of what is there now; nothing while it is up to date.
-/// `parameters` are those that it should have been computed with.
+/// Returns why a metric partition is out of date, or nothing if it is up to date. `parameters` are
+/// the parameters that it should have been computed with.
 pub(super) fn out_of_date(
     footer: &Footer,
     parameters: &Parameters,
@@ -242,7 +244,7 @@ pub(super) fn out_of_date(
     if differs("definitions_version") || differs("schema_version") {
         reasons.insert(OutOfDate::Definitions);
     }
-    // The content of days without messages is the same whatever is done to openids.
+    // Days without messages have the same content with every treatment of openids.
     let has_other_openids =
         || inputs.days.get(&day).is_some_and(|input| input.openids != footer.openids());
     if differs("privacy") || table.names_customers() && has_other_openids() {
@@ -251,31 +253,30 @@ pub(super) fn out_of_date(
     reasons
 }
 
-/// A day's metric partitions, compared with what there is to make them of.
+/// State of a day's metric partitions, compared with the current inputs.
 #[derive(Debug, Default)]
 pub(super) struct DayState {
-    /// The tables whose partition is missing, damaged or made of something else than what is there.
+    /// Tables whose partition is missing, damaged or out of date.
     pub(super) stale: Vec<Table>,
-    /// Why those of them that are there are out of date.
+    /// Why existing partitions are out of date.
     pub(super) because: BTreeSet<OutOfDate>,
-    /// Where the defaults differ from the rules that partitions record, if no settings file was
-    /// found.
+    /// Where the defaults differ from the rules that partitions record. Empty if a settings file
+    /// was found.
     pub(super) other_rules: BTreeSet<RuleChange>,
-    /// Whether there are others that were made of messages that are gone, and stay as they are.
+    /// Whether some partitions are frozen: out of date, with some of their messages gone.
     pub(super) is_frozen: bool,
-    /// Those of them that an older version of kefu wrote.
+    /// Frozen partitions that an older version of kefu wrote.
     pub(super) older: Vec<Table>,
 }
 
-/// Whether an older version of kefu wrote a partition, so that readers may refuse it beside those
-/// of now.
+/// Whether an older version of kefu wrote a partition. Readers may refuse it together with current
+/// partitions.
 pub(super) fn is_older(footer: &Footer, table: Table) -> bool {
     footer.get("schema_version").is_some_and(|version| version < table.schema_version())
 }
 
 impl DayState {
-    /// Whether some of the partitions that are there are out of date, so that they would mislead a
-    /// reader.
+    /// Whether existing partitions are out of date, so that they would mislead a reader.
     pub(super) fn is_outdated(&self) -> bool {
         !self.because.is_empty()
     }
@@ -286,7 +287,7 @@ pub(super) fn state_of(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<Da
     let mut footers = BTreeMap::new();
     for table in Table::METRICS {
         if !job.lake.has(&job.account.partition(table, day)) {
-            // What was pruned itself stays away.
+            // Partitions that retention deleted are not computed again.
             if !inputs.pruned.includes(table, day) {
                 state.stale.push(table);
             }

@@ -1,26 +1,26 @@
-//! The one thing that is worth saying first about a day: for calendars, which have room for a mark.
+//! Marks of days in calendars. A calendar has room for one mark per day.
 
 use serde::Serialize;
 
 use super::{DayStatus, Freshness};
 
-/// What a day is marked with. The first that holds, from [`Pruned`](Self::Pruned) on.
+/// Mark of a day: the most important fact about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mark {
-    /// Its messages were deleted on purpose.
+    /// Retention deleted its messages.
     Pruned,
     Missing,
-    /// Its messages are there and cannot be read.
+    /// Its messages cannot be read, or are lost.
     Damaged,
-    /// Its metrics are made of something else than what is there now.
+    /// Its metrics are out of date.
     Stale,
     /// Some of its metrics were never computed.
     NotComputed,
     WithRejects,
-    /// Fetched, and without a message.
+    /// Fetched, without messages.
     Empty,
-    /// Later days may change it.
+    /// Later days may change its metrics.
     NotFinal,
     Final,
 }

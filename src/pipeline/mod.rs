@@ -16,11 +16,14 @@ mod examined_day;
 mod fetch_days;
 mod finding;
 mod inputs;
+mod job;
 mod mark;
 mod observer;
 mod rebuild;
 mod redact;
+mod report;
 mod rules;
+mod run;
 mod selection;
 mod silence;
 mod staged_day;
@@ -35,15 +38,18 @@ pub use fetch_days::{
 };
 pub use finding::{Finding, Kind, Severity};
 pub use inputs::dependents;
+pub use job::{AccountJob, Api, Request};
 pub use mark::Mark;
 pub use observer::Observer;
 pub use rebuild::{
     MetricsJob, MetricsReport, MetricsStopped, read_history, rebuild_metrics, targets,
 };
 pub use redact::{PrivacyError, RedactReport, RedactedTable, finish_redaction, redact, redaction};
+pub use report::{FailedDay, RunRecord, RunReport};
 pub use rules::{
     ChangedRules, OlderDays, OutOfDate, RulesError, UnknownRules, reasons, require_rules,
 };
+pub use run::{record_failure, run_account};
 pub use selection::{OnShrink, Selection, Wanted};
 pub use status::{DayStatus, Freshness, status};
 pub use verify::{Verification, VerifyJob, verify};

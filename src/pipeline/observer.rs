@@ -5,6 +5,9 @@ use crate::calendar::Day;
 
 /// Receives the events of a run. Cannot fail.
 pub trait Observer: Sync {
+    /// So many days are about to be fetched.
+    fn fetch_begun(&self, _days: usize) {}
+
     /// A day's messages are in the lake, or were found to be the same as there.
     fn day_fetched(&self, _fetched: &FetchedDay) {}
 

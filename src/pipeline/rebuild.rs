@@ -1,4 +1,4 @@
-//! `messages` → the metric partitions that are missing or out of date.
+//! Rebuilds metrics: `messages` → the metric partitions that are missing or out of date.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::sync_channel;
@@ -20,9 +20,10 @@ use crate::lake::{Account, Lake, LakeError, Table};
 use crate::metrics::{
     self, DAYS_AFTER, History, HistoryBuilder, MetricsError, Part, Partitions, Rules, Target,
 };
-use crate::{signals, threads};
+use crate::model::cancel::Cancel;
+use crate::threads;
 
-/// What to compute, and from which lake.
+/// The account whose metrics to compute, and the rules for them.
 #[derive(Clone, Debug)]
 pub struct MetricsJob {
     pub lake: Lake,
@@ -31,29 +32,30 @@ pub struct MetricsJob {
     pub rules: Rules,
 }
 
-/// What became of the partitions.
+/// Result of a rebuild.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct MetricsReport {
     /// Days whose partitions were written, in order.
     pub computed: Vec<Day>,
     /// Days whose partitions were up to date.
     pub fresh: usize,
-    /// Days whose partitions are still to be computed, because the work was interrupted.
+    /// Days whose partitions were not computed, because the work was interrupted.
     pub waiting: Vec<Day>,
-    /// Days whose partitions stay as they are, because messages that they were made of are gone.
+    /// Days with frozen partitions: some messages that they were made of are gone.
     pub frozen: Vec<Day>,
-    /// Days that were not computed, because messages that they are made of cannot be read, or are
-    /// lost: retention did not delete them.
+    /// Days that were not computed, because messages that they depend on cannot be read or are
+    /// lost. Lost messages are missing, although retention did not delete them.
     pub damaged: Vec<Day>,
-    /// Days that had to be computed again because rules have changed, and which rules.
+    /// Days that were computed again because rules have changed, and the changed rules.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed_rules: Option<ChangedRules>,
-    /// Days before those that were looked at are out of date, because rules have changed.
+    /// Days before the wanted ones whose metrics are out of date, because rules or definitions have
+    /// changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub older_days: Option<OlderDays>,
 }
 
-/// What kept the work from its end, and what was done until then.
+/// Error of a rebuild, with the work that was done before it.
 #[derive(Debug)]
 pub struct MetricsStopped {
     pub report: MetricsReport,
@@ -66,18 +68,21 @@ impl From<Box<MetricsStopped>> for Failure {
     }
 }
 
-/// Brings the metric partitions of the fetched days up to date: of all of them, or of those `among`
-/// the given. Then it reads nothing but those days and what they depend on.
+/// Rebuilds the metric partitions that are missing or out of date, of all fetched days. With
+/// `among`, rebuilds only those days, and reads only the days that they depend on.
 ///
 /// # Errors
-/// [`UnknownRules`] when no settings file was found and partitions have rules of their own: then
-/// nothing is computed. When a partition cannot be read or written: those written until then stay,
-/// and a day whose messages cannot be read keeps only those days from being computed that look at
-/// it. [`PrivacyError::Mixed`](super::PrivacyError) when messages name customers in two ways.
+/// - [`UnknownRules`] when no settings file was found and partitions record other rules than the
+///   defaults. Nothing is computed.
+/// - [`PrivacyError::Mixed`](super::PrivacyError) when the openids of the messages have two
+///   treatments.
+/// - When a partition cannot be read or written. Partitions that were already written stay. If the
+///   messages of a day cannot be read, only the days that depend on them are not computed.
 pub fn rebuild_metrics(
     job: &MetricsJob,
     among: Option<&BTreeSet<Day>>,
     observer: &dyn Observer,
+    cancel: &Cancel,
 ) -> Result<MetricsReport, Box<MetricsStopped>> {
     let stopped =
         |report: MetricsReport, failure: Failure| Box::new(MetricsStopped { report, failure });
@@ -100,10 +105,14 @@ pub fn rebuild_metrics(
             plan.older_days.iter().for_each(|older| observer.older_days_out_of_date(older));
         }
         observer.metrics_begun(plan.stale.len());
-        let failure = match plan.carry_out(job, &note).map_err(Failure::into_error::<LakeError>) {
+        let failure = match plan
+            .carry_out(job, &note, cancel)
+            .map_err(Failure::into_error::<LakeError>)
+        {
             Ok(()) => None,
             Err(Err(failure)) => Some(failure),
-            // Rows that cannot be read, which only reading brings to light, are a reason to leave out the days that look at them, and no others.
+            // Unreadable rows may be found only while reading. Leave out the days that depend on
+            // them, and compute the others.
             Err(Ok(error)) => {
                 match unreadable_messages(&error).filter(|day| !plan.unreadable.contains_key(day)) {
                     Some(day) => {
@@ -126,29 +135,31 @@ pub fn rebuild_metrics(
     }
 }
 
-/// What there is to compute.
+/// The partitions to compute.
 struct Plan {
     inputs: Inputs,
-    /// How the partitions are of the wanted days that can be computed.
+    /// State of the partitions of those wanted days that can be computed.
     states: BTreeMap<Day, DayState>,
-    /// Those of them with partitions to compute, in order.
+    /// Days of `states` with partitions to compute, in order.
     stale: Vec<Day>,
     /// The days whose messages cannot be read, and why.
     unreadable: BTreeMap<Day, LakeError>,
-    /// Wanted days that look at those.
+    /// Wanted days that depend on unreadable messages.
     damaged: Vec<Day>,
-    /// Partitions that an older version of kefu wrote and that are not computed again. They lack
-    /// columns or cannot be read by old readers, and Polars and DuckDB want the same columns in all
-    /// files of a table.
+    /// Partitions that an older version of kefu wrote and that are not computed again. Old readers
+    /// cannot read them, or columns are missing. Polars and DuckDB need the same columns in all
+    /// files of a table, so these partitions are rewritten.
     older: Vec<(Table, Day)>,
-    /// Wanted days that have metrics or rejects, and have lost their messages.
+    /// Wanted days that have metrics or rejects but have lost their messages.
     lost: BTreeSet<Day>,
-    /// Days before the wanted ones that are out of date because rules have changed.
+    /// Days before the wanted ones whose metrics are out of date, because rules or definitions have
+    /// changed.
     older_days: Option<OlderDays>,
 }
 
 impl Plan {
-    /// `unreadable` are days whose messages turned out to be so, whatever their footers say.
+    /// Plans the work. `unreadable` are days whose messages could not be read, although their
+    /// footers could.
     fn make(
         job: &MetricsJob,
         among: Option<&BTreeSet<Day>>,
@@ -186,7 +197,7 @@ impl Plan {
         Ok(Self { inputs, states, stale, unreadable, damaged, older, lost, older_days })
     }
 
-    /// The days that are to be computed because their partitions record other rules.
+    /// Returns the days to compute again because their partitions record other rules.
     fn changed_rules(&self) -> Option<ChangedRules> {
         let mut changed = ChangedRules::default();
         for (day, state) in &self.states {
@@ -200,7 +211,7 @@ impl Plan {
         (!changed.days.is_empty()).then_some(changed)
     }
 
-    /// Why wanted days were left out, if any were.
+    /// Returns why wanted days were left out, if any were.
     fn damage(self) -> Option<Failure> {
         let range = dependency_window(&self.inputs.fetched, *self.damaged.first()?);
         self.unreadable
@@ -209,24 +220,24 @@ impl Plan {
             .map(|(_, error)| error.into())
     }
 
-    /// Computes the stale partitions and writes them.
+    /// Computes and writes the partitions that are missing or out of date.
     fn carry_out(
         &self,
         job: &MetricsJob,
         day_computed: &(dyn Fn(Day) + Sync),
+        cancel: &Cancel,
     ) -> Result<(), Failure> {
         let Self { inputs, states, stale, .. } = self;
         let writers = threads::writers()?;
         for chunk in chunks(inputs, stale) {
+            cancel.check()?;
             let days = DayRange {
                 first: dependency_window(&inputs.fetched, chunk.first).first,
                 last: dependency_window(&inputs.fetched, chunk.last).last,
             };
-            let history = read_history(job, days)?;
+            let history = read_history(job, days, cancel)?;
             let targets = targets(&job.zone, &inputs.fetched, &chunk.days);
             let write = |(target, mut partitions): (Target, Partitions)| {
-                // A shutdown waits until a day that is being written is reported.
-                let _noted = signals::indivisible();
                 partitions.retain(|table, _| {
                     states.get(&target.day).is_some_and(|state| state.stale.contains(table))
                 });
@@ -234,8 +245,8 @@ impl Plan {
                 day_computed(target.day);
                 Ok(())
             };
-            // Days are written while the next ones are computed. The thread that waits for them is
-            // none of a pool's: there, other accounts' work would wait for it.
+            // Write days while the next ones are computed. A separate thread waits for the writers,
+            // because work of other accounts would have to wait for a pool thread that waits.
             std::thread::scope(|scope| -> Result<(), Failure> {
                 let (sender, receiver) = sync_channel::<Vec<(Target, Partitions)>>(0);
                 let write_all = || {
@@ -247,6 +258,7 @@ impl Plan {
                 };
                 let writing = threads::spawn_scoped(scope, "write", write_all)?;
                 let emit = |group| {
+                    cancel.check()?;
                     let gone = || BugError("the writer of metrics is gone".into());
                     sender.send(group).map_err(|_| Failure::from(gone()))
                 };
@@ -259,7 +271,8 @@ impl Plan {
                     emit,
                 );
                 drop(sender);
-                // A writer that failed takes no more groups, so its error comes first.
+                // A failed writer accepts no more groups, so return its error and not that of the
+                // computation.
                 writing.join().map_err(|_| BugError("the writer of metrics panicked".into()))??;
                 computed
             })?;
@@ -295,8 +308,8 @@ impl Plan {
     }
 }
 
-/// The partitions that an older version of kefu wrote and that are not computed again: of what is
-/// kept, and of days that cannot be computed at all.
+/// Returns the partitions that an older version of kefu wrote and that are not computed again.
+/// These are frozen partitions, and partitions of days that cannot be computed.
 fn older(
     job: &MetricsJob,
     states: &BTreeMap<Day, DayState>,
@@ -326,7 +339,7 @@ fn older(
     Ok(older)
 }
 
-/// The day whose messages an error says are damaged.
+/// Returns the day of the damaged messages that an error names.
 fn unreadable_messages(error: &LakeError) -> Option<Day> {
     match error {
         LakeError::Damaged { key: Some(key), .. } if key.table == Table::Messages => Some(key.date),
@@ -334,7 +347,7 @@ fn unreadable_messages(error: &LakeError) -> Option<Day> {
     }
 }
 
-/// The given days as targets, with what is known about their horizons from the days that were fetched.
+/// Returns the days as targets. The fetched days decide their horizons.
 pub fn targets(zone: &Zone, fetched: &BTreeSet<Day>, days: &[Day]) -> Vec<Target> {
     let target = |day: &Day| {
         let last = dependency_window(fetched, *day).last;
@@ -348,23 +361,25 @@ pub fn targets(zone: &Zone, fetched: &BTreeSet<Day>, days: &[Day]) -> Vec<Target
     days.iter().map(target).collect()
 }
 
-/// The messages of the days, none of which is missing, as input of the metrics stage.
+/// Reads the messages of a range without missing days, as input of the metrics stage.
 ///
 /// # Errors
-/// When a partition cannot be read, or has no texts although a rule for automatic replies needs them.
-pub fn read_history(job: &MetricsJob, days: DayRange) -> Result<History, Failure> {
+/// Fails when a partition cannot be read, or when its texts were dropped and a rule for automatic
+/// replies needs them.
+pub fn read_history(job: &MetricsJob, days: DayRange, cancel: &Cancel) -> Result<History, Failure> {
     let days: Vec<Day> = days.days().collect();
     let parameters = job.rules.parameters();
     let columns = metrics::columns(parameters);
     let mut history = HistoryBuilder::new(&job.zone, parameters);
     let needs_texts = parameters.needs_texts();
     let read = |day: &Day| -> Result<Vec<Part>, Failure> {
+        cancel.check()?;
         let key = job.account.partition(Table::Messages, *day);
         if needs_texts && !job.lake.footer(&key)?.has_texts() {
             return Err(LakeError::TextsDropped { key }.into());
         }
         let batches = job.lake.read(&key, &columns)?;
-        // The file has the table's columns; that they do not hold what messages have is its damage.
+        // The columns match the schema, so unexpected values in them mean that the file is damaged.
         let damaged = |error: MetricsError| job.lake.damaged(&key, error.to_string());
         let mut first_row = 0;
         let decode = |batch: Result<RecordBatch, LakeError>| {
@@ -381,7 +396,7 @@ pub fn read_history(job: &MetricsJob, days: DayRange) -> Result<History, Failure
     Ok(history.finish()?)
 }
 
-/// Writes partitions of a day.
+/// Writes the partitions of a day.
 fn write_partitions(
     job: &MetricsJob,
     inputs: &Inputs,
@@ -395,13 +410,14 @@ fn write_partitions(
             target.bounds,
         )?;
         record_inputs(staged.footer(), job.rules.parameters(), inputs, table, target.day);
-        // For people who look at the file; both follow from the inputs.
+        // Information for users. Both values follow from the inputs.
         staged.footer().set("horizon", target.horizon);
         staged.footer().set("final", target.is_final);
         staged.append(batch)?;
         staged.finish()?.commit()?;
         Ok(())
     };
-    // In a row: many days are written side by side, and a thread that waited for a table would begin another day within this one.
+    // Write one table after another, because many days are already written in parallel. A rayon
+    // thread that waits for a table would start another day inside this one.
     partitions.into_iter().try_for_each(write)
 }

@@ -1,9 +1,10 @@
-//! Removing personal data from the files of an account: what its privacy settings no longer keep,
-//! and what is left of customers who are forgotten. Numbers stay.
+//! Removes personal data from the files of an account: data that its privacy settings no longer
+//! keep, and data of forgotten customers. Numbers do not change.
 //!
-//! Each file is replaced at once, so this can be interrupted anywhere. The account's record says
-//! first what is to be removed and that this is pending; whatever writes the account next finishes
-//! it. Metrics stay up to date: a redacted file names the hashes that its rows had before.
+//! Each file is replaced atomically, so the work can be interrupted at any time. The privacy record
+//! of the account is written first: it contains what to remove, and that this is pending. The next
+//! command that writes to the account finishes a pending redaction. Metrics stay up to date,
+//! because a redacted file records the content hashes that its rows had before.
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -14,13 +15,15 @@ use arrow::datatypes::Int32Type;
 use crate::calendar::Day;
 use crate::failure::{Class, Classified, Failure};
 use crate::lake::{Account, AccountPrivacy, Lake, LakeError, PartitionKey, Table};
-use crate::model::privacy::{AppliedPrivacy, Change, Privacy, Redacted, Redaction};
+use crate::model::cancel::Cancel;
+use crate::model::privacy::{AppliedPrivacy, Change, Privacy};
+use crate::model::redaction::{Redacted, Redaction};
 
 /// The tables with personal data.
 const PERSONAL: [Table; 4] =
     [Table::Messages, Table::Rejects, Table::ResponsePairs, Table::Sessions];
 
-/// Why the privacy settings do not fit what the lake has.
+/// Why the privacy settings do not match the lake.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivacyError {
     #[error(transparent)]
@@ -41,6 +44,8 @@ pub enum PrivacyError {
         "the openids of {account} were written with different privacy settings on {first} and {second}, and one customer would count as two"
     )]
     Mixed { account: Account, first: Day, second: Day },
+    #[error("the privacy settings of {account} cannot be read here, and are needed")]
+    Unknown { account: Account },
 }
 
 impl Classified for PrivacyError {
@@ -73,11 +78,14 @@ impl Classified for PrivacyError {
                 key.date
             ),
             Self::Mixed { account, .. } => redact(account),
+            Self::Unknown { .. } => {
+                "`kefu doctor` shows the settings under [privacy], and why they cannot be read".into()
+            }
         })
     }
 }
 
-/// What was, or would be, removed.
+/// What was removed, or would be removed.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct RedactReport {
     pub tables: Vec<RedactedTable>,
@@ -86,11 +94,11 @@ pub struct RedactReport {
 #[derive(Clone, Debug, Serialize)]
 pub struct RedactedTable {
     pub table: &'static str,
-    /// Files that are written again.
+    /// Number of files to write again.
     pub files: u64,
-    /// Texts that become null.
+    /// Number of texts that become null.
     pub texts: u64,
-    /// Rows whose openid is replaced, or whose raw record is withheld.
+    /// Number of rows whose openid is replaced, or whose raw record is withheld.
     pub openids: u64,
 }
 
@@ -100,11 +108,11 @@ impl RedactReport {
     }
 }
 
-/// The redaction of records that are fetched for an account: its settings must be those of the
-/// lake.
+/// Returns the redaction for records that are fetched for an account. The privacy settings must
+/// match those of the lake.
 ///
 /// # Errors
-/// [`PrivacyError`] when they are not, or when the lake cannot be read.
+/// [`PrivacyError`] when the settings do not match, or when the lake cannot be read.
 pub fn redaction(
     lake: &Lake,
     account: &Account,
@@ -121,36 +129,44 @@ pub fn redaction(
     }
 }
 
-/// Finishes a redaction that was interrupted. The account must be [locked](Lake::lock).
+/// Finishes an interrupted redaction. The account must be [locked](Lake::lock).
 ///
 /// # Errors
-/// Those of [`redact`].
+/// The same as [`redact`].
 pub fn finish_redaction(
     lake: &Lake,
     account: &Account,
     redaction: &Redaction,
+    cancel: &Cancel,
 ) -> Result<(), Failure> {
     if lake.privacy(account)?.is_some_and(|privacy| privacy.is_pending) {
-        let report = sweep(lake, account, redaction, true)?;
+        let report = sweep(lake, account, redaction, true, cancel)?;
         tracing::info!(event = "redaction_finished", account = %account, files = report.files());
     }
     Ok(())
 }
 
-/// Removes what `privacy` does not keep from all files of an account, and what is left of the
-/// customers with these `openids`, who are remembered by a keyed hash. With `is_applied`, the
-/// account must be [locked](Lake::lock); without, nothing changes and the report says what would.
+/// Removes personal data from all files of an account: data that `privacy` does not keep, and data
+/// of the customers with these `openids`. Stores keyed hashes of the openids, to recognize these
+/// customers in later fetches.
+///
+/// With `is_applied`, the account must be [locked](Lake::lock). Without it, nothing changes, and
+/// the report lists what would be removed.
 ///
 /// # Errors
-/// [`PrivacyError::Impossible`] when the settings are not stricter. With `openids`,
-/// [`PrivacyError::Stricter`] when they are: one thing at a time. When a file cannot be read or
-/// written: others are redacted all the same, and the redaction stays pending.
+/// - [`PrivacyError::Impossible`] when the settings are neither equal to nor stricter than those of
+///   the lake.
+/// - [`PrivacyError::Stricter`] when the settings are stricter and there are `openids`. Make these
+///   two changes one after the other.
+/// - When a file cannot be read or written. The other files are redacted, and the redaction stays
+///   pending.
 pub fn redact(
     lake: &Lake,
     account: &Account,
     privacy: &Privacy,
     openids: &[String],
     is_applied: bool,
+    cancel: &Cancel,
 ) -> Result<RedactReport, Failure> {
     let mut redaction = match redaction(lake, account, privacy) {
         Err(PrivacyError::Stricter { .. }) if openids.is_empty() => {
@@ -160,15 +176,16 @@ pub fn redact(
         redaction => redaction?,
     };
     openids.iter().for_each(|openid| redaction.forgotten.add(openid, privacy));
-    sweep(lake, account, &redaction, is_applied)
+    sweep(lake, account, &redaction, is_applied, cancel)
 }
 
-/// Redacts every file of an account that needs it.
+/// Redacts all files of an account that need it.
 fn sweep(
     lake: &Lake,
     account: &Account,
     redaction: &Redaction,
     is_applied: bool,
+    cancel: &Cancel,
 ) -> Result<RedactReport, Failure> {
     let mut record = AccountPrivacy {
         applied: redaction.privacy.applied(),
@@ -182,8 +199,10 @@ fn sweep(
     let mut failed = None;
     for table in PERSONAL {
         let days = lake.days(table, account)?;
-        let of_day =
-            |day: Day| redact_file(lake, &account.partition(table, day), redaction, is_applied);
+        let of_day = |day: Day| -> Result<Option<(u64, u64)>, Failure> {
+            cancel.check()?;
+            Ok(redact_file(lake, &account.partition(table, day), redaction, is_applied)?)
+        };
         let outcomes: Vec<_> = days.into_par_iter().map(of_day).collect();
         let mut of_table = RedactedTable { table: table.name(), files: 0, texts: 0, openids: 0 };
         for outcome in outcomes {
@@ -194,13 +213,13 @@ fn sweep(
                     of_table.texts += texts;
                     of_table.openids += openids;
                 }
-                Err(error) => drop(failed.get_or_insert(error)),
+                Err(failure) => drop(failed.get_or_insert(failure)),
             }
         }
         report.tables.push(of_table);
     }
-    if let Some(error) = failed {
-        return Err(error.into());
+    if let Some(failure) = failed {
+        return Err(failure);
     }
     if is_applied {
         record.is_pending = false;
@@ -209,7 +228,7 @@ fn sweep(
     Ok(report)
 }
 
-/// Redacts a file, if it needs it. The texts and the openids that were replaced.
+/// Redacts a file that needs it. Returns the numbers of replaced texts and openids.
 fn redact_file(
     lake: &Lake,
     key: &PartitionKey,
@@ -246,7 +265,7 @@ fn redact_file(
     Ok(Some((texts, openids)))
 }
 
-/// Whether a file names a forgotten customer.
+/// Whether a file contains data of a forgotten customer.
 fn names_forgotten(
     lake: &Lake,
     key: &PartitionKey,
@@ -259,7 +278,7 @@ fn names_forgotten(
     for batch in lake.read(key, &[column])? {
         let batch = batch?;
         let Some(values) = batch.columns().first() else { continue };
-        // Each distinct openid once.
+        // Check each distinct openid once.
         let values = match values.as_dictionary_opt::<Int32Type>() {
             Some(names) => names.values(),
             None => values,

@@ -1,5 +1,5 @@
-//! Rules for metrics belong to the lake: what its partitions record decides where no settings file
-//! was found.
+//! Chooses the rules for metrics. If no settings file was found, the rules that the lake's
+//! partitions record apply.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,15 +17,15 @@ use crate::metrics::{DEFINITIONS_VERSION, Parameters, RuleChange, Rules};
 /// Why a metric partition is out of date.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OutOfDate {
-    /// It cannot be read, or its footer does not say what it was made of.
+    /// It cannot be read, or its footer does not record its inputs.
     Unreadable,
-    /// Days that it depends on were fetched, replaced or deleted since.
+    /// Days that it depends on were fetched, replaced or deleted after it was computed.
     Messages,
     /// Another version of kefu computed it.
     Definitions,
-    /// Its openids are not those of the messages.
+    /// Its openids differ in treatment from those of the messages.
     Openids,
-    /// A rule for metrics differs from the one that it records.
+    /// A rule for metrics differs from the recorded one.
     Rule(RuleChange),
 }
 
@@ -47,28 +47,28 @@ impl Serialize for OutOfDate {
     }
 }
 
-/// Reasons in one line.
+/// Joins reasons into one line.
 pub fn reasons<'a, T: fmt::Display + 'a>(reasons: impl IntoIterator<Item = &'a T>) -> String {
     reasons.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// The days that are computed again because rules differ from those that their metrics record.
+/// Days that are computed again because their metrics record other rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ChangedRules {
     pub rules: BTreeSet<RuleChange>,
     pub days: BTreeSet<Day>,
 }
 
-/// Days before those that a run looks at whose metrics it leaves out of date. The newest of them
-/// tells.
+/// Days before the range of a run whose metrics stay out of date. Only the newest of these days is
+/// checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct OlderDays {
     pub up_to: Day,
     pub because: BTreeSet<OutOfDate>,
 }
 
-/// Whether the newest day before `first` has metrics of other rules or definitions than those of
-/// now. Reads one footer.
+/// Checks whether the newest day before `first` has metrics of other rules or definitions than the
+/// current ones. Reads one footer.
 pub(super) fn older_days(job: &MetricsJob, first: Day) -> Result<Option<OlderDays>, LakeError> {
     let (lake, account, table) = (&job.lake, &job.account, Table::AccountDaily);
     let Some(day) = lake.last_day_before(table, account, first)? else { return Ok(None) };
@@ -81,7 +81,7 @@ pub(super) fn older_days(job: &MetricsJob, first: Day) -> Result<Option<OlderDay
     if is_older(&footer, table) {
         because.insert(OutOfDate::Definitions);
     }
-    // Metrics of messages that are gone are not computed again.
+    // Metrics are not computed again when some of their messages are gone.
     if footer.inputs().into_keys().all(|input| lake.has(&account.partition(Table::Messages, input)))
     {
         if footer.get("definitions_version") != Some(DEFINITIONS_VERSION) {
@@ -95,12 +95,13 @@ pub(super) fn older_days(job: &MetricsJob, first: Day) -> Result<Option<OlderDay
     Ok((!because.is_empty()).then_some(OlderDays { up_to: day, because }))
 }
 
-/// The rules that a partition records. None when its footer does not say them.
+/// Returns the rules that a partition records. `None` when its footer does not contain them.
 pub(super) fn recorded(footer: &Footer, table: Table, day: Day) -> Option<Parameters> {
     Parameters::recorded(footer.get("parameters")?, table, day)
 }
 
-/// The rules that the metrics of a day record; those of `account_daily` where the tables differ.
+/// Returns the rules that the metrics of a day record. If the tables differ, `account_daily`
+/// decides.
 pub(super) fn recorded_by_day(
     footers: &BTreeMap<Table, &Footer>,
     timezone: &str,
@@ -108,7 +109,7 @@ pub(super) fn recorded_by_day(
 ) -> Option<Parameters> {
     let mut tables = Table::METRICS;
     tables.reverse();
-    // Only those that need business hours record them.
+    // Only tables that need business hours record them.
     tables.sort_by_key(|table| !table.needs_hours());
     tables
         .into_iter()
@@ -116,7 +117,7 @@ pub(super) fn recorded_by_day(
         .find(|parameters| parameters.timezone == timezone)
 }
 
-/// The rules that the partitions of a day should record.
+/// Returns the rules that the partitions of a day should record.
 pub(super) fn expected<'a>(
     rules: &'a Rules,
     footers: &BTreeMap<Table, &Footer>,
@@ -125,7 +126,7 @@ pub(super) fn expected<'a>(
     match rules {
         Rules::Given(parameters) => Cow::Borrowed(parameters),
         Rules::Defaults(defaults) => {
-            // Most lakes have no rules of their own, which takes no parsing to see.
+            // Most lakes use the default rules. Comparing text finds that without parsing.
             let is_default = |(table, footer): (&Table, &&Footer)| {
                 let default = defaults.for_partition(*table, day).to_string();
                 footer.get("parameters") == Some(&default)
@@ -139,10 +140,10 @@ pub(super) fn expected<'a>(
     }
 }
 
-/// Metrics of the lake were computed with rules that no settings file here contains.
+/// The lake's metrics were computed with rules that no settings file here contains.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "no settings file was found, and the lake's metrics have rules of their own, which would change for {account} ({day}): {}",
+    "no settings file was found, but the lake's metrics have their own rules, which would change for {account} ({day}): {}",
     reasons(changes)
 )]
 pub struct UnknownRules {
@@ -158,7 +159,7 @@ impl Classified for UnknownRules {
 
     fn hint(&self) -> Option<String> {
         Some(
-            "run kefu in the folder with the lake's kefu.toml, or name that file with --config or KEFU_CONFIG; no metrics were changed"
+            "run kefu in the folder with the lake's kefu.toml, or name that file with --config or KEFU_CONFIG. No metrics were changed"
                 .into(),
         )
     }
@@ -188,12 +189,13 @@ impl Classified for RulesError {
     }
 }
 
-/// Checks that the rules to compute with are known, before anything is fetched. Looks at the
-/// newest metrics of the account, or of another one where it has none; `rebuild_metrics` looks at
-/// all that it could replace.
+/// Checks that the rules for metrics are known, before anything is fetched. Checks the newest
+/// metrics of the account, or of another account if it has none. `rebuild_metrics` checks all
+/// metrics that it could replace.
 ///
 /// # Errors
-/// [`UnknownRules`] when no settings file was found and the lake's metrics have rules of their own.
+/// [`UnknownRules`] when no settings file was found and the lake's metrics record other rules than
+/// the defaults.
 pub fn require_rules(job: &MetricsJob) -> Result<(), RulesError> {
     let Rules::Defaults(defaults) = &job.rules else { return Ok(()) };
     let table = Table::AccountDaily;
@@ -202,7 +204,7 @@ pub fn require_rules(job: &MetricsJob) -> Result<(), RulesError> {
         None => job.lake.last_partitions(table, 1)?.into_iter().next(),
     };
     let Some(newest) = newest else { return Ok(()) };
-    // A file that is damaged records nothing.
+    // A damaged file records no rules.
     let Ok(footer) = job.lake.footer(&newest) else { return Ok(()) };
     let PartitionKey { account, date: day, .. } = newest;
     let changes = other_rules(&footer, defaults, table, day);
@@ -212,7 +214,7 @@ pub fn require_rules(job: &MetricsJob) -> Result<(), RulesError> {
     }
 }
 
-/// Where rules differ from those that a partition records.
+/// Returns where rules differ from those that a partition records.
 pub(super) fn other_rules(
     footer: &Footer,
     parameters: &Parameters,

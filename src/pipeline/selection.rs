@@ -1,4 +1,4 @@
-//! Which days of those wanted are fetched, and what is done about the others.
+//! Selects the days to fetch from the wanted days, and decides what happens to the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,25 +7,25 @@ use rayon::prelude::*;
 use crate::calendar::{Day, DayRange};
 use crate::lake::{Account, Footer, Lake, LakeError, Table};
 
-/// The days that somebody wants, and what is to be done about those that are there.
+/// The wanted days, and what to do with those that are in the lake.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
     pub range: DayRange,
-    /// Whether the days were named.
+    /// Whether the user named the days.
     pub is_named: bool,
-    /// Fetch them all again.
+    /// Whether to re-fetch all of them.
     pub force: bool,
-    /// How many of the last days up to `last_over` are fetched again where they are in the range
-    /// and in the lake. They are replaced if they have changed.
+    /// Number of days up to `last_over` to re-fetch, if they are in the range and in the lake. They
+    /// are replaced if they have changed.
     pub refresh: u16,
-    /// Replace days that come back with fewer records than the lake has.
+    /// Whether to replace days that come back with fewer records than the lake has.
     pub allow_shrink: bool,
-    /// The last day that is over. No later one can be fetched whole.
+    /// The last day that is over. Later days cannot be fetched completely.
     pub last_over: Day,
 }
 
 impl Wanted {
-    /// What becomes of a day that comes back with fewer records than the lake has.
+    /// Returns what to do with a day that comes back with fewer records than the lake has.
     pub fn on_shrink(&self) -> OnShrink {
         match self {
             Self { allow_shrink: true, .. } => OnShrink::Replace,
@@ -35,36 +35,35 @@ impl Wanted {
     }
 }
 
-/// What becomes of a day that comes back with fewer records than the lake has.
+/// What to do with a day that comes back with fewer records than the lake has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnShrink {
-    /// It fails: somebody asked for that day.
+    /// Fail, because the user asked for that day.
     #[default]
     Fail,
-    /// It is left as it is and reported: nobody has to act.
+    /// Keep the day unchanged and report it. The user need not act.
     Keep,
-    /// It is replaced, and the records that WeChat no longer gives are discarded.
+    /// Replace the day and discard the records that WeChat no longer gives.
     Replace,
 }
 
-/// What becomes of the days. All in order.
+/// What to do with each day. All lists are in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Those to fetch. Beside the wanted ones, those that a run which was killed has left half changed, wherever they are.
+    /// Days to fetch: wanted days, and all days that a killed run left half changed.
     pub days: Vec<Day>,
-    /// Of those, the ones that are there and are replaced only if they have changed.
+    /// Days of `days` that are in the lake, and are replaced only if they have changed.
     pub refreshed: BTreeSet<Day>,
-    /// Those that are there and left alone.
+    /// Days in the lake that are not fetched again.
     pub skipped: Vec<Day>,
-    /// Those that were pruned and stay away.
+    /// Wanted days that retention deleted and that are not fetched.
     pub pruned: Vec<Day>,
-    /// What the messages that are there say of themselves. Nothing of those that are damaged.
+    /// Footers of the messages in the lake, without damaged files.
     pub footers: BTreeMap<Day, Footer>,
 }
 
-/// The days that a run looks at: those that are wanted, and all of which the account has rejects or
-/// a note of an earlier version of kefu, because a run that was killed may have left them half
-/// changed.
+/// Returns the wanted days, and all days of the account with rejects or with a note of an earlier
+/// version of kefu. A killed run may have left days of the second kind half changed.
 fn seen_days(lake: &Lake, account: &Account, wanted: &Wanted) -> Result<BTreeSet<Day>, LakeError> {
     let notes = lake.older_notes()?.into_iter();
     let noted = notes.filter(|(_, name)| name == account.as_str()).map(|(day, _)| day);
@@ -74,8 +73,10 @@ fn seen_days(lake: &Lake, account: &Account, wanted: &Wanted) -> Result<BTreeSet
 }
 
 impl Selection {
+    /// Selects the days from the current state of the lake.
+    ///
     /// # Errors
-    /// When the lake cannot be read.
+    /// Fails when the lake cannot be read.
     pub fn of(lake: &Lake, account: &Account, wanted: Wanted) -> Result<Self, LakeError> {
         let seen = seen_days(lake, account, &wanted)?;
         let is_there = |day: &&Day| lake.has(&account.partition(Table::Messages, **day));
@@ -83,7 +84,7 @@ impl Selection {
         let look_at = |day: Day| -> Result<(Day, Option<Footer>, bool), LakeError> {
             let footer = match there.contains(&day) {
                 true => match lake.footer(&account.partition(Table::Messages, day)) {
-                    // A file that is damaged must not keep anyone from fetching it again.
+                    // A damaged file must not prevent a new fetch of the day.
                     Err(LakeError::Damaged { .. }) => None,
                     footer => Some(footer?),
                 },
@@ -102,7 +103,8 @@ impl Selection {
         let all: BTreeSet<Day> = wanted.range.days().chain(unfinished.iter().copied()).collect();
         let marked = lake.pruned(account)?;
         let was_pruned = |day: &Day| marked.includes(Table::Messages, *day) && !there.contains(day);
-        // What was pruned comes back only when it is named, and not among days that are to be fetched again.
+        // Days that retention deleted are fetched only when the user names them, and never with
+        // `force`.
         let stays_away = |day: &Day| {
             was_pruned(day) && (!wanted.is_named || wanted.force || !wanted.range.contains(*day))
         };
@@ -119,7 +121,8 @@ impl Selection {
         Ok(Self { days, refreshed, skipped, pruned, footers })
     }
 
-    /// The days that will be replaced by whatever comes. Whether a refreshed day will be is not known yet.
+    /// Returns the days that will certainly be replaced. A re-fetched day is replaced only if it
+    /// has changed, which is not known yet.
     pub fn replaced(&self) -> BTreeSet<Day> {
         self.days.iter().copied().filter(|day| !self.refreshed.contains(day)).collect()
     }

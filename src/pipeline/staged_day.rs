@@ -1,4 +1,4 @@
-//! One day on its way into the lake: pages → staging → `messages` and `rejects`.
+//! Writes one day into the lake: pages → staging → `messages` and `rejects`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,16 +15,17 @@ use crate::lake::{
     Table,
 };
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE};
-use crate::signals::{self, Indivisible};
 
-/// How many of a day's records may be unreadable: a few, or half of them up to a hundred, or one in a hundred. More mean that WeChat has
-/// changed its format, and that a committed day would be silently short.
+/// Maximum number of unreadable records of a day. It is 3, half of the records but at most 100, or
+/// one record in a hundred, whichever is the largest. More unreadable records mean that WeChat has
+/// changed its format. Committing the day would then silently lose records.
 fn rejects_allowed(records: u64) -> u64 {
     3.max((records / 2).min(100)).max(records / 100)
 }
 
-/// How many of them may lie outside the window that was asked for. More mean that the windows are
-/// not the ones asked for, and that records inside them are missing.
+/// Maximum number of records outside the requested window: 3, or one record in a hundred, whichever
+/// is larger. More mean that the API answers with other windows than requested, so that records are
+/// missing.
 fn misplaced_allowed(records: u64) -> u64 {
     3.max(records / 100)
 }
@@ -41,15 +42,15 @@ pub(super) struct StagedDay {
     pages: u64,
     repaired_pages: u64,
     repaired_records: u64,
-    /// Whether it was walked with several cursors.
+    /// Whether several cursors fetched the day.
     is_split: bool,
-    /// What is there.
+    /// The day that is in the lake.
     before: Option<Before>,
-    /// Whether it is replaced only if it has changed.
+    /// Whether to replace the day in the lake only if it has changed.
     is_refreshed: bool,
 }
 
-/// What the footer of the messages says of a day that is there.
+/// The day in the lake, according to the footer of its messages.
 struct Before {
     rows: u64,
     rejects: u64,
@@ -58,7 +59,7 @@ struct Before {
 }
 
 impl Before {
-    /// None where nothing is there, or where it cannot be read.
+    /// Returns `None` when the file is missing or cannot be read.
     fn of(job: &FetchJob, day: Day) -> Result<Option<Self>, LakeError> {
         let Some(footer) = footer(job, Table::Messages, day)? else { return Ok(None) };
         let count = |key: &str| footer.get(key).and_then(|count| count.parse().ok());
@@ -72,7 +73,7 @@ impl Before {
     }
 }
 
-/// The footer of a file that is there and can be read.
+/// Reads the footer of a file. Returns `None` when the file is missing or damaged.
 fn footer(job: &FetchJob, table: Table, day: Day) -> Result<Option<Footer>, LakeError> {
     match job
         .lake
@@ -86,16 +87,16 @@ fn footer(job: &FetchJob, table: Table, day: Day) -> Result<Option<Footer>, Lake
     }
 }
 
-/// How many records the lake has of a day, rows and rejects together.
+/// Returns the number of records that the lake has of a day, rows and rejects together.
 ///
-/// The footer of the messages says it. Where that file is damaged or gone, the rest of the lake
-/// gives a number that may be too low:
+/// The number comes from the footer of the messages. If that file is damaged or missing, the number
+/// is estimated from the rest of the lake and may be too low:
 ///
-/// - the rows of the rejects (1 where their file is damaged) and the messages that `account_daily`
-///   counts;
-/// - at least 1 where metrics of any day were made of messages of this one;
-/// - at least 1 where no metrics show it, and the file of the messages is damaged or the day was
-///   deleted by retention: it may have had records.
+/// - The rows of the rejects (1 if their file is damaged) plus the messages that `account_daily`
+///   counts.
+/// - At least 1 if metrics of any day were computed from messages of this day.
+/// - At least 1 if no metrics depend on the day, and the file of the messages is damaged or
+///   retention deleted the day. The day may have had records.
 fn records_before(job: &FetchJob, day: Day) -> Result<u64, LakeError> {
     if let Some(before) = Before::of(job, day)? {
         return Ok(before.rows + before.rejects);
@@ -109,7 +110,7 @@ fn records_before(job: &FetchJob, day: Day) -> Result<u64, LakeError> {
         Some(had_messages) => u64::from(had_messages),
         None if is_there(Table::Messages) => 1,
         None if !job.lake.pruned(&job.account)?.includes(Table::Messages, day) => 0,
-        // What was deleted by retention says nothing about an account that came later.
+        // The retention mark also covers days before the account's first day. Those had no records.
         None => {
             let first_day = job.lake.first_day(&job.account)?;
             u64::from(first_day.is_some_and(|first| first <= day))
@@ -118,8 +119,8 @@ fn records_before(job: &FetchJob, day: Day) -> Result<u64, LakeError> {
     Ok((rejects + counted_by_metrics(job, day)?).max(at_least))
 }
 
-/// The messages that the day's `account_daily` counts: received and sent. 0 where it is not there
-/// or cannot be read.
+/// Returns the messages that the day's `account_daily` counts, received and sent. Returns 0 when
+/// the partition is missing or damaged.
 fn counted_by_metrics(job: &FetchJob, day: Day) -> Result<u64, LakeError> {
     const COUNTS: [&str; 2] = ["messages_received", "messages_sent"];
     if !job.lake.has(&job.account.partition(Table::AccountDaily, day)) {
@@ -140,7 +141,8 @@ fn counted_by_metrics(job: &FetchJob, day: Day) -> Result<u64, LakeError> {
     }
 }
 
-/// Whether a day had messages when metrics that look at it were made. None when no metrics tell.
+/// Whether a day had messages when metrics that depend on it were computed. `None` when no metrics
+/// depend on it.
 fn had_messages(job: &FetchJob, day: Day) -> Result<Option<bool>, LakeError> {
     let nothing = ContentHash::of(&RecordBatch::new_empty(Table::Messages.schema()))?;
     let mut had_messages = None;
@@ -155,15 +157,16 @@ fn had_messages(job: &FetchJob, day: Day) -> Result<Option<bool>, LakeError> {
     Ok(had_messages)
 }
 
-/// What has come of a time slice of the day before it was its turn.
+/// A time slice of the day that waits for earlier slices to end.
 #[derive(Default)]
 struct Waiting {
     records: Option<Spill>,
     is_ended: bool,
 }
 
-/// Writes pages to staging until there are no more. The earliest time slice that has not ended goes straight into the partition; what comes of later
-/// ones waits on the disk. None as soon as a day that is split has a reject.
+/// Writes pages to staging until the fetch ends. Records of the earliest open time slice go
+/// straight into the partition. Records of later slices are spilled to disk. Returns `None` as soon
+/// as a split day has a reject.
 pub(super) fn stage_pages(
     job: &FetchJob,
     day: Day,
@@ -198,7 +201,8 @@ pub(super) fn stage_pages(
                                     Some(job.lake.spill(&job.account, day, &page.records)?)
                             }
                         }
-                        // Days of 25 hours have two windows from the beginning.
+                        // Days of 25 hours start with two windows, without an event that marks them
+                        // as split.
                         staged.is_split |= !page.rejects.is_empty();
                         staged.rejects += page.rejects.len() as u64;
                     }
@@ -210,7 +214,7 @@ pub(super) fn stage_pages(
                 }
                 while time_slices.first_entry().is_some_and(|first| first.get().is_ended) {
                     time_slices.pop_first();
-                    // Now it is the next one's turn.
+                    // The next slice is now the earliest one, so its records go into the partition.
                     if let Some(mut next) = time_slices.first_entry()
                         && let Some(spill) = next.get_mut().records.take()
                     {
@@ -226,7 +230,7 @@ pub(super) fn stage_pages(
     Ok(Some(staged))
 }
 
-/// A day without records: what stays of it until it is known whether it is committed.
+/// A day without records, kept until it is known whether to commit it.
 #[derive(Debug)]
 pub(super) struct EmptyDay {
     pub(super) day: Day,
@@ -237,7 +241,7 @@ pub(super) struct EmptyDay {
 }
 
 impl EmptyDay {
-    pub(super) fn commit(self, job: &FetchJob) -> Result<(FetchedDay, Indivisible), LakeError> {
+    pub(super) fn commit(self, job: &FetchJob) -> Result<FetchedDay, LakeError> {
         let Self { day, outside_window, pages, repaired_pages, calls } = self;
         let staged = StagedDay::begin(job, day, job.zone.bounds(day))?;
         StagedDay { outside_window, pages, repaired_pages, ..staged }.commit(job, calls)
@@ -267,7 +271,7 @@ impl StagedDay {
         })
     }
 
-    /// Rejects a day in a form that kefu does not understand, or of which nothing can be read.
+    /// Rejects a day with too many unreadable or misplaced records, or with only such records.
     pub(super) fn check(&self) -> Result<(), ContractError> {
         let records = self.records();
         let kept = records - self.rejects;
@@ -282,11 +286,11 @@ impl StagedDay {
         Ok(())
     }
 
-    /// The numbers of records before and after, where the day has lost some: WeChat keeps its
-    /// records for a time that nobody documents.
+    /// Returns the numbers of records before and after if the day has lost records. WeChat deletes
+    /// its records after a time that is not documented.
     ///
     /// # Errors
-    /// When the lake cannot be read.
+    /// Fails when the lake cannot be read.
     pub(super) fn shrinkage(&self, job: &FetchJob) -> Result<Option<ShrunkDay>, LakeError> {
         let records_before = records_before(job, self.day)?;
         let records_after = self.records();
@@ -294,7 +298,8 @@ impl StagedDay {
         Ok((records_after < records_before).then_some(shrunk))
     }
 
-    /// The day as an empty one, if it is that, and if the lake has no file of its messages.
+    /// Returns the day as an empty day if it has no records and the lake has no file of its
+    /// messages.
     pub(super) fn as_empty_day(&self, job: &FetchJob, calls: CallCounts) -> Option<EmptyDay> {
         let is_there = || job.lake.has(&job.account.partition(Table::Messages, self.day));
         let outside_window = self.outside_window;
@@ -308,7 +313,7 @@ impl StagedDay {
         })
     }
 
-    /// Messages and rejects together.
+    /// Number of messages and rejects.
     fn records(&self) -> u64 {
         let counts = self.messages.counts();
         counts.received + counts.sent + counts.other + self.rejects
@@ -349,7 +354,7 @@ impl StagedDay {
         )?;
         let rejected = match &mut self.rejected {
             Some(rejected) => rejected,
-            // Only days with rejects have a partition of them.
+            // Only days with rejects have a partition of `rejects`.
             None => {
                 let mut staged = job.lake.stage(
                     job.account.partition(Table::Rejects, self.day),
@@ -363,14 +368,10 @@ impl StagedDay {
         rejected.append(batch)
     }
 
-    /// Writes everything first that a full disk can refuse. Then puts the rejects in place, then the
-    /// messages: their file says that the day is there, and names its rejects. Removes older rejects
-    /// last. A shutdown waits until the returned guard is dropped, so that the day is recorded.
-    pub(super) fn commit(
-        self,
-        job: &FetchJob,
-        calls: CallCounts,
-    ) -> Result<(FetchedDay, Indivisible), LakeError> {
+    /// Commits the day. Writes all data to staging first, because that is what fails on a full
+    /// disk. Then commits the rejects, then the messages, whose file marks the day as fetched and
+    /// names its rejects. Removes older rejects last.
+    pub(super) fn commit(self, job: &FetchJob, calls: CallCounts) -> Result<FetchedDay, LakeError> {
         let (counts, records) = (self.messages.counts(), self.records());
         let rejected = self.rejected.map(StagedPartition::finish).transpose()?;
         let rejects_hash = rejected.as_ref().map(FinishedPartition::content_hash);
@@ -397,16 +398,16 @@ impl StagedDay {
             calls,
             refreshed,
         };
-        let indivisible = signals::indivisible();
         if let Some(Refreshed { is_changed: false, .. }) = refreshed {
-            // Dropped, what is in staging vanishes.
-            return Ok((fetched, indivisible));
+            // Dropping the staged files deletes them.
+            return Ok(fetched);
         }
         match rejected {
             Some(rejected) => {
                 rejected.commit()?;
                 if let Err(error) = messages.commit() {
-                    // Rejects of a day that is not there mislead nobody but a reader. The first error is the one to report.
+                    // Rejects without messages would mislead readers. Report the first error, not
+                    // this one.
                     if !job.lake.has(&job.account.partition(Table::Messages, self.day)) {
                         let _ = job.lake.remove(&job.account.partition(Table::Rejects, self.day));
                     }
@@ -419,6 +420,6 @@ impl StagedDay {
             }
         }
         job.lake.remove_older_note(&job.account, self.day)?;
-        Ok((fetched, indivisible))
+        Ok(fetched)
     }
 }

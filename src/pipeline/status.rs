@@ -1,4 +1,4 @@
-//! What there is of each day, from the footers alone: for calendars.
+//! Status of each day, from the footers alone, for calendars.
 
 use std::collections::BTreeSet;
 
@@ -12,45 +12,47 @@ use crate::failure::Failure;
 use crate::lake::{LakeError, Table};
 use crate::metrics::DAYS_AFTER;
 
-/// What is known about a day, from the footers alone.
+/// Status of a day, from the footers alone.
 #[derive(Clone, Debug, Serialize)]
 pub struct DayStatus {
     pub date: Day,
     pub fetched: bool,
-    /// Its messages are not there because they were pruned.
+    /// Whether retention deleted its messages.
     pub pruned: bool,
     pub messages: u64,
     pub rejects: u64,
-    /// Of all files of the day.
+    /// Size of all files of the day.
     pub bytes: u64,
-    /// None when the day has neither messages nor metrics.
+    /// `None` when the day has neither messages nor metrics.
     pub metrics: Option<Freshness>,
     /// Why its metrics are out of date.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub stale_because: BTreeSet<OutOfDate>,
-    /// Whether nothing about it can change: the three days after it are fetched, or its metrics are
-    /// frozen.
+    /// Whether its metrics can no longer change, because the three days after it are fetched. For
+    /// frozen metrics: whether this was so when they were computed.
     pub is_final: bool,
 }
 
-/// Whether a day's metric partitions are made of what is there now.
+/// Whether a day's metric partitions are up to date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Freshness {
     Fresh,
     Stale,
-    /// Some were never computed, and the others are fresh.
+    /// Some partitions were never computed. The others are up to date.
     Missing,
-    /// The day's messages cannot be read, or are lost: retention did not delete them.
+    /// The day's messages cannot be read, or are lost: missing, although retention did not delete
+    /// them.
     Damaged,
-    /// Made of messages that are gone, so that it stays as it is.
+    /// Some of their messages are gone, so the partitions are not computed again.
     Frozen,
 }
 
-/// Every day from the first one in the lake to the last, or those `among` the given, with the missing ones in between.
+/// Returns the status of all days from the first to the last one in the lake, including missing
+/// days. With `among`, returns the days of that range instead.
 ///
 /// # Errors
-/// When the lake cannot be read.
+/// Fails when the lake cannot be read.
 pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus>, Failure> {
     let inputs = read_inputs(job, None, job.lake.pruned(&job.account)?)?;
     let computed = job.lake.days(Table::AccountDaily, &job.account)?;

@@ -1,4 +1,5 @@
-//! The lake against its promises: the files of each day, the days of each account, and the metric partitions against what their recorded inputs give.
+//! Checks the files of each day and the days of each account. Computes metric partitions again from
+//! their recorded inputs and compares them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,47 +18,51 @@ use crate::lake::{
     in_the_future,
 };
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE, Rules};
+use crate::model::cancel::Cancel;
 use crate::model::privacy::{AppliedPrivacy, Change};
 use crate::telemetry::Progress;
 
-/// Which lake, and how its metrics should have been computed.
+/// The lake to check, and the rules that its metrics should have.
 #[derive(Clone, Debug)]
 pub struct VerifyJob {
     pub lake: Lake,
     pub zone: Zone,
     pub rules: Rules,
-    /// By the machine's clock.
+    /// The current day by the machine's clock.
     pub today: Day,
 }
 
-/// What was looked at, and what was found.
+/// What was checked, and the findings.
 #[derive(Debug, Default, Serialize)]
 pub struct Verification {
     pub accounts: Vec<Account>,
     pub days: usize,
     pub files: usize,
     pub messages: u64,
-    /// Metric partitions that were computed once more.
+    /// Number of metric partitions that were computed again.
     pub recomputed: usize,
-    /// In order of their kinds.
+    /// In order of severity and kind.
     pub findings: Vec<Finding>,
 }
 
 impl Verification {
-    /// How many findings are of this severity.
+    /// Number of findings of this severity.
     pub fn count(&self, severity: Severity) -> usize {
         self.findings.iter().filter(|finding| finding.severity == severity).count()
     }
 }
 
-/// Reads the lake, or the days `among` it and the messages that their metrics are made of, and compares it with what it promises.
+/// Checks the whole lake. With `among`, checks those days and the messages that their metrics were
+/// made of.
 ///
 /// # Errors
-/// When something cannot be read because of the disk, or when no day is cut in the job's time zone. What is damaged is a finding instead.
+/// Fails when the disk cannot be read, or when no day has the job's time zone. Damage is a finding,
+/// not an error.
 pub fn verify(
     job: &VerifyJob,
     among: Option<DayRange>,
     progress: &Progress,
+    cancel: &Cancel,
 ) -> Result<Verification, Failure> {
     let survey = job.lake.survey()?;
     require_zone(job, &survey)?;
@@ -85,6 +90,7 @@ pub fn verify(
     let noted = job.lake.older_notes()?;
     let nothing = Pruned::default();
     let examine = |((account, day), tables): ((Account, Day), BTreeSet<Table>)| {
+        cancel.check()?;
         let pruned = pruned.get(&account).unwrap_or(&nothing);
         let is_noted = noted.contains(&(day, account.to_string()));
         let examined = ExaminedDay::read(job, &account, day, tables, pruned, is_noted)?;
@@ -92,7 +98,7 @@ pub fn verify(
         Ok((account, day, examined))
     };
     let examined: Vec<_> =
-        tables_of_day.into_par_iter().map(examine).collect::<Result<_, LakeError>>()?;
+        tables_of_day.into_par_iter().map(examine).collect::<Result<_, Failure>>()?;
 
     let mut days_of_account: BTreeMap<Account, BTreeMap<Day, ExaminedDay>> = BTreeMap::new();
     for (account, day, mut examined) in examined {
@@ -117,7 +123,7 @@ pub fn verify(
         verification.findings.extend(missing_days(&job, &days, among, pruned)?);
         verification.findings.extend(other_privacy(&job, &days)?);
         verification.findings.extend(other_apps(&job.lake, &mut apps, &account, &days));
-        verify_metrics(&job, &days, is_wanted, pruned, &mut verification)?;
+        verify_metrics(&job, &days, is_wanted, pruned, &mut verification, cancel)?;
         verification.accounts.push(account);
     }
     let foreign = survey.foreign.into_iter().filter(|(day, _)| day.is_none_or(is_wanted));
@@ -126,7 +132,7 @@ pub fn verify(
             Kind::Foreign,
             path,
             "only date=…/<account>.parquet belongs here",
-            "move it out of the lake: readers of the table stumble over it",
+            "move it out of the lake: it can break the queries of the table",
         )
     }));
     verification.findings.extend(survey.staged.into_iter().map(|path| {
@@ -134,16 +140,17 @@ pub fn verify(
             Kind::Staging,
             path,
             "left by a run that was killed",
-            "nothing to do: the next run clears it, or one a day later where it cannot tell whether the other run still works",
+            "nothing to do: the next run removes it. If that run cannot tell whether the other one has ended, a run one day later removes it",
         )
     }));
     verification.findings.sort();
-    // Accounts without a mark of their own share one.
+    // Accounts without their own retention mark share one, and so report the same finding.
     verification.findings.dedup();
     Ok(verification)
 }
 
-/// Days that are all cut in another zone are not damaged: the zone is the wrong one.
+/// Checks that some day has the job's time zone. If all days have another one, the setting is wrong
+/// and the lake is not damaged.
 fn require_zone(job: &VerifyJob, survey: &Survey) -> Result<(), LakeError> {
     let messages = || survey.partitions.par_iter().filter(|key| key.table == Table::Messages);
     let zone = |key: &PartitionKey| Some(job.lake.footer(key).ok()?.zone().to_owned());
@@ -156,7 +163,8 @@ fn require_zone(job: &VerifyJob, survey: &Survey) -> Result<(), LakeError> {
     }
 }
 
-/// What was pruned of an account. A mark that cannot be read or lies in the future is a finding.
+/// Reads the retention mark of an account. A mark that cannot be read or is in the future is a
+/// finding.
 fn pruned_days(
     job: &VerifyJob,
     account: &Account,
@@ -170,21 +178,21 @@ fn pruned_days(
             (pruned, reason)
         }
     };
-    let advice = "put it back from a copy, or write for each table the first day that was kept: days before the mark are never fetched";
+    let advice = "restore it from a backup, or write the first kept day of each table into it: days before that day are never fetched";
     let finding = |reason| Finding::new(Kind::Mark, job.lake.pruned_mark(account), reason, advice);
     verification.findings.extend(reason.map(finding));
     Ok(pruned)
 }
 
-/// The apps that are recorded. A record that cannot be read is a finding.
+/// Reads the recorded apps. A record that cannot be read is a finding.
 fn recorded_apps(
     lake: &Lake,
     verification: &mut Verification,
 ) -> Result<BTreeMap<AppId, Account>, LakeError> {
     match lake.apps() {
         Err(LakeError::DamagedApp { path, reason }) => {
-            let advice = "write into it the name of the account whose files have the records of this app, or move it away: \
-                 the next run that fetches writes it anew";
+            let advice = "write the name of the account with the records of this app into the file, or move the file out of the lake. \
+                 The next run that fetches writes it again";
             verification.findings.push(Finding::new(Kind::Unreadable, path, reason, advice));
             Ok(BTreeMap::new())
         }
@@ -192,35 +200,35 @@ fn recorded_apps(
     }
 }
 
-/// Whether readers would treat the lake's path as that of a partition.
+/// Returns a finding if readers would take the lake's path for that of a partition.
 fn misread_place(lake: &Lake) -> Result<Option<Finding>, LakeError> {
     match lake.require_place() {
         Err(LakeError::Misread { root, folder }) => Ok(Some(Finding::new(
             Kind::Place,
             root,
             format!(
-                "readers take the folder {folder} for a partition, and give all rows one more column"
+                "readers take the folder {folder} for a partition, and add a column to all rows"
             ),
-            "move the lake, as it is, to a path without `=`",
+            "move the whole lake to a path without `=`",
         ))),
         place => place.map(|()| None),
     }
 }
 
-/// Whether readers skip the account's files.
+/// Returns a finding if readers skip the account's files.
 fn hidden_account(job: &MetricsJob, days: &BTreeMap<Day, ExaminedDay>) -> Option<Finding> {
     let (day, examined) = days.first_key_value().filter(|_| job.account.is_hidden())?;
     let path = job.lake.path(&job.account.partition(*examined.there.first()?, *day));
     let what = format!(
-        "Spark, Hive, pyarrow and pandas skip all files of the account {}, because they begin with `_`",
+        "Spark, Hive, pyarrow and pandas skip all files of the account {}, because the names begin with `_`",
         job.account
     );
-    let advice = "fetch its days under another account name while WeChat has them, then move these files out of the lake";
+    let advice = "fetch its days under another account name while WeChat has them. Then move these files out of the lake";
     Some(Finding::new(Kind::HiddenAccount, path, what, advice))
 }
 
-/// The days between the first and the last one that were not fetched, but for those that were
-/// pruned and those of which other files are there.
+/// Returns findings for days between the first and the last fetched day that were not fetched.
+/// Ignores days that retention deleted, and days with other files.
 fn missing_days(
     job: &MetricsJob,
     days: &BTreeMap<Day, ExaminedDay>,
@@ -242,27 +250,29 @@ fn missing_days(
         DayRange::runs(gap.days().filter(is_missing))
     });
     let finding = |gap: DayRange| {
-        let advice =
-            format!("`kefu run --from {} --to {}` fetches what is missing", gap.first, gap.last);
+        let advice = format!(
+            "run `kefu run --from {} --to {}` to fetch what is missing",
+            gap.first, gap.last
+        );
         let path = job.lake.path(&job.account.partition(Table::Messages, gap.first));
         Finding::new(
             Kind::MissingDays,
             path,
-            format!("{gap}: not there, although earlier and later days are"),
+            format!("{gap}: missing, although earlier and later days exist"),
             advice,
         )
     };
     Ok(gaps.map(finding).collect())
 }
 
-/// The files whose personal data was treated otherwise than the account's settings say.
+/// Returns findings for files whose personal data does not match the account's privacy settings.
 fn other_privacy(
     job: &MetricsJob,
     days: &BTreeMap<Day, ExaminedDay>,
 ) -> Result<Vec<Finding>, LakeError> {
     let privacy = match job.lake.privacy(&job.account) {
         Err(LakeError::DamagedPrivacy { path, reason }) => {
-            let advice = "put it back from a copy: it says which customers are forgotten";
+            let advice = "restore it from a backup: it lists the forgotten customers";
             return Ok(vec![Finding::new(Kind::Privacy, path, reason, advice)]);
         }
         privacy => privacy?,
@@ -270,7 +280,7 @@ fn other_privacy(
     let Some(AccountPrivacy { applied: settings, is_pending, .. }) = privacy else {
         return Ok(Vec::new());
     };
-    let advice = format!("`kefu redact --account {} --yes` finishes it", job.account);
+    let advice = format!("run `kefu redact --account {} --yes` to finish it", job.account);
     let pending = is_pending.then(|| {
         let record = job.lake.privacy_record(&job.account);
         Finding::new(Kind::Privacy, record, "a redaction was interrupted", &advice)
@@ -285,19 +295,19 @@ fn other_privacy(
             let advice = match applied.change_to(&settings) {
                 Change::None => continue,
                 Change::Stricter => format!(
-                    "`kefu redact --account {}` lists what it removes to make it alike",
+                    "run `kefu redact --account {}` to list what it would remove",
                     job.account
                 ),
                 Change::Impossible if table.names_customers() => {
-                    "move it away: `kefu metrics` computes it again while its messages are there"
+                    "move it out of the lake, then run `kefu metrics` to compute it again while its messages exist"
                         .into()
                 }
                 Change::Impossible => {
-                    format!("`kefu run --date {day} --force` fetches the day again")
+                    format!("run `kefu run --date {day} --force` to fetch the day again")
                 }
             };
             let what = format!(
-                "its privacy settings ({applied}) are not those of the account ({settings})"
+                "its privacy settings ({applied}) differ from those of the account ({settings})"
             );
             findings.push(Finding::new(Kind::Openids, job.lake.path(&key), what, advice));
         }

@@ -1,5 +1,5 @@
-//! The metric partitions of an account against the messages that are there and the rules that they
-//! record.
+//! Checks the metric partitions of an account against the current messages and against the rules
+//! that the partitions record.
 
 use std::collections::BTreeMap;
 
@@ -16,13 +16,13 @@ use crate::calendar::{Day, DayRange};
 use crate::failure::Failure;
 use crate::lake::{ContentHash, Footer, LakeError, Pruned, Table};
 use crate::metrics::{self, Parameters, Partitions, Rules, Target};
+use crate::model::cancel::Cancel;
 
-/// What to do about messages that are gone. The metrics that are left of them may be all that there
-/// is.
-const FETCH_LOST: &str = "`kefu run --from … --to …` fetches those days again while WeChat has them; else put their messages back from a copy, \
-     and keep the metrics";
+/// Advice for lost messages. Their metrics may be the only data that is left.
+const FETCH_LOST: &str = "keep the metrics, and run `kefu run --from … --to …` to fetch those days again while WeChat has them. \
+     Otherwise restore their messages from a backup";
 
-/// Days whose partitions can be recomputed together, because they record the same rules.
+/// Days whose partitions are computed together, because they record the same rules.
 struct Group {
     parameters: Parameters,
     days: BTreeMap<Day, Vec<Table>>,
@@ -40,14 +40,15 @@ fn add_to_group(groups: &mut Vec<Group>, (day, table): (Day, Table), parameters:
     }
 }
 
-/// Compares metric partitions with what is there now; those that were made of it, with what it
-/// gives by the rules that they record.
+/// Checks metric partitions against the current inputs. Partitions that were made of these inputs
+/// are computed again with their recorded rules and compared.
 pub(super) fn verify_metrics(
     job: &MetricsJob,
     days: &BTreeMap<Day, ExaminedDay>,
     is_wanted: impl Fn(Day) -> bool,
     pruned: &Pruned,
     verification: &mut Verification,
+    cancel: &Cancel,
 ) -> Result<(), Failure> {
     let inputs = read_inputs(job, None, pruned.clone())?;
     let is_sound =
@@ -66,14 +67,14 @@ pub(super) fn verify_metrics(
                 (true, _) if inputs.is_not_there(*day) => Finding::new(
                     Kind::LostMessages,
                     path(table, *day),
-                    "the messages of the day are gone, and were not pruned",
+                    "the messages of the day are missing, but were not pruned",
                     FETCH_LOST,
                 ),
                 (true, Some(_)) if !lost.is_empty() => Finding::new(
                     Kind::LostMessages,
                     path(table, *day),
                     format!(
-                        "messages that it was made of are gone, and were not pruned: {}",
+                        "messages that it was computed from are missing, but were not pruned: {}",
                         DayRange::list(&lost)
                     ),
                     FETCH_LOST,
@@ -83,10 +84,10 @@ pub(super) fn verify_metrics(
                         Kind::Stale,
                         path(table, *day),
                         "written by an older version of kefu",
-                        format!("`kefu metrics --account {}` rewrites it", job.account),
+                        format!("run `kefu metrics --account {}` to rewrite it", job.account),
                     )
                 }
-                // Frozen: retention has deleted what they were made of.
+                // Retention deleted some of their messages, so these partitions are frozen.
                 (true, Some(sound)) if inputs.lack_some_of(&sound.footer) => continue,
                 (true, _) if inputs.was_pruned(*day) => continue,
                 (false, _)
@@ -94,19 +95,20 @@ pub(super) fn verify_metrics(
                 {
                     continue;
                 }
-                // What is wrong with the messages has been said, and hides what they would give.
+                // Damaged messages have their own finding. Without them, nothing can be computed
+                // for comparison.
                 _ if !dependency_window(&inputs.fetched, *day).days().all(is_sound) => continue,
                 (false, _) => Finding::new(
                     Kind::MissingMetrics,
                     path(table, *day),
-                    "was never computed",
-                    "`kefu metrics` computes it",
+                    "never computed",
+                    "run `kefu metrics` to compute it",
                 ),
                 (true, Some(sound)) => {
                     let because = out_of_date(&sound.footer, &rules_expected, &inputs, table, *day);
                     let has_its_inputs =
                         because.iter().all(|reason| matches!(reason, OutOfDate::Rule(_)));
-                    // Most tables of a day record the same rules.
+                    // Most tables of a day record the same rules, so parsing is rarely necessary.
                     let own = || {
                         let of_day = rules_of_day.as_ref()?;
                         let text = of_day.for_partition(table, *day).to_string();
@@ -116,7 +118,7 @@ pub(super) fn verify_metrics(
                                 .filter(|own| own.timezone == job.zone.name()),
                         }
                     };
-                    // Texts that were dropped since cannot be matched again.
+                    // Rules that match texts cannot be computed again after the texts were dropped.
                     let is_computable = |parameters: &Parameters| {
                         !parameters.needs_texts() || inputs.have_texts(*day)
                     };
@@ -131,7 +133,7 @@ pub(super) fn verify_metrics(
                         Kind::Stale,
                         path(table, *day),
                         format!("out of date: {}", reasons(&because)),
-                        "`kefu metrics` computes it again",
+                        "run `kefu metrics` to compute it again",
                     )
                 }
                 (true, None) => continue,
@@ -143,18 +145,19 @@ pub(super) fn verify_metrics(
     for Group { parameters, days: tables } in groups {
         verification.recomputed += tables.values().map(Vec::len).sum::<usize>();
         let job = MetricsJob { rules: Rules::Given(parameters), ..job.clone() };
-        recompute(&job, &inputs, days, &tables, verification)?;
+        recompute(&job, &inputs, days, &tables, verification, cancel)?;
     }
     Ok(())
 }
 
-/// Recomputes partitions and compares them with those in the lake.
+/// Computes partitions again and compares them with those in the lake.
 fn recompute(
     job: &MetricsJob,
     inputs: &Inputs,
     days: &BTreeMap<Day, ExaminedDay>,
     tables: &BTreeMap<Day, Vec<Table>>,
     verification: &mut Verification,
+    cancel: &Cancel,
 ) -> Result<(), Failure> {
     let path = |table: Table, day: Day| job.lake.path(&job.account.partition(table, day));
     let wanted: Vec<Day> = tables.keys().copied().collect();
@@ -163,7 +166,7 @@ fn recompute(
             first: dependency_window(&inputs.fetched, chunk.first).first,
             last: dependency_window(&inputs.fetched, chunk.last).last,
         };
-        let history = read_history(job, range)?;
+        let history = read_history(job, range, cancel)?;
         let targets = targets(&job.zone, &inputs.fetched, &chunk.days);
         let compare =
             |(target, partitions): (Target, Partitions)| -> Result<Vec<Finding>, LakeError> {
@@ -185,7 +188,7 @@ fn recompute(
                     if ContentHash::of(computed)? != written.content_hash {
                         finding(
                             Kind::Values,
-                            "its rows are not those that its inputs give".to_owned(),
+                            "its rows differ from a recomputation from its inputs".to_owned(),
                         );
                     }
                     let mut known = Footer::default();
@@ -205,6 +208,7 @@ fn recompute(
             &targets,
             job.rules.parameters(),
             |group| {
+                cancel.check()?;
                 let findings =
                     group.into_par_iter().map(compare).collect::<Result<Vec<_>, LakeError>>()?;
                 verification.findings.extend(findings.into_iter().flatten());

@@ -1,23 +1,19 @@
 //! Statistics of waits over all turns of a period. They are not computed from the days' statistics.
 
-/// Waits in seconds, in ascending order.
+use crate::metrics::percentile;
+
+/// Waits in seconds.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Waits(Vec<i64>);
 
 impl Waits {
     pub(super) fn of(waits: impl IntoIterator<Item = i64>) -> Self {
-        let mut waits: Vec<i64> = waits.into_iter().collect();
-        waits.sort_unstable();
-        Self(waits)
+        Self(waits.into_iter().collect())
     }
 
-    /// Interpolates at (n − 1) · `share`, like SQL's `percentile_cont`. None without waits.
+    /// None without waits.
     pub(super) fn percentile(&self, share: f64) -> Option<f64> {
-        let place = (self.0.len().checked_sub(1)? as f64) * share;
-        let (below, part) = (place.floor(), place.fract());
-        let lower = *self.0.get(below as usize)? as f64;
-        let upper = *self.0.get(place.ceil() as usize)? as f64;
-        Some(lower + (upper - lower) * part)
+        percentile(&self.0, share)
     }
 
     pub(super) fn mean(&self) -> Option<f64> {

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use kefu::calendar::{Clock, Day, Zone};
+use kefu::calendar::{Clock, Day, DayRange, Zone};
 use kefu::failure::Class;
 use kefu::fetch::Source;
 use kefu::lake::{Account, AppId, Failpoint, Lake, Table};
-use kefu::model::privacy::{Privacy, Redaction};
-use kefu::pipeline::{FetchJob, FetchReport, OnShrink, fetch_days};
+use kefu::metrics::Parameters;
+use kefu::model::cancel::Cancel;
+use kefu::model::privacy::Privacy;
+use kefu::model::redaction::Redaction;
+use kefu::pipeline::{AccountJob, Api, FetchJob, FetchReport, OnShrink, Wanted, fetch_days};
 use kefu::simulator::{APPID, Fault, LoggedRequest, Options, Recorded, Records, SECRET, Simulator};
 use kefu::wechat::{Credential, Endpoint, Proof, Secret};
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -148,6 +151,24 @@ impl World {
         self.start(records, Options { clock, ..options })
     }
 
+    /// The job of the account, with records from a simulator.
+    pub fn job(&self, simulator: &Simulator) -> AccountJob {
+        AccountJob {
+            lake: self.lake(),
+            account: self.account(),
+            zone: self.zone.clone(),
+            rules: Parameters::in_zone(self.zone.name()).into(),
+            privacy: Some(self.privacy.clone()),
+            api: Some(Api {
+                endpoint: simulator.client_url().unwrap(),
+                credential: self.credential.clone(),
+                app_id: self.app_id.clone(),
+                concurrency: self.concurrency,
+            }),
+            clock: self.clock.clone(),
+        }
+    }
+
     fn redaction(&self) -> Redaction {
         Redaction { privacy: self.privacy.clone(), ..Redaction::default() }
     }
@@ -182,6 +203,7 @@ impl World {
             concurrency: self.concurrency,
             refreshed: self.refreshed.clone(),
             on_shrink: self.on_shrink,
+            cancel: Cancel::default(),
         };
         let days: Vec<Day> = days.iter().map(|day| day.parse().unwrap()).collect();
         let _lock = Lake::at(self.lake_folder()).lock(&self.account()).unwrap();
@@ -296,4 +318,17 @@ fn read_rows(path: &Path) -> Vec<Vec<String>> {
         .unwrap()
         .map(|row| row.unwrap().get_column_iter().map(|(_, field)| words(field)).collect())
         .collect()
+}
+
+/// A request for days by name, all of which are over.
+pub fn wanted(first: &str, last: &str) -> Wanted {
+    let (first, last) = (first.parse().unwrap(), last.parse().unwrap());
+    Wanted {
+        range: DayRange { first, last },
+        is_named: true,
+        force: false,
+        refresh: 0,
+        allow_shrink: false,
+        last_over: last,
+    }
 }

@@ -190,7 +190,7 @@ class ClickHouse:
         file = f"file('{self.lake}/{table}/*/*.parquet', Parquet)"
         if any(column[0] == "date" for column in self.query(f"DESCRIBE {file}")["data"]):
             return file
-        # Older versions do not read partitions from the path.
+        # Older versions of ClickHouse do not read partitions from the path.
         return f"(SELECT *, extract(_path, 'date=([0-9-]+)') AS date FROM {file})"
 
     def columns(self, table):
@@ -199,7 +199,7 @@ class ClickHouse:
         result = self.query(f"SELECT * {f'REPLACE ({micros})' if micros else ''} FROM {self.source(table)}")
 
         def values(place, kind):
-            # Whole numbers of 64 bits come in quotes.
+            # Integers of 64 bits are in quotes.
             parse = (lambda value: value) if "String" in kind or kind == "Date" else float
             return [None if row[place] is None else parse(row[place]) for row in result["data"]]
 

@@ -29,14 +29,15 @@ friday = ["09:00-24:00"]
 2024-11-04 = []
 2024-05-20 = []
 """
-# The same for SQL: weekday, date, hours; a date without hours is a day off.
+# The same business hours for SQL: weekday, date, hours. A date without hours is a day off.
 SHIFTS = """INSERT INTO shifts VALUES
     (1, NULL, '09:00:00', '12:00:00'), (1, NULL, '13:30:00', '18:00:00'), (2, NULL, '09:00:00', '18:00:00'), (2, NULL, '17:00:00', '20:00:00'),
     (3, NULL, '18:00:00', '02:00:00'), (5, NULL, '09:00:00', '24:00:00'), (NULL, '2024-03-09', '09:00:00', '18:00:00'),
     (NULL, '2024-11-04', NULL, NULL), (NULL, '2024-05-20', NULL, NULL);"""
 AUTOMATIC = "starts_with(text, '您好，客服')"
 
-# Days to fetch, in several goes so that some are missing; the time zone; with rules or without.
+# For each lake: the time zone, the ranges of days to fetch, and whether it has rules. With several
+# ranges, some days are missing.
 LAKES = {
     "shanghai": ("Asia/Shanghai", [("2024-05-13", "2024-05-22")], False),
     "shanghai with rules and missing days": ("Asia/Shanghai", [("2024-05-13", "2024-05-15"), ("2024-05-17", "2024-05-18"), ("2024-05-20", "2024-05-24")], True),
@@ -63,7 +64,7 @@ def test_the_demo_s_lake_agrees_with_sql(tmp_path):
     compare(tmp_path / "data/demo", "Asia/Shanghai", False)
 
 
-# Gaps around every edge of the definitions; what generated conversations have little of.
+# Gaps around all limits in the definitions. Generated conversations have few such gaps.
 GAPS = [0, 0, 1, 30, 31, 600, 1799, 1800, 1801, 40000, 86400, 172799, 172800, 172801, 200000]
 
 
@@ -97,7 +98,8 @@ def compare(lake, timezone, has_rules):
         expected = connection.execute(f"SELECT * FROM expected_{table}")
         names = [column[0] for column in expected.description]
         expected = expected.fetchall()
-        # Instants as unix seconds, as SQL computed them. The file's own order decides between equal keys.
+        # Instants as Unix seconds, as computed by SQL. Rows with equal keys keep the order of the
+        # file.
         columns = ", ".join(f"epoch({name})::BIGINT" if name.endswith("_at") else name for name in names)
         files = f"read_parquet('{lake}/{table}/*/*.parquet', hive_partitioning = true, file_row_number = true)"
         actual = connection.execute(f"SELECT {columns} FROM {files} ORDER BY {order}, file_row_number").fetchall()

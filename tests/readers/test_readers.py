@@ -26,7 +26,7 @@ ENVIRONMENTS = {
     "spark-3.5": ["spark"],
     "spark-4": ["spark"],
 }
-# Spark first: it takes longest.
+# Spark first, because it takes longest.
 CASES = [(environment, reader) for environment, readers in reversed(ENVIRONMENTS.items()) for reader in readers]
 
 NOON = 1_715_572_800  # 2024-05-13 12:00:00 in Shanghai
@@ -91,7 +91,7 @@ def test_the_lake_has_what_the_readers_are_asked_for(found):
     assert (rows["messages"], rows["rejects"]) == (5 * 600 + 130_000 + 9, 3)
     assert (rows["account_daily"], rows["response_pairs"] > 20_000, rows["sessions"] > 10_000) == (8, True, True)
     assert all(0 < count < rows["messages"] for count in newest["counts"]), newest["counts"]
-    # Columns that may be null have values, so that equal sums say something.
+    # Nullable columns must have values. Otherwise equal sums would prove nothing.
     empty = {(table, name) for table in TABLES for name, column in newest["tables"][table]["columns"].items() if column["values"] == 0}
     assert empty == set()
 

@@ -11,7 +11,7 @@ from conftest import app, kefu, simulator
 
 DAY = datetime.timedelta(days=1)
 WITHIN = 60
-# What later days do not change.
+# Figures that later days do not change.
 VOLUME = ["messages_received", "messages_sent", "customers", "customers_served", "workers"]
 
 

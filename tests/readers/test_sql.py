@@ -64,7 +64,8 @@ def test_roll_ups_have_exact_percentiles_and_distinct_customers(views, view, uni
 
 
 def test_the_load_divides_by_every_such_weekday_of_the_period(views):
-    # 32 fetched days from Wednesday 05-01 to Sunday 06-02 but for Wednesday 05-15; the last two are empty.
+    # 32 fetched days, from Wednesday 05-01 to Sunday 06-02 without Wednesday 05-15. The last two
+    # days are empty.
     days = dict(rows(views, "SELECT DISTINCT weekday, days FROM load_by_weekday_and_hour_overall"))
     assert days == {1: 4, 2: 4, 3: 4, 4: 5, 5: 5, 6: 5, 7: 5}
     assert rows(views, "SELECT count(*) FROM load_by_weekday_and_hour_overall") == [(7 * 24,)]
@@ -102,7 +103,7 @@ def test_from_a_slow_turn_to_its_messages(views):
     codes, openids, instants = zip(*messages)
     assert codes[0] == 2003 and codes[-1] == 2002 and codes.count(2003) == questions and set(openids) == {openid}
     assert instants[-1] - instants[0] == wait
-    # The same messages by the customer and the two instants.
+    # Selecting by the customer and the two instants gives the same messages.
     conversation = f"conversation('{account}', '{openid}', '{asked_at}', '{replied_at}')"
     assert rows(views, f"SELECT opercode, openid, epoch(sent_at)::BIGINT FROM {conversation}") == messages
 
@@ -115,7 +116,7 @@ def test_a_conversation_is_of_one_customer_and_in_order_over_midnight(views):
     found = rows(views, f"SELECT account, openid, epoch_us(sent_at), date, seq FROM {everything}")
     assert len(found) == messages_of and {row[:2] for row in found} == {(account, openid)}
     assert found == sorted(found)
-    # Both instants are included, whatever the session's time zone.
+    # Both instants are included, in any time zone of the session.
     first, last = found[0][2] // 1_000_000, found[-1][2] // 1_000_000
     assert rows(views, f"SELECT count(*) FROM conversation('{account}', '{openid}', to_timestamp({first}), to_timestamp({last}))") == [(messages_of,)]
     assert rows(views, f"SELECT count(*) FROM conversation('{account}', '{openid}', to_timestamp({first + 1}), to_timestamp({last - 1}))")[0][0] < messages_of
@@ -163,7 +164,7 @@ def test_the_views_of_one_account_load_and_have_no_other(lake):
 
 
 def test_a_turn_has_no_message_of_the_next_one(views):
-    # Also where the customer writes again in the second of the reply.
+    # This includes turns whose customer writes again in the second of the reply.
     assert rows(views, """
         SELECT count(*) FROM (
             SELECT account, date, asked_seq, count(*) FILTER (opercode = 2003) AS questions FROM turn_messages() GROUP BY ALL
@@ -181,7 +182,7 @@ def test_a_table_whose_last_file_has_gone_is_an_empty_view(tmp_path):
     connection = duckdb.connect()
     connection.execute(script)
     assert connection.execute("SELECT count(*) FROM rejects").fetchall() == [(0,)]
-    # Accounts are kept apart everywhere.
+    # No relation mixes the accounts.
     for relation in ["service_level(180)", "worker_weekly", "worker_monthly", "account_daily"]:
         assert connection.execute(f"SELECT account, count(*) FROM {relation} GROUP BY ALL ORDER BY ALL").fetchall() == [("one", 1), ("two", 1)]
 

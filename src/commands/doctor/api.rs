@@ -1,4 +1,4 @@
-//! What WeChat says: each call is made once, without retries.
+//! Checks what WeChat answers. Makes each call once, without retries.
 
 use time::{Duration, OffsetDateTime};
 
@@ -11,12 +11,12 @@ use crate::wechat::{
     Action, CallError, Client, FIRST_MSGID, PageRequest, Proof, Quota, Secret, Tokens,
 };
 
-/// Clocks that differ by less may just have been asked at different times.
+/// Maximum difference of the clocks in seconds. A smaller difference can come from the call itself.
 const SKEW_SECONDS_MAX: i64 = 5;
 
-/// The day's calls are used up.
+/// All calls of the day are used up.
 #[derive(Debug, thiserror::Error)]
-#[error("all {0} calls of today are used up")]
+#[error("all {0} calls of today's quota are used up")]
 struct UsedUp(u64);
 
 impl Classified for UsedUp {
@@ -25,7 +25,7 @@ impl Classified for UsedUp {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("run again tomorrow; what was fetched stays".into())
+        Some("run again tomorrow. Fetched days stay in the lake".into())
     }
 }
 
@@ -48,7 +48,7 @@ pub(super) async fn examine(settings: &Settings, clock: &Clock) -> Vec<Check> {
     checks
 }
 
-/// A call without a token: whether there is an answer, and what time it is there.
+/// Calls the API without a token, to check whether it answers and what its clock says.
 async fn network_and_clock(client: &Client, settings: &Settings, clock: &Clock) -> Vec<Check> {
     let address = settings.base_url.value.url();
     let asked = clock.now();
@@ -61,43 +61,45 @@ async fn network_and_clock(client: &Client, settings: &Settings, clock: &Clock) 
     let through = proxy.map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
     let network = Check::ok(
         "network",
-        format!("{address} answers within {} ms{through}", took.whole_milliseconds()),
+        format!("{address} answered within {} ms{through}", took.whole_milliseconds()),
     );
     let Some(there) = there else {
         return vec![
             network,
             Check::warn(
                 "clock",
-                "the answer has no date",
+                "WeChat's answer has no date",
                 "compare this machine's clock with another one",
             ),
         ];
     };
     let ahead: Duration = asked + took / 2 - OffsetDateTime::from(there);
     let skew = match ahead.whole_seconds() {
-        ahead if ahead.abs() <= SKEW_SECONDS_MAX => Check::ok("clock", "agrees with WeChat's"),
+        ahead if ahead.abs() <= SKEW_SECONDS_MAX => {
+            Check::ok("clock", "agrees with WeChat's clock")
+        }
         ahead => Check::warn(
             "clock",
             format!(
-                "this machine's is {} s {} WeChat's",
+                "this machine's clock is {} s {} WeChat's clock",
                 ahead.abs(),
                 if ahead > 0 { "ahead of" } else { "behind" }
             ),
-            "let NTP set it: it decides which day is over, and so what is fetched",
+            "set the clock with NTP: it decides which days are over and can be fetched",
         ),
     };
     vec![network, skew]
 }
 
-/// Token, permission and quota.
+/// Checks token, permission and quota.
 async fn account(
     client: &Client,
     settings: &Settings,
     clock: &Clock,
     can_be_reached: bool,
 ) -> Vec<Check> {
-    let unknown = |check| Check::warn(check, "not known", "see what fails above");
-    // Without a name there is nowhere to put what is fetched.
+    let unknown = |check| Check::warn(check, "not known", "fix the failed check above first");
+    // Without an account name, there is no place to store fetched records.
     let credential = match settings.account().and_then(|_| settings.credential()) {
         Ok(credential) => credential,
         Err(error) => {
@@ -108,13 +110,13 @@ async fn account(
         return vec![unknown("token"), unknown("permission"), unknown("quota")];
     }
     let from = match &credential.proof {
-        Proof::AppSecret { .. } => "WeChat gives one for the app id and its secret",
-        Proof::AccessToken(_) => "there is one that another service manages",
-        Proof::Command(_) => "the command prints one",
+        Proof::AppSecret { .. } => "WeChat gave a token for the app id and its secret",
+        Proof::AccessToken(_) => "a token is set, and another service manages it",
+        Proof::Command(_) => "the command printed a token",
     };
     let is_given = !matches!(credential.proof, Proof::AppSecret { .. });
     let places = credential.places.clone();
-    // A token that WeChat refuses is another matter when kefu cannot renew it.
+    // A refused token needs another hint if kefu cannot renew it.
     let about = |error: CallError| match &error {
         CallError::Api(refusal) if is_given && refusal.action() == Action::RenewToken => {
             error.on_given_token(&places)
@@ -134,7 +136,7 @@ async fn account(
     }
 }
 
-/// One record of the first hour of yesterday, for the sake of the answer alone.
+/// Requests one record of the first hour of yesterday, only to check whether WeChat answers.
 async fn permission(
     client: &Client,
     token: &Secret,
@@ -149,10 +151,10 @@ async fn permission(
         PageRequest { starttime: hour.start, endtime: hour.end, msgid: FIRST_MSGID, number: 1 };
     let body = client.message_page(token, &request).await?;
     decode(&body, hour).map_err(|error| error.hiding(token).from_peer(client.peer()))?;
-    Ok(Check::ok("permission", "getmsglist answers"))
+    Ok(Check::ok("permission", "getmsglist answered"))
 }
 
-/// Not every account may ask, and a run does not need to know.
+/// Checks the quota. Not every account may request it, and a run does not need it.
 fn quota(answer: Result<Quota, CallError>) -> Check {
     match answer {
         Ok(Quota { remain: 0, daily_limit, .. }) => Check::fail("quota", UsedUp(daily_limit)),
@@ -162,14 +164,16 @@ fn quota(answer: Result<Quota, CallError>) -> Check {
                 Check::warn(
                     "quota",
                     left,
-                    "a page of 10,000 records takes one call, and so does a day without any",
+                    "plan one call for each page of 10,000 records, and one for each day without records",
                 )
             } else {
                 Check::ok("quota", left)
             }
         }
-        Err(error) => {
-            Check::warn("quota", format!("not known: {error}"), "kefu works without knowing it")
-        }
+        Err(error) => Check::warn(
+            "quota",
+            format!("not known: {error}"),
+            "nothing to do: kefu works without this number",
+        ),
     }
 }

@@ -1,4 +1,4 @@
-//! `kefu doctor`: what is set and from where, and whether it works.
+//! `kefu doctor`: shows the settings with their origins, and checks whether they work.
 
 mod api;
 mod local;
@@ -12,25 +12,26 @@ use crate::calendar::Clock;
 use crate::cli::{DoctorArgs, GlobalArgs, OutputFormat};
 use crate::failure::{Class, Failure};
 use crate::lake::Lake;
+use crate::model::cancel::Cancel;
 use crate::settings::{self, Listed, Settings};
 use crate::telemetry;
 
-/// How something is.
+/// Result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum State {
     Ok,
-    /// kefu works, but somebody should know.
+    /// kefu works, but the user should know about this.
     Warn,
     /// kefu cannot work.
     Fail,
 }
 
-/// Something that was looked at. As JSON, part of kefu's contract.
+/// A check and its result. As JSON, part of kefu's contract.
 #[derive(Debug, Serialize)]
 struct Check {
     check: &'static str,
-    /// Where it is about one account.
+    /// The account, if there are several and the check is about one of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<String>,
     state: State,
@@ -38,7 +39,7 @@ struct Check {
     finding: String,
     /// What to do about it.
     advice: Option<String>,
-    /// The class of the failure.
+    /// The error kind of the failure.
     class: Option<Class>,
 }
 
@@ -69,7 +70,7 @@ impl Check {
         }
     }
 
-    /// What was found, or why it could not be.
+    /// Returns the check, or the failure that prevented it.
     fn of<E: Into<Failure>>(check: &'static str, found: Result<Self, E>) -> Self {
         found.unwrap_or_else(|error| Self::fail(check, error))
     }
@@ -80,17 +81,21 @@ struct Examination {
     command: &'static str,
     settings: Vec<Listed>,
     checks: Vec<Check>,
-    /// The class of the worst failure; null when nothing fails.
+    /// The worst error kind, or null when nothing fails.
     worst: Option<Class>,
 }
 
-pub(super) fn execute(global: &GlobalArgs, args: &DoctorArgs) -> Result<Option<Class>, Failure> {
-    // Each of the two flags requires the other.
+pub(super) fn execute(
+    global: &GlobalArgs,
+    args: &DoctorArgs,
+    cancel: &Cancel,
+) -> Result<Option<Class>, Failure> {
+    // `--probe` and `--date` require each other.
     if let Some(day) = args.date {
-        return probe::execute(global, day);
+        return probe::execute(global, day, cancel);
     }
     let (settings, checks) = match Settings::resolve(&global.flags(), &settings::environment) {
-        Ok(settings) => (settings.listed(), examine(&settings)?),
+        Ok(settings) => (settings.listed(), examine(&settings, cancel)?),
         Err(error) => (Vec::new(), vec![Check::fail("settings", error)]),
     };
     let worst = checks.iter().filter_map(|check| check.class).max_by_key(|class| class.severity());
@@ -102,8 +107,8 @@ pub(super) fn execute(global: &GlobalArgs, args: &DoctorArgs) -> Result<Option<C
     Ok(worst)
 }
 
-/// What is on this machine first, then what WeChat says.
-fn examine(settings: &Settings) -> Result<Vec<Check>, Failure> {
+/// Checks this machine first, then what WeChat answers.
+fn examine(settings: &Settings, cancel: &Cancel) -> Result<Vec<Check>, Failure> {
     let lake = Lake::at(&settings.lake.value);
     let clock = Clock::System;
     let mut checks = vec![
@@ -115,7 +120,7 @@ fn examine(settings: &Settings) -> Result<Vec<Check>, Failure> {
         local::app(settings, &lake),
         local::lock(&lake),
     ];
-    checks.extend(wait_for(1, async { Ok(api::examine(settings, &clock).await) })?);
+    checks.extend(wait_for(1, cancel, async { Ok(api::examine(settings, &clock).await) })?);
     Ok(checks)
 }
 
@@ -131,7 +136,7 @@ impl Examination {
             texts.map(|text| text.chars().count()).max().unwrap_or(0)
         };
         let name_width = widest(&mut titles.iter().map(String::as_str));
-        // A long path must not push the origins of all others away.
+        // A long path must not push the origins of all other settings to the right.
         let value_width =
             widest(&mut self.settings.iter().map(|listed| listed.value.as_str())).min(40);
         for (title, listed) in titles.iter().zip(&self.settings) {

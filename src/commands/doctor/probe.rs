@@ -1,33 +1,34 @@
-//! `kefu doctor --probe`: what the API does, beside what kefu assumes.
+//! `kefu doctor --probe`: compares the behaviour of the API with what kefu assumes.
 
 use comfy_table::{Table as TextTable, presets};
 use serde::Serialize;
 
 use crate::calendar::{Clock, Day};
 use crate::cli::{DaysArgs, GlobalArgs};
-use crate::commands::each_account::{Outcome, Report, for_each_account};
+use crate::commands::each_account::{Report, for_each_account};
 use crate::commands::{days, wait_for};
 use crate::failure::{Class, Failure};
 use crate::fetch::{Answer, AnswerState, Probe, Question, Source};
+use crate::model::cancel::Cancel;
 use crate::printable::counted;
 use crate::settings::{self, Settings};
 
-/// As JSON, part of kefu's contract.
+/// JSON output, part of kefu's contract.
 #[derive(Debug, Serialize)]
 struct Probed {
     command: &'static str,
     account: String,
     timezone: String,
     date: Day,
-    /// Records of the day that were looked at.
+    /// Number of records of the day that were read.
     records: usize,
     requests: u64,
     probe: Vec<Row>,
-    /// The class of the failure; null when nothing that kefu relies on differs.
+    /// The error kind, or null when nothing that kefu relies on differs.
     worst: Option<Class>,
 }
 
-/// One question.
+/// A question about the API, with the assumption and the answer.
 #[derive(Debug, Serialize)]
 struct Row {
     assumed: &'static str,
@@ -35,28 +36,34 @@ struct Row {
     answer: Answer,
 }
 
-pub(super) fn execute(global: &GlobalArgs, day: Day) -> Result<Option<Class>, Failure> {
+pub(super) fn execute(
+    global: &GlobalArgs,
+    day: Day,
+    cancel: &Cancel,
+) -> Result<Option<Class>, Failure> {
     let settings = Settings::resolve(&global.flags(), &settings::environment)?;
-    for_each_account("doctor", &settings, global.output, |settings| probe(settings, day))
+    for_each_account("doctor", &settings, global.output, cancel, |settings| {
+        probe(settings, day, cancel)
+    })
 }
 
-/// The work for one account.
-fn probe(settings: &Settings, day: Day) -> Result<Outcome<Probed>, Failure> {
+/// Probes the API for one account.
+fn probe(settings: &Settings, day: Day, cancel: &Cancel) -> Result<Probed, Failure> {
     let zone = &settings.zone.value;
     let date = DaysArgs { date: Some(day), from: None, to: None };
-    // A day that is not over changes while it is asked about.
+    // A day that is not over could change during the probe.
     days::to_fetch(&date, settings.lookback.value, zone, &Clock::System)?;
     let account = settings.account()?;
     let source = Source::connect(&settings.endpoint()?, settings.credential()?, Clock::System)?;
     let asked = async {
         let retry_budget = source.retry_budget(account.as_str(), day);
         let probe = source.probe(zone.bounds(day), &retry_budget).await;
-        probe.map_err(|error| Failure::from(error).during(format!("{day} cannot be asked about")))
+        probe.map_err(|error| Failure::from(error).during(format!("cannot probe {day}")))
     };
-    let probe: Probe = wait_for(1, asked)?;
+    let probe: Probe = wait_for(1, cancel, asked)?;
     let worst = probe.differs().then_some(Class::Contract);
     let row = |answer: Answer| Row { assumed: answer.question.assumed(), answer };
-    let report = Probed {
+    Ok(Probed {
         command: "doctor",
         account: account.to_string(),
         timezone: zone.name().to_owned(),
@@ -65,11 +72,14 @@ fn probe(settings: &Settings, day: Day) -> Result<Outcome<Probed>, Failure> {
         requests: probe.calls.requests,
         probe: probe.answers.into_iter().map(row).collect(),
         worst,
-    };
-    Ok(Outcome { report, class: worst, failure: None })
+    })
 }
 
 impl Report for Probed {
+    fn class(&self) -> Option<Class> {
+        self.worst
+    }
+
     fn render(&self) -> String {
         let mut table = TextTable::new();
         table.load_style(presets::ASCII_MARKDOWN);
@@ -87,11 +97,11 @@ impl Report for Probed {
         );
         let has = |state| self.probe.iter().any(|row| row.answer.state == state);
         let verdict = if self.worst.is_some() {
-            "WeChat does not do what kefu relies on: fetched days may lack records or have some twice; report it"
+            "WeChat does not meet kefu's assumptions. Fetched days may lack records or have some twice. Report this result"
         } else if has(AnswerState::NotTellable) {
-            "nothing that kefu relies on differs on this day; a day with more records shows more"
+            "no assumption failed on this day, but not all could be tested; probe a day with more records"
         } else {
-            "what kefu relies on holds"
+            "all assumptions hold"
         };
         format!("{header}\n{table}\n{verdict}")
     }
@@ -102,7 +112,7 @@ fn word(state: AnswerState) -> &'static str {
         AnswerState::Holds => "ok",
         AnswerState::Note => "note",
         AnswerState::Differs => "DIFFERS",
-        AnswerState::NotTellable => "not tellable",
+        AnswerState::NotTellable => "unknown",
     }
 }
 
@@ -110,7 +120,7 @@ fn title(question: Question) -> &'static str {
     match question {
         Question::WindowStart => "start of a window",
         Question::WindowEnd => "end of a window",
-        Question::InsideWindow => "records in the window asked for",
+        Question::InsideWindow => "records in the requested window",
         Question::Cursor => "msgid of a page",
         Question::LastPage => "last page",
         Question::PageSize => "size of a page",

@@ -1,54 +1,9 @@
-//! What a run fetched, for people and for machines.
-
-use serde::Serialize;
+//! What a run fetched, as text.
 
 use crate::calendar::{Day, DayRange};
 use crate::failure::Class;
-use crate::pipeline::{DayFailure, FetchedDay, Refreshed, ShrunkDay};
+use crate::pipeline::{FailedDay, FetchReport, FetchedDay, Refreshed};
 use crate::printable::counted;
-
-#[derive(Debug, Serialize)]
-pub(super) struct FetchSummary {
-    pub(super) fetched: Vec<FetchedDay>,
-    pub(super) skipped: Vec<Day>,
-    pub(super) pruned: Vec<Day>,
-    pub(super) failed: Vec<FailedDay>,
-    pub(super) given_up: Vec<Day>,
-    /// Of those that failed or were not tried: the days that are in the lake, as they were before.
-    pub(super) unchanged: Vec<Day>,
-    /// Days that came back with fewer records than the lake has, and were left as they are.
-    pub(super) shrunk: Vec<ShrunkDay>,
-    /// Empty days before the account's first record, which were not committed.
-    pub(super) left_out: Vec<Day>,
-    /// With those: the account's first day in the lake, if it has any.
-    #[serde(skip)]
-    pub(super) first_day: Option<Day>,
-    /// Seconds that this machine's clock is ahead of WeChat's (behind, when negative); null while
-    /// no answer had a date.
-    pub(super) clock_skew_seconds: Option<i64>,
-    /// The class of the worst failure; null when nothing failed.
-    pub(super) worst: Option<Class>,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct FailedDay {
-    pub(super) date: Day,
-    pub(super) class: Class,
-    pub(super) reason: String,
-    pub(super) hint: Option<String>,
-}
-
-impl From<&DayFailure> for FailedDay {
-    fn from(failed: &DayFailure) -> Self {
-        let failure = &failed.failure;
-        Self {
-            date: failed.day,
-            class: failure.class,
-            reason: failure.to_string(),
-            hint: failure.hint.clone(),
-        }
-    }
-}
 
 /// The failures that differ, in order of their first days, each with all of its days and as the first of them met it.
 pub(super) fn in_common(failed: &[FailedDay]) -> Vec<(Vec<Day>, &FailedDay)> {
@@ -83,7 +38,7 @@ fn without_call(reason: &str) -> Vec<&str> {
     words
 }
 
-impl FetchSummary {
+impl FetchReport {
     pub(super) fn render(&self) -> Vec<String> {
         let dates: Vec<Day> = self.fetched.iter().map(|fetched| fetched.date).collect();
         let total = |count: fn(&FetchedDay) -> u64| self.fetched.iter().map(count).sum::<u64>();
@@ -158,7 +113,7 @@ impl FetchSummary {
         }
         if !self.failed.is_empty() {
             let failed =
-                self.failed.iter().map(|failed| failed.date).chain(self.given_up.iter().copied());
+                self.failed.iter().map(|failed| failed.day).chain(self.given_up.iter().copied());
             let missing: Vec<Day> = failed.filter(|day| !self.unchanged.contains(day)).collect();
             for (concerned, what) in
                 [(&missing, "not fetched"), (&self.unchanged, "not fetched again, and as before")]
@@ -181,7 +136,7 @@ pub(super) const WHAT_TO_CHECK: &str = "check that customer service is enabled a
 /// What to do where WeChat gives records that it was not asked for.
 pub(super) const WINDOWS_ADVICE: &str = "records inside the window may be missing in their place: `kefu doctor --probe --date` the day shows what WeChat does with windows";
 
-impl FetchSummary {
+impl FetchReport {
     /// The days that came with records outside the window.
     pub(super) fn render_misplaced(&self) -> Option<String> {
         let with_some = self.fetched.iter().filter(|day| day.misplaced > 0);

@@ -1,81 +1,27 @@
-//! What a run did, for people and for machines.
+//! What a run did, as text.
 
 mod fetch;
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
-
-use fetch::{FailedDay, FetchSummary, WHAT_TO_CHECK, WINDOWS_ADVICE, in_common};
+use fetch::{WHAT_TO_CHECK, WINDOWS_ADVICE, in_common};
 
 use super::each_account::Report;
-use crate::calendar::{Day, DayRange, Zone};
-use crate::lake::{Account, Lake};
-use crate::pipeline::{FetchReport, MetricsReport, reasons};
+use crate::calendar::DayRange;
+use crate::failure::{Class, Failure};
+use crate::pipeline::{FailedDay, RunReport, reasons};
 use crate::printable::counted;
 use crate::telemetry;
 
-/// What a run did. As JSON, its fields are part of kefu's contract.
-#[derive(Debug, Serialize)]
-pub(super) struct Summary {
-    command: &'static str,
-    account: String,
-    timezone: String,
-    lake: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fetch: Option<FetchSummary>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    metrics: Option<MetricsReport>,
-    /// Whether metrics were to be computed, and were not begun because the lake cannot be written.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    metrics_put_off: bool,
-}
-
-impl Summary {
-    pub(super) fn new(command: &'static str, account: &Account, zone: &Zone, lake: &Lake) -> Self {
-        Self {
-            command,
-            account: account.to_string(),
-            timezone: zone.name().to_owned(),
-            lake: lake.root().display().to_string(),
-            fetch: None,
-            metrics: None,
-            metrics_put_off: false,
-        }
+impl Report for RunReport {
+    fn class(&self) -> Option<Class> {
+        RunReport::class(self)
     }
 
-    #[must_use]
-    pub(super) fn with_fetch(self, report: &FetchReport, is_there: impl Fn(&Day) -> bool) -> Self {
-        let failed =
-            report.failed.iter().map(|failed| failed.day).chain(report.given_up.iter().copied());
-        let fetch = FetchSummary {
-            fetched: report.fetched.clone(),
-            skipped: report.skipped.clone(),
-            pruned: report.pruned.clone(),
-            failed: report.failed.iter().map(FailedDay::from).collect(),
-            given_up: report.given_up.clone(),
-            unchanged: failed.filter(is_there).collect(),
-            shrunk: report.shrunk.clone(),
-            left_out: report.left_out.clone(),
-            first_day: report.first_day,
-            clock_skew_seconds: report.clock_skew_seconds,
-            worst: report.worst(),
-        };
-        Self { fetch: Some(fetch), ..self }
+    fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
     }
 
-    #[must_use]
-    pub(super) fn with_metrics(self, report: MetricsReport) -> Self {
-        Self { metrics: Some(report), ..self }
-    }
-
-    #[must_use]
-    pub(super) fn without_metrics(self) -> Self {
-        Self { metrics_put_off: true, ..self }
-    }
-}
-
-impl Report for Summary {
     fn show_failures(&self) {
         let damaged = self.metrics.as_ref().map(|metrics| metrics.damaged.as_slice());
         if let Some(days) = damaged.filter(|days| !days.is_empty()) {
@@ -109,7 +55,8 @@ impl Report for Summary {
                 self.account, shrunk.date, shrunk.records_after, shrunk.records_before
             ));
         }
-        for (days, failed) in in_common(&fetch.failed) {
+        let failed: Vec<FailedDay> = fetch.failed.iter().map(FailedDay::from).collect();
+        for (days, failed) in in_common(&failed) {
             let verb = if days.len() == 1 { "was" } else { "were" };
             let again =
                 if days.iter().all(|day| fetch.unchanged.contains(day)) { " again" } else { "" };
@@ -126,7 +73,7 @@ impl Report for Summary {
             ));
         }
         let hints: BTreeSet<&String> =
-            fetch.failed.iter().filter_map(|failed| failed.hint.as_ref()).collect();
+            failed.iter().filter_map(|failed| failed.hint.as_ref()).collect();
         for hint in hints {
             telemetry::print_note(&format!("\nhint: {hint}"));
         }

@@ -7,10 +7,10 @@ use rustix::fs::{Access, access, statvfs};
 
 use crate::lake::{LakeError, OWN, Table};
 
-/// What the file system has that the lake is on, or would be.
+/// Space on the file system of the lake. If the lake does not exist yet, on its future file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Space {
-    /// Bytes that this user may still write.
+    /// Number of bytes that this user can still write.
     pub free_bytes: u64,
 }
 
@@ -22,7 +22,7 @@ impl Space {
     pub(super) fn of(root: &Path) -> Result<Self, LakeError> {
         let root = std::path::absolute(root)?;
         let is_there = |path: &Path| path.symlink_metadata().is_ok();
-        // A lake that is not there yet will be where the nearest of the folders above it is.
+        // A missing lake will be on the file system of its nearest existing parent folder.
         let nearest = root.ancestors().find(|path| is_there(path)).unwrap_or(&root).to_owned();
         if !nearest.is_dir() {
             return Err(io::Error::new(

@@ -196,7 +196,7 @@ impl Staging {
     fn own_folder(&self, disk: &Disk, account: &Account) -> io::Result<PathBuf> {
         let mut state = self.state();
         if state.is_closed {
-            let reason = "kefu is shutting down, and nothing is written any more";
+            let reason = "kefu is shutting down and writes no more files";
             return Err(io::Error::other(reason));
         }
         let folder = self.of_account(account).join(&self.name);
@@ -247,7 +247,7 @@ impl Staging {
                     event = "staging_not_cleared",
                     path = %path.display(),
                     reason = %error,
-                    "what a run has left in staging cannot be removed"
+                    "cannot remove the files of a killed run from staging"
                 );
             }
         }

@@ -166,7 +166,7 @@ fn a_day_that_another_run_has_replaced_meanwhile_is_not_replaced_by_less() {
     let full = world.bytes(DAY);
     let failure = Failure::from(late.commit().unwrap_err());
     assert_eq!((failure.class, failure.hint.is_some()), (Class::Occupied, true), "{failure}");
-    assert!(failure.to_string().contains("was replaced while its day was fetched"), "{failure}");
+    assert!(failure.to_string().contains("was replaced by another run"), "{failure}");
     assert!(world.bytes(DAY) == full && full != before);
     fetched(&world, &lake).commit().unwrap();
     assert_eq!(world.bytes(DAY), before, "this run has begun after the other");
@@ -199,7 +199,7 @@ fn a_second_run_takes_over_the_lake_and_leaves_the_staging_of_the_first_run() {
     assert_eq!(world.staged_files().len(), 1, "of a process that is alive");
     let failure = Failure::from(second.commit().unwrap_err());
     assert_eq!(failure.class, Class::Occupied, "{failure}");
-    assert!(failure.hint.is_some_and(|hint| hint.contains("every file in the lake is whole")));
+    assert!(failure.hint.is_some_and(|hint| hint.contains("Every file in the lake is complete")));
     assert_eq!(world.bytes(DAY), before);
     let day = DAY.parse().unwrap();
     let refused = |result: Result<(), LakeError>| result.unwrap_err().to_string();
@@ -493,7 +493,7 @@ fn a_pipe_in_place_of_a_file_of_the_lake_is_refused_without_waiting() {
             let (code, said) = kefu(arguments);
             assert_eq!(code, Some(73), "{name}, {arguments:?}: {said}");
             assert!(said.contains("is not a plain file but a named pipe"), "{said}");
-            assert!(said.contains("hint: something stands where a file of the lake belongs"));
+            assert!(said.contains("hint: move what is at this path out of the lake"));
         }
         fs_err::remove_file(&path).unwrap();
         if let Some(content) = content {
@@ -574,7 +574,7 @@ fn a_run_warns_of_a_settings_file_with_a_secret_that_everybody_can_read() {
             let output = command.env("KEFU_BASE_URL", simulator.base_url()).output().unwrap();
             assert!(output.status.success());
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            let warning = "every user of this machine can read kefu.toml, which holds a secret";
+            let warning = "every user of this machine can read kefu.toml, which contains a secret";
             assert_eq!(said.contains(warning), warns, "{mode:o}: {said}");
             assert_eq!(said.contains("chmod o-r kefu.toml"), warns, "{mode:o}: {said}");
             assert_eq!(said.contains("warning: "), warns && format == "text", "{mode:o}: {said}");

@@ -45,7 +45,7 @@ fn job(world: &World) -> MetricsJob {
 fn refresh(world: &World, job: &MetricsJob) -> BTreeSet<Day> {
     let before = metric_files(world);
     let _lock = job.lake.lock(&job.account).unwrap();
-    let report = rebuild_metrics(job, None, &()).unwrap();
+    let report = rebuild_metrics(job, None, &(), &Default::default()).unwrap();
     let changed: BTreeSet<Day> = metric_files(world)
         .into_iter()
         .filter(|(path, (_, modified))| {
@@ -185,7 +185,8 @@ fn a_damaged_day_blocks_only_days_whose_dependency_window_contains_it() {
     let world = World::new();
     fetch(&world, 1, (0..20).map(nth));
     fs_err::write(world.path("messages", &nth(10).to_string()), "garbage").unwrap();
-    let MetricsStopped { report, failure } = *rebuild_metrics(&job(&world), None, &()).unwrap_err();
+    let MetricsStopped { report, failure } =
+        *rebuild_metrics(&job(&world), None, &(), &Default::default()).unwrap_err();
     assert!(failure.to_string().contains(&nth(10).to_string()), "{failure}");
     let computed: BTreeSet<Day> = world.lake().days(Table::AccountDaily, &world.account()).unwrap();
     assert_eq!(report.computed, computed.iter().copied().collect::<Vec<_>>());
@@ -224,7 +225,9 @@ fn the_order_and_range_of_commands_do_not_change_the_files() {
     for number in (0..60).rev() {
         let range = DayRange { first: nth(number), last: nth(number) };
         assert_eq!(
-            rebuild_metrics(&job(&alone), Some(&range.days().collect()), &()).unwrap().computed,
+            rebuild_metrics(&job(&alone), Some(&range.days().collect()), &(), &Default::default())
+                .unwrap()
+                .computed,
             [nth(number)]
         );
     }

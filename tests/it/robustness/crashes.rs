@@ -11,14 +11,15 @@ use kefu::calendar::DayRange;
 use kefu::failure::{Class, Failure};
 use kefu::lake::{Failpoint, Operation, Table};
 use kefu::metrics::Parameters;
-use kefu::operations::History;
+use kefu::model::cancel::Cancel;
 use kefu::pipeline::{
-    Finding, MetricsJob, Selection, Severity, VerifyJob, Wanted, rebuild_metrics, verify,
+    Finding, MetricsJob, Request, Selection, Severity, VerifyJob, Wanted, rebuild_metrics,
+    run_account, verify,
 };
 use kefu::telemetry::Progress;
 use rayon::prelude::*;
 
-use crate::world::{MIDNIGHT, World, record, recorded};
+use crate::world::{MIDNIGHT, World, record, recorded, wanted};
 
 const DAYS: [&str; 3] = ["2016-06-01", "2016-06-02", "2016-06-03"];
 
@@ -94,7 +95,7 @@ fn refresh(world: &World) -> Result<(), Failure> {
         zone: world.zone.clone(),
         rules: Parameters::in_zone(world.zone.name()).into(),
     };
-    Ok(rebuild_metrics(&job, None, &()).map(drop)?)
+    Ok(rebuild_metrics(&job, None, &(), &Default::default()).map(drop)?)
 }
 
 /// Returns every file of the tables, by its path in the lake.
@@ -191,7 +192,8 @@ fn broken(world: &World) -> Vec<Finding> {
         rules: Parameters::in_zone(world.zone.name()).into(),
         today: "2027-01-15".parse().unwrap(),
     };
-    let found = verify(&job, None, &Progress::begin("verify", 0)).unwrap().findings;
+    let found =
+        verify(&job, None, &Progress::begin("verify", 0), &Default::default()).unwrap().findings;
     found.into_iter().filter(|finding| finding.severity == Severity::Broken).collect()
 }
 
@@ -298,13 +300,11 @@ impl Failpoint for Unmounted {
 #[test]
 fn a_run_does_not_create_a_new_lake_in_place_of_an_unmounted_one() {
     let mut world = World::new();
-    let history =
-        History::new("run", &world.lake(), &world.account(), world.zone.name(), &world.clock);
-    world.lake().lock(&world.account()).unwrap();
-    history.enter().unwrap();
+    let simulator = world.simulate(recorded(lines("old")), world.options(&[]));
     world.failpoint = Some(Arc::new(Unmounted { lake: world.lake_folder() }));
-    assert_eq!(world.fetch(recorded(lines("old")), &[], &DAYS[..1]).failure(), Class::Lake);
-    history.end(None, None);
+    let request = Request::Fetch(wanted(DAYS[0], DAYS[0]));
+    let report = run_account(&world.job(&simulator), &request, &(), &Cancel::default());
+    assert_eq!(report.class(), Some(Class::Lake));
     assert_eq!(fs_err::read_dir(world.lake_folder()).unwrap().count(), 0);
     assert_eq!(
         fs_err::read_dir(

@@ -1,0 +1,182 @@
+//! The nightly job of one account: lock, check, fetch, rebuild metrics, record.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::fetch_days::{FetchJob, FetchReport, fetch_days};
+use super::inputs::dependents;
+use super::rebuild::{MetricsJob, MetricsStopped, rebuild_metrics};
+use super::redact::{PrivacyError, finish_redaction, redaction};
+use super::{
+    AccountJob, Observer, Request, RunReport, Selection, Wanted, require_app, require_rules,
+};
+use crate::calendar::Day;
+use crate::failure::{BugError, Class, Failure};
+use crate::fetch::Source;
+use crate::lake::{LakeError, Table};
+use crate::model::cancel::Cancel;
+use crate::model::redaction::Redaction;
+use crate::threads;
+
+/// Does what is asked for one account, with the account locked, and enters it in the history of
+/// runs. Days that fail do not stop the others. After `cancel`, days that are being written are
+/// completed, and the report says what was done until then.
+pub fn run_account(
+    job: &AccountJob,
+    request: &Request,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> RunReport {
+    let report = RunReport::begin(job, request.name());
+    recorded(job, report, |report| match request {
+        Request::Fetch(wanted) => fetch(job, *wanted, observer, cancel, report).map(drop),
+        Request::Run(wanted) => run(job, *wanted, observer, cancel, report),
+        Request::Metrics(among) => {
+            job.lake.require_zone(job.zone.name())?;
+            let today = job.zone.day_of(job.clock.now().unix_timestamp());
+            job.lake.require_no_mark_after(&job.account, today)?;
+            let metrics = job.metrics();
+            require_rules(&metrics)?;
+            if job.lake.privacy(&job.account)?.is_some_and(|privacy| privacy.is_pending) {
+                redaction_of(job, cancel)?;
+            }
+            rebuild(&metrics, among.as_ref(), observer, cancel, report)
+        }
+    })
+}
+
+/// Enters a run in the history that could not begin, because its settings are wrong.
+pub fn record_failure(job: &AccountJob, command: &'static str, failure: Failure) -> RunReport {
+    recorded(job, RunReport::begin(job, command), |_| Err(failure))
+}
+
+/// Some work with the account locked. The history has it as running first, then as it ended.
+fn recorded(
+    job: &AccountJob,
+    mut report: RunReport,
+    work: impl FnOnce(&mut RunReport) -> Result<(), Failure>,
+) -> RunReport {
+    let lock = match job.lake.lock(&job.account) {
+        Ok(lock) => lock,
+        Err(error) => {
+            report.end(&job.clock, Err(error.into()));
+            return report;
+        }
+    };
+    let enter = |report: &RunReport| -> Result<(), LakeError> {
+        let record = report.record();
+        let written = serde_json::json!(record).to_string();
+        job.lake.enter_run(&job.account, &record.run, &written)
+    };
+    let entered = enter(&report);
+    let is_entered = entered.is_ok();
+    let outcome = entered.map_err(Failure::from).and_then(|()| work(&mut report));
+    report.end(&job.clock, outcome);
+    if is_entered && let Err(error) = enter(&report) {
+        // The run itself is not affected. Its entry says `running`, like that of a killed run.
+        tracing::warn!(event = "history_not_written", reason = %error, "the history of runs cannot be written");
+    }
+    drop(lock);
+    report
+}
+
+/// Fetches days, then rebuilds the metrics that depend on them.
+fn run(
+    job: &AccountJob,
+    wanted: Wanted,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+    report: &mut RunReport,
+) -> Result<(), Failure> {
+    let metrics = job.metrics();
+    let fetched = fetch(job, wanted, observer, cancel, report)?;
+    if report.fetch.as_ref().and_then(FetchReport::worst) == Some(Class::Lake) {
+        // They could not be written either. The same run again computes them.
+        report.metrics_put_off = true;
+        return Ok(());
+    }
+    cancel.check()?;
+    // What was committed is worth computing even if some days failed.
+    let among = dependents(wanted.range.days().chain(fetched));
+    rebuild(&metrics, Some(&among), observer, cancel, report)
+        .map_err(|failure| failure.during("not all metrics could be computed"))
+}
+
+/// Fetches the days that are missing or wanted again. Returns all days that it tried.
+fn fetch(
+    job: &AccountJob,
+    wanted: Wanted,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+    report: &mut RunReport,
+) -> Result<Vec<Day>, Failure> {
+    let AccountJob { lake, account, zone, .. } = job;
+    let api = job.api.as_ref().ok_or_else(|| BugError("a fetch without an API".into()))?;
+    let source = Source::connect(&api.endpoint, api.credential.clone(), job.clock.clone())?;
+    let selection = Selection::of(lake, account, wanted)?;
+    // One file says it, as a rule one of the days of this run.
+    if !selection.footers.values().any(|footer| footer.zone() == zone.name()) {
+        lake.require_zone(zone.name())?;
+    }
+    require_app(lake, account, api.app_id.as_ref())?;
+    lake.require_no_mark_after(account, wanted.last_over.plus(1))?;
+    if report.command != "fetch" {
+        require_rules(&job.metrics())?;
+    }
+    let redaction = redaction_of(job, cancel)?;
+    let Selection { days, refreshed, skipped, pruned, .. } = selection;
+    let is_there = |day: &Day| lake.has(&account.partition(Table::Messages, *day));
+    let before: BTreeSet<Day> = days.iter().copied().filter(is_there).collect();
+    let fetch = FetchJob {
+        source: Arc::new(source.with_redaction(redaction)),
+        lake: lake.clone(),
+        account: account.clone(),
+        app_id: api.app_id.clone(),
+        zone: zone.clone(),
+        concurrency: api.concurrency,
+        refreshed,
+        on_shrink: wanted.on_shrink(),
+        cancel: cancel.clone(),
+    };
+    observer.fetch_begun(days.len());
+    let fetched =
+        threads::runtime(fetch.concurrency)?.block_on(fetch_days(&fetch, &days, observer));
+    // A day of which one file was changed and the other was not is not as it was.
+    let is_whole = |day: &Day| {
+        let messages = lake.footer(&account.partition(Table::Messages, *day)).ok();
+        !lake.is_unfinished(account, *day, messages.as_ref()).unwrap_or_default()
+    };
+    let failed = fetched.failed.iter().map(|failed| failed.day);
+    let unchanged = failed.chain(fetched.given_up.iter().copied());
+    let unchanged = unchanged.filter(|day| before.contains(day) && is_whole(day)).collect();
+    report.fetch = Some(FetchReport { skipped, pruned, unchanged, ..fetched });
+    Ok(days)
+}
+
+/// What is removed from records: the settings must be those of the lake.
+fn redaction_of(job: &AccountJob, cancel: &Cancel) -> Result<Redaction, Failure> {
+    let AccountJob { lake, account, .. } = job;
+    let unknown = || PrivacyError::Unknown { account: account.clone() };
+    let redaction = redaction(lake, account, job.privacy.as_ref().ok_or_else(unknown)?)?;
+    finish_redaction(lake, account, &redaction, cancel)?;
+    Ok(redaction)
+}
+
+/// Rebuilds metrics that are missing or out of date.
+fn rebuild(
+    job: &MetricsJob,
+    among: Option<&BTreeSet<Day>>,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+    report: &mut RunReport,
+) -> Result<(), Failure> {
+    let (metrics, failure) = match rebuild_metrics(job, among, observer, cancel) {
+        Ok(metrics) => (metrics, None),
+        Err(stopped) => {
+            let MetricsStopped { report, failure } = *stopped;
+            (report, Some(failure))
+        }
+    };
+    report.metrics = Some(metrics);
+    failure.map_or(Ok(()), Err)
+}
