@@ -5,14 +5,14 @@
 //! gigabytes. Therefore the claims are compared with each other, with the length of the file and
 //! with what kefu writes.
 
-use std::fs::Metadata;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
-use fs_err::File;
 use parquet::basic::{Compression, Type};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
 use super::LakeError;
+use super::store::File;
 use super::thrift::Thrift;
 
 /// Largest footer in bytes. A day of ten million messages has 100 KiB.
@@ -52,16 +52,24 @@ const FOOTER_END_BYTES: usize = 8;
 ///
 /// # Errors
 /// Fails when the claim cannot be true, or the file cannot be read.
-pub(super) fn check_footer(file: &File) -> Result<(), LakeError> {
+pub(super) fn check_footer_of(file: &File) -> Result<(), LakeError> {
     let length = file.metadata()?.len();
     let Some(start) = length.checked_sub(FOOTER_END_BYTES as u64) else { return Ok(()) };
     let mut end = [0; FOOTER_END_BYTES];
     file.file().read_exact_at(&mut end, start)?;
-    let [a, b, c, d, ..] = end;
-    match u32::from_le_bytes([a, b, c, d]) {
+    check_footer(file.path(), &end)
+}
+
+/// The same of the last bytes of the file at a path.
+///
+/// # Errors
+/// Fails when the claim cannot be true.
+pub(super) fn check_footer(path: &Path, tail: &[u8]) -> Result<(), LakeError> {
+    let Some([a, b, c, d, ..]) = tail.last_chunk::<FOOTER_END_BYTES>() else { return Ok(()) };
+    match u32::from_le_bytes([*a, *b, *c, *d]) {
         0..=FOOTER_BYTES_MAX => Ok(()),
         claimed => {
-            Err(LakeError::damaged(file.path(), format!("it declares a footer of {claimed} bytes")))
+            Err(LakeError::damaged(path, format!("it declares a footer of {claimed} bytes")))
         }
     }
 }
@@ -100,7 +108,7 @@ pub(super) fn check(
     are_expanded: impl Fn(usize) -> bool,
     batch_rows: usize,
 ) -> Result<usize, String> {
-    let length = file.metadata().as_ref().map(Metadata::len).map_err(|error| error.to_string())?;
+    let length = file.metadata().map_err(|error| error.to_string())?.len();
     let rows: i64 = metadata.row_groups().iter().map(|group| group.num_rows()).sum();
     if rows != metadata.file_metadata().num_rows() {
         return Err("its row counts differ".to_owned());

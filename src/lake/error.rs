@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use arrow::error::ArrowError;
 use parquet::errors::ParquetError;
 
+use super::store::NotPlain;
 use super::{PartitionKey, Table};
 use crate::failure::{Class, Classified, MEMORY_HINT, os_code};
-use crate::plain_file::NotPlain;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LakeError {
@@ -36,6 +36,10 @@ pub enum LakeError {
     Occupied { what: String, owner: String },
     #[error("{} was removed or replaced by another process", path.display())]
     Displaced { path: PathBuf },
+    #[error("{} was replaced by another run while this run fetched its day", path.display())]
+    Changed { path: PathBuf },
+    #[error("{} is a link to a file that does not exist", path.display())]
+    Dangling { path: PathBuf },
     #[error("a run began while the lake was being read, so the findings may come from its changes")]
     Overtaken,
     #[error("{} cannot be locked{}", path.display(), on(file_system.as_deref()))]
@@ -98,6 +102,13 @@ impl LakeError {
         }
     }
 
+    /// The error for a file that does not exist.
+    pub(super) fn not_there(path: &Path) -> Self {
+        let source = std::io::Error::from(rustix::io::Errno::NOENT);
+        let error = format!("failed to open file `{}`: {source}", path.display());
+        Self::Io(std::io::Error::new(source.kind(), error))
+    }
+
     /// Converts an error of the Parquet writer. Most of them come from the disk, and are returned
     /// as errors of the disk.
     pub(super) fn parquet(path: &Path, error: ParquetError) -> Self {
@@ -116,7 +127,10 @@ impl LakeError {
 impl Classified for LakeError {
     fn class(&self) -> Class {
         match self {
-            Self::Occupied { .. } | Self::Displaced { .. } | Self::Overtaken => Class::Occupied,
+            Self::Occupied { .. }
+            | Self::Displaced { .. }
+            | Self::Changed { .. }
+            | Self::Overtaken => Class::Occupied,
             Self::OtherZone { .. }
             | Self::TextsDropped { .. }
             | Self::Absent { .. }
@@ -129,6 +143,7 @@ impl Classified for LakeError {
             | Self::DamagedApp { .. }
             | Self::DamagedMark { .. }
             | Self::DamagedPrivacy { .. }
+            | Self::Dangling { .. }
             | Self::NoFolder { .. }
             | Self::NoLocks { .. } => Class::Lake,
         }
@@ -142,6 +157,12 @@ impl Classified for LakeError {
                  Another run has the account locked, or its lock file was removed. Every file in the lake is complete"
                     .into(),
             ),
+            Self::Changed { .. } => {
+                Some("run again when the other run has finished. Every file in the lake is complete".into())
+            }
+            Self::Dangling { .. } => {
+                Some("restore the file that the link names, or move the link away. Then run again".into())
+            }
             Self::Overtaken => Some("run again when the other run has finished".into()),
             Self::NoLocks { .. } => Some(
                 "move the lake to a local disk and name it with --lake or KEFU_LAKE, or mount this file system with locks \

@@ -169,6 +169,8 @@ fn each_error_of_the_lake_has_its_message_and_hint() {
             reason: "its footer lacks the counts".into(),
         },
         LakeError::Occupied { what: "the account acme".into(), owner: "process 4711".into() },
+        LakeError::Changed { path: path() },
+        LakeError::Dangling { path: path() },
         LakeError::Absent { root: "data/lake".into() },
         LakeError::NoFolder { root: "data/lake".into() },
         LakeError::NoAccount {
