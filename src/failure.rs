@@ -10,11 +10,11 @@ use crate::printable::printable;
 use crate::secret::hide_likely;
 
 /// What to do when too many files are open.
-pub(crate) const FILES_HINT: &str = "raise the number of files that a process may open \
+pub(crate) const FILES_HINT: &str = "raise the limit of open files \
      (`ulimit -n`, LimitNOFILE= of systemd), then run again";
 
 /// What to do when memory or memory maps run out.
-pub(crate) const MEMORY_HINT: &str = "raise the limits of memory and of memory maps \
+pub(crate) const MEMORY_HINT: &str = "raise the limits of memory and memory maps \
      (`ulimit -v`, MemoryMax= of systemd, vm.max_map_count), then run again";
 
 /// The class of a failure. Each class has its own exit code.
@@ -281,7 +281,7 @@ impl Classified for BugError {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("this is a bug in kefu; please report it with the message above".into())
+        Some("report this bug in kefu, with the message above".into())
     }
 }
 

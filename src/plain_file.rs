@@ -41,10 +41,16 @@ pub(crate) fn open_with(options: &mut OpenOptions, path: &Path) -> io::Result<Fi
                 _ => error,
             }
         })?;
-    match file.metadata()?.file_type() {
-        found if found.is_file() => Ok(file),
-        found => Err(not_plain(path, found)),
-    }
+    require(path, file.metadata()?.file_type())?;
+    Ok(file)
+}
+
+/// Checks that what was found at a path is a plain file.
+///
+/// # Errors
+/// [`NotPlain`] as the cause of an I/O error.
+pub(crate) fn require(path: &Path, found: FileType) -> io::Result<()> {
+    if found.is_file() { Ok(()) } else { Err(not_plain(path, found)) }
 }
 
 /// Reads a plain file.

@@ -38,7 +38,7 @@ impl TryFrom<Written> for Secret {
     fn try_from(written: Written) -> Result<Self, Self::Error> {
         match written {
             Written::Text(value) => Ok(Self::new(value)),
-            Written::Other(_) => Err("a secret is written as a string, in quotes"),
+            Written::Other(_) => Err("write a secret as a string, in quotes"),
         }
     }
 }

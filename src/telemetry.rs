@@ -102,7 +102,7 @@ impl Classified for OutputError {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("what was fetched and computed is in the lake; only its summary is lost".into())
+        Some("check where stdout goes. Only this result is lost: the lake has everything that was fetched and computed".into())
     }
 }
 
@@ -142,12 +142,12 @@ pub fn print_note(text: &str) {
 /// Panics of libraries that lack a resource: a part of their message, the lack, and the hint.
 const PANICS_WITHOUT: [(&str, &str, &str); 6] = [
     ("Too many open files", "too many files are open", FILES_HINT),
-    ("Cannot allocate memory", "no memory can be had", MEMORY_HINT),
+    ("Cannot allocate memory", "memory ran out", MEMORY_HINT),
     // The message when a context of zstd cannot be created.
-    ("null pointer", "no memory can be had", MEMORY_HINT),
-    ("spawn", "no thread can be created", THREADS_HINT),
-    ("Resource temporarily unavailable", "no thread can be created", THREADS_HINT),
-    ("WouldBlock", "no thread can be created", THREADS_HINT),
+    ("null pointer", "memory ran out", MEMORY_HINT),
+    ("spawn", "cannot create a thread", THREADS_HINT),
+    ("Resource temporarily unavailable", "cannot create a thread", THREADS_HINT),
+    ("WouldBlock", "cannot create a thread", THREADS_HINT),
 ];
 
 /// Makes a panic in any thread end the process, with one line on stderr and exit code 1. Otherwise,
@@ -163,8 +163,7 @@ pub fn exit_on_panic() {
             Some((_, what, hint)) => (Class::Lake, format!("error: {what} ({said}); {hint}")),
             None => {
                 let place = panic.location().map(ToString::to_string).unwrap_or_default();
-                let text =
-                    format!("error: kefu has a bug: {said} ({place}); please report this line");
+                let text = format!("error: bug in kefu: {said} ({place}); report this line");
                 (Class::Bug, text)
             }
         };

@@ -35,7 +35,7 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// The process may not create as many threads as it needs.
 #[derive(Debug, thiserror::Error)]
-#[error("{needed} threads for {purpose} cannot be created")]
+#[error("cannot create {needed} threads for {purpose}")]
 pub struct ThreadsError {
     pub(crate) needed: usize,
     pub(crate) purpose: &'static str,
@@ -43,9 +43,9 @@ pub struct ThreadsError {
 }
 
 /// What to do when threads cannot be created.
-pub(crate) const THREADS_HINT: &str = "raise the number of processes and threads that this user or container may have \
-     (`ulimit -u`, TasksMax= of systemd, the pids limit of the container) or their memory \
-     (`ulimit -v`, vm.max_map_count), or lower --threads and --concurrency; then run again";
+pub(crate) const THREADS_HINT: &str = "raise the limit of processes and threads \
+     (`ulimit -u`, TasksMax= of systemd, the pids limit of the container) or of memory \
+     (`ulimit -v`, vm.max_map_count), or lower --threads and --concurrency. Then run again";
 
 impl Classified for ThreadsError {
     fn class(&self) -> Class {

@@ -13,7 +13,7 @@ pub(super) fn named(args: &DaysArgs) -> Result<Option<DayRange>, UsageError> {
     };
     if range.last < range.first {
         let message = format!("--from {} is after --to {}", range.first, range.last);
-        return Err(UsageError { message, advice: Some("swap them".into()) });
+        return Err(UsageError { message, advice: Some("swap the two days".into()) });
     }
     Ok(Some(range))
 }
@@ -35,7 +35,7 @@ pub(super) fn to_fetch(
                 range.last.min(today).max(range.first),
                 zone.name()
             ),
-            advice: Some(format!("the last day that can be fetched is {yesterday}")),
+            advice: Some(format!("name a day up to {yesterday}, the last day that is over")),
         }),
         Some(range) => Ok(range),
         None => Ok(DayRange { first: yesterday.plus(1 - i64::from(lookback)), last: yesterday }),

@@ -153,10 +153,10 @@ fn show(
     ))?;
     let kefu = called();
     telemetry::print_result(&format!(
-        "Worth trying next:\n\n  \
-         {kefu} report --lake '{root}'    a page to look at: kefu-report.html\n  \
-         {kefu} verify --lake '{root}'    each promise about these files, checked\n  \
-         {kefu} doctor    what your own account needs\n"
+        "Next steps:\n\n  \
+         {kefu} report --lake '{root}'    write a page with figures and charts: kefu-report.html\n  \
+         {kefu} verify --lake '{root}'    check these files\n  \
+         {kefu} doctor    check the settings of your own account\n"
     ))?;
     Ok(())
 }

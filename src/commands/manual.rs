@@ -22,8 +22,8 @@ pub(super) fn man(command: Option<&str>) -> Result<Option<Class>, Failure> {
     let page_of = match command {
         None => kefu,
         Some(name) => kefu.find_subcommand(name).cloned().ok_or_else(|| UsageError {
-            message: format!("`{name}` is no command of kefu's"),
-            advice: Some("`kefu help` lists them".into()),
+            message: format!("kefu has no command `{name}`"),
+            advice: Some("run `kefu help` for a list of the commands".into()),
         })?,
     };
     let mut page = Vec::new();

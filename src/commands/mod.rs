@@ -62,7 +62,7 @@ fn require_lake(lake: &Lake, command: &str) -> Result<(), Failure> {
         let mut failure = Failure::from(error);
         if has_demo {
             failure.hint = Some(format!(
-                "`kefu demo` left a lake at {lake}: `kefu {command} --lake {lake}`; your own is made by `kefu run`, or named with --lake or KEFU_LAKE",
+                "run `kefu {command} --lake {lake}` for the lake of `kefu demo`. For your own lake, run `kefu run`, or name the lake with --lake or KEFU_LAKE",
                 lake = demo::LAKE
             ));
         }

@@ -48,10 +48,12 @@ pub(super) fn execute(
 ) -> Result<Option<Class>, Failure> {
     let settings = Settings::resolve(&global.flags(), &settings::environment)?;
     if !global.account.is_empty() {
-        let message = "prune deletes the days of every account".to_owned();
+        let message =
+            "prune cannot be limited to one account: it deletes the days of every account"
+                .to_owned();
         return Err(UsageError {
             message,
-            advice: Some("leave --account out, if that is what you want".into()),
+            advice: Some("omit --account to list the days of every account; nothing is deleted without --yes".into()),
         }
         .into());
     }
@@ -114,13 +116,15 @@ fn first_kept(args: &PruneArgs, newest: Option<Day>, yesterday: Day) -> Result<D
     match args.before.or(by_count).unwrap_or(everything) {
         before if before > yesterday.plus(1) => Err(UsageError {
             message: format!(
-                "--before {before} is a day to come, and days before it would never be fetched"
+                "--before {before} is in the future, so days before it would never be fetched"
             ),
-            advice: Some("--all deletes every day there is".to_owned()),
+            advice: Some("name an earlier day; --all deletes every day".to_owned()),
         }),
         before if before > last_before && !args.all => Err(UsageError {
-            message: format!("there is no day that --before {before} would keep"),
-            advice: Some(format!("--all deletes every day there is; the newest one is {newest}")),
+            message: format!("--before {before} would keep no day"),
+            advice: Some(format!(
+                "name a day up to {newest}, the newest one; --all deletes every day"
+            )),
         }),
         before => Ok(before.min(everything)),
     }
@@ -175,15 +179,15 @@ impl Pruning {
         if !self.without_metrics.is_empty() {
             let days = DayRange::list(&self.without_metrics.iter().copied().collect::<Vec<_>>());
             lines.push(match self.deleted {
-                true => format!("never computed from what was there: the metrics of {days}"),
+                true => format!("metrics that were never computed from the deleted messages: {days}"),
                 false => {
-                    format!("not computed from what is there: the metrics of {days}; `kefu metrics` does that while the messages are there")
+                    format!("metrics that are not computed from these messages yet: {days}; run `kefu metrics` before the messages are deleted")
                 }
             });
         }
         if !self.never_final.is_empty() {
             lines.push(format!(
-                "never final: the metrics of {}, which wait for later days and are also made of days that go; keep at least {} days",
+                "metrics that will never be final: {}; they need later days as well as days that are deleted; keep at least {} days",
                 DayRange::list(&self.never_final),
                 DAYS_BEFORE + DAYS_AFTER
             ));
@@ -191,7 +195,9 @@ impl Pruning {
         lines.push(match (self.deleted, self.tables.iter().all(|table| table.files == 0)) {
             (_, true) => "there is nothing to delete".to_owned(),
             (true, false) => "deleted".to_owned(),
-            (false, false) => "nothing was deleted; the same with --yes deletes it".to_owned(),
+            (false, false) => {
+                "nothing was deleted; repeat the command with --yes to delete this".to_owned()
+            }
         });
         lines.join("\n")
     }
@@ -248,7 +254,7 @@ mod tests {
         assert_eq!(first_kept(&before("2024-05-12")).unwrap(), day("2024-05-12"));
         for text in ["2024-05-13", "2098-12-31"] {
             let error = first_kept(&before(text)).unwrap_err();
-            assert!(error.message.contains("no day that"), "{}", error.message);
+            assert!(error.message.contains("would keep no day"), "{}", error.message);
             assert!(error.advice.unwrap().contains("--all"));
         }
         // Metrics can be computed again, so all may be deleted. Days in the future are not marked.

@@ -38,7 +38,7 @@ impl Classified for OpenidFileError {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("--openid-file names a text file with one openid a line".into())
+        Some("check that --openid-file names a text file with one openid per line".into())
     }
 }
 
@@ -111,7 +111,10 @@ impl Report for Redaction {
             (0, _) if self.command == "forget" => "no file names these customers".to_owned(),
             (0, _) => "no file has anything to remove".to_owned(),
             (_, true) => "removed".to_owned(),
-            (_, false) => "nothing was removed; the same with --yes removes it for good".to_owned(),
+            (_, false) => {
+                "nothing was removed; repeat the command with --yes to remove this permanently"
+                    .to_owned()
+            }
         });
         if self.command == "forget" && self.applied {
             lines.push("a later fetch of their records gives the same rows".to_owned());

@@ -38,10 +38,10 @@ impl Classified for WriteError {
         use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         Some(match self.source.kind() {
             FileTooLarge => {
-                "files may only grow so large here (`ulimit -f`): raise that, then again; a report that was there is as it was".into()
+                "raise the limit of file sizes (`ulimit -f`), then run again. An existing report is unchanged".into()
             }
-            QuotaExceeded | StorageFull => "free some space, then again; a report that was there is as it was".into(),
-            _ => "--out names the file; its folder must be there, and this user must be able to write in it".into(),
+            QuotaExceeded | StorageFull => "free some space, then run again. An existing report is unchanged".into(),
+            _ => "check that the folder of --out exists and that this user can write to it".into(),
         })
     }
 }
@@ -60,7 +60,7 @@ struct Written<'a> {
 pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<Class>, Failure> {
     let is_to_stdout = args.out.as_os_str() == STDOUT;
     if is_to_stdout && global.output == OutputFormat::Json {
-        let message = "--out - writes the page to stdout, and --output json the figures".to_owned();
+        let message = "--out - and --output json both write to stdout".to_owned();
         return Err(UsageError { message, advice: Some("name a file with --out".into()) }.into());
     }
     // Use the accounts of the lake, because a report needs no access to WeChat.
@@ -74,7 +74,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<C
     lake.require_zone(settings.zone.value.name())?;
     if !is_to_stdout && is_within(&args.out, lake.root()) {
         let message =
-            format!("{} is in the lake, where nothing but its tables may be", args.out.display());
+            format!("{} is in the lake, which may contain only its tables", args.out.display());
         return Err(UsageError {
             message,
             advice: Some("name a file elsewhere with --out".into()),
@@ -88,7 +88,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<C
     };
     if let Some(owner) = lake.owner()? {
         telemetry::print_note(&format!(
-            "note: {owner} is at work on the lake; some of the figures may be older than others"
+            "note: {owner} is writing to the lake; some figures may be older than others"
         ));
     }
     let job = ReportJob {
@@ -160,7 +160,7 @@ fn render(written: &Written<'_>) -> String {
         .map(|day| day.date)
         .collect();
     if !absent.is_empty() {
-        lines.push(format!("not all there: {}", DayRange::list(&absent)));
+        lines.push(format!("not in the lake for all accounts: {}", DayRange::list(&absent)));
     }
     let open: Vec<_> = figures
         .days

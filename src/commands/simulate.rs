@@ -26,7 +26,7 @@ impl Classified for SimulateError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Records(_) => None,
-            Self::Port { .. } => Some("--port 0 picks a free one".into()),
+            Self::Port { .. } => Some("choose another port; --port 0 picks a free one".into()),
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
     let settings = settings.in_zone_of(&lake)?;
     lake.require_zone(settings.zone.value.name())?;
     if let Err(misread) = lake.require_place() {
-        let text = format!("{misread}: tables have a column too many");
+        let text = format!("{misread}: all tables get an extra column");
         telemetry::print_plain_warning(&text, None);
     }
     // DuckDB finds the files when the view is used, possibly from another working directory.

@@ -66,9 +66,9 @@ impl Report for Status {
     fn render(&self) -> String {
         let mut lines = vec![format!("{} · {} · {}", self.account, self.timezone, self.lake)];
         let (Some(first), Some(last)) = (self.days.first(), self.days.last()) else {
-            lines.push("nothing was fetched yet: `kefu run` fetches the last days".to_owned());
+            lines.push("nothing was fetched yet: run `kefu run` to fetch the last days".to_owned());
             if !self.accounts.is_empty() {
-                lines.push(format!("the lake holds the accounts {}", self.accounts.join(", ")));
+                lines.push(format!("the lake has the accounts {}", self.accounts.join(", ")));
             }
             return lines.join("\n");
         };
@@ -102,7 +102,7 @@ impl Report for Status {
             (
                 "damaged",
                 in_state(Freshness::Damaged),
-                "their messages cannot be read or are lost: `kefu verify` says what to do",
+                "messages that are damaged or missing: `kefu verify` shows what to do",
             ),
         ];
         lines.extend(to_fetch.into_iter().filter_map(remark));
@@ -113,12 +113,12 @@ impl Report for Status {
                 in_state(Freshness::Missing),
                 "metrics that were never computed: `kefu metrics` computes them",
             ),
-            ("rejects", named(&|day| day.rejects > 0), "the table `rejects` says why"),
+            ("rejects", named(&|day| day.rejects > 0), "the table `rejects` has the reasons"),
             ("pruned", named(&|day| day.pruned), "their messages were deleted by `kefu prune`"),
             (
                 "frozen",
                 in_state(Freshness::Frozen),
-                "metrics of messages that are gone, which stay as they are",
+                "the messages were deleted, and the metrics stay as they are",
             ),
             (
                 "not final",

@@ -94,7 +94,7 @@ impl Verified {
         let mut lines = vec![
             format!("{} · {} · {}", accounts.join(", "), self.timezone, self.lake),
             format!(
-                "read      {} of {} with {}, and computed {recomputed} of them once more",
+                "read      {} of {} with {}, and recomputed {recomputed} of them",
                 counted(*files, "file"),
                 counted(*days, "day"),
                 counted(*messages, "message")
@@ -119,7 +119,7 @@ impl Verified {
                             kind.name(),
                             &format!("… and {others} more"),
                             "",
-                            "`--output json` names them all",
+                            "`--output json` lists all",
                         ]);
                     }
                 }
@@ -128,10 +128,10 @@ impl Verified {
         }
         lines.push(match (self.broken, files) {
             (_, 0) => "there is nothing to verify yet".to_owned(),
-            (0, _) if findings.is_empty() => "all is as promised".to_owned(),
-            (0, _) => "\nall is as promised".to_owned(),
-            (1, _) => "\n1 promise is broken".to_owned(),
-            (broken, _) => format!("\n{broken} promises are broken"),
+            (0, _) if findings.is_empty() => "all checks passed".to_owned(),
+            (0, _) => "\nall checks passed".to_owned(),
+            (1, _) => "\n1 check failed".to_owned(),
+            (broken, _) => format!("\n{broken} checks failed"),
         });
         lines.join("\n")
     }
@@ -331,7 +331,7 @@ impl Compared {
             (
                 "shrunk",
                 named(&|day| differs(day) && has_shrunk(day)),
-                "WeChat gives fewer records of them now; the lake keeps what it has",
+                "WeChat now returns fewer records; the lake keeps its own",
             ),
             ("pruned", self.pruned.clone(), "not compared"),
             (
@@ -347,7 +347,7 @@ impl Compared {
             }),
         );
         if self.equal {
-            lines.push("the lake has what the API gives".to_owned());
+            lines.push("the lake has the same records as the API".to_owned());
         }
         lines.join("\n")
     }

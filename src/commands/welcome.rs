@@ -10,16 +10,16 @@ use crate::telemetry;
 const STEPS: &str = "\
 kefu pulls the customer-service (客服) chat records of a WeChat Official Account, night by night, and turns them into Parquet.
 
-To see what it does, with neither an account nor a network:
+To try it without an account or a network:
 
   kefu demo      a week of generated conversations, fetched and computed in a second
-  kefu report    a page to look at, made of any lake
+  kefu report    a page with figures and charts, from any lake
 
-With an account of yours, whose id and secret are in KEFU_APPID and KEFU_SECRET:
+With your own account, whose id and secret are in KEFU_APPID and KEFU_SECRET:
 
-  kefu doctor    what is set, and whether WeChat gives its records to this machine; what to do if not
-  kefu run       fetch the last days and compute: the nightly job
-  kefu status    which days are there
+  kefu doctor    the settings, a test of the access to WeChat, and how to fix what fails
+  kefu run       the nightly job: fetch the last days and compute their metrics
+  kefu status    which days are in the lake
 
 `kefu help` lists every command, `kefu help run` explains one.";
 
@@ -34,7 +34,7 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
 fn next(global: &GlobalArgs) -> String {
     let settings = match Settings::resolve(&global.flags(), &settings::environment) {
         Ok(settings) => settings,
-        Err(error) => return format!("Here: {error}. `kefu doctor` shows what is set."),
+        Err(error) => return format!("Here: {error}. `kefu doctor` shows the settings."),
     };
     let lake = Lake::at(&settings.lake.value);
     let place = lake.root().display();
@@ -43,7 +43,7 @@ fn next(global: &GlobalArgs) -> String {
     let has_demo = Lake::at(demo::LAKE).has_files(Table::Messages).unwrap_or(false);
     match (is_set, has_days) {
         (false, false) if has_demo => format!(
-            "Here: no account is set, and there is no lake at {place} yet. The demo's is at {lake}: `kefu report --lake {lake}`.",
+            "Here: no account is set, and there is no lake at {place} yet. The lake of the demo is at {lake}: run `kefu report --lake {lake}`.",
             lake = demo::LAKE
         ),
         (false, false) => format!(
@@ -56,7 +56,7 @@ fn next(global: &GlobalArgs) -> String {
         }
         (false, true) => {
             format!(
-                "Here: there is a lake at {place}, and no account is set: it can be looked at with `kefu report` or `kefu sql`."
+                "Here: there is a lake at {place}, but no account is set. Read the lake with `kefu report` or `kefu sql`."
             )
         }
         (true, true) => format!("Here: there is a lake at {place}. `kefu status` shows its days."),

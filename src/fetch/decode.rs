@@ -89,7 +89,7 @@ pub struct Reject {
     /// Contains no value of the record.
     pub reason: String,
     /// The record as received, or as repaired if the page needed a repair. Without its content if
-    /// it is [withheld](crate::model::privacy::Redaction::raw).
+    /// it is [withheld](crate::model::redaction::Redaction::raw).
     pub raw: String,
 }
 

@@ -39,7 +39,8 @@ use plan::Plan;
 
 use crate::calendar::{Clock, Span, UnixSeconds};
 use crate::failure::{BugError, Class, Classified};
-use crate::model::privacy::{Privacy, Redaction};
+use crate::model::privacy::Privacy;
+use crate::model::redaction::Redaction;
 use crate::wechat::{
     CallError, Client, Credential, DatedBody, Endpoint, PAGE_RECORDS_MAX, PageRequest, Renewed,
     Secret, Tokens,
@@ -53,12 +54,12 @@ pub enum FetchError {
     #[error(transparent)]
     Contract(#[from] ContractError),
     /// The span is not over by WeChat's clock, so more records may follow.
-    #[error("the time is not over by WeChat's clock")]
+    #[error("the time span is not over by WeChat's clock")]
     NotOver(AnsweredAt),
     #[error("{0}")]
     Bug(#[from] BugError),
     /// The receiver of the pages has stopped. It reports why.
-    #[error("the pages are no longer taken")]
+    #[error("the receiver of the pages has stopped")]
     Abandoned,
 }
 
@@ -77,7 +78,7 @@ impl Classified for FetchError {
             Self::Call(error) => error.hint(),
             Self::Contract(error) => error.hint(),
             Self::NotOver(_) => Some(
-                "set this machine's clock (NTP), then run again; nothing of this day was committed"
+                "set this machine's clock (NTP), then run again. Nothing of this day was committed"
                     .into(),
             ),
             Self::Bug(error) => error.hint(),
@@ -302,7 +303,7 @@ impl Source {
             }
         }
         if !plan.is_complete() {
-            return Err(BugError("the calls have ended before the span was complete".into()).into());
+            return Err(BugError("the calls ended before the time span was complete".into()).into());
         }
         Ok(counts)
     }

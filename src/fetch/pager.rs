@@ -22,26 +22,26 @@ use crate::wechat::{FIRST_MSGID, PageRequest};
 /// A contradiction within a page, or with the page before. Continuing would silently lose records.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContractError {
-    #[error("the cursor is stuck: a page asked for with msgid {asked} returned msgid {returned}")]
+    #[error("the cursor is stuck: a page requested with msgid {asked} returned msgid {returned}")]
     StuckCursor { asked: i64, returned: i64 },
-    #[error("a page says that it holds {number} records, and holds {records}")]
+    #[error("a page declares {number} records but has {records}")]
     NumberDiffers { number: i64, records: usize },
-    #[error("a page holds {records} records although {asked} were asked for")]
+    #[error("a page has {records} records although {asked} were requested")]
     TooManyRecords { asked: usize, records: usize },
     #[error(
-        "{rejects} of {records} records of the day cannot be read, the first one because of: {reason}"
+        "{rejects} of {records} records of the day cannot be read; the first reason is: {reason}"
     )]
     TooManyRejects { rejects: u64, records: u64, reason: String },
     #[error(
-        "a page of {records} records, {asked} asked for, was not the last of its window: {more} more came when it was asked for what follows it"
+        "a page of {records} records ({asked} requested) was not the last of its window: the next request returned {more} more"
     )]
     MoreAfterEnd { asked: usize, records: usize, more: usize },
     #[error(
-        "pages seem to be capped: two windows ended with {records} records each, {asked} asked for, and {more} more came when it was asked for what follows the second one"
+        "WeChat seems to cap pages: two windows ended with {records} records each ({asked} requested), and one more request in the second window returned {more} more"
     )]
     Capped { asked: usize, records: usize, more: usize },
     #[error(
-        "the end of a window cannot be proved: its last page, asked for with msgid {asked}, returned msgid {returned}"
+        "the end of a window cannot be proved: its last page, requested with msgid {asked}, returned msgid {returned}"
     )]
     EndNotProved { asked: i64, returned: i64 },
     #[error("a page of {records} records came twice in a row")]
@@ -50,13 +50,11 @@ pub enum ContractError {
         "a window of {seconds} seconds has {records} records so far, more than any account has"
     )]
     Endless { seconds: i64, records: u64 },
-    #[error(
-        "the time of {misplaced} of {records} records is outside the window that was asked for"
-    )]
+    #[error("{misplaced} of {records} records have a time outside the requested window")]
     Misplaced { misplaced: u64, records: u64 },
     /// `before` and `after` count rows and rejects. `holds` says what has the `before` records: the
     /// lake, or only the day's metrics.
-    #[error("WeChat gives {after} records of the day, and {holds} {before}")]
+    #[error("WeChat returns {after} records of the day, but {holds} {before}")]
     Shrunk { before: u64, after: u64, holds: Holds },
 }
 
@@ -74,7 +72,7 @@ impl std::fmt::Display for Holds {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Lake => "the lake has",
-            Self::Metrics => "the metrics in the lake were made of",
+            Self::Metrics => "the metrics in the lake were computed from",
         })
     }
 }
@@ -87,34 +85,34 @@ impl Classified for ContractError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Misplaced { .. } => {
-                "nothing of this day was committed; WeChat gives records of another time than it is asked for: `kefu doctor --probe --date` the day \
-                 shows what it does with windows; report it"
+                "run `kefu doctor --probe --date` with this day, and report its result: it shows how WeChat cuts windows. \
+                 WeChat returns records of another time than requested. Nothing of this day was committed"
                     .into()
             }
             Self::TooManyRejects { .. } => {
-                "nothing of this day was committed; WeChat seems to have changed the form of its records: look for a newer kefu, or report it".into()
+                "look for a newer version of kefu, or report the error: WeChat seems to have changed the format of its records. Nothing of this day was committed".into()
             }
             Self::MoreAfterEnd { .. } => {
-                "the lake was not changed. `kefu run` treats a page that is not full as the last one, as WeChat documents, so it may lack records of this day: \
-                 `kefu doctor --probe --date` the day says what WeChat does; report it"
+                "run `kefu doctor --probe --date` with this day, and report its result: it shows how WeChat cuts pages. `kefu run` treats a page that is not full as the last one, as WeChat documents. \
+                 So the lake may lack records of this day. It was not changed"
                     .into()
             }
             Self::Capped { .. } => {
-                "nothing of this day was committed, but the window before it that ended with as many records was taken for complete: `kefu verify --against-api` \
-                 shows what its day lacks; report it"
+                "run `kefu verify --against-api` to find the records that the earlier day lacks, and report the error. Nothing of this day was committed. \
+                 But an earlier window that ended with the same number of records was treated as complete"
                     .into()
             }
             Self::Shrunk { holds: Holds::Metrics, .. } => {
-                "the lake is as it was: metrics are all that is left of the day, and WeChat no longer has its records. Leave the day out. With --allow-shrink its \
-                 metrics are replaced by those of the fewer records, and lost"
+                "leave the day out: WeChat no longer has its records, and the lake has only its metrics. The lake was not changed. \
+                 --allow-shrink would replace the metrics with those of the fewer records, and the present ones would be lost"
                     .into()
             }
             Self::Shrunk { .. } => {
-                "the lake was not changed: WeChat no longer has all records of the day, and fetching it again does not bring them back. Leave the day out; if its files are \
-                 damaged, put them back from a copy. With --allow-shrink the day is replaced, which discards the records that WeChat no longer gives"
+                "leave the day out: WeChat no longer has all its records, and a re-fetch does not bring them back. The lake was not changed. If the day's files are \
+                 damaged, restore them from a backup. --allow-shrink would replace the day and discard the records that WeChat no longer returns"
                     .into()
             }
-            _ => "nothing of this day was committed; run again, and if it stays, ask WeChat's support with the day and the msgid".into(),
+            _ => "run again. If the error persists, ask WeChat's support with the day and the msgid. Nothing of this day was committed".into(),
         })
     }
 }

@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::{Account, Lake, LakeError, Table, list};
-use crate::plain_file;
+use super::store::Key;
+use super::{Account, Lake, LakeError, OWN, Table};
 
 /// Folder of the records, in kefu's own.
-pub(super) const FOLDER: &str = "apps";
+const FOLDER: &str = "apps";
 
 /// The id of a WeChat app, safe as a file name: ASCII letters, digits, `-` and `_`. Not a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,7 +24,7 @@ impl AppId {
         let is_begun = id.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric());
         if !is_begun || id.len() > 64 || !id.bytes().all(is_plain) {
             return Err(format!(
-                "`{}` is no app id: those are letters and digits, as in wx0123456789abcdef",
+                "`{}` is not an app id; an app id has only letters and digits, like wx0123456789abcdef",
                 id.escape_debug()
             ));
         }
@@ -49,11 +49,12 @@ impl Lake {
     /// When a record cannot be read, or does not hold the name of an account.
     pub fn apps(&self) -> Result<BTreeMap<AppId, Account>, LakeError> {
         let mut apps = BTreeMap::new();
-        for path in list(&self.own_folder().join(FOLDER))? {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        for record in self.store.list(&folder())? {
             // Whatever else is there is no record.
-            let Ok(app) = AppId::new(name.to_owned()) else { continue };
-            apps.insert(app, account_in(&plain_file::read(&path)?, &path)?);
+            let Ok(app) = AppId::new(record.key.name().to_owned()) else { continue };
+            if let Some(account) = self.account_of_app(&app)? {
+                apps.insert(app, account);
+            }
         }
         Ok(apps)
     }
@@ -63,12 +64,10 @@ impl Lake {
     /// # Errors
     /// When the record cannot be read, or does not hold the name of an account.
     pub fn account_of_app(&self, app: &AppId) -> Result<Option<Account>, LakeError> {
-        let path = self.path_of_app(app);
-        match plain_file::read(&path) {
-            Ok(written) => account_in(&written, &path).map(Some),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let damaged = |reason| LakeError::DamagedApp { path: self.path_of_app(app), reason };
+        let Some(written) = self.small_file(&record_of(app), damaged)? else { return Ok(None) };
+        let name = String::from_utf8_lossy(&written).trim().to_owned();
+        Account::existing(name).map(Some).map_err(damaged)
     }
 
     /// Writes the account under which an app's records are kept. The account must be
@@ -77,21 +76,19 @@ impl Lake {
     /// # Errors
     /// When the disk refuses it.
     pub fn record_app(&self, app: &AppId, account: &Account) -> Result<(), LakeError> {
-        let path = self.path_of_app(app);
-        let content = format!("{account}\n");
-        if plain_file::read(&path).is_ok_and(|written| written == content.as_bytes()) {
+        if self.account_of_app(app).is_ok_and(|recorded| recorded.as_ref() == Some(account)) {
             return Ok(());
         }
         // Other apps of the account are left from files that were deleted, or the run were refused.
         for (other, _) in self.apps()?.into_iter().filter(|(_, name)| name == account) {
-            self.disk.remove_file(&self.path_of_app(&other))?;
+            self.store.remove(&folder(), &[record_of(&other)])?;
         }
-        self.put_file(account, Self::require_lock, &format!("app.{app}"), content.as_bytes(), &path)
+        self.put_file(account, &record_of(app), format!("{account}\n").as_bytes())
     }
 
     /// Where the record of an app is, or would be.
     pub fn path_of_app(&self, app: &AppId) -> PathBuf {
-        self.own_folder().join(FOLDER).join(app.as_str())
+        self.path_of(&record_of(app))
     }
 
     /// The app of an account's newest messages that say it.
@@ -106,10 +103,12 @@ impl Lake {
     }
 }
 
-fn account_in(written: &[u8], path: &Path) -> Result<Account, LakeError> {
-    let name = String::from_utf8_lossy(written).trim().to_owned();
-    Account::existing(name)
-        .map_err(|reason| LakeError::DamagedApp { path: path.to_owned(), reason })
+fn folder() -> Key {
+    Key::of(OWN).join(FOLDER)
+}
+
+fn record_of(app: &AppId) -> Key {
+    folder().join(app.as_str())
 }
 
 #[cfg(test)]

@@ -5,14 +5,14 @@
 //! gigabytes. Therefore the claims are compared with each other, with the length of the file and
 //! with what kefu writes.
 
-use std::fs::Metadata;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
-use fs_err::File;
 use parquet::basic::{Compression, Type};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
 use super::LakeError;
+use super::store::File;
 use super::thrift::Thrift;
 
 /// Largest footer in bytes. A day of ten million messages has 100 KiB.
@@ -52,16 +52,24 @@ const FOOTER_END_BYTES: usize = 8;
 ///
 /// # Errors
 /// Fails when the claim cannot be true, or the file cannot be read.
-pub(super) fn check_footer(file: &File) -> Result<(), LakeError> {
+pub(super) fn check_footer_of(file: &File) -> Result<(), LakeError> {
     let length = file.metadata()?.len();
     let Some(start) = length.checked_sub(FOOTER_END_BYTES as u64) else { return Ok(()) };
     let mut end = [0; FOOTER_END_BYTES];
     file.file().read_exact_at(&mut end, start)?;
-    let [a, b, c, d, ..] = end;
-    match u32::from_le_bytes([a, b, c, d]) {
+    check_footer(file.path(), &end)
+}
+
+/// The same of the last bytes of the file at a path.
+///
+/// # Errors
+/// Fails when the claim cannot be true.
+pub(super) fn check_footer(path: &Path, tail: &[u8]) -> Result<(), LakeError> {
+    let Some([a, b, c, d, ..]) = tail.last_chunk::<FOOTER_END_BYTES>() else { return Ok(()) };
+    match u32::from_le_bytes([*a, *b, *c, *d]) {
         0..=FOOTER_BYTES_MAX => Ok(()),
         claimed => {
-            Err(LakeError::damaged(file.path(), format!("it claims a footer of {claimed} bytes")))
+            Err(LakeError::damaged(path, format!("it declares a footer of {claimed} bytes")))
         }
     }
 }
@@ -82,7 +90,7 @@ pub(super) fn check_indexes(metadata: &ParquetMetaData) -> Result<(), String> {
     let claimed = lengths.flatten().map(|length| u64::from(length.unsigned_abs())).sum::<u64>();
     match claimed {
         0..=INDEX_BYTES_MAX => Ok(()),
-        _ => Err(format!("it claims indexes of {claimed} bytes")),
+        _ => Err(format!("it declares indexes of {claimed} bytes")),
     }
 }
 
@@ -100,15 +108,15 @@ pub(super) fn check(
     are_expanded: impl Fn(usize) -> bool,
     batch_rows: usize,
 ) -> Result<usize, String> {
-    let length = file.metadata().as_ref().map(Metadata::len).map_err(|error| error.to_string())?;
+    let length = file.metadata().map_err(|error| error.to_string())?.len();
     let rows: i64 = metadata.row_groups().iter().map(|group| group.num_rows()).sum();
     if rows != metadata.file_metadata().num_rows() {
-        return Err("its counts of rows differ".to_owned());
+        return Err("its row counts differ".to_owned());
     }
     let mut longest = 0;
     for group in metadata.row_groups() {
         if !(0..=GROUP_ROWS_MAX).contains(&group.num_rows()) {
-            return Err(format!("it claims a row group of {} rows", group.num_rows()));
+            return Err(format!("it declares a row group of {} rows", group.num_rows()));
         }
         for place in places {
             let Some(column) = group.columns().get(*place) else { continue };
@@ -151,7 +159,9 @@ fn check_pages(
     let (first, data) = (column.dictionary_page_offset(), column.data_page_offset());
     let start = first.filter(|first| *first > 0).unwrap_or(data).min(data);
     let sizes = (u64::try_from(start), u64::try_from(column.compressed_size()));
-    let (Ok(start), Ok(size)) = sizes else { return Err("a column has no place".to_owned()) };
+    let (Ok(start), Ok(size)) = sizes else {
+        return Err("a column has no valid offset".to_owned());
+    };
     let end = start.checked_add(size).filter(|end| *end <= length);
     let end = end.ok_or("a column reaches beyond the end of the file")?;
     let (mut at, mut values, mut bytes, mut dictionary) = (start, 0u64, 0u64, None);
@@ -159,13 +169,13 @@ fn check_pages(
         let header = PageHeader::read(file, at)?;
         let larger = header.uncompressed.max(header.compressed);
         if larger > PAGE_BYTES_MAX {
-            return Err(format!("it claims a page of {larger} bytes"));
+            return Err(format!("it declares a page of {larger} bytes"));
         }
         bytes += header.uncompressed + header.length;
         let content = at + header.length;
         match header.kind {
             PageKind::Dictionary if header.uncompressed > DICTIONARY_BYTES_MAX => {
-                return Err(format!("it claims a dictionary of {} bytes", header.uncompressed));
+                return Err(format!("it declares a dictionary of {} bytes", header.uncompressed));
             }
             PageKind::Dictionary => {
                 dictionary = Some(Dictionary {
@@ -180,10 +190,10 @@ fn check_pages(
         at = content + header.compressed;
     }
     if at != end || values != u64::try_from(column.num_values()).unwrap_or_default() {
-        return Err("the pages of a column are not those that it claims".to_owned());
+        return Err("the pages of a column differ from what the column declares".to_owned());
     }
     if bytes > CHUNK_BYTES_MAX {
-        return Err(format!("it claims a column of {bytes} bytes in a row group"));
+        return Err(format!("it declares a column of {bytes} bytes in a row group"));
     }
     Ok(dictionary)
 }

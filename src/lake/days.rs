@@ -1,15 +1,15 @@
 //! Which days of an account are there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
-use super::{Account, Lake, LakeError, PartitionKey, Table, day_of, list};
+use super::store::Key;
+use super::{Account, Lake, LakeError, PartitionKey, Table};
 use crate::calendar::{Day, DayRange};
 
 impl Lake {
     /// Whether a partition is there.
     pub fn has(&self, key: &PartitionKey) -> bool {
-        self.path(key).is_file()
+        matches!(self.store.look(&Key::of_partition(key), 0), Ok(Some(_)))
     }
 
     /// The days for which an account has a partition, in order.
@@ -84,8 +84,8 @@ impl Lake {
         Ok(false)
     }
 
-    pub(super) fn date_folders(&self, table: Table) -> Result<BTreeMap<Day, PathBuf>, LakeError> {
-        let folders = list(&self.root().join(table.name()))?.into_iter();
-        Ok(folders.filter_map(|folder| Some((day_of(&folder)?, folder))).collect())
+    pub(super) fn date_folders(&self, table: Table) -> Result<BTreeMap<Day, Key>, LakeError> {
+        let folders = self.store.list(&Key::of_table(table))?.into_iter();
+        Ok(folders.filter_map(|folder| Some((folder.key.day()?, folder.key))).collect())
     }
 }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use arrow::error::ArrowError;
 use parquet::errors::ParquetError;
 
+use super::store::NotPlain;
 use super::{PartitionKey, Table};
 use crate::failure::{Class, Classified, MEMORY_HINT, os_code};
-use crate::plain_file::NotPlain;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LakeError {
@@ -17,43 +17,45 @@ pub enum LakeError {
     Io(#[from] std::io::Error),
     #[error("{path} cannot be written as Parquet")]
     Parquet { path: PathBuf, source: ParquetError },
-    #[error("the rows do not have the shape of the table")]
+    #[error("the rows do not match the schema of the table")]
     Shape(#[source] ArrowError),
-    #[error("{path} is not as kefu wrote it: {reason}")]
+    #[error("{path} is damaged: {reason}")]
     Damaged {
         /// `None` while only the path is known.
         key: Option<PartitionKey>,
         path: PathBuf,
         reason: String,
     },
-    #[error("{path} is not as kefu wrote it: {reason}")]
+    #[error("{path} is not valid: {reason}")]
     DamagedApp { path: PathBuf, reason: String },
-    #[error("{path} is not as kefu wrote it: {reason}")]
+    #[error("{path} is not valid: {reason}")]
     DamagedMark { path: PathBuf, reason: String },
-    #[error("{path} is not as kefu wrote it: {reason}")]
+    #[error("{path} is not valid: {reason}")]
     DamagedPrivacy { path: PathBuf, reason: String },
     #[error("{what} is locked by another run: {owner}")]
     Occupied { what: String, owner: String },
     #[error("{} was removed or replaced by another process", path.display())]
     Displaced { path: PathBuf },
-    #[error("a run has begun while the lake was read: what was found may only be its work")]
+    #[error("{} was replaced by another run while this run fetched its day", path.display())]
+    Changed { path: PathBuf },
+    #[error("{} is a link to a file that does not exist", path.display())]
+    Dangling { path: PathBuf },
+    #[error("a run began while the lake was being read, so the findings may come from its changes")]
     Overtaken,
     #[error("{} cannot be locked{}", path.display(), on(file_system.as_deref()))]
     NoLocks { path: PathBuf, file_system: Option<String>, source: std::io::Error },
-    #[error("the lake at {} is below a folder that readers take for a partition: {folder}", root.display())]
+    #[error("the path of the lake at {} has a folder that readers take for a partition: {folder}", root.display())]
     Misread { root: PathBuf, folder: String },
     #[error("there is no lake at {root}")]
     Absent { root: PathBuf },
     #[error("{root} is not a folder")]
     NoFolder { root: PathBuf },
-    #[error("the lake has no account `{}`; there are: {}", unknown.escape_debug(), one_or_more(there))]
+    #[error("the lake has no account `{}`; known accounts: {}", unknown.escape_debug(), one_or_more(there))]
     NoAccount { unknown: String, there: BTreeSet<String> },
-    #[error(
-        "the lake was begun in the time zone {lake}, and its days cannot be continued in {asked}"
-    )]
+    #[error("the days of the lake are in the time zone {lake}, so no days in {asked} can be added")]
     OtherZone { lake: String, asked: String },
     #[error(
-        "the texts of {} on {} were dropped, and the rules for automatic replies need them",
+        "the texts of {} on {} were dropped, but the rules for automatic replies need them",
         key.account, key.date
     )]
     TextsDropped { key: PartitionKey },
@@ -100,6 +102,13 @@ impl LakeError {
         }
     }
 
+    /// The error for a file that does not exist.
+    pub(super) fn not_there(path: &Path) -> Self {
+        let source = std::io::Error::from(rustix::io::Errno::NOENT);
+        let error = format!("failed to open file `{}`: {source}", path.display());
+        Self::Io(std::io::Error::new(source.kind(), error))
+    }
+
     /// Converts an error of the Parquet writer. Most of them come from the disk, and are returned
     /// as errors of the disk.
     pub(super) fn parquet(path: &Path, error: ParquetError) -> Self {
@@ -118,7 +127,10 @@ impl LakeError {
 impl Classified for LakeError {
     fn class(&self) -> Class {
         match self {
-            Self::Occupied { .. } | Self::Displaced { .. } | Self::Overtaken => Class::Occupied,
+            Self::Occupied { .. }
+            | Self::Displaced { .. }
+            | Self::Changed { .. }
+            | Self::Overtaken => Class::Occupied,
             Self::OtherZone { .. }
             | Self::TextsDropped { .. }
             | Self::Absent { .. }
@@ -131,6 +143,7 @@ impl Classified for LakeError {
             | Self::DamagedApp { .. }
             | Self::DamagedMark { .. }
             | Self::DamagedPrivacy { .. }
+            | Self::Dangling { .. }
             | Self::NoFolder { .. }
             | Self::NoLocks { .. } => Class::Lake,
         }
@@ -138,65 +151,71 @@ impl Classified for LakeError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Occupied { .. } => Some("run again when it has finished".into()),
+            Self::Occupied { .. } => Some("run again when the other run has finished".into()),
             Self::Displaced { .. } => Some(
-                "another run is at work on this account, or somebody has removed its lock: leave the files named `lock` below `_kefu` alone, and run kefu on one host only where several share \
-                 the file system; then run again: every file in the lake is whole"
+                "do not remove the files named `lock` below `_kefu`, and run kefu on only one of the hosts that share the file system. Then run again. \
+                 Another run has the account locked, or its lock file was removed. Every file in the lake is complete"
                     .into(),
             ),
-            Self::Overtaken => Some("run it again when the run has finished".into()),
+            Self::Changed { .. } => {
+                Some("run again when the other run has finished. Every file in the lake is complete".into())
+            }
+            Self::Dangling { .. } => {
+                Some("restore the file that the link names, or move the link away. Then run again".into())
+            }
+            Self::Overtaken => Some("run again when the other run has finished".into()),
             Self::NoLocks { .. } => Some(
                 "move the lake to a local disk and name it with --lake or KEFU_LAKE, or mount this file system with locks \
-                 (NFS as version 4 or with rpc.statd running, SMB without `nobrl`); without the lock two runs could replace each other's files"
+                 (NFS as version 4 or with rpc.statd running, SMB without `nobrl`). Without the lock, two runs could replace each other's files"
                     .into(),
             ),
             Self::Misread { folder, .. } => Some(format!(
-                "DuckDB, Spark and pyarrow give all rows a column that `{folder}` names: move the lake, or name another place with --lake or KEFU_LAKE; \
-                 a folder that is moved with all that is in it stays a good lake"
+                "move the whole folder of the lake to another path, or name another path with --lake or KEFU_LAKE. The lake stays valid when it is moved as a whole. \
+                 In this folder, DuckDB, Spark and pyarrow would add a column for `{folder}` to all rows"
             )),
-            Self::Absent { .. } => Some("name it with --lake or KEFU_LAKE; `kefu run` makes one".into()),
+            Self::Absent { .. } => Some("name the lake with --lake or KEFU_LAKE, or create one with `kefu run`".into()),
             Self::NoFolder { .. } => Some("name the folder of the lake with --lake or KEFU_LAKE".into()),
-            Self::NoAccount { .. } => Some("pick one of those with --account, or leave it out".into()),
-            Self::OtherZone { lake, .. } => Some(format!("keep --timezone {lake}, or begin another lake with --lake")),
+            Self::NoAccount { .. } => Some("name one of these with --account, or omit --account".into()),
+            Self::OtherZone { lake, .. } => Some(format!("use --timezone {lake}, or start another lake with --lake")),
             Self::TextsDropped { .. } => {
                 Some("remove the rules in [metrics] with a text, a prefix or a regex, or fetch the day again with --force".into())
             }
             Self::Damaged { key, .. } => key.as_ref().map(|key| match Table::METRICS.contains(&key.table) {
-                true => "move it away: `kefu metrics` computes it again, unless its messages are gone; then put it back from a copy".into(),
+                true => "move the file out of the lake, then run `kefu metrics` to compute it again. If its messages are gone, restore the file from a backup instead".into(),
                 false => format!(
-                    "put the file back from a copy; or, while WeChat has the day's records, `kefu fetch --date {} --force` fetches it again, and `kefu metrics` \
-                     then computes what depends on it", key.date
+                    "restore the file from a backup. Or, while WeChat has the day's records, run `kefu fetch --date {} --force` to fetch it again, then `kefu metrics` \
+                     to compute what depends on it", key.date
                 ),
             }),
             Self::DamagedApp { .. } => {
-                Some("write into it the name of the account whose files have the records of this app, or move it away: the next run that fetches writes it again".into())
+                Some("write the name of the account with the records of this app into the file, or move the file out of the lake. The next run that fetches writes it again".into())
             }
             Self::DamagedMark { .. } => Some(
-                "put it back from a copy, or write it again: for each pruned table the first day that was kept, as in {\"messages\":\"2024-05-14\"}; \
-                 without it, metrics next to pruned days would be computed again from what is left"
+                "restore the file from a backup, or write it again: for each pruned table, the first day that was kept, as in {\"messages\":\"2024-05-14\"}. \
+                 Without it, metrics next to pruned days would be computed again from the remaining messages"
                     .into(),
             ),
             Self::DamagedPrivacy { .. } => Some(
-                "put it back from a copy: it says which customers are forgotten, and without it a re-fetch would bring them back"
+                "restore the file from a backup. It lists the forgotten customers, and without it a re-fetch would bring them back"
                     .into(),
             ),
             Self::Io(error) if error.get_ref().is_some_and(|cause| cause.is::<NotPlain>()) => {
-                Some("something stands where a file of the lake belongs: move it away, then run again".into())
+                Some("move what is at this path out of the lake, then run again: a regular file belongs there".into())
             }
             Self::Io(error) => match error.kind() {
                 std::io::ErrorKind::FileTooLarge => {
-                    Some("files may only grow so large here (`ulimit -f`, LimitFSIZE): raise that, then run again; nothing half-written was left".into())
+                    Some("raise the limit of file sizes (`ulimit -f`, LimitFSIZE= of systemd), then run again. No partial file was left".into())
                 }
-                std::io::ErrorKind::QuotaExceeded => Some("this user's quota of the disk is used up: free some space, then run again; nothing half-written was left".into()),
-                std::io::ErrorKind::StorageFull => Some("free some space, then run again; nothing half-written was left".into()),
+                std::io::ErrorKind::QuotaExceeded => Some("free some space, then run again: this user's disk quota is used up. No partial file was left".into()),
+                std::io::ErrorKind::StorageFull => Some("free some space, then run again. No partial file was left".into()),
                 std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-                    Some("give this user access to the lake (write access, but for commands that only read), or choose another one with --lake".into())
+                    Some("give this user access to the lake, or choose another lake with --lake. Commands that only read need no write access".into())
                 }
                 std::io::ErrorKind::NotADirectory | std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::IsADirectory => {
-                    Some("something stands where a folder or a file of the lake belongs: move it away, then run again".into())
+                    Some("move what is at this path out of the lake, then run again: a folder or a file of the lake belongs there".into())
                 }
                 std::io::ErrorKind::NotFound => {
-                    Some("something has taken a folder of the lake away while kefu was at work: if its disk is no longer mounted, mount it; then run again, which makes what is missing".into())
+                    Some("mount the disk of the lake if it is no longer mounted, then run again. A folder of the lake disappeared during the run; the next run creates what is missing".into())
                 }
                 std::io::ErrorKind::OutOfMemory | std::io::ErrorKind::WouldBlock => {
                     Some(MEMORY_HINT.to_owned())

@@ -1,12 +1,9 @@
-//! Examines the files of tables without trusting their footers or statistics.
-
-use std::path::{Path, PathBuf};
+//! Examines a file of a table without trusting its footer or statistics.
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Field, Int32Type, Int64Type, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow::row::{OwnedRow, RowConverter, SortField};
-use fs_err::File;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::basic::Compression;
 use parquet::bloom_filter::Sbbf;
@@ -20,24 +17,12 @@ use super::guard::guarded;
 use super::original::Original;
 use super::read::read_file;
 use super::statistics::Claims;
+use super::store::{File, Key};
 use super::{
     Account, ContentHash, Footer, Lake, LakeError, MessageCounts, PartitionKey, Table, bounds,
-    day_of, list, schema,
+    schema,
 };
-use crate::calendar::{Day, UnixSeconds};
-use crate::plain_file;
-
-/// The files below the folders of the tables, and in staging.
-#[derive(Debug, Default)]
-pub struct Survey {
-    /// Files with the path of a partition, in order.
-    pub partitions: Vec<PartitionKey>,
-    /// All other paths below the tables' folders. The day is set if the path is in the folder of a
-    /// day.
-    pub foreign: Vec<(Option<Day>, PathBuf)>,
-    /// Files in staging whose run is gone, as far as kefu can see.
-    pub staged: Vec<PathBuf>,
-}
+use crate::calendar::UnixSeconds;
 
 /// Footer and contents of a file.
 #[derive(Debug)]
@@ -79,52 +64,13 @@ pub enum Examined {
 }
 
 impl Lake {
-    /// Lists all paths below the folders of the tables, and the files in staging.
-    ///
-    /// # Errors
-    /// Fails when a folder cannot be listed.
-    pub fn survey(&self) -> Result<Survey, LakeError> {
-        let mut survey = Survey { staged: self.left_in_staging()?, ..Survey::default() };
-        for table in Table::ALL {
-            let folder = self.root.join(table.name());
-            // Listing such a path would make it look like a table without days.
-            if !folder.is_dir() && folder.symlink_metadata().is_ok() {
-                survey.foreign.push((None, folder));
-                continue;
-            }
-            for folder in list(&folder)? {
-                match day_of(&folder)
-                    .filter(|day| folder.is_dir() && folder == self.partition_folder(table, *day))
-                {
-                    None => survey.foreign.push((None, folder)),
-                    Some(day) => {
-                        for file in list(&folder)? {
-                            match account_of(&file).filter(|account| {
-                                file.is_file() && file == self.path(&account.partition(table, day))
-                            }) {
-                                None => survey.foreign.push((Some(day), file)),
-                                Some(account) => {
-                                    survey.partitions.push(account.partition(table, day))
-                                }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        survey.partitions.sort();
-        survey.foreign.sort();
-        survey.staged.sort();
-        Ok(survey)
-    }
-
     /// Reads all of a partition.
     ///
     /// # Errors
     /// Fails when the disk cannot be read. A damaged file is not an error.
     pub fn examine(&self, key: &PartitionKey) -> Result<Examined, LakeError> {
         let path = self.path(key);
-        let file = plain_file::open(&path)?;
+        let file = self.store.open(&Key::of_partition(key))?;
         match guarded(&path, || examine_file(file, key.table, &key.account)) {
             Err(LakeError::Damaged { reason, .. }) => Ok(Examined::Unreadable(reason)),
             examined => examined,
@@ -154,12 +100,12 @@ fn examine_file(file: File, table: Table, account: &Account) -> Result<Examined,
         Ok(_) => {}
         Err(error) => oddities.push(format!("its bloom filter cannot be read: {error}")),
     }
-    let (original, columns) = (plain_file::open(file.path())?, table.names(|_| true));
+    let (original, columns) = (file.try_clone()?, table.names(|_| true));
     for batch in read_file(original, table, &schema, &columns, ENCODER_ROWS)? {
         rows.see(&batch?).map_err(damaged)?;
     }
     if !rows.is_findable {
-        oddities.push("its bloom filter misses some openids".to_owned());
+        oddities.push("its bloom filter lacks some openids".to_owned());
     }
     let mut contents = rows.finish(footer, oddities).map_err(damaged)?;
     contents.is_as_encoded = contents.is_as_encoded.filter(|_| is_ours);
@@ -169,7 +115,7 @@ fn examine_file(file: File, table: Table, account: &Account) -> Result<Examined,
 
 /// Reads the footer and the page indexes.
 fn metadata_of(file: &File) -> Result<ArrowReaderMetadata, LakeError> {
-    bounds::check_footer(file)?;
+    bounds::check_footer_of(file)?;
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let load = |options: ArrowReaderOptions| {
         ArrowReaderMetadata::load(file.file(), options)
@@ -319,10 +265,6 @@ impl<'a> RowsSeen<'a> {
     }
 }
 
-fn account_of(file: &Path) -> Option<Account> {
-    Account::existing(file.file_name()?.to_str()?.strip_suffix(".parquet")?.to_owned()).ok()
-}
-
 /// Returns the first column that differs between two schemas.
 fn difference(found: &SchemaRef, expected: &SchemaRef) -> Option<String> {
     let describe = |field: Option<&Field>| match field {
@@ -341,7 +283,7 @@ fn difference(found: &SchemaRef, expected: &SchemaRef) -> Option<String> {
         let column = |schema: &SchemaRef| describe(schema.fields().get(place).map(AsRef::as_ref));
         let (found, expected) = (column(found), column(expected));
         (found != expected)
-            .then(|| format!("column {} is {found}, and should be {expected}", place + 1))
+            .then(|| format!("column {} is {found} instead of {expected}", place + 1))
     })
 }
 
@@ -375,7 +317,7 @@ fn oddities(metadata: &ParquetMetaData, table: Table) -> Vec<String> {
         oddities.push(format!("its row groups do not have {full} rows"));
     }
     if groups.iter().any(|group| group.sorting_columns() != sorting_columns(table).as_ref()) {
-        oddities.push("it does not say by which columns its rows ascend".to_owned());
+        oddities.push("it does not declare the columns by which its rows are sorted".to_owned());
     }
     let columns = || groups.iter().flat_map(|group| group.columns());
     if columns().any(|column| !matches!(column.compression(), Compression::ZSTD(_))) {

@@ -62,7 +62,7 @@ impl Footer {
     pub fn contradictions(&self, other: &Self) -> Vec<String> {
         let contradiction = |(key, expected): (&String, &String)| match self.get(key) {
             Some(said) if said == expected => None,
-            Some(said) => Some(format!("`{key}` is {said} and should be {expected}")),
+            Some(said) => Some(format!("`{key}` is {said} instead of {expected}")),
             None => Some(format!("`{key}` is missing")),
         };
         other.0.iter().filter_map(contradiction).collect()

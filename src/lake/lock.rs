@@ -10,6 +10,9 @@
 //! The lock prevents two runs from doing the same work. Files are complete even without it: see
 //! [`super::commit`].
 //!
+//! This file opens lock files itself, beside the store: only a folder has them, and they must be
+//! opened for writing and compared with what is at their path.
+//!
 //! Earlier versions of kefu had one lock for the whole lake, `_kefu/lock`. If it exists, runs share
 //! it. A run of such a version then cannot work at the same time.
 
@@ -21,9 +24,9 @@ use std::sync::PoisonError;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use fs_err::{File, OpenOptions};
 
-use super::disk::{FILE_MODE, FileId, LockMode};
 use super::mounts::file_system_of;
-use super::{Account, Lake, LakeError, list};
+use super::store::{FILE_MODE, FileId, Key, LockMode};
+use super::{Account, Lake, LakeError, OWN, account_folder, accounts_folder};
 use crate::plain_file;
 
 /// The name of a lock file.
@@ -115,12 +118,12 @@ impl Lake {
         if !note.is_empty() || note_of_lake.is_some_and(|note| !note.is_empty()) {
             // A run may be killed between a rename and the sync of the folder. A power cut could
             // undo such a rename. Sync now, because the day counts as fetched from now on.
-            self.disk.sync_file_system(&self.own_folder())?;
+            self.disk.sync_file_system(&self.path_of(&Key::of(OWN)))?;
             of_lake.iter().try_for_each(|file| file.set_len(0))?;
         }
-        self.disk.create_folders(&self.staging_folder(account))?;
+        self.disk.create_folders(&self.staging.of_account(account))?;
         // Use the clock of the file system, because it also dates the files in staging.
-        self.clear_staging(account, file.metadata()?.modified()?)?;
+        self.staging.clear(account, file.metadata()?.modified()?)?;
         let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
         locked.insert(account.clone(), FileId::of(&file.metadata()?));
         Ok(Lock { file, of_lake, account: account.clone(), lake: self.clone() })
@@ -148,7 +151,7 @@ impl Lake {
             // If the whole lake is missing, the error must say that.
             Err(error)
                 if error.kind() != std::io::ErrorKind::NotFound
-                    || !self.account_folder(account).is_dir() =>
+                    || !self.path_of(&account_folder(account)).is_dir() =>
             {
                 Err(error.into())
             }
@@ -208,11 +211,11 @@ impl Lake {
     }
 
     fn lock_path(&self, account: &Account) -> PathBuf {
-        self.account_folder(account).join(FILE)
+        self.path_of(&account_folder(account).join(FILE))
     }
 
     fn lock_of_lake(&self) -> PathBuf {
-        self.own_folder().join(FILE)
+        self.path_of(&Key::of(OWN).join(FILE))
     }
 
     /// The lock files that exist: of one account or of all, and of the whole lake.
@@ -220,8 +223,8 @@ impl Lake {
         let mut files = match account {
             Some(account) => vec![self.lock_path(account)],
             None => {
-                let folders = list(&self.accounts_folder())?.into_iter();
-                folders.map(|folder| folder.join(FILE)).collect()
+                let folders = self.store.list(&accounts_folder())?.into_iter();
+                folders.map(|folder| self.path_of(&folder.key.join(FILE))).collect()
             }
         };
         files.push(self.lock_of_lake());
@@ -233,7 +236,7 @@ impl Lake {
     /// this.
     fn make_account_folder(&self, account: &Account) -> Result<(), LakeError> {
         let root = std::path::absolute(self.root())?;
-        let own = std::path::absolute(self.account_folder(account))?;
+        let own = std::path::absolute(self.path_of(&account_folder(account)))?;
         let new = own.ancestors().take_while(|folder| !folder.is_dir()).count();
         self.disk.create_folders(&own)?;
         // The entry of each new folder is in its parent folder.

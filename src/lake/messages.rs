@@ -14,10 +14,9 @@ use arrow::array::{
 };
 use arrow::compute::{interleave_record_batch, take_record_batch};
 use arrow::error::ArrowError;
-use fs_err::File;
 
-use super::commit::StagedPath;
 use super::read::read_file;
+use super::store::{Expected, Key, StagedPath};
 use super::{
     Account, AppId, ContentHash, FinishedPartition, Lake, LakeError, MessageCounts,
     StagedPartition, Table,
@@ -39,6 +38,8 @@ pub struct StagedMessages {
     lake: Lake,
     zone: String,
     window: Span,
+    /// What was in place when the day was begun.
+    before: Expected,
     current: StagedPartition,
     /// `sent_at` of the last row of `current`.
     last: i64,
@@ -49,7 +50,8 @@ pub struct StagedMessages {
 }
 
 impl Lake {
-    /// Begins the messages of a day in staging.
+    /// Begins the messages of a day in staging. They may replace only the messages that exist now.
+    /// If another run replaces those in the meantime, the commit fails.
     ///
     /// # Errors
     /// Fails when staging cannot be written.
@@ -60,11 +62,18 @@ impl Lake {
         zone: &str,
         window: Span,
     ) -> Result<StagedMessages, LakeError> {
+        let key = account.partition(Table::Messages, day);
+        let before = match self.store.look(&Key::of_partition(&key), 0) {
+            Ok(look) => Expected::Seen(look.map(|look| look.version)),
+            // Something else is in its place, like a link to nothing.
+            Err(_) => Expected::Any,
+        };
         Ok(StagedMessages {
             lake: self.clone(),
             zone: zone.to_owned(),
             window,
-            current: self.stage(account.partition(Table::Messages, day), zone, window)?,
+            before,
+            current: self.stage(key, zone, window)?,
             last: i64::MIN,
             runs: Vec::new(),
             counts: MessageCounts::default(),
@@ -135,7 +144,7 @@ impl StagedMessages {
         footer.set_rejects(rejects, rejects_hash);
         self.privacy.iter().for_each(|privacy| footer.set("privacy", privacy));
         self.app_id.iter().for_each(|app_id| footer.set("app_id", app_id));
-        self.current.finish()
+        Ok(self.current.finish()?.replacing(self.before))
     }
 
     /// Closes the current run and opens another one.
@@ -163,8 +172,7 @@ impl StagedMessages {
         // the API returned them.
         let mut heads = BinaryHeap::new();
         for run in &self.runs {
-            let file = File::open(run.as_path())?;
-            let mut batches = read_file(file, table, &schema, &columns, MERGE_ROWS)?;
+            let mut batches = read_file(run.open()?, table, &schema, &columns, MERGE_ROWS)?;
             let Some(batch) = batches.next().transpose()? else { continue };
             let instants = sent_at(&batch)?;
             if let Some(first) = instants.values().first() {

@@ -1,13 +1,12 @@
-//! The lake: where things are on disk, in which shape, and how they get there.
+//! The lake: where things are, in which shape, and how they get there.
 //!
-//! It owns every Parquet file and every path, and sees no HTTP and no metric. The invariant it keeps: a file below a table's
-//! folder is complete and was put there by one rename, whatever happened on the way.
+//! It owns every Parquet file and every path, and sees no HTTP and no metric. All bytes pass through
+//! [`store`], so that a file below a table's folder is complete, whatever happened on the way.
 
 mod apps;
 mod bounds;
 mod commit;
 mod days;
-mod disk;
 mod encoder;
 mod error;
 mod examine;
@@ -27,8 +26,8 @@ mod rewrite;
 mod runs;
 mod schema;
 mod spill;
-mod staging;
 mod statistics;
+mod store;
 mod survey;
 mod thrift;
 mod write;
@@ -37,11 +36,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
+
 pub use apps::AppId;
-pub use disk::{Failpoint, Operation};
 pub use encoder::PartitionFacts;
 pub use error::LakeError;
-pub use examine::{Contents, Examined, Survey};
+pub use examine::{Contents, Examined};
 pub use footer::{Footer, REDACTED_FROM};
 pub use hash::ContentHash;
 pub use lock::{Lock, Reading};
@@ -50,13 +50,13 @@ pub use privacy::AccountPrivacy;
 pub(crate) use prune::in_the_future;
 pub use prune::{PartitionFile, Pruned};
 pub use spill::Spill;
-pub use survey::Space;
+pub(crate) use store::replace_file;
+pub use store::{Failpoint, Operation, Space};
+pub use survey::Survey;
 pub use write::{FinishedPartition, StagedPartition};
 
-use disk::{Disk, FileId};
-use staging::Staging;
+use store::{Disk, FileId, Key, Staging, Store};
 
-use crate::calendar::Day;
 pub use crate::model::record::{MessageCounts, opercode};
 pub use crate::model::{Account, PartitionKey, Table};
 
@@ -71,6 +71,7 @@ const ACCOUNTS: &str = "accounts";
 pub struct Lake {
     root: PathBuf,
     disk: Disk,
+    store: Arc<dyn Store>,
     /// The lock files that this process has locked.
     locked: Arc<Mutex<BTreeMap<Account, FileId>>>,
     staging: Arc<Staging>,
@@ -79,14 +80,18 @@ pub struct Lake {
 impl Lake {
     /// Names the lake; touches nothing.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        let staging = Arc::new(Staging::new());
-        Self { root: root.into(), disk: Disk::default(), locked: Arc::default(), staging }
+        let (root, disk) = (root.into(), Disk::default());
+        let store = store::open(&root, &disk);
+        let staging = Arc::new(Staging::below(root.join(OWN)));
+        Self { root, disk, store, locked: Arc::default(), staging }
     }
 
     /// The same lake, with something in the way of all that changes it.
     #[must_use]
     pub fn with_failpoint(self, failpoint: Arc<dyn Failpoint>) -> Self {
-        Self { disk: Disk::with_failpoint(failpoint), ..self }
+        let disk = Disk::with_failpoint(failpoint);
+        let store = store::open(&self.root, &disk);
+        Self { disk, store, ..self }
     }
 
     pub fn root(&self) -> &Path {
@@ -100,24 +105,29 @@ impl Lake {
 
     /// Where a partition is, or would be.
     pub fn path(&self, key: &PartitionKey) -> PathBuf {
-        self.partition_folder(key.table, key.date).join(format!("{}.parquet", key.account))
+        self.path_of(&Key::of_partition(key))
     }
 
-    fn partition_folder(&self, table: Table, day: Day) -> PathBuf {
-        self.root.join(table.name()).join(format!("date={day}"))
+    /// Where a file or a folder is, or would be, for messages and other readers.
+    fn path_of(&self, key: &Key) -> PathBuf {
+        self.root.join(key.as_str())
     }
 
-    fn own_folder(&self) -> PathBuf {
-        self.root.join(OWN)
-    }
-
-    fn accounts_folder(&self) -> PathBuf {
-        self.own_folder().join(ACCOUNTS)
-    }
-
-    /// Where the lock, the staging, the retention mark and the run history of an account are.
-    fn account_folder(&self, account: &Account) -> PathBuf {
-        self.accounts_folder().join(account.as_str())
+    /// The content of a small file of kefu's own. None when it is not there.
+    ///
+    /// # Errors
+    /// `damaged` for a link to nothing: without the file, what it says would be lost unnoticed.
+    fn small_file(
+        &self,
+        key: &Key,
+        damaged: impl FnOnce(String) -> LakeError,
+    ) -> Result<Option<Bytes>, LakeError> {
+        match self.store.look(key, u64::MAX) {
+            Err(LakeError::Dangling { .. }) => {
+                Err(damaged("it is a link to a file that does not exist".to_owned()))
+            }
+            looked => Ok(looked?.map(|look| look.tail)),
+        }
     }
 
     /// The partitions of a table on its last days, of every account, the last day first.
@@ -131,10 +141,11 @@ impl Lake {
     ) -> Result<Vec<PartitionKey>, LakeError> {
         let mut partitions = Vec::new();
         for (day, folder) in self.date_folders(table)?.into_iter().rev().take(days) {
-            let accounts = list(&folder)?.into_iter().filter_map(|file| {
-                let name = file.file_name()?.to_str()?.strip_suffix(".parquet")?.to_owned();
-                Account::new(name).ok()
-            });
+            let accounts = self
+                .store
+                .list(&folder)?
+                .into_iter()
+                .filter_map(|file| Account::new(file.key.account_name()?.to_owned()).ok());
             partitions.extend(accounts.map(|account| account.partition(table, day)));
         }
         Ok(partitions)
@@ -167,9 +178,9 @@ impl Lake {
         for table in [Table::Messages, Table::AccountDaily] {
             for folder in self.date_folders(table)?.into_values() {
                 // Of a file that is damaged, or none of kefu's, the next one tells.
-                let zones = list(&folder)?
-                    .into_iter()
-                    .filter_map(|path| Some(read::footer_of(&path).ok()?.zone().to_owned()));
+                let files = self.store.list(&folder)?.into_iter();
+                let zones = files
+                    .filter_map(|file| Some(self.footer_of(&file.key).ok()?.zone().to_owned()));
                 if let Some(zone) =
                     zones.into_iter().find(|zone| !zone.is_empty() && is_wanted(zone))
                 {
@@ -185,9 +196,12 @@ impl Lake {
     /// # Errors
     /// When a folder cannot be listed.
     pub fn has_files(&self, table: Table) -> Result<bool, LakeError> {
-        let folders = list(&self.root.join(table.name()))?;
-        let files = folders.iter().map(|folder| list(folder)).collect::<Result<Vec<_>, _>>()?;
-        Ok(files.into_iter().flatten().next().is_some())
+        for folder in self.store.list(&Key::of_table(table))? {
+            if !self.store.list(&folder.key)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The accounts that have a file in any table.
@@ -197,10 +211,10 @@ impl Lake {
     pub fn accounts(&self) -> Result<BTreeSet<String>, LakeError> {
         let mut accounts = BTreeSet::new();
         for folder in Table::ALL.map(|table| self.date_folders(table)) {
-            for files in folder?.into_values().map(|folder| list(&folder)) {
-                accounts.extend(files?.iter().filter_map(|file| {
-                    Some(file.file_name()?.to_str()?.strip_suffix(".parquet")?.to_owned())
-                }));
+            for folder in folder?.into_values() {
+                let files = self.store.list(&folder)?;
+                let names = files.iter().filter_map(|file| file.key.account_name());
+                accounts.extend(names.map(str::to_owned));
             }
         }
         Ok(accounts)
@@ -212,8 +226,8 @@ impl Lake {
     /// # Errors
     /// When a folder cannot be listed.
     pub(super) fn known_accounts(&self) -> Result<BTreeSet<Account>, LakeError> {
-        let folders = list(&self.accounts_folder())?.into_iter();
-        let named = folders.filter_map(|folder| Some(folder.file_name()?.to_str()?.to_owned()));
+        let folders = self.store.list(&accounts_folder())?.into_iter();
+        let named = folders.map(|folder| folder.key.name().to_owned());
         let names = self.accounts()?.into_iter().chain(named);
         Ok(names.filter_map(|name| Account::existing(name).ok()).collect())
     }
@@ -236,31 +250,32 @@ impl Lake {
     /// # Errors
     /// [`LakeError::Absent`] when its folder is not there, [`LakeError::NoFolder`] when it is none.
     pub fn require_folder(&self) -> Result<(), LakeError> {
-        match self.root.is_dir() {
-            true => Ok(()),
-            false if self.root.exists() => Err(LakeError::NoFolder { root: self.root.clone() }),
-            false => Err(LakeError::Absent { root: self.root.clone() }),
-        }
+        self.store.require()
+    }
+
+    /// How much space there is.
+    ///
+    /// # Errors
+    /// When the lake is no folder, or this user may not write into one of its folders.
+    pub fn space(&self) -> Result<Space, LakeError> {
+        self.store.space()
+    }
+
+    /// Removes what this process has in staging through this lake, and stages nothing any more: for
+    /// a process that is told to stop.
+    ///
+    /// # Errors
+    /// When something there cannot be removed.
+    pub fn close_staging(&self) -> Result<(), LakeError> {
+        Ok(self.staging.close()?)
     }
 }
 
-/// The day of a folder with partitions.
-fn day_of(folder: &Path) -> Option<Day> {
-    folder.file_name()?.to_str()?.strip_prefix("date=")?.parse().ok()
+fn accounts_folder() -> Key {
+    Key::of(OWN).join(ACCOUNTS)
 }
 
-/// What a folder holds; nothing when it is not there, or is none.
-fn list(folder: &Path) -> Result<Vec<PathBuf>, LakeError> {
-    match fs_err::read_dir(folder) {
-        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
-        Err(error)
-            if matches!(
-                error.kind(),
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-            ) =>
-        {
-            Ok(Vec::new())
-        }
-        Err(error) => Err(error.into()),
-    }
+/// Where the lock, the staging, the retention mark and the run history of an account are.
+fn account_folder(account: &Account) -> Key {
+    accounts_folder().join(account.as_str())
 }

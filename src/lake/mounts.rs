@@ -1,4 +1,5 @@
-//! Finds the file system of a path in Linux's table of mounts, for error messages.
+//! Finds the file system of a path in Linux's table of mounts, for error messages. This file reads
+//! `/proc` itself, and no file of the lake.
 
 use std::path::{Path, PathBuf};
 

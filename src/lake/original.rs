@@ -1,15 +1,14 @@
 //! A file that is written once more, to see whether the same bytes come.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 
-use fs_err::File;
-
-use crate::plain_file;
+use super::store::File;
 
 /// Takes bytes and holds them against those of a file.
 #[derive(Debug)]
 pub(super) struct Original {
-    file: BufReader<File>,
+    file: File,
     differs: bool,
     /// How many bytes came.
     bytes: u64,
@@ -18,29 +17,26 @@ pub(super) struct Original {
 
 impl Original {
     pub(super) fn of(file: &File) -> io::Result<Self> {
-        Ok(Self {
-            file: BufReader::new(plain_file::open(file.path())?),
-            differs: false,
-            bytes: 0,
-            read: Vec::new(),
-        })
+        Ok(Self { file: file.try_clone()?, differs: false, bytes: 0, read: Vec::new() })
     }
 
     /// Whether the bytes so far are all of the file's, and the same.
     pub(super) fn is_repeated(&self) -> bool {
-        let written = || self.file.get_ref().metadata().map(|facts| facts.len());
+        let written = || self.file.metadata().map(|facts| facts.len());
         !self.differs && written().is_ok_and(|length| length == self.bytes)
     }
 }
 
 impl Write for Original {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.bytes += bytes.len() as u64;
         if !self.differs {
             self.read.resize(bytes.len(), 0);
-            // A file that ends before the bytes do differs as well.
-            self.differs = self.file.read_exact(&mut self.read).is_err() || self.read != bytes;
+            // A file that ends before the bytes do differs as well. Others read the same open file,
+            // so its position says nothing.
+            let read = self.file.file().read_exact_at(&mut self.read, self.bytes);
+            self.differs = read.is_err() || self.read != bytes;
         }
+        self.bytes += bytes.len() as u64;
         Ok(bytes.len())
     }
 

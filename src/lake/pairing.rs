@@ -9,9 +9,9 @@
 //! footers contain only the number of rejects.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
-use super::{Account, ContentHash, Footer, Lake, LakeError, Table, list};
+use super::store::Key;
+use super::{Account, ContentHash, Footer, Lake, LakeError, OWN, Table};
 use crate::calendar::Day;
 
 /// Footer key of `messages` with the content hash of the rejects.
@@ -78,7 +78,7 @@ impl Lake {
         day: Day,
         messages: Option<&Footer>,
     ) -> Result<bool, LakeError> {
-        if self.older_note(account, day).exists() {
+        if self.has_older_note(account, day) {
             return Ok(true);
         }
         let rejects = match self.has(&account.partition(Table::Rejects, day)) {
@@ -108,8 +108,8 @@ impl Lake {
             let (day, rest) = name.split_at_checked(DAY_CHARACTERS)?;
             Some((day.parse().ok()?, rest.strip_prefix('.')?.to_owned()))
         };
-        let notes = list(&self.own_folder().join(NOTES))?;
-        Ok(notes.iter().filter_map(|note| noted(note.file_name()?.to_str()?)).collect())
+        let notes = self.store.list(&notes())?;
+        Ok(notes.iter().filter_map(|note| noted(note.key.name())).collect())
     }
 
     /// Removes the note of a day, if there is one. Call this when the files of the day belong
@@ -118,19 +118,24 @@ impl Lake {
     /// # Errors
     /// Fails when the disk cannot be written.
     pub(crate) fn remove_older_note(&self, account: &Account, day: Day) -> Result<(), LakeError> {
-        let note = self.older_note(account, day);
-        if note.symlink_metadata().is_ok() {
+        if self.has_older_note(account, day) {
             self.require_lock(account)?;
-            self.disk.remove_file(&note)?;
-            // This removes the folder only if no other note is left.
-            let _ = fs_err::remove_dir(self.own_folder().join(NOTES));
+            self.store.remove(&notes(), &[older_note(account, day)])?;
         }
         Ok(())
     }
 
-    fn older_note(&self, account: &Account, day: Day) -> PathBuf {
-        self.own_folder().join(NOTES).join(format!("{day}.{account}"))
+    fn has_older_note(&self, account: &Account, day: Day) -> bool {
+        !matches!(self.store.look(&older_note(account, day), 0), Ok(None))
     }
+}
+
+fn notes() -> Key {
+    Key::of(OWN).join(NOTES)
+}
+
+fn older_note(account: &Account, day: Day) -> Key {
+    notes().join(&format!("{day}.{account}"))
 }
 
 #[cfg(test)]

@@ -14,14 +14,12 @@ impl Lake {
     /// # Errors
     /// Fails with [`LakeError::Misread`], which names the folder.
     pub fn require_place(&self) -> Result<(), LakeError> {
-        let given = std::path::absolute(self.root())?;
-        // A lake that does not exist yet will be below the nearest folder that exists.
-        let real = given.ancestors().find_map(|folder| fs_err::canonicalize(folder).ok());
-        let misread = key_value_folder(&given)
-            .or_else(|| key_value_folder(real.as_deref()?))
-            .map(|folder| folder.to_string_lossy().into_owned());
-        match misread {
-            Some(folder) => Err(LakeError::Misread { root: self.root().to_owned(), folder }),
+        let paths = self.store.paths()?;
+        match paths.iter().find_map(|path| key_value_folder(path)) {
+            Some(folder) => Err(LakeError::Misread {
+                root: self.root().to_owned(),
+                folder: folder.to_string_lossy().into_owned(),
+            }),
             None => Ok(()),
         }
     }

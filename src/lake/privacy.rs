@@ -2,14 +2,14 @@
 //! redact` and `kefu forget`. Where it does not exist, the newest files tell the settings.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind::{NotADirectory, NotFound};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Account, Lake, LakeError, Table};
-use crate::model::privacy::{AppliedPrivacy, Forgotten};
-use crate::plain_file;
+use super::store::Key;
+use super::{Account, Lake, LakeError, Table, account_folder};
+use crate::model::privacy::AppliedPrivacy;
+use crate::model::redaction::Forgotten;
 
 const FILE: &str = "privacy.json";
 
@@ -68,24 +68,14 @@ impl Lake {
 
     fn recorded_privacy(&self, account: &Account) -> Result<Option<AccountPrivacy>, LakeError> {
         let path = self.privacy_record(account);
-        let damaged = |reason: &str| LakeError::DamagedPrivacy {
-            path: path.clone(),
-            reason: reason.to_owned(),
-        };
-        let written = match plain_file::read(&path) {
-            Ok(written) => written,
-            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => {
-                return match path.is_symlink() {
-                    true => Err(damaged("it is a link to a file that does not exist")),
-                    false => Ok(None),
-                };
-            }
-            Err(error) => return Err(error.into()),
+        let damaged = |reason| LakeError::DamagedPrivacy { path: path.clone(), reason };
+        let Some(written) = self.small_file(&record_of(account), damaged)? else {
+            return Ok(None);
         };
         let Written { privacy, pending, forgotten } =
-            serde_json::from_slice(&written).map_err(|error| damaged(&error.to_string()))?;
+            serde_json::from_slice(&written).map_err(|error| damaged(error.to_string()))?;
         let applied = AppliedPrivacy::parse(&privacy)
-            .ok_or_else(|| damaged("`privacy` is none of kefu's settings"))?;
+            .ok_or_else(|| damaged("`privacy` is not a valid setting".to_owned()))?;
         let forgotten = Forgotten::from_parts(forgotten.key, forgotten.names);
         Ok(Some(AccountPrivacy { applied, is_pending: pending, forgotten }))
     }
@@ -106,12 +96,15 @@ impl Lake {
             forgotten: WrittenForgotten { key: key.to_owned(), names: names.clone() },
         };
         let written = format!("{}\n", serde_json::json!(written));
-        let place = self.privacy_record(account);
-        self.put_file(account, Self::require_lock, FILE, written.as_bytes(), &place)
+        self.put_file(account, &record_of(account), written.as_bytes())
     }
 
     /// Where the privacy settings of an account are recorded.
     pub fn privacy_record(&self, account: &Account) -> PathBuf {
-        self.account_folder(account).join(FILE)
+        self.path_of(&record_of(account))
     }
+}
+
+fn record_of(account: &Account) -> Key {
+    account_folder(account).join(FILE)
 }

@@ -4,13 +4,13 @@
 //! same prune again does the rest.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Account, Lake, LakeError, Table, list, read};
+use super::store::{Entry, Key, Kind};
+use super::{Account, Lake, LakeError, OWN, Table, account_folder};
 use crate::calendar::Day;
-use crate::plain_file;
 
 /// The file in an account's own folder that says what was pruned. Earlier versions of kefu had one
 /// for the whole lake.
@@ -61,7 +61,7 @@ pub struct PartitionFile {
 
 /// What is wrong with a mark in the future.
 pub(crate) fn in_the_future(table: &str, first_kept: Day) -> String {
-    format!("it says that {table} was pruned up to {first_kept}, which is in the future")
+    format!("the first kept day of {table} is {first_kept}, which is in the future")
 }
 
 impl Lake {
@@ -70,20 +70,14 @@ impl Lake {
     /// # Errors
     /// [`LakeError::DamagedMark`] when there is a mark that kefu did not write.
     pub fn pruned(&self, account: &Account) -> Result<Pruned, LakeError> {
-        use std::io::ErrorKind::{NotADirectory, NotFound};
-        let path = self.pruned_mark(account);
-        let damaged = |reason: String| LakeError::DamagedMark { path: path.clone(), reason };
-        let mark = match plain_file::read(&path) {
-            Ok(mark) => mark,
-            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => {
-                // Without the mark, deleted days would be fetched and computed again.
-                return match path.is_symlink() {
-                    true => Err(damaged("it is a link to a file that does not exist".into())),
-                    false => Ok(Pruned::default()),
-                };
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let mut key = own_mark(account);
+        let mut mark = self.small_file(&key, |reason| self.damaged_mark(&key, reason))?;
+        if mark.is_none() {
+            key = mark_of_lake();
+            mark = self.small_file(&key, |reason| self.damaged_mark(&key, reason))?;
+        }
+        let Some(mark) = mark else { return Ok(Pruned::default()) };
+        let damaged = |reason| self.damaged_mark(&key, reason);
         let pruned: Pruned =
             serde_json::from_slice(&mark).map_err(|error| damaged(error.to_string()))?;
         let is_table = |name: &String| Table::ALL.iter().any(|table| table.name() == name);
@@ -96,10 +90,14 @@ impl Lake {
     /// Where it is noted what was pruned of an account. The mark of an earlier version of kefu is
     /// for all accounts that have none of their own.
     pub fn pruned_mark(&self, account: &Account) -> PathBuf {
-        let (own, of_lake) =
-            (self.account_folder(account).join(MARK), self.own_folder().join(MARK));
-        let is_there = |path: &Path| path.symlink_metadata().is_ok();
-        if !is_there(&own) && is_there(&of_lake) { of_lake } else { own }
+        let marks = [own_mark(account), mark_of_lake()];
+        let is_there = |key: &&Key| !matches!(self.store.look(key, 0), Ok(None));
+        let [own, _] = &marks;
+        self.path_of(marks.iter().find(is_there).unwrap_or(own))
+    }
+
+    fn damaged_mark(&self, key: &Key, reason: String) -> LakeError {
+        LakeError::DamagedMark { path: self.path_of(key), reason }
     }
 
     /// Checks that no future day is marked as pruned: it would never be fetched.
@@ -131,11 +129,11 @@ impl Lake {
                     break;
                 }
                 let written = day.to_string();
-                let is_partition = |path: &PathBuf| {
-                    read::footer_of(path)
+                let is_partition = |file: &Entry| {
+                    self.footer_of(&file.key)
                         .is_ok_and(|footer| footer.get("date") == Some(written.as_str()))
                 };
-                if list(folder)?.iter().any(is_partition) {
+                if self.store.list(folder)?.iter().any(is_partition) {
                     newest = Some(day);
                 }
             }
@@ -154,22 +152,20 @@ impl Lake {
     ) -> Result<Vec<PartitionFile>, LakeError> {
         let mut partitions = Vec::new();
         for (day, folder) in self.date_folders(table)?.range(..before) {
-            let mut paths = list(folder)?;
-            paths.sort();
-            for path in paths
-                .into_iter()
-                .filter(|path| path.extension().is_some_and(|extension| extension == "parquet"))
-            {
-                let account = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-                partitions.push(PartitionFile {
-                    day: *day,
-                    account,
-                    bytes: fs_err::metadata(&path)?.len(),
-                    path,
-                });
+            for key in self.files_of_partitions(folder)? {
+                let Some(account) = key.account_name().map(str::to_owned) else { continue };
+                let path = self.path_of(&key);
+                let bytes = self.store.look(&key, 0)?.map_or(0, |look| look.bytes);
+                partitions.push(PartitionFile { day: *day, account, path, bytes });
             }
         }
         Ok(partitions)
+    }
+
+    /// The files in a folder that have the name of a partition, in order.
+    fn files_of_partitions(&self, folder: &Key) -> Result<Vec<Key>, LakeError> {
+        let files = self.store.list(folder)?.into_iter().filter(|file| file.kind == Kind::File);
+        Ok(files.map(|file| file.key).filter(|key| key.account_name().is_some()).collect())
     }
 
     /// Deletes the tables' partitions of the days before one, of every account. They must be
@@ -180,21 +176,15 @@ impl Lake {
     pub fn prune(&self, tables: &[Table], before: Day) -> Result<(), LakeError> {
         self.remember_pruned(tables, before)?;
         for table in tables {
-            for partition in self.partitions_before(*table, before)? {
+            for (_, folder) in self.date_folders(*table)?.range(..before) {
+                let files = self.files_of_partitions(folder)?;
                 // Kefu wrote no file of another name.
-                Account::existing(partition.account)
-                    .map_or(Ok(()), |account| self.require_lock(&account))?;
-                self.disk.remove_file(&partition.path)?;
-            }
-            // Also the folders that a prune left empty when it was killed.
-            let folders = self.date_folders(*table)?;
-            for folder in folders.range(..before).map(|(_, folder)| folder) {
-                self.disk.sync_folder(folder)?;
-                // Something else may be in there; then it stays.
-                let _ = fs_err::remove_dir(folder);
-            }
-            if !folders.is_empty() {
-                self.disk.sync_folder(&self.root().join(table.name()))?;
+                files
+                    .iter()
+                    .filter_map(Key::account)
+                    .try_for_each(|account| self.require_lock(&account))?;
+                // Also the folders that a prune left empty when it was killed.
+                self.store.remove(folder, &files)?;
             }
         }
         if tables.contains(&Table::Messages) {
@@ -211,9 +201,16 @@ impl Lake {
             let mut pruned = self.pruned(&account)?;
             tables.iter().for_each(|table| pruned.add(*table, before));
             let note = format!("{}\n", serde_json::json!(pruned));
-            let place = self.account_folder(&account).join(MARK);
-            self.put_file(&account, Self::require_lock, MARK, note.as_bytes(), &place)?;
+            self.put_file(&account, &own_mark(&account), note.as_bytes())?;
         }
         Ok(())
     }
+}
+
+fn own_mark(account: &Account) -> Key {
+    account_folder(account).join(MARK)
+}
+
+fn mark_of_lake() -> Key {
+    Key::of(OWN).join(MARK)
 }

@@ -1,23 +1,22 @@
 //! Reads partitions.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use fs_err::File;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
+use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaDataReader;
 
 use super::guard::guarded;
+use super::store::{File, Key, TAIL_BYTES};
 use super::{Account, Footer, Lake, LakeError, PartitionKey, Table, bounds, schema};
 use crate::calendar::Day;
 use crate::model::column::Role;
 use crate::model::record;
-use crate::plain_file;
 
 /// Rows of a batch, unless the caller needs another number.
 const BATCH_ROWS: usize = 122_880;
@@ -28,7 +27,33 @@ impl Lake {
     /// # Errors
     /// Fails when the partition is missing or not Parquet.
     pub fn footer(&self, key: &PartitionKey) -> Result<Footer, LakeError> {
-        footer_of(&self.path(key)).map_err(|error| error.of(key))
+        self.footer_of(&Key::of_partition(key)).map_err(|error| error.of(key))
+    }
+
+    /// Reads the footer of a file.
+    pub(super) fn footer_of(&self, key: &Key) -> Result<Footer, LakeError> {
+        let path = self.path_of(key);
+        let mut tail = TAIL_BYTES;
+        loop {
+            let Some(look) = self.store.look(key, tail)? else {
+                return Err(LakeError::not_there(&path));
+            };
+            let mut reader = ParquetMetaDataReader::new();
+            let parsed = guarded(&path, || {
+                bounds::check_footer(&path, &look.tail)?;
+                match reader.try_parse_sized(&look.tail, look.bytes) {
+                    Err(ParquetError::NeedMoreData(bytes)) => Ok(Err(bytes as u64)),
+                    parsed => parsed
+                        .and_then(|()| reader.finish())
+                        .map(|metadata| Ok(Footer::of(&metadata)))
+                        .map_err(|error| LakeError::unreadable(&path, &error)),
+                }
+            })?;
+            match parsed {
+                Ok(footer) => return Ok(footer),
+                Err(bytes) => tail = bytes.max(tail + 1),
+            }
+        }
     }
 
     /// Reads the named columns of a partition, in the table's order of columns. Names are
@@ -52,7 +77,7 @@ impl Lake {
         schema: &SchemaRef,
         columns: &[&str],
     ) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>> + use<>, LakeError> {
-        let (key, file) = (key.clone(), plain_file::open(&self.path(key))?);
+        let (key, file) = (key.clone(), self.store.open(&Key::of_partition(key))?);
         match read_file(file, key.table, schema, columns, BATCH_ROWS) {
             Ok(batches) => Ok(batches.map(move |batch| batch.map_err(|error| error.of(&key)))),
             Err(error) => Err(error.of(&key)),
@@ -85,16 +110,6 @@ impl Lake {
     }
 }
 
-/// Reads the footer of a file.
-pub(super) fn footer_of(path: &Path) -> Result<Footer, LakeError> {
-    let file = plain_file::open(path)?;
-    guarded(path, || {
-        bounds::check_footer(&file)?;
-        let metadata = ParquetMetaDataReader::new().parse_and_finish(file.file());
-        Ok(Footer::of(&metadata.map_err(|error| LakeError::unreadable(path, &error))?))
-    })
-}
-
 /// The table's schema, with columns of names as dictionaries.
 fn dictionaries(table: Table) -> SchemaRef {
     let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
@@ -120,7 +135,7 @@ pub(super) fn read_file(
     let unreadable = |error: &dyn std::error::Error| LakeError::unreadable(&place, error);
     let (mut decoded, mut decoded_max) = (0, 0);
     let reader = guarded(&path, || {
-        bounds::check_footer(&file)?;
+        bounds::check_footer_of(&file)?;
         let metadata = ArrowReaderMetadata::load(file.file(), options.clone())
             .map_err(|error| unreadable(&error))?;
         let options = options.with_schema(schema::of_file(table, schema, metadata.schema()));
@@ -153,7 +168,7 @@ pub(super) fn read_file(
             let batch = reader.as_mut().and_then(Iterator::next).transpose();
             let batch = batch.map_err(|error| LakeError::unreadable(&path, &error))?;
             decoded += batch.as_ref().map_or(0, RecordBatch::get_array_memory_size);
-            let reason = || format!("its rows hold more than {decoded_max} bytes");
+            let reason = || format!("its rows take more than {decoded_max} bytes");
             match decoded > decoded_max {
                 true => Err(LakeError::damaged(&path, reason())),
                 false => Ok(batch),

@@ -27,7 +27,7 @@ impl Lake {
     /// strings. Its footer then says `privacy`, and the hash of its rows before.
     ///
     /// # Errors
-    /// When the partition cannot be read, its rows are not those that were written, or the disk
+    /// When the partition cannot be read, its rows do not match its content hash, or the disk
     /// refuses the new file.
     pub fn redact(
         &self,
@@ -72,7 +72,7 @@ impl Lake {
         }
         // Rewriting a damaged file would make the damage look intended.
         if rows > 0 && written.content_hash() != Some(hasher.finish()?) {
-            return Err(self.damaged(key, "its rows are not those that were written"));
+            return Err(self.damaged(key, "its rows do not match its content hash"));
         }
         if rows > 0 && privacy.is_some() {
             staged.footer().set_redacted(&written);

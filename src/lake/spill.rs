@@ -6,10 +6,8 @@ use std::io::{BufReader, BufWriter};
 use arrow::array::RecordBatch;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
-use fs_err::File;
 
-use super::commit::{StagedFile, StagedPath};
-use super::disk::WrittenFile;
+use super::store::{StagedPath, WrittenFile};
 use super::{Account, Lake, LakeError};
 use crate::calendar::Day;
 
@@ -32,7 +30,7 @@ impl Lake {
         first: &RecordBatch,
     ) -> Result<Spill, LakeError> {
         let name = format!("spill.{day}.{account}.arrows");
-        let (staged, file) = StagedFile::create(self, account, &name)?;
+        let (staged, file) = self.staging.create(&self.disk, account, &name)?;
         let writer = StreamWriter::try_new(BufWriter::new(file), &first.schema())?;
         let mut spill = Spill { writer, staged: staged.close() };
         spill.append(first)?;
@@ -58,7 +56,7 @@ impl Spill {
         mut take: impl FnMut(&RecordBatch) -> Result<(), LakeError>,
     ) -> Result<(), LakeError> {
         self.writer.finish()?;
-        let file = BufReader::new(File::open(self.staged.as_path())?);
+        let file = BufReader::new(self.staged.open()?);
         for batch in StreamReader::try_new(file, None)? {
             take(&batch?)?;
         }

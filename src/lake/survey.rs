@@ -1,84 +1,72 @@
-//! Examines a lake for `kefu doctor`, without reading rows or changing anything.
+//! Lists what is in a lake, without reading files or changing anything.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use rustix::fs::{Access, access, statvfs};
+use super::store::{Entry, Key, Kind};
+use super::{Lake, LakeError, PartitionKey, Table};
+use crate::calendar::Day;
 
-use super::{Account, Lake, LakeError, OWN, Table, day_of, list};
-
-/// Space on the file system of the lake. If the lake does not exist yet, on its future file system.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Space {
-    /// Number of bytes that this user can still write.
-    pub free_bytes: u64,
+/// The files below the folders of the tables, and in staging.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// Files with the path of a partition, in order.
+    pub partitions: Vec<PartitionKey>,
+    /// All other paths below the tables' folders. The day is set if the path is in the folder of a
+    /// day.
+    pub foreign: Vec<(Option<Day>, PathBuf)>,
+    /// Files in staging whose run is gone, as far as kefu can see.
+    pub staged: Vec<PathBuf>,
 }
 
 impl Lake {
-    /// Returns the space that is left for the lake.
+    /// Lists all paths below the folders of the tables, and the files in staging.
     ///
     /// # Errors
-    /// Fails when the lake is not a folder, or when this user may not write into one of its
-    /// folders.
-    pub fn space(&self) -> Result<Space, LakeError> {
-        if self.root().exists() {
-            self.require_folder()?;
-        }
-        let root = std::path::absolute(self.root())?;
-        let is_there = |path: &Path| path.symlink_metadata().is_ok();
-        // A missing lake will be on the file system of its nearest existing parent folder.
-        let nearest = root.ancestors().find(|path| is_there(path)).unwrap_or(&root).to_owned();
-        if !nearest.is_dir() {
-            return Err(io::Error::new(
-                io::ErrorKind::NotADirectory,
-                format!("{} is not a folder", nearest.display()),
-            )
-            .into());
-        }
-        let tables = Table::ALL.iter().map(|table| root.join(table.name()));
-        for folder in
-            tables.chain([root.join(OWN), nearest.clone()]).filter(|folder| is_there(folder))
-        {
-            let refused = |error: rustix::io::Errno| {
-                io::Error::new(
-                    error.kind(),
-                    format!("{} cannot be written: {error}", folder.display()),
-                )
-            };
-            access(&folder, Access::WRITE_OK | Access::EXEC_OK).map_err(refused)?;
-        }
-        let facts = statvfs(&nearest).map_err(|error| {
-            io::Error::new(error.kind(), format!("{}: {error}", nearest.display()))
-        })?;
-        Ok(Space { free_bytes: facts.f_bavail.saturating_mul(facts.f_frsize) })
+    /// Fails when a folder cannot be listed.
+    pub fn survey(&self) -> Result<Survey, LakeError> {
+        let mut survey = self.survey_tables()?;
+        survey.staged = self.staging.left()?;
+        survey.staged.sort();
+        Ok(survey)
     }
 
-    /// Returns the paths below the folders of the tables that are not partitions. Readers of a
-    /// table fail on them or read them as data.
+    /// Lists the paths below the folders of the tables that are not partitions. Readers of the
+    /// tables could fail on them.
     ///
     /// # Errors
     /// Fails when a folder cannot be listed.
     pub fn strays(&self) -> Result<Vec<PathBuf>, LakeError> {
-        let mut strays = Vec::new();
-        for table in Table::ALL {
-            for folder in list(&self.root().join(table.name()))? {
-                if day_of(&folder).is_none() || !folder.is_dir() {
-                    strays.push(folder);
-                    continue;
-                }
-                let is_partition = |file: &PathBuf| {
-                    let account = name(file).and_then(|name| name.strip_suffix(".parquet"));
-                    account.is_some_and(|account| Account::existing(account.to_owned()).is_ok())
-                        && file.is_file()
-                };
-                strays.extend(list(&folder)?.into_iter().filter(|file| !is_partition(file)));
-            }
-        }
+        let foreign = self.survey_tables()?.foreign.into_iter();
+        let mut strays: Vec<PathBuf> = foreign.map(|(_, path)| path).collect();
         strays.sort();
         Ok(strays)
     }
-}
 
-fn name(path: &Path) -> Option<&str> {
-    path.file_name().and_then(|name| name.to_str())
+    fn survey_tables(&self) -> Result<Survey, LakeError> {
+        let (mut partitions, mut foreign) = (Vec::new(), Vec::new());
+        let root = self.store.list(&Key::root())?;
+        for table in Table::ALL {
+            let folder = Key::of_table(table);
+            // Readers would take a file of this name for a table without days.
+            if root.iter().any(|entry| entry.key == folder && entry.kind != Kind::Folder) {
+                foreign.push((None, self.path_of(&folder)));
+            }
+            for Entry { key, kind } in self.store.list(&folder)? {
+                match key.day().filter(|_| kind == Kind::Folder) {
+                    None => foreign.push((None, self.path_of(&key))),
+                    Some(day) => {
+                        for Entry { key, kind } in self.store.list(&key)? {
+                            match key.account().filter(|_| kind == Kind::File) {
+                                None => foreign.push((Some(day), self.path_of(&key))),
+                                Some(account) => partitions.push(account.partition(table, day)),
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        partitions.sort();
+        foreign.sort();
+        Ok(Survey { partitions, foreign, staged: Vec::new() })
+    }
 }

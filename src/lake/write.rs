@@ -4,10 +4,9 @@ use std::fmt;
 
 use arrow::array::RecordBatch;
 
-use super::commit::{StagedFile, StagedPath};
-use super::disk::WrittenFile;
 use super::encoder::{EncodeError, Encoder};
 use super::footer::Footer;
+use super::store::{Expected, Key, StagedFile, StagedPath, WrittenFile};
 use super::{ContentHash, Lake, LakeError, PartitionFacts, PartitionKey};
 use crate::calendar::Span;
 
@@ -26,7 +25,9 @@ pub struct FinishedPartition {
     lake: Lake,
     key: PartitionKey,
     file: StagedFile,
+    footer: Footer,
     facts: PartitionFacts,
+    expected: Expected,
 }
 
 impl FinishedPartition {
@@ -35,13 +36,23 @@ impl FinishedPartition {
         &self.facts.content_hash
     }
 
+    /// The same, but it may only replace what was expected.
+    pub(super) fn replacing(self, expected: Expected) -> Self {
+        Self { expected, ..self }
+    }
+
     /// Puts the partition in its place, in one step.
     ///
     /// # Errors
-    /// When the folder refuses it; the partition that was there before is then still there.
+    /// When the store refuses it; the partition that was there before is then still there.
     pub fn commit(self) -> Result<PartitionFacts, LakeError> {
-        let Self { lake, key, file, facts } = self;
-        file.put(&lake.path(&key))?;
+        let Self { lake, key, file, footer, facts, expected } = self;
+        match lake.put(&key.account, file, &Key::of_partition(&key), &expected) {
+            // Another run has put the same content there, or this one did and never learned it.
+            Err(LakeError::Changed { .. })
+                if lake.footer(&key).is_ok_and(|there| there == footer) => {}
+            put => put?,
+        }
         tracing::debug!(event = "partition_committed", table = key.table.name(), date = %key.date, rows = facts.rows);
         Ok(facts)
     }
@@ -68,8 +79,11 @@ impl Lake {
         footer: Footer,
     ) -> Result<StagedPartition, LakeError> {
         let PartitionKey { account, date, table } = &key;
-        let (file, written) =
-            StagedFile::create(self, account, &format!("{table}.{date}.{account}.parquet"))?;
+        let (file, written) = self.staging.create(
+            &self.disk,
+            account,
+            &format!("{table}.{date}.{account}.parquet"),
+        )?;
         let encoder = Encoder::new(*table, table.schema(), footer, written)
             .map_err(|error| LakeError::parquet(file.path(), error))?;
         Ok(StagedPartition { lake: self.clone(), key, encoder, file })
@@ -101,8 +115,9 @@ impl StagedPartition {
     pub fn finish(mut self) -> Result<FinishedPartition, LakeError> {
         let facts = self.complete()?;
         self.file.sync()?;
+        let footer = self.footer().clone();
         let Self { lake, key, file, .. } = self;
-        Ok(FinishedPartition { lake, key, file, facts })
+        Ok(FinishedPartition { lake, key, file, footer, facts, expected: Expected::Any })
     }
 
     /// Completes the file but leaves it in staging, for the merge of runs.

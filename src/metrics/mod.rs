@@ -23,6 +23,7 @@ mod concurrency;
 mod conversations;
 mod day_rows;
 mod history;
+mod message_kind;
 mod names;
 mod parameters;
 mod publish;
@@ -86,7 +87,7 @@ impl Classified for MetricsError {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("this is a bug in kefu; please report it with the message above".into())
+        Some("report this bug in kefu, with the message above".into())
     }
 }
 

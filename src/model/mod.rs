@@ -7,6 +7,7 @@ pub mod column;
 mod partition;
 pub mod privacy;
 pub mod record;
+pub mod redaction;
 mod table;
 
 pub use account::Account;

@@ -1,10 +1,9 @@
 //! Replaces files outside the lake atomically. A reader sees the previous file or the complete new
 //! one.
 
-use std::io::Write;
 use std::path::Path;
 
-use fs_err::{File, OpenOptions};
+use crate::lake::replace_file;
 
 /// Replaces the file at `path` with `contents`, or creates it. Follows a symbolic link at `path`.
 /// The folder must exist.
@@ -26,14 +25,7 @@ pub fn replace(path: &Path, contents: &[u8]) -> std::io::Result<()> {
     let beside = path.with_extension(format!("{}.tmp", std::process::id()));
     // Never write through the leftover of a killed process, or a link that another user created.
     let _ = fs_err::remove_file(&beside);
-    let create = || OpenOptions::new().write(true).create_new(true).open(&beside);
-    let write = |mut file: File| file.write_all(contents).and_then(|()| file.sync_all());
-    let written = create().and_then(write).and_then(|()| fs_err::rename(&beside, path));
-    if written.is_err() {
-        // Report the first error, not an error of this removal.
-        let _ = fs_err::remove_file(&beside);
-    }
-    written
+    replace_file(path, &beside, contents)
 }
 
 #[cfg(test)]

@@ -15,13 +15,13 @@ pub enum AppError {
     #[error(transparent)]
     Lake(#[from] LakeError),
     #[error(
-        "the account {account} has the records of the app {there} in this lake, and the settings give it the app {asked}"
+        "the account {account} has records of the app {there} in this lake, but its app id in the settings is {asked}"
     )]
     OtherApp { account: Account, there: AppId, asked: AppId },
-    #[error("this lake has the account {there}, and {asked} differs from it only in case")]
+    #[error("the account name {asked} differs only in case from {there}, which is in this lake")]
     OnlyCase { there: Account, asked: Account },
     #[error(
-        "the records of the app {app} are kept under the account {there} in this lake, and the settings call it {asked}"
+        "this lake has the records of the app {app} under the account {there}, but its account in the settings is {asked}"
     )]
     OtherAccount { app: AppId, there: Account, asked: Account },
 }
@@ -40,15 +40,15 @@ impl Classified for AppError {
         match self {
             Self::Lake(error) => error.hint(),
             Self::OtherApp { account, there, asked } => Some(format!(
-                "give the app {asked} an account name of its own (KEFU_ACCOUNT, or `account` or `name` in kefu.toml) or another lake (--lake); \
-                 if the app id is a mistake, correct it to {there}; nothing was fetched, and the records of {account} stay as they are"
+                "correct the app id to {there} if it is a mistake. Otherwise give the app {asked} its own account name (KEFU_ACCOUNT, or `account` or `name` in kefu.toml) or another lake (--lake). \
+                 Nothing was fetched, and the records of {account} are unchanged"
             )),
             Self::OnlyCase { there, .. } => Some(format!(
-                "keep the name {there}, or choose one that differs in more than case: on some systems both would be one file; nothing was fetched"
+                "use the name {there}, or choose one that differs in more than case: on some systems both would name the same file. Nothing was fetched"
             )),
             Self::OtherAccount { there, .. } => Some(format!(
-                "keep the name {there}: under two names each record would count twice; an account is not renamed in a lake, because its name is in \
-                 every file: to use another name, begin another lake with --lake, fetch there what WeChat still has, and keep this one; nothing was fetched"
+                "use the name {there}: under two names each record would count twice. An account cannot be renamed in a lake, because its name is in \
+                 every file. For another name, start another lake with --lake, fetch there what WeChat still has, and keep this one. Nothing was fetched"
             )),
         }
     }
@@ -141,34 +141,35 @@ pub(super) fn other_apps(
     let Some((last, newest)) = messages.last() else {
         if let [_, second, ..] = of_account(apps).as_slice() {
             let what = format!("several apps are recorded for the account {account}");
-            let advice = "`kefu doctor` shows the app id of the settings: move the records of the other ones out of the lake";
+            let advice = "compare with the app id that `kefu doctor` shows, then move these records of the other apps out of the lake";
             findings.push(Finding::new(Kind::App, recorded(second), what, advice));
         }
         return findings;
     };
     let others = messages.iter().filter(|(_, app)| app != newest);
     findings.extend(others.map(|(day, app)| {
-        let what = format!("its records are of the app {app}, and the last ones of the account are of {newest}");
+        let what = format!("its records are from the app {app}, but the latest records of the account are from {newest}");
         let advice = format!(
-            "keep a copy of the file, then `kefu run --date {day} --force` fetches the day again for the app of the settings"
+            "keep a copy of the file, then run `kefu run --date {day} --force` to fetch the day again for the app in the settings"
         );
         Finding::new(Kind::App, path(*day), what, advice)
     }));
     let owner = apps.entry(newest.clone()).or_insert_with(|| account.clone());
     if owner != account {
         let what = format!(
-            "the records of the app {newest} are kept under the account {owner}, too, and count twice"
+            "the records of the app {newest} are also under the account {owner}, so they count twice"
         );
-        let advice = "keep one of the two accounts, and move the other one's files out of the lake";
+        let advice =
+            "keep one of the two accounts, and move the files of the other one out of the lake";
         findings.push(Finding::new(Kind::App, path(*last), what, advice));
     }
     let others = of_account(apps).into_iter().filter(|app| app != newest);
     findings.extend(others.map(|app| {
         let what = format!(
-            "it says that the account {account} has the records of the app {app}, and its last messages are of {newest}"
+            "it assigns the app {app} to the account {account}, but the latest messages of the account are from {newest}"
         );
         let advice =
-            "`kefu doctor` shows the app id of the settings: move this record out of the lake if the messages are right, and the messages if not";
+            "compare with the app id that `kefu doctor` shows. Move this file out of the lake if the messages are right, otherwise the messages";
         Finding::new(Kind::App, recorded(&app), what, advice)
     }));
     findings

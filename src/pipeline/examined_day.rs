@@ -33,11 +33,11 @@ impl ExaminedDay {
         let has_messages = examined.there.contains(&Table::Messages);
         let remedy = |kind: Kind, table: Table| match Table::METRICS.contains(&table) {
             true if !has_messages && is_pruned => {
-                "put it back from a copy: its messages were pruned, and it cannot be computed again"
+                "restore it from a backup: its messages were pruned, so it cannot be computed again"
                     .to_owned()
             }
             true if !has_messages => format!(
-                "put it back from a copy: its messages are gone; while WeChat has them, `kefu run --date {day}` fetches them again"
+                "restore it from a backup, because its messages are missing. Or run `kefu run --date {day}` to fetch them again while WeChat has them"
             ),
             _ => remedy(kind, table, day),
         };
@@ -91,7 +91,7 @@ impl ExaminedDay {
         if is_there(Table::Rejects) && !is_there(Table::Messages) {
             // Metrics prove that the day had messages.
             let had_messages = Table::METRICS.into_iter().any(is_there);
-            let what = "the messages of the day are not there".to_owned();
+            let what = "the messages of the day are missing".to_owned();
             let kind = if had_messages { Kind::Rejects } else { Kind::Unfinished };
             return (!pruned.includes(Table::Messages, day)).then_some((
                 kind,
@@ -107,7 +107,7 @@ impl ExaminedDay {
         }
         let is_whole = messages.belongs_with(None) || pruned.includes(Table::Rejects, day);
         let counted = messages.get("rejects").unwrap_or_default();
-        let missing = || format!("is missing, and the footer of the messages counts {counted}");
+        let missing = || format!("is missing, but the footer of the messages counts {counted}");
         (!is_whole).then(|| (Kind::Rejects, Table::Rejects, missing()))
     }
 
@@ -122,7 +122,7 @@ impl ExaminedDay {
         let (there, counted) = (messages.counts, metrics.counts);
         (is_input && (there.received, there.sent) != (counted.received, counted.sent)).then(|| {
             format!(
-                "it counts {} messages received and {} sent, and there are {} and {}",
+                "it counts {} messages received and {} sent, but there are {} and {}",
                 counted.received, counted.sent, there.received, there.sent
             )
         })
@@ -158,7 +158,7 @@ fn flaws(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<(Kind, Str
             footer
                 .get(key)
                 .filter(|said| **said != here)
-                .map(|said| format!("it says that its {key} is {said}"))
+                .map(|said| format!("its footer has the {key} {said}"))
         })
         .collect();
     if !elsewhere.is_empty() {
@@ -166,46 +166,7 @@ fn flaws(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<(Kind, Str
         return vec![(Kind::Misplaced, elsewhere.join("; "))];
     }
     let bounds = zone.bounds(day);
-    let mut place = Footer::new(key, zone.name(), bounds);
-    place.set("schema_version", contents.schema_version);
-    let mut wrong = footer.contradictions(&place);
-    wrong.extend(
-        own_keys(table)
-            .iter()
-            .filter(|key| footer.get(key).is_none())
-            .map(|key| format!("`{key}` is missing")),
-    );
-    let known = |key: &str| {
-        let others: &[&str] = if table == Table::Messages { &MESSAGE_COUNTS } else { &[] };
-        key == "rows"
-            || key == "privacy"
-            || key == REDACTED_FROM
-            || ([MESSAGE_APP, MESSAGE_REJECTS].contains(&key) && table == Table::Messages)
-            || own_keys(table).contains(&key)
-            || others.contains(&key)
-            || place.get(key).is_some()
-    };
-    wrong.extend(
-        footer
-            .keys()
-            .filter(|key| !known(key))
-            .map(|key| format!("`{key}` is nothing that kefu says")),
-    );
-    wrong.extend(
-        footer
-            .get("privacy")
-            .filter(|said| AppliedPrivacy::parse(said).is_none())
-            .map(|said| format!("`privacy` is {said}")),
-    );
-    wrong.extend(
-        footer
-            .get(MESSAGE_APP)
-            .filter(|_| footer.app_id().is_none())
-            .map(|said| format!("`{MESSAGE_APP}` is {}", said.escape_debug())),
-    );
-    if !footer.has_possible_rejects() {
-        wrong.push(format!("`{MESSAGE_REJECTS}` contradicts `rejects`"));
-    }
+    let wrong = wrong_in_footer(contents, key, zone);
     let mut counts = Footer::default();
     counts.set("rows", contents.rows);
     if table == Table::Messages {
@@ -227,17 +188,17 @@ fn flaws(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<(Kind, Str
         }
     };
     require(wrong.is_empty(), Kind::Footer, wrong.join("; "));
-    require(
-        is_as_written,
-        Kind::ContentHash,
-        "its rows are not those that were written".to_owned(),
-    );
+    require(is_as_written, Kind::ContentHash, "its rows do not match its content hash".to_owned());
     require(miscounted.is_empty(), Kind::Counts, miscounted.join("; "));
-    require(contents.is_of_account, Kind::Account, format!("not every row's account is {account}"));
+    require(
+        contents.is_of_account,
+        Kind::Account,
+        format!("not all rows have the account {account}"),
+    );
     require(
         contents.is_sorted,
         Kind::Order,
-        format!("its rows do not ascend by {}", table.sorted_by().join(", ")),
+        format!("its rows are not sorted by {}", table.sorted_by().join(", ")),
     );
     require(
         contents.is_numbered,
@@ -249,20 +210,67 @@ fn flaws(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<(Kind, Str
         require(
             false,
             Kind::Day,
-            format!("its rows are of {range} by {}", table.dated_by().unwrap_or_default()),
+            format!("its rows are dated {range} by {}", table.dated_by().unwrap_or_default()),
         );
     }
     require(contents.oddities.is_empty(), Kind::Encoding, contents.oddities.join("; "));
     let misstated = contents.misstated.join(", ");
     let hides_rows = format!(
-        "its row groups or pages claim other values of {misstated} than they have, so that readers skip rows"
+        "the statistics of its row groups or pages are wrong for {misstated}, so readers skip rows"
     );
     require(contents.misstated.is_empty(), Kind::Statistics, hides_rows);
     // The flaws above change the bytes, too, so only report bytes without another flaw.
     if flaws.is_empty() && contents.is_as_encoded == Some(false) {
-        flaws.push((Kind::Bytes, "its bytes are not those that kefu writes for its rows, and readers may see something else".to_owned()));
+        flaws.push((
+            Kind::Bytes,
+            "its bytes differ from what kefu writes for its rows, so readers may see other values"
+                .to_owned(),
+        ));
     }
     flaws
+}
+
+/// What is missing or wrong in the footer of a file that is in its place.
+fn wrong_in_footer(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<String> {
+    let (footer, table) = (&contents.footer, key.table);
+    let mut place = Footer::new(key, zone.name(), zone.bounds(key.date));
+    place.set("schema_version", contents.schema_version);
+    let mut wrong = footer.contradictions(&place);
+    wrong.extend(
+        own_keys(table)
+            .iter()
+            .filter(|key| footer.get(key).is_none())
+            .map(|key| format!("`{key}` is missing")),
+    );
+    let known = |key: &str| {
+        let others: &[&str] = if table == Table::Messages { &MESSAGE_COUNTS } else { &[] };
+        key == "rows"
+            || key == "privacy"
+            || key == REDACTED_FROM
+            || ([MESSAGE_APP, MESSAGE_REJECTS].contains(&key) && table == Table::Messages)
+            || own_keys(table).contains(&key)
+            || others.contains(&key)
+            || place.get(key).is_some()
+    };
+    wrong.extend(
+        footer.keys().filter(|key| !known(key)).map(|key| format!("`{key}` is not a key of kefu")),
+    );
+    wrong.extend(
+        footer
+            .get("privacy")
+            .filter(|said| AppliedPrivacy::parse(said).is_none())
+            .map(|said| format!("`privacy` has the invalid value {said}")),
+    );
+    wrong.extend(
+        footer
+            .get(MESSAGE_APP)
+            .filter(|_| footer.app_id().is_none())
+            .map(|said| format!("`{MESSAGE_APP}` has the invalid value {}", said.escape_debug())),
+    );
+    if !footer.has_possible_rejects() {
+        wrong.push(format!("`{MESSAGE_REJECTS}` contradicts `rejects`"));
+    }
+    wrong
 }
 
 /// Returns the advice for a finding about a file.
@@ -270,13 +278,13 @@ pub(super) fn remedy(kind: Kind, table: Table, day: Day) -> String {
     match (kind, table) {
         (Kind::Misplaced, Table::Messages | Table::Rejects) => {
             format!(
-                "move it to where it belongs, or away; `kefu run --date {day}` fetches what is missing then"
+                "move it to its place or out of the lake, then run `kefu run --date {day}` to fetch what is missing"
             )
         }
-        (Kind::Unfinished, _) => "the next run fetches the day again".to_owned(),
+        (Kind::Unfinished, _) => "nothing to do: the next run fetches the day again".to_owned(),
         (_, Table::Messages | Table::Rejects) => {
-            format!("`kefu run --date {day} --force` fetches the day again")
+            format!("run `kefu run --date {day} --force` to fetch the day again")
         }
-        _ => "move it away: `kefu metrics` computes it again".to_owned(),
+        _ => "move it out of the lake, then run `kefu metrics` to compute it again".to_owned(),
     }
 }

@@ -16,7 +16,8 @@ use crate::calendar::Day;
 use crate::failure::{Class, Classified, Failure};
 use crate::lake::{Account, AccountPrivacy, Lake, LakeError, PartitionKey, Table};
 use crate::model::cancel::Cancel;
-use crate::model::privacy::{AppliedPrivacy, Change, Privacy, Redacted, Redaction};
+use crate::model::privacy::{AppliedPrivacy, Change, Privacy};
+use crate::model::redaction::{Redacted, Redaction};
 
 /// The tables with personal data.
 const PERSONAL: [Table; 4] =

@@ -143,7 +143,7 @@ pub(super) fn expected<'a>(
 /// The lake's metrics were computed with rules that no settings file here contains.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "no settings file was found, and the lake's metrics have rules of their own, which would change for {account} ({day}): {}",
+    "no settings file was found, but the lake's metrics have their own rules, which would change for {account} ({day}): {}",
     reasons(changes)
 )]
 pub struct UnknownRules {
@@ -159,7 +159,7 @@ impl Classified for UnknownRules {
 
     fn hint(&self) -> Option<String> {
         Some(
-            "run kefu in the folder with the lake's kefu.toml, or name that file with --config or KEFU_CONFIG; no metrics were changed"
+            "run kefu in the folder with the lake's kefu.toml, or name that file with --config or KEFU_CONFIG. No metrics were changed"
                 .into(),
         )
     }

@@ -15,7 +15,7 @@ use crate::failure::{BugError, Class, Failure};
 use crate::fetch::Source;
 use crate::lake::{LakeError, Table};
 use crate::model::cancel::Cancel;
-use crate::model::privacy::Redaction;
+use crate::model::redaction::Redaction;
 use crate::threads;
 
 /// Does what is asked for one account, with the account locked, and enters it in the history of

@@ -2,6 +2,7 @@
 //! their recorded inputs and compares them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -127,26 +128,34 @@ pub fn verify(
         verification.accounts.push(account);
     }
     let foreign = survey.foreign.into_iter().filter(|(day, _)| day.is_none_or(is_wanted));
-    verification.findings.extend(foreign.map(|(_, path)| {
-        Finding::new(
-            Kind::Foreign,
-            path,
-            "only date=…/<account>.parquet belongs here",
-            "move it out of the lake: readers of the table stumble over it",
-        )
-    }));
-    verification.findings.extend(survey.staged.into_iter().map(|path| {
-        Finding::new(
-            Kind::Staging,
-            path,
-            "left by a run that was killed",
-            "nothing to do: the next run clears it, or one a day later where it cannot tell whether the other run still works",
-        )
-    }));
+    verification.findings.extend(others(foreign.map(|(_, path)| path), survey.staged));
     verification.findings.sort();
     // Accounts without their own retention mark share one, and so report the same finding.
     verification.findings.dedup();
     Ok(verification)
+}
+
+/// Findings about orphan files, and about what killed runs have left.
+fn others(
+    foreign: impl Iterator<Item = PathBuf>,
+    staged: Vec<PathBuf>,
+) -> impl Iterator<Item = Finding> {
+    let foreign = foreign.map(|path| {
+        Finding::new(
+            Kind::Foreign,
+            path,
+            "only date=…/<account>.parquet belongs here",
+            "move it out of the lake: it can break the queries of the table",
+        )
+    });
+    foreign.chain(staged.into_iter().map(|path| {
+        Finding::new(
+            Kind::Staging,
+            path,
+            "left by a run that was killed",
+            "nothing to do: the next run removes it. If that run cannot tell whether the other one has ended, a run one day later removes it",
+        )
+    }))
 }
 
 /// Checks that some day has the job's time zone. If all days have another one, the setting is wrong
@@ -178,7 +187,7 @@ fn pruned_days(
             (pruned, reason)
         }
     };
-    let advice = "put it back from a copy, or write for each table the first day that was kept: days before the mark are never fetched";
+    let advice = "restore it from a backup, or write the first kept day of each table into it: days before that day are never fetched";
     let finding = |reason| Finding::new(Kind::Mark, job.lake.pruned_mark(account), reason, advice);
     verification.findings.extend(reason.map(finding));
     Ok(pruned)
@@ -191,8 +200,8 @@ fn recorded_apps(
 ) -> Result<BTreeMap<AppId, Account>, LakeError> {
     match lake.apps() {
         Err(LakeError::DamagedApp { path, reason }) => {
-            let advice = "write into it the name of the account whose files have the records of this app, or move it away: \
-                 the next run that fetches writes it anew";
+            let advice = "write the name of the account with the records of this app into the file, or move the file out of the lake. \
+                 The next run that fetches writes it again";
             verification.findings.push(Finding::new(Kind::Unreadable, path, reason, advice));
             Ok(BTreeMap::new())
         }
@@ -207,9 +216,9 @@ fn misread_place(lake: &Lake) -> Result<Option<Finding>, LakeError> {
             Kind::Place,
             root,
             format!(
-                "readers take the folder {folder} for a partition, and give all rows one more column"
+                "readers take the folder {folder} for a partition, and add a column to all rows"
             ),
-            "move the lake, as it is, to a path without `=`",
+            "move the whole lake to a path without `=`",
         ))),
         place => place.map(|()| None),
     }
@@ -220,10 +229,10 @@ fn hidden_account(job: &MetricsJob, days: &BTreeMap<Day, ExaminedDay>) -> Option
     let (day, examined) = days.first_key_value().filter(|_| job.account.is_hidden())?;
     let path = job.lake.path(&job.account.partition(*examined.there.first()?, *day));
     let what = format!(
-        "Spark, Hive, pyarrow and pandas skip all files of the account {}, because they begin with `_`",
+        "Spark, Hive, pyarrow and pandas skip all files of the account {}, because the names begin with `_`",
         job.account
     );
-    let advice = "fetch its days under another account name while WeChat has them, then move these files out of the lake";
+    let advice = "fetch its days under another account name while WeChat has them. Then move these files out of the lake";
     Some(Finding::new(Kind::HiddenAccount, path, what, advice))
 }
 
@@ -250,13 +259,15 @@ fn missing_days(
         DayRange::runs(gap.days().filter(is_missing))
     });
     let finding = |gap: DayRange| {
-        let advice =
-            format!("`kefu run --from {} --to {}` fetches what is missing", gap.first, gap.last);
+        let advice = format!(
+            "run `kefu run --from {} --to {}` to fetch what is missing",
+            gap.first, gap.last
+        );
         let path = job.lake.path(&job.account.partition(Table::Messages, gap.first));
         Finding::new(
             Kind::MissingDays,
             path,
-            format!("{gap}: not there, although earlier and later days are"),
+            format!("{gap}: missing, although earlier and later days exist"),
             advice,
         )
     };
@@ -270,7 +281,7 @@ fn other_privacy(
 ) -> Result<Vec<Finding>, LakeError> {
     let privacy = match job.lake.privacy(&job.account) {
         Err(LakeError::DamagedPrivacy { path, reason }) => {
-            let advice = "put it back from a copy: it says which customers are forgotten";
+            let advice = "restore it from a backup: it lists the forgotten customers";
             return Ok(vec![Finding::new(Kind::Privacy, path, reason, advice)]);
         }
         privacy => privacy?,
@@ -278,7 +289,7 @@ fn other_privacy(
     let Some(AccountPrivacy { applied: settings, is_pending, .. }) = privacy else {
         return Ok(Vec::new());
     };
-    let advice = format!("`kefu redact --account {} --yes` finishes it", job.account);
+    let advice = format!("run `kefu redact --account {} --yes` to finish it", job.account);
     let pending = is_pending.then(|| {
         let record = job.lake.privacy_record(&job.account);
         Finding::new(Kind::Privacy, record, "a redaction was interrupted", &advice)
@@ -293,19 +304,19 @@ fn other_privacy(
             let advice = match applied.change_to(&settings) {
                 Change::None => continue,
                 Change::Stricter => format!(
-                    "`kefu redact --account {}` lists what it removes to make it alike",
+                    "run `kefu redact --account {}` to list what it would remove",
                     job.account
                 ),
                 Change::Impossible if table.names_customers() => {
-                    "move it away: `kefu metrics` computes it again while its messages are there"
+                    "move it out of the lake, then run `kefu metrics` to compute it again while its messages exist"
                         .into()
                 }
                 Change::Impossible => {
-                    format!("`kefu run --date {day} --force` fetches the day again")
+                    format!("run `kefu run --date {day} --force` to fetch the day again")
                 }
             };
             let what = format!(
-                "its privacy settings ({applied}) are not those of the account ({settings})"
+                "its privacy settings ({applied}) differ from those of the account ({settings})"
             );
             findings.push(Finding::new(Kind::Openids, job.lake.path(&key), what, advice));
         }

@@ -14,13 +14,13 @@ use super::rules::{OutOfDate, expected, reasons, recorded, recorded_by_day};
 use super::verify::Verification;
 use crate::calendar::{Day, DayRange};
 use crate::failure::Failure;
-use crate::lake::{ContentHash, Footer, LakeError, Pruned, Table};
+use crate::lake::{ContentHash, Contents, Footer, LakeError, PartitionKey, Pruned, Table};
 use crate::metrics::{self, Parameters, Partitions, Rules, Target};
 use crate::model::cancel::Cancel;
 
 /// Advice for lost messages. Their metrics may be the only data that is left.
-const FETCH_LOST: &str = "`kefu run --from … --to …` fetches those days again while WeChat has them; else put their messages back from a copy, \
-     and keep the metrics";
+const FETCH_LOST: &str = "keep the metrics, and run `kefu run --from … --to …` to fetch those days again while WeChat has them. \
+     Otherwise restore their messages from a backup";
 
 /// Days whose partitions are computed together, because they record the same rules.
 struct Group {
@@ -51,9 +51,6 @@ pub(super) fn verify_metrics(
     cancel: &Cancel,
 ) -> Result<(), Failure> {
     let inputs = read_inputs(job, None, pruned.clone())?;
-    let is_sound =
-        |day: Day| days.get(&day).is_some_and(|day| day.sound.contains_key(&Table::Messages));
-    let path = |table: Table, day: Day| job.lake.path(&job.account.partition(table, day));
     let mut groups: Vec<Group> = Vec::new();
     for (day, examined) in days.iter().filter(|(day, _)| is_wanted(**day)) {
         let footers: BTreeMap<Table, &Footer> =
@@ -61,84 +58,31 @@ pub(super) fn verify_metrics(
         let rules_expected = expected(&job.rules, &footers, *day);
         let rules_of_day = recorded_by_day(&footers, job.zone.name(), *day);
         for table in Table::METRICS {
-            let (there, sound) = (examined.there.contains(&table), examined.sound.get(&table));
-            let lost = sound.map_or_else(Vec::new, |sound| inputs.lost_of(&sound.footer));
-            let finding = match (there, sound) {
-                (true, _) if inputs.is_not_there(*day) => Finding::new(
-                    Kind::LostMessages,
-                    path(table, *day),
-                    "the messages of the day are gone, and were not pruned",
-                    FETCH_LOST,
-                ),
-                (true, Some(_)) if !lost.is_empty() => Finding::new(
-                    Kind::LostMessages,
-                    path(table, *day),
-                    format!(
-                        "messages that it was made of are gone, and were not pruned: {}",
-                        DayRange::list(&lost)
-                    ),
-                    FETCH_LOST,
-                ),
-                (true, Some(sound)) if sound.schema_version != table.schema_version() => {
-                    Finding::new(
-                        Kind::Stale,
-                        path(table, *day),
-                        "written by an older version of kefu",
-                        format!("`kefu metrics --account {}` rewrites it", job.account),
-                    )
-                }
-                // Retention deleted some of their messages, so these partitions are frozen.
-                (true, Some(sound)) if inputs.lack_some_of(&sound.footer) => continue,
-                (true, _) if inputs.was_pruned(*day) => continue,
-                (false, _)
-                    if !inputs.fetched.contains(day) || inputs.pruned.includes(table, *day) =>
-                {
-                    continue;
-                }
-                // Damaged messages have their own finding. Without them, nothing can be computed
-                // for comparison.
-                _ if !dependency_window(&inputs.fetched, *day).days().all(is_sound) => continue,
-                (false, _) => Finding::new(
-                    Kind::MissingMetrics,
-                    path(table, *day),
-                    "was never computed",
-                    "`kefu metrics` computes it",
-                ),
-                (true, Some(sound)) => {
-                    let because = out_of_date(&sound.footer, &rules_expected, &inputs, table, *day);
+            let key = job.account.partition(table, *day);
+            let finding = match comparison(job, &inputs, days, examined, &key) {
+                Comparison::Nothing => continue,
+                Comparison::Found(finding) => finding,
+                Comparison::With(written) => {
+                    let because =
+                        out_of_date(&written.footer, &rules_expected, &inputs, table, *day);
+                    let rules = own_rules(&written.footer, &key, rules_of_day.as_ref(), job);
                     let has_its_inputs =
                         because.iter().all(|reason| matches!(reason, OutOfDate::Rule(_)));
-                    // Most tables of a day record the same rules, so parsing is rarely necessary.
-                    let own = || {
-                        let of_day = rules_of_day.as_ref()?;
-                        let text = of_day.for_partition(table, *day).to_string();
-                        match sound.footer.get("parameters") == Some(&text) {
-                            true => Some(of_day.clone()),
-                            false => recorded(&sound.footer, table, *day)
-                                .filter(|own| own.timezone == job.zone.name()),
-                        }
-                    };
                     // Rules that match texts cannot be computed again after the texts were dropped.
-                    let is_computable = |parameters: &Parameters| {
-                        !parameters.needs_texts() || inputs.have_texts(*day)
-                    };
-                    if let Some(parameters) = own().filter(|_| has_its_inputs).filter(is_computable)
-                    {
-                        add_to_group(&mut groups, (*day, table), parameters);
+                    let is_computable =
+                        |rules: &Parameters| !rules.needs_texts() || inputs.have_texts(*day);
+                    if let Some(rules) = rules.filter(|_| has_its_inputs).filter(is_computable) {
+                        add_to_group(&mut groups, (*day, table), rules);
                     }
                     if because.is_empty() {
                         continue;
                     }
-                    Finding::new(
-                        Kind::Stale,
-                        path(table, *day),
-                        format!("out of date: {}", reasons(&because)),
-                        "`kefu metrics` computes it again",
-                    )
+                    let what = format!("out of date: {}", reasons(&because));
+                    let advice = "run `kefu metrics` to compute it again";
+                    Finding::new(Kind::Stale, job.lake.path(&key), what, advice)
                 }
-                (true, None) => continue,
             };
-            verification.findings.push(finding.of_partition(job.account.partition(table, *day)));
+            verification.findings.push(finding.of_partition(key));
         }
     }
 
@@ -148,6 +92,87 @@ pub(super) fn verify_metrics(
         recompute(&job, &inputs, days, &tables, verification, cancel)?;
     }
     Ok(())
+}
+
+/// What a metric partition is compared with.
+enum Comparison<'a> {
+    /// Nothing: it is frozen, pruned, or what it depends on is damaged and has its own finding.
+    Nothing,
+    /// Nothing, because of this.
+    Found(Finding),
+    /// The messages that are there. The partition itself is undamaged.
+    With(&'a Contents),
+}
+
+fn comparison<'a>(
+    job: &MetricsJob,
+    inputs: &Inputs,
+    days: &BTreeMap<Day, ExaminedDay>,
+    examined: &'a ExaminedDay,
+    key: &PartitionKey,
+) -> Comparison<'a> {
+    let (table, day) = (key.table, key.date);
+    let is_sound =
+        |day: Day| days.get(&day).is_some_and(|day| day.sound.contains_key(&Table::Messages));
+    let found = |kind: Kind, what: String, advice: &str| {
+        Comparison::Found(Finding::new(kind, job.lake.path(key), what, advice))
+    };
+    let (there, sound) = (examined.there.contains(&table), examined.sound.get(&table));
+    let lost = sound.map_or_else(Vec::new, |sound| inputs.lost_of(&sound.footer));
+    match (there, sound) {
+        (true, _) if inputs.is_not_there(day) => found(
+            Kind::LostMessages,
+            "the messages of the day are missing, but were not pruned".to_owned(),
+            FETCH_LOST,
+        ),
+        (true, Some(_)) if !lost.is_empty() => found(
+            Kind::LostMessages,
+            format!(
+                "messages that it was computed from are missing, but were not pruned: {}",
+                DayRange::list(&lost)
+            ),
+            FETCH_LOST,
+        ),
+        (true, Some(sound)) if sound.schema_version != table.schema_version() => found(
+            Kind::Stale,
+            "written by an older version of kefu".to_owned(),
+            &format!("run `kefu metrics --account {}` to rewrite it", job.account),
+        ),
+        // Retention deleted some of their messages, so these partitions are frozen.
+        (true, Some(sound)) if inputs.lack_some_of(&sound.footer) => Comparison::Nothing,
+        (true, _) if inputs.was_pruned(day) => Comparison::Nothing,
+        (false, _) if !inputs.fetched.contains(&day) || inputs.pruned.includes(table, day) => {
+            Comparison::Nothing
+        }
+        // Damaged messages have their own finding. Without them, nothing can be computed for
+        // comparison.
+        _ if !dependency_window(&inputs.fetched, day).days().all(is_sound) => Comparison::Nothing,
+        (false, _) => found(
+            Kind::MissingMetrics,
+            "never computed".to_owned(),
+            "run `kefu metrics` to compute it",
+        ),
+        (true, Some(sound)) => Comparison::With(sound),
+        (true, None) => Comparison::Nothing,
+    }
+}
+
+/// The rules that a partition records, in the zone of the job. Most tables of a day record the same
+/// rules, so parsing is rarely necessary.
+fn own_rules(
+    footer: &Footer,
+    key: &PartitionKey,
+    rules_of_day: Option<&Parameters>,
+    job: &MetricsJob,
+) -> Option<Parameters> {
+    let of_day = rules_of_day?;
+    let text = of_day.for_partition(key.table, key.date).to_string();
+    match footer.get("parameters") == Some(&text) {
+        true => Some(of_day.clone()),
+        false => {
+            recorded(footer, key.table, key.date).filter(|own| own.timezone == job.zone.name())
+        }
+    }
 }
 
 /// Computes partitions again and compares them with those in the lake.
@@ -188,7 +213,7 @@ fn recompute(
                     if ContentHash::of(computed)? != written.content_hash {
                         finding(
                             Kind::Values,
-                            "its rows are not those that its inputs give".to_owned(),
+                            "its rows differ from a recomputation from its inputs".to_owned(),
                         );
                     }
                     let mut known = Footer::default();

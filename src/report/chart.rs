@@ -6,13 +6,14 @@
 
 use std::fmt;
 
-use super::figures::{DayFigures, Figures, Totals, WeekdayLoad};
+use super::figures::{DayFigures, Figures, Totals};
 use super::language::Language;
 use super::scale::{self, Axis};
 use super::words::Words;
 
 /// Widths for a screen, for a sheet of paper or a tablet, and for a phone.
-const WIDTHS: [(&str, f64); 3] = [("wide", 1_040.0), ("middle", 680.0), ("narrow", 344.0)];
+pub(super) const WIDTHS: [(&str, f64); 3] =
+    [("wide", 1_040.0), ("middle", 680.0), ("narrow", 344.0)];
 
 /// Largest number of days for which each day gets a mark on the line. More marks would touch.
 const MARKED_DAYS: usize = 70;
@@ -71,7 +72,7 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    fn new(class: &'static str, width: f64, height: f64) -> Self {
+    pub(super) fn new(class: &'static str, width: f64, height: f64) -> Self {
         let (backdrop, grid, rects) = (Vec::new(), Vec::new(), Vec::new());
         let (paths, texts, hovers) = (Vec::new(), Vec::new(), Vec::new());
         Self {
@@ -87,7 +88,12 @@ impl Scene {
         }
     }
 
-    fn rect(&mut self, class: impl Into<String>, (x, y): (f64, f64), (width, height): (f64, f64)) {
+    pub(super) fn rect(
+        &mut self,
+        class: impl Into<String>,
+        (x, y): (f64, f64),
+        (width, height): (f64, f64),
+    ) {
         let rect = Rect {
             x: Px(x),
             y: Px(y),
@@ -99,7 +105,7 @@ impl Scene {
         self.rects.push(rect);
     }
 
-    fn hover(&mut self, title: String, (x, y): (f64, f64), (width, height): (f64, f64)) {
+    pub(super) fn hover(&mut self, title: String, (x, y): (f64, f64), (width, height): (f64, f64)) {
         let hover = Rect {
             x: Px(x),
             y: Px(y),
@@ -128,7 +134,12 @@ impl Scene {
         self.grid.push(Path { d: format!("M{} {}H{}", Px(left), Px(y), Px(right)), class: "grid" });
     }
 
-    fn text(&mut self, class: &'static str, (x, y): (f64, f64), text: impl Into<String>) {
+    pub(super) fn text(
+        &mut self,
+        class: &'static str,
+        (x, y): (f64, f64),
+        text: impl Into<String>,
+    ) {
         self.texts.push(Text { x: Px(x), y: Px(y), class, text: text.into() });
     }
 }
@@ -388,83 +399,6 @@ fn unanswered_at(figures: &Figures, language: Language, class: &'static str, wid
             ]
         });
         scene.hover(shown, (band.start(place), top), (band.day, bottom - top));
-    }
-    scene
-}
-
-/// Messages received by weekday and hour. On a phone the hours are rows.
-pub(super) fn load(figures: &Figures, language: Language) -> Vec<Scene> {
-    WIDTHS.iter().map(|(class, width)| load_at(&figures.load, language, class, *width)).collect()
-}
-
-fn load_at(load: &[WeekdayLoad], language: Language, class: &'static str, width: f64) -> Scene {
-    let words = language.words();
-    let most = load
-        .iter()
-        .flat_map(|weekday| weekday.messages_received_mean.iter().flatten())
-        .copied()
-        .fold(0.0, f64::max);
-    let is_upright = class == "narrow";
-    let (left, top) = if is_upright { (46.0, 22.0) } else { (62.0, 20.0) };
-    let (columns, rows) = if is_upright { (7.0, 24.0) } else { (24.0, 7.0) };
-    let (cell_width, cell_height) =
-        ((width - left) / columns, if is_upright { 21.0 } else { 31.0 });
-    let mut scene = Scene::new(class, width, top + rows * cell_height + 2.0);
-    for (place, weekday) in load.iter().enumerate() {
-        let name = words.weekdays.get(place).copied().unwrap_or_default();
-        let along = place as f64;
-        match is_upright {
-            true => scene.text("column", (left + (along + 0.5) * cell_width, top - 8.0), name),
-            false => {
-                scene.text("tick", (left - 10.0, top + (along + 0.5) * cell_height + 4.0), name)
-            }
-        }
-        for hour in 0..24 {
-            let across = f64::from(hour);
-            let (x, y) = if is_upright { (along, across) } else { (across, along) };
-            let (x, y) = (left + x * cell_width, top + y * cell_height);
-            let value = weekday
-                .messages_received_mean
-                .as_ref()
-                .and_then(|hours| hours.get(hour as usize))
-                .copied();
-            let class = value.map_or_else(
-                || "gap".to_owned(),
-                |value| format!("cell l{}", scale::level(value, most)),
-            );
-            scene.rect(class, (x + 1.0, y + 1.0), (cell_width - 2.0, cell_height - 2.0));
-            let shown = value
-                .map_or_else(|| words.nothing_there.to_owned(), |value| language.number(value));
-            if let Some(value) = value.filter(|value| *value > 0.0) {
-                let class =
-                    if scale::level(value, most) >= 4 { "in-cell strong" } else { "in-cell" };
-                scene.text(
-                    class,
-                    (x + cell_width / 2.0, y + cell_height / 2.0 + 4.0),
-                    language.rounded(value),
-                );
-            }
-            scene.hover(
-                format!("{name} {hour:02}:00–{:02}:00 · {shown}", hour + 1),
-                (x, y),
-                (cell_width, cell_height),
-            );
-        }
-    }
-    for hour in 0..24 {
-        let place = f64::from(hour);
-        match is_upright {
-            true => scene.text(
-                "tick",
-                (left - 8.0, top + (place + 0.5) * cell_height + 4.0),
-                format!("{hour:02}"),
-            ),
-            false => scene.text(
-                "column",
-                (left + (place + 0.5) * cell_width, top - 7.0),
-                format!("{hour:02}"),
-            ),
-        }
     }
     scene
 }

@@ -171,7 +171,7 @@ impl Language {
     ) -> String {
         let before = self.range(before);
         let (but, except) = match with_volume {
-            true => (", but for the volume", "除接待量外，"),
+            true => (", except for the volume", "除接待量外，"),
             false => ("", ""),
         };
         let reason = match missing {
@@ -218,11 +218,11 @@ impl Language {
                 format!("数据缺失、未计入：{days}。可用 `kefu run --from … --to …` 拉取。"),
             ),
             Mark::NotComputed => self.pick(
-                format!("Metrics that are missing: {days}. `kefu metrics` computes them."),
+                format!("Metrics are missing: {days}. `kefu metrics` computes them."),
                 format!("指标缺失：{days}。可用 `kefu metrics` 计算。"),
             ),
             Mark::Damaged => self.pick(
-                format!("Messages that cannot be read: {days}. `kefu fetch --date … --force` replaces them."),
+                format!("Messages cannot be read: {days}. `kefu fetch --date … --force` replaces them."),
                 format!("消息文件无法读取：{days}。可用 `kefu fetch --date … --force` 重新拉取。"),
             ),
             Mark::NotFinal => self.pick(
@@ -230,11 +230,11 @@ impl Language {
                 format!("尚未最终：{days}。其后三天拉取之前，未回复的提问仍可能得到回复。"),
             ),
             Mark::WithRejects => self.pick(
-                format!("Records that could not be read are not in the figures: {days}. The table `rejects` says why."),
+                format!("Records that could not be read are not in the figures: {days}. The table `rejects` has the reasons."),
                 format!("部分记录无法读取、未计入：{days}。原因见 `rejects` 表。"),
             ),
             Mark::Pruned => self.pick(
-                format!("Messages were pruned: {days}. Distinct customers and texts of them are not known any more."),
+                format!("Messages were pruned: {days}. Their distinct customers and texts are no longer known."),
                 format!("消息已清理：{days}。去重客户数与消息内容无从得知。"),
             ),
             // Days that are out of date have their own sentence, with the reason.
@@ -255,7 +255,9 @@ impl Language {
         let because = because.iter().map(reason).collect::<Vec<_>>();
         let because = because.join(self.pick(", ", "、"));
         self.pick(
-            format!("Metrics that are out of date ({because}): {days}. `kefu metrics` computes them again."),
+            format!(
+                "Metrics are out of date ({because}): {days}. `kefu metrics` computes them again."
+            ),
             format!("指标已过期（{because}）：{days}。可用 `kefu metrics` 重新计算。"),
         )
     }
@@ -264,7 +266,7 @@ impl Language {
     pub(super) fn left_out(self, days: &[Day]) -> String {
         let days = self.days(days);
         self.pick(
-            format!("Not final yet, and so not in this report: {days}. --from and --to show them."),
+            format!("Not final yet, so not in this report: {days}. --from and --to show them."),
             format!("尚未最终、未计入本报告：{days}。可用 --from、--to 查看。"),
         )
     }
@@ -302,7 +304,7 @@ impl Language {
     /// Renders the origin of the page: the version of kefu and the time zone.
     pub(super) fn made_by(self, version: &str, zone: &str) -> String {
         self.pick(
-            format!("Made by kefu {version} from the metric tables of the lake. Days and hours are those of {zone}."),
+            format!("Made by kefu {version} from the metric tables of the lake. Days and hours are in the time zone {zone}."),
             format!("由 kefu {version} 根据数据湖的指标表生成。日期与小时按 {zone} 时间。"),
         )
     }

@@ -14,6 +14,7 @@ mod chart;
 mod columns;
 mod figures;
 mod language;
+mod load_map;
 mod metric;
 mod page;
 mod reading;

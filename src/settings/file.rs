@@ -72,7 +72,7 @@ fn seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i
     match Written::deserialize(deserializer)? {
         Written::Seconds(seconds) => Ok(Some(seconds)),
         Written::Other(_) => Err(serde::de::Error::custom(
-            "session_gap and reply_window take seconds, as a number without unit or quotes: half an hour is 1800",
+            "write session_gap and reply_window in seconds, as a number without unit or quotes; half an hour is 1800",
         )),
     }
 }
@@ -125,7 +125,7 @@ impl TryFrom<WrittenOpenid> for Openid {
                 Ok(Self::KeyVariable(name))
             }
             _ => Err(
-                "openid is \"keep\", { hmac_key_file = \"a file\" } or { hmac_key_env = \"NAME\" }: the key itself never stands here",
+                "set openid to \"keep\", { hmac_key_file = \"a file\" } or { hmac_key_env = \"NAME\" }; never write the key itself here",
             ),
         }
     }
@@ -212,7 +212,7 @@ mod tests {
             "metrics.session_gap = ['x']",
         ] {
             let told = error(text);
-            assert!(told.contains("take seconds, as a number without unit or quotes"), "{told}");
+            assert!(told.contains("in seconds, as a number without unit or quotes"), "{told}");
         }
     }
 

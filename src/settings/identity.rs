@@ -24,10 +24,10 @@ fn checked_appid(appid: String) -> Result<String, String> {
     match appid.as_str() {
         "" => Err("it is empty".into()),
         appid if appid.contains(char::is_whitespace) => {
-            Err("there is a space or a line break in it: copy only the AppID (开发者ID)".into())
+            Err("it contains a space or a line break; copy only the AppID (开发者ID)".into())
         }
         appid if appid.starts_with("gh_") => Err(
-            "it begins with gh_, which is the original id (原始ID) of an account; needed is its AppID (开发者ID), which begins with wx".into(),
+            "it begins with gh_, so it is the original id (原始ID) of an account; use its AppID (开发者ID), which begins with wx".into(),
         ),
         _ => Ok(appid),
     }
@@ -71,7 +71,7 @@ impl Identity {
         }
         let appid = self.appid.clone().ok_or(SettingsError::Missing {
             what: "the account",
-            remedy: "set KEFU_APPID (the developer id of the Official Account), or KEFU_ACCOUNT to name its files otherwise",
+            remedy: "set KEFU_APPID (the developer id of the Official Account), or KEFU_ACCOUNT to choose another name for its files",
         })?;
         Ok(appid.try_map(Account::new)?.value)
     }
@@ -143,7 +143,8 @@ impl Identity {
     fn refuse_as_name(&self, secret: &Secret) -> Result<(), SettingsError> {
         match &self.account {
             Some(Setting { value, origin }) if secret.is_in(value.as_str()) => {
-                let reason = "it holds the secret, and would be the name of files".to_owned();
+                let reason =
+                    "it contains the secret, and the names of files would show it".to_owned();
                 Err(SettingsError::Wrong { origin: origin.clone(), reason })
             }
             _ => Ok(()),
@@ -186,7 +187,7 @@ impl Sources<'_> {
                 return Err(self.wrong(
                     "accounts",
                     format!(
-                        "the names {other} and {name} differ only in case, and are one file on some systems"
+                        "the names {other} and {name} differ only in case, and name the same file on some systems"
                     ),
                 ));
             }
@@ -221,7 +222,7 @@ impl Sources<'_> {
         if let Some(unknown) = picked.iter().find(|name| !names.contains(name)) {
             let there_are = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             let reason = format!(
-                "the settings have no account `{}`; there are: {there_are}",
+                "the settings have no account `{}`; known accounts: {there_are}",
                 unknown.escape_debug()
             );
             return Err(SettingsError::Wrong { origin, reason });
@@ -267,7 +268,7 @@ impl Sources<'_> {
     fn refuse_single(&self) -> Result<(), SettingsError> {
         if let Some(key) = self.file.values.single_account_key() {
             return Err(
-                self.wrong(key, "there are `[[accounts]]`, so move it into one of them".to_owned())
+                self.wrong(key, "the file has `[[accounts]]`; move it into one of them".to_owned())
             );
         }
         let is_referred_to = |variable: &&str| {
@@ -282,7 +283,7 @@ impl Sources<'_> {
             Some(variable) => Err(SettingsError::Wrong {
                 origin: Origin::Environment(variable),
                 reason: format!(
-                    "it tells of a single account, and {} of several: unset it, or refer to it there with `secret_env` or `access_token_env`",
+                    "it is for a single account, but {} has several; unset it, or refer to it there with `secret_env` or `access_token_env`",
                     self.file.path.display()
                 ),
             }),
@@ -309,7 +310,7 @@ impl Sources<'_> {
             self.command(key("access_token_command"), table.access_token_command.as_ref()),
         ];
         if ways.iter().flatten().count() != 1 {
-            let reason = "it needs just one of `secret_env`, `secret_file`, `access_token_env`, `access_token_file` and `access_token_command`";
+            let reason = "it needs exactly one of `secret_env`, `secret_file`, `access_token_env`, `access_token_file` and `access_token_command`";
             return Err(self.wrong(format!("accounts.{name}"), reason.to_owned()));
         }
         let [secret_variable, secret_file, token_variable, token_file, token_command] = ways;

@@ -42,7 +42,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(flag) => write!(f, "{flag}"),
-            Self::Environment(name) => write!(f, "the environment's {name}"),
+            Self::Environment(name) => write!(f, "the environment variable {name}"),
             Self::File { path, key } => write!(f, "`{key}` in {}", path.display()),
             Self::Default => write!(f, "the default"),
         }
@@ -62,17 +62,17 @@ pub enum SettingsError {
     Wrong { origin: Origin, reason: String },
     #[error("{origin} names a file that cannot be read")]
     UnreadableFile { origin: Origin, source: std::io::Error },
-    #[error("{origin} is wrong: the environment has no variable {}", name.as_deref().unwrap_or("of the name that stands there"))]
+    #[error("{origin} is wrong: the environment variable {} is not set", name.as_deref().unwrap_or("that it names"))]
     Unset { origin: Origin, name: Option<String> },
     #[error("{what} is missing")]
     Missing { what: &'static str, remedy: &'static str },
-    #[error("the settings tell of several accounts: {names}")]
+    #[error("the settings have several accounts: {names}")]
     Several { names: String },
-    #[error("every user of this machine can read {path}, which holds a secret")]
+    #[error("every user of this machine can read {path}, which contains a secret")]
     Exposed { path: PathBuf },
     #[error("cannot read the settings")]
     Unreadable(#[source] std::io::Error),
-    #[error("{path} is not a settings file: {reason}")]
+    #[error("{path} is not a valid settings file: {reason}")]
     Malformed { path: PathBuf, reason: String },
 }
 
@@ -85,19 +85,19 @@ impl Classified for SettingsError {
         match self {
             Self::Missing { remedy, .. } => Some((*remedy).to_owned()),
             Self::Unset { name: Some(name), .. } => {
-                Some(format!("set {name} where kefu is started (under systemd or cron that is not your shell), or correct the name"))
+                Some(format!("set {name} in the environment in which kefu starts, or correct the name. Under systemd or cron, this is not the environment of your shell"))
             }
             Self::Unset { name: None, .. } => Some(
-                "write the name of a variable like FLAGSHIP_SECRET, and the secret into that variable; what stands there is not shown, because it could be the secret itself"
+                "write the name of a variable there, like FLAGSHIP_SECRET, and put the secret into that variable. kefu does not show the present value, because it may be the secret itself"
                     .into(),
             ),
             Self::UnreadableFile { .. } => {
-                Some("check that the file is there and that this user can read it; a path in kefu.toml is relative to its folder".into())
+                Some("check that the file exists and that this user can read it. A relative path in kefu.toml starts at the folder of kefu.toml".into())
             }
-            Self::Exposed { path } => Some(format!("chmod o-r {}", path.display())),
+            Self::Exposed { path } => Some(format!("run `chmod o-r {}`", path.display())),
             Self::Several { .. } => Some("pick one with --account".into()),
-            Self::Wrong { .. } | Self::Malformed { .. } => Some("correct that, then run again; nothing was fetched or changed".into()),
-            Self::Unreadable(_) => Some("check that the file is there and that this user can read it; nothing was fetched or changed".into()),
+            Self::Wrong { .. } | Self::Malformed { .. } => Some("correct the setting, then run again. Nothing was fetched or changed".into()),
+            Self::Unreadable(_) => Some("check that the file exists and that this user can read it. Nothing was fetched or changed".into()),
         }
     }
 }
@@ -403,7 +403,7 @@ mod tests {
         let error = resolve(Flags::default(), &[("KEFU_TIMEZONE", "Mars/Olympus")]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the environment's KEFU_TIMEZONE is wrong: `Mars/Olympus` is not an IANA time zone like Asia/Shanghai"
+            "the environment variable KEFU_TIMEZONE is wrong: `Mars/Olympus` is not an IANA time zone like Asia/Shanghai"
         );
     }
 

@@ -91,9 +91,11 @@ impl Settings {
             (Ok(None), Some((name, _))) if set.is_some() && !self.base_url.value.is_loopback() => {
                 format!("none, because of {name}")
             }
-            (Ok(None), _) if set.is_some() => "none, this machine is called".to_owned(),
+            (Ok(None), _) if set.is_some() => {
+                "none, because the base URL is this machine".to_owned()
+            }
             (Ok(None), _) => "none".to_owned(),
-            (Err(_), _) => "(set, and wrong)".to_owned(),
+            (Err(_), _) => "(set, but invalid)".to_owned(),
         };
         Setting { value, origin }
     }

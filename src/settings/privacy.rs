@@ -21,7 +21,7 @@ impl Settings {
             let key = source.read()?;
             if key.expose().len() < OPENID_KEY_BYTES_MIN {
                 let reason = format!(
-                    "the key has fewer than {OPENID_KEY_BYTES_MIN} characters; `openssl rand -hex 32` makes one"
+                    "the key has fewer than {OPENID_KEY_BYTES_MIN} characters; make one with `openssl rand -hex 32`"
                 );
                 return Err(SettingsError::Wrong { origin: source.origin.clone(), reason });
             }
@@ -45,7 +45,7 @@ impl Sources<'_> {
         if texts == Texts::Drop
             && self.file.values.metrics.auto_reply.iter().any(AutoReply::needs_text)
         {
-            let reason = "the rules for automatic replies with a text, a prefix or a regex could never match: keep texts, or remove the rules";
+            let reason = "without texts, the rules for automatic replies with a text, a prefix or a regex never match; keep texts, or remove the rules";
             return Err(self.wrong("privacy.text", reason.to_owned()));
         }
         Ok(texts)

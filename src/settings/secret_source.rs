@@ -41,14 +41,16 @@ impl Setting<SecretSource> {
                     name: name.clone(),
                 });
             }
-            SecretSource::Command(_) => return Err(wrong("a command gives tokens, and no secret")),
+            SecretSource::Command(_) => {
+                return Err(wrong("a command can give a token, but not a secret"));
+            }
             SecretSource::File(path) => {
                 let unreadable =
                     |source| SettingsError::UnreadableFile { origin: self.origin.clone(), source };
                 let bytes = plain_file::read_named(path).map_err(unreadable)?;
                 if let [0xff, 0xfe, ..] | [0xfe, 0xff, ..] = bytes.as_slice() {
                     return Err(wrong(
-                        "its file is UTF-16 with a byte order mark: save it as plain ASCII or UTF-8",
+                        "its file is UTF-16 with a byte order mark; save it as ASCII or UTF-8",
                     ));
                 }
                 String::from_utf8(bytes)
@@ -89,15 +91,15 @@ impl Setting<SecretSource> {
 /// Why a text cannot be a secret of WeChat. Does not show the text.
 fn not_a_word(text: &str) -> Option<String> {
     if text.contains('\u{feff}') {
-        return Some("it begins with a byte order mark, which is no part of a secret: save it as plain ASCII or UTF-8 without one".into());
+        return Some("it begins with a byte order mark, which is not part of a secret; save it as ASCII or UTF-8 without one".into());
     }
     match text.lines().count() {
         0 | 1 => {}
-        lines => return Some(format!("it has {lines} lines, and a secret is one line")),
+        lines => return Some(format!("it has {lines} lines, but a secret is one line")),
     }
     let is_foreign = |character: char| !character.is_ascii_graphic();
     text.contains(is_foreign).then(|| {
-        "it contains a space, a control character or one beyond ASCII, and no secret does".into()
+        "it contains a space, a control character or a non-ASCII character; a secret has none of these".into()
     })
 }
 
@@ -106,7 +108,7 @@ impl Setting<SecretSource> {
     pub(super) fn place(&self) -> String {
         match &self.value {
             SecretSource::Variable { name, .. } => {
-                format!("the environment's {name} ({})", self.origin)
+                format!("the environment variable {name} ({})", self.origin)
             }
             SecretSource::File(path) => format!("the file {} ({})", path.display(), self.origin),
             SecretSource::Value(_) | SecretSource::Unset { .. } | SecretSource::Command(_) => {

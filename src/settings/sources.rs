@@ -23,7 +23,7 @@ pub(super) struct LoadedFile {
 
 impl LoadedFile {
     pub(super) fn shown(&self) -> Setting<String> {
-        let absence = if self.is_there { "" } else { " (not there)" };
+        let absence = if self.is_there { "" } else { " (not found)" };
         Setting { value: format!("{}{absence}", self.path.display()), origin: self.origin.clone() }
     }
 }
@@ -139,7 +139,7 @@ impl Sources<'_> {
         };
         if !metrics.auto_reply.iter().all(AutoReply::is_telling) {
             let reason =
-                "a rule needs a worker, a text, a prefix or a regex that is not empty; without any it would match every message".to_owned();
+                "a rule needs a worker, a text, a prefix or a regex that is not empty; an empty rule would match every message".to_owned();
             return Err(SettingsError::Wrong {
                 origin: self.in_file("metrics.auto_reply"),
                 reason,

@@ -85,7 +85,9 @@ impl FromStr for FaultKind {
                         word.strip_prefix("retry-after=")
                             .and_then(|seconds| seconds.parse().ok())
                             .map(Duration::from_secs)
-                            .ok_or_else(|| format!("`{word}` is not like retry-after=2"))?,
+                            .ok_or_else(|| {
+                                format!("`{word}` does not have the form retry-after=2")
+                            })?,
                     ),
                 },
             },
@@ -97,11 +99,11 @@ impl FromStr for FaultKind {
             ("expire-token", None, None) => Self::ExpireToken,
             _ => {
                 return Err(format!(
-                    "`{text}` is none of errcode:N, status:N[:retry-after=S], reset, cut, html, stuck-cursor, wrong-number, expire-token"
+                    "`{text}` is not one of errcode:N, status:N[:retry-after=S], reset, cut, html, stuck-cursor, wrong-number, expire-token"
                 ));
             }
         };
-        if words.next().is_some() { Err(format!("`{text}` has a word too many")) } else { Ok(kind) }
+        if words.next().is_some() { Err(format!("`{text}` has too many words")) } else { Ok(kind) }
     }
 }
 

@@ -38,12 +38,12 @@ impl FromStr for BaseUrl {
             || url.query().is_some()
             || url.fragment().is_some()
         {
-            return Err("it may hold a scheme, a host, a port and a path, and nothing else".into());
+            return Err("it may contain only a scheme, a host, a port and a path".into());
         }
         match url.scheme() {
             "https" => Ok(Self(url)),
             "http" if is_loopback(&url) => Ok(Self(url)),
-            "http" => Err("plain http would show the token to everyone on the way; use https (http is for loopback addresses only)".into()),
+            "http" => Err("http would send the token unencrypted; use https (http is allowed for loopback addresses only)".into()),
             _ => Err("it must begin with https://".into()),
         }
     }

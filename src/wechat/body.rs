@@ -52,10 +52,10 @@ fn unpack(packed: impl Read, bytes_max: usize) -> Result<Bytes, CallError> {
     let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
     let mut text = Vec::new();
     packed.take(limit).read_to_end(&mut text).map_err(|error| {
-        CallError::Unreadable(format!("its compressed data is broken or cut ({error})"))
+        CallError::Unreadable(format!("its compressed data is damaged or truncated ({error})"))
     })?;
     if text.len() > bytes_max {
-        let reason = format!("it is longer than {} MiB when unpacked", bytes_max >> 20);
+        let reason = format!("it is longer than {} MiB after decompression", bytes_max >> 20);
         return Err(CallError::Unreadable(reason));
     }
     Ok(text.into())
@@ -64,8 +64,8 @@ fn unpack(packed: impl Read, bytes_max: usize) -> Result<Bytes, CallError> {
 /// Why a body is not JSON, for an error. `position` says where the parser stopped.
 pub fn no_json(body: &[u8], position: &str) -> String {
     match Content::of(body) {
-        Content::JsonLike => format!("no JSON ({position})"),
-        Content::Other(what) => format!("no JSON, but {what}"),
+        Content::JsonLike => format!("not JSON ({position})"),
+        Content::Other(what) => format!("not JSON, but {what}"),
     }
 }
 
@@ -178,10 +178,10 @@ mod tests {
         let most = gzip(&vec![b' '; 1 << 20]);
         assert_eq!(text_of(most.into(), None, 1 << 20).unwrap().len(), 1 << 20);
         for (body, encoding, reason) in [
-            (packed.split_at(20).0.to_vec(), "gzip", "broken or cut"),
-            ([packed, b"rest".to_vec()].concat(), "gzip", "broken or cut"),
-            (bomb, "gzip", "longer than 1 MiB when unpacked"),
-            (vec![0xff; 9], "deflate", "broken or cut"),
+            (packed.split_at(20).0.to_vec(), "gzip", "damaged or truncated"),
+            ([packed, b"rest".to_vec()].concat(), "gzip", "damaged or truncated"),
+            (bomb, "gzip", "longer than 1 MiB after decompression"),
+            (vec![0xff; 9], "deflate", "damaged or truncated"),
             (vec![1, 2, 3], "br", "compressed (br)"),
         ] {
             let error = text_of(body.into(), Some(encoding), 1 << 20).unwrap_err().to_string();
@@ -214,8 +214,8 @@ mod tests {
         }
         assert_eq!(
             no_json(b"{\"recordlist\":", "eof error at line 1 column 14"),
-            "no JSON (eof error at line 1 column 14)"
+            "not JSON (eof error at line 1 column 14)"
         );
-        assert_eq!(no_json(b"<html>", ""), "no JSON, but an HTML page");
+        assert_eq!(no_json(b"<html>", ""), "not JSON, but an HTML page");
     }
 }

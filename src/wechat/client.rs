@@ -44,7 +44,7 @@ pub enum CallError {
     #[error("{peer} answered HTTP {status} with {came}")]
     Status { status: u16, retry_after: Option<Duration>, peer: Peer, came: String },
     /// Not JSON, truncated, or JSON that is neither a result nor an error from WeChat.
-    #[error("the answer is not one of WeChat's: {0}")]
+    #[error("cannot read the answer: {0}")]
     Unreadable(String),
     #[error(transparent)]
     Api(#[from] ApiError),
@@ -52,7 +52,7 @@ pub enum CallError {
     #[error("{refusal}")]
     Proof { refusal: ApiError, places: Box<Places> },
     /// WeChat refuses the token. Another service manages it, so kefu cannot renew it.
-    #[error("the given access token is refused: {refusal}")]
+    #[error("the access token in the settings is refused: {refusal}")]
     GivenToken { refusal: ApiError, places: Box<Places> },
     #[error(transparent)]
     TokenCommand(#[from] TokenCommandError),
@@ -131,22 +131,22 @@ impl Classified for CallError {
             Self::TokenCommand(error) => error.hint(),
             Self::Proof { refusal, places } => Some(refusal.hint_with(places)),
             Self::GivenToken { places, .. } => Some(format!(
-                "the token is from {}: see to it that it is the current one of the service that manages it, which alone can renew it",
+                "check the token from {}: it must be the current token of the service that manages it. kefu cannot renew it",
                 places.proof
             )),
             Self::Transport(error) => error.hint(),
             Self::Status { status: 407, peer, .. } => Some(format!(
-                "{} wants a user name and a password: put them into the variable, as http://USER:PASSWORD@HOST:PORT",
-                peer.proxy.as_ref().map_or_else(|| "a proxy on the way".to_owned(), |proxy| format!("the proxy {proxy}"))
+                "put a user name and a password for {} into its variable, as http://USER:PASSWORD@HOST:PORT",
+                peer.proxy.as_ref().map_or_else(|| "the proxy between here and WeChat".to_owned(), |proxy| format!("the proxy {proxy}"))
             )),
             Self::Status { .. } if self.is_transient() => Some(
-                "WeChat, or a proxy on the way to it, is overloaded or under maintenance: run again later; what was fetched stays".into(),
+                "run again later: WeChat, or a proxy in between, is overloaded or under maintenance. Fetched days stay in the lake".into(),
             ),
             Self::Status { .. } => Some(
-                "this is not WeChat's API: check the base URL, and any proxy or login page between here and WeChat".into(),
+                "check the base URL, and any proxy or login page between here and WeChat: the answer is not from WeChat's API".into(),
             ),
             Self::Unreadable(_) => Some(
-                "a login page, a proxy or a maintenance page may have answered in WeChat's place: look at what answers there, run again later, and if it stays, report it; what was fetched stays"
+                "check whether a login page, a proxy or a maintenance page answers instead of WeChat. Then run again later, and report the error if it persists. Fetched days stay in the lake"
                     .into(),
             ),
         }
@@ -264,7 +264,7 @@ impl Client {
         body: &impl Serialize,
     ) -> Result<DatedBody, CallError> {
         let body = serde_json::to_vec(body).map_err(|error| {
-            CallError::Unreadable(format!("the request cannot be written: {error}"))
+            CallError::Unreadable(format!("the request cannot be serialized: {error}"))
         })?;
         let request = self
             .http

@@ -99,20 +99,20 @@ impl ApiError {
                 None => "add this machine's public address to the IP whitelist of the account (Settings and development > Basic configuration)".into(),
             },
             40001 | 40014 | 42001 if !self.on_token_endpoint => {
-                "WeChat refused fresh tokens too: is another service replacing them through /cgi-bin/token? Let one service manage the token, and kefu take it from there with `access_token_command`".into()
+                "let only one service manage the token, and get it from there with `access_token_command`. WeChat refused new tokens too: another service may be replacing them through /cgi-bin/token".into()
             }
             40001 | 40125 => {
                 format!("check {proof}: it is not the secret of the app id {appid}; a secret that was reset stops working at once")
             }
             40013 | 40002 | 41002 => format!("check the app id {appid}: WeChat knows no such account"),
-            41004 => format!("check {proof}: WeChat sees no secret in it"),
-            40243 => format!("the secret of the app id {appid} is frozen: unfreeze it under Basic configuration in the WeChat console"),
-            48001 | 48004 | 50001 | 50002 | 61007 => "the account may not call this API: check its verification, its permissions and whether it is frozen".into(),
+            41004 => format!("check {proof}: WeChat received no secret"),
+            40243 => format!("unfreeze the secret of the app id {appid} in the WeChat console, under Basic configuration"),
+            48001 | 48004 | 50001 | 50002 | 61007 => "check the account's verification and permissions, and whether it is frozen: it may not call this API".into(),
             65400 => "enable customer service for the account in the WeChat console".into(),
-            45009 => "the day's quota of calls is used up: run again tomorrow; what was fetched stays".into(),
-            -1 | 45011 => "WeChat is busy: run again later; what was fetched stays".into(),
+            45009 => "run again tomorrow: today's quota of calls is used up. Fetched days stay in the lake".into(),
+            -1 | 45011 => "run again later: WeChat is busy. Fetched days stay in the lake".into(),
             _ => match self.action() {
-                Action::StopOurBug => "this is a bug in kefu; please report it with the message above".into(),
+                Action::StopOurBug => "report this bug in kefu, with the message above".into(),
                 _ => "look the code up under \"global return codes\" in WeChat's documentation".into(),
             },
         }

@@ -67,12 +67,12 @@ impl Proxy {
     /// # Errors
     /// The reason, without the text itself, which may contain a password.
     pub fn parse(text: &str, variable: &'static str) -> Result<Self, String> {
-        let form = "it is not an address like http://proxy.example:3128 (what is set is not shown, because it may hold a password)";
+        let form = "it is not an address like http://proxy.example:3128 (kefu does not show the value, because it may contain a password)";
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
         match scheme {
             "http" | "https" => {}
             "socks4" | "socks4a" | "socks5" | "socks5h" => {
-                return Err("kefu can use HTTP proxies only, and this is a SOCKS proxy".into());
+                return Err("it is a SOCKS proxy; kefu supports HTTP proxies only".into());
             }
             _ => return Err(form.into()),
         }
@@ -125,7 +125,7 @@ pub fn check_certificates(pem: &[u8]) -> Result<(), String> {
     let mut roots = RootCertStore::empty();
     let certificates = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok);
     match roots.add_parsable_certificates(certificates) {
-        (0, _) => Err("it holds no certificate in PEM form".into()),
+        (0, _) => Err("it contains no certificate in PEM format".into()),
         _ => Ok(()),
     }
 }

@@ -34,13 +34,13 @@ impl Client {
         let request = QuotaRequest { cgi_path: "/customservice/msgrecord/getmsglist" };
         let body = self.post("cgi-bin/openapi/quota/get", Some(token), &request).await?;
         let answer: QuotaAnswer = read(&body).ok_or_else(|| {
-            CallError::Unreadable(no_json(&body, "of the quota")).from_peer(self.peer())
+            CallError::Unreadable(no_json(&body, "in place of the quota")).from_peer(self.peer())
         })?;
         if let Some(error) = ApiError::in_answer(answer.errcode, answer.errmsg) {
             return Err(error.hiding(token).into());
         }
         answer.quota.ok_or_else(|| {
-            CallError::Unreadable("it holds neither a quota nor an error".into())
+            CallError::Unreadable("it contains neither a quota nor an error".into())
                 .from_peer(self.peer())
         })
     }

@@ -204,6 +204,6 @@ fn parse_token(body: &[u8]) -> Result<Secret, CallError> {
     }
     match answer.access_token {
         Some(token) if !token.is_empty() => Ok(Secret::new(token)),
-        _ => Err(CallError::Unreadable("it holds neither a token nor an error".into())),
+        _ => Err(CallError::Unreadable("it contains neither a token nor an error".into())),
     }
 }

@@ -46,7 +46,7 @@ impl TryFrom<Written> for TokenCommand {
     type Error = &'static str;
 
     fn try_from(written: Written) -> Result<Self, Self::Error> {
-        const FORM: &str = "a command is written as a list of strings, the program first: [\"program\", \"argument\"]";
+        const FORM: &str = "write a command as a list of strings, with the program first: [\"program\", \"argument\"]";
         let Written::Words(words) = written else { return Err(FORM) };
         let mut words = words.into_iter();
         let program = words.next().filter(|program| !program.is_empty()).ok_or(FORM)?;
@@ -56,7 +56,7 @@ impl TryFrom<Written> for TokenCommand {
 
 /// Why the program gave no token. Shows neither its arguments nor its output.
 #[derive(Debug, thiserror::Error)]
-#[error("the command `{}` gives no token: {why}", program.display())]
+#[error("the command `{}` gave no token: {why}", program.display())]
 pub struct TokenCommandError {
     program: PathBuf,
     why: Why,
@@ -70,9 +70,9 @@ enum Why {
     Ended(ExitStatus),
     #[error("it took longer than {} s", .0.as_secs())]
     TookTooLong(Duration),
-    #[error("it has ended, but something that it started still has its output open after {} s", .0.as_secs())]
+    #[error("it has ended, but a process that it started still has its output open after {} s", .0.as_secs())]
     LeftOpen(Duration),
-    #[error("what it prints is not one word of plain characters")]
+    #[error("its output is not one word of printable ASCII characters")]
     NotAToken,
 }
 
@@ -92,11 +92,11 @@ impl Classified for TokenCommandError {
         Some(
             match self.why {
                 Why::CannotRun(_) => {
-                    "check `access_token_command`: its first word is a program, run without a shell; a path in it is relative to kefu.toml"
+                    "check `access_token_command`: its first word is a program, which runs without a shell. A relative path starts at the folder of kefu.toml"
                 }
-                Why::LeftOpen(_) => "let what it starts in the background print elsewhere, as with `>/dev/null &` in a shell",
-                Why::NotAToken => "see to it that `access_token_command` prints the token and nothing else; what it prints is never shown",
-                _ => "run the command by hand to see what it says; kefu does not show it, because it could hold the token",
+                Why::LeftOpen(_) => "redirect the output of the processes that it starts in the background, as with `>/dev/null &` in a shell",
+                Why::NotAToken => "make `access_token_command` print the token and nothing else; kefu never shows its output",
+                _ => "run the command by hand to see its output; kefu does not show it, because it may contain the token",
             }
             .to_owned(),
         )

@@ -67,20 +67,20 @@ impl TransportError {
 
     fn render(&self) -> String {
         let peer = &self.peer;
-        let proxy = peer.proxy.as_deref().unwrap_or("on the way");
+        let proxy = peer.proxy.as_deref().unwrap_or("between here and WeChat");
         let name = |whose| match whose {
             Whose::Host => peer.host.clone(),
             Whose::Proxy => format!("the proxy {proxy}"),
         };
         let what = match self.trouble {
-            Trouble::NoAddress(whose) => format!("no address is known for {}", name(whose)),
-            Trouble::ConnectionRefused(whose) => format!("{} refuses the connection", name(whose)),
+            Trouble::NoAddress(whose) => format!("cannot find the address of {}", name(whose)),
+            Trouble::ConnectionRefused(whose) => format!("{} refused the connection", name(whose)),
             Trouble::Unreachable(whose) => format!("{} cannot be reached", name(whose)),
             Trouble::ProxyWantsPassword => {
-                format!("the proxy {proxy} wants a user name and a password (407)")
+                format!("the proxy {proxy} requires a valid user name and password (407)")
             }
             Trouble::ProxyRefuses => {
-                format!("the proxy {proxy} makes no connection to {}", peer.host)
+                format!("the proxy {proxy} refused to connect to {}", peer.host)
             }
             Trouble::Certificate(Whose::Host) => {
                 format!("the certificate of {peer} is not trusted")
@@ -88,9 +88,9 @@ impl TransportError {
             Trouble::Certificate(whose) => {
                 format!("the certificate of {} is not trusted", name(whose))
             }
-            Trouble::Tls(Whose::Host) => format!("no TLS connection with {peer}"),
-            Trouble::Tls(whose) => format!("no TLS connection with {}", name(whose)),
-            Trouble::NothingTrusted => "this machine has no certificates to trust".to_owned(),
+            Trouble::Tls(Whose::Host) => format!("cannot open a TLS connection with {peer}"),
+            Trouble::Tls(whose) => format!("cannot open a TLS connection with {}", name(whose)),
+            Trouble::NothingTrusted => "this machine has no trusted certificates".to_owned(),
             Trouble::ConnectTimeout => format!("no connection to {peer} within 10 seconds"),
             Trouble::Timeout => format!("no answer from {peer} in time"),
             Trouble::Cut => {
@@ -117,37 +117,37 @@ impl Classified for TransportError {
         let host = &self.peer.host;
         Some(match self.trouble {
             Trouble::NoAddress(Whose::Host) => {
-                "check this machine's name server and the base URL, then run again; what was fetched stays".into()
+                "check this machine's name server and the base URL, then run again. Fetched days stay in the lake".into()
             }
             Trouble::NoAddress(Whose::Proxy)
             | Trouble::ConnectionRefused(Whose::Proxy)
             | Trouble::Unreachable(Whose::Proxy) => format!(
-                "check the variable and whether the proxy runs, then run again; `NO_PROXY={host}` calls WeChat without it; what was fetched stays"
+                "check the variable and whether the proxy runs, then run again. `NO_PROXY={host}` calls WeChat without the proxy. Fetched days stay in the lake"
             ),
             Trouble::ConnectionRefused(Whose::Host) | Trouble::Unreachable(Whose::Host) => {
-                "check the base URL, the firewall and whether this machine needs a proxy (HTTPS_PROXY), then run again; what was fetched stays".into()
+                "check the base URL, the firewall and whether this machine needs a proxy (HTTPS_PROXY), then run again. Fetched days stay in the lake".into()
             }
             Trouble::ProxyWantsPassword => {
-                "put the right ones into the variable, as http://USER:PASSWORD@HOST:PORT with special characters as %XX".into()
+                "put the user name and the password into that variable, as http://USER:PASSWORD@HOST:PORT. Write special characters as %XX".into()
             }
             Trouble::ProxyRefuses => format!(
-                "ask the administrator of the proxy to allow {host}, port 443; or call WeChat without it: `NO_PROXY={host}`; what was fetched stays"
+                "ask the administrator of the proxy to allow {host}, port 443, or call WeChat without the proxy: `NO_PROXY={host}`. Fetched days stay in the lake"
             ),
             Trouble::Certificate(_) => {
-                "check this machine's clock. If something on the way (a proxy, a firewall) opens TLS connections, put its CA certificate into a PEM file with the others to trust and name the file in SSL_CERT_FILE; kefu makes no calls without a trusted certificate".into()
+                "check this machine's clock. If a proxy or a firewall opens TLS connections, put its CA certificate and the other trusted ones into one PEM file. Name that file in SSL_CERT_FILE. kefu makes no calls without a trusted certificate".into()
             }
             Trouble::NothingTrusted => {
-                "install the package ca-certificates, or name a PEM file with certificates to trust in SSL_CERT_FILE (with it, or with SSL_CERT_DIR, no others are trusted)".into()
+                "install the package ca-certificates, or name a PEM file with trusted certificates in SSL_CERT_FILE. With SSL_CERT_FILE or SSL_CERT_DIR set, no other certificates are trusted".into()
             }
             Trouble::Tls(_) => {
-                "something else than WeChat seems to answer: check the base URL, and any proxy or firewall on the way".into()
+                "check the base URL, and any proxy or firewall in between: another server than WeChat seems to answer".into()
             }
             Trouble::ConnectTimeout => {
-                "check the network, the firewall and whether this machine needs a proxy (HTTPS_PROXY), then run again; what was fetched stays".into()
+                "check the network, the firewall and whether this machine needs a proxy (HTTPS_PROXY), then run again. Fetched days stay in the lake".into()
             }
             Trouble::Exhausted(hint) => hint.into(),
             Trouble::Timeout | Trouble::Cut | Trouble::Other => {
-                "check the network between here and WeChat, then run again; what was fetched stays".into()
+                "check the network between here and WeChat, then run again. Fetched days stay in the lake".into()
             }
         })
     }

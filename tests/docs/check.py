@@ -211,6 +211,18 @@ def check_error_codes():
         compare(place, "the error code", {number for row in rows for number in re.findall(r"-?\d+", row)}, real)
 
 
+def check_messages():
+    """Every message in troubleshooting is one of the program's, as its source or a snapshot has it."""
+    place = "docs/reference/troubleshooting.md"
+    code = [path.read_text() for pattern in ["src/**/*.rs", "tests/**/*.snap", "tests/**/*.rs"] for path in ROOT.glob(pattern)]
+    for heading in ["## Network", "## Records", "## Lake", "## Settings"]:
+        for message in first_cells(section(read(place), heading)):
+            for part in message.split("…"):
+                part = part.strip(" :?")
+                if len(part) > 3 and not any(part in text for text in code):
+                    problem(place, f"no error says `{part}`")
+
+
 def check_settings(kefu):
     place = "docs/reference/settings.md"
     text = read(place)
@@ -318,6 +330,7 @@ def main():
     check_exit_codes(kefu)
     check_findings()
     check_error_codes()
+    check_messages()
     check_settings(kefu)
     check_log()
     with tempfile.TemporaryDirectory() as folder:

@@ -110,3 +110,45 @@ fn a_module_uses_only_modules_below_it() {
     }
     assert!(used.len() > 15 && used["pipeline"].contains("lake"), "{used:?}");
 }
+
+/// Files of the lake outside `store` that reach the file system themselves. Each says why at its
+/// top.
+const BESIDE_THE_STORE: [&str; 2] = ["lock.rs", "mounts.rs"];
+
+#[test]
+fn only_the_store_reaches_the_files_of_a_lake() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lake");
+    let mut checked = 0;
+    for entry in fs_err::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_dir() || BESIDE_THE_STORE.contains(&name) {
+            continue;
+        }
+        let code = code(&path);
+        for door in [
+            "fs_err",
+            "std::fs",
+            "rustix::fs",
+            "plain_file",
+            "File::open",
+            "File::create",
+            "OpenOptions",
+            ".exists()",
+            ".is_file()",
+            ".is_dir()",
+            ".is_symlink()",
+            ".symlink_metadata()",
+            ".read_dir()",
+            ".read_link()",
+            ".canonicalize()",
+        ] {
+            assert!(!code.contains(door), "{name} uses {door}");
+        }
+        checked += 1;
+    }
+    assert!(checked > 20, "{checked}");
+    let folders =
+        fs_err::read_dir(&folder).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir());
+    assert_eq!(folders.count(), 1, "this test checks no other folder than `store`");
+}

@@ -16,7 +16,7 @@ const SKEW_SECONDS_MAX: i64 = 5;
 
 /// All calls of the day are used up.
 #[derive(Debug, thiserror::Error)]
-#[error("all {0} calls of today are used up")]
+#[error("all {0} calls of today's quota are used up")]
 struct UsedUp(u64);
 
 impl Classified for UsedUp {
@@ -25,7 +25,7 @@ impl Classified for UsedUp {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("run again tomorrow; what was fetched stays".into())
+        Some("run again tomorrow. Fetched days stay in the lake".into())
     }
 }
 
@@ -61,29 +61,31 @@ async fn network_and_clock(client: &Client, settings: &Settings, clock: &Clock) 
     let through = proxy.map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
     let network = Check::ok(
         "network",
-        format!("{address} answers within {} ms{through}", took.whole_milliseconds()),
+        format!("{address} answered within {} ms{through}", took.whole_milliseconds()),
     );
     let Some(there) = there else {
         return vec![
             network,
             Check::warn(
                 "clock",
-                "the answer has no date",
+                "WeChat's answer has no date",
                 "compare this machine's clock with another one",
             ),
         ];
     };
     let ahead: Duration = asked + took / 2 - OffsetDateTime::from(there);
     let skew = match ahead.whole_seconds() {
-        ahead if ahead.abs() <= SKEW_SECONDS_MAX => Check::ok("clock", "agrees with WeChat's"),
+        ahead if ahead.abs() <= SKEW_SECONDS_MAX => {
+            Check::ok("clock", "agrees with WeChat's clock")
+        }
         ahead => Check::warn(
             "clock",
             format!(
-                "this machine's is {} s {} WeChat's",
+                "this machine's clock is {} s {} WeChat's clock",
                 ahead.abs(),
                 if ahead > 0 { "ahead of" } else { "behind" }
             ),
-            "let NTP set it: it decides which day is over, and so what is fetched",
+            "set the clock with NTP: it decides which days are over and can be fetched",
         ),
     };
     vec![network, skew]
@@ -96,7 +98,7 @@ async fn account(
     clock: &Clock,
     can_be_reached: bool,
 ) -> Vec<Check> {
-    let unknown = |check| Check::warn(check, "not known", "see what fails above");
+    let unknown = |check| Check::warn(check, "not known", "fix the failed check above first");
     // Without an account name, there is no place to store fetched records.
     let credential = match settings.account().and_then(|_| settings.credential()) {
         Ok(credential) => credential,
@@ -108,9 +110,9 @@ async fn account(
         return vec![unknown("token"), unknown("permission"), unknown("quota")];
     }
     let from = match &credential.proof {
-        Proof::AppSecret { .. } => "WeChat gives one for the app id and its secret",
-        Proof::AccessToken(_) => "there is one that another service manages",
-        Proof::Command(_) => "the command prints one",
+        Proof::AppSecret { .. } => "WeChat gave a token for the app id and its secret",
+        Proof::AccessToken(_) => "a token is set, and another service manages it",
+        Proof::Command(_) => "the command printed a token",
     };
     let is_given = !matches!(credential.proof, Proof::AppSecret { .. });
     let places = credential.places.clone();
@@ -149,7 +151,7 @@ async fn permission(
         PageRequest { starttime: hour.start, endtime: hour.end, msgid: FIRST_MSGID, number: 1 };
     let body = client.message_page(token, &request).await?;
     decode(&body, hour).map_err(|error| error.hiding(token).from_peer(client.peer()))?;
-    Ok(Check::ok("permission", "getmsglist answers"))
+    Ok(Check::ok("permission", "getmsglist answered"))
 }
 
 /// Checks the quota. Not every account may request it, and a run does not need it.
@@ -162,14 +164,16 @@ fn quota(answer: Result<Quota, CallError>) -> Check {
                 Check::warn(
                     "quota",
                     left,
-                    "a page of 10,000 records takes one call, and so does a day without any",
+                    "plan one call for each page of 10,000 records, and one for each day without records",
                 )
             } else {
                 Check::ok("quota", left)
             }
         }
-        Err(error) => {
-            Check::warn("quota", format!("not known: {error}"), "kefu works without knowing it")
-        }
+        Err(error) => Check::warn(
+            "quota",
+            format!("not known: {error}"),
+            "nothing to do: kefu works without this number",
+        ),
     }
 }

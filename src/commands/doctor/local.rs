@@ -36,7 +36,7 @@ pub(super) fn time_zone(lake: &Lake, zone: &Zone, clock: &Clock) -> Check {
         lake.require_zone(zone.name())?;
         Ok::<_, LakeError>(match lake.zone()? {
             Some(_) => {
-                Check::ok("time zone", format!("{over}; the lake's days are cut in the same zone"))
+                Check::ok("time zone", format!("{over}; the lake's days are in the same zone"))
             }
             None => Check::ok(
                 "time zone",
@@ -53,21 +53,21 @@ pub(super) fn secrets(settings: &Settings) -> Check {
     if let Some(path) = files.iter().find(|path| !path.exists()) {
         return Check::warn(
             "secrets",
-            format!("{} is not there", path.display()),
-            "make it, or correct the path in kefu.toml",
+            format!("{} does not exist", path.display()),
+            "create the file, or correct the path in kefu.toml",
         );
     }
     match settings.exposed_files().first() {
         Some(path) => {
-            let advice = format!("chmod 600 {}", path.display());
+            let advice = format!("run `chmod 600 {}`", path.display());
             Check::warn(
                 "secrets",
                 format!("every user of this machine can read {}", path.display()),
                 advice,
             )
         }
-        None if files.is_empty() => Check::ok("secrets", "in no file"),
-        None => Check::ok("secrets", "in files that not everybody can read"),
+        None if files.is_empty() => Check::ok("secrets", "no secret is in a file"),
+        None => Check::ok("secrets", "in files that other users cannot read"),
     }
 }
 
@@ -95,10 +95,13 @@ pub(super) fn app(settings: &Settings, lake: &Lake) -> Check {
             known += usize::from(app_id.is_some());
         }
         Ok(match known {
-            0 => Check::ok("app", "not known: with a token alone the lake does not record it"),
+            0 => Check::ok(
+                "app",
+                "not known: with a token but no app id, the lake does not record the app",
+            ),
             _ => Check::ok(
                 "app",
-                "the lake has no other app under the account's name, nor the app under another one",
+                "the lake has no other app under this account, and this app under no other account",
             ),
         })
     };
@@ -122,7 +125,7 @@ pub(super) fn disk(lake: &Lake) -> Check {
 
 pub(super) fn lake(lake: &Lake) -> Check {
     if !lake.root().exists() {
-        return Check::ok("lake", "not there yet: `kefu run` makes it");
+        return Check::ok("lake", "does not exist yet: `kefu run` creates it");
     }
     let found = || {
         lake.require_folder()?;
@@ -130,14 +133,14 @@ pub(super) fn lake(lake: &Lake) -> Check {
         let strays = lake.strays()?;
         if let Some(first) = strays.first() {
             let found = format!(
-                "{} below the tables' folders that kefu did not put there, for instance {}",
+                "files in the folders of the tables that are not from kefu: {}, for instance {}",
                 strays.len(),
                 first.display()
             );
             return Ok(Check::warn(
                 "lake",
                 found,
-                "move them away: DuckDB and Polars read whatever is in a table's folder",
+                "move them out of the lake: DuckDB and Polars read every file in a table's folder",
             ));
         }
         let accounts = lake
@@ -168,11 +171,11 @@ fn held(lake: &Lake, name: String) -> Result<String, LakeError> {
 
 pub(super) fn lock(lake: &Lake) -> Check {
     match lake.owner() {
-        Ok(None) => Check::ok("lock", "no run is at work"),
+        Ok(None) => Check::ok("lock", "no run is active"),
         Ok(Some(owner)) => Check::warn(
             "lock",
             format!("locked by {owner}"),
-            "a run is going on; another one of the same account would end with 75",
+            "wait until the active run has ended: another run of the same account would end with 75",
         ),
         Err(error) => Check::fail("lock", error),
     }

@@ -58,7 +58,7 @@ fn probe(settings: &Settings, day: Day, cancel: &Cancel) -> Result<Probed, Failu
     let asked = async {
         let retry_budget = source.retry_budget(account.as_str(), day);
         let probe = source.probe(zone.bounds(day), &retry_budget).await;
-        probe.map_err(|error| Failure::from(error).during(format!("{day} cannot be asked about")))
+        probe.map_err(|error| Failure::from(error).during(format!("cannot probe {day}")))
     };
     let probe: Probe = wait_for(1, cancel, asked)?;
     let worst = probe.differs().then_some(Class::Contract);
@@ -97,11 +97,11 @@ impl Report for Probed {
         );
         let has = |state| self.probe.iter().any(|row| row.answer.state == state);
         let verdict = if self.worst.is_some() {
-            "WeChat does not do what kefu relies on: fetched days may lack records or have some twice; report it"
+            "WeChat does not meet kefu's assumptions. Fetched days may lack records or have some twice. Report this result"
         } else if has(AnswerState::NotTellable) {
-            "nothing that kefu relies on differs on this day; a day with more records shows more"
+            "no assumption failed on this day, but not all could be tested; probe a day with more records"
         } else {
-            "what kefu relies on holds"
+            "all assumptions hold"
         };
         format!("{header}\n{table}\n{verdict}")
     }
@@ -112,7 +112,7 @@ fn word(state: AnswerState) -> &'static str {
         AnswerState::Holds => "ok",
         AnswerState::Note => "note",
         AnswerState::Differs => "DIFFERS",
-        AnswerState::NotTellable => "not tellable",
+        AnswerState::NotTellable => "unknown",
     }
 }
 
@@ -120,7 +120,7 @@ fn title(question: Question) -> &'static str {
     match question {
         Question::WindowStart => "start of a window",
         Question::WindowEnd => "end of a window",
-        Question::InsideWindow => "records in the window asked for",
+        Question::InsideWindow => "records in the requested window",
         Question::Cursor => "msgid of a page",
         Question::LastPage => "last page",
         Question::PageSize => "size of a page",

@@ -65,37 +65,7 @@ impl FetchReport {
                 shrunk.date, shrunk.records_after, shrunk.records_before
             )
         }));
-        let remarks: [(&str, u64, &str); 7] = [
-            (
-                "records that could not be read",
-                total(|day| day.rejects - day.misplaced),
-                ", now in the table `rejects`",
-            ),
-            (
-                "records outside the window that was asked for",
-                total(|day| day.misplaced),
-                ", now in the table `rejects`",
-            ),
-            (
-                "pages that were not JSON and have been repaired",
-                total(|day| day.repaired_pages),
-                "",
-            ),
-            ("records that were read after a repair", total(|day| day.repaired_records), ""),
-            ("records left to the day that they belong to", total(|day| day.outside_window), ""),
-            ("calls that were repeated", total(|day| day.calls.retries), ""),
-            (
-                "pages with fewer records than were asked for, although more followed",
-                total(|day| day.calls.capped_pages),
-                "; WeChat has lowered the size of a page, and all records were fetched",
-            ),
-        ];
-        lines.extend(
-            remarks
-                .iter()
-                .filter(|(_, count, _)| *count > 0)
-                .map(|(what, count, remark)| format!("          {what}: {count}{remark}")),
-        );
+        lines.extend(self.render_remarks());
         if !self.skipped.is_empty() {
             lines.push(format!(
                 "skipped   {} already there: {}",
@@ -126,6 +96,38 @@ impl FetchReport {
             }
         }
         lines
+    }
+
+    /// What was unusual about the records and the calls.
+    fn render_remarks(&self) -> Vec<String> {
+        let total = |count: fn(&FetchedDay) -> u64| self.fetched.iter().map(count).sum::<u64>();
+        let remarks: [(&str, u64, &str); 7] = [
+            (
+                "records that could not be read",
+                total(|day| day.rejects - day.misplaced),
+                ", now in the table `rejects`",
+            ),
+            (
+                "records outside the window that was asked for",
+                total(|day| day.misplaced),
+                ", now in the table `rejects`",
+            ),
+            (
+                "pages that were not JSON and have been repaired",
+                total(|day| day.repaired_pages),
+                "",
+            ),
+            ("records that were read after a repair", total(|day| day.repaired_records), ""),
+            ("records left to the day that they belong to", total(|day| day.outside_window), ""),
+            ("calls that were repeated", total(|day| day.calls.retries), ""),
+            (
+                "pages with fewer records than were asked for, although more followed",
+                total(|day| day.calls.capped_pages),
+                "; WeChat has lowered the size of a page, and all records were fetched",
+            ),
+        ];
+        let remarks = remarks.into_iter().filter(|(_, count, _)| *count > 0);
+        remarks.map(|(what, count, remark)| format!("          {what}: {count}{remark}")).collect()
     }
 }
 

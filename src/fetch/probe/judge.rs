@@ -81,11 +81,11 @@ fn bound(
         return Ok(true);
     }
     if !times(reply).any(|time| time == inside) {
-        return Err("a record inside the window did not come either");
+        return Err("a record inside the window is missing too");
     }
     let is_capped = last_page(evidence).0 != State::Holds;
     if reply.is_full() || is_capped && reply.records.len() >= evidence.whole.records.len() {
-        return Err("the page may be cut short");
+        return Err("the page may be incomplete");
     }
     Ok(false)
 }
@@ -99,7 +99,7 @@ fn inside_window(evidence: &Evidence) -> Finding {
         .count();
     match outside {
         0 => holds(format!("all of {records}")),
-        _ => differs(format!("{outside} of {records} lie outside the window asked for")),
+        _ => differs(format!("{outside} of {records} are outside the requested window")),
     }
 }
 
@@ -108,12 +108,12 @@ fn cursor(evidence: &Evidence) -> Finding {
     let taken = small.len();
     let Some(next) = &evidence.after_small else {
         return match evidence.small.is_full() && taken < whole.len() {
-            true => differs("a page that others follow returns no msgid to ask for them with"),
-            false => not_tellable("the page returned no msgid to ask for the next one with"),
+            true => differs("a page that is not the last returns no msgid for the next request"),
+            false => not_tellable("the page returned no msgid for the next request"),
         };
     };
     if taken == 0 || !whole.starts_with(small) {
-        return not_tellable("the same window had other records when it was asked for again");
+        return not_tellable("the same window returned other records the second time");
     }
     let expected = |from: usize| {
         let rest = whole.get(from..).unwrap_or_default();
@@ -121,15 +121,15 @@ fn cursor(evidence: &Evidence) -> Finding {
     };
     match (next.records == expected(taken), next.records == expected(taken - 1)) {
         (true, false) if !next.records.is_empty() && next.msgid <= evidence.small.msgid => {
-            differs("the next page returns no later msgid, so that the cursor is stuck")
+            differs("the next page returns no later msgid, so the cursor is stuck")
         }
         (true, false) => holds("exclusive"),
         // The next record is unknown. It may be the same record again, or a different one with
         // equal values.
         _ if taken == whole.len() => not_tellable("the day needs more than one record"),
-        (false, true) => differs("inclusive: the last record of a page comes again on the next"),
-        (true, true) => not_tellable("the records around the end of the page are all alike"),
-        (false, false) => differs("the next page does not go on where the one before ended"),
+        (false, true) => differs("inclusive: the next page repeats the last record of a page"),
+        (true, true) => not_tellable("all records around the end of the page are equal"),
+        (false, false) => differs("the next page does not continue where the previous one ended"),
     }
 }
 
@@ -137,10 +137,10 @@ fn last_page(evidence: &Evidence) -> Finding {
     let whole = &evidence.whole;
     let records = whole.records.len();
     if whole.is_full() {
-        return not_tellable("no part of the day came in a page that is not full");
+        return not_tellable("every page of the day is full");
     }
     let Some(next) = &evidence.after_whole else {
-        return not_tellable("the page returned no msgid to ask for the next one with");
+        return not_tellable("the page returned no msgid for the next request");
     };
     let mut more = next.records.as_slice();
     if let Some((first, rest)) = more.split_first()
@@ -151,7 +151,7 @@ fn last_page(evidence: &Evidence) -> Finding {
             // A repeated last record is reported by the question `cursor`.
             State::Differs => more = rest,
             _ if rest.is_empty() => {
-                return not_tellable("the last record came again when it was asked what follows");
+                return not_tellable("the request after the last record returned it again");
             }
             _ => {}
         }
@@ -161,7 +161,7 @@ fn last_page(evidence: &Evidence) -> Finding {
         more => capped(
             records,
             format!(
-                "{more} more followed a page of {records}, though {} were asked for",
+                "{more} more followed a page of {records}, although {} were requested",
                 whole.number
             ),
         ),
@@ -173,15 +173,17 @@ fn page_size(evidence: &Evidence) -> Finding {
     let records = whole.records.len();
     let (asked, given) = (small.number, small.records.len());
     if given != asked.min(records) {
-        return differs(format!("{asked} asked for, {given} given, though there are {records}"));
+        return differs(format!(
+            "{asked} requested, {given} returned, although there are {records}"
+        ));
     }
     match last_page(evidence).0 {
         State::Differs | State::Note => capped(
             records,
-            format!("{PAGE_RECORDS_MAX} asked for, {records} given, and there are more"),
+            format!("{PAGE_RECORDS_MAX} requested, {records} returned, although there are more"),
         ),
         State::Holds if records > asked => {
-            holds(format!("{asked} asked for, {asked} given; the largest page had {records}"))
+            holds(format!("{asked} requested, {asked} returned; the largest page had {records}"))
         }
         State::Holds => not_tellable("the day needs more than one record"),
         State::NotTellable => not_tellable("it is not known whether there are more"),
@@ -191,7 +193,7 @@ fn page_size(evidence: &Evidence) -> Finding {
 /// The finding that pages are capped. kefu detects a cap that is a round number, and continues.
 fn capped(records: usize, found: String) -> Finding {
     match is_round(records) {
-        true => (State::Note, format!("{found}; kefu notices a cap like this one")),
+        true => (State::Note, format!("{found}; kefu detects such a cap")),
         false => differs(found),
     }
 }
@@ -202,7 +204,7 @@ fn time_order(evidence: &Evidence) -> Finding {
     }
     match times(&evidence.whole).is_sorted() {
         true => holds("ascending"),
-        false => (State::Note, "not ascending; kefu puts records in order".to_owned()),
+        false => (State::Note, "not ascending; kefu sorts the records".to_owned()),
     }
 }
 

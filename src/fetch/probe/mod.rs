@@ -78,7 +78,7 @@ impl Question {
             Self::Cursor => "exclusive",
             Self::LastPage => "a page that is not full is the last",
             Self::PageSize => "honoured",
-            Self::TimeOrder => "ascending, but any order will do",
+            Self::TimeOrder => "ascending, but kefu accepts any order",
         }
     }
 }

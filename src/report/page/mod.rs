@@ -17,6 +17,7 @@ use ring::digest::{SHA256, digest};
 use super::chart::{self, Scene};
 use super::figures::{DayFigures, Figures};
 use super::language::Language;
+use super::load_map;
 use super::metric::{self, Place, Unit, Values, shown_in};
 use super::registry::METRICS;
 use super::words::Words;
@@ -145,7 +146,7 @@ impl Page {
             days: tables::days(figures, language),
             unanswered: chart::unanswered(figures, language),
             unanswered_days: tables::unanswered_days(figures, language),
-            load: chart::load(figures, language),
+            load: load_map::load(figures, language),
             load_table: tables::load_table(figures, language),
             load_note: language.load_note(&figures.timezone, of_several),
             workers: tables::workers(figures, language),

@@ -563,7 +563,7 @@ fn a_page_cap_is_detected_when_two_days_end_with_the_same_number_of_records() {
     assert_eq!(failed, days[1..]);
     assert_eq!(night.report.class(), Some(Class::Partial));
     let failure = &night.report.failed[0].failure;
-    let said = "two windows ended with 70 records each, 10000 asked for, and 60 more came";
+    let said = "two windows ended with 70 records each (10000 requested), and one more request in the second window returned 60 more";
     assert!(failure.to_string().contains(said), "{failure}");
     assert!(failure.hint.as_ref().unwrap().contains("kefu verify --against-api"));
 

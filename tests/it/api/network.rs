@@ -296,13 +296,13 @@ fn only_certificates_in_ssl_cert_file_are_trusted() {
     fs_err::write(folder.join("no.pem"), "no certificate").unwrap();
     for (path, reason) in [
         ("absent.pem", "names a file that cannot be read"),
-        ("no.pem", "it holds no certificate in PEM form"),
+        ("no.pem", "it contains no certificate in PEM format"),
     ] {
         let path = folder.join(path).display().to_string();
         let output = run(&[("SSL_CERT_FILE", &path)]);
         assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
         assert!(
-            stderr(&output).contains("the environment's SSL_CERT_FILE")
+            stderr(&output).contains("the environment variable SSL_CERT_FILE")
                 && stderr(&output).contains(&path)
                 && stderr(&output).contains(reason),
             "{}",
@@ -326,7 +326,11 @@ fn the_demo_needs_no_certificates() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
-    assert!(stderr(&output).contains("no certificates to trust"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("this machine has no trusted certificates"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 fn check(output: &Output, name: &str) -> Value {
@@ -358,11 +362,16 @@ fn the_doctor_shows_the_proxy_in_use_without_its_password() {
         let output = doctor(wechat, &[(variable, &set)]);
         assert_eq!(output.status.code(), Some(77), "{}", stdout(&output));
         assert_eq!(setting(&output, "proxy")["value"], address.as_str());
-        assert_eq!(setting(&output, "proxy")["origin"], format!("the environment's {variable}"));
+        assert_eq!(
+            setting(&output, "proxy")["origin"],
+            format!("the environment variable {variable}")
+        );
         let network = check(&output, "network");
         assert_eq!(
             network["finding"],
-            format!("the proxy {address} ({variable}) wants a user name and a password (407)")
+            format!(
+                "the proxy {address} ({variable}) requires a valid user name and password (407)"
+            )
         );
     }
 
@@ -372,7 +381,10 @@ fn the_doctor_shows_the_proxy_in_use_without_its_password() {
         assert_eq!(output.status.code(), Some(78), "{}", stdout(&output));
         let network = check(&output, "network");
         let finding = network["finding"].as_str().unwrap();
-        assert!(finding.starts_with("the environment's HTTPS_PROXY is wrong: "), "{finding}");
+        assert!(
+            finding.starts_with("the environment variable HTTPS_PROXY is wrong: "),
+            "{finding}"
+        );
     }
     let run = kefu(&world, wechat, &["run", "--date", DAY])
         .env("HTTPS_PROXY", "http:proxy:3128")
@@ -384,7 +396,7 @@ fn the_doctor_shows_the_proxy_in_use_without_its_password() {
     let answers = Server::plain(api);
     let here = format!("http://127.0.0.1:{}", answers.port);
     let output = doctor(&here, &[("HTTP_PROXY", &set), ("ALL_PROXY", &set)]);
-    assert_eq!(setting(&output, "proxy")["value"], "none, this machine is called");
+    assert_eq!(setting(&output, "proxy")["value"], "none, because the base URL is this machine");
     assert_eq!(check(&output, "network")["state"], "ok");
     assert_eq!(proxy.connections(), 4, "{:?}", proxy.requests());
 }

@@ -100,14 +100,14 @@ fn each_network_error_has_its_message_and_hint() {
         status(302, None, &direct, "an empty body"),
         status(403, None, &proxied, "plain text"),
         status(407, None, &proxied, "an HTML page"),
-        CallError::Unreadable("no JSON, but an HTML page (\"Maintenance\")".into())
+        CallError::Unreadable("not JSON, but an HTML page (\"Maintenance\")".into())
             .from_peer(&proxied),
-        CallError::Unreadable("no JSON (syntax error at line 1 column 1)".into()),
+        CallError::Unreadable("not JSON (syntax error at line 1 column 1)".into()),
         CallError::GivenToken {
             refusal: given,
             places: Box::new(Places {
                 appid: "in the settings".into(),
-                proof: "the environment's KEFU_ACCESS_TOKEN".into(),
+                proof: "the environment variable KEFU_ACCESS_TOKEN".into(),
             }),
         },
     ];
@@ -169,6 +169,8 @@ fn each_error_of_the_lake_has_its_message_and_hint() {
             reason: "its footer lacks the counts".into(),
         },
         LakeError::Occupied { what: "the account acme".into(), owner: "process 4711".into() },
+        LakeError::Changed { path: path() },
+        LakeError::Dangling { path: path() },
         LakeError::Absent { root: "data/lake".into() },
         LakeError::NoFolder { root: "data/lake".into() },
         LakeError::NoAccount {

@@ -122,7 +122,8 @@ fn another_app_under_the_same_account_is_refused_before_anything_is_fetched() {
     assert_eq!(record_of(&world, APPID).as_deref(), Some("acme\n"));
     assert_eq!(app_in_footer(&world, DAY).as_deref(), Some(APPID));
 
-    let words = ["the account acme has the records of", APPID, OTHER_APPID, "hint: give the app"];
+    let words =
+        ["the account acme has records of", APPID, OTHER_APPID, "hint: correct the app id to"];
     for arguments in [
         ["run", "--date", NEXT].as_slice(),
         &["fetch", "--date", NEXT],
@@ -156,12 +157,17 @@ fn one_app_under_two_names_is_refused_before_anything_is_fetched() {
     let world = World::new();
     let simulator = simulate(&world);
     succeeds(&with_app(&world, &simulator, APPID, "acme", &["run", "--date", DAY]));
-    let words = [APPID, "are kept under the account acme", "call it shop", "keep the name acme"];
+    let words = [
+        APPID,
+        "under the account acme",
+        "its account in the settings is shop",
+        "use the name acme",
+    ];
     is_refused(&world, &simulator, &words, || {
         with_app(&world, &simulator, APPID, "shop", &["run", "--date", DAY])
     });
     // The demo has the same app id as the simulator.
-    is_refused(&world, &simulator, &["call it demo"], || {
+    is_refused(&world, &simulator, &["its account in the settings is demo"], || {
         world
             .command(&["demo", "--lake", &world.lake_folder().display().to_string()])
             .output()
@@ -252,7 +258,12 @@ fn mixed_apps_and_wrong_app_records_are_found() {
     let simulator = simulate(&world);
     let run = with_app(&world, &simulator, APPID, "acme", &["run", "--date", DAY]);
     assert_eq!(run.status.code(), Some(73));
-    assert!(stderr(&run).contains("write into it the name of the account"), "{}", stderr(&run));
+    assert!(
+        stderr(&run)
+            .contains("write the name of the account with the records of this app into the file"),
+        "{}",
+        stderr(&run)
+    );
     fs_err::remove_file(apps.join(OTHER_APPID)).unwrap();
 
     // Adds messages of a second app to the account. Earlier versions allowed this.
@@ -274,7 +285,13 @@ fn an_app_record_without_files_is_ignored_and_a_lost_one_comes_from_the_messages
     fs_err::remove_dir_all(world.lake_folder().join("_kefu")).unwrap();
     let refused = run("other", DAY);
     assert_eq!(refused.status.code(), Some(78), "{}", stderr(&refused));
-    assert!(stderr(&refused).contains("are kept under the account acme"), "{}", stderr(&refused));
+    assert!(
+        stderr(&refused).contains(
+            "this lake has the records of the app wx5ec0de51mu1a70 under the account acme"
+        ),
+        "{}",
+        stderr(&refused)
+    );
     assert!(!world.lake_folder().join(format!("messages/date={DAY}/other.parquet")).exists());
     // After the files of an account were deleted, its app may have another name.
     succeeds(&run("acme", NEXT));
@@ -367,7 +384,7 @@ fn a_lake_below_a_key_value_folder_is_refused_for_writing_and_can_be_read() {
     let link = world.folder.path().join("link");
     fs_err::create_dir(&below).unwrap();
     symlink(&below, &link).unwrap();
-    let words = ["region=cn", "take for a partition", "hint: DuckDB"];
+    let words = ["region=cn", "take for a partition", "hint: move the whole folder of the lake"];
     let at = |arguments: &[&str], lake: &Path, from: &Path| -> Command {
         let mut command = world.command(arguments);
         command
@@ -404,7 +421,7 @@ fn a_lake_below_a_key_value_folder_is_refused_for_writing_and_can_be_read() {
         succeeds(&at(&[arguments], &lake, here).output().unwrap());
     }
     let sql = at(&["sql"], &lake, here).output().unwrap();
-    assert!(stderr(&sql).contains("warning: the lake at"), "{}", stderr(&sql));
+    assert!(stderr(&sql).contains("warning: the path of the lake at"), "{}", stderr(&sql));
     assert_eq!(broken(&world, &lake), [("place".to_owned(), String::new())]);
     let doctor = at(&["doctor"], &lake, here).output().unwrap();
     assert!(String::from_utf8_lossy(&doctor.stdout).contains("FAIL  lake"), "{doctor:?}");
@@ -486,5 +503,10 @@ fn two_accounts_that_start_with_one_app_cannot_both_store_its_records() {
     let night = world.fetch(recorded([record(MIDNIGHT, "x")]), &[], &[DAY]);
     let said = night.report.failed[0].failure.to_string();
     assert_eq!(night.failure(), Class::Settings, "{said}");
-    assert!(said.contains("are kept under the account acme in this lake"), "{said}");
+    assert!(
+        said.contains(
+            "this lake has the records of the app wx5ec0de51mu1a70 under the account acme"
+        ),
+        "{said}"
+    );
 }

@@ -218,7 +218,7 @@ fn a_file_size_limit_is_an_error_like_a_full_disk() {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(73), "{said}");
-    assert!(said.contains("hint: files may only grow so large"), "{said}");
+    assert!(said.contains("hint: raise the limit of file sizes"), "{said}");
     assert!(
         String::from_utf8_lossy(&output.stdout)
             .contains("metrics   not computed, because the lake cannot be written"),

@@ -110,7 +110,7 @@ fn without_clock(shown: &str) -> String {
         parts.fold(first, |shown, part| format!("{shown}{before}{what}{}", &part[length..]))
     };
     let shown = hide(shown, "this machine's clock says ", "(time)", "2026-11-26 00:00:00".len());
-    hide(&shown, "the last day that can be fetched is ", "(yesterday)", "2026-11-25".len())
+    hide(&shown, "name a day up to ", "(yesterday)", "2026-11-25".len())
 }
 
 #[test]

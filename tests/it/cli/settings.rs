@@ -143,7 +143,7 @@ fn a_selected_account_is_shown_like_a_single_account() {
     let absent = world.with_file(&simulator, &["run", "--account", "shpo"]);
     assert_eq!(absent.status.code(), Some(78));
     assert!(
-        stderr(&absent).contains("--account is wrong: the settings have no account `shpo`; there are: unknown, shop, outlet"),
+        stderr(&absent).contains("--account is wrong: the settings have no account `shpo`; known accounts: unknown, shop, outlet"),
         "{}",
         stderr(&absent)
     );
@@ -202,7 +202,7 @@ fn a_refusal_names_the_setting_of_its_account() {
     let cases = [
         (
             table(&format!("{ours}\nsecret_env = 'FLAGSHIP_SECRET'")),
-            "check the environment's FLAGSHIP_SECRET (`accounts.shop.secret_env` in kefu.toml)",
+            "check the environment variable FLAGSHIP_SECRET (`accounts.shop.secret_env` in kefu.toml)",
         ),
         (
             table(&format!("{ours}\nsecret_file = 'wrong'")),
@@ -219,7 +219,7 @@ fn a_refusal_names_the_setting_of_its_account() {
         ),
         (
             table("access_token_env = 'FLAGSHIP_SECRET'"),
-            "from the environment's FLAGSHIP_SECRET (`accounts.shop.access_token_env` in kefu.toml)",
+            "from the environment variable FLAGSHIP_SECRET (`accounts.shop.access_token_env` in kefu.toml)",
         ),
         (
             table("access_token_file = 'wrong'"),
@@ -259,7 +259,7 @@ fn a_missing_variable_is_named_unless_its_name_could_be_a_secret() {
     world.write("kefu.toml", &settings("FLAGSHIP_SECRET"));
     let shown = stderr(&world.command(&["run"]).output().unwrap());
     assert!(
-        shown.contains("`accounts.shop.secret_env` in kefu.toml is wrong: the environment has no variable FLAGSHIP_SECRET\n\nhint: set FLAGSHIP_SECRET where"),
+        shown.contains("`accounts.shop.secret_env` in kefu.toml is wrong: the environment variable FLAGSHIP_SECRET is not set\n\nhint: set FLAGSHIP_SECRET in the environment"),
         "{shown}"
     );
     for secret in [
@@ -274,7 +274,7 @@ fn a_missing_variable_is_named_unless_its_name_could_be_a_secret() {
         let shown = stderr(&output) + &stdout(&output) + &stdout(&doctor) + &stderr(&doctor);
         assert_eq!(output.status.code(), Some(78));
         assert!(
-            shown.contains("not shown, because it could be the secret itself")
+            shown.contains("does not show the present value, because it may be the secret itself")
                 && !shown.contains(secret),
             "{shown}"
         );
@@ -320,7 +320,7 @@ fn when_every_account_fails_the_exit_code_is_the_worst() {
     let output = world.with_file(&simulator, &["run", "--date", DAY]);
     assert_eq!(output.status.code(), Some(77), "{}", stderr(&output));
     assert!(
-        stderr(&output).contains("shop: 2016-06-01 was not fetched: a page says"),
+        stderr(&output).contains("shop: 2016-06-01 was not fetched: a page declares"),
         "{}",
         stderr(&output)
     );
@@ -334,7 +334,7 @@ fn invalid_accounts_are_refused_before_any_work() {
     let cases = [
         (
             format!("appid = 'wx1'\n{good}"),
-            "`appid` in kefu.toml is wrong: there are `[[accounts]]`",
+            "`appid` in kefu.toml is wrong: the file has `[[accounts]]`",
         ),
         (format!("{good}{good}"), "two accounts have the name shop"),
         (
@@ -345,16 +345,13 @@ fn invalid_accounts_are_refused_before_any_work() {
             good.clone() + &good.replace("shop", "outlet"),
             "outlet has the app id of another account",
         ),
-        (table("appid = 'wx1'"), "just one of `secret_env`, `secret_file`"),
-        (table("appid = 'wx1'\nsecret_env = 'A'\naccess_token_env = 'B'"), "just one of"),
+        (table("appid = 'wx1'"), "exactly one of `secret_env`, `secret_file`"),
+        (table("appid = 'wx1'\nsecret_env = 'A'\naccess_token_env = 'B'"), "exactly one of"),
         (table("secret_env = 'A'"), "a secret needs the `appid`"),
         ("[[accounts]]\nsecret_env = 'A'".to_owned(), "neither a `name` nor an `appid`"),
         ("[[accounts]]\nname = '../shop'\naccess_token_env = 'A'".to_owned(), "cannot name files"),
         (table("secret = 'hunter2'"), "line 3: unknown field `secret`: did you mean `secret_env`?"),
-        (
-            table("access_token_command = 'give hunter2'"),
-            "a command is written as a list of strings",
-        ),
+        (table("access_token_command = 'give hunter2'"), "write a command as a list of strings"),
         ("timezon = 'UTC'".to_owned(), "line 1: unknown field `timezon`: did you mean `timezone`?"),
     ];
     for (settings, message) in cases {
@@ -373,7 +370,8 @@ fn invalid_accounts_are_refused_before_any_work() {
     let output = world.command(&["run"]).env("KEFU_APPID", "wx2").output().unwrap();
     assert_eq!(output.status.code(), Some(78));
     assert!(
-        stderr(&output).contains("KEFU_APPID is wrong: it tells of a single account"),
+        stderr(&output)
+            .contains("KEFU_APPID is wrong: it is for a single account, but kefu.toml has several"),
         "{}",
         stderr(&output)
     );
@@ -412,9 +410,9 @@ fn a_token_command_runs_again_when_wechat_refuses_its_token() {
         stderr(&output)
     );
     assert!(
-        stderr(&output).contains("the given access token is refused")
+        stderr(&output).contains("the access token in the settings is refused")
             && stderr(&output)
-                .contains("hint: the token is from `access_token_command` in kefu.toml"),
+                .contains("hint: check the token from `access_token_command` in kefu.toml"),
         "{}",
         stderr(&output)
     );
@@ -428,7 +426,7 @@ fn the_error_of_a_token_command_does_not_show_its_arguments() {
     let output = world.with_file(&simulator, &["fetch", "--date", DAY]);
     assert_eq!(output.status.code(), Some(78));
     assert!(
-        stderr(&output).contains("absent` gives no token: it cannot be run")
+        stderr(&output).contains("absent` gave no token: it cannot be run")
             && !stderr(&output).contains("hunter2"),
         "{}",
         stderr(&output)
@@ -537,18 +535,13 @@ fn the_doctor_gives_advice_for_each_problem() {
     let examination = last_line(&output);
     assert_eq!(output.status.code(), Some(78), "{examination}");
     for (name, state, finding, advice) in [
-        (
-            "time zone",
-            "fail",
-            "begun in the time zone Asia/Shanghai",
-            "keep --timezone Asia/Shanghai",
-        ),
-        ("lake", "warn", "notes.txt", "move them away"),
-        ("lock", "warn", "locked by process", "a run is going on"),
-        ("clock", "warn", "s ahead of WeChat's", "NTP"),
+        ("time zone", "fail", "are in the time zone Asia/Shanghai", "use --timezone Asia/Shanghai"),
+        ("lake", "warn", "notes.txt", "move them out of the lake"),
+        ("lock", "warn", "locked by process", "wait until the active run has ended"),
+        ("clock", "warn", "s ahead of WeChat's clock", "NTP"),
         ("token", "ok", "", ""),
         ("permission", "fail", "45009", "tomorrow"),
-        ("quota", "fail", "all 1 calls of today are used up", "tomorrow"),
+        ("quota", "fail", "all 1 calls of today's quota are used up", "tomorrow"),
     ] {
         let check = check(&examination, name);
         let says = |key: &str, words: &str| check[key].as_str().unwrap_or_default().contains(words);
@@ -592,7 +585,7 @@ fn the_doctor_ends_with_the_exit_code_of_the_worst_problem() {
             &[("KEFU_ACCOUNT", "acme"), ("KEFU_ACCESS_TOKEN", "hunter2")],
             77,
             "permission",
-            "the given access token is refused",
+            "the access token in the settings is refused",
         ),
     ];
     for (settings, code, name, finding) in cases {

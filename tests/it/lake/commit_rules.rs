@@ -297,10 +297,10 @@ fn a_day_is_replaced_by_fewer_records_only_with_allow_shrink() {
     let night = world.fetch(records(10), &[], &[DAY]);
     assert_eq!(night.failure(), Class::Contract);
     let failure = &night.report.failed[0].failure;
-    assert_eq!(failure.to_string(), "WeChat gives 10 records of the day, and the lake has 100");
+    assert_eq!(failure.to_string(), "WeChat returns 10 records of the day, but the lake has 100");
     // The hint must say what is lost, because operators follow it at night.
     let hint = failure.hint.as_ref().unwrap();
-    assert!(hint.contains("--allow-shrink") && hint.contains("discards the records"), "{hint}");
+    assert!(hint.contains("--allow-shrink") && hint.contains("discard the records"), "{hint}");
 
     world.on_shrink = OnShrink::Keep;
     let night = world.fetch(records(10), &[], &[DAY]);
@@ -376,7 +376,7 @@ fn lost_records_are_a_warning_in_the_nightly_run_and_an_error_for_a_named_day() 
         // The exit code is 65 even if other days succeed, because another run would not help.
         assert_eq!(output.status.code(), Some(65), "{arguments:?}: {}", stderr(&output));
         assert!(
-            stderr(&output).contains("WeChat gives 10 records of the day, and the lake has 100")
+            stderr(&output).contains("WeChat returns 10 records of the day, but the lake has 100")
         );
     }
     assert!(world.bytes(&date) == before);
@@ -416,12 +416,12 @@ fn metrics_give_the_record_count_of_damaged_or_missing_messages() {
         let force: &[&str] =
             if before.contains(&world.path("messages", DAY)) { &["--force"] } else { &[] };
         let holds = match force {
-            [] => "the metrics in the lake were made of",
+            [] => "the metrics in the lake were computed from",
             _ => "the lake has",
         };
         for count in [0, 19] {
             let (code, said) = run(count, force);
-            let numbers = format!("WeChat gives {count} records of the day, and {holds} 20");
+            let numbers = format!("WeChat returns {count} records of the day, but {holds} 20");
             assert!(code == Some(65) && said.contains(&numbers), "{said}");
             assert_eq!(world.table_files(), before);
         }
@@ -437,7 +437,7 @@ fn a_damaged_day_without_a_known_record_count_counts_as_one_record() {
     fs_err::write(world.path("messages", DAY), "garbage").unwrap();
     assert_eq!(
         world.fetch(records(0), &[], &[DAY]).report.failed[0].failure.to_string(),
-        "WeChat gives 0 records of the day, and the lake has 1"
+        "WeChat returns 0 records of the day, but the lake has 1"
     );
     assert!(world.fetch(records(1), &[], &[DAY]).report.failed.is_empty());
     assert_eq!(world.texts(DAY).len(), 1);

@@ -177,7 +177,7 @@ fn an_older_lake_is_read_and_verified_without_a_rewrite() {
     let findings = lake.findings();
     let older = |finding: &&Value| {
         finding["what"] == "written by an older version of kefu"
-            && finding["advice"] == "`kefu metrics --account acme` rewrites it"
+            && finding["advice"] == "run `kefu metrics --account acme` to rewrite it"
     };
     assert_eq!(findings.iter().filter(older).count(), 5 * 12, "{findings:#?}");
     assert_eq!(findings.len(), 5 * 12, "{findings:#?}");
@@ -278,7 +278,10 @@ fn damaged_rows_never_get_a_new_hash() {
     let failure = lake.kefu(&["metrics"], 73)["failure"].take();
     let reason = failure["reason"].as_str().unwrap();
     assert!(reason.contains("sessions/date=2024-05-03/acme.parquet"), "{reason}");
-    assert!(failure["hint"].as_str().unwrap().contains("put it back from a copy"), "{failure}");
+    assert!(
+        failure["hint"].as_str().unwrap().contains("restore the file from a backup"),
+        "{failure}"
+    );
     assert!(fs_err::read(&path).unwrap() == damaged);
 }
 

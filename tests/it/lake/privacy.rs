@@ -559,7 +559,11 @@ fn a_record_of_privacy_settings_that_is_damaged_stops_everything_that_writes() {
         for command in [&["run", "--date", "2024-05-18"][..], &["metrics"], &["redact", "--yes"]] {
             let output = world.kefu(&simulator, command);
             assert_eq!(output.status.code(), Some(73), "{damage:?}: {}", stderr(&output));
-            assert!(stderr(&output).contains("put it back from a copy"), "{}", stderr(&output));
+            assert!(
+                stderr(&output).contains("restore the file from a backup"),
+                "{}",
+                stderr(&output)
+            );
         }
         assert_eq!(verified(&world, &simulator).0, Some(65), "{damage:?}");
     }
@@ -612,7 +616,7 @@ fn the_key_can_come_from_the_environment_and_must_be_long_enough() {
         &world,
         &simulator,
         &["run", "--date", DAY],
-        "`privacy.openid.hmac_key_env` in kefu.toml is wrong: the environment has no variable OUR_KEY\n\nhint: set OUR_KEY where",
+        "`privacy.openid.hmac_key_env` in kefu.toml is wrong: the environment variable OUR_KEY is not set\n\nhint: set OUR_KEY in the environment",
     );
     let run_with = |key: &str| {
         let mut command = world.command(&["run", "--date", DAY]);
@@ -649,17 +653,14 @@ fn invalid_privacy_settings_are_refused() {
     let cases = [
         ("privacy.text = 'hide'".to_owned(), "expected `keep` or `drop`"),
         ("privacy.texts = 'drop'".to_owned(), "unknown field `texts`"),
-        ("privacy.openid = 'hunter2'".to_owned(), "the key itself never stands here"),
-        (
-            "privacy.openid = { hmac_key = 'hunter2' }".to_owned(),
-            "the key itself never stands here",
-        ),
-        ("privacy.openid = {}".to_owned(), "the key itself never stands here"),
+        ("privacy.openid = 'hunter2'".to_owned(), "never write the key itself here"),
+        ("privacy.openid = { hmac_key = 'hunter2' }".to_owned(), "never write the key itself here"),
+        ("privacy.openid = {}".to_owned(), "never write the key itself here"),
         (
             "privacy.openid = { hmac_key_file = 'nowhere' }".to_owned(),
             "`privacy.openid.hmac_key_file` in kefu.toml names a file that cannot be read",
         ),
-        (rules("prefix = 'hunter2'"), "could never match: keep texts, or remove the rules"),
+        (rules("prefix = 'hunter2'"), "never match; keep texts, or remove the rules"),
         (rules("regex = 'hunter2'"), "`privacy.text` in kefu.toml is wrong"),
     ];
     for (toml, message) in cases {

@@ -532,12 +532,13 @@ fn the_nightly_run_does_not_restore_deleted_days() {
     let pruned = world.kefu(&simulator, &["prune", "--keep-days", "1", "--yes"]);
     let said = String::from_utf8(pruned.stdout).unwrap();
     assert!(
-        said.contains("never final: the metrics of ") && said.contains("keep at least 5 days"),
+        said.contains("metrics that will never be final: ")
+            && said.contains("keep at least 5 days"),
         "{said}"
     );
     let said =
         String::from_utf8(world.kefu(&simulator, &["prune", "--keep-days", "5"]).stdout).unwrap();
-    assert!(!said.contains("never final"), "{said}");
+    assert!(!said.contains("never be final"), "{said}");
     assert_eq!(
         world
             .table_files()
@@ -628,7 +629,7 @@ fn a_retention_mark_in_the_future_is_damage_and_no_command_uses_it() {
     // Recreates the retention mark of a machine whose clock was decades ahead.
     let mark = days.world.lake_folder().join("_kefu/accounts/acme/pruned.json");
     fs_err::write(&mark, r#"{"messages":"2099-01-01"}"#).unwrap();
-    let said = "it says that messages was pruned up to 2099-01-01, which is in the future";
+    let said = "the first kept day of messages is 2099-01-01, which is in the future";
     let output = days.world.kefu(&days.simulator, &["verify", "--output", "json"]);
     let verified: Value = serde_json::from_slice(&output.stdout).unwrap();
     let finding = &verified["findings"][0];
@@ -639,7 +640,7 @@ fn a_retention_mark_in_the_future_is_damage_and_no_command_uses_it() {
         let output = days.world.kefu(&days.simulator, arguments);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(73), "{told}");
-        assert!(told.contains(said) && told.contains("put it back from a copy"), "{told}");
+        assert!(told.contains(said) && told.contains("restore the file from a backup"), "{told}");
     }
     assert!(days.files() == before);
     // With a repaired mark, the run succeeds.
@@ -670,7 +671,10 @@ fn an_invalid_retention_mark_is_damage_and_no_command_uses_it() {
             let output = days.world.kefu(&days.simulator, arguments);
             let told = String::from_utf8_lossy(&output.stderr).into_owned();
             assert_eq!(output.status.code(), Some(73), "{text}, {arguments:?}: {told}");
-            assert!(told.contains("put it back from a copy"), "{text}, {arguments:?}: {told}");
+            assert!(
+                told.contains("restore the file from a backup"),
+                "{text}, {arguments:?}: {told}"
+            );
         }
     }
     assert!(days.files() == before);

@@ -140,6 +140,51 @@ fn finished(world: &World, lake: &Lake) -> FinishedPartition {
     staged.finish().unwrap()
 }
 
+/// The same, through the same steps as a fetch.
+fn fetched(world: &World, lake: &Lake) -> FinishedPartition {
+    let day = DAY.parse().unwrap();
+    let window = world.zone.bounds(day);
+    let account = world.account();
+    lake.stage_messages(&account, day, world.zone.name(), window).unwrap().finish(0, None).unwrap()
+}
+
+#[test]
+fn a_day_that_another_run_has_replaced_meanwhile_is_not_replaced_by_less() {
+    let world = World::new();
+    let lake = world.lake();
+    let lock = lake.lock(&world.account()).unwrap();
+    let (one, other, late) =
+        (fetched(&world, &lake), fetched(&world, &lake), fetched(&world, &lake));
+    one.commit().unwrap();
+    let before = world.bytes(DAY);
+    // The same content is already there.
+    other.commit().unwrap();
+    assert_eq!(world.bytes(DAY), before);
+    drop(lock);
+
+    assert!(world.fetch(records(3), &[], &[DAY]).report.failed.is_empty());
+    let full = world.bytes(DAY);
+    let failure = Failure::from(late.commit().unwrap_err());
+    assert_eq!((failure.class, failure.hint.is_some()), (Class::Occupied, true), "{failure}");
+    assert!(failure.to_string().contains("was replaced by another run"), "{failure}");
+    assert!(world.bytes(DAY) == full && full != before);
+    fetched(&world, &lake).commit().unwrap();
+    assert_eq!(world.bytes(DAY), before, "this run has begun after the other");
+}
+
+#[test]
+fn a_footer_that_is_longer_than_the_end_of_a_file_that_is_read_first_is_read_whole() {
+    let world = World::new();
+    let lake = world.lake();
+    let _lock = lake.lock(&world.account()).unwrap();
+    let day = DAY.parse().unwrap();
+    let key = world.account().partition(Table::Messages, day);
+    let mut staged = lake.stage(key.clone(), world.zone.name(), world.zone.bounds(day)).unwrap();
+    staged.footer().set("long", "x".repeat(300_000));
+    staged.finish().unwrap().commit().unwrap();
+    assert_eq!(lake.footer(&key).unwrap().get("long").map(str::len), Some(300_000));
+}
+
 #[test]
 fn a_second_run_takes_over_the_lake_and_leaves_the_staging_of_the_first_run() {
     let world = World::new();
@@ -154,7 +199,7 @@ fn a_second_run_takes_over_the_lake_and_leaves_the_staging_of_the_first_run() {
     assert_eq!(world.staged_files().len(), 1, "of a process that is alive");
     let failure = Failure::from(second.commit().unwrap_err());
     assert_eq!(failure.class, Class::Occupied, "{failure}");
-    assert!(failure.hint.is_some_and(|hint| hint.contains("every file in the lake is whole")));
+    assert!(failure.hint.is_some_and(|hint| hint.contains("Every file in the lake is complete")));
     assert_eq!(world.bytes(DAY), before);
     let day = DAY.parse().unwrap();
     let refused = |result: Result<(), LakeError>| result.unwrap_err().to_string();
@@ -448,7 +493,7 @@ fn a_pipe_in_place_of_a_file_of_the_lake_is_refused_without_waiting() {
             let (code, said) = kefu(arguments);
             assert_eq!(code, Some(73), "{name}, {arguments:?}: {said}");
             assert!(said.contains("is not a plain file but a named pipe"), "{said}");
-            assert!(said.contains("hint: something stands where a file of the lake belongs"));
+            assert!(said.contains("hint: move what is at this path out of the lake"));
         }
         fs_err::remove_file(&path).unwrap();
         if let Some(content) = content {
@@ -529,7 +574,7 @@ fn a_run_warns_of_a_settings_file_with_a_secret_that_everybody_can_read() {
             let output = command.env("KEFU_BASE_URL", simulator.base_url()).output().unwrap();
             assert!(output.status.success());
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            let warning = "every user of this machine can read kefu.toml, which holds a secret";
+            let warning = "every user of this machine can read kefu.toml, which contains a secret";
             assert_eq!(said.contains(warning), warns, "{mode:o}: {said}");
             assert_eq!(said.contains("chmod o-r kefu.toml"), warns, "{mode:o}: {said}");
             assert_eq!(said.contains("warning: "), warns && format == "text", "{mode:o}: {said}");

@@ -778,9 +778,9 @@ fn metrics_without_their_messages_are_damage() {
     let shown = String::from_utf8(world.command(&["verify"]).output().unwrap().stdout).unwrap();
     for words in [
         "acme: 2024-05-14 ",
-        "all metrics: the messages of the day are gone, and were not pruned",
-        "all metrics: messages that it was made of are gone, and were not pruned: 2024-05-14",
-        "`kefu run --from … --to …` fetches those days again while WeChat has them",
+        "all metrics: the messages of the day are missing, but were not pruned",
+        "all metrics: messages that it was computed from are missing, but were not pruned: 2024-05-14",
+        "run `kefu run --from … --to …` to fetch those days again while WeChat has them",
     ] {
         assert!(shown.contains(words), "{words}: {shown}");
     }
@@ -808,7 +808,7 @@ fn metrics_without_their_messages_are_damage() {
     let status = String::from_utf8(status.stdout).unwrap();
     assert!(
         status.contains(
-            "damaged     2024-05-14 (their messages cannot be read or are lost: `kefu verify`"
+            "damaged     2024-05-14 (messages that are damaged or missing: `kefu verify`"
         ),
         "{status}"
     );
@@ -943,7 +943,7 @@ fn a_verify_that_is_not_possible_says_why() {
     let world = good_lake();
     let output = verify(&world, &["--timezone", "UTC"]);
     assert_eq!(output.status.code(), Some(78));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("keep --timezone Asia/Shanghai"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("use --timezone Asia/Shanghai"));
 }
 
 #[test]
@@ -1059,7 +1059,7 @@ fn records_after_an_assumed_last_page_are_found() {
     assert_eq!(output.status.code(), Some(65), "{shown}");
     assert!(
         shown.contains("2016-06-01 was not compared")
-            && shown.contains("a page of 7 records, 10000 asked for, was not the last")
+            && shown.contains("a page of 7 records (10000 requested) was not the last")
             && shown.contains("kefu doctor --probe --date"),
         "{shown}"
     );

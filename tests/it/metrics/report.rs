@@ -289,7 +289,7 @@ fn the_default_report_compares_the_last_final_week_with_the_week_before() {
         (&json!(true), &json!(["2024-05-18", "2024-05-19", "2024-05-20"]))
     );
     assert!(page_of_week.contains(
-        "Not final yet, and so not in this report: 2024-05-18 to 2024-05-20. --from and --to show them."
+        "Not final yet, so not in this report: 2024-05-18 to 2024-05-20. --from and --to show them."
     ));
     assert!(
         !page_of_week.contains("class=\"provisional\"") && !page_of_week.contains("Not final: ")
@@ -349,11 +349,9 @@ fn days_that_are_not_final_are_hatched_and_their_figures_are_not_compared() {
     for card in cards(&shown, &["messages_received", "customers", "workers"]) {
         assert!(card.contains("class=\"was\""), "{card}");
     }
-    assert!(
-        shown.contains(
-            "Not compared with 2024-05-07 to 2024-05-13, but for the volume: days of this"
-        )
-    );
+    assert!(shown.contains(
+        "Not compared with 2024-05-07 to 2024-05-13, except for the volume: days of this"
+    ));
     let (_, before) = page(&world, &["--from", "2024-05-07", "--to", "2024-05-13"]);
     for figure in ["messages_received", "messages_sent", "customers", "customers_served", "workers"]
     {
@@ -513,7 +511,7 @@ fn metrics_that_are_out_of_date_are_named_with_the_reason() {
     fs_err::write(world.folder.path().join("kefu.toml"), "metrics.session_gap = 60\n").unwrap();
     let (stale, _) = page(&world, &[]);
     assert!(stale.contains(
-        "Metrics that are out of date (session_gap 1800 → 60): 2024-05-01 to 2024-05-05. `kefu metrics` computes them again."
+        "Metrics are out of date (session_gap 1800 → 60): 2024-05-01 to 2024-05-05. `kefu metrics` computes them again."
     ));
     // Without a settings file, only a change of their messages makes metrics out of date.
     fs_err::remove_file(world.folder.path().join("kefu.toml")).unwrap();
@@ -523,7 +521,7 @@ fn metrics_that_are_out_of_date_are_named_with_the_reason() {
     world.fetch(recorded([record(noon, "late")]), &[], &["2024-05-09"]);
     let (stale, _) = page(&world, &["--from", "2024-05-04", "--to", "2024-05-08"]);
     assert!(stale.contains(
-        "Metrics that are out of date (the messages have changed): 2024-05-06 to 2024-05-08."
+        "Metrics are out of date (the messages have changed): 2024-05-06 to 2024-05-08."
     ));
 }
 
@@ -593,7 +591,7 @@ fn an_unreadable_day_loses_only_its_texts() {
     let bytes = fs_err::read(&path).unwrap();
     fs_err::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     let (page, _) = page(&world, &["--from", "2024-05-01", "--to", "2024-05-07", "--with-text"]);
-    assert!(page.contains("Messages that cannot be read"), "the page says so");
+    assert!(page.contains("Messages cannot be read"), "the page says so");
 }
 
 /// A page replaces plain files only. A link leads to the file that is replaced. Pipes and devices

@@ -185,7 +185,7 @@ fn a_compressed_answer_is_unpacked_up_to_a_limit() {
     let (world, report) = fetch_from(&base_url);
     let failure = &report.failed[0].failure;
     assert_eq!(failure.class, Class::Unavailable);
-    assert!(failure.to_string().contains("longer than 128 MiB when unpacked"), "{failure}");
+    assert!(failure.to_string().contains("longer than 128 MiB after decompression"), "{failure}");
     assert!(world.table_files().is_empty());
 }
 

@@ -1,9 +1,9 @@
 //! Staging: where files are written before they get to their place.
 //!
-//! Each [`Lake`](super::Lake) that writes has a folder of its own below
-//! `_kefu/accounts/<account>/staging`, with a random name that also says which process made it. So two processes never write the same file,
-//! even where the lock does nothing. What is left there is removed by the next run that has the
-//! lock:
+//! Each [`Lake`](crate::lake::Lake) that writes has a folder of its own below
+//! `_kefu/accounts/<account>/staging`, with a random name that also says which process made it. So
+//! two processes never write the same file, even where the lock does nothing. What is left there is
+//! removed by the next run that has the lock:
 //!
 //! - the folder of a process of this boot of this machine, when that process is gone;
 //! - anything else (of another machine, container or boot, or of an earlier version of kefu), when
@@ -11,6 +11,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -18,7 +19,9 @@ use std::time::{Duration, SystemTime};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
-use super::{Account, Lake, LakeError, list};
+use super::folder::paths_in;
+use super::{Disk, StagedFile, WrittenFile};
+use crate::lake::{ACCOUNTS, Account};
 
 /// Folder of an account where files are written. Earlier versions of kefu had one for the whole
 /// lake.
@@ -42,7 +45,7 @@ struct Owner {
 
 /// What is known of the process that made a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OwnerState {
+enum OwnerState {
     Alive,
     Gone,
     /// It may be on another machine.
@@ -83,7 +86,7 @@ fn new_name() -> String {
 }
 
 /// What is known of the process that made a folder of this name.
-pub(super) fn owner_state(name: &str) -> OwnerState {
+fn owner_state(name: &str) -> OwnerState {
     let (Some(owner), Some(here)) = (Owner::parse(name), Owner::this_process()) else {
         return OwnerState::Unknown;
     };
@@ -138,8 +141,11 @@ fn in_use() -> MutexGuard<'static, BTreeSet<String>> {
     IN_USE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The staging folders of one [`Lake`], each made when the first file of its account is staged.
-pub(super) struct Staging {
+/// The staging folders of one [`Lake`](crate::lake::Lake), each made when the first file of its
+/// account is staged.
+pub struct Staging {
+    /// The folder that has the staging folders of all accounts below it.
+    root: PathBuf,
     name: String,
     state: Mutex<State>,
 }
@@ -152,14 +158,115 @@ struct State {
 }
 
 impl Staging {
-    pub(super) fn new() -> Self {
+    /// Names the staging of a process; touches nothing.
+    pub fn below(root: PathBuf) -> Self {
         let name = new_name();
         in_use().insert(name.clone());
-        Self { name, state: Mutex::default() }
+        Self { root, name, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The folder with what all processes have in staging for an account.
+    pub fn of_account(&self, account: &Account) -> PathBuf {
+        self.root.join(ACCOUNTS).join(account.as_str()).join(FOLDER)
+    }
+
+    /// The same of earlier versions of kefu, for all accounts.
+    fn of_earlier_versions(&self) -> PathBuf {
+        self.root.join(FOLDER)
+    }
+
+    /// Creates a file, and begins to write it.
+    ///
+    /// # Errors
+    /// When the disk refuses it, or [`close`](Self::close) was called.
+    pub fn create(
+        &self,
+        disk: &Disk,
+        account: &Account,
+        name: &str,
+    ) -> io::Result<(StagedFile, WrittenFile)> {
+        StagedFile::create(&self.own_folder(disk, account)?, name, disk)
+    }
+
+    /// The folder of this process for an account, which is made if it is not there yet.
+    fn own_folder(&self, disk: &Disk, account: &Account) -> io::Result<PathBuf> {
+        let mut state = self.state();
+        if state.is_closed {
+            let reason = "kefu is shutting down and writes no more files";
+            return Err(io::Error::other(reason));
+        }
+        let folder = self.of_account(account).join(&self.name);
+        if !state.made.contains(&folder) {
+            // Its name is new. The folder above is there as long as the lake is.
+            disk.create_folder(&folder)?;
+            state.made.insert(folder.clone());
+        }
+        Ok(folder)
+    }
+
+    /// Removes all of this process, and stages nothing any more: for a process that is told to stop.
+    ///
+    /// # Errors
+    /// When something there cannot be removed.
+    pub fn close(&self) -> io::Result<()> {
+        let made = {
+            let mut state = self.state();
+            state.is_closed = true;
+            std::mem::take(&mut state.made)
+        };
+        for folder in made {
+            let remove = || remove(&folder);
+            // A file whose creation had begun may appear meanwhile; without the folder none can.
+            (0..3).find_map(|_| remove().ok()).map_or_else(remove, Ok)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what processes that are gone have left in the staging of an account, and in that of
+    /// earlier versions of kefu. What cannot be removed does not stop a run, and is logged.
+    ///
+    /// # Errors
+    /// When a folder cannot be listed.
+    pub fn clear(&self, account: &Account, now: SystemTime) -> io::Result<()> {
+        let of_lake = self.of_earlier_versions();
+        for path in paths_in(&self.of_account(account))?.into_iter().chain(paths_in(&of_lake)?) {
+            let is_left = match owner_of(&path) {
+                OwnerState::Alive => false,
+                OwnerState::Gone => true,
+                OwnerState::Unknown => {
+                    let changed = last_change(&path);
+                    changed.is_some_and(|at| now.duration_since(at).is_ok_and(|age| age > KEPT))
+                }
+            };
+            if is_left && let Err(error) = remove(&path) {
+                tracing::warn!(
+                    event = "staging_not_cleared",
+                    path = %path.display(),
+                    reason = %error,
+                    "cannot remove the files of a killed run from staging"
+                );
+            }
+        }
+        // Once it is empty, nobody needs it.
+        let _ = fs_err::remove_dir(of_lake);
+        Ok(())
+    }
+
+    /// What runs that are gone, as far as is known, have left in staging.
+    ///
+    /// # Errors
+    /// When a folder cannot be listed.
+    pub fn left(&self) -> io::Result<Vec<PathBuf>> {
+        let mut left = paths_in(&self.of_earlier_versions())?;
+        for account in paths_in(&self.root.join(ACCOUNTS))? {
+            left.extend(paths_in(&account.join(FOLDER))?);
+        }
+        left.retain(|path| owner_of(path) != OwnerState::Alive);
+        Ok(left)
     }
 }
 
@@ -179,107 +286,22 @@ impl fmt::Debug for Staging {
     }
 }
 
-impl Lake {
-    pub(super) fn staging_folder(&self, account: &Account) -> PathBuf {
-        self.account_folder(account).join(FOLDER)
-    }
-
-    /// The staging folder of this lake for an account, which is made if it is not there yet.
-    ///
-    /// # Errors
-    /// When the disk refuses it, or [`close_staging`](Self::close_staging) was called.
-    pub(super) fn own_staging(&self, account: &Account) -> Result<PathBuf, LakeError> {
-        let mut state = self.staging.state();
-        if state.is_closed {
-            let reason = "kefu is shutting down, and nothing is written any more";
-            return Err(std::io::Error::other(reason).into());
-        }
-        let folder = self.staging_folder(account).join(&self.staging.name);
-        if !state.made.contains(&folder) {
-            // Its name is new. The folder above is there as long as the lake is.
-            self.disk.create_folder(&folder)?;
-            state.made.insert(folder.clone());
-        }
-        Ok(folder)
-    }
-
-    /// Removes what this process has in staging through this lake, and stages nothing any more: for
-    /// a process that is told to stop.
-    ///
-    /// # Errors
-    /// When something there cannot be removed.
-    pub fn close_staging(&self) -> Result<(), LakeError> {
-        let made = {
-            let mut state = self.staging.state();
-            state.is_closed = true;
-            std::mem::take(&mut state.made)
-        };
-        for folder in made {
-            let remove = || remove(&folder);
-            // A file whose creation had begun may appear meanwhile; without the folder none can.
-            (0..3).find_map(|_| remove().ok()).map_or_else(remove, Ok)?;
-        }
-        Ok(())
-    }
-
-    /// Removes what processes that are gone have left in the staging of an account, and in that of
-    /// earlier versions of kefu. What cannot be removed does not stop a run, and is logged.
-    pub(super) fn clear_staging(
-        &self,
-        account: &Account,
-        now: SystemTime,
-    ) -> Result<(), LakeError> {
-        let of_lake = self.own_folder().join(FOLDER);
-        for path in list(&self.staging_folder(account))?.into_iter().chain(list(&of_lake)?) {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let is_left = match owner_state(&name) {
-                OwnerState::Alive => false,
-                OwnerState::Gone => true,
-                OwnerState::Unknown => {
-                    let changed = last_change(&path);
-                    changed.is_some_and(|at| now.duration_since(at).is_ok_and(|age| age > KEPT))
-                }
-            };
-            if is_left && let Err(error) = remove(&path) {
-                tracing::warn!(
-                    event = "staging_not_cleared",
-                    path = %path.display(),
-                    reason = %error,
-                    "what a run has left in staging cannot be removed"
-                );
-            }
-        }
-        // Once it is empty, nobody needs it.
-        let _ = fs_err::remove_dir(of_lake);
-        Ok(())
-    }
-
-    /// What runs that are gone, as far as is known, have left in staging.
-    pub(super) fn left_in_staging(&self) -> Result<Vec<PathBuf>, LakeError> {
-        let mut left = list(&self.own_folder().join(FOLDER))?;
-        for account in list(&self.accounts_folder())? {
-            left.extend(list(&account.join(FOLDER))?);
-        }
-        left.retain(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            owner_state(&name) != OwnerState::Alive
-        });
-        Ok(left)
-    }
+fn owner_of(path: &Path) -> OwnerState {
+    owner_state(&path.file_name().unwrap_or_default().to_string_lossy())
 }
 
 /// When a file, or a folder or one of its files, changed last.
 fn last_change(path: &Path) -> Option<SystemTime> {
     let changed = |path: &Path| path.symlink_metadata().ok()?.modified().ok();
-    let within = list(path).ok()?.into_iter().filter_map(|path| changed(&path));
+    let within = paths_in(path).ok()?.into_iter().filter_map(|path| changed(&path));
     within.chain(changed(path)).max()
 }
 
 /// Removes a file, or a folder with all that is in it, if it is there.
-fn remove(path: &Path) -> std::io::Result<()> {
+fn remove(path: &Path) -> io::Result<()> {
     let is_folder = path.symlink_metadata().is_ok_and(|facts| facts.is_dir());
     match if is_folder { fs_err::remove_dir_all(path) } else { fs_err::remove_file(path) } {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,
     }
 }
@@ -295,7 +317,7 @@ mod tests {
     #[test]
     fn a_folder_is_left_behind_only_when_its_process_is_surely_gone() {
         let here = Owner::this_process().unwrap().clone();
-        let staging = Staging::new();
+        let staging = Staging::below(PathBuf::new());
         let own = staging.name.clone();
         assert_eq!(Owner::parse(&own), Some(here.clone()));
         assert_eq!(owner_state(&own), OwnerState::Alive);

@@ -1,5 +1,5 @@
-//! The operations that change or lock the lake. All of them pass through here, so that tests can
-//! make each of them fail.
+//! The operations that change or lock files. All of them pass through here, so that tests can make
+//! each of them fail.
 
 use std::fmt;
 use std::fs::{DirBuilder, Metadata, TryLockError};
@@ -12,10 +12,13 @@ use fs_err::os::unix::fs::OpenOptionsExt as _;
 use fs_err::{File, OpenOptions};
 
 /// Permissions of new files in the lake, from which the umask takes away: records name customers.
-pub(super) const FILE_MODE: u32 = 0o640;
+pub const FILE_MODE: u32 = 0o640;
 
 /// Permissions of new folders.
 const FOLDER_MODE: u32 = 0o750;
+
+/// How often a folder may be removed while a file is put into it.
+const ATTEMPTS: usize = 8;
 
 /// What is about to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,7 +36,7 @@ pub enum Operation {
 
 /// How a file is locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LockMode {
+pub enum LockMode {
     /// By one process only.
     Exclusive,
     /// By any number of processes, and none exclusively.
@@ -42,18 +45,19 @@ pub(super) enum LockMode {
 
 /// Which file it is, whatever its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileId {
+pub struct FileId {
     device: u64,
     inode: u64,
 }
 
 impl FileId {
-    pub(super) fn of(facts: &Metadata) -> Self {
+    pub fn of(facts: &Metadata) -> Self {
         Self { device: facts.dev(), inode: facts.ino() }
     }
 }
 
-/// Something in the way: a disk that is full or refuses, a process that is killed and does nothing more.
+/// Something in the way: a disk that is full or refuses, or a process that is killed and does
+/// nothing more.
 pub trait Failpoint: fmt::Debug + Send + Sync {
     /// # Errors
     /// What the operation is to fail with. Then it is not done.
@@ -62,33 +66,33 @@ pub trait Failpoint: fmt::Debug + Send + Sync {
 
 /// The disk, as it is unless there is a failpoint.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Disk {
+pub struct Disk {
     failpoint: Option<Arc<dyn Failpoint>>,
 }
 
 impl Disk {
-    pub(super) fn with_failpoint(failpoint: Arc<dyn Failpoint>) -> Self {
+    pub fn with_failpoint(failpoint: Arc<dyn Failpoint>) -> Self {
         Self { failpoint: Some(failpoint) }
     }
 
-    fn begin(&self, operation: Operation, path: &Path) -> io::Result<()> {
+    pub(super) fn begin(&self, operation: Operation, path: &Path) -> io::Result<()> {
         self.failpoint.as_ref().map_or(Ok(()), |failpoint| failpoint.before(operation, path))
     }
 
-    /// Creates a file, which must not be there.
-    pub(super) fn create(&self, path: &Path) -> io::Result<File> {
+    /// Creates a file, which must not be there, with these permissions.
+    pub fn create(&self, path: &Path, mode: u32) -> io::Result<File> {
         self.begin(Operation::CreateFile, path)?;
-        OpenOptions::new().read(true).write(true).create_new(true).mode(FILE_MODE).open(path)
+        OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path)
     }
 
     /// Sees to it that a file's content is on the disk.
-    pub(super) fn sync_file(&self, file: &File) -> io::Result<()> {
+    pub fn sync_file(&self, file: &File) -> io::Result<()> {
         self.begin(Operation::SyncFile, file.path())?;
         file.sync_all()
     }
 
     /// Sees to it that all that was written to a folder's file system is on the disk.
-    pub(super) fn sync_file_system(&self, folder: &Path) -> io::Result<()> {
+    pub fn sync_file_system(&self, folder: &Path) -> io::Result<()> {
         self.begin(Operation::SyncFileSystem, folder)?;
         #[cfg(target_os = "linux")]
         match rustix::fs::syncfs(File::open(folder)?.file()).map_err(io::Error::from) {
@@ -101,7 +105,7 @@ impl Disk {
 
     /// Sees to it that a folder's entries are on the disk, where the file system can do that: CIFS
     /// and some FUSE file systems have no fsync for folders, and say so with EINVAL or EOPNOTSUPP.
-    pub(super) fn sync_folder(&self, path: &Path) -> io::Result<()> {
+    pub fn sync_folder(&self, path: &Path) -> io::Result<()> {
         let sync = || {
             self.begin(Operation::SyncFolder, path)?;
             File::open(path)?.sync_all()
@@ -116,7 +120,7 @@ impl Disk {
     ///
     /// # Errors
     /// When the file system refuses to lock files.
-    pub(super) fn try_lock(&self, file: &File, mode: LockMode) -> io::Result<bool> {
+    pub fn try_lock(&self, file: &File, mode: LockMode) -> io::Result<bool> {
         self.begin(Operation::Lock, file.path())?;
         let locked = match mode {
             LockMode::Exclusive => file.try_lock(),
@@ -129,25 +133,86 @@ impl Disk {
         }
     }
 
-    pub(super) fn create_folders(&self, path: &Path) -> io::Result<()> {
+    pub fn create_folders(&self, path: &Path) -> io::Result<()> {
         self.begin(Operation::CreateFolder, path)?;
         create_folder(path, true)
     }
 
     /// Creates a folder, which must not be there, in one that must.
-    pub(super) fn create_folder(&self, path: &Path) -> io::Result<()> {
+    pub fn create_folder(&self, path: &Path) -> io::Result<()> {
         self.begin(Operation::CreateFolder, path)?;
         create_folder(path, false)
     }
 
-    pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+    pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.begin(Operation::Rename, to)?;
         fs_err::rename(from, to)
     }
 
-    pub(super) fn remove_file(&self, path: &Path) -> io::Result<()> {
+    /// Moves a synced file to its place, in one step, and syncs the folder, so that a power cut
+    /// cannot undo that. Creates missing folders. Calls `check` before it changes anything, and just
+    /// before the rename.
+    pub fn move_into_place<E: From<io::Error>>(
+        &self,
+        from: &Path,
+        place: &Path,
+        check: impl Fn() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        check()?;
+        let new: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.is_dir()).collect();
+        for attempt in 1.. {
+            self.create_folders(folder)?;
+            check()?;
+            match self.rename(from, place) {
+                // Another process has removed the folder, because it was empty.
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound
+                        && !folder.is_dir()
+                        && attempt < ATTEMPTS => {}
+                renamed => {
+                    renamed?;
+                    break;
+                }
+            }
+        }
+        self.sync_folder(folder)?;
+        // The entry of a new folder is in the one above.
+        for above in new.into_iter().filter_map(Path::parent) {
+            self.sync_folder(above)?;
+        }
+        Ok(())
+    }
+
+    pub fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.begin(Operation::RemoveFile, path)?;
         fs_err::remove_file(path)
+    }
+}
+
+/// Replaces a file outside the lake in one step, or creates it. Writes the new file at `beside`
+/// first, which must be in the same folder and not be there.
+///
+/// # Errors
+/// When the disk refuses it. The file at `path` is then the one before.
+pub fn replace_file(path: &Path, beside: &Path, contents: &[u8]) -> io::Result<()> {
+    const MODE: u32 = 0o666;
+    let disk = Disk::default();
+    let mut file = disk.create(beside, MODE)?;
+    let written = file
+        .write_all(contents)
+        .and_then(|()| disk.sync_file(&file))
+        .and_then(|()| disk.move_into_place(beside, path, || Ok(())));
+    match written {
+        // The file is in its place. A folder that this user may only write into cannot be synced.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !beside.exists() => Ok(()),
+        Err(error) => {
+            // Report the first error, not an error of this removal.
+            let _ = disk.remove_file(beside);
+            Err(error)
+        }
+        Ok(()) => Ok(()),
     }
 }
 
@@ -162,30 +227,6 @@ fn create_folder(path: &Path, with_those_above: bool) -> io::Result<()> {
 /// Whether an error says that the file system does not have the call: EINVAL, EOPNOTSUPP or ENOSYS.
 fn is_missing_call(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
-}
-
-/// A file being written.
-#[derive(Debug)]
-pub(super) struct WrittenFile {
-    file: Arc<File>,
-    disk: Disk,
-}
-
-impl WrittenFile {
-    pub(super) fn new(file: Arc<File>, disk: Disk) -> Self {
-        Self { file, disk }
-    }
-}
-
-impl Write for WrittenFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.disk.begin(Operation::Write, self.file.path())?;
-        (&*self.file).write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        (&*self.file).flush()
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,69 @@
+//! What each store must do, as one test that every store runs.
+
+use std::io::{Read, Write};
+
+use super::{Disk, Entry, Expected, Key, Kind, StagedFile, Staging, Store};
+use crate::lake::{Account, LakeError};
+
+/// Checks a store without files of the table `messages`.
+pub fn check(store: &dyn Store, staging: &Staging) {
+    let account = Account::existing("客服".to_owned()).unwrap();
+    let folder = Key::of("messages").join("date=2024-05-13");
+    let (key, other) = (folder.join("客服.parquet"), folder.join("acme.parquet"));
+    let staged = |content: &[u8]| -> StagedFile {
+        let (staged, mut file) = staging.create(&Disk::default(), &account, "staged").unwrap();
+        file.write_all(content).unwrap();
+        staged.sync().unwrap();
+        staged
+    };
+    let put_checked = |key: &Key, content: &[u8], expected: Expected, is_allowed: bool| {
+        let refused = || LakeError::Displaced { path: "lock".into() };
+        store.put(key, staged(content), &expected, &|| is_allowed.then_some(()).ok_or_else(refused))
+    };
+    let put = |content: &[u8], expected| put_checked(&key, content, expected, true);
+    let content = || {
+        let mut content = Vec::new();
+        store.open(&key).unwrap().read_to_end(&mut content).unwrap();
+        content
+    };
+    let version = || store.look(&key, 0).unwrap().map(|look| look.version);
+    let names = || {
+        let entries = store.list(&folder).unwrap();
+        assert!(entries.iter().all(|entry| entry.kind == Kind::File));
+        entries.iter().map(|entry| entry.key.name().to_owned()).collect::<Vec<_>>()
+    };
+
+    assert_eq!((version(), names()), (None, Vec::new()));
+    assert!(store.open(&key).is_err());
+    store.remove(&folder, std::slice::from_ref(&key)).unwrap();
+
+    put(b"first", Expected::Seen(None)).unwrap();
+    let first = version();
+    let changed = |put: Result<(), LakeError>| matches!(put, Err(LakeError::Changed { .. }));
+    assert!(changed(put(b"second", Expected::Seen(None))), "it is there");
+    assert_eq!((content(), version()), (b"first".to_vec(), first.clone()));
+    assert!(put_checked(&key, b"second", Expected::Any, false).is_err(), "the check refuses");
+    assert_eq!((content(), version()), (b"first".to_vec(), first.clone()));
+    put(b"other", Expected::Seen(first.clone())).unwrap();
+    assert_ne!(version(), first, "another content of the same length is another version");
+    assert!(changed(put(b"third", Expected::Seen(first))), "it is another version");
+    assert_eq!(content(), b"other");
+    for (tail, expected) in [(0, &b""[..]), (2, b"er"), (5, b"other"), (u64::MAX, b"other")] {
+        let look = store.look(&key, tail).unwrap().unwrap();
+        assert_eq!((look.bytes, look.tail.as_ref()), (5, expected));
+    }
+    put(b"", Expected::Any).unwrap();
+    assert_eq!((content(), store.look(&key, 9).unwrap().unwrap().bytes), (Vec::new(), 0));
+
+    put_checked(&other, b"x", Expected::Any, true).unwrap();
+    assert_eq!(names(), ["acme.parquet", "客服.parquet"]);
+    let table = store.list(&Key::of("messages")).unwrap();
+    assert_eq!(table, [Entry { key: folder.clone(), kind: Kind::Folder }]);
+    let last = version();
+    store.remove(&folder, std::slice::from_ref(&key)).unwrap();
+    assert_eq!((version(), names()), (None, vec!["acme.parquet".to_owned()]));
+    store.remove(&folder, &[key.clone(), other]).unwrap();
+    assert_eq!(store.list(&Key::of("messages")).unwrap(), []);
+    assert!(changed(put(b"third", Expected::Seen(last))), "it was removed");
+    assert_eq!(store.list(&Key::of("messages")).unwrap(), [], "a refused file leaves no folder");
+}

@@ -1,0 +1,161 @@
+//! The only door to the bytes of a lake.
+//!
+//! What each [`Store`] guarantees:
+//!
+//! - A file is complete or absent. [`put`](Store::put) makes it visible in one step, and replaces
+//!   the file before it in the same step.
+//! - After `put` and [`remove`](Store::remove) have returned, a power cut cannot undo them.
+//! - `put` leaves everything as it was when it fails, when its check fails, and when the file in
+//!   place is not the expected one.
+//! - A file that was put or removed is seen so by every later [`look`](Store::look),
+//!   [`open`](Store::open) and [`list`](Store::list), of every process.
+//!
+//! What it does not guarantee: that two files belong together (see [`super::pairing`]), and that a
+//! folder notices another writer between its last check and the rename (the lock of the account
+//! keeps other runs away).
+//!
+//! Files are written locally, in [`staging`], before they are put. A file that is opened is a
+//! local file, too: that of the folder, or a copy.
+
+#[cfg(test)]
+mod contract;
+mod disk;
+mod folder;
+mod key;
+mod space;
+mod staged;
+mod staging;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::LakeError;
+use folder::Folder;
+
+pub(crate) use crate::plain_file::NotPlain;
+pub use disk::{Disk, FILE_MODE, Failpoint, FileId, LockMode, Operation, replace_file};
+pub use key::Key;
+pub use space::Space;
+pub use staged::{StagedFile, StagedPath, WrittenFile};
+pub use staging::Staging;
+
+/// A local file, open for reading.
+pub type File = fs_err::File;
+
+/// Bytes at the end of a partition that are read to find its footer. The largest footer seen has
+/// 12 KiB.
+pub const TAIL_BYTES: u64 = 64 << 10;
+
+/// What must hold when a file gets to its place.
+pub type Check<'a> = &'a dyn Fn() -> Result<(), LakeError>;
+
+/// Which content of a file it is. Each `put` gives the file another version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// `modified` is in seconds and nanoseconds.
+    Folder { inode: u64, bytes: u64, modified: (i64, i64) },
+}
+
+/// The file that `put` may replace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// Whatever is there.
+    Any,
+    /// What a look has found: this version, or no file.
+    Seen(Option<Version>),
+}
+
+/// What a look at a file finds.
+#[derive(Debug)]
+pub struct Look {
+    pub version: Version,
+    /// Bytes of the whole file.
+    pub bytes: u64,
+    /// The last bytes of the file, as many as were asked for, or all.
+    pub tail: Bytes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A plain file.
+    File,
+    Folder,
+    /// What no store of kefu writes, like a named pipe, or a file whose name is not UTF-8.
+    Other,
+}
+
+/// An entry of a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub key: Key,
+    pub kind: Kind,
+}
+
+/// Names the store of the lake at this place; touches nothing.
+pub fn open(root: &Path, disk: &Disk) -> Arc<dyn Store> {
+    Arc::new(Folder::at(root.to_owned(), disk.clone()))
+}
+
+/// A place for the files of a lake. See the guarantees above.
+pub trait Store: fmt::Debug + Send + Sync {
+    /// Checks that there is a lake to read.
+    ///
+    /// # Errors
+    /// [`LakeError::Absent`] and [`LakeError::NoFolder`].
+    fn require(&self) -> Result<(), LakeError>;
+
+    /// Looks at a file, and reads up to `tail` bytes at its end. None when nothing is there.
+    ///
+    /// # Errors
+    /// [`LakeError::Dangling`] for a link to nothing; when something is there that is not a file, or
+    /// it cannot be read.
+    fn look(&self, key: &Key, tail: u64) -> Result<Option<Look>, LakeError>;
+
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    /// Also when the file is not there.
+    fn open(&self, key: &Key) -> Result<File, LakeError>;
+
+    /// Moves a file, which must be complete and synced, to its place. Calls `check` before it
+    /// changes anything, and just before the file gets visible.
+    ///
+    /// # Errors
+    /// [`LakeError::Changed`] when the file in place is not the expected one, and
+    /// [`LakeError::Displaced`] when another process has replaced the staged file.
+    fn put(
+        &self,
+        key: &Key,
+        staged: StagedFile,
+        expected: &Expected,
+        check: Check<'_>,
+    ) -> Result<(), LakeError>;
+
+    /// Removes files of one folder, if they are there, and the folder once it is empty. Without
+    /// files, only the folder.
+    ///
+    /// # Errors
+    /// When a file is there and cannot be removed.
+    fn remove(&self, folder: &Key, files: &[Key]) -> Result<(), LakeError>;
+
+    /// The entries of a folder, in order of their names. Nothing when there is no such folder.
+    ///
+    /// # Errors
+    /// When the folder is there and cannot be listed.
+    fn list(&self, folder: &Key) -> Result<Vec<Entry>, LakeError>;
+
+    /// The paths by which other readers may reach the lake.
+    ///
+    /// # Errors
+    /// When the current folder is not known.
+    fn paths(&self) -> Result<Vec<PathBuf>, LakeError>;
+
+    /// How much can be written.
+    ///
+    /// # Errors
+    /// When the lake is no folder, or this user may not write into it.
+    fn space(&self) -> Result<Space, LakeError>;
+}
