@@ -120,6 +120,16 @@ def check_links():
                 problem(place, f"the link {target} has no heading to lead to")
 
 
+def check_paths():
+    """Every file of the repository that a page names exists."""
+    for path in markdown_files():
+        if path.name == "CHANGELOG.md":
+            continue
+        for name in re.findall(r"`((?:src|tests|docs|deploy|notebooks|benches|\.ci)/[\w./-]+)`", path.read_text()):
+            if not (ROOT / name).exists():
+                problem(path.relative_to(ROOT), f"there is no {name}")
+
+
 # --- commands ---
 
 
@@ -325,6 +335,7 @@ def main():
     commands = Commands(kefu)
     check_readme()
     check_links()
+    check_paths()
     check_commands(commands)
     check_reference_of_commands(commands)
     check_exit_codes(kefu)
