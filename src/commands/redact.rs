@@ -58,10 +58,15 @@ pub(super) fn forget(
     let mut openids = args.openids.clone();
     if let Some(path) = &args.openid_file {
         let file = plain_file::read_named(path).map_err(OpenidFileError)?;
-        openids.extend(String::from_utf8_lossy(&file).lines().map(ToOwned::to_owned));
+        let text = String::from_utf8(file).map_err(|_| {
+            let message = "not UTF-8; save it as UTF-8 text";
+            OpenidFileError(std::io::Error::new(std::io::ErrorKind::InvalidData, message))
+        })?;
+        // Editors on Windows begin a file with a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        openids.extend(text.lines().map(|line| line.trim().to_owned()));
     }
-    openids.iter_mut().for_each(|openid| *openid = openid.trim().to_owned());
-    openids.retain(|openid| !openid.is_empty());
+    openids.retain(|openid| !openid.trim().is_empty());
     if openids.is_empty() {
         let message = "no openid was given".to_owned();
         let advice = Some("name customers with --openid or --openid-file".to_owned());
@@ -108,7 +113,6 @@ impl Report for Redaction {
         let mut lines = vec![format!("{} · {} · {}", self.account, self.privacy, self.lake)];
         lines.extend(self.report.tables.iter().filter(|table| table.files > 0).map(render_table));
         lines.push(match (self.report.files(), self.applied) {
-            (0, _) if self.command == "forget" => "no file names these customers".to_owned(),
             (0, _) => "no file has anything to remove".to_owned(),
             (_, true) => "removed".to_owned(),
             (_, false) => {
@@ -116,8 +120,11 @@ impl Report for Redaction {
                     .to_owned()
             }
         });
-        if self.command == "forget" && self.applied {
-            lines.push("a later fetch of their records gives the same rows".to_owned());
+        if self.report.was_pending {
+            lines.push("a redaction had been interrupted; this finishes it".to_owned());
+        }
+        for openid in &self.report.not_found {
+            lines.push(format!("not found  {openid}"));
         }
         lines.join("\n")
     }

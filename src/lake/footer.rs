@@ -125,6 +125,11 @@ impl Footer {
         self.get("content_hash").map(ContentHash::from)
     }
 
+    /// Whether no text was removed from the file, of any customer.
+    pub fn has_all_texts(&self) -> bool {
+        self.has_texts() && self.get(REDACTED_FROM).is_none()
+    }
+
     /// Content hashes that the file's rows had before redactions, the latest first. Metrics of
     /// those rows are still up to date.
     pub fn redacted_from(&self) -> impl Iterator<Item = ContentHash> {

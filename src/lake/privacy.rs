@@ -56,8 +56,16 @@ impl Lake {
                 let key = account.partition(table, day);
                 // A damaged file does not tell.
                 let footer = self.has(&key).then(|| self.footer(&key).ok()).flatten();
-                let applied =
-                    footer.and_then(|footer| AppliedPrivacy::parse(footer.privacy_of(table)));
+                let Some(footer) = footer else { continue };
+                // A redaction writes the record first, so it was lost.
+                if footer.redacted_from().next().is_some() {
+                    let reason = "the file is missing, although files were redacted".to_owned();
+                    return Err(LakeError::DamagedPrivacy {
+                        path: self.privacy_record(account),
+                        reason,
+                    });
+                }
+                let applied = AppliedPrivacy::parse(footer.privacy_of(table));
                 if applied.is_some() {
                     return Ok(applied.map(of));
                 }

@@ -56,21 +56,38 @@ impl Forgotten {
         self.names.get(&self.key.pseudonym(openid)).map(String::as_str)
     }
 
-    /// Adds a customer, unless it is known. `privacy` are the settings of the lake: an openid is
-    /// known as the API gives it, and as the lake has it.
+    /// Adds a customer, unless it is known. `privacy` are the settings of the lake: `openid` is the
+    /// customer's name in the API or in the lake.
     pub fn add(&mut self, openid: &str, privacy: &Privacy) {
-        let name = match self.name(openid) {
-            Some(name) => name.to_owned(),
-            None => format!("{FORGOTTEN}{}", hexadecimal(rand::random::<[u8; 16]>().into_iter())),
-        };
+        if self.names_in_lake(openid, privacy).next().is_some() || self.is_random_name(openid) {
+            return;
+        }
+        let name = format!("{FORGOTTEN}{}", hexadecimal(rand::random::<[u8; 16]>().into_iter()));
         if let Openids::Keyed(key) = &privacy.openids {
             self.names.insert(self.key.pseudonym(&key.pseudonym(openid)), key.pseudonym(&name));
         }
         self.names.insert(self.key.pseudonym(openid), name);
     }
 
+    /// The random names under which the lake can have a forgotten customer.
+    pub fn names_in_lake<'a>(
+        &'a self,
+        openid: &str,
+        privacy: &Privacy,
+    ) -> impl Iterator<Item = &'a str> {
+        let keyed = match &privacy.openids {
+            Openids::Keyed(key) => self.name(&key.pseudonym(openid)),
+            Openids::Keep => None,
+        };
+        self.name(openid).into_iter().chain(keyed)
+    }
+
+    fn is_random_name(&self, openid: &str) -> bool {
+        self.names.values().any(|name| name == openid)
+    }
+
     /// Whether a record that cannot be read names a forgotten customer.
-    fn is_in(&self, raw: &str) -> bool {
+    pub fn is_in(&self, raw: &str) -> bool {
         if self.is_empty() {
             return false;
         }
@@ -82,7 +99,9 @@ impl Forgotten {
             texts_of(&value, &mut texts);
         }
         texts.iter().any(|text| {
-            is_forgotten(text) || text.split(|character| !is_word(character)).any(is_forgotten)
+            is_forgotten(text)
+                || text.split('"').any(is_forgotten)
+                || text.split(|character| !is_word(character)).any(is_forgotten)
         })
     }
 }
@@ -256,9 +275,11 @@ mod tests {
             assert!(now.is_forgotten("oC1", false));
             assert!(now.is_forgotten(&key.pseudonym("oC1"), true));
             assert_eq!(now.name("oC2", false), key.pseudonym("oC2"));
-            // A second time changes nothing.
+            // A second time changes nothing, whichever of its names is given.
             let mut again = forgotten.clone();
-            again.add(&openid, &hashed);
+            for openid in ["oC1", &key.pseudonym("oC1"), &fetched] {
+                again.add(openid, &hashed);
+            }
             assert_eq!(again.names, forgotten.names);
         }
     }

@@ -166,6 +166,13 @@ impl Table {
         Self::METRICS.into_iter().filter(|table| table.names_customers())
     }
 
+    /// The tables that have personal data: openids, or records as the API gave them.
+    pub fn with_personal_data() -> impl Iterator<Item = Self> {
+        let is_personal =
+            |table: &Self| ["openid", "raw"].iter().any(|name| table.column(name).is_some());
+        Self::ALL.into_iter().filter(is_personal)
+    }
+
     /// Whether the table's rows depend on business hours.
     pub fn needs_hours(self) -> bool {
         self.columns().any(|column| column.needs_hours)

@@ -66,7 +66,7 @@ mod tests {
             rows,
             rejects: 0,
             openids: "keep".to_owned(),
-            has_texts: true,
+            has_all_texts: true,
         };
         let days = ["2024-05-10", "2024-05-11", "2024-05-13", "2024-05-14"].map(day);
         let inputs = |rows| Inputs {

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use super::rules::{OutOfDate, expected, other_rules};
 use super::{MetricsJob, PrivacyError};
 use crate::calendar::{Day, DayRange};
-use crate::lake::{Account, ContentHash, Footer, LakeError, Pruned, Table};
+use crate::lake::{ContentHash, Footer, LakeError, Pruned, Table};
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE, DEFINITIONS_VERSION, Parameters, RuleChange, Rules};
 
 /// The fetched days of an account: all of them, or those that the wanted days depend on.
@@ -41,7 +41,7 @@ pub(super) struct Input {
     pub(super) rejects: u64,
     /// Treatment of the openids.
     pub(super) openids: String,
-    pub(super) has_texts: bool,
+    pub(super) has_all_texts: bool,
 }
 
 /// Returns the days whose metrics depend on the messages of the given days. These are each given
@@ -83,7 +83,7 @@ pub(super) fn read_inputs(
             rows: rows as usize,
             rejects,
             openids,
-            has_texts: footer.has_texts(),
+            has_all_texts: footer.has_all_texts(),
         })
     };
     let mut inputs = Inputs { fetched, days: BTreeMap::new(), damaged: BTreeMap::new(), pruned };
@@ -150,22 +150,23 @@ impl Inputs {
     }
 
     /// Whether all messages that a day depends on have their texts.
-    pub(super) fn have_texts(&self, day: Day) -> bool {
+    pub(super) fn have_all_texts(&self, day: Day) -> bool {
         let range = dependency_window(&self.fetched, day);
-        self.days.range(range.first..=range.last).all(|(_, input)| input.has_texts)
+        self.days.range(range.first..=range.last).all(|(_, input)| input.has_all_texts)
     }
 
     /// Checks that all of these days have the same treatment of openids.
     ///
     /// # Errors
     /// [`PrivacyError::Mixed`] when two days differ.
-    pub(super) fn require_one_treatment(&self, account: &Account) -> Result<(), PrivacyError> {
+    pub(super) fn require_one_treatment(&self, job: &MetricsJob) -> Result<(), PrivacyError> {
         let mut days = self.days.iter();
         let Some((first, input)) = days.next() else { return Ok(()) };
         match days.find(|(_, other)| other.openids != input.openids) {
             None => Ok(()),
             Some((second, _)) => Err(PrivacyError::Mixed {
-                account: account.clone(),
+                account: job.account.clone(),
+                root: job.lake.root().to_owned(),
                 first: *first,
                 second: *second,
             }),

@@ -30,6 +30,7 @@ mod staged_day;
 mod status;
 mod verify;
 mod verify_metrics;
+mod verify_privacy;
 
 pub use app::{AppError, require_app};
 pub use compare::{ComparedDay, Record, compare_days};

@@ -6,6 +6,9 @@
 //! command that writes to the account finishes a pending redaction. Metrics stay up to date,
 //! because a redacted file records the content hashes that its rows had before.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -17,11 +20,7 @@ use crate::failure::{Class, Classified, Failure};
 use crate::lake::{Account, AccountPrivacy, Lake, LakeError, PartitionKey, Table};
 use crate::model::cancel::Cancel;
 use crate::model::privacy::{AppliedPrivacy, Change, Privacy};
-use crate::model::redaction::{Redacted, Redaction};
-
-/// The tables with personal data.
-const PERSONAL: [Table; 4] =
-    [Table::Messages, Table::Rejects, Table::ResponsePairs, Table::Sessions];
+use crate::model::redaction::{Forgotten, Redacted, Redaction};
 
 /// Why the privacy settings do not match the lake.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +30,7 @@ pub enum PrivacyError {
     #[error(
         "the settings under [privacy] ({asked}) are stricter than those of {account} in the lake ({lake})"
     )]
-    Stricter { account: Account, lake: AppliedPrivacy, asked: AppliedPrivacy },
+    Stricter { account: Account, root: PathBuf, lake: AppliedPrivacy, asked: AppliedPrivacy },
     #[error(
         "the settings under [privacy] ({asked}) cannot replace those of {account} in the lake ({lake}): what they need is gone, or was hashed with another key"
     )]
@@ -43,7 +42,7 @@ pub enum PrivacyError {
     #[error(
         "the openids of {account} were written with different privacy settings on {first} and {second}, and one customer would count as two"
     )]
-    Mixed { account: Account, first: Day, second: Day },
+    Mixed { account: Account, root: PathBuf, first: Day, second: Day },
     #[error("the privacy settings of {account} cannot be read here, and are needed")]
     Unknown { account: Account },
 }
@@ -57,18 +56,20 @@ impl Classified for PrivacyError {
     }
 
     fn hint(&self) -> Option<String> {
-        let redact = |account: &Account| {
+        // It removes data, so it names the lake.
+        let redact = |account: &Account, root: &Path| {
             format!(
-                "`kefu redact --account {account}` lists what is to be removed, and with --yes removes it for good"
+                "`kefu redact --account {account} --lake {}` lists what is to be removed, and with --yes removes it for good",
+                root.display()
             )
         };
         Some(match self {
             Self::Lake(error) => return error.hint(),
-            Self::Stricter { account, .. } => {
-                format!("{}; or put [privacy] back as it was", redact(account))
+            Self::Stricter { account, root, lake, .. } => {
+                format!("{}; or set [privacy] back to {lake}", redact(account, root))
             }
-            Self::Impossible { .. } => {
-                "put [privacy] back as it was, or begin another lake with --lake".into()
+            Self::Impossible { lake, .. } => {
+                format!("set [privacy] back to {lake}, or begin another lake with --lake")
             }
             Self::OtherFile { key, .. } if Table::METRICS.contains(&key.table) => {
                 "move it out of the lake: `kefu metrics` computes it again while its messages are there".into()
@@ -77,7 +78,7 @@ impl Classified for PrivacyError {
                 "while WeChat has the day's records, `kefu fetch --date {} --force` fetches it again",
                 key.date
             ),
-            Self::Mixed { account, .. } => redact(account),
+            Self::Mixed { account, root, .. } => redact(account, root),
             Self::Unknown { .. } => {
                 "`kefu doctor` shows the settings under [privacy], and why they cannot be read".into()
             }
@@ -88,6 +89,11 @@ impl Classified for PrivacyError {
 /// What was removed, or would be removed.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct RedactReport {
+    /// Whether this finishes, or would finish, a redaction that was interrupted.
+    pub was_pending: bool,
+    /// Of the customers to forget: those that are in no file, neither by their openid nor by the
+    /// random name that replaced it.
+    pub not_found: Vec<String>,
     pub tables: Vec<RedactedTable>,
 }
 
@@ -121,10 +127,11 @@ pub fn redaction(
     let Some(there) = lake.privacy(account)? else {
         return Ok(Redaction { privacy: privacy.clone(), ..Redaction::default() });
     };
+    let root = lake.root().to_owned();
     let (account, lake, asked) = (account.clone(), there.applied, privacy.applied());
     match lake.change_to(&asked) {
         Change::None => Ok(Redaction { privacy: privacy.clone(), forgotten: there.forgotten }),
-        Change::Stricter => Err(PrivacyError::Stricter { account, lake, asked }),
+        Change::Stricter => Err(PrivacyError::Stricter { account, root, lake, asked }),
         Change::Impossible => Err(PrivacyError::Impossible { account, lake, asked }),
     }
 }
@@ -139,11 +146,24 @@ pub fn finish_redaction(
     redaction: &Redaction,
     cancel: &Cancel,
 ) -> Result<(), Failure> {
-    if lake.privacy(account)?.is_some_and(|privacy| privacy.is_pending) {
-        let report = sweep(lake, account, redaction, true, cancel)?;
-        tracing::info!(event = "redaction_finished", account = %account, files = report.files());
+    if !lake.privacy(account)?.is_some_and(|privacy| privacy.is_pending) {
+        return Ok(());
     }
-    Ok(())
+    match sweep(lake, account, redaction, true, cancel) {
+        Ok((report, _)) => {
+            tracing::info!(event = "redaction_finished", account = %account, files = report.files());
+            Ok(())
+        }
+        // A damaged file stays as it is until a fetch or `kefu metrics` replaces it.
+        Err(failure) if is_damage(&failure) => Ok(()),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Whether a failure says that a file is damaged.
+fn is_damage(failure: &Failure) -> bool {
+    let error = failure.error_ref::<PrivacyError>();
+    matches!(error, Some(PrivacyError::Lake(LakeError::Damaged { .. })))
 }
 
 /// Removes personal data from all files of an account: data that `privacy` does not keep, and data
@@ -176,17 +196,37 @@ pub fn redact(
         redaction => redaction?,
     };
     openids.iter().for_each(|openid| redaction.forgotten.add(openid, privacy));
-    sweep(lake, account, &redaction, is_applied, cancel)
+    let was_pending = lake.privacy(account)?.is_some_and(|privacy| privacy.is_pending);
+    let (report, found) = sweep(lake, account, &redaction, is_applied, cancel)?;
+    let is_found = |openid: &String| {
+        let mut names = redaction.forgotten.names_in_lake(openid, privacy);
+        found.contains(openid) || names.any(|name| found.contains(name))
+    };
+    let not_found = openids.iter().filter(|openid| !is_found(openid)).cloned().collect();
+    let report = RedactReport { was_pending, not_found, ..report };
+    if is_applied {
+        let sum = |count: fn(&RedactedTable) -> u64| report.tables.iter().map(count).sum::<u64>();
+        tracing::info!(
+            event = "redacted",
+            account = %account,
+            customers = openids.len(),
+            files = report.files(),
+            texts = sum(|table| table.texts),
+            openids = sum(|table| table.openids),
+        );
+    }
+    Ok(report)
 }
 
-/// Redacts all files of an account that need it.
+/// Redacts all files of an account that need it. Also returns the random names of the forgotten
+/// customers that are in files.
 fn sweep(
     lake: &Lake,
     account: &Account,
     redaction: &Redaction,
     is_applied: bool,
     cancel: &Cancel,
-) -> Result<RedactReport, Failure> {
+) -> Result<(RedactReport, BTreeSet<String>), Failure> {
     let mut record = AccountPrivacy {
         applied: redaction.privacy.applied(),
         is_pending: true,
@@ -196,10 +236,11 @@ fn sweep(
         lake.record_privacy(account, &record)?;
     }
     let mut report = RedactReport::default();
+    let mut found = BTreeSet::new();
     let mut failed = None;
-    for table in PERSONAL {
+    for table in Table::with_personal_data() {
         let days = lake.days(table, account)?;
-        let of_day = |day: Day| -> Result<Option<(u64, u64)>, Failure> {
+        let of_day = |day: Day| -> Result<RedactedFile, Failure> {
             cancel.check()?;
             Ok(redact_file(lake, &account.partition(table, day), redaction, is_applied)?)
         };
@@ -207,11 +248,11 @@ fn sweep(
         let mut of_table = RedactedTable { table: table.name(), files: 0, texts: 0, openids: 0 };
         for outcome in outcomes {
             match outcome {
-                Ok(None) => {}
-                Ok(Some((texts, openids))) => {
-                    of_table.files += 1;
-                    of_table.texts += texts;
-                    of_table.openids += openids;
+                Ok(file) => {
+                    of_table.files += u64::from(file.is_changed);
+                    of_table.texts += file.texts;
+                    of_table.openids += file.openids;
+                    found.extend(file.found);
                 }
                 Err(failure) => drop(failed.get_or_insert(failure)),
             }
@@ -225,26 +266,37 @@ fn sweep(
         record.is_pending = false;
         lake.record_privacy(account, &record)?;
     }
-    Ok(report)
+    Ok((report, found))
 }
 
-/// Redacts a file that needs it. Returns the numbers of replaced texts and openids.
+/// What was done to a file.
+#[derive(Default)]
+struct RedactedFile {
+    is_changed: bool,
+    texts: u64,
+    openids: u64,
+    /// The random names of the forgotten customers that are in it.
+    found: BTreeSet<String>,
+}
+
+/// Redacts a file that needs it.
 fn redact_file(
     lake: &Lake,
     key: &PartitionKey,
     redaction: &Redaction,
     is_applied: bool,
-) -> Result<Option<(u64, u64)>, PrivacyError> {
+) -> Result<RedactedFile, PrivacyError> {
     let footer = lake.footer(key)?;
     let asked = redaction.privacy.applied();
     let applied = AppliedPrivacy::parse(footer.privacy_of(key.table)).ok_or_else(|| {
         lake.damaged(key, "its footer does not say what was done to personal data")
     })?;
+    let Named { found, is_by_openid } = forgotten_in(lake, key, &redaction.forgotten)?;
     match applied.change_to(&asked) {
         Change::Impossible => {
             return Err(PrivacyError::OtherFile { key: key.clone(), applied, asked });
         }
-        Change::None if !names_forgotten(lake, key, redaction)? => return Ok(None),
+        Change::None if !is_by_openid => return Ok(RedactedFile { found, ..Default::default() }),
         _ => {}
     }
     let (mut texts, mut openids) = (0, 0);
@@ -262,18 +314,29 @@ fn redact_file(
             lake.rows(key)?.try_for_each(|rows| rows.and_then(&mut change).map(drop))?;
         }
     }
-    Ok(Some((texts, openids)))
+    Ok(RedactedFile { is_changed: true, texts, openids, found })
 }
 
-/// Whether a file contains data of a forgotten customer.
-fn names_forgotten(
+/// The forgotten customers in a file.
+#[derive(Default)]
+pub(super) struct Named {
+    /// Their random names.
+    found: BTreeSet<String>,
+    /// Whether one of them is there by the openid, so that the file must be redacted.
+    pub(super) is_by_openid: bool,
+}
+
+/// Finds forgotten customers in a file.
+pub(super) fn forgotten_in(
     lake: &Lake,
     key: &PartitionKey,
-    redaction: &Redaction,
-) -> Result<bool, LakeError> {
-    if redaction.forgotten.is_empty() {
-        return Ok(false);
+    forgotten: &Forgotten,
+) -> Result<Named, LakeError> {
+    let mut named = Named::default();
+    if forgotten.is_empty() {
+        return Ok(named);
     }
+    let random: BTreeSet<&str> = forgotten.parts().1.values().map(String::as_str).collect();
     let column = if key.table == Table::Rejects { "raw" } else { "openid" };
     for batch in lake.read(key, &[column])? {
         let batch = batch?;
@@ -284,13 +347,16 @@ fn names_forgotten(
             None => values,
         };
         let Some(values) = values.as_string_opt::<i32>() else { continue };
-        let is_replaced = |value: &str| match key.table {
-            Table::Rejects => redaction.raw(value) != value,
-            _ => redaction.forgotten.name(value).is_some(),
-        };
-        if values.iter().flatten().any(is_replaced) {
-            return Ok(true);
+        for value in values.iter().flatten() {
+            if key.table == Table::Rejects {
+                named.is_by_openid |= forgotten.is_in(value);
+            } else if let Some(name) = forgotten.name(value) {
+                named.is_by_openid = true;
+                named.found.insert(name.to_owned());
+            } else if random.contains(value) {
+                named.found.insert(value.to_owned());
+            }
         }
     }
-    Ok(false)
+    Ok(named)
 }

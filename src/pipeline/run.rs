@@ -31,21 +31,11 @@ pub fn run_account(
     recorded(job, report, |report| match request {
         Request::Fetch(wanted) => fetch(job, *wanted, observer, cancel, report).map(drop),
         Request::Run(wanted) => run(job, *wanted, observer, cancel, report),
-        Request::Metrics(among) => {
-            job.lake.require_zone(job.zone.name())?;
-            let today = job.zone.day_of(job.clock.now().unix_timestamp());
-            job.lake.require_no_mark_after(&job.account, today)?;
-            let metrics = job.metrics();
-            require_rules(&metrics)?;
-            if job.lake.privacy(&job.account)?.is_some_and(|privacy| privacy.is_pending) {
-                redaction_of(job, cancel)?;
-            }
-            rebuild(&metrics, among.as_ref(), observer, cancel, report)
-        }
+        Request::Metrics(among) => metrics(job, among.as_ref(), observer, cancel, report),
     })
 }
 
-/// Enters a run in the history that could not begin, because its settings are wrong.
+/// Records a run that cannot begin because its settings are wrong.
 pub fn record_failure(job: &AccountJob, command: &'static str, failure: Failure) -> RunReport {
     recorded(job, RunReport::begin(job, command), |_| Err(failure))
 }
@@ -91,7 +81,7 @@ fn run(
     let metrics = job.metrics();
     let fetched = fetch(job, wanted, observer, cancel, report)?;
     if report.fetch.as_ref().and_then(FetchReport::worst) == Some(Class::Lake) {
-        // They could not be written either. The same run again computes them.
+        // A lake that refuses messages refuses metrics, too. The next run computes them.
         report.metrics_put_off = true;
         return Ok(());
     }
@@ -102,7 +92,27 @@ fn run(
         .map_err(|failure| failure.during("not all metrics could be computed"))
 }
 
-/// Fetches the days that are missing or wanted again. Returns all days that it tried.
+/// Rebuilds the metrics of days that were fetched before. Needs the privacy settings only to finish a
+/// redaction that was interrupted.
+fn metrics(
+    job: &AccountJob,
+    among: Option<&BTreeSet<Day>>,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+    report: &mut RunReport,
+) -> Result<(), Failure> {
+    job.lake.require_zone(job.zone.name())?;
+    let today = job.zone.day_of(job.clock.now().unix_timestamp());
+    job.lake.require_no_mark_after(&job.account, today)?;
+    let metrics = job.metrics();
+    require_rules(&metrics)?;
+    if job.lake.privacy(&job.account)?.is_some_and(|privacy| privacy.is_pending) {
+        finished_redaction(job, cancel)?;
+    }
+    rebuild(&metrics, among, observer, cancel, report)
+}
+
+/// Fetches the days that are missing, and those to fetch again. Returns all days that it tried.
 fn fetch(
     job: &AccountJob,
     wanted: Wanted,
@@ -114,7 +124,7 @@ fn fetch(
     let api = job.api.as_ref().ok_or_else(|| BugError("a fetch without an API".into()))?;
     let source = Source::connect(&api.endpoint, api.credential.clone(), job.clock.clone())?;
     let selection = Selection::of(lake, account, wanted)?;
-    // One file says it, as a rule one of the days of this run.
+    // Any file of the lake tells its time zone. As a rule, one of these days has a file.
     if !selection.footers.values().any(|footer| footer.zone() == zone.name()) {
         lake.require_zone(zone.name())?;
     }
@@ -123,7 +133,7 @@ fn fetch(
     if report.command != "fetch" {
         require_rules(&job.metrics())?;
     }
-    let redaction = redaction_of(job, cancel)?;
+    let redaction = finished_redaction(job, cancel)?;
     let Selection { days, refreshed, skipped, pruned, .. } = selection;
     let is_there = |day: &Day| lake.has(&account.partition(Table::Messages, *day));
     let before: BTreeSet<Day> = days.iter().copied().filter(is_there).collect();
@@ -141,7 +151,7 @@ fn fetch(
     observer.fetch_begun(days.len());
     let fetched =
         threads::runtime(fetch.concurrency)?.block_on(fetch_days(&fetch, &days, observer));
-    // A day of which one file was changed and the other was not is not as it was.
+    // If a commit stopped between the two files of a day, the day has changed.
     let is_whole = |day: &Day| {
         let messages = lake.footer(&account.partition(Table::Messages, *day)).ok();
         !lake.is_unfinished(account, *day, messages.as_ref()).unwrap_or_default()
@@ -153,8 +163,9 @@ fn fetch(
     Ok(days)
 }
 
-/// What is removed from records: the settings must be those of the lake.
-fn redaction_of(job: &AccountJob, cancel: &Cancel) -> Result<Redaction, Failure> {
+/// What to remove from records. The settings must be those of the lake. Finishes a redaction that was
+/// interrupted.
+fn finished_redaction(job: &AccountJob, cancel: &Cancel) -> Result<Redaction, Failure> {
     let AccountJob { lake, account, .. } = job;
     let unknown = || PrivacyError::Unknown { account: account.clone() };
     let redaction = redaction(lake, account, job.privacy.as_ref().ok_or_else(unknown)?)?;

@@ -12,15 +12,14 @@ use super::examined_day::ExaminedDay;
 use super::finding::{Finding, Kind, Severity};
 use super::rebuild::MetricsJob;
 use super::verify_metrics::verify_metrics;
+use super::verify_privacy::verify_privacy;
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::Failure;
 use crate::lake::{
-    Account, AccountPrivacy, AppId, Lake, LakeError, PartitionKey, Pruned, Survey, Table,
-    in_the_future,
+    Account, AppId, Lake, LakeError, PartitionKey, Pruned, Survey, Table, in_the_future,
 };
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE, Rules};
 use crate::model::cancel::Cancel;
-use crate::model::privacy::{AppliedPrivacy, Change};
 use crate::telemetry::Progress;
 
 /// The lake to check, and the rules that its metrics should have.
@@ -122,9 +121,12 @@ pub fn verify(
         let pruned = pruned.get(&account).unwrap_or(&nothing);
         verification.findings.extend(hidden_account(&job, &days));
         verification.findings.extend(missing_days(&job, &days, among, pruned)?);
-        verification.findings.extend(other_privacy(&job, &days)?);
+        let is_pending = verify_privacy(&job, &days, &mut verification)?;
         verification.findings.extend(other_apps(&job.lake, &mut apps, &account, &days));
-        verify_metrics(&job, &days, is_wanted, pruned, &mut verification, cancel)?;
+        // Until a redaction is finished, messages and metrics name customers differently.
+        if !is_pending {
+            verify_metrics(&job, &days, is_wanted, pruned, &mut verification, cancel)?;
+        }
         verification.accounts.push(account);
     }
     let foreign = survey.foreign.into_iter().filter(|(day, _)| day.is_none_or(is_wanted));
@@ -272,54 +274,4 @@ fn missing_days(
         )
     };
     Ok(gaps.map(finding).collect())
-}
-
-/// Returns findings for files whose personal data does not match the account's privacy settings.
-fn other_privacy(
-    job: &MetricsJob,
-    days: &BTreeMap<Day, ExaminedDay>,
-) -> Result<Vec<Finding>, LakeError> {
-    let privacy = match job.lake.privacy(&job.account) {
-        Err(LakeError::DamagedPrivacy { path, reason }) => {
-            let advice = "restore it from a backup: it lists the forgotten customers";
-            return Ok(vec![Finding::new(Kind::Privacy, path, reason, advice)]);
-        }
-        privacy => privacy?,
-    };
-    let Some(AccountPrivacy { applied: settings, is_pending, .. }) = privacy else {
-        return Ok(Vec::new());
-    };
-    let advice = format!("run `kefu redact --account {} --yes` to finish it", job.account);
-    let pending = is_pending.then(|| {
-        let record = job.lake.privacy_record(&job.account);
-        Finding::new(Kind::Privacy, record, "a redaction was interrupted", &advice)
-    });
-    let mut findings: Vec<Finding> = pending.into_iter().collect();
-    for (day, examined) in days {
-        for (table, contents) in &examined.sound {
-            let key = job.account.partition(*table, *day);
-            let applied = AppliedPrivacy::parse(contents.footer.privacy_of(*table));
-            let is_personal = table.names_customers() || !Table::METRICS.contains(table);
-            let Some(applied) = applied.filter(|_| is_personal) else { continue };
-            let advice = match applied.change_to(&settings) {
-                Change::None => continue,
-                Change::Stricter => format!(
-                    "run `kefu redact --account {}` to list what it would remove",
-                    job.account
-                ),
-                Change::Impossible if table.names_customers() => {
-                    "move it out of the lake, then run `kefu metrics` to compute it again while its messages exist"
-                        .into()
-                }
-                Change::Impossible => {
-                    format!("run `kefu run --date {day} --force` to fetch the day again")
-                }
-            };
-            let what = format!(
-                "its privacy settings ({applied}) differ from those of the account ({settings})"
-            );
-            findings.push(Finding::new(Kind::Openids, job.lake.path(&key), what, advice));
-        }
-    }
-    Ok(findings)
 }

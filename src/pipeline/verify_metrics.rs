@@ -68,9 +68,9 @@ pub(super) fn verify_metrics(
                     let rules = own_rules(&written.footer, &key, rules_of_day.as_ref(), job);
                     let has_its_inputs =
                         because.iter().all(|reason| matches!(reason, OutOfDate::Rule(_)));
-                    // Rules that match texts cannot be computed again after the texts were dropped.
+                    // Rules that match texts give other numbers after texts were removed.
                     let is_computable =
-                        |rules: &Parameters| !rules.needs_texts() || inputs.have_texts(*day);
+                        |rules: &Parameters| !rules.needs_texts() || inputs.have_all_texts(*day);
                     if let Some(rules) = rules.filter(|_| has_its_inputs).filter(is_computable) {
                         add_to_group(&mut groups, (*day, table), rules);
                     }

@@ -67,8 +67,10 @@ impl Report for RunReport {
             ));
         }
         if !fetch.given_up.is_empty() {
+            let is_stopped = matches!(RunReport::class(self), Some(Class::Stopped(_)));
+            let because = if is_stopped { "of the signal" } else { "the same would happen" };
             telemetry::print_note(&format!(
-                "  not tried, because the same would happen: {}",
+                "  not tried, because {because}: {}",
                 DayRange::list(&fetch.given_up)
             ));
         }

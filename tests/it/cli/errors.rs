@@ -209,6 +209,7 @@ fn each_error_of_the_lake_has_its_message_and_hint() {
     let names = [
         PrivacyError::Stricter {
             account: acme.clone(),
+            root: "data/lake".into(),
             lake: applied("text=keep openid=keep"),
             asked: applied("text=drop openid=keep"),
         },
@@ -229,6 +230,7 @@ fn each_error_of_the_lake_has_its_message_and_hint() {
         },
         PrivacyError::Mixed {
             account: acme.clone(),
+            root: "data/lake".into(),
             first: day("2024-05-13"),
             second: day("2024-05-14"),
         },
