@@ -359,6 +359,14 @@ pub struct SimulateArgs {
     /// The same seed generates the same records
     #[arg(long, default_value_t = 1, conflicts_with = "records")]
     pub seed: u64,
+    /// Serve this many accounts, each with its own records; their app ids are wx and the number of
+    /// the account from 1 on in 16 hexadecimal digits (wx0000000000000001 …), and their secret is
+    /// the same
+    #[arg(long, value_name = "ACCOUNTS", conflicts_with = "records", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub accounts: Option<u32>,
+    /// Messages on each day of the first of these accounts, in place of --messages-per-day
+    #[arg(long, value_name = "MESSAGES", requires = "accounts")]
+    pub large_account: Option<u32>,
     /// Port on 127.0.0.1; 0 picks a free one
     #[arg(long, default_value_t = 0)]
     pub port: u16,
@@ -368,7 +376,7 @@ pub struct SimulateArgs {
     /// Lifetime of a token
     #[arg(long, value_name = "SECONDS", default_value_t = 7_200)]
     pub token_lifetime: u64,
-    /// Calls of getmsglist before the quota is used up
+    /// Calls of getmsglist before the quota of an account is used up
     #[arg(long, value_name = "CALLS", default_value_t = 5_000_000)]
     pub daily_limit: u64,
     /// Number of requested pages to keep, for fast repeated answers in benchmarks
@@ -392,11 +400,12 @@ pub struct SimulateArgs {
     /// Give the first page of a window again and again, each time with a higher msgid
     #[arg(long)]
     pub repeat_pages: bool,
-    /// Inject a fault: [token/]KIND[@CALL[xTIMES]]; may be given several times
+    /// Inject a fault: [account=N/][token/]KIND[@CALL[xTIMES]]; may be given several times
     ///
     /// KIND is errcode:N, status:N[:retry-after=S], reset, cut, html, stuck-cursor, wrong-number
     /// or expire-token. It affects the calls of getmsglist (with token/, the calls for a token)
-    /// from number CALL on, TIMES in a row. Without @CALL, it affects all calls.
+    /// from number CALL on, TIMES in a row. Without @CALL, it affects all calls. With account=N/, it
+    /// affects only the account with this number of --accounts. Calls are counted for each account.
     #[arg(long, value_name = "FAULT")]
     pub fault: Vec<Fault>,
 }
