@@ -10,6 +10,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::calendar::Day;
 use crate::lake::Table;
+use crate::model::{SHARDS_MAX, Shard};
 use crate::report::Language;
 use crate::settings::Flags;
 use crate::simulator::Fault;
@@ -29,7 +30,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "\
 Settings come from a flag, else the environment (KEFU_APPID, KEFU_SECRET, KEFU_ACCESS_TOKEN, KEFU_ACCOUNT, KEFU_BASE_URL, KEFU_LAKE, \
-KEFU_TIMEZONE, KEFU_LOOKBACK, KEFU_REFRESH, KEFU_CONCURRENCY, KEFU_CONFIG), else kefu.toml, else the default. Secrets have no flag: \
+KEFU_TIMEZONE, KEFU_LOOKBACK, KEFU_REFRESH, KEFU_CONCURRENCY, KEFU_ACCOUNTS_AT_ONCE, KEFU_CONFIG), else kefu.toml, else the default. Secrets have no flag: \
 flags are visible to other users of the machine.
 
 Exit codes:
@@ -64,6 +65,10 @@ pub enum Command {
     ///
     /// Without days, shows everything from the first fetched day to the last.
     Status(StatusArgs),
+    /// List the accounts of the settings: name, app id and shard
+    ///
+    /// Needs no network and no lake. The shard is shown with --shard or --shards.
+    Accounts(AccountsArgs),
     /// Show the settings with their origins; check token, permission, quota, clock, disk and lake
     ///
     /// Says what works, and what to do about the rest. Changes nothing, and makes one call of
@@ -210,10 +215,23 @@ pub struct DoctorArgs {
     pub date: Option<Day>,
 }
 
+#[derive(Clone, Debug, Args)]
+pub struct ManyArgs {
+    /// Number of accounts to work on at once [default: 16]
+    #[arg(long, value_name = "ACCOUNTS", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub accounts: Option<u16>,
+    /// Work only on shard I of N of the accounts, counted from 0: those whose BLAKE3 hash of the
+    /// name (first 8 bytes, little-endian) modulo N is I
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+}
+
 #[derive(Debug, Args)]
 pub struct FetchArgs {
     #[command(flatten)]
     pub days: DaysArgs,
+    #[command(flatten)]
+    pub many: ManyArgs,
     /// Without days: number of days up to yesterday to look at [default: 3]
     #[arg(long, value_name = "DAYS", conflicts_with_all = ["date", "from", "to"], value_parser = clap::value_parser!(u16).range(1..=3650))]
     pub lookback: Option<u16>,
@@ -229,7 +247,7 @@ pub struct FetchArgs {
     /// discarded
     #[arg(long)]
     pub allow_shrink: bool,
-    /// Number of concurrent calls [default: 4]
+    /// Number of concurrent calls of an account [default: 4]
     #[arg(long, value_name = "CALLS", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub concurrency: Option<u16>,
     /// Write figures of the run to this file, for the Prometheus node exporter
@@ -241,9 +259,21 @@ pub struct FetchArgs {
 pub struct MetricsArgs {
     #[command(flatten)]
     pub days: DaysArgs,
+    #[command(flatten)]
+    pub many: ManyArgs,
     /// Write figures of the run to this file, for the Prometheus node exporter
     #[arg(long, value_name = "PATH")]
     pub textfile: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct AccountsArgs {
+    /// Show which of N shards each account is in
+    #[arg(long, value_name = "N", conflicts_with = "shard", value_parser = clap::value_parser!(u32).range(1..=i64::from(SHARDS_MAX)))]
+    pub shards: Option<u32>,
+    /// List only shard I of N
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
 }
 
 #[derive(Debug, Args)]
@@ -329,6 +359,10 @@ impl ValueEnum for Table {
 pub struct VerifyArgs {
     #[command(flatten)]
     pub days: DaysArgs,
+    /// Check only shard I of N of the accounts of the lake, as in `kefu run --shard`; shard 0 also
+    /// checks what belongs to no account
+    #[arg(long, value_name = "I/N", conflicts_with = "against_api")]
+    pub shard: Option<Shard>,
     /// Instead, fetch the days of one account again, and show which records were added or are
     /// gone; changes nothing in the lake
     ///
@@ -410,6 +444,13 @@ pub struct SimulateArgs {
     pub fault: Vec<Fault>,
 }
 
+impl ManyArgs {
+    /// The settings given by flags.
+    pub fn flags(&self, global: &GlobalArgs) -> Flags {
+        Flags { accounts_at_once: self.accounts, shard: self.shard, ..global.flags() }
+    }
+}
+
 impl GlobalArgs {
     /// The settings given by flags.
     pub fn flags(&self) -> Flags {
@@ -421,7 +462,9 @@ impl GlobalArgs {
             lookback: None,
             refresh: None,
             concurrency: None,
+            accounts_at_once: None,
             accounts: self.account.clone(),
+            shard: None,
         }
     }
 }

@@ -7,9 +7,11 @@ pub mod column;
 mod partition;
 pub mod privacy;
 pub mod record;
+mod shard;
 mod table;
 
 pub use account::Account;
 pub use column::Column;
 pub use partition::PartitionKey;
+pub use shard::{SHARDS_MAX, Shard};
 pub use table::Table;

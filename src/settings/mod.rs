@@ -4,6 +4,7 @@
 //! It keeps its origin, so that an error can name the place to correct. Secrets come from the
 //! environment or a file, never from a flag.
 
+mod account_list;
 mod file;
 mod identity;
 mod listing;
@@ -16,11 +17,13 @@ mod suggestion;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::calendar::Zone;
 use crate::failure::{Class, Classified};
 use crate::lake::{Account, AppId, Lake, LakeError};
 use crate::metrics::Rules;
+use crate::model::Shard;
 use crate::model::privacy::Texts;
 use crate::wechat::{BaseUrl, Credential};
 use identity::Identity;
@@ -34,7 +37,16 @@ use sources::{Sources, read_file};
 pub enum Origin {
     Flag(&'static str),
     Environment(&'static str),
-    File { path: PathBuf, key: String },
+    File {
+        path: PathBuf,
+        key: String,
+    },
+    /// A line of a list of accounts.
+    Line {
+        place: String,
+        line: usize,
+        key: Option<String>,
+    },
     Default,
 }
 
@@ -44,6 +56,10 @@ impl fmt::Display for Origin {
             Self::Flag(flag) => write!(f, "{flag}"),
             Self::Environment(name) => write!(f, "the environment variable {name}"),
             Self::File { path, key } => write!(f, "`{key}` in {}", path.display()),
+            Self::Line { place, line, key: Some(key) } => {
+                write!(f, "`{key}` in line {line} of {place}")
+            }
+            Self::Line { place, line, key: None } => write!(f, "line {line} of {place}"),
             Self::Default => write!(f, "the default"),
         }
     }
@@ -70,6 +86,8 @@ pub enum SettingsError {
     Several { names: String },
     #[error("every user of this machine can read {path}, which contains a secret")]
     Exposed { path: PathBuf },
+    #[error("{origin} gave no list of accounts: the program {} failed: {why}", program.display())]
+    AccountsCommand { origin: Origin, program: PathBuf, why: String },
     #[error("cannot read the settings")]
     Unreadable(#[source] std::io::Error),
     #[error("{path} is not a valid settings file: {reason}")]
@@ -95,6 +113,10 @@ impl Classified for SettingsError {
                 Some("check that the file exists and that this user can read it. A relative path in kefu.toml starts at the folder of kefu.toml".into())
             }
             Self::Exposed { path } => Some(format!("run `chmod o-r {}`", path.display())),
+            Self::AccountsCommand { .. } => Some(
+                "run the program by hand to see its output: it must print one JSON object a line, within 30 seconds. It runs without a shell, and a relative path starts at the folder of kefu.toml"
+                    .into(),
+            ),
             Self::Several { .. } => Some("pick one with --account".into()),
             Self::Wrong { .. } | Self::Malformed { .. } => Some("correct the setting, then run again. Nothing was fetched or changed".into()),
             Self::Unreadable(_) => Some("check that the file exists and that this user can read it. Nothing was fetched or changed".into()),
@@ -112,8 +134,11 @@ pub struct Flags {
     pub lookback: Option<u16>,
     pub refresh: Option<u16>,
     pub concurrency: Option<u16>,
+    pub accounts_at_once: Option<u16>,
     /// The selected accounts. Empty for all accounts.
     pub accounts: Vec<String>,
+    /// Of the selected accounts, only those in this shard.
+    pub shard: Option<Shard>,
 }
 
 /// Reads one environment variable. Tests pass a map.
@@ -139,17 +164,20 @@ pub struct Settings {
     pub lookback: Setting<u16>,
     /// Number of days up to yesterday that are re-fetched if they are already in the lake.
     pub refresh: Setting<u16>,
-    /// Number of concurrent calls.
+    /// Number of concurrent calls of an account.
     pub concurrency: Setting<u16>,
+    /// Maximum number of accounts that are worked on at once.
+    pub accounts_at_once: Setting<u16>,
     /// Parameters of the metrics, and whether a settings file sets them.
     pub rules: Rules,
     network: Network,
     config: Setting<String>,
     rules_listed: Vec<Listed>,
-    /// The names in `[[accounts]]`, including accounts that are not selected.
-    all_accounts: Option<BTreeSet<String>>,
-    /// The selected accounts. Never empty.
-    identities: Vec<Identity>,
+    /// The names in the list of accounts, including accounts that are not selected.
+    all_accounts: Option<Arc<BTreeSet<String>>>,
+    /// The selected accounts. Empty only when none of them is in the shard.
+    identities: Arc<Vec<Identity>>,
+    shard: Option<Shard>,
     texts: Texts,
     openid_key: Option<Setting<SecretSource>>,
 }
@@ -177,14 +205,12 @@ impl Settings {
             network: Network::from_environment(environment),
             config: file.shown(),
             rules_listed: sources.rules_listed(&parameters, texts, openid_key.as_ref()),
-            all_accounts: Some(
-                identities
-                    .iter()
-                    .filter_map(|identity| Some(identity.name().ok()?.to_string()))
-                    .collect(),
-            )
-            .filter(|_| !file.values.accounts.is_empty()),
-            identities: sources.pick(&flags.accounts, identities)?,
+            all_accounts: sources.has_several().then(|| {
+                let names = identities.iter().filter_map(|identity| identity.name().ok());
+                Arc::new(names.map(|name| name.to_string()).collect())
+            }),
+            identities: Arc::new(in_shard(flags.shard, sources.pick(&flags.accounts, identities)?)),
+            shard: flags.shard,
             rules: match file.is_there {
                 true => Rules::Given(parameters),
                 false => Rules::Defaults(parameters),
@@ -251,6 +277,14 @@ impl Settings {
                 4,
                 1..=64,
             )?,
+            accounts_at_once: sources.number(
+                "--accounts",
+                flags.accounts_at_once,
+                "KEFU_ACCOUNTS_AT_ONCE",
+                ("accounts_at_once", file.values.accounts_at_once),
+                16,
+                1..=256,
+            )?,
             texts,
             openid_key,
         })
@@ -279,15 +313,54 @@ impl Settings {
 
     /// The settings of each selected account, one by one.
     pub fn each_account(&self) -> impl Iterator<Item = Self> {
-        self.identities
-            .iter()
-            .map(|identity| Self { identities: vec![identity.clone()], ..self.clone() })
+        self.identities.iter().map(|identity| self.of(identity))
+    }
+
+    /// The settings of the selected account with this index.
+    pub fn nth_account(&self, index: usize) -> Option<Self> {
+        self.identities.get(index).map(|identity| self.of(identity))
+    }
+
+    fn of(&self, identity: &Identity) -> Self {
+        Self { identities: Arc::new(vec![identity.clone()]), ..self.clone() }
+    }
+
+    /// The names of the selected accounts.
+    ///
+    /// # Errors
+    /// When an account has no name.
+    pub fn account_names(&self) -> Result<Vec<Account>, SettingsError> {
+        self.identities.iter().map(Identity::name).collect()
     }
 
     /// The names of all accounts, including those not selected. None for a single account, because
     /// the lake may have others.
     pub fn all_accounts(&self) -> Option<&BTreeSet<String>> {
-        self.all_accounts.as_ref()
+        self.all_accounts.as_deref()
+    }
+
+    /// The same settings for those of the selected accounts that have one of these names. For all
+    /// selected ones without names.
+    #[must_use]
+    pub fn for_names(mut self, names: &[String]) -> Self {
+        let is_named = |identity: &Identity| {
+            identity.name().is_ok_and(|name| names.iter().any(|picked| picked == name.as_str()))
+        };
+        Arc::make_mut(&mut self.identities)
+            .retain(|identity| names.is_empty() || is_named(identity));
+        self
+    }
+
+    /// The same settings for those of the selected accounts that are in the shard.
+    #[must_use]
+    pub fn in_shard(self, shard: Option<Shard>) -> Self {
+        let identities = Arc::unwrap_or_clone(self.identities);
+        Self { identities: Arc::new(in_shard(shard, identities)), shard, ..self }
+    }
+
+    /// The shard of the selected accounts, if they are not all.
+    pub fn shard(&self) -> Option<Shard> {
+        self.shard
     }
 
     /// Whether the settings name an account.
@@ -303,7 +376,7 @@ impl Settings {
             .into_iter()
             .map(|account| Identity::named(account, self.lake.origin.clone()))
             .collect();
-        Self { identities, all_accounts: None, ..self }
+        Self { identities: Arc::new(identities), all_accounts: None, ..self }
     }
 
     /// The name in files and in the `account` column: the configured name, else the app id.
@@ -345,9 +418,31 @@ impl Settings {
             several => {
                 let names =
                     several.iter().filter_map(|identity| Some(identity.name().ok()?.to_string()));
-                Err(SettingsError::Several { names: names.collect::<Vec<_>>().join(", ") })
+                Err(SettingsError::Several { names: first_few(&names.collect::<Vec<_>>()) })
             }
         }
+    }
+}
+
+/// The accounts in the shard. Keeps an account without a name, so that its use reports what is
+/// missing.
+fn in_shard(shard: Option<Shard>, mut identities: Vec<Identity>) -> Vec<Identity> {
+    if let Some(shard) = shard {
+        identities
+            .retain(|identity| identity.name().map_or(true, |name| shard.contains(name.as_str())));
+    }
+    identities
+}
+
+/// Maximum number of account names in an error.
+const NAMES_SHOWN: usize = 20;
+
+/// The names as a text, cut after the first ones.
+fn first_few(names: &[String]) -> String {
+    let shown = names.iter().take(NAMES_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(NAMES_SHOWN) {
+        Some(others @ 1..) => format!("{shown} and {others} more"),
+        _ => shown,
     }
 }
 
