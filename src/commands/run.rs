@@ -81,11 +81,11 @@ fn for_each(
 ) -> Result<Option<Class>, Failure> {
     textfile.know_all(settings.all_accounts());
     let at_once = settings.accounts_at_once.value.into();
-    let side_by_side = settings.account_names()?.len().min(at_once);
+    let count = settings.account_names()?.len();
     let shared = Shared {
         request,
-        is_alone: side_by_side == 1,
-        calls: side_by_side * usize::from(settings.concurrency.value),
+        is_alone: count == 1,
+        calls: count.min(at_once) * usize::from(settings.concurrency.value),
         network: Mutex::default(),
         is_skew_told: AtomicBool::new(false),
         cancel,
@@ -98,7 +98,7 @@ fn for_each(
 /// What the accounts of a command share.
 struct Shared<'a> {
     request: &'a Request,
-    /// Whether only one account is worked on at once.
+    /// Whether it is only one account.
     is_alone: bool,
     /// Number of concurrent calls of all accounts.
     calls: usize,
