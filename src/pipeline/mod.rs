@@ -42,7 +42,7 @@ pub use finding::{Finding, Kind, Severity};
 pub use inputs::dependents;
 pub use job::{AccountJob, Api, Request};
 pub use mark::Mark;
-pub use network::Network;
+pub use network::{Network, NetworkError};
 pub use observer::Observer;
 pub use rebuild::{
     MetricsJob, MetricsReport, MetricsStopped, read_history, rebuild_metrics, targets,
