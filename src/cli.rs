@@ -10,6 +10,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::calendar::Day;
 use crate::lake::Table;
+use crate::model::{SHARDS_MAX, Shard};
 use crate::report::Language;
 use crate::settings::Flags;
 use crate::simulator::Fault;
@@ -29,7 +30,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "\
 Settings come from a flag, else the environment (KEFU_APPID, KEFU_SECRET, KEFU_ACCESS_TOKEN, KEFU_ACCOUNT, KEFU_BASE_URL, KEFU_LAKE, \
-KEFU_TIMEZONE, KEFU_LOOKBACK, KEFU_REFRESH, KEFU_CONCURRENCY, KEFU_CONFIG), else kefu.toml, else the default. Secrets have no flag: \
+KEFU_TIMEZONE, KEFU_LOOKBACK, KEFU_REFRESH, KEFU_CONCURRENCY, KEFU_ACCOUNTS_AT_ONCE, KEFU_CONFIG), else kefu.toml, else the default. Secrets have no flag: \
 flags are visible to other users of the machine.
 
 Exit codes:
@@ -64,6 +65,10 @@ pub enum Command {
     ///
     /// Without days, shows everything from the first fetched day to the last.
     Status(StatusArgs),
+    /// List the accounts of the settings: name, app id and shard
+    ///
+    /// Needs no network and no lake. The shard is shown with --shard or --shards.
+    Accounts(AccountsArgs),
     /// Show the settings with their origins; check token, permission, quota, clock, disk and lake
     ///
     /// Says what works, and what to do about the rest. Changes nothing, and makes one call of
@@ -210,10 +215,23 @@ pub struct DoctorArgs {
     pub date: Option<Day>,
 }
 
+#[derive(Clone, Debug, Args)]
+pub struct ManyArgs {
+    /// Number of accounts to work on at once [default: 16]
+    #[arg(long, value_name = "ACCOUNTS", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub accounts: Option<u16>,
+    /// Work only on shard I of N of the accounts, counted from 0: those whose BLAKE3 hash of the
+    /// name (first 8 bytes, little-endian) modulo N is I
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+}
+
 #[derive(Debug, Args)]
 pub struct FetchArgs {
     #[command(flatten)]
     pub days: DaysArgs,
+    #[command(flatten)]
+    pub many: ManyArgs,
     /// Without days: number of days up to yesterday to look at [default: 3]
     #[arg(long, value_name = "DAYS", conflicts_with_all = ["date", "from", "to"], value_parser = clap::value_parser!(u16).range(1..=3650))]
     pub lookback: Option<u16>,
@@ -229,7 +247,7 @@ pub struct FetchArgs {
     /// discarded
     #[arg(long)]
     pub allow_shrink: bool,
-    /// Number of concurrent calls [default: 4]
+    /// Number of concurrent calls of an account [default: 4]
     #[arg(long, value_name = "CALLS", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub concurrency: Option<u16>,
     /// Write figures of the run to this file, for the Prometheus node exporter
@@ -241,9 +259,21 @@ pub struct FetchArgs {
 pub struct MetricsArgs {
     #[command(flatten)]
     pub days: DaysArgs,
+    #[command(flatten)]
+    pub many: ManyArgs,
     /// Write figures of the run to this file, for the Prometheus node exporter
     #[arg(long, value_name = "PATH")]
     pub textfile: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct AccountsArgs {
+    /// Show which of N shards each account is in
+    #[arg(long, value_name = "N", conflicts_with = "shard", value_parser = clap::value_parser!(u32).range(1..=i64::from(SHARDS_MAX)))]
+    pub shards: Option<u32>,
+    /// List only shard I of N
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
 }
 
 #[derive(Debug, Args)]
@@ -329,6 +359,10 @@ impl ValueEnum for Table {
 pub struct VerifyArgs {
     #[command(flatten)]
     pub days: DaysArgs,
+    /// Check only shard I of N of the accounts of the lake, as in `kefu run --shard`; shard 0 also
+    /// checks what belongs to no account
+    #[arg(long, value_name = "I/N", conflicts_with = "against_api")]
+    pub shard: Option<Shard>,
     /// Instead, fetch the days of one account again, and show which records were added or are
     /// gone; changes nothing in the lake
     ///
@@ -359,6 +393,14 @@ pub struct SimulateArgs {
     /// The same seed generates the same records
     #[arg(long, default_value_t = 1, conflicts_with = "records")]
     pub seed: u64,
+    /// Serve this many accounts, each with its own records; their app ids are wx and the number of
+    /// the account from 1 on in 16 hexadecimal digits (wx0000000000000001 …), and their secret is
+    /// the same
+    #[arg(long, value_name = "ACCOUNTS", conflicts_with = "records", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub accounts: Option<u32>,
+    /// Messages on each day of the first of these accounts, in place of --messages-per-day
+    #[arg(long, value_name = "MESSAGES", requires = "accounts")]
+    pub large_account: Option<u32>,
     /// Port on 127.0.0.1; 0 picks a free one
     #[arg(long, default_value_t = 0)]
     pub port: u16,
@@ -368,7 +410,7 @@ pub struct SimulateArgs {
     /// Lifetime of a token
     #[arg(long, value_name = "SECONDS", default_value_t = 7_200)]
     pub token_lifetime: u64,
-    /// Calls of getmsglist before the quota is used up
+    /// Calls of getmsglist before the quota of an account is used up
     #[arg(long, value_name = "CALLS", default_value_t = 5_000_000)]
     pub daily_limit: u64,
     /// Number of requested pages to keep, for fast repeated answers in benchmarks
@@ -392,13 +434,21 @@ pub struct SimulateArgs {
     /// Give the first page of a window again and again, each time with a higher msgid
     #[arg(long)]
     pub repeat_pages: bool,
-    /// Inject a fault: [token/]KIND[@CALL[xTIMES]]; may be given several times
+    /// Inject a fault: [account=N/][token/]KIND[@CALL[xTIMES]]; may be given several times
     ///
     /// KIND is errcode:N, status:N[:retry-after=S], reset, cut, html, stuck-cursor, wrong-number
     /// or expire-token. It affects the calls of getmsglist (with token/, the calls for a token)
-    /// from number CALL on, TIMES in a row. Without @CALL, it affects all calls.
+    /// from number CALL on, TIMES in a row. Without @CALL, it affects all calls. With account=N/, it
+    /// affects only the account with this number of --accounts. Calls are counted for each account.
     #[arg(long, value_name = "FAULT")]
     pub fault: Vec<Fault>,
+}
+
+impl ManyArgs {
+    /// The settings given by flags.
+    pub fn flags(&self, global: &GlobalArgs) -> Flags {
+        Flags { accounts_at_once: self.accounts, shard: self.shard, ..global.flags() }
+    }
 }
 
 impl GlobalArgs {
@@ -412,7 +462,9 @@ impl GlobalArgs {
             lookback: None,
             refresh: None,
             concurrency: None,
+            accounts_at_once: None,
             accounts: self.account.clone(),
+            shard: None,
         }
     }
 }

@@ -21,7 +21,7 @@
 //! use kefu::metrics::Parameters;
 //! use kefu::model::cancel::Cancel;
 //! use kefu::model::privacy::Privacy;
-//! use kefu::pipeline::{AccountJob, Api, Request, Wanted, run_account};
+//! use kefu::pipeline::{AccountJob, Api, Network, Request, Wanted, run_account};
 //! use kefu::simulator::{Generated, GeneratorOptions, Options, Simulator};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -41,7 +41,7 @@
 //!     privacy: Some(Privacy::default()),
 //!     // With a real account: `Endpoint::direct(BaseUrl::WECHAT.parse()?)` and `Proof::AppSecret { … }.into()`.
 //!     api: Some(Api {
-//!         endpoint: simulator.client_url()?,
+//!         network: Network::open(&simulator.client_url()?, 4)?,
 //!         credential: Simulator::credential(),
 //!         app_id: None,
 //!         concurrency: 4,

@@ -55,6 +55,10 @@ impl Secret {
         if value.len() >= HIDDEN_BYTES_MIN {
             let mut known = locked(&KNOWN);
             known.retain(|secret| secret.strong_count() > 0);
+            // Many accounts may have the same secret. Hiding it once is enough.
+            if let Some(same) = known.iter().filter_map(Weak::upgrade).find(|same| *same == value) {
+                return Self(same);
+            }
             known.push(Arc::downgrade(&value));
         }
         Self(value)

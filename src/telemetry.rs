@@ -249,6 +249,14 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Begins a stage. Names its account, if several may be shown at once.
+    pub fn of_account(account: Option<&str>, stage: &'static str, days: usize) -> Self {
+        let Some(account) = account else { return Self::begin(stage, days) };
+        let progress = Self::begin(stage, days);
+        progress.bar.set_prefix(format!("{account} {stage}"));
+        progress
+    }
+
     pub fn begin(stage: &'static str, days: usize) -> Self {
         let bar = BARS.add(ProgressBar::new(days as u64));
         // The template is a constant. If it were invalid, the plain bar would be good enough.

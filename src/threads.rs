@@ -113,6 +113,31 @@ pub fn spawn_scoped<'scope, T: Send + 'scope>(
     thread.spawn_scoped(scope, work).map_err(failed)
 }
 
+/// Runs `work` in this number of threads at once, and `beside` in the current thread. Returns the
+/// result of `beside` when all have ended.
+///
+/// # Errors
+/// When the threads cannot be created. No work has then begun.
+pub fn side_by_side<T>(
+    threads: usize,
+    purpose: &'static str,
+    work: impl Fn() + Sync,
+    beside: impl FnOnce() -> T,
+) -> Result<T, ThreadsError> {
+    reserve(threads, purpose)?;
+    std::thread::scope(|scope| {
+        for number in 0..threads {
+            // The threads existed just now. If one does not any more, the others do its work.
+            if let Err(error) = spawn_scoped(scope, purpose, &work)
+                && number == 0
+            {
+                return Err(error);
+            }
+        }
+        Ok(beside())
+    })
+}
+
 /// A runtime for this number of concurrent calls, with all of its threads.
 ///
 /// # Errors

@@ -12,7 +12,9 @@ use crate::lake::{Account, AppId, Lake, Table};
 use crate::metrics::{self, Parameters};
 use crate::model::cancel::Cancel;
 use crate::model::privacy::Privacy;
-use crate::pipeline::{AccountJob, Api, Request, Wanted, read_history, run_account, targets};
+use crate::pipeline::{
+    AccountJob, Api, Network, Request, Wanted, read_history, run_account, targets,
+};
 use crate::printable::counted;
 use crate::simulator::{APPID, Generated, GeneratorOptions, Options, Simulator};
 use crate::{telemetry, threads};
@@ -59,7 +61,7 @@ pub(super) fn execute(global: &GlobalArgs, cancel: &Cancel) -> Result<Option<Cla
         rules: Parameters::in_zone(zone.name()).into(),
         privacy: Some(Privacy::default()),
         api: Some(Api {
-            endpoint: simulator.client_url().map_err(constant)?,
+            network: Network::open(&simulator.client_url().map_err(constant)?, CALLS)?,
             credential: Simulator::credential(),
             app_id: Some(AppId::new(APPID.into()).map_err(constant)?),
             concurrency: CALLS,
@@ -74,7 +76,7 @@ pub(super) fn execute(global: &GlobalArgs, cancel: &Cancel) -> Result<Option<Cla
         allow_shrink: true,
         last_over: range.last,
     };
-    let observer = StageObserver::new(&account);
+    let observer = StageObserver::new(&account, true);
     let report = run_account(&job, &Request::Run(wanted), &observer, cancel);
     let failed = report.fetch.and_then(|fetch| fetch.failed.into_iter().next());
     if let Some(failed) = failed {

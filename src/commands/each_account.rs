@@ -1,16 +1,22 @@
-//! A command's work for each account. An account that fails does not keep the others from their turn.
+//! A command's work for each account. An account that fails does not affect the others.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::cli::OutputFormat;
 use crate::failure::{Class, Failure};
+use crate::lake::Account;
 use crate::model::cancel::Cancel;
 use crate::settings::Settings;
 use crate::telemetry::{self, OutputError};
+use crate::threads;
 
 /// What a command shows of one account. As JSON it is part of kefu's contract.
-pub(super) trait Report: Serialize {
+pub(super) trait Report: Serialize + Send {
     fn render(&self) -> String;
 
     /// Says on stderr what went wrong, beside what the result says.
@@ -27,75 +33,173 @@ pub(super) trait Report: Serialize {
     }
 }
 
-/// Does the work for each account of the settings, and shows the reports: as text one by one, as
-/// JSON at the end, one object for one account and one with all of them for several. After a
-/// signal, the remaining accounts are reported as stopped.
-///
-/// Returns the class of what did not succeed: [`Class::Partial`] if something else did.
+/// The accounts of a command, and how their reports are shown.
+pub(super) struct EachAccount<'a> {
+    pub(super) command: &'static str,
+    pub(super) settings: &'a Settings,
+    pub(super) format: OutputFormat,
+    /// Maximum number of accounts that are worked on at once.
+    pub(super) at_once: usize,
+    pub(super) cancel: &'a Cancel,
+}
+
+/// Does the work for one account after the other. See [`EachAccount::work_off`].
 ///
 /// # Errors
-/// When the result cannot be shown, or no account is named.
+/// Those of [`EachAccount::work_off`].
 pub(super) fn for_each_account<R: Report>(
     command: &'static str,
     settings: &Settings,
     format: OutputFormat,
     cancel: &Cancel,
-    work: impl Fn(&Settings) -> Result<R, Failure>,
+    work: impl Fn(&Settings) -> Result<R, Failure> + Sync,
 ) -> Result<Option<Class>, Failure> {
-    let accounts: Vec<Settings> = settings.each_account().collect();
-    let is_alone = accounts.len() == 1;
-    let mut classes = Vec::new();
-    let mut objects = Vec::new();
-    // A result that cannot be shown is no reason to do less.
-    let mut shown: Result<(), OutputError> = Ok(());
-    for settings in &accounts {
-        let account = settings.account()?;
-        let is_cancelled = cancel.signal().is_some();
-        let outcome = cancel.check().map_err(Failure::from).and_then(|()| work(settings));
+    EachAccount { command, settings, format, at_once: 1, cancel }.work_off(work, |_| {})
+}
+
+impl EachAccount<'_> {
+    /// Does the work for each account of the settings, several at once. Shows the reports in the
+    /// order of the settings: as text as soon as those before are shown; as JSON at the end, one
+    /// object for one account and one with all of them for several or for a shard. After a signal,
+    /// the remaining accounts are reported as stopped. `shown` gets each report, in the same order.
+    ///
+    /// Returns the class of what did not succeed: [`Class::Partial`] if something else did.
+    ///
+    /// # Errors
+    /// When the result cannot be shown, no account is named, or threads cannot be created.
+    pub(super) fn work_off<R: Report>(
+        &self,
+        work: impl Fn(&Settings) -> Result<R, Failure> + Sync,
+        shown: impl FnMut(&R),
+    ) -> Result<Option<Class>, Failure> {
+        let accounts = self.settings.account_names()?;
+        let count = accounts.len();
+        let of_account = |index: usize| {
+            self.settings.nth_account(index).map(|settings| {
+                self.cancel.check().map_err(Failure::from).and_then(|()| work(&settings))
+            })
+        };
+        let mut display = Display::new(self, accounts, shown);
+        let at_once = self.at_once.min(count);
+        if at_once <= 1 {
+            (0..count).filter_map(of_account).for_each(|outcome| display.show(outcome));
+            return display.finish();
+        }
+        let next = AtomicUsize::new(0);
+        let (sender, results) = channel();
+        let work_off = || {
+            let indices = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+            for index in indices.take_while(|index| *index < count) {
+                // The receiver takes one outcome for each account.
+                let _ = sender.send((index, of_account(index)));
+            }
+        };
+        let show_all = || {
+            let mut early = BTreeMap::new();
+            for (index, outcome) in results.into_iter().take(count) {
+                early.insert(index, outcome);
+                while let Some(outcome) = early.remove(&display.classes.len()) {
+                    outcome.into_iter().for_each(|outcome| display.show(outcome));
+                }
+            }
+        };
+        threads::side_by_side(at_once, "accounts", work_off, show_all)?;
+        display.finish()
+    }
+}
+
+/// Shows the reports of accounts, one by one.
+struct Display<'a, S> {
+    job: &'a EachAccount<'a>,
+    accounts: Vec<Account>,
+    /// Whether one account is shown, in the form for one.
+    is_alone: bool,
+    /// The classes of the reports so far.
+    classes: Vec<Option<Class>>,
+    /// The reports so far, as JSON.
+    objects: Vec<String>,
+    /// A result that cannot be shown is no reason to do less.
+    result: Result<(), OutputError>,
+    shown: S,
+}
+
+impl<'a, S> Display<'a, S> {
+    fn new(job: &'a EachAccount<'a>, accounts: Vec<Account>, shown: S) -> Self {
+        let is_alone = accounts.len() == 1 && job.settings.shard().is_none();
+        let (classes, objects) = (Vec::new(), Vec::new());
+        Self { job, accounts, is_alone, classes, objects, result: Ok(()), shown }
+    }
+
+    /// Shows the report of the next account.
+    fn show<R: Report>(&mut self, outcome: Result<R, Failure>)
+    where
+        S: FnMut(&R),
+    {
+        let Some(account) = self.accounts.get(self.classes.len()) else { return };
         let (class, failure) = match &outcome {
             Ok(report) => (report.class(), report.failure()),
             Err(failure) => (Some(failure.class), Some(failure)),
         };
-        classes.push(class);
+        self.classes.push(class);
         if let Ok(report) = &outcome {
+            (self.shown)(report);
             report.show_failures();
         }
-        if format == OutputFormat::Table {
-            let end = if is_alone { "" } else { "\n" };
-            let failed = failure.map(|failure| format!("FAILED    {failure}"));
-            let text = match &outcome {
-                Ok(report) => [Some(report.render()), failed],
-                // The others have their results there.
-                Err(_) if is_alone || is_cancelled => [None, None],
-                Err(_) => [Some(account.to_string()), failed],
-            };
-            let text: Vec<String> = text.into_iter().flatten().collect();
-            if !text.is_empty() {
-                shown = shown.and(telemetry::print_result(&format!("{}{end}", text.join("\n"))));
+        match self.job.format {
+            OutputFormat::Table => {
+                let text = self.text(account, &outcome, failure);
+                if let Some(text) = text {
+                    let printed = telemetry::print_result(&text);
+                    self.result = std::mem::replace(&mut self.result, Ok(())).and(printed);
+                }
             }
+            OutputFormat::Json => self.objects.push(match &outcome {
+                Ok(report) => json!(report).to_string(),
+                Err(failure) => {
+                    let command = self.job.command;
+                    json!({ "command": command, "account": account, "failure": failure })
+                        .to_string()
+                }
+            }),
         }
-        objects.push(match &outcome {
-            Ok(report) => json!(report),
-            Err(failure) => json!({ "command": command, "account": account, "failure": failure }),
-        });
         // A signal was reported when it came.
         if let Some(failure) = failure.filter(|failure| !matches!(failure.class, Class::Stopped(_)))
         {
-            telemetry::print_failure_of((!is_alone).then_some(account.as_str()), failure);
+            telemetry::print_failure_of((!self.is_alone).then_some(account.as_str()), failure);
         }
     }
-    if format == OutputFormat::Json {
-        shown = shown.and(telemetry::print_result(&as_one(&objects)));
-    }
-    shown?;
-    Ok(class_of_all(&classes))
-}
 
-/// The result of a command: the one account's object, or one with those of all.
-fn as_one(objects: &[Value]) -> String {
-    match objects {
-        [alone] => alone.to_string(),
-        several => json!({ "accounts": several }).to_string(),
+    fn text<R: Report>(
+        &self,
+        account: &Account,
+        outcome: &Result<R, Failure>,
+        failure: Option<&Failure>,
+    ) -> Option<String> {
+        let end = if self.is_alone { "" } else { "\n" };
+        let failed = failure.map(|failure| format!("FAILED    {failure}"));
+        let is_stopped = |failure: &Failure| matches!(failure.class, Class::Stopped(_));
+        let text = match outcome {
+            Ok(report) => [Some(report.render()), failed],
+            // The others have their results there.
+            Err(failure) if self.is_alone || is_stopped(failure) => [None, None],
+            Err(_) => [Some(account.to_string()), failed],
+        };
+        let text: Vec<String> = text.into_iter().flatten().collect();
+        (!text.is_empty()).then(|| format!("{}{end}", text.join("\n")))
+    }
+
+    fn finish(self) -> Result<Option<Class>, Failure> {
+        if let (true, Some(shard)) = (self.accounts.is_empty(), self.job.settings.shard()) {
+            telemetry::print_note(&format!("no account is in shard {shard}"));
+        }
+        self.result?;
+        if self.job.format == OutputFormat::Json {
+            telemetry::print_result(&match self.objects.as_slice() {
+                [alone] if self.is_alone => alone.clone(),
+                several => format!("{{\"accounts\":[{}]}}", several.join(",")),
+            })?;
+        }
+        Ok(class_of_all(&self.classes))
     }
 }
 

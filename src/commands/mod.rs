@@ -1,5 +1,6 @@
 //! One file per command. Each resolves the arguments, calls the pipeline and prints the result.
 
+mod accounts;
 mod days;
 mod demo;
 mod doctor;
@@ -40,6 +41,7 @@ pub fn execute(cli: &Cli, cancel: &Cancel) -> Result<Option<Class>, Failure> {
         Command::Run(args) => run::run(&cli.global, args, "run", Request::Run, cancel),
         Command::Fetch(args) => run::run(&cli.global, args, "fetch", Request::Fetch, cancel),
         Command::Metrics(args) => run::metrics(&cli.global, args, cancel),
+        Command::Accounts(args) => accounts::execute(&cli.global, args),
         Command::Demo => demo::execute(&cli.global, cancel),
         Command::Status(args) => status::execute(&cli.global, args, cancel),
         Command::Doctor(args) => doctor::execute(&cli.global, args, cancel),
@@ -73,23 +75,26 @@ fn require_lake(lake: &Lake, command: &str) -> Result<(), Failure> {
 /// Returns the settings of a command that does not call WeChat. Uses the accounts of the lake if
 /// the settings have no account, or if `--account` names an account without settings.
 fn settings_for_lake(global: &GlobalArgs, command: &str) -> Result<Settings, Failure> {
-    let flags = global.flags();
+    settings_with_flags(&global.flags(), command)
+}
+
+/// Returns the settings like [`settings_for_lake`], from these flags.
+fn settings_with_flags(flags: &Flags, command: &str) -> Result<Settings, Failure> {
     let settings = Settings::resolve(
-        &Flags { accounts: Vec::new(), ..flags.clone() },
+        &Flags { accounts: Vec::new(), shard: None, ..flags.clone() },
         &settings::environment,
     )?;
-    let known: Vec<String> = settings
-        .each_account()
-        .filter_map(|settings| Some(settings.account().ok()?.to_string()))
-        .collect();
+    let known: Vec<String> =
+        settings.account_names().unwrap_or_default().iter().map(ToString::to_string).collect();
     if settings.has_account() && flags.accounts.iter().all(|name| known.contains(name)) {
-        return Ok(Settings::resolve(&flags, &settings::environment)?);
+        return Ok(settings.for_names(&flags.accounts).in_shard(flags.shard));
     }
     let lake = Lake::at(&settings.lake.value);
     require_lake(&lake, command)?;
     let accounts = lake.accounts_named(&flags.accounts)?;
     // If the lake has no accounts either, the settings report what is missing.
-    Ok(if accounts.is_empty() { settings } else { settings.for_accounts(accounts) })
+    let settings = if accounts.is_empty() { settings } else { settings.for_accounts(accounts) };
+    Ok(settings.in_shard(flags.shard))
 }
 
 /// Runs the part of a command that waits for the network, with up to `calls` calls in parallel.

@@ -1,18 +1,21 @@
 //! `kefu run`, `kefu fetch` and `kefu metrics`
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use super::each_account::for_each_account;
+use super::each_account::EachAccount;
 use super::stage_observer::StageObserver;
-use super::textfile::Textfile;
-use super::{days, settings_for_lake};
+use super::textfile::{Textfile, log_end};
+use super::{days, settings_with_flags};
 use crate::calendar::{Clock, Day};
 use crate::cli::{FetchArgs, GlobalArgs, MetricsArgs};
 use crate::failure::{Class, Failure};
 use crate::lake::Lake;
 use crate::model::cancel::Cancel;
-use crate::pipeline::{AccountJob, Api, Request, RunReport, Wanted, record_failure, run_account};
+use crate::pipeline::{
+    AccountJob, Api, Network, Request, RunReport, Wanted, record_failure, run_account,
+};
 use crate::settings::{self, Flags, Settings, SettingsError};
 use crate::telemetry;
 
@@ -26,9 +29,9 @@ pub(super) fn run(
     request: fn(Wanted) -> Request,
     cancel: &Cancel,
 ) -> Result<Option<Class>, Failure> {
-    let textfile = Textfile::new(args.textfile.clone());
+    let mut textfile = Textfile::new(args.textfile.clone());
     let outcome = settings_to_fetch(global, args).and_then(|(settings, wanted)| {
-        for_each(global, &settings, &request(wanted), &textfile, cancel)
+        for_each(global, &settings, &request(wanted), &mut textfile, cancel)
     });
     textfile.write(command, outcome)
 }
@@ -38,11 +41,12 @@ pub(super) fn metrics(
     args: &MetricsArgs,
     cancel: &Cancel,
 ) -> Result<Option<Class>, Failure> {
-    let textfile = Textfile::new(args.textfile.clone());
-    let outcome = settings_for_lake(global, "metrics").and_then(|settings| {
+    let mut textfile = Textfile::new(args.textfile.clone());
+    let flags = args.many.flags(global);
+    let outcome = settings_with_flags(&flags, "metrics").and_then(|settings| {
         let among: Option<BTreeSet<Day>> =
             days::named(&args.days)?.map(|range| range.days().collect());
-        for_each(global, &settings, &Request::Metrics(among), &textfile, cancel)
+        for_each(global, &settings, &Request::Metrics(among), &mut textfile, cancel)
     });
     textfile.write("metrics", outcome)
 }
@@ -53,7 +57,7 @@ fn settings_to_fetch(global: &GlobalArgs, args: &FetchArgs) -> Result<(Settings,
         lookback: args.lookback,
         refresh: args.refresh,
         concurrency: args.concurrency,
-        ..global.flags()
+        ..args.many.flags(global)
     };
     let settings = Settings::resolve(&flags, &settings::environment)?;
     for path in settings.exposed_files() {
@@ -72,74 +76,99 @@ fn for_each(
     global: &GlobalArgs,
     settings: &Settings,
     request: &Request,
-    textfile: &Textfile,
+    textfile: &mut Textfile,
     cancel: &Cancel,
 ) -> Result<Option<Class>, Failure> {
-    let is_skew_told = Cell::new(false);
-    for_each_account(request.name(), settings, global.output, cancel, |settings| {
-        let report = of_account(settings, request, textfile, cancel)?;
+    textfile.know_all(settings.all_accounts());
+    let at_once = settings.accounts_at_once.value.into();
+    let count = settings.account_names()?.len();
+    let shared = Shared {
+        request,
+        is_alone: count == 1,
+        calls: count.min(at_once) * usize::from(settings.concurrency.value),
+        network: Mutex::default(),
+        is_skew_told: AtomicBool::new(false),
+        cancel,
+    };
+    let (command, format) = (request.name(), global.output);
+    let accounts = EachAccount { command, settings, format, at_once, cancel };
+    accounts.work_off(|settings| shared.work_on(settings), |report| textfile.add(report))
+}
+
+/// What the accounts of a command share.
+struct Shared<'a> {
+    request: &'a Request,
+    /// Whether it is only one account.
+    is_alone: bool,
+    /// Number of concurrent calls of all accounts.
+    calls: usize,
+    /// None until the first account needs it.
+    network: Mutex<Option<Network>>,
+    is_skew_told: AtomicBool,
+    cancel: &'a Cancel,
+}
+
+impl Shared<'_> {
+    /// The work for one account.
+    fn work_on(&self, settings: &Settings) -> Result<RunReport, Failure> {
+        let request = self.request;
+        match request {
+            Request::Metrics(_) => {
+                // The lock would make the lake.
+                Lake::at(&settings.lake.value).require_folder()?;
+            }
+            Request::Run(_) | Request::Fetch(_) => drop(settings.account_to_write()?),
+        }
+        let account = settings.account()?;
+        let job = AccountJob {
+            lake: Lake::at(&settings.lake.value),
+            account: account.clone(),
+            zone: settings.zone.value.clone(),
+            rules: settings.rules.clone(),
+            privacy: None,
+            api: None,
+            clock: Clock::System,
+        };
+        // People see the summary.
+        if telemetry::is_for_machines() {
+            tracing::info!(event = "run_begun", command = request.name(), account = %account);
+        }
+        let observer = StageObserver::new(&account, self.is_alone);
+        let report = match self.with_api(settings, job.clone()) {
+            Ok(job) => run_account(&job, request, &observer, self.cancel),
+            Err(failure) => record_failure(&job, request.name(), failure),
+        };
+        log_end(&report);
         let skew = report.fetch.as_ref().and_then(|fetch| fetch.clock_skew_seconds);
         let skew = skew.unwrap_or_default();
-        if skew.abs() >= SKEW_SECONDS_WARNED && !is_skew_told.replace(true) {
+        if skew.abs() >= SKEW_SECONDS_WARNED && !self.is_skew_told.swap(true, Ordering::Relaxed) {
             warn_of_skew(skew);
         }
         Ok(report)
-    })
-}
+    }
 
-/// The work for one account.
-fn of_account(
-    settings: &Settings,
-    request: &Request,
-    textfile: &Textfile,
-    cancel: &Cancel,
-) -> Result<RunReport, Failure> {
-    match request {
-        Request::Metrics(_) => {
-            // The lock would make the lake.
-            Lake::at(&settings.lake.value).require_folder()?;
+    /// The job with what it takes to call WeChat. Metrics alone need no credentials.
+    fn with_api(&self, settings: &Settings, job: AccountJob) -> Result<AccountJob, Failure> {
+        if matches!(self.request, Request::Metrics(_)) {
+            return Ok(AccountJob { privacy: settings.privacy().ok(), ..job });
         }
-        Request::Run(_) | Request::Fetch(_) => drop(settings.account_to_write()?),
+        let api = Api {
+            app_id: settings.app_id()?,
+            credential: settings.credential()?,
+            network: self.network(settings)?,
+            concurrency: settings.concurrency.value.into(),
+        };
+        Ok(AccountJob { privacy: Some(settings.privacy()?), api: Some(api), ..job })
     }
-    let account = settings.account()?;
-    let job = AccountJob {
-        lake: Lake::at(&settings.lake.value),
-        account: account.clone(),
-        zone: settings.zone.value.clone(),
-        rules: settings.rules.clone(),
-        privacy: None,
-        api: None,
-        clock: Clock::System,
-    };
-    // People see the summary.
-    if telemetry::is_for_machines() {
-        tracing::info!(event = "run_begun", command = request.name(), account = %account);
-    }
-    let observer = StageObserver::new(&account);
-    let report = match with_api(settings, request, job.clone()) {
-        Ok(job) => run_account(&job, request, &observer, cancel),
-        Err(failure) => record_failure(&job, request.name(), failure),
-    };
-    textfile.add(&report, settings.all_accounts());
-    Ok(report)
-}
 
-/// The job with what it takes to call WeChat. Metrics alone need no credentials.
-fn with_api(
-    settings: &Settings,
-    request: &Request,
-    job: AccountJob,
-) -> Result<AccountJob, Failure> {
-    if matches!(request, Request::Metrics(_)) {
-        return Ok(AccountJob { privacy: settings.privacy().ok(), ..job });
+    /// The network, which the first account opens. All accounts have the same base URL.
+    fn network(&self, settings: &Settings) -> Result<Network, Failure> {
+        let mut network = self.network.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(match &*network {
+            Some(network) => network.clone(),
+            None => network.insert(Network::open(&settings.endpoint()?, self.calls)?).clone(),
+        })
     }
-    let api = Api {
-        app_id: settings.app_id()?,
-        credential: settings.credential()?,
-        endpoint: settings.endpoint()?,
-        concurrency: settings.concurrency.value.into(),
-    };
-    Ok(AccountJob { privacy: Some(settings.privacy()?), api: Some(api), ..job })
 }
 
 /// Says once in a run that this machine's clock differs from WeChat's. A day that is not over by

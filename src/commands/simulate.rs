@@ -7,7 +7,9 @@ use crate::calendar::Clock;
 use crate::cli::SimulateArgs;
 use crate::failure::{Class, Classified, Failure};
 use crate::model::cancel::Cancel;
-use crate::simulator::{APPID, Generated, GeneratorOptions, Options, Recorded, SECRET, Simulator};
+use crate::simulator::{
+    APPID, Generated, GeneratorOptions, Options, Recorded, SECRET, Simulator, appid_of,
+};
 use crate::telemetry;
 
 #[derive(Debug, thiserror::Error)]
@@ -45,27 +47,38 @@ pub(super) fn execute(args: &SimulateArgs, cancel: &Cancel) -> Result<Option<Cla
         daily_limit: args.daily_limit,
         faults: args.fault.clone(),
         pages_kept: args.keep_pages,
+        hold_until: 0,
         clock: Clock::System,
     };
     wait_for(1, cancel, async {
-        let started = if args.records.is_empty() {
-            let generator = GeneratorOptions {
-                first_day: args.first_day,
-                days: args.days,
-                messages_per_day: args.messages_per_day,
-                seed: args.seed,
-            };
-            Simulator::start(Generated::new(generator), options).await
-        } else {
-            Simulator::start(
-                Recorded::read(&args.records).map_err(SimulateError::Records)?,
-                options,
-            )
-            .await
+        let generator = GeneratorOptions {
+            first_day: args.first_day,
+            days: args.days,
+            messages_per_day: args.messages_per_day,
+            seed: args.seed,
+        };
+        let large = args.large_account;
+        let of_account = move |account: u32| {
+            let messages_per_day =
+                large.filter(|_| account == 1).unwrap_or(generator.messages_per_day);
+            let seed = generator.seed.wrapping_add(account.into());
+            Generated::new(GeneratorOptions { messages_per_day, seed, ..generator })
+        };
+        let started = match (args.accounts, args.records.as_slice()) {
+            (Some(count), _) => Simulator::start_many(count, of_account, options).await,
+            (None, []) => Simulator::start(Generated::new(generator), options).await,
+            (None, files) => {
+                let records = Recorded::read(files).map_err(SimulateError::Records)?;
+                Simulator::start(records, options).await
+            }
         };
         let simulator =
             started.map_err(|source| SimulateError::Port { port: args.port, source })?;
-        let hello = serde_json::json!({ "base_url": simulator.base_url(), "appid": APPID, "secret": SECRET });
+        let appid = args.accounts.map_or_else(|| APPID.to_owned(), |_| appid_of(1));
+        let mut hello = serde_json::json!({ "base_url": simulator.base_url(), "appid": appid, "secret": SECRET });
+        if let (Some(count), Some(hello)) = (args.accounts, hello.as_object_mut()) {
+            hello.insert("accounts".into(), count.into());
+        }
         telemetry::print_result(&hello.to_string())?;
         // Serve until the process is stopped.
         std::future::pending().await

@@ -13,20 +13,23 @@ use crate::telemetry::{self, Progress};
 /// Shows the progress of one account.
 pub(super) struct StageObserver<'a> {
     account: &'a Account,
+    /// Whether it is the only account of the command.
+    is_alone: bool,
     /// The bar of the stage that is under way.
     progress: Mutex<Option<Progress>>,
 }
 
 impl<'a> StageObserver<'a> {
-    pub(super) fn new(account: &'a Account) -> Self {
-        Self { account, progress: Mutex::default() }
+    pub(super) fn new(account: &'a Account, is_alone: bool) -> Self {
+        Self { account, is_alone, progress: Mutex::default() }
     }
 
     fn begin(&self, stage: &'static str, days: usize) {
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         // The bar before it goes first.
         *progress = None;
-        *progress = Some(Progress::begin(stage, days));
+        let account = (!self.is_alone).then_some(self.account.as_str());
+        *progress = Some(Progress::of_account(account, stage, days));
     }
 
     fn advance(&self, day: Day) {

@@ -1,6 +1,5 @@
 //! The end of each run of an account, in the log and among the figures for Prometheus.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -15,11 +14,6 @@ use crate::telemetry;
 pub(super) struct Textfile {
     /// None where no file is asked for.
     path: Option<PathBuf>,
-    runs: RefCell<Runs>,
-}
-
-#[derive(Debug, Default)]
-struct Runs {
     records: Vec<RunRecord>,
     /// The accounts of the settings, where they list all of them.
     all_accounts: Option<BTreeSet<String>>,
@@ -27,58 +21,68 @@ struct Runs {
 
 impl Textfile {
     pub(super) fn new(path: Option<PathBuf>) -> Self {
-        Self { path, runs: RefCell::default() }
+        Self { path, records: Vec::new(), all_accounts: None }
+    }
+
+    /// Names all accounts of the settings, where they list all of them.
+    pub(super) fn know_all(&mut self, accounts: Option<&BTreeSet<String>>) {
+        self.all_accounts = accounts.cloned();
     }
 
     /// Adds a run that has ended.
-    pub(super) fn add(&self, report: &RunReport, all_accounts: Option<&BTreeSet<String>>) {
-        let record = report.record();
-        if telemetry::is_for_machines() {
-            tracing::info!(
-                event = "run_ended",
-                command = record.command,
-                account = record.account,
-                outcome = record.outcome,
-                exit_code = record.exit_code,
-                seconds = record.duration_seconds,
-                days_fetched = record.days_fetched,
-                days_skipped = record.days_skipped,
-                days_failed = record.days_failed,
-                days_given_up = record.days_given_up,
-                days_shrunk = record.days_shrunk,
-                days_left_out = record.days_left_out,
-                days_computed = record.days_computed,
-                rejects = record.rejects,
-                retries = record.retries,
-            );
-        }
-        let mut runs = self.runs.borrow_mut();
-        runs.records.push(record);
-        runs.all_accounts = runs.all_accounts.take().or_else(|| all_accounts.cloned());
+    pub(super) fn add(&mut self, report: &RunReport) {
+        self.records.push(report.record());
     }
 
     /// Writes the file, whatever the outcome of the command. Returns that outcome.
     pub(super) fn write(
-        self,
+        mut self,
         command: &'static str,
         outcome: Result<Option<Class>, Failure>,
     ) -> Result<Option<Class>, Failure> {
         let clock = Clock::System;
         let outcome = match outcome {
-            Err(failure) if self.runs.borrow().records.is_empty() => {
+            Err(failure) if self.records.is_empty() => {
                 let report = RunReport::without_account(command, failure, &clock);
-                self.add(&report, None);
+                log_end(&report);
+                self.add(&report);
                 report.failure.map_or(Ok(None), Err)
             }
             outcome => outcome,
         };
         if let Some(path) = &self.path {
-            let Runs { records, all_accounts } = self.runs.into_inner();
-            if let Err(error) = write_textfile(path, &records, all_accounts.as_ref(), clock.now()) {
+            let all_accounts = self.all_accounts.as_ref();
+            if let Err(error) = write_textfile(path, &self.records, all_accounts, clock.now()) {
                 // The run is not affected. Old figures show that they are missing.
                 telemetry::print_warning(&error.into());
             }
         }
         outcome
     }
+}
+
+/// Logs that a run has ended.
+pub(super) fn log_end(report: &RunReport) {
+    // People see the summary.
+    if !telemetry::is_for_machines() {
+        return;
+    }
+    let record = report.record();
+    tracing::info!(
+        event = "run_ended",
+        command = record.command,
+        account = record.account,
+        outcome = record.outcome,
+        exit_code = record.exit_code,
+        seconds = record.duration_seconds,
+        days_fetched = record.days_fetched,
+        days_skipped = record.days_skipped,
+        days_failed = record.days_failed,
+        days_given_up = record.days_given_up,
+        days_shrunk = record.days_shrunk,
+        days_left_out = record.days_left_out,
+        days_computed = record.days_computed,
+        rejects = record.rejects,
+        retries = record.retries,
+    );
 }

@@ -66,7 +66,7 @@ fn against_itself(
     let reading = lake.lock_shared(None)?;
     let (zone, rules) = (settings.zone.value, settings.rules);
     let today = days::last_over(&zone, &Clock::System).plus(1);
-    let job = VerifyJob { lake, zone, rules, today };
+    let job = VerifyJob { lake, zone, rules, today, shard: args.shard };
     let verification = verify(&job, among, &Progress::begin("verify", 0), cancel)?;
     let verified = Verified {
         command: "verify",

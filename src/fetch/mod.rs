@@ -148,7 +148,7 @@ pub struct Source {
     tokens: Tokens,
     clock: Clock,
     policy: RetryPolicy,
-    /// Shared by all calls of a run.
+    /// Shared by all calls of the account in a run.
     retry_budget: RetryBudget,
     page_records: usize,
     proves_ends: bool,
@@ -173,11 +173,15 @@ impl Source {
         credential: Credential,
         clock: Clock,
     ) -> Result<Self, CallError> {
-        let client = Client::new(endpoint)?;
+        Ok(Self::new(Client::new(endpoint)?, credential, clock))
+    }
+
+    /// Creates the source with a client that other accounts may share. Makes no call yet.
+    pub fn new(client: Client, credential: Credential, clock: Clock) -> Self {
         let tokens = Tokens::new(credential, client.clone());
         let policy = RetryPolicy::default();
         let retry_budget = RetryBudget::of_run(policy.run_wait_max);
-        Ok(Self {
+        Self {
             client,
             tokens,
             clock,
@@ -188,7 +192,7 @@ impl Source {
             redaction: Redaction::default(),
             skew: Skew::default(),
             short_pages: Mutex::default(),
-        })
+        }
     }
 
     /// Requests smaller pages, at most [`PAGE_RECORDS_MAX`] records each.

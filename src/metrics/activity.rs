@@ -174,10 +174,9 @@ pub(super) fn parts(activity: &Activity, scope: Scope) -> PolarsResult<[DataFram
         by_turn(scope.labelled(&activity.pairs))?,
         by_hand_off(scope.labelled(&activity.hand_offs), scope),
     ];
-    let (counted, concurrency) =
-        rayon::join(|| queries.map(LazyFrame::collect), || by_segment(activity.days, scope));
-    let [messages, customers, automatic, turns, hand_offs] = counted;
-    Ok([messages?, customers?, automatic?, turns?, hand_offs?, concurrency?])
+    let [messages, customers, automatic, turns, hand_offs] = queries.map(LazyFrame::collect);
+    let concurrency = by_segment(activity.days, scope)?;
+    Ok([messages?, customers?, automatic?, turns?, hand_offs?, concurrency])
 }
 
 /// Replaces missing counts with 0: a part without a row counted nothing. Counts that need business

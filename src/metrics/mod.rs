@@ -238,19 +238,13 @@ fn partitions(
     let (targets, found): (Vec<Target>, Vec<(i32, DayRows)>) =
         group.into_iter().map(|(target, found)| (target, (target.day.number(), found))).unzip();
     let activity = Activity::of(&found, history)?;
-    let (workers, (hours, accounts)) = rayon::join(
-        || worker_daily::worker_daily(&activity, Scope::Worker, has_schedule),
-        || {
-            rayon::join(
-                || worker_hourly::worker_hourly(&activity),
-                || account_daily::account_daily(&activity, &found, has_schedule),
-            )
-        },
-    );
-    // Cut into days here, because polars has its own threads. A thread of ours that waits for
-    // polars would start another day within its own.
+    // Count and cut into days here, because polars has its own threads. A thread of ours that waits
+    // for polars would start another day or another account within its own.
+    let workers = worker_daily::worker_daily(&activity, Scope::Worker, has_schedule)?;
+    let hours = worker_hourly::worker_hourly(&activity)?;
+    let accounts = account_daily::account_daily(&activity, &found, has_schedule)?;
     let cut = |frame: &DataFrame| by_day(frame, found.iter().map(|(day, _)| *day));
-    let (workers, hours, accounts) = (cut(&workers?)?, cut(&hours?)?, cut(&accounts?)?);
+    let (workers, hours, accounts) = (cut(&workers)?, cut(&hours)?, cut(&accounts)?);
     drop(activity);
     let publish_day = |(target, (day, found)): (Target, (i32, DayRows))| -> Result<(Target, Partitions), MetricsError> {
         let statistics = |table: Table, days: &HashMap<i32, DataFrame>| {

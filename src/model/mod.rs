@@ -8,9 +8,11 @@ mod partition;
 pub mod privacy;
 pub mod record;
 pub mod redaction;
+mod shard;
 mod table;
 
 pub use account::Account;
 pub use column::Column;
 pub use partition::PartitionKey;
+pub use shard::{SHARDS_MAX, Shard};
 pub use table::Table;

@@ -5,7 +5,7 @@ use crate::calendar::{Day, DayRange};
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE};
 
 /// Maximum number of messages in memory at once. A single day may need more.
-const ROWS_AT_ONCE: usize = 12_000_000;
+pub(super) const ROWS_AT_ONCE: usize = 12_000_000;
 
 /// Days whose metrics are computed together.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub(super) struct Chunk {
     pub(super) first: Day,
     pub(super) last: Day,
     pub(super) days: Vec<Day>,
+    /// Number of messages in their dependency windows.
+    pub(super) rows: usize,
 }
 
 /// Groups the wanted days, in order, so that each day of messages is read once for several of them.
@@ -39,8 +41,11 @@ pub(super) fn chunks(inputs: &Inputs, wanted: &[Day]) -> Vec<Chunk> {
             {
                 chunk.last = day;
                 chunk.days.push(day);
+                chunk.rows = rows(chunk.first, day);
             }
-            _ => chunks.push(Chunk { first: day, last: day, days: vec![day] }),
+            _ => {
+                chunks.push(Chunk { first: day, last: day, days: vec![day], rows: rows(day, day) })
+            }
         }
     }
     chunks

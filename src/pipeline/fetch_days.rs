@@ -364,7 +364,7 @@ async fn stage_day(
     let (sender, receiver) = mpsc::channel(PAGES_IN_FLIGHT);
     let writer = {
         let job = job.clone();
-        tokio::task::spawn_blocking(move || stage_pages(&job, day, receiver))
+        tokio::spawn(async move { stage_pages(job, day, receiver).await })
     };
     let calls = job.source.fetch(job.zone.bounds(day), connections, retry_budget, sender);
     let calls = job.cancel.or(calls).await;
@@ -372,7 +372,7 @@ async fn stage_day(
         writer.await.map_err(|error| BugError(format!("writing a day stopped: {error}")))?;
     match (calls?, staged) {
         // When the disk refuses a page, the fetch ends because of that: the disk's reason is the one to report.
-        (Err(FetchError::Abandoned), Err(refused)) => Err(refused.into()),
+        (Err(FetchError::Abandoned), Err(refused)) => Err(refused),
         (Err(FetchError::Abandoned), Ok(None)) => Ok((None, CallCounts::default())),
         (calls, staged) => {
             let calls = calls.map_err(|error| in_local_time(error, &job.zone));

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{MetricsJob, Wanted};
+use super::{MetricsJob, Network, Wanted};
 use crate::calendar::{Clock, Day, Zone};
 use crate::lake::{Account, AppId, Lake};
 use crate::metrics::Rules;
 use crate::model::privacy::Privacy;
-use crate::wechat::{Credential, Endpoint};
+use crate::wechat::Credential;
 
 /// One account, and where its records come from and go.
 #[derive(Clone, Debug)]
@@ -26,11 +26,12 @@ pub struct AccountJob {
 /// The API, and how an account proves its identity.
 #[derive(Clone, Debug)]
 pub struct Api {
-    pub endpoint: Endpoint,
+    /// Shared with other accounts.
+    pub network: Network,
     pub credential: Credential,
     /// The app whose records are fetched, where it is known: with a token alone it is not.
     pub app_id: Option<AppId>,
-    /// Calls at the same time: of several days, or of parts of a large one.
+    /// Calls at the same time of this account: of several days, or of parts of a large one.
     pub concurrency: usize,
 }
 

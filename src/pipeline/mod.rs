@@ -10,6 +10,7 @@
 //! Only this module knows both ends of either arrow.
 
 mod app;
+mod budget;
 mod chunks;
 mod compare;
 mod examined_day;
@@ -18,6 +19,7 @@ mod finding;
 mod inputs;
 mod job;
 mod mark;
+mod network;
 mod observer;
 mod rebuild;
 mod redact;
@@ -41,6 +43,7 @@ pub use finding::{Finding, Kind, Severity};
 pub use inputs::dependents;
 pub use job::{AccountJob, Api, Request};
 pub use mark::Mark;
+pub use network::{Network, NetworkError};
 pub use observer::Observer;
 pub use rebuild::{
     MetricsJob, MetricsReport, MetricsStopped, read_history, rebuild_metrics, targets,

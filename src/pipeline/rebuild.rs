@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::Observer;
+use super::budget;
 use super::chunks::chunks;
 use super::inputs::{
     DayState, Inputs, dependency_window, is_older, read_inputs, record_inputs, state_of,
@@ -235,6 +236,7 @@ impl Plan {
                 first: dependency_window(&inputs.fetched, chunk.first).first,
                 last: dependency_window(&inputs.fetched, chunk.last).last,
             };
+            let _reserved = budget::reserve(chunk.rows, cancel)?;
             let history = read_history(job, days, cancel)?;
             let targets = targets(&job.zone, &inputs.fetched, &chunk.days);
             let write = |(target, mut partitions): (Target, Partitions)| {
@@ -279,7 +281,7 @@ impl Plan {
         }
         for (table, day) in &self.older {
             job.lake.rewrite_older(&job.account.partition(*table, *day))?;
-            tracing::info!(event = "partition_rewritten", table = table.name(), date = %day);
+            tracing::info!(event = "partition_rewritten", account = %job.account, table = table.name(), date = %day);
         }
         Ok(())
     }

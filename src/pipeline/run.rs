@@ -16,7 +16,6 @@ use crate::fetch::Source;
 use crate::lake::{LakeError, Table};
 use crate::model::cancel::Cancel;
 use crate::model::redaction::Redaction;
-use crate::threads;
 
 /// Does what is asked for one account, with the account locked, and enters it in the history of
 /// runs. Days that fail do not stop the others. After `cancel`, days that are being written are
@@ -29,7 +28,10 @@ pub fn run_account(
 ) -> RunReport {
     let report = RunReport::begin(job, request.name());
     recorded(job, report, |report| match request {
-        Request::Fetch(wanted) => fetch(job, *wanted, observer, cancel, report).map(drop),
+        Request::Fetch(wanted) => {
+            fetch(job, *wanted, observer, cancel, report)?;
+            Ok(cancel.check()?)
+        }
         Request::Run(wanted) => run(job, *wanted, observer, cancel, report),
         Request::Metrics(among) => metrics(job, among.as_ref(), observer, cancel, report),
     })
@@ -64,7 +66,7 @@ fn recorded(
     report.end(&job.clock, outcome);
     if is_entered && let Err(error) = enter(&report) {
         // The run itself is not affected. Its entry says `running`, like that of a killed run.
-        tracing::warn!(event = "history_not_written", reason = %error, "the history of runs cannot be written");
+        tracing::warn!(event = "history_not_written", account = report.account, reason = %error, "the history of runs cannot be written");
     }
     drop(lock);
     report
@@ -122,7 +124,8 @@ fn fetch(
 ) -> Result<Vec<Day>, Failure> {
     let AccountJob { lake, account, zone, .. } = job;
     let api = job.api.as_ref().ok_or_else(|| BugError("a fetch without an API".into()))?;
-    let source = Source::connect(&api.endpoint, api.credential.clone(), job.clock.clone())?;
+    let client = api.network.client().clone();
+    let source = Source::new(client, api.credential.clone(), job.clock.clone());
     let selection = Selection::of(lake, account, wanted)?;
     // Any file of the lake tells its time zone. As a rule, one of these days has a file.
     if !selection.footers.values().any(|footer| footer.zone() == zone.name()) {
@@ -149,8 +152,7 @@ fn fetch(
         cancel: cancel.clone(),
     };
     observer.fetch_begun(days.len());
-    let fetched =
-        threads::runtime(fetch.concurrency)?.block_on(fetch_days(&fetch, &days, observer));
+    let fetched = api.network.wait_for(fetch_days(&fetch, &days, observer));
     // If a commit stopped between the two files of a day, the day has changed.
     let is_whole = |day: &Day| {
         let messages = lake.footer(&account.partition(Table::Messages, *day)).ok();

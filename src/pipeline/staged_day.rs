@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::{FetchJob, FetchedDay, Refreshed, ShrunkDay};
 use crate::calendar::{Day, Span, UnixSeconds};
+use crate::failure::{BugError, Failure};
 use crate::fetch::{CallCounts, ContractError, FetchEvent, FetchedPage, Reject};
 use crate::lake::{
     ContentHash, FinishedPartition, Footer, LakeError, Spill, StagedMessages, StagedPartition,
@@ -164,18 +165,59 @@ struct Waiting {
     is_ended: bool,
 }
 
-/// Writes pages to staging until the fetch ends. Records of the earliest open time slice go
-/// straight into the partition. Records of later slices are spilled to disk. Returns `None` as soon
-/// as a split day has a reject.
-pub(super) fn stage_pages(
-    job: &FetchJob,
+/// Writes pages to staging until the fetch ends. Returns `None` as soon as a split day has a reject.
+///
+/// Each page is written in a blocking thread, and none is kept while the next page is on its way. So
+/// few threads serve many accounts.
+pub(super) async fn stage_pages(
+    job: FetchJob,
     day: Day,
     mut events: mpsc::Receiver<FetchEvent>,
-) -> Result<Option<StagedDay>, LakeError> {
+) -> Result<Option<StagedDay>, Failure> {
     let span = job.zone.bounds(day);
-    let mut staged = StagedDay::begin(job, day, span)?;
-    let mut time_slices: BTreeMap<UnixSeconds, Waiting> = BTreeMap::new();
-    while let Some(event) = events.blocking_recv() {
+    let job = Arc::new(job);
+    let begun = job.clone();
+    let begin = move || {
+        let staged = StagedDay::begin(&begun, day, span)?;
+        Ok(Staging { staged, span, time_slices: BTreeMap::new() })
+    };
+    let mut staging: Staging = aside(begin).await?;
+    while let Some(event) = events.recv().await {
+        let job = job.clone();
+        let write = move || {
+            staging.write(&job, event)?;
+            Ok(staging)
+        };
+        staging = aside(write).await?;
+        if staging.staged.is_split && staging.staged.rejects > 0 {
+            return Ok(None);
+        }
+    }
+    Ok(Some(staging.staged))
+}
+
+/// Runs work with the disk in a blocking thread.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LakeError> + Send + 'static,
+) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.map_err(|error| BugError(format!("writing a day stopped: {error}")))??)
+}
+
+/// A day that is being written to staging.
+struct Staging {
+    staged: StagedDay,
+    span: Span,
+    /// The time slices that have not ended.
+    time_slices: BTreeMap<UnixSeconds, Waiting>,
+}
+
+impl Staging {
+    /// Writes the records of the earliest open time slice straight into the partition. Spills the
+    /// records of later slices to disk.
+    fn write(&mut self, job: &FetchJob, event: FetchEvent) -> Result<(), LakeError> {
+        let Self { staged, span, time_slices } = self;
+        let (span, day) = (*span, staged.day);
         match event {
             FetchEvent::Begun { slice } => {
                 staged.is_split |= staged.pages > 0;
@@ -223,11 +265,8 @@ pub(super) fn stage_pages(
                 }
             }
         }
-        if staged.is_split && staged.rejects > 0 {
-            return Ok(None);
-        }
+        Ok(())
     }
-    Ok(Some(staged))
 }
 
 /// A day without records, kept until it is known whether to commit it.

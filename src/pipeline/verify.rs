@@ -2,7 +2,6 @@
 //! their recorded inputs and compares them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -19,6 +18,7 @@ use crate::lake::{
     Account, AppId, Lake, LakeError, PartitionKey, Pruned, Survey, Table, in_the_future,
 };
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE, Rules};
+use crate::model::Shard;
 use crate::model::cancel::Cancel;
 use crate::telemetry::Progress;
 
@@ -30,6 +30,9 @@ pub struct VerifyJob {
     pub rules: Rules,
     /// The current day by the machine's clock.
     pub today: Day,
+    /// Check only the accounts in this shard. The first shard also checks what belongs to no
+    /// account.
+    pub shard: Option<Shard>,
 }
 
 /// What was checked, and the findings.
@@ -64,7 +67,10 @@ pub fn verify(
     progress: &Progress,
     cancel: &Cancel,
 ) -> Result<Verification, Failure> {
-    let survey = job.lake.survey()?;
+    let mut survey = job.lake.survey()?;
+    if let Some(shard) = job.shard {
+        survey.partitions.retain(|key| shard.contains(key.account.as_str()));
+    }
     require_zone(job, &survey)?;
     let is_wanted = |day: Day| among.is_none_or(|range| range.contains(day));
     let inputs = among.map(|range| DayRange {
@@ -73,7 +79,7 @@ pub fn verify(
     });
     let is_input = |day: Day| inputs.is_none_or(|range| range.contains(day));
     let mut tables_of_day: BTreeMap<(Account, Day), BTreeSet<Table>> = BTreeMap::new();
-    for PartitionKey { account, date: day, table } in survey.partitions {
+    for PartitionKey { account, date: day, table } in std::mem::take(&mut survey.partitions) {
         if is_wanted(day) || matches!(table, Table::Messages | Table::Rejects) && is_input(day) {
             tables_of_day.entry((account, day)).or_default().insert(table);
         }
@@ -109,8 +115,9 @@ pub fn verify(
         verification.findings.append(&mut examined.findings);
         days_of_account.entry(account).or_default().insert(day, examined);
     }
-    verification.findings.extend(misread_place(&job.lake)?);
-    let mut apps = recorded_apps(&job.lake, &mut verification)?;
+    let mut lake = Verification::default();
+    lake.findings.extend(misread_place(&job.lake)?);
+    let mut apps = recorded_apps(&job.lake, &mut lake)?;
     for (account, days) in days_of_account {
         let job = MetricsJob {
             lake: job.lake.clone(),
@@ -129,35 +136,36 @@ pub fn verify(
         }
         verification.accounts.push(account);
     }
-    let foreign = survey.foreign.into_iter().filter(|(day, _)| day.is_none_or(is_wanted));
-    verification.findings.extend(others(foreign.map(|(_, path)| path), survey.staged));
+    lake.findings.extend(lake_findings(&survey, is_wanted));
+    if job.shard.is_none_or(|shard| shard.is_first()) {
+        verification.findings.append(&mut lake.findings);
+    }
     verification.findings.sort();
     // Accounts without their own retention mark share one, and so report the same finding.
     verification.findings.dedup();
     Ok(verification)
 }
 
-/// Findings about orphan files, and about what killed runs have left.
-fn others(
-    foreign: impl Iterator<Item = PathBuf>,
-    staged: Vec<PathBuf>,
-) -> impl Iterator<Item = Finding> {
-    let foreign = foreign.map(|path| {
+/// Returns findings for what belongs to no account: other files, and what killed runs left.
+fn lake_findings(survey: &Survey, is_wanted: impl Fn(Day) -> bool) -> Vec<Finding> {
+    let foreign = survey.foreign.iter().filter(|(day, _)| day.is_none_or(&is_wanted));
+    let foreign = foreign.map(|(_, path)| {
         Finding::new(
             Kind::Foreign,
-            path,
+            path.clone(),
             "only date=…/<account>.parquet belongs here",
             "move it out of the lake: it can break the queries of the table",
         )
     });
-    foreign.chain(staged.into_iter().map(|path| {
+    let staged = survey.staged.iter().map(|path| {
         Finding::new(
             Kind::Staging,
-            path,
+            path.clone(),
             "left by a run that was killed",
             "nothing to do: the next run removes it. If that run cannot tell whether the other one has ended, a run one day later removes it",
         )
-    }))
+    });
+    foreign.chain(staged).collect()
 }
 
 /// Checks that some day has the job's time zone. If all days have another one, the setting is wrong

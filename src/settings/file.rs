@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 use super::suggestion::nearest;
 use crate::metrics::{AutoReply, BusinessHours};
 use crate::model::privacy::Texts;
-use crate::wechat::{Secret, TokenCommand};
+use crate::wechat::{Secret, UserCommand};
 
 /// The keys of `kefu.toml`. An unknown key is an error, because a misspelt one could be ignored for
 /// years.
@@ -20,9 +20,12 @@ pub(super) struct File {
     pub secret_file: Option<PathBuf>,
     pub access_token: Option<Secret>,
     pub access_token_file: Option<PathBuf>,
-    pub access_token_command: Option<TokenCommand>,
+    pub access_token_command: Option<UserCommand>,
     pub account: Option<String>,
     pub accounts: Vec<AccountTable>,
+    pub accounts_file: Option<PathBuf>,
+    pub accounts_command: Option<UserCommand>,
+    pub accounts_at_once: Option<u16>,
     pub base_url: Option<String>,
     pub lake: Option<String>,
     pub timezone: Option<String>,
@@ -33,7 +36,7 @@ pub(super) struct File {
     pub privacy: Privacy,
 }
 
-/// One of `[[accounts]]`. It names the source of its secret and contains no secret, so a file with
+/// One of `[[accounts]]`, or a line of a list of accounts. It names the source of its secret and contains no secret, so a file with
 /// several accounts can be shown to others.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -46,7 +49,7 @@ pub(super) struct AccountTable {
     /// The name of an environment variable.
     pub access_token_env: Option<String>,
     pub access_token_file: Option<PathBuf>,
-    pub access_token_command: Option<TokenCommand>,
+    pub access_token_command: Option<UserCommand>,
 }
 
 /// `[metrics]`
@@ -160,7 +163,7 @@ impl File {
 
 /// Shortens "unknown field `secrt`, expected one of `appid`, `secret`, …". Names the most similar
 /// key instead of all keys.
-fn render(message: &str) -> String {
+pub(super) fn render(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
     match (message.starts_with("unknown field"), quoted.next()) {
         (true, Some(typed)) => match nearest(typed, quoted) {

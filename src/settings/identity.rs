@@ -1,14 +1,17 @@
 //! The identity of an account: its name, and its credential for WeChat.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use super::account_list::ListedAccount;
 use super::file::AccountTable;
 use super::secret_source::SecretSource;
+use super::selection::first_few;
 use super::sources::Sources;
 use super::{Origin, Setting, SettingsError};
 use crate::lake::{Account, AppId};
 use crate::secret;
-use crate::wechat::{Credential, Places, Proof, Secret, TokenCommand};
+use crate::wechat::{Credential, Places, Proof, Secret, UserCommand};
 
 /// One account. It is from flat settings, where any part may be missing, or from `[[accounts]]`.
 #[derive(Clone, Debug)]
@@ -17,6 +20,29 @@ pub(super) struct Identity {
     pub appid: Option<Setting<String>>,
     pub secret: Option<Setting<SecretSource>>,
     pub access_token: Option<Setting<SecretSource>>,
+}
+
+/// Where an account of several is set.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// One of `[[accounts]]`.
+    Table,
+    Line(&'a ListedAccount),
+}
+
+impl Place<'_> {
+    /// The origin of a key of an account, of the account, or of all accounts.
+    fn origin(self, sources: &Sources<'_>, account: Option<&str>, key: Option<&str>) -> Origin {
+        match self {
+            Self::Table => {
+                let parts = [Some("accounts"), account, key];
+                sources.in_file(parts.into_iter().flatten().collect::<Vec<_>>().join("."))
+            }
+            Self::Line(ListedAccount { place, line, .. }) => {
+                Origin::Line { place: place.clone(), line: *line, key: key.map(ToOwned::to_owned) }
+            }
+        }
+    }
 }
 
 /// Checks an app id, because WeChat's error for a wrong one does not say what is wrong.
@@ -157,45 +183,58 @@ impl Identity {
 const SINGLE_ACCOUNT: [&str; 3] = ["KEFU_APPID", "KEFU_SECRET", "KEFU_ACCESS_TOKEN"];
 
 impl Sources<'_> {
-    /// All configured accounts, in the order of the file.
+    /// Whether the settings have a list of accounts, and not just one account.
+    pub(super) fn has_several(&self) -> bool {
+        let values = &self.file.values;
+        !values.accounts.is_empty()
+            || values.accounts_file.is_some()
+            || values.accounts_command.is_some()
+    }
+
+    /// All configured accounts, in the order of the file or of the list.
     pub(super) fn identities(&self) -> Result<Vec<Identity>, SettingsError> {
-        let tables = &self.file.values.accounts;
-        if tables.is_empty() {
-            return Ok(vec![self.single()?]);
+        let (places, tables): (Vec<Place>, Vec<&AccountTable>);
+        let listed = self.listed_accounts()?;
+        match &listed {
+            None if !self.has_several() => return Ok(vec![self.single()?]),
+            None => {
+                tables = self.file.values.accounts.iter().collect();
+                places = tables.iter().map(|_| Place::Table).collect();
+            }
+            Some(listed) => {
+                tables = listed.iter().map(|listed| &listed.table).collect();
+                places = listed.iter().map(Place::Line).collect();
+            }
         }
-        self.refuse_single()?;
-        let identities =
-            tables.iter().map(|table| self.one_of_several(table)).collect::<Result<Vec<_>, _>>()?;
-        for (position, identity) in identities.iter().enumerate() {
-            let others = || identities.iter().take(position);
-            let appid =
-                |identity: &Identity| identity.appid.as_ref().map(|appid| appid.value.clone());
+        self.refuse_single(&tables)?;
+        let mut names: HashMap<String, Account> = HashMap::new();
+        let mut appids: HashSet<String> = HashSet::new();
+        let mut identities = Vec::with_capacity(tables.len());
+        for (table, place) in tables.into_iter().zip(places) {
+            let identity = self.one_of_several(table, place)?;
             let name = identity.name()?;
-            if others().any(|other| other.name().is_ok_and(|other| other == name)) {
-                return Err(self.wrong(
-                    "accounts",
-                    format!(
-                        "two accounts have the name {name}, and would overwrite each other's files"
-                    ),
-                ));
-            }
-            let in_small = |name: &Account| name.as_str().to_lowercase();
-            let alike = |other: &Identity| {
-                other.name().ok().filter(|other| in_small(other) == in_small(&name))
+            let wrong = |reason| {
+                let origin = place.origin(self, None, None);
+                Err(SettingsError::Wrong { origin, reason })
             };
-            if let Some(other) = others().find_map(alike) {
-                return Err(self.wrong(
-                    "accounts",
-                    format!(
+            match names.insert(name.as_str().to_lowercase(), name.clone()) {
+                Some(other) if other == name => {
+                    return wrong(format!(
+                        "two accounts have the name {name}, and would overwrite each other's files"
+                    ));
+                }
+                Some(other) => {
+                    return wrong(format!(
                         "the names {other} and {name} differ only in case, and name the same file on some systems"
-                    ),
-                ));
+                    ));
+                }
+                None => {}
             }
-            if others().any(|other| appid(other).is_some() && appid(other) == appid(identity)) {
-                return Err(
-                    self.wrong("accounts", format!("{name} has the app id of another account"))
-                );
+            let appid = identity.appid.as_ref().map(|appid| appid.value.clone());
+            if appid.is_some_and(|appid| !appids.insert(appid)) {
+                return wrong(format!("{name} has the app id of another account"));
             }
+            identities.push(identity);
         }
         Ok(identities)
     }
@@ -210,7 +249,7 @@ impl Sources<'_> {
             Some((vec![(self.environment)("KEFU_ACCOUNT")?], Origin::Environment("KEFU_ACCOUNT")))
         };
         let picked = match flags {
-            [] if self.file.values.accounts.is_empty() => None,
+            [] if !self.has_several() => None,
             [] => in_environment(),
             flags => Some((flags.to_vec(), Origin::Flag("--account"))),
         };
@@ -219,8 +258,9 @@ impl Sources<'_> {
             .iter()
             .filter_map(|identity| Some(identity.name().ok()?.to_string()))
             .collect();
-        if let Some(unknown) = picked.iter().find(|name| !names.contains(name)) {
-            let there_are = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        let known: HashSet<&str> = names.iter().map(String::as_str).collect();
+        if let Some(unknown) = picked.iter().find(|name| !known.contains(name.as_str())) {
+            let there_are = if names.is_empty() { "none".to_owned() } else { first_few(&names) };
             let reason = format!(
                 "the settings have no account `{}`; known accounts: {there_are}",
                 unknown.escape_debug()
@@ -238,7 +278,10 @@ impl Sources<'_> {
     /// The account in flat settings.
     fn single(&self) -> Result<Identity, SettingsError> {
         let values = &self.file.values;
-        let command = || self.command("access_token_command", values.access_token_command.as_ref());
+        let command = || {
+            let command = values.access_token_command.as_ref();
+            self.command(self.in_file("access_token_command"), command)
+        };
         Ok(Identity {
             account: self
                 .text(("", None), "KEFU_ACCOUNT", ("account", &values.account))
@@ -263,18 +306,20 @@ impl Sources<'_> {
         })
     }
 
-    /// Refuses flat settings beside `[[accounts]]`. They would be ignored or override all accounts,
-    /// and neither is intended.
-    fn refuse_single(&self) -> Result<(), SettingsError> {
+    /// Refuses flat settings beside a list of accounts. They would be ignored or override all
+    /// accounts, and neither is intended.
+    fn refuse_single(&self, tables: &[&AccountTable]) -> Result<(), SettingsError> {
         if let Some(key) = self.file.values.single_account_key() {
-            return Err(
-                self.wrong(key, "the file has `[[accounts]]`; move it into one of them".to_owned())
-            );
+            let list = match self.file.values.accounts.as_slice() {
+                [] => "a list of accounts",
+                _ => "`[[accounts]]`",
+            };
+            return Err(self.wrong(key, format!("the file has {list}; move it into one of them")));
         }
         let is_referred_to = |variable: &&str| {
             let names =
-                |table: &AccountTable| [table.secret_env.clone(), table.access_token_env.clone()];
-            self.file.values.accounts.iter().flat_map(names).flatten().any(|name| name == *variable)
+                |table: &&AccountTable| [table.secret_env.clone(), table.access_token_env.clone()];
+            tables.iter().flat_map(names).flatten().any(|name| name == *variable)
         };
         match SINGLE_ACCOUNT
             .into_iter()
@@ -291,16 +336,22 @@ impl Sources<'_> {
         }
     }
 
-    fn one_of_several(&self, table: &AccountTable) -> Result<Identity, SettingsError> {
-        let Some(name) = table.name.as_ref().or(table.appid.as_ref()) else {
-            return Err(
-                self.wrong("accounts", "an account has neither a `name` nor an `appid`".to_owned())
-            );
+    fn one_of_several(
+        &self,
+        table: &AccountTable,
+        place: Place<'_>,
+    ) -> Result<Identity, SettingsError> {
+        let wrong = |name: Option<&str>, reason: &str| SettingsError::Wrong {
+            origin: place.origin(self, name, None),
+            reason: reason.to_owned(),
         };
-        let key = |key: &str| format!("accounts.{name}.{key}");
+        let Some(name) = table.name.as_ref().or(table.appid.as_ref()) else {
+            return Err(wrong(None, "an account has neither a `name` nor an `appid`"));
+        };
+        let key = |key: &str| place.origin(self, Some(name), Some(key));
         let account = Setting {
             value: name.clone(),
-            origin: self.in_file(if table.name.is_some() { key("name") } else { key("appid") }),
+            origin: key(if table.name.is_some() { "name" } else { "appid" }),
         };
         let ways = [
             self.variable(key("secret_env"), table.secret_env.as_ref()),
@@ -310,23 +361,22 @@ impl Sources<'_> {
             self.command(key("access_token_command"), table.access_token_command.as_ref()),
         ];
         if ways.iter().flatten().count() != 1 {
-            let reason = "it needs exactly one of `secret_env`, `secret_file`, `access_token_env`, `access_token_file` and `access_token_command`";
-            return Err(self.wrong(format!("accounts.{name}"), reason.to_owned()));
+            return Err(wrong(
+                Some(name),
+                "it needs exactly one of `secret_env`, `secret_file`, `access_token_env`, `access_token_file` and `access_token_command`",
+            ));
         }
         let [secret_variable, secret_file, token_variable, token_file, token_command] = ways;
         let secret = secret_variable.or(secret_file);
         if secret.is_some() && table.appid.is_none() {
-            return Err(self.wrong(
-                format!("accounts.{name}"),
-                "a secret needs the `appid` that it belongs to".to_owned(),
-            ));
+            return Err(wrong(Some(name), "a secret needs the `appid` that it belongs to"));
         }
         Ok(Identity {
             account: Some(account.try_map(Account::existing)?),
             appid: table
                 .appid
                 .clone()
-                .map(|value| Setting { value, origin: self.in_file(key("appid")) })
+                .map(|value| Setting { value, origin: key("appid") })
                 .map(|appid| appid.try_map(checked_appid))
                 .transpose()?,
             secret,
@@ -345,12 +395,12 @@ impl Sources<'_> {
         (self.environment)(variable)
             .map(|secret| value(Secret::new(secret), Origin::Environment(variable)))
             .or_else(|| filed.clone().map(|secret| value(secret, self.in_file(key))))
-            .or_else(|| self.path(path_key, path.as_ref()))
+            .or_else(|| self.path(self.in_file(path_key), path.as_ref()))
     }
 
     pub(super) fn variable(
         &self,
-        key: String,
+        origin: Origin,
         name: Option<&String>,
     ) -> Option<Setting<SecretSource>> {
         let name = name?.clone();
@@ -358,32 +408,29 @@ impl Sources<'_> {
             Some(secret) => SecretSource::Variable { name, secret: Secret::new(secret) },
             None => SecretSource::Unset { name: Some(name).filter(|name| is_surely_a_name(name)) },
         };
-        Some(Setting { value, origin: self.in_file(key) })
+        Some(Setting { value, origin })
     }
 
     pub(super) fn path(
         &self,
-        key: impl Into<String>,
+        origin: Origin,
         path: Option<&PathBuf>,
     ) -> Option<Setting<SecretSource>> {
         let path = path?;
         secret::suspect(&path.to_string_lossy());
-        Some(Setting {
-            value: SecretSource::File(self.folder().join(path)),
-            origin: self.in_file(key),
-        })
+        Some(Setting { value: SecretSource::File(self.folder().join(path)), origin })
     }
 
     fn command(
         &self,
-        key: impl Into<String>,
-        command: Option<&TokenCommand>,
+        origin: Origin,
+        command: Option<&UserCommand>,
     ) -> Option<Setting<SecretSource>> {
         let command = command?;
         secret::suspect(&command.program().to_string_lossy());
         Some(Setting {
             value: SecretSource::Command(command.clone().beside(self.folder())),
-            origin: self.in_file(key),
+            origin,
         })
     }
 

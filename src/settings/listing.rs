@@ -44,9 +44,10 @@ impl Settings {
             Listed::of("lookback", &self.lookback),
             Listed::of("refresh", &self.refresh),
             Listed::of("concurrency", &self.concurrency),
+            Listed::of("accounts_at_once", &self.accounts_at_once),
         ];
         listed.extend(self.rules_listed.iter().cloned());
-        for identity in &self.identities {
+        for identity in self.identities.iter() {
             let name = identity
                 .name()
                 .ok()

@@ -4,29 +4,34 @@
 //! It keeps its origin, so that an error can name the place to correct. Secrets come from the
 //! environment or a file, never from a flag.
 
+mod account_list;
 mod file;
 mod identity;
 mod listing;
 mod network;
 mod privacy;
 mod secret_source;
+mod selection;
 mod sources;
 mod suggestion;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::calendar::Zone;
 use crate::failure::{Class, Classified};
 use crate::lake::{Account, AppId, Lake, LakeError};
 use crate::metrics::Rules;
+use crate::model::Shard;
 use crate::model::privacy::Texts;
 use crate::wechat::{BaseUrl, Credential};
 use identity::Identity;
 pub use listing::Listed;
 use network::Network;
 use secret_source::SecretSource;
+use selection::{first_few, in_shard};
 use sources::{Sources, read_file};
 
 /// The origin of a value.
@@ -34,7 +39,16 @@ use sources::{Sources, read_file};
 pub enum Origin {
     Flag(&'static str),
     Environment(&'static str),
-    File { path: PathBuf, key: String },
+    File {
+        path: PathBuf,
+        key: String,
+    },
+    /// A line of a list of accounts.
+    Line {
+        place: String,
+        line: usize,
+        key: Option<String>,
+    },
     Default,
 }
 
@@ -44,6 +58,10 @@ impl fmt::Display for Origin {
             Self::Flag(flag) => write!(f, "{flag}"),
             Self::Environment(name) => write!(f, "the environment variable {name}"),
             Self::File { path, key } => write!(f, "`{key}` in {}", path.display()),
+            Self::Line { place, line, key: Some(key) } => {
+                write!(f, "`{key}` in line {line} of {place}")
+            }
+            Self::Line { place, line, key: None } => write!(f, "line {line} of {place}"),
             Self::Default => write!(f, "the default"),
         }
     }
@@ -70,6 +88,8 @@ pub enum SettingsError {
     Several { names: String },
     #[error("every user of this machine can read {path}, which contains a secret")]
     Exposed { path: PathBuf },
+    #[error("{origin} gave no list of accounts: the program {} failed: {why}", program.display())]
+    AccountsCommand { origin: Origin, program: PathBuf, why: String },
     #[error("cannot read the settings")]
     Unreadable(#[source] std::io::Error),
     #[error("{path} is not a valid settings file: {reason}")]
@@ -95,6 +115,10 @@ impl Classified for SettingsError {
                 Some("check that the file exists and that this user can read it. A relative path in kefu.toml starts at the folder of kefu.toml".into())
             }
             Self::Exposed { path } => Some(format!("run `chmod o-r {}`", path.display())),
+            Self::AccountsCommand { .. } => Some(
+                "run the program by hand to see its output: it must print one JSON object a line, within 30 seconds. It runs without a shell, and a relative path starts at the folder of kefu.toml"
+                    .into(),
+            ),
             Self::Several { .. } => Some("pick one with --account".into()),
             Self::Wrong { .. } | Self::Malformed { .. } => Some("correct the setting, then run again. Nothing was fetched or changed".into()),
             Self::Unreadable(_) => Some("check that the file exists and that this user can read it. Nothing was fetched or changed".into()),
@@ -112,8 +136,11 @@ pub struct Flags {
     pub lookback: Option<u16>,
     pub refresh: Option<u16>,
     pub concurrency: Option<u16>,
+    pub accounts_at_once: Option<u16>,
     /// The selected accounts. Empty for all accounts.
     pub accounts: Vec<String>,
+    /// Of the selected accounts, only those in this shard.
+    pub shard: Option<Shard>,
 }
 
 /// Reads one environment variable. Tests pass a map.
@@ -139,17 +166,20 @@ pub struct Settings {
     pub lookback: Setting<u16>,
     /// Number of days up to yesterday that are re-fetched if they are already in the lake.
     pub refresh: Setting<u16>,
-    /// Number of concurrent calls.
+    /// Number of concurrent calls of an account.
     pub concurrency: Setting<u16>,
+    /// Maximum number of accounts that are worked on at once.
+    pub accounts_at_once: Setting<u16>,
     /// Parameters of the metrics, and whether a settings file sets them.
     pub rules: Rules,
     network: Network,
     config: Setting<String>,
     rules_listed: Vec<Listed>,
-    /// The names in `[[accounts]]`, including accounts that are not selected.
-    all_accounts: Option<BTreeSet<String>>,
-    /// The selected accounts. Never empty.
-    identities: Vec<Identity>,
+    /// The names in the list of accounts, including accounts that are not selected.
+    all_accounts: Option<Arc<BTreeSet<String>>>,
+    /// The selected accounts. Empty only when none of them is in the shard.
+    identities: Arc<Vec<Identity>>,
+    shard: Option<Shard>,
     texts: Texts,
     openid_key: Option<Setting<SecretSource>>,
 }
@@ -177,14 +207,12 @@ impl Settings {
             network: Network::from_environment(environment),
             config: file.shown(),
             rules_listed: sources.rules_listed(&parameters, texts, openid_key.as_ref()),
-            all_accounts: Some(
-                identities
-                    .iter()
-                    .filter_map(|identity| Some(identity.name().ok()?.to_string()))
-                    .collect(),
-            )
-            .filter(|_| !file.values.accounts.is_empty()),
-            identities: sources.pick(&flags.accounts, identities)?,
+            all_accounts: sources.has_several().then(|| {
+                let names = identities.iter().filter_map(|identity| identity.name().ok());
+                Arc::new(names.map(|name| name.to_string()).collect())
+            }),
+            identities: Arc::new(in_shard(flags.shard, sources.pick(&flags.accounts, identities)?)),
+            shard: flags.shard,
             rules: match file.is_there {
                 true => Rules::Given(parameters),
                 false => Rules::Defaults(parameters),
@@ -251,6 +279,14 @@ impl Settings {
                 4,
                 1..=64,
             )?,
+            accounts_at_once: sources.number(
+                "--accounts",
+                flags.accounts_at_once,
+                "KEFU_ACCOUNTS_AT_ONCE",
+                ("accounts_at_once", file.values.accounts_at_once),
+                16,
+                1..=256,
+            )?,
             texts,
             openid_key,
         })
@@ -277,33 +313,9 @@ impl Settings {
         })
     }
 
-    /// The settings of each selected account, one by one.
-    pub fn each_account(&self) -> impl Iterator<Item = Self> {
-        self.identities
-            .iter()
-            .map(|identity| Self { identities: vec![identity.clone()], ..self.clone() })
-    }
-
-    /// The names of all accounts, including those not selected. None for a single account, because
-    /// the lake may have others.
-    pub fn all_accounts(&self) -> Option<&BTreeSet<String>> {
-        self.all_accounts.as_ref()
-    }
-
     /// Whether the settings name an account.
     pub fn has_account(&self) -> bool {
         self.identities.iter().any(|identity| identity.name().is_ok())
-    }
-
-    /// The same settings for accounts with a known name only. That is enough for commands that make
-    /// no calls.
-    #[must_use]
-    pub fn for_accounts(self, accounts: impl IntoIterator<Item = Account>) -> Self {
-        let identities = accounts
-            .into_iter()
-            .map(|account| Identity::named(account, self.lake.origin.clone()))
-            .collect();
-        Self { identities, all_accounts: None, ..self }
     }
 
     /// The name in files and in the `account` column: the configured name, else the app id.
@@ -345,7 +357,7 @@ impl Settings {
             several => {
                 let names =
                     several.iter().filter_map(|identity| Some(identity.name().ok()?.to_string()));
-                Err(SettingsError::Several { names: names.collect::<Vec<_>>().join(", ") })
+                Err(SettingsError::Several { names: first_few(&names.collect::<Vec<_>>()) })
             }
         }
     }

@@ -54,9 +54,11 @@ impl Sources<'_> {
     pub(super) fn openid_key(&self) -> Option<Setting<SecretSource>> {
         match self.file.values.privacy.openid.as_ref()? {
             Openid::Keep => None,
-            Openid::KeyFile(path) => self.path("privacy.openid.hmac_key_file", Some(path)),
+            Openid::KeyFile(path) => {
+                self.path(self.in_file("privacy.openid.hmac_key_file"), Some(path))
+            }
             Openid::KeyVariable(name) => {
-                self.variable("privacy.openid.hmac_key_env".to_owned(), Some(name))
+                self.variable(self.in_file("privacy.openid.hmac_key_env"), Some(name))
             }
         }
     }

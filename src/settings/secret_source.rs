@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{Setting, SettingsError};
 use crate::plain_file;
-use crate::wechat::{Secret, TokenCommand};
+use crate::wechat::{Secret, UserCommand};
 
 /// The source of a secret. Only commands that need the secret read it.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub(super) enum SecretSource {
         name: Option<String>,
     },
     /// For tokens only.
-    Command(TokenCommand),
+    Command(UserCommand),
 }
 
 impl Setting<SecretSource> {

@@ -3,14 +3,16 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A fault, and the calls that it affects. Written as `[token/]KIND[@CALL[xTIMES]]`. For instance,
-/// `status:503:retry-after=2@3x2` answers calls 3 and 4 of `getmsglist` with HTTP 503. Without `@`,
-/// the fault affects every call.
+/// A fault, and the calls that it affects. Written as `[account=N/][token/]KIND[@CALL[xTIMES]]`. For
+/// instance, `status:503:retry-after=2@3x2` answers calls 3 and 4 of `getmsglist` with HTTP 503.
+/// Without `@`, the fault affects every call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     pub kind: FaultKind,
     /// Whether it affects calls for a token instead of calls of `getmsglist`.
     pub on_token: bool,
+    /// Number of the only account that it affects, counted from 1. None for all accounts.
+    pub account: Option<u32>,
     /// First affected call, counted from 1.
     pub first_call: u64,
     pub calls: u64,
@@ -38,8 +40,11 @@ pub enum FaultKind {
 }
 
 impl Fault {
-    pub(super) fn meets(&self, on_token: bool, call: u64) -> bool {
-        self.on_token == on_token && call >= self.first_call && call - self.first_call < self.calls
+    pub(super) fn meets(&self, account: u32, on_token: bool, call: u64) -> bool {
+        self.on_token == on_token
+            && self.account.is_none_or(|affected| affected == account)
+            && call >= self.first_call
+            && call - self.first_call < self.calls
     }
 }
 
@@ -47,12 +52,20 @@ impl FromStr for Fault {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (on_token, rest) =
-            text.strip_prefix("token/").map_or((false, text), |rest| (true, rest));
-        let (kind, calls) =
-            rest.split_once('@').map_or((rest, None), |(kind, calls)| (kind, Some(calls)));
         let number =
             |text: &str| text.parse::<u64>().map_err(|_| format!("`{text}` is not a number"));
+        let (account, rest) = match text.strip_prefix("account=") {
+            None => (None, text),
+            Some(rest) => {
+                let (account, rest) = rest.split_once('/').unwrap_or((rest, ""));
+                let account = u32::try_from(number(account)?).map_err(|error| error.to_string())?;
+                (Some(account), rest)
+            }
+        };
+        let (on_token, rest) =
+            rest.strip_prefix("token/").map_or((false, rest), |rest| (true, rest));
+        let (kind, calls) =
+            rest.split_once('@').map_or((rest, None), |(kind, calls)| (kind, Some(calls)));
         let (first_call, calls) = match calls {
             None => (1, u64::MAX),
             Some(calls) => match calls.split_once('x') {
@@ -60,7 +73,7 @@ impl FromStr for Fault {
                 Some((first, times)) => (number(first)?, number(times)?),
             },
         };
-        Ok(Self { kind: kind.parse()?, on_token, first_call, calls })
+        Ok(Self { kind: kind.parse()?, on_token, account, first_call, calls })
     }
 }
 
@@ -118,8 +131,14 @@ mod tests {
             fault.kind,
             FaultKind::Status { status: 503, retry_after: Some(Duration::from_secs(2)) }
         );
-        assert_eq!((2..7).filter(|call| fault.meets(false, *call)).collect::<Vec<_>>(), [3, 4]);
-        assert!("token/errcode:40164".parse::<Fault>().unwrap().meets(true, 99));
+        assert_eq!((2..7).filter(|call| fault.meets(9, false, *call)).collect::<Vec<_>>(), [3, 4]);
+        assert!("token/errcode:40164".parse::<Fault>().unwrap().meets(9, true, 99));
+        let fault: Fault = "account=7/token/reset".parse().unwrap();
+        assert_eq!(
+            (6..9).filter(|account| fault.meets(*account, true, 1)).collect::<Vec<_>>(),
+            [7]
+        );
+        assert!("account=x/reset".parse::<Fault>().is_err());
         assert!("sleepy".parse::<Fault>().is_err());
     }
 }

@@ -5,6 +5,7 @@
 //! can be injected ([`Fault`]). Its records are recorded ([`Recorded`]) or generated
 //! ([`Generated`]).
 
+mod accounts;
 mod fault;
 mod generator;
 mod phrases;
@@ -16,6 +17,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use accounts::appid_of;
 pub use fault::Fault;
 pub use generator::{Generated, GeneratorOptions};
 pub use records::{Recorded, Records, RenderedPage};
@@ -23,6 +25,7 @@ pub use server::LoggedRequest;
 
 use crate::calendar::Clock;
 use crate::wechat::{Credential, Endpoint, Proof, Secret};
+use accounts::Accounts;
 use server::Service;
 
 /// Options of the simulator.
@@ -46,12 +49,16 @@ pub struct Options {
     pub shift_hours: i64,
     /// Whether each page repeats the first one, with an increasing msgid.
     pub repeat_pages: bool,
-    /// Number of `getmsglist` calls per run of the simulator. Further calls return 45009.
+    /// Number of `getmsglist` calls of an account per run of the simulator. Further calls return
+    /// 45009.
     pub daily_limit: u64,
     pub faults: Vec<Fault>,
     /// Maximum number of cached pages. A repeated request for a cached page costs almost nothing,
     /// which benchmarks need.
     pub pages_kept: usize,
+    /// Answers no `getmsglist` call until this many accounts have calls under way at once. From then
+    /// on, calls are answered as they come.
+    pub hold_until: usize,
     pub clock: Clock,
 }
 
@@ -70,6 +77,7 @@ impl Default for Options {
             daily_limit: 5_000_000,
             faults: Vec::new(),
             pages_kept: 0,
+            hold_until: 0,
             clock: Clock::System,
         }
     }
@@ -96,9 +104,28 @@ impl Simulator {
     /// # Errors
     /// When the port is not available.
     pub async fn start(records: impl Records, options: Options) -> std::io::Result<Self> {
+        Self::serve(Accounts::One(Arc::new(records)), options).await
+    }
+
+    /// Starts serving accounts from 1 to `count`, each with its own app id ([`appid_of`]) and
+    /// records. `create` is called with the number of an account when its records are needed, and
+    /// again when they were dropped meanwhile. All accounts have the secret [`SECRET`].
+    ///
+    /// # Errors
+    /// When the port is not available.
+    pub async fn start_many<R: Records>(
+        count: u32,
+        create: impl Fn(u32) -> R + Send + Sync + 'static,
+        options: Options,
+    ) -> std::io::Result<Self> {
+        let create = move |account| Arc::new(create(account)) as Arc<dyn Records>;
+        Self::serve(Accounts::many(count, Box::new(create)), options).await
+    }
+
+    async fn serve(accounts: Accounts, options: Options) -> std::io::Result<Self> {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
         let address = listener.local_addr()?;
-        let service = Arc::new(Service::new(Box::new(records), options));
+        let service = Arc::new(Service::new(accounts, options));
         let task = tokio::spawn(server::serve(listener, service.clone()));
         Ok(Self { address, service, task })
     }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -17,11 +16,13 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
+use super::accounts::{ALONE, Accounts, Book, Counted, UnderWay};
 use super::fault::FaultKind;
-use super::records::{Records, RenderedPage};
+use super::records::RenderedPage;
 use super::tokens::{Refusal, TokenBook};
-use super::{APPID, Options, SECRET};
+use super::{Options, SECRET};
 use crate::wechat::{FIRST_MSGID, PAGE_RECORDS_MAX, PageRequest, WINDOW_SECONDS_MAX};
 
 /// A received call.
@@ -30,20 +31,26 @@ pub struct LoggedRequest {
     /// Last part of the path, for instance `getmsglist`.
     pub call: String,
     pub body: Value,
+    /// The number of the account, counted from 1. 0 without numbered accounts.
+    pub account: u32,
+    /// For `getmsglist`: the number of accounts with calls under way when it arrived, with its own.
+    pub side_by_side: usize,
 }
 
 /// Maximum number of logged calls.
 const LOG_MAX: usize = 100_000;
 
 pub(super) struct Service {
-    records: Arc<Box<dyn Records>>,
+    accounts: Arc<Accounts>,
     options: Options,
-    tokens: Mutex<TokenBook>,
+    book: Book,
+    under_way: UnderWay,
+    /// Whether enough accounts have had calls under way at once ([`Options::hold_until`]).
+    is_released: watch::Sender<bool>,
     log: Mutex<Vec<LoggedRequest>>,
-    page_calls: AtomicU64,
-    token_calls: AtomicU64,
-    /// Cached pages without a fault, by start, end, msgid and number of their request.
-    kept: Mutex<HashMap<[i64; 4], Bytes>>,
+    /// Cached pages without a fault, by account and by start, end, msgid and number of their
+    /// request.
+    kept: Mutex<HashMap<(u32, [i64; 4]), Bytes>>,
 }
 
 impl std::fmt::Debug for Service {
@@ -86,14 +93,14 @@ pub(super) struct Reset;
 type Answer = Response<SimulatedBody>;
 
 impl Service {
-    pub(super) fn new(records: Box<dyn Records>, options: Options) -> Self {
+    pub(super) fn new(accounts: Accounts, options: Options) -> Self {
         Self {
-            records: Arc::new(records),
+            accounts: Arc::new(accounts),
+            book: Book::default(),
+            under_way: UnderWay::default(),
+            is_released: watch::Sender::new(options.hold_until == 0),
             options,
-            tokens: Mutex::default(),
             log: Mutex::default(),
-            page_calls: AtomicU64::new(0),
-            token_calls: AtomicU64::new(0),
             kept: Mutex::default(),
         }
     }
@@ -103,7 +110,7 @@ impl Service {
     }
 
     pub(super) fn tokens(&self) -> Vec<String> {
-        locked(&self.tokens).issued()
+        self.book.issued()
     }
 
     /// The answer with a `Date` from the simulator's own clock.
@@ -125,7 +132,18 @@ impl Service {
             .await
             .map_err(|_| Reset)?
             .to_bytes();
-        self.log(&path, &body);
+        let account =
+            parameter(&query, "access_token").and_then(|token| TokenBook::account_of(&token));
+        let account = account.unwrap_or(ALONE);
+        let is_page = path.ends_with("/getmsglist");
+        let (side_by_side, _call) = match is_page.then(|| self.under_way.begin(account)) {
+            Some((accounts, call)) => (accounts, Some(call)),
+            None => (0, None),
+        };
+        self.log(&path, &body, account, side_by_side);
+        if is_page {
+            self.hold(side_by_side).await;
+        }
         match (method, path.as_str()) {
             (Method::POST, "/cgi-bin/stable_token") => {
                 self.token_call(&body, |body| serde_json::from_slice(body).ok())
@@ -134,13 +152,13 @@ impl Service {
                 self.token_call(&body, |_| Some(TokenRequest::from_query(&query)))
             }
             (Method::POST, "/customservice/msgrecord/getmsglist") => {
-                self.page_call(&query, &body).await
+                self.page_call(account, &query, &body).await
             }
             (Method::GET, "/cgi-bin/customservice/getkflist") => {
-                self.with_token(&query, || self.worker_list())
+                self.with_token(&query, || self.worker_list(account))
             }
             (Method::POST, "/cgi-bin/openapi/quota/get") => {
-                self.with_token(&query, || self.quota())
+                self.with_token(&query, || self.quota(account))
             }
             (
                 _,
@@ -152,22 +170,33 @@ impl Service {
         }
     }
 
-    fn log(&self, path: &str, body: &[u8]) {
+    fn log(&self, path: &str, body: &[u8], account: u32, side_by_side: usize) {
         let mut log = locked(&self.log);
         if log.len() < LOG_MAX {
             let call = path.rsplit('/').next().unwrap_or_default().to_owned();
             log.push(LoggedRequest {
                 call,
                 body: serde_json::from_slice(body).unwrap_or_default(),
+                account,
+                side_by_side,
             });
         }
     }
 
-    fn fault(&self, on_token: bool, call: u64) -> Option<FaultKind> {
+    /// Waits until enough accounts have calls under way at once.
+    async fn hold(&self, side_by_side: usize) {
+        if side_by_side >= self.options.hold_until {
+            self.is_released.send_replace(true);
+        }
+        // The sender exists as long as `self` does, so there is always an answer.
+        let _ = self.is_released.subscribe().wait_for(|is_released| *is_released).await;
+    }
+
+    fn fault(&self, account: u32, on_token: bool, call: u64) -> Option<FaultKind> {
         self.options
             .faults
             .iter()
-            .find(|fault| fault.meets(on_token, call))
+            .find(|fault| fault.meets(account, on_token, call))
             .map(|fault| fault.kind.clone())
     }
 
@@ -176,34 +205,45 @@ impl Service {
         body: &[u8],
         read: impl FnOnce(&[u8]) -> Option<TokenRequest>,
     ) -> Result<Answer, Reset> {
-        let call = self.token_calls.fetch_add(1, Ordering::SeqCst) + 1;
         let Some(request) = read(body) else { return Ok(error(47001, "data format error")) };
+        let known = self.accounts.of_appid(&request.appid);
+        let account = known.unwrap_or(ALONE);
+        let count = |counted: &mut Counted| {
+            counted.token_calls += 1;
+            counted.token_calls
+        };
+        let call = self.book.with(account, count);
         let token = || {
-            if !is_known(&request.appid) {
+            if known.is_none() {
                 return error(40013, "invalid appid");
             }
             if request.secret != SECRET {
                 return error(40125, "invalid appsecret, view more at https://mp.weixin.qq.com");
             }
             let now = self.options.clock.now();
-            let mut tokens = locked(&self.tokens);
-            let (token, expires_in) = match request.is_stable {
-                true => tokens.stable(now, self.options.token_lifetime, request.force_refresh),
-                false => tokens.replace(now, self.options.token_lifetime),
-            };
+            let lifetime = self.options.token_lifetime;
+            let (token, expires_in) =
+                self.book.with(account, |Counted { tokens, .. }| match request.is_stable {
+                    true => tokens.stable(now, lifetime, request.force_refresh),
+                    false => tokens.replace(now, lifetime),
+                });
             answer_json(&json!({ "access_token": token, "expires_in": expires_in }))
         };
-        misbehave(self.fault(true, call), token)
+        misbehave(self.fault(account, true, call), token)
     }
 
-    async fn page_call(&self, query: &str, body: &[u8]) -> Result<Answer, Reset> {
-        let call = self.page_calls.fetch_add(1, Ordering::SeqCst) + 1;
-        let fault = self.fault(false, call);
+    async fn page_call(&self, account: u32, query: &str, body: &[u8]) -> Result<Answer, Reset> {
+        let count = |counted: &mut Counted| {
+            counted.page_calls += 1;
+            counted.page_calls
+        };
+        let call = self.book.with(account, count);
+        let fault = self.fault(account, false, call);
         if !self.options.latency.is_zero() {
             tokio::time::sleep(self.options.latency).await;
         }
         if fault == Some(FaultKind::ExpireToken) {
-            locked(&self.tokens).expire();
+            self.book.with(account, |counted| counted.tokens.expire());
         }
         if let Some(refused) = self.refuse_token(query) {
             return Ok(refused);
@@ -225,11 +265,11 @@ impl Service {
             return Ok(error(65417, "invalid time range, the span is over 24 hours"));
         }
         let asked = [request.starttime, request.endtime, request.msgid, request.number as i64];
-        let kept = locked(&self.kept).get(&asked).cloned();
+        let kept = locked(&self.kept).get(&(account, asked)).cloned();
         if let Some(page) = kept.filter(|_| fault.is_none()) {
             return Ok(plain(200, "text/plain", page));
         }
-        let records = self.records.clone();
+        let accounts = self.accounts.clone();
         let shift = self.options.shift_hours * 3_600;
         let start = request.starttime + shift + i64::from(self.options.start_exclusive);
         let end = request.endtime + shift + i64::from(self.options.end_inclusive);
@@ -238,8 +278,10 @@ impl Service {
             false => request.msgid - i64::from(self.options.cursor_inclusive),
         };
         let limit = self.options.page_cap.map_or(request.number, |cap| cap.min(request.number));
-        let page =
-            tokio::task::spawn_blocking(move || records.page(start, end, after, limit)).await;
+        let page = tokio::task::spawn_blocking(move || {
+            accounts.records(account).page(start, end, after, limit)
+        })
+        .await;
         let mut page = page.map_err(|_| Reset)?;
         if self.options.repeat_pages && page.number > 0 {
             page.msgid = page.msgid.max(request.msgid) + 1;
@@ -253,7 +295,7 @@ impl Service {
         if fault.is_none() {
             let mut kept = locked(&self.kept);
             if kept.len() < self.options.pages_kept {
-                kept.insert(asked, page.clone());
+                kept.insert((account, asked), page.clone());
             }
         }
         misbehave(fault, || plain(200, "text/plain", page))
@@ -268,7 +310,9 @@ impl Service {
         let Some(token) = parameter(query, "access_token") else {
             return Some(error(41001, "access_token missing"));
         };
-        match locked(&self.tokens).check(&token, self.options.clock.now()) {
+        let account = TokenBook::account_of(&token).unwrap_or(ALONE);
+        let now = self.options.clock.now();
+        match self.book.with(account, |counted| counted.tokens.check(&token, now)) {
             Ok(()) => None,
             Err(Refusal::Unknown) => {
                 Some(error(40001, "invalid credential, access_token is invalid or not latest"))
@@ -277,16 +321,17 @@ impl Service {
         }
     }
 
-    fn worker_list(&self) -> Value {
+    fn worker_list(&self, account: u32) -> Value {
         let worker = |(account, number): (String, u32)| {
             let nick = account.split('@').next().unwrap_or_default().to_owned();
             json!({ "kf_account": account, "kf_nick": nick, "kf_id": number, "kf_headimgurl": "" })
         };
-        json!({ "kf_list": self.records.workers().into_iter().zip(1001..).map(worker).collect::<Vec<_>>() })
+        let workers = self.accounts.records(account).workers();
+        json!({ "kf_list": workers.into_iter().zip(1001..).map(worker).collect::<Vec<_>>() })
     }
 
-    fn quota(&self) -> Value {
-        let used = self.page_calls.load(Ordering::SeqCst);
+    fn quota(&self, account: u32) -> Value {
+        let used = self.book.with(account, |counted| counted.page_calls);
         let limit = self.options.daily_limit;
         json!({
             "errcode": 0,
@@ -331,13 +376,6 @@ fn render(page: RenderedPage) -> Vec<u8> {
         format!("],\"number\":{},\"msgid\":{}}}", page.number, page.msgid).as_bytes(),
     );
     body
-}
-
-/// Whether the account exists: [`APPID`], or one that differs from it only in the last digit.
-fn is_known(appid: &str) -> bool {
-    let without_digit =
-        |appid: &str| appid.strip_suffix(|last: char| last.is_ascii_digit()).map(ToOwned::to_owned);
-    without_digit(appid).is_some_and(|appid| without_digit(APPID) == Some(appid))
 }
 
 /// Returns the answer, or what the fault makes of it.

@@ -13,13 +13,23 @@ pub(super) enum Refusal {
 }
 
 /// All tokens of the account. Only the last one is valid.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct TokenBook {
+    account: u32,
     issued: Vec<String>,
     ends_at: Option<OffsetDateTime>,
 }
 
 impl TokenBook {
+    pub(super) fn new(account: u32) -> Self {
+        Self { account, issued: Vec::new(), ends_at: None }
+    }
+
+    /// The account that a token belongs to, valid or not.
+    pub(super) fn account_of(token: &str) -> Option<u32> {
+        token.strip_prefix("SIMULATED_")?.split('_').next()?.parse().ok()
+    }
+
     /// The current token and its remaining lifetime in seconds. A new token if forced, if there is
     /// none, or shortly before it expires.
     pub(super) fn stable(
@@ -44,7 +54,8 @@ impl TokenBook {
     ) -> (String, i64) {
         // Real tokens can be longer than 512 characters.
         let digest = blake3::hash(&self.issued.len().to_le_bytes()).to_hex().to_string();
-        let token = format!("SIMULATED_{}_{}", self.issued.len(), digest.repeat(9));
+        let token =
+            format!("SIMULATED_{}_{}_{}", self.account, self.issued.len(), digest.repeat(9));
         let ends_at = now + lifetime;
         self.issued.push(token.clone());
         self.ends_at = Some(ends_at);

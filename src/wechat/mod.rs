@@ -11,8 +11,8 @@ mod endpoint;
 mod json;
 mod quota;
 mod token;
-mod token_command;
 mod transport;
+mod user_command;
 
 pub use crate::secret::Secret;
 pub use base_url::BaseUrl;
@@ -23,8 +23,8 @@ pub use endpoint::{Endpoint, Peer, Proxy, check_certificates, is_exempt};
 pub(crate) use json::{Integer, Object, Words};
 pub use quota::Quota;
 pub use token::{Credential, Places, Proof, Renewal, Renewed, Tokens};
-pub use token_command::{TokenCommand, TokenCommandError};
 pub use transport::{TransportError, Trouble, Whose};
+pub use user_command::{TokenCommandError, UserCommand};
 
 /// The msgid that requests a window's first page.
 pub const FIRST_MSGID: i64 = 1;

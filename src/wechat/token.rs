@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::json::read;
-use super::{ApiError, CallError, Client, Integer, Secret, TokenCommand, Words, no_json};
+use super::{ApiError, CallError, Client, Integer, Secret, UserCommand, Words, no_json};
 
 /// The proof of an account's identity, and the places where it is set.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub enum Proof {
     AccessToken(Secret),
     /// A program that gets the token from the service that manages it. It runs again when WeChat
     /// refuses its token.
-    Command(TokenCommand),
+    Command(UserCommand),
 }
 
 /// The places where a credential is set, for hints. Only the code that reads the settings knows
@@ -190,7 +190,11 @@ impl Tokens {
         }
         let token = Arc::new(token);
         state.token = Some(token.clone());
-        tracing::debug!(event = "token_fetched", forced = force_refresh);
+        let appid = match &self.credential.proof {
+            Proof::AppSecret { appid, .. } => appid.as_str(),
+            Proof::AccessToken(_) | Proof::Command(_) => "",
+        };
+        tracing::debug!(event = "token_fetched", appid, forced = force_refresh);
         Ok(token)
     }
 }

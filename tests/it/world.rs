@@ -13,7 +13,9 @@ use kefu::metrics::Parameters;
 use kefu::model::cancel::Cancel;
 use kefu::model::privacy::Privacy;
 use kefu::model::redaction::Redaction;
-use kefu::pipeline::{AccountJob, Api, FetchJob, FetchReport, OnShrink, Wanted, fetch_days};
+use kefu::pipeline::{
+    AccountJob, Api, FetchJob, FetchReport, Network, OnShrink, Wanted, fetch_days,
+};
 use kefu::simulator::{APPID, Fault, LoggedRequest, Options, Recorded, Records, SECRET, Simulator};
 use kefu::wechat::{Credential, Endpoint, Proof, Secret};
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -160,7 +162,7 @@ impl World {
             rules: Parameters::in_zone(self.zone.name()).into(),
             privacy: Some(self.privacy.clone()),
             api: Some(Api {
-                endpoint: simulator.client_url().unwrap(),
+                network: Network::open(&simulator.client_url().unwrap(), self.concurrency).unwrap(),
                 credential: self.credential.clone(),
                 app_id: self.app_id.clone(),
                 concurrency: self.concurrency,

@@ -414,8 +414,8 @@ fn every_command_has_a_manual_page() {
 fn every_command_has_a_help_text() {
     let world = World::new();
     for command in [
-        "", "run", "fetch", "metrics", "demo", "status", "doctor", "prune", "verify", "report",
-        "sql", "simulate",
+        "", "run", "fetch", "metrics", "demo", "accounts", "status", "doctor", "prune", "verify",
+        "report", "sql", "simulate",
     ] {
         let arguments: Vec<&str> =
             [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();

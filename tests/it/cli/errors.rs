@@ -13,7 +13,7 @@ use kefu::model::privacy::AppliedPrivacy;
 use kefu::pipeline::{AppError, PrivacyError};
 use kefu::settings::{Flags, Settings, SettingsError};
 use kefu::wechat::{
-    ApiError, CallError, Peer, Places, TokenCommand, TransportError, Trouble, Whose,
+    ApiError, CallError, Peer, Places, TransportError, Trouble, UserCommand, Whose,
 };
 
 fn shown(failure: &Failure) -> String {
@@ -246,7 +246,7 @@ fn each_error_of_the_lake_has_its_message_and_hint() {
 fn each_error_of_a_token_command_has_its_message_and_hint() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let errors = [&["/nowhere/token"][..], &["false"], &["echo", "two words"]].map(|words| {
-        let command: TokenCommand = serde_json::from_value(serde_json::json!(words)).unwrap();
+        let command: UserCommand = serde_json::from_value(serde_json::json!(words)).unwrap();
         runtime.block_on(command.token()).unwrap_err()
     });
     insta::assert_snapshot!("errors_of_token_commands", of(errors));

@@ -1,5 +1,6 @@
 //! Tests of the command line: settings, output, errors and exit codes.
 
+mod accounts;
 mod command_line;
 mod errors;
 mod identity;

@@ -1113,6 +1113,7 @@ fn any_changed_byte_is_found() {
         zone: world.zone.clone(),
         rules,
         today: "2027-01-15".parse().unwrap(),
+        shard: None,
     });
     let mut rng = Pcg64Mcg::seed_from_u64(1);
     let mutations: usize = std::env::var("KEFU_MUTATIONS")

@@ -191,6 +191,7 @@ fn broken(world: &World) -> Vec<Finding> {
         zone: world.zone.clone(),
         rules: Parameters::in_zone(world.zone.name()).into(),
         today: "2027-01-15".parse().unwrap(),
+        shard: None,
     };
     let found =
         verify(&job, None, &Progress::begin("verify", 0), &Default::default()).unwrap().findings;

@@ -1,4 +1,4 @@
-//! Gets a token from a program of the user, for teams with a central token service.
+//! Runs a program of the user that prints a token or a list of accounts.
 
 use std::fmt;
 use std::io::Read;
@@ -20,14 +20,14 @@ const LIMIT: Duration = Duration::from_secs(30);
 const GLANCE: Duration = Duration::from_millis(20);
 /// Maximum length of a token in bytes. Real tokens are shorter.
 const TOKEN_BYTES_MAX: usize = 8 << 10;
-/// Maximum number of bytes read from the output.
-const OUTPUT_BYTES_MAX: u64 = 16 << 10;
+/// Maximum number of bytes read from the output with a token.
+const TOKEN_OUTPUT_BYTES_MAX: u64 = 16 << 10;
 
-/// A program with its arguments. It prints the token and runs without a shell. Neither its output
+/// A program with its arguments. It prints a token or a list of accounts, and runs without a shell. Neither its output
 /// nor its arguments are ever shown.
 #[derive(Clone, Deserialize)]
 #[serde(try_from = "Written")]
-pub struct TokenCommand {
+pub struct UserCommand {
     program: PathBuf,
     arguments: Vec<String>,
     limit: Duration,
@@ -42,7 +42,7 @@ enum Written {
     Other(serde::de::IgnoredAny),
 }
 
-impl TryFrom<Written> for TokenCommand {
+impl TryFrom<Written> for UserCommand {
     type Error = &'static str;
 
     fn try_from(written: Written) -> Result<Self, Self::Error> {
@@ -62,8 +62,9 @@ pub struct TokenCommandError {
     why: Why,
 }
 
+/// Why the program failed.
 #[derive(Debug, thiserror::Error)]
-enum Why {
+pub enum Why {
     #[error("it cannot be run ({0})")]
     CannotRun(std::io::Error),
     #[error("it ended with {0}")]
@@ -72,6 +73,8 @@ enum Why {
     TookTooLong(Duration),
     #[error("it has ended, but a process that it started still has its output open after {} s", .0.as_secs())]
     LeftOpen(Duration),
+    #[error("it prints more than {0} bytes")]
+    PrintsTooMuch(u64),
     #[error("its output is not one word of printable ASCII characters")]
     NotAToken,
 }
@@ -103,7 +106,7 @@ impl Classified for TokenCommandError {
     }
 }
 
-impl TokenCommand {
+impl UserCommand {
     /// The same command, with a relative path of the program resolved against `folder`. A bare name
     /// stays unchanged.
     #[must_use]
@@ -123,7 +126,7 @@ impl TokenCommand {
     /// token.
     pub async fn token(&self) -> Result<Secret, TokenCommandError> {
         let failed = |why| TokenCommandError { program: self.program.clone(), why };
-        let output = self.run().await.map_err(failed)?;
+        let output = self.run(TOKEN_OUTPUT_BYTES_MAX).await.map_err(failed)?;
         match output.trim_ascii() {
             token
                 if !token.is_empty()
@@ -136,7 +139,21 @@ impl TokenCommand {
         }
     }
 
-    async fn run(&self) -> Result<Vec<u8>, Why> {
+    /// Runs the program and returns its output.
+    ///
+    /// # Errors
+    /// When the program cannot be run, takes too long, fails, or prints more than `bytes_max` bytes.
+    pub async fn output(&self, bytes_max: u64) -> Result<Vec<u8>, Why> {
+        let output = self.run(bytes_max + 1).await?;
+        if output.len() as u64 > bytes_max {
+            Err(Why::PrintsTooMuch(bytes_max))
+        } else {
+            Ok(output)
+        }
+    }
+
+    /// Runs the program and returns the first `bytes_max` bytes of its output.
+    async fn run(&self, bytes_max: u64) -> Result<Vec<u8>, Why> {
         let deadline = Instant::now() + self.limit;
         let mut command = Command::new(&self.program);
         command
@@ -147,7 +164,7 @@ impl TokenCommand {
         // Dropping the group ends the program and every process that it started. This covers a
         // timeout here and a cancelled caller.
         let mut group = ProcessGroup::start(&mut command).map_err(Why::CannotRun)?;
-        let output = read_aside(group.child()).map_err(Why::CannotRun)?;
+        let output = read_aside(group.child(), bytes_max).map_err(Why::CannotRun)?;
         let status = loop {
             if let Some(status) = group.child().try_wait().map_err(Why::CannotRun)? {
                 break status;
@@ -171,21 +188,21 @@ impl TokenCommand {
 
 /// Reads the output of a child in a separate thread, so that neither waits for the other. A task of
 /// the runtime would delay the runtime's shutdown.
-fn read_aside(child: &mut Child) -> std::io::Result<oneshot::Receiver<Vec<u8>>> {
+fn read_aside(child: &mut Child, bytes_max: u64) -> std::io::Result<oneshot::Receiver<Vec<u8>>> {
     let (sender, receiver) = oneshot::channel();
     let stdout = child.stdout.take();
-    std::thread::Builder::new().name("token command".into()).spawn(move || {
+    std::thread::Builder::new().name("command".into()).spawn(move || {
         let mut output = Vec::new();
         // After a failed read the output is incomplete, so it is not a token.
-        let _ = stdout.map(|stdout| stdout.take(OUTPUT_BYTES_MAX).read_to_end(&mut output));
+        let _ = stdout.map(|stdout| stdout.take(bytes_max).read_to_end(&mut output));
         let _ = sender.send(output);
     })?;
     Ok(receiver)
 }
 
-impl fmt::Debug for TokenCommand {
+impl fmt::Debug for UserCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TokenCommand({}, {} arguments)", self.program.display(), self.arguments.len())
+        write!(f, "UserCommand({}, {} arguments)", self.program.display(), self.arguments.len())
     }
 }
 
@@ -193,12 +210,12 @@ impl fmt::Debug for TokenCommand {
 mod tests {
     use super::*;
 
-    fn shell(script: &str) -> TokenCommand {
-        TokenCommand::try_from(Written::Words(["/bin/sh", "-c", script].map(str::to_owned).into()))
+    fn shell(script: &str) -> UserCommand {
+        UserCommand::try_from(Written::Words(["/bin/sh", "-c", script].map(str::to_owned).into()))
             .unwrap()
     }
 
-    fn token(command: &TokenCommand) -> Result<Secret, TokenCommandError> {
+    fn token(command: &UserCommand) -> Result<Secret, TokenCommandError> {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -231,13 +248,13 @@ mod tests {
                     .contains("hunter2")
             );
         }
-        let absent = TokenCommand { program: "/nowhere/token".into(), ..shell("") };
+        let absent = UserCommand { program: "/nowhere/token".into(), ..shell("") };
         assert_eq!(token(&absent).unwrap_err().class(), Class::Settings);
     }
 
     #[test]
     fn one_that_leaves_its_output_open_is_told_apart_from_a_slow_one() {
-        let command = TokenCommand {
+        let command = UserCommand {
             limit: Duration::from_secs(2),
             ..shell("tail -f /dev/null & echo token")
         };
@@ -253,7 +270,7 @@ mod tests {
     fn one_that_does_not_end_is_ended() {
         assert!(token(&shell("exec cat /dev/zero")).is_err());
         let command =
-            TokenCommand { limit: Duration::from_millis(50), ..shell("exec tail -f /dev/null") };
+            UserCommand { limit: Duration::from_millis(50), ..shell("exec tail -f /dev/null") };
         assert!(token(&command).unwrap_err().to_string().contains("took longer"));
     }
 
@@ -278,7 +295,7 @@ mod tests {
                 std::thread::yield_now();
             }
         };
-        let late = TokenCommand { limit: Duration::from_secs(2), ..shell(&script) };
+        let late = UserCommand { limit: Duration::from_secs(2), ..shell(&script) };
         assert!(token(&late).unwrap_err().to_string().contains("took longer"));
         ended();
         // The same applies when the caller is cancelled.
@@ -298,7 +315,7 @@ mod tests {
     #[test]
     fn a_path_is_relative_to_the_settings_file_and_a_bare_name_is_looked_up() {
         let beside = |program: &str| {
-            TokenCommand { program: program.into(), ..shell("") }
+            UserCommand { program: program.into(), ..shell("") }
                 .beside(Path::new("/etc/kefu"))
                 .program
         };
