@@ -1,7 +1,7 @@
 //! The lake: where things are, in which shape, and how they get there.
 //!
 //! It owns every Parquet file and every path, and sees no HTTP and no metric. All bytes pass through
-//! [`store`], so that a file below a table's folder is complete, whatever happened on the way.
+//! `store`, so that a file below a table's folder is complete, whatever happened on the way.
 
 mod apps;
 mod bounds;

@@ -115,7 +115,7 @@ pub struct AppliedPrivacy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     None,
-    /// They remove more. [`Redaction`] applies them.
+    /// They remove more. [`Redaction`](super::redaction::Redaction) applies them.
     Stricter,
     /// They need data that is gone: texts, openids, or another key's hashes.
     Impossible,
