@@ -384,7 +384,8 @@ pub fn read_history(job: &MetricsJob, days: DayRange, cancel: &Cancel) -> Result
         // The columns match the schema, so unexpected values in them mean that the file is damaged.
         let damaged = |error: MetricsError| job.lake.damaged(&key, error.to_string());
         let mut first_row = 0;
-        let decode = |batch: Result<RecordBatch, LakeError>| {
+        let decode = |batch: Result<RecordBatch, LakeError>| -> Result<Part, Failure> {
+            cancel.check()?;
             let batch = batch?;
             let part = history.decode(*day, first_row, &batch).map_err(damaged)?;
             first_row += batch.num_rows();
