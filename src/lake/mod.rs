@@ -151,7 +151,7 @@ impl Lake {
         Ok(partitions)
     }
 
-    /// The time zone in which the lake's days are cut, whoever's they are; none while there are no days.
+    /// The time zone of the lake's days. None while there are no days.
     ///
     /// # Errors
     /// When a folder cannot be listed.
@@ -262,7 +262,7 @@ impl Lake {
     }
 
     /// Removes what this process has in staging through this lake, and stages nothing any more: for
-    /// a process that is told to stop.
+    /// a process that shuts down.
     ///
     /// # Errors
     /// When something there cannot be removed.

@@ -208,7 +208,7 @@ impl Staging {
         Ok(folder)
     }
 
-    /// Removes all of this process, and stages nothing any more: for a process that is told to stop.
+    /// Removes all staged files of this process, and stages nothing any more: for a shutdown.
     ///
     /// # Errors
     /// When something there cannot be removed.
