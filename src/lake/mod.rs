@@ -260,15 +260,6 @@ impl Lake {
     pub fn space(&self) -> Result<Space, LakeError> {
         self.store.space()
     }
-
-    /// Removes what this process has in staging through this lake, and stages nothing any more: for
-    /// a process that shuts down.
-    ///
-    /// # Errors
-    /// When something there cannot be removed.
-    pub fn close_staging(&self) -> Result<(), LakeError> {
-        Ok(self.staging.close()?)
-    }
 }
 
 fn accounts_folder() -> Key {

@@ -153,8 +153,6 @@ pub struct Staging {
 #[derive(Default)]
 struct State {
     made: BTreeSet<PathBuf>,
-    /// The process shuts down: nothing is staged any more.
-    is_closed: bool,
 }
 
 impl Staging {
@@ -182,7 +180,7 @@ impl Staging {
     /// Creates a file, and begins to write it.
     ///
     /// # Errors
-    /// When the disk refuses it, or [`close`](Self::close) was called.
+    /// When the disk refuses it.
     pub fn create(
         &self,
         disk: &Disk,
@@ -195,10 +193,6 @@ impl Staging {
     /// The folder of this process for an account, which is made if it is not there yet.
     fn own_folder(&self, disk: &Disk, account: &Account) -> io::Result<PathBuf> {
         let mut state = self.state();
-        if state.is_closed {
-            let reason = "kefu is shutting down and writes no more files";
-            return Err(io::Error::other(reason));
-        }
         let folder = self.of_account(account).join(&self.name);
         if !state.made.contains(&folder) {
             // Its name is new. The folder above is there as long as the lake is.
@@ -206,24 +200,6 @@ impl Staging {
             state.made.insert(folder.clone());
         }
         Ok(folder)
-    }
-
-    /// Removes all staged files of this process, and stages nothing any more: for a shutdown.
-    ///
-    /// # Errors
-    /// When something there cannot be removed.
-    pub fn close(&self) -> io::Result<()> {
-        let made = {
-            let mut state = self.state();
-            state.is_closed = true;
-            std::mem::take(&mut state.made)
-        };
-        for folder in made {
-            let remove = || remove(&folder);
-            // A file whose creation had begun may appear meanwhile; without the folder none can.
-            (0..3).find_map(|_| remove().ok()).map_or_else(remove, Ok)?;
-        }
-        Ok(())
     }
 
     /// Removes what processes that are gone have left in the staging of an account, and in that of
