@@ -148,7 +148,7 @@ impl Cli {
 #[derive(Debug, Args)]
 #[command(next_display_order = 100)]
 pub struct GlobalArgs {
-    /// Folder of the lake [default: data/lake]
+    /// The lake: a folder, or s3://bucket/prefix [default: data/lake]
     #[arg(long, global = true, value_name = "FOLDER")]
     pub lake: Option<PathBuf>,
     /// Time zone of local days, as an IANA name [default: Asia/Shanghai]

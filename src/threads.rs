@@ -99,6 +99,19 @@ pub fn writers() -> Result<&'static ThreadPool, ThreadsError> {
     Ok(POOL.get_or_init(|| pool))
 }
 
+/// The runtime for requests to a bucket, which any thread may wait for.
+///
+/// # Errors
+/// When the threads cannot be created.
+pub fn network() -> Result<&'static Runtime, ThreadsError> {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    if let Some(runtime) = RUNTIME.get() {
+        return Ok(runtime);
+    }
+    let runtime = runtime(1)?;
+    Ok(RUNTIME.get_or_init(|| runtime))
+}
+
 /// Starts a thread that ends within the scope.
 ///
 /// # Errors

@@ -16,6 +16,7 @@ use crate::pipeline::{
     AccountJob, Api, Network, Request, Wanted, read_history, run_account, targets,
 };
 use crate::printable::counted;
+use crate::settings::{self, Settings};
 use crate::simulator::{APPID, Generated, GeneratorOptions, Options, Simulator};
 use crate::{telemetry, threads};
 
@@ -55,7 +56,7 @@ pub(super) fn execute(global: &GlobalArgs, cancel: &Cancel) -> Result<Option<Cla
         simulator.map_err(|error| BugError(format!("the simulator cannot start: {error}")))?;
 
     let job = AccountJob {
-        lake: Lake::at(global.lake.clone().unwrap_or_else(|| LAKE.into())),
+        lake: lake(global)?,
         account: account.clone(),
         zone: zone.clone(),
         rules: Parameters::in_zone(zone.name()).into(),
@@ -99,6 +100,17 @@ pub(super) fn execute(global: &GlobalArgs, cancel: &Cancel) -> Result<Option<Cla
         OutputFormat::Json => telemetry::print_result(&as_json(&workers).to_string())?,
     }
     Ok(None)
+}
+
+/// The lake of the demo. For a bucket, the settings say how to reach it.
+fn lake(global: &GlobalArgs) -> Result<Lake, Failure> {
+    match &global.lake {
+        Some(lake) if settings::is_bucket(lake) => {
+            Ok(Settings::resolve(&global.flags(), &settings::environment)?.open_lake()?)
+        }
+        Some(lake) => Ok(Lake::at(lake)),
+        None => Ok(Lake::at(LAKE)),
+    }
 }
 
 /// The columns to show: the name in `worker_daily`, and the title on the screen.
@@ -211,8 +223,7 @@ fn tree(lake: &Lake, account: &Account, range: DayRange) -> Result<String, Failu
         }
         lines.push(format!("├── {table}/"));
         for (day, branch) in [(range.first, "├──"), (range.last, "└──")] {
-            let path = lake.path(&account.partition(table, day));
-            let bytes = fs_err::metadata(&path).map_err(crate::lake::LakeError::from)?.len();
+            let bytes = lake.bytes(&account.partition(table, day))?.unwrap_or(0);
             let footer = lake.footer(&account.partition(table, day))?;
             let rows: u64 = footer.get("rows").and_then(|rows| rows.parse().ok()).unwrap_or(0);
             lines.push(format!(

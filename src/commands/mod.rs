@@ -89,7 +89,7 @@ fn settings_with_flags(flags: &Flags, command: &str) -> Result<Settings, Failure
     if settings.has_account() && flags.accounts.iter().all(|name| known.contains(name)) {
         return Ok(settings.for_names(&flags.accounts).in_shard(flags.shard));
     }
-    let lake = Lake::at(&settings.lake.value);
+    let lake = settings.open_lake()?;
     require_lake(&lake, command)?;
     let accounts = lake.accounts_named(&flags.accounts)?;
     // If the lake has no accounts either, the settings report what is missing.

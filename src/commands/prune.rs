@@ -58,7 +58,7 @@ pub(super) fn execute(
         .into());
     }
     let zone = &settings.zone.value;
-    let lake = Lake::at(&settings.lake.value);
+    let lake = settings.open_lake()?;
     lake.require_folder()?;
     let yesterday = last_over(zone, &Clock::System);
     let newest = lake.newest_day(yesterday)?;

@@ -6,7 +6,6 @@ use super::each_account::{Report, for_each_account};
 use super::settings_for_lake;
 use crate::cli::{ForgetArgs, GlobalArgs, RedactArgs};
 use crate::failure::{Class, Classified, Failure, UsageError};
-use crate::lake::Lake;
 use crate::model::cancel::Cancel;
 use crate::pipeline::{RedactReport, RedactedTable, redact};
 use crate::plain_file;
@@ -96,7 +95,7 @@ fn of_account(
     is_applied: bool,
     cancel: &Cancel,
 ) -> Result<Redaction, Failure> {
-    let lake = Lake::at(&settings.lake.value);
+    let lake = settings.open_lake()?;
     let account = settings.account()?;
     lake.require_folder()?;
     let privacy = settings.privacy()?;

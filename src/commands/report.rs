@@ -9,7 +9,6 @@ use super::{days, require_lake};
 use crate::calendar::DayRange;
 use crate::cli::{GlobalArgs, OutputFormat, ReportArgs};
 use crate::failure::{Class, Classified, Failure, UsageError};
-use crate::lake::Lake;
 use crate::operations::replace;
 use crate::report::{self, Figures, Language, Period, ReportJob};
 use crate::settings::{self, Flags, Settings};
@@ -68,11 +67,11 @@ pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<C
         &Flags { accounts: Vec::new(), ..global.flags() },
         &settings::environment,
     )?;
-    let lake = Lake::at(&settings.lake.value);
+    let lake = settings.open_lake()?;
     require_lake(&lake, "report")?;
     let settings = settings.in_zone_of(&lake)?;
     lake.require_zone(settings.zone.value.name())?;
-    if !is_to_stdout && is_within(&args.out, lake.root()) {
+    if !is_to_stdout && lake.is_in_folder() && is_within(&args.out, lake.root()) {
         let message =
             format!("{} is in the lake, which may contain only its tables", args.out.display());
         return Err(UsageError {

@@ -11,7 +11,6 @@ use super::{days, settings_with_flags};
 use crate::calendar::{Clock, Day};
 use crate::cli::{FetchArgs, GlobalArgs, MetricsArgs};
 use crate::failure::{Class, Failure};
-use crate::lake::Lake;
 use crate::model::cancel::Cancel;
 use crate::pipeline::{
     AccountJob, Api, Network, Request, RunReport, Wanted, record_failure, run_account,
@@ -21,6 +20,9 @@ use crate::telemetry;
 
 /// A difference between the two clocks of this many seconds or more is a warning.
 const SKEW_SECONDS_WARNED: i64 = 60;
+
+/// A store without conditions was accepted, because of `single_writer = true`.
+const UNPROTECTED: &str = "the store of the lake does not check conditions, so overlapping runs of one account are not protected from each other (single_writer = true)";
 
 pub(super) fn run(
     global: &GlobalArgs,
@@ -115,13 +117,13 @@ impl Shared<'_> {
         match request {
             Request::Metrics(_) => {
                 // The lock would make the lake.
-                Lake::at(&settings.lake.value).require_folder()?;
+                settings.open_lake()?.require_folder()?;
             }
             Request::Run(_) | Request::Fetch(_) => drop(settings.account_to_write()?),
         }
         let account = settings.account()?;
         let job = AccountJob {
-            lake: Lake::at(&settings.lake.value),
+            lake: settings.open_lake()?,
             account: account.clone(),
             zone: settings.zone.value.clone(),
             rules: settings.rules.clone(),
@@ -138,6 +140,9 @@ impl Shared<'_> {
             Ok(job) => run_account(&job, request, &observer, self.cancel),
             Err(failure) => record_failure(&job, request.name(), failure),
         };
+        if job.lake.is_unprotected() {
+            telemetry::print_plain_warning(UNPROTECTED, None);
+        }
         log_end(&report);
         let skew = report.fetch.as_ref().and_then(|fetch| fetch.clock_skew_seconds);
         let skew = skew.unwrap_or_default();

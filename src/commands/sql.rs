@@ -3,7 +3,7 @@
 use super::settings_for_lake;
 use crate::cli::GlobalArgs;
 use crate::failure::{Class, Failure};
-use crate::lake::{Lake, Table};
+use crate::lake::{Addressing, BucketOptions, Table};
 use crate::model::record::Direction;
 use crate::settings::SettingsError;
 use crate::telemetry;
@@ -13,7 +13,7 @@ const VIEWS: &str = include_str!("views.sql");
 
 pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
     let settings = settings_for_lake(global, "sql")?;
-    let lake = Lake::at(&settings.lake.value);
+    let lake = settings.open_lake()?;
     lake.require_folder()?;
     let settings = settings.in_zone_of(&lake)?;
     lake.require_zone(settings.zone.value.name())?;
@@ -22,7 +22,10 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
         telemetry::print_plain_warning(&text, None);
     }
     // DuckDB finds the files when the view is used, possibly from another working directory.
-    let root = std::path::absolute(lake.root()).unwrap_or_else(|_| lake.root().to_owned());
+    let root = match lake.is_in_folder() {
+        true => std::path::absolute(lake.root()).unwrap_or_else(|_| lake.root().to_owned()),
+        false => lake.root().to_owned(),
+    };
     let zone = literal(settings.zone.value.name());
     let wanted = match global.account.as_slice() {
         [] => String::new(),
@@ -36,6 +39,7 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
         }
     };
     let mut script = format!("-- Views over a kefu lake, for DuckDB.\nSET TimeZone = {zone};\n\n");
+    script.extend(settings.bucket().map(secret));
     for table in Table::ALL {
         let files = literal(&format!(
             "{}/*/*.parquet",
@@ -71,6 +75,28 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
     script.push_str(&VIEWS.replace("{received}", &received.join(", ")));
     telemetry::print_result(script.trim_end())?;
     Ok(None)
+}
+
+/// How DuckDB gets at a bucket: with the credentials of the environment in which it runs.
+fn secret(options: &BucketOptions) -> String {
+    let mut fields = vec![
+        "TYPE s3".to_owned(),
+        "PROVIDER credential_chain".to_owned(),
+        format!("SCOPE {}", literal(&options.url())),
+        format!("REGION {}", literal(&options.region)),
+    ];
+    if options.endpoint.is_some() {
+        let style = if options.addressing == Addressing::Path { "path" } else { "vhost" };
+        fields.push(format!("ENDPOINT {}", literal(&options.host())));
+        fields.push(format!("URL_STYLE {}", literal(style)));
+    }
+    if options.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://")) {
+        fields.push("USE_SSL false".to_owned());
+    }
+    format!(
+        "INSTALL httpfs;\nLOAD httpfs;\nINSTALL aws;\nLOAD aws;\nCREATE OR REPLACE SECRET kefu_lake ({});\n\n",
+        fields.join(", ")
+    )
 }
 
 fn literal(text: &str) -> String {

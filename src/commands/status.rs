@@ -9,7 +9,6 @@ use super::{days, settings_for_lake};
 use crate::calendar::{Day, DayRange};
 use crate::cli::{GlobalArgs, StatusArgs};
 use crate::failure::{Class, Failure};
-use crate::lake::Lake;
 use crate::model::cancel::Cancel;
 use crate::pipeline::{DayStatus, Freshness, MetricsJob, OutOfDate, reasons, status};
 use crate::printable::counted;
@@ -33,7 +32,7 @@ pub(super) fn execute(
     cancel: &Cancel,
 ) -> Result<Option<Class>, Failure> {
     let settings = settings_for_lake(global, "status")?;
-    let lake = Lake::at(&settings.lake.value);
+    let lake = settings.open_lake()?;
     let settings = settings.in_zone_of(&lake)?;
     let among = days::named(&args.days)?;
     for_each_account("status", &settings, global.output, cancel, |settings| look(settings, among))
@@ -41,7 +40,7 @@ pub(super) fn execute(
 
 /// Reads the status of one account.
 fn look(settings: &Settings, among: Option<DayRange>) -> Result<Status, Failure> {
-    let lake = Lake::at(&settings.lake.value);
+    let lake = settings.open_lake()?;
     let account = settings.account()?;
     lake.require_folder()?;
     lake.require_zone(settings.zone.value.name())?;

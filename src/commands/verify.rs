@@ -13,7 +13,7 @@ use crate::calendar::{Clock, Day, DayRange, Zone};
 use crate::cli::{GlobalArgs, OutputFormat, VerifyArgs};
 use crate::failure::{Class, Failure};
 use crate::fetch::Source;
-use crate::lake::{Account, Lake, PartitionKey, Table};
+use crate::lake::{Account, PartitionKey, Table};
 use crate::model::cancel::Cancel;
 use crate::pipeline::{
     ComparedDay, FetchJob, Finding, Kind, Record, Severity, Verification, VerifyJob, compare_days,
@@ -32,7 +32,7 @@ pub(super) fn execute(
     cancel: &Cancel,
 ) -> Result<Option<Class>, Failure> {
     let settings = Settings::resolve(&global.flags(), &settings::environment)?;
-    let lake = Lake::at(&settings.lake.value);
+    let lake = settings.open_lake()?;
     let settings = settings.in_zone_of(&lake)?;
     if args.against_api {
         against_api(global, args, settings, cancel)
@@ -60,7 +60,7 @@ fn against_itself(
     cancel: &Cancel,
 ) -> Result<Option<Class>, Failure> {
     let among = days::named(&args.days)?;
-    let lake = Lake::at(&settings.lake.value);
+    let lake = settings.open_lake()?;
     require_lake(&lake, "verify")?;
     // Without this lock, a run that replaces files could make a good lake look broken.
     let reading = lake.lock_shared(None)?;
@@ -211,7 +211,7 @@ fn against_api(
     let account = settings.account()?;
     let (app_id, credential) = (settings.app_id()?, settings.credential()?);
     let source = Source::connect(&settings.endpoint()?, credential, clock)?.with_proved_ends();
-    let lake = Lake::at(&settings.lake.value);
+    let lake = settings.open_lake()?;
     lake.require_folder()?;
     let reading = lake.lock_shared(Some(&account))?;
     lake.require_zone(zone.name())?;

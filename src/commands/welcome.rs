@@ -36,7 +36,10 @@ fn next(global: &GlobalArgs) -> String {
         Ok(settings) => settings,
         Err(error) => return format!("Here: {error}. `kefu doctor` shows the settings."),
     };
-    let lake = Lake::at(&settings.lake.value);
+    let lake = match settings.open_lake() {
+        Ok(lake) => lake,
+        Err(error) => return format!("Here: {error}. `kefu doctor` shows the settings."),
+    };
     let place = lake.root().display();
     let has_days = lake.has_files(Table::Messages).unwrap_or(false);
     let is_set = settings.each_account().all(|settings| settings.credential().is_ok());

@@ -2,14 +2,54 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rayon::prelude::*;
+
 use super::store::Key;
 use super::{Account, Lake, LakeError, PartitionKey, Table};
 use crate::calendar::{Day, DayRange};
 
 impl Lake {
     /// Whether a partition is there.
-    pub fn has(&self, key: &PartitionKey) -> bool {
-        matches!(self.store.look(&Key::of_partition(key), 0), Ok(Some(_)))
+    ///
+    /// # Errors
+    /// When a bucket does not say. In a folder, what cannot be examined is no partition.
+    pub fn has(&self, key: &PartitionKey) -> Result<bool, LakeError> {
+        Ok(self.see(key)?.is_there())
+    }
+
+    /// The first of the days for which an account has a partition.
+    fn first_with(
+        &self,
+        table: Table,
+        account: &Account,
+        days: impl IntoIterator<Item = Day>,
+    ) -> Result<Option<Day>, LakeError> {
+        for day in days {
+            if self.has(&account.partition(table, day))? {
+                return Ok(Some(day));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Those of the days for which an account has a partition.
+    ///
+    /// # Errors
+    /// When a bucket does not say.
+    pub fn days_among(
+        &self,
+        table: Table,
+        account: &Account,
+        days: impl IntoIterator<Item = Day>,
+    ) -> Result<BTreeSet<Day>, LakeError> {
+        let days: Vec<Day> = days.into_iter().collect();
+        let is_there = |day: Day| Ok((day, self.has(&account.partition(table, day))?));
+        let looked_at: Vec<(Day, bool)> = match self.is_in_folder() {
+            true => days.into_iter().map(is_there).collect::<Result<_, LakeError>>()?,
+            // Each look takes a round trip.
+            false => days.into_par_iter().map(is_there).collect::<Result<_, LakeError>>()?,
+        };
+        Ok(looked_at.into_iter().filter_map(|(day, there)| there.then_some(day)).collect())
     }
 
     /// The days for which an account has a partition, in order.
@@ -17,8 +57,7 @@ impl Lake {
     /// # Errors
     /// When the folder is there but cannot be listed.
     pub fn days(&self, table: Table, account: &Account) -> Result<BTreeSet<Day>, LakeError> {
-        let days = self.date_folders(table)?.into_keys();
-        Ok(days.filter(|day| self.has(&account.partition(table, *day))).collect())
+        self.days_among(table, account, self.date_folders(table)?.into_keys())
     }
 
     /// The first and the last day for which an account has a partition.
@@ -31,9 +70,9 @@ impl Lake {
         account: &Account,
     ) -> Result<Option<DayRange>, LakeError> {
         let folders = self.date_folders(table)?;
-        let is_there = |day: &&Day| self.has(&account.partition(table, **day));
-        let (first, last) = (folders.keys().find(is_there), folders.keys().rfind(is_there));
-        Ok(first.zip(last).map(|(first, last)| DayRange { first: *first, last: *last }))
+        let first = self.first_with(table, account, folders.keys().copied())?;
+        let last = self.first_with(table, account, folders.keys().rev().copied())?;
+        Ok(first.zip(last).map(|(first, last)| DayRange { first, last }))
     }
 
     /// The last day before one for which an account has a partition.
@@ -47,8 +86,7 @@ impl Lake {
         day: Day,
     ) -> Result<Option<Day>, LakeError> {
         let folders = self.date_folders(table)?;
-        let mut before = folders.range(..day).rev().map(|(day, _)| *day);
-        Ok(before.find(|day| self.has(&account.partition(table, *day))))
+        self.first_with(table, account, folders.range(..day).rev().map(|(day, _)| *day))
     }
 
     /// The first day for which an account has a partition of any table: of messages, or of what is
@@ -58,8 +96,7 @@ impl Lake {
     /// When a folder is there but cannot be listed.
     pub fn first_day(&self, account: &Account) -> Result<Option<Day>, LakeError> {
         let first = |table: Table| -> Result<Option<Day>, LakeError> {
-            let mut days = self.date_folders(table)?.into_keys();
-            Ok(days.find(|day| self.has(&account.partition(table, *day))))
+            self.first_with(table, account, self.date_folders(table)?.into_keys())
         };
         let firsts = Table::ALL.into_iter().map(first).collect::<Result<Vec<_>, _>>()?;
         Ok(firsts.into_iter().flatten().min())
@@ -72,12 +109,8 @@ impl Lake {
     pub fn has_account(&self, account: &Account) -> Result<bool, LakeError> {
         for table in Table::ALL {
             // As a rule, an account that is there has the newest day.
-            if self
-                .date_folders(table)?
-                .into_keys()
-                .rev()
-                .any(|day| self.has(&account.partition(table, day)))
-            {
+            let days = self.date_folders(table)?.into_keys().rev();
+            if self.first_with(table, account, days)?.is_some() {
                 return Ok(true);
             }
         }

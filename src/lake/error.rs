@@ -6,15 +6,20 @@ use std::path::{Path, PathBuf};
 use arrow::error::ArrowError;
 use parquet::errors::ParquetError;
 
-use super::store::NotPlain;
+use super::store::{BucketError, NotPlain};
 use super::{PartitionKey, Table};
 use crate::failure::{Class, Classified, MEMORY_HINT, os_code};
+use crate::threads::ThreadsError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LakeError {
     // fs-err's errors name the operation and the path.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Bucket(Box<BucketError>),
+    #[error(transparent)]
+    Threads(#[from] ThreadsError),
     #[error("{path} cannot be written as Parquet")]
     Parquet { path: PathBuf, source: ParquetError },
     #[error("the rows do not match the schema of the table")]
@@ -137,6 +142,8 @@ impl Classified for LakeError {
             | Self::Misread { .. }
             | Self::NoAccount { .. } => Class::Settings,
             Self::Shape(_) => Class::Bug,
+            Self::Bucket(error) => error.class(),
+            Self::Threads(error) => error.class(),
             Self::Io(_)
             | Self::Parquet { .. }
             | Self::Damaged { .. }
@@ -223,6 +230,8 @@ impl Classified for LakeError {
                 _ => None,
             },
             Self::Parquet { .. } => Some("check that the disk has space and is healthy, then run again".into()),
+            Self::Bucket(error) => error.hint(),
+            Self::Threads(error) => error.hint(),
             Self::Shape(_) => None,
         }
     }
@@ -235,6 +244,12 @@ impl From<ArrowError> for LakeError {
             ArrowError::IoError(_, error) => Self::Io(error),
             other => Self::Shape(other),
         }
+    }
+}
+
+impl From<BucketError> for LakeError {
+    fn from(error: BucketError) -> Self {
+        Self::Bucket(Box::new(error))
     }
 }
 

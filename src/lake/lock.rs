@@ -13,6 +13,8 @@
 //! This file opens lock files itself, beside the store: only a folder has them, and they must be
 //! opened for writing and compared with what is at their path.
 //!
+//! A bucket has no locks. There the guard does nothing.
+//!
 //! Earlier versions of kefu had one lock for the whole lake, `_kefu/lock`. If it exists, runs share
 //! it. A run of such a version then cannot work at the same time.
 
@@ -20,6 +22,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
+use std::time::SystemTime;
 
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use fs_err::{File, OpenOptions};
@@ -38,7 +41,8 @@ const ATTEMPTS: usize = 8;
 /// The lock of a run. The operating system releases it when this is dropped or the process ends.
 #[derive(Debug)]
 pub struct Lock {
-    file: File,
+    /// None in a store that has no locks.
+    file: Option<File>,
     /// The shared lock of the whole lake, if an earlier version of kefu created one.
     of_lake: Option<File>,
     account: Account,
@@ -50,10 +54,10 @@ impl Drop for Lock {
         let mut locked = self.lake.locked.lock().unwrap_or_else(PoisonError::into_inner);
         locked.remove(&self.account);
         // A remaining note means to the next run that this one was killed.
-        let _ = self.file.set_len(0);
+        let _ = self.file.as_ref().map(|file| file.set_len(0));
         // Closing the file is not enough. A process that another thread is starting also has the
         // file open, until it executes its program.
-        let _ = self.file.unlock();
+        let _ = self.file.as_ref().map(|file| file.unlock());
         let _ = self.of_lake.as_ref().map(|file| file.unlock());
     }
 }
@@ -105,6 +109,9 @@ impl Lake {
     /// - [`LakeError::NoLocks`] when the file system refuses the lock
     pub fn lock(&self, account: &Account) -> Result<Lock, LakeError> {
         self.require_place()?;
+        if !self.is_in_folder() {
+            return self.begin_without_lock(account);
+        }
         if self.root().exists() {
             self.require_folder()?;
         }
@@ -126,7 +133,15 @@ impl Lake {
         self.staging.clear(account, file.metadata()?.modified()?)?;
         let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
         locked.insert(account.clone(), FileId::of(&file.metadata()?));
-        Ok(Lock { file, of_lake, account: account.clone(), lake: self.clone() })
+        Ok(Lock { file: Some(file), of_lake, account: account.clone(), lake: self.clone() })
+    }
+
+    /// Begins a run in a store without locks. Conditions of the store protect its files.
+    fn begin_without_lock(&self, account: &Account) -> Result<Lock, LakeError> {
+        self.store.begin_run()?;
+        self.disk.create_folders(&self.staging.of_account(account))?;
+        self.staging.clear(account, SystemTime::now())?;
+        Ok(Lock { file: None, of_lake: None, account: account.clone(), lake: self.clone() })
     }
 
     /// Acquires the locks of all accounts that the lake knows.
@@ -220,6 +235,9 @@ impl Lake {
 
     /// The lock files that exist: of one account or of all, and of the whole lake.
     fn lock_files(&self, account: Option<&Account>) -> Result<Vec<PathBuf>, LakeError> {
+        if !self.is_in_folder() {
+            return Ok(Vec::new());
+        }
         let mut files = match account {
             Some(account) => vec![self.lock_path(account)],
             None => {

@@ -65,6 +65,7 @@ impl Lake {
         let key = account.partition(Table::Messages, day);
         let before = match self.store.look(&Key::of_partition(&key), 0) {
             Ok(look) => Expected::Seen(look.map(|look| look.version)),
+            Err(error @ LakeError::Bucket(_)) => return Err(error),
             // Something else is in its place, like a link to nothing.
             Err(_) => Expected::Any,
         };
@@ -88,6 +89,12 @@ impl StagedMessages {
     #[must_use]
     pub fn with_privacy(self, privacy: Option<String>) -> Self {
         Self { privacy, ..self }
+    }
+
+    /// May only be committed while the lake has no messages of the day.
+    #[must_use]
+    pub fn if_absent(self) -> Self {
+        Self { before: Expected::Seen(None), ..self }
     }
 
     /// Writes the app id of the records into the footer, if it is known.

@@ -51,11 +51,14 @@ pub(crate) use prune::in_the_future;
 pub use prune::{PartitionFile, Pruned};
 pub use spill::Spill;
 pub(crate) use store::replace_file;
-pub use store::{Failpoint, Operation, Space};
+pub use store::{
+    Addressing, BucketCredentials, BucketError, BucketOptions, Conditions, Failpoint, Operation,
+    Space,
+};
 pub use survey::Survey;
-pub use write::{FinishedPartition, StagedPartition};
+pub use write::{FinishedPartition, Seen, StagedPartition};
 
-use store::{Disk, FileId, Key, Staging, Store};
+use store::{Bucket, Disk, FileId, Key, Staging, Store};
 
 pub use crate::model::record::{MessageCounts, opercode};
 pub use crate::model::{Account, PartitionKey, Table};
@@ -66,7 +69,14 @@ const OWN: &str = "_kefu";
 /// Folder in kefu's own with a folder for each account.
 const ACCOUNTS: &str = "accounts";
 
-/// A folder with the tables of one or more accounts.
+/// Where a lake is.
+#[derive(Clone, Debug)]
+pub enum LakePlace {
+    Folder(PathBuf),
+    Bucket(Box<BucketOptions>),
+}
+
+/// A place with the tables of one or more accounts.
 #[derive(Clone, Debug)]
 pub struct Lake {
     root: PathBuf,
@@ -84,6 +94,54 @@ impl Lake {
         let store = store::open(&root, &disk);
         let staging = Arc::new(Staging::below(root.join(OWN)));
         Self { root, disk, store, locked: Arc::default(), staging }
+    }
+
+    /// The lake at this place.
+    ///
+    /// # Errors
+    /// When a bucket cannot be reached in the way that its options say.
+    pub fn open(place: &LakePlace) -> Result<Self, LakeError> {
+        match place {
+            LakePlace::Folder(root) => Ok(Self::at(root)),
+            LakePlace::Bucket(options) => {
+                let store = Bucket::at(options)?;
+                let staging = Staging::below(store::own_scratch(&options.scratch, &options.url())?);
+                Ok(Self {
+                    root: options.url().into(),
+                    disk: Disk::default(),
+                    store: Arc::new(store),
+                    locked: Arc::default(),
+                    staging: Arc::new(staging),
+                })
+            }
+        }
+    }
+
+    /// Whether it is in a folder of this machine.
+    pub fn is_in_folder(&self) -> bool {
+        self.store.scratch().is_none()
+    }
+
+    /// Whether nothing keeps two runs of one account from replacing each other's days.
+    pub fn is_unprotected(&self) -> bool {
+        self.store.is_unprotected()
+    }
+
+    /// What the store does with the conditions of a PUT, tried out. None for a folder, which has
+    /// locks.
+    ///
+    /// # Errors
+    /// When the store cannot be written, or does not answer.
+    pub fn conditions(&self) -> Result<Option<Conditions>, LakeError> {
+        self.store.conditions()
+    }
+
+    /// The size of a partition. None when it is not there.
+    ///
+    /// # Errors
+    /// When the lake cannot be read.
+    pub fn bytes(&self, key: &PartitionKey) -> Result<Option<u64>, LakeError> {
+        Ok(self.store.look(&Key::of_partition(key), 0)?.map(|look| look.bytes))
     }
 
     /// The same lake, with something in the way of all that changes it.

@@ -78,10 +78,10 @@ impl Lake {
         day: Day,
         messages: Option<&Footer>,
     ) -> Result<bool, LakeError> {
-        if self.has_older_note(account, day) {
+        if self.has_older_note(account, day)? {
             return Ok(true);
         }
-        let rejects = match self.has(&account.partition(Table::Rejects, day)) {
+        let rejects = match self.has(&account.partition(Table::Rejects, day))? {
             true => match self.footer(&account.partition(Table::Rejects, day)) {
                 Err(LakeError::Damaged { .. }) => return Ok(false),
                 rejects => Some(rejects?),
@@ -92,7 +92,7 @@ impl Lake {
             (Some(messages), rejects) if messages.belongs_with(rejects.as_ref()) => Ok(false),
             (Some(_), Some(_)) => Ok(true),
             (Some(_), None) => Ok(!self.pruned(account)?.includes(Table::Rejects, day)),
-            (None, Some(_)) if self.has(&account.partition(Table::Messages, day)) => Ok(false),
+            (None, Some(_)) if self.has(&account.partition(Table::Messages, day))? => Ok(false),
             (None, Some(_)) => Ok(!self.pruned(account)?.includes(Table::Messages, day)),
             (None, None) => Ok(false),
         }
@@ -118,15 +118,19 @@ impl Lake {
     /// # Errors
     /// Fails when the disk cannot be written.
     pub(crate) fn remove_older_note(&self, account: &Account, day: Day) -> Result<(), LakeError> {
-        if self.has_older_note(account, day) {
+        if self.has_older_note(account, day)? {
             self.require_lock(account)?;
             self.store.remove(&notes(), &[older_note(account, day)])?;
         }
         Ok(())
     }
 
-    fn has_older_note(&self, account: &Account, day: Day) -> bool {
-        !matches!(self.store.look(&older_note(account, day), 0), Ok(None))
+    /// No bucket has such notes.
+    fn has_older_note(&self, account: &Account, day: Day) -> Result<bool, LakeError> {
+        if !self.is_in_folder() {
+            return Ok(false);
+        }
+        Ok(!matches!(self.store.look(&older_note(account, day), 0), Ok(None)))
     }
 }
 

@@ -55,7 +55,7 @@ impl Lake {
             for day in self.date_folders(table)?.into_keys().rev() {
                 let key = account.partition(table, day);
                 // A damaged file does not tell.
-                let footer = self.has(&key).then(|| self.footer(&key).ok()).flatten();
+                let footer = self.has(&key)?.then(|| self.footer(&key).ok()).flatten();
                 let Some(footer) = footer else { continue };
                 // A redaction writes the record first, so it was lost.
                 if footer.redacted_from().next().is_some() {

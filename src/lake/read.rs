@@ -1,5 +1,6 @@
 //! Reads partitions.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -12,8 +13,8 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaDataReader;
 
 use super::guard::guarded;
-use super::store::{File, Key, TAIL_BYTES};
-use super::{Account, Footer, Lake, LakeError, PartitionKey, Table, bounds, schema};
+use super::store::{File, Key, Look, TAIL_BYTES};
+use super::{Account, Footer, Lake, LakeError, PartitionKey, Seen, Table, bounds, schema};
 use crate::calendar::Day;
 use crate::model::column::Role;
 use crate::model::record;
@@ -38,22 +39,41 @@ impl Lake {
             let Some(look) = self.store.look(key, tail)? else {
                 return Err(LakeError::not_there(&path));
             };
-            let mut reader = ParquetMetaDataReader::new();
-            let parsed = guarded(&path, || {
-                bounds::check_footer(&path, &look.tail)?;
-                match reader.try_parse_sized(&look.tail, look.bytes) {
-                    Err(ParquetError::NeedMoreData(bytes)) => Ok(Err(bytes as u64)),
-                    parsed => parsed
-                        .and_then(|()| reader.finish())
-                        .map(|metadata| Ok(Footer::of(&metadata)))
-                        .map_err(|error| LakeError::unreadable(&path, &error)),
-                }
-            })?;
-            match parsed {
+            match parse_footer(&path, &look)? {
                 Ok(footer) => return Ok(footer),
                 Err(bytes) => tail = bytes.max(tail + 1),
             }
         }
+    }
+
+    /// Looks at what is in the place of a partition, and reads its footer from the same look. No
+    /// footer when nothing is there.
+    ///
+    /// # Errors
+    /// When a bucket does not say. The inner error is about the file that is there.
+    pub fn see_footer(
+        &self,
+        key: &PartitionKey,
+    ) -> Result<(Seen, Result<Option<Footer>, LakeError>), LakeError> {
+        let place = Key::of_partition(key);
+        let look = match self.store.look(&place, TAIL_BYTES) {
+            Err(error @ (LakeError::Bucket(_) | LakeError::Threads(_))) => return Err(error),
+            Err(error) => {
+                let seen = self.see(key)?;
+                // What is no file is no partition.
+                let footer = if seen.is_there() { Err(error) } else { Ok(None) };
+                return Ok((seen, footer));
+            }
+            Ok(None) => return Ok((Seen::nothing(), Ok(None))),
+            Ok(Some(look)) => look,
+        };
+        let footer = match parse_footer(&self.path_of(&place), &look) {
+            Ok(Ok(footer)) => Ok(Some(footer)),
+            // It is longer than usual.
+            Ok(Err(_)) => self.footer(key).map(Some),
+            Err(error) => Err(error.of(key)),
+        };
+        Ok((Seen::version(look.version), footer))
     }
 
     /// Reads the named columns of a partition, in the table's order of columns. Names are
@@ -108,6 +128,21 @@ impl Lake {
         let key = account.partition(Table::Messages, day);
         self.read_as(&key, &Table::Messages.schema(), &record::columns())
     }
+}
+
+/// Reads the footer at the end of a file. The inner error is the number of bytes that it takes.
+fn parse_footer(path: &Path, look: &Look) -> Result<Result<Footer, u64>, LakeError> {
+    let mut reader = ParquetMetaDataReader::new();
+    guarded(path, || {
+        bounds::check_footer(path, &look.tail)?;
+        match reader.try_parse_sized(&look.tail, look.bytes) {
+            Err(ParquetError::NeedMoreData(bytes)) => Ok(Err(bytes as u64)),
+            parsed => parsed
+                .and_then(|()| reader.finish())
+                .map(|metadata| Ok(Footer::of(&metadata)))
+                .map_err(|error| LakeError::unreadable(path, &error)),
+        }
+    })
 }
 
 /// The table's schema, with columns of names as dictionaries.

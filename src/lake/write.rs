@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 
 use super::encoder::{EncodeError, Encoder};
 use super::footer::Footer;
-use super::store::{Expected, Key, StagedFile, StagedPath, WrittenFile};
+use super::store::{Expected, Key, StagedFile, StagedPath, Version, WrittenFile};
 use super::{ContentHash, Lake, LakeError, PartitionFacts, PartitionKey};
 use crate::calendar::Span;
 
@@ -30,10 +30,35 @@ pub struct FinishedPartition {
     expected: Expected,
 }
 
+/// What was in the place of a partition when it was looked at.
+#[derive(Clone, Debug)]
+pub struct Seen(Expected);
+
+impl Seen {
+    pub(super) fn nothing() -> Self {
+        Self(Expected::Seen(None))
+    }
+
+    pub(super) fn version(version: Version) -> Self {
+        Self(Expected::Seen(Some(version)))
+    }
+
+    /// Whether there was a file.
+    pub fn is_there(&self) -> bool {
+        matches!(self.0, Expected::Seen(Some(_)))
+    }
+}
+
 impl FinishedPartition {
     /// What identifies its rows.
     pub fn content_hash(&self) -> &ContentHash {
         &self.facts.content_hash
+    }
+
+    /// The same, but it may only replace what was seen.
+    #[must_use]
+    pub fn if_unchanged(self, seen: &Seen) -> Self {
+        self.replacing(seen.0.clone())
     }
 
     /// The same, but it may only replace what was expected.
@@ -59,6 +84,19 @@ impl FinishedPartition {
 }
 
 impl Lake {
+    /// Looks at what is in the place of a partition.
+    ///
+    /// # Errors
+    /// When a bucket does not say. In a folder, what cannot be examined is no partition.
+    pub fn see(&self, key: &PartitionKey) -> Result<Seen, LakeError> {
+        match self.store.look(&Key::of_partition(key), 0) {
+            Err(error @ (LakeError::Bucket(_) | LakeError::Threads(_))) => Err(error),
+            Ok(look) => Ok(Seen(Expected::Seen(look.map(|look| look.version)))),
+            // Something else is in its place, like a link to nothing.
+            Err(_) => Ok(Seen(Expected::Any)),
+        }
+    }
+
     /// Begins a partition in staging.
     ///
     /// # Errors

@@ -301,7 +301,8 @@ fn commit_day(job: &FetchJob, staged: StagedDay, calls: CallCounts) -> Result<Da
         let ShrunkDay { records_before: before, records_after: after, .. } = shrunk;
         match job.on_shrink {
             OnShrink::Fail => {
-                let is_there = job.lake.has(&job.account.partition(Table::Messages, shrunk.date));
+                let is_there =
+                    job.lake.has(&job.account.partition(Table::Messages, shrunk.date))?;
                 let holds = if is_there { Holds::Lake } else { Holds::Metrics };
                 return Err(ContractError::Shrunk { before, after, holds }.into());
             }
@@ -309,7 +310,7 @@ fn commit_day(job: &FetchJob, staged: StagedDay, calls: CallCounts) -> Result<Da
             OnShrink::Replace => {}
         }
     }
-    if let Some(empty) = staged.as_empty_day(job, calls) {
+    if let Some(empty) = staged.as_empty_day(job, calls)? {
         let first_day = job.lake.first_day(&job.account)?;
         if first_day.is_none_or(|first| first > empty.day) {
             return Ok(DayOutcome::Empty(empty, first_day));

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use super::rules::{OutOfDate, expected, other_rules};
 use super::{MetricsJob, PrivacyError};
 use crate::calendar::{Day, DayRange};
-use crate::lake::{ContentHash, Footer, LakeError, Pruned, Table};
+use crate::lake::{ContentHash, Footer, LakeError, Pruned, Seen, Table};
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE, DEFINITIONS_VERSION, Parameters, RuleChange, Rules};
 
 /// The fetched days of an account: all of them, or those that the wanted days depend on.
@@ -64,10 +64,9 @@ pub(super) fn read_inputs(
     among: Option<&BTreeSet<Day>>,
     pruned: Pruned,
 ) -> Result<Inputs, LakeError> {
-    let is_there = |day: &Day| job.lake.has(&job.account.partition(Table::Messages, *day));
     let fetched = match among {
         None => job.lake.days(Table::Messages, &job.account)?,
-        Some(days) => inputs_of(days).into_iter().filter(is_there).collect(),
+        Some(days) => job.lake.days_among(Table::Messages, &job.account, inputs_of(days))?,
     };
     let read = |day: &Day| -> Result<Input, LakeError> {
         let key = job.account.partition(Table::Messages, *day);
@@ -132,9 +131,8 @@ impl Inputs {
                 None => job.lake.days(table, &job.account)?,
                 Some(days) => days.clone(),
             };
-            lost.extend(days.into_iter().filter(|day| {
-                self.is_not_there(*day) && job.lake.has(&job.account.partition(table, *day))
-            }));
+            let gone = days.into_iter().filter(|day| self.is_not_there(*day));
+            lost.extend(job.lake.days_among(table, &job.account, gone)?);
         }
         Ok(lost)
     }
@@ -257,6 +255,8 @@ pub(super) fn out_of_date(
 /// State of a day's metric partitions, compared with the current inputs.
 #[derive(Debug, Default)]
 pub(super) struct DayState {
+    /// What was in the place of each partition.
+    pub(super) seen: BTreeMap<Table, Seen>,
     /// Tables whose partition is missing, damaged or out of date.
     pub(super) stale: Vec<Table>,
     /// Why existing partitions are out of date.
@@ -287,15 +287,18 @@ pub(super) fn state_of(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<Da
     let mut state = DayState::default();
     let mut footers = BTreeMap::new();
     for table in Table::METRICS {
-        if !job.lake.has(&job.account.partition(table, day)) {
+        let (seen, footer) = job.lake.see_footer(&job.account.partition(table, day))?;
+        let is_there = seen.is_there();
+        state.seen.insert(table, seen);
+        if !is_there {
             // Partitions that retention deleted are not computed again.
             if !inputs.pruned.includes(table, day) {
                 state.stale.push(table);
             }
             continue;
         }
-        match job.lake.footer(&job.account.partition(table, day)) {
-            Ok(footer) => drop(footers.insert(table, footer)),
+        match footer {
+            Ok(footer) => footers.extend(footer.map(|footer| (table, footer))),
             Err(LakeError::Damaged { .. }) => {
                 state.stale.push(table);
                 state.because.insert(OutOfDate::Unreadable);

@@ -17,7 +17,7 @@ use super::inputs::{
 use super::rules::{ChangedRules, OlderDays, OutOfDate, UnknownRules, older_days};
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::{BugError, Failure};
-use crate::lake::{Account, Lake, LakeError, Table};
+use crate::lake::{Account, Lake, LakeError, Seen, Table};
 use crate::metrics::{
     self, DAYS_AFTER, History, HistoryBuilder, MetricsError, Part, Partitions, Rules, Target,
 };
@@ -243,7 +243,8 @@ impl Plan {
                 partitions.retain(|table, _| {
                     states.get(&target.day).is_some_and(|state| state.stale.contains(table))
                 });
-                write_partitions(job, inputs, &target, partitions)?;
+                let seen = states.get(&target.day).map(|state| &state.seen);
+                write_partitions(job, inputs, &target, partitions, seen)?;
                 day_computed(target.day);
                 Ok(())
             };
@@ -326,10 +327,8 @@ fn older(
             None => job.lake.days(table, &job.account)?,
             Some(days) => days.clone(),
         };
-        let is_other = |day: &Day| {
-            !states.contains_key(day) && job.lake.has(&job.account.partition(table, *day))
-        };
-        for day in days.into_iter().filter(is_other) {
+        let others = days.into_iter().filter(|day| !states.contains_key(day));
+        for day in job.lake.days_among(table, &job.account, others)? {
             match job.lake.footer(&job.account.partition(table, day)) {
                 Ok(footer) if is_older(&footer, table) => older.push((table, day)),
                 // `kefu verify` reports damage.
@@ -399,12 +398,13 @@ pub fn read_history(job: &MetricsJob, days: DayRange, cancel: &Cancel) -> Result
     Ok(history.finish()?)
 }
 
-/// Writes the partitions of a day.
+/// Writes the partitions of a day, each only over the one that was seen.
 fn write_partitions(
     job: &MetricsJob,
     inputs: &Inputs,
     target: &Target,
     partitions: Partitions,
+    seen: Option<&BTreeMap<Table, Seen>>,
 ) -> Result<(), LakeError> {
     let write = |(table, batch): (Table, RecordBatch)| -> Result<(), LakeError> {
         let mut staged = job.lake.stage(
@@ -417,7 +417,12 @@ fn write_partitions(
         staged.footer().set("horizon", target.horizon);
         staged.footer().set("final", target.is_final);
         staged.append(batch)?;
-        staged.finish()?.commit()?;
+        let finished = staged.finish()?;
+        // Another run may have replaced it since, with messages that this one has not seen.
+        match seen.and_then(|seen| seen.get(&table)) {
+            Some(seen) => finished.if_unchanged(seen).commit()?,
+            None => finished.commit()?,
+        };
         Ok(())
     };
     // Write one table after another, because many days are already written in parallel. A rayon

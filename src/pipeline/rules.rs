@@ -82,8 +82,8 @@ pub(super) fn older_days(job: &MetricsJob, first: Day) -> Result<Option<OlderDay
         because.insert(OutOfDate::Definitions);
     }
     // Metrics are not computed again when some of their messages are gone.
-    if footer.inputs().into_keys().all(|input| lake.has(&account.partition(Table::Messages, input)))
-    {
+    let inputs: BTreeSet<Day> = footer.inputs().into_keys().collect();
+    if lake.days_among(Table::Messages, account, inputs.iter().copied())? == inputs {
         if footer.get("definitions_version") != Some(DEFINITIONS_VERSION) {
             because.insert(OutOfDate::Definitions);
         }

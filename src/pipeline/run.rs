@@ -138,8 +138,7 @@ fn fetch(
     }
     let redaction = finished_redaction(job, cancel)?;
     let Selection { days, refreshed, skipped, pruned, .. } = selection;
-    let is_there = |day: &Day| lake.has(&account.partition(Table::Messages, *day));
-    let before: BTreeSet<Day> = days.iter().copied().filter(is_there).collect();
+    let before = lake.days_among(Table::Messages, account, days.iter().copied())?;
     let fetch = FetchJob {
         source: Arc::new(source.with_redaction(redaction)),
         lake: lake.clone(),

@@ -79,8 +79,7 @@ impl Selection {
     /// Fails when the lake cannot be read.
     pub fn of(lake: &Lake, account: &Account, wanted: Wanted) -> Result<Self, LakeError> {
         let seen = seen_days(lake, account, &wanted)?;
-        let is_there = |day: &&Day| lake.has(&account.partition(Table::Messages, **day));
-        let there: BTreeSet<Day> = seen.iter().filter(is_there).copied().collect();
+        let there = lake.days_among(Table::Messages, account, seen.iter().copied())?;
         let look_at = |day: Day| -> Result<(Day, Option<Footer>, bool), LakeError> {
             let footer = match there.contains(&day) {
                 true => match lake.footer(&account.partition(Table::Messages, day)) {

@@ -76,13 +76,8 @@ impl Before {
 
 /// Reads the footer of a file. Returns `None` when the file is missing or damaged.
 fn footer(job: &FetchJob, table: Table, day: Day) -> Result<Option<Footer>, LakeError> {
-    match job
-        .lake
-        .path(&job.account.partition(table, day))
-        .is_file()
-        .then(|| job.lake.footer(&job.account.partition(table, day)))
-        .transpose()
-    {
+    let key = job.account.partition(table, day);
+    match job.lake.has(&key)?.then(|| job.lake.footer(&key)).transpose() {
         Err(LakeError::Damaged { .. }) => Ok(None),
         footer => footer,
     }
@@ -105,11 +100,11 @@ fn records_before(job: &FetchJob, day: Day) -> Result<u64, LakeError> {
     let is_there = |table: Table| job.lake.has(&job.account.partition(table, day));
     let rejects = match footer(job, Table::Rejects, day)? {
         Some(footer) => footer.get("rows").and_then(|rows| rows.parse().ok()).unwrap_or(1),
-        None => u64::from(is_there(Table::Rejects)),
+        None => u64::from(is_there(Table::Rejects)?),
     };
     let at_least = match had_messages(job, day)? {
         Some(had_messages) => u64::from(had_messages),
-        None if is_there(Table::Messages) => 1,
+        None if is_there(Table::Messages)? => 1,
         None if !job.lake.pruned(&job.account)?.includes(Table::Messages, day) => 0,
         // The retention mark also covers days before the account's first day. Those had no records.
         None => {
@@ -124,7 +119,7 @@ fn records_before(job: &FetchJob, day: Day) -> Result<u64, LakeError> {
 /// the partition is missing or damaged.
 fn counted_by_metrics(job: &FetchJob, day: Day) -> Result<u64, LakeError> {
     const COUNTS: [&str; 2] = ["messages_received", "messages_sent"];
-    if !job.lake.has(&job.account.partition(Table::AccountDaily, day)) {
+    if !job.lake.has(&job.account.partition(Table::AccountDaily, day))? {
         return Ok(0);
     }
     let counted = || -> Result<i64, LakeError> {
@@ -283,7 +278,10 @@ impl EmptyDay {
     pub(super) fn commit(self, job: &FetchJob) -> Result<FetchedDay, LakeError> {
         let Self { day, outside_window, pages, repaired_pages, calls } = self;
         let staged = StagedDay::begin(job, day, job.zone.bounds(day))?;
-        StagedDay { outside_window, pages, repaired_pages, ..staged }.commit(job, calls)
+        // It must not replace what another run has put there since.
+        let messages = staged.messages.if_absent();
+        let staged = StagedDay { messages, outside_window, pages, repaired_pages, ..staged };
+        staged.commit(job, calls)
     }
 }
 
@@ -339,17 +337,24 @@ impl StagedDay {
 
     /// Returns the day as an empty day if it has no records and the lake has no file of its
     /// messages.
-    pub(super) fn as_empty_day(&self, job: &FetchJob, calls: CallCounts) -> Option<EmptyDay> {
+    ///
+    /// # Errors
+    /// Fails when the lake cannot be read.
+    pub(super) fn as_empty_day(
+        &self,
+        job: &FetchJob,
+        calls: CallCounts,
+    ) -> Result<Option<EmptyDay>, LakeError> {
         let is_there = || job.lake.has(&job.account.partition(Table::Messages, self.day));
         let outside_window = self.outside_window;
         let (pages, repaired_pages) = (self.pages, self.repaired_pages);
-        (self.records() == 0 && !is_there()).then_some(EmptyDay {
+        Ok((self.records() == 0 && !is_there()?).then_some(EmptyDay {
             day: self.day,
             outside_window,
             pages,
             repaired_pages,
             calls,
-        })
+        }))
     }
 
     /// Number of messages and rejects.
@@ -447,7 +452,8 @@ impl StagedDay {
                 if let Err(error) = messages.commit() {
                     // Rejects without messages would mislead readers. Report the first error, not
                     // this one.
-                    if !job.lake.has(&job.account.partition(Table::Messages, self.day)) {
+                    let there = job.lake.has(&job.account.partition(Table::Messages, self.day));
+                    if matches!(there, Ok(false)) {
                         let _ = job.lake.remove(&job.account.partition(Table::Rejects, self.day));
                     }
                     return Err(error);

@@ -88,8 +88,8 @@ pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus
             }
         };
         let size = |table: Table| {
-            fs_err::metadata(job.lake.path(&job.account.partition(table, *day)))
-                .map_or(0, |file| file.len())
+            // A file that cannot be examined has no size to show.
+            job.lake.bytes(&job.account.partition(table, *day)).ok().flatten().unwrap_or(0)
         };
         Ok(DayStatus {
             date: *day,

@@ -129,9 +129,10 @@ impl Reader<'_> {
         has_messages: bool,
     ) -> Result<Option<DayFacts>, Failure> {
         let needed = [Table::AccountDaily, Table::WorkerDaily, Table::WorkerHourly];
-        let is_there = |table: Table| self.lake.has(&account.partition(table, day));
-        if !needed.into_iter().all(is_there) {
-            return Ok(None);
+        for table in needed {
+            if !self.lake.has(&account.partition(table, day))? {
+                return Ok(None);
+            }
         }
         let footer = self.lake.footer(&account.partition(Table::AccountDaily, day))?;
         Ok(Some(DayFacts {
@@ -140,7 +141,7 @@ impl Reader<'_> {
             counts: self.counts(account, day)?,
             workers: self.workers(account, day)?,
             hours: self.hours(account, day)?,
-            turns: if is_there(Table::ResponsePairs) {
+            turns: if self.lake.has(&account.partition(Table::ResponsePairs, day))? {
                 Some(self.turns(account, day)?)
             } else {
                 None

@@ -75,7 +75,7 @@ fn texts_of(
     let mut texts: BTreeMap<usize, Vec<Option<String>>> = BTreeMap::new();
     for ((account, day), places) in by_day {
         // The messages of the day may have been deleted.
-        if !job.lake.has(&account.partition(Table::Messages, day)) {
+        if !job.lake.has(&account.partition(Table::Messages, day))? {
             continue;
         }
         let mut of_customer: HashMap<Arc<str>, Vec<Said>> = HashMap::new();

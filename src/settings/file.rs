@@ -28,6 +28,7 @@ pub(super) struct File {
     pub accounts_at_once: Option<u16>,
     pub base_url: Option<String>,
     pub lake: Option<String>,
+    pub lake_options: LakeOptions,
     pub timezone: Option<String>,
     pub lookback: Option<u16>,
     pub refresh: Option<u16>,
@@ -50,6 +51,17 @@ pub(super) struct AccountTable {
     pub access_token_env: Option<String>,
     pub access_token_file: Option<PathBuf>,
     pub access_token_command: Option<UserCommand>,
+}
+
+/// `[lake_options]`, for a lake in a bucket.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct LakeOptions {
+    pub endpoint: Option<String>,
+    pub addressing: Option<String>,
+    pub region: Option<String>,
+    pub single_writer: Option<bool>,
+    pub scratch: Option<PathBuf>,
 }
 
 /// `[metrics]`

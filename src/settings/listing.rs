@@ -23,11 +23,11 @@ pub struct Listed {
 }
 
 impl Listed {
-    fn new(name: &'static str, value: impl ToString, origin: impl ToString) -> Self {
+    pub(super) fn new(name: &'static str, value: impl ToString, origin: impl ToString) -> Self {
         Self { account: None, name, value: value.to_string(), origin: origin.to_string() }
     }
 
-    fn of<T: ToString>(name: &'static str, setting: &Setting<T>) -> Self {
+    pub(super) fn of<T: ToString>(name: &'static str, setting: &Setting<T>) -> Self {
         Self::new(name, setting.value.to_string(), &setting.origin)
     }
 }
@@ -46,6 +46,7 @@ impl Settings {
             Listed::of("concurrency", &self.concurrency),
             Listed::of("accounts_at_once", &self.accounts_at_once),
         ];
+        listed.splice(2..2, self.lake_listed.iter().cloned());
         listed.extend(self.rules_listed.iter().cloned());
         for identity in self.identities.iter() {
             let name = identity

@@ -5,6 +5,7 @@
 //! environment or a file, never from a flag.
 
 mod account_list;
+mod bucket;
 mod file;
 mod identity;
 mod listing;
@@ -18,15 +19,16 @@ mod suggestion;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::calendar::Zone;
 use crate::failure::{Class, Classified};
-use crate::lake::{Account, AppId, Lake, LakeError};
+use crate::lake::{Account, AppId, BucketOptions, Lake, LakeError, LakePlace};
 use crate::metrics::Rules;
 use crate::model::Shard;
 use crate::model::privacy::Texts;
 use crate::wechat::{BaseUrl, Credential};
+pub use bucket::is_bucket;
 use identity::Identity;
 pub use listing::Listed;
 use network::Network;
@@ -157,8 +159,12 @@ pub fn environment(name: &str) -> Option<String> {
 /// All settings, resolved and checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Folder of the lake.
+    /// The lake as the user names it: a folder, or a bucket.
     pub lake: Setting<PathBuf>,
+    place: LakePlace,
+    /// The lake in a bucket: all accounts share its connections.
+    opened: Arc<OnceLock<Lake>>,
+    lake_listed: Vec<Listed>,
     /// Time zone of local days and hours.
     pub zone: Setting<Zone>,
     pub base_url: Setting<BaseUrl>,
@@ -203,7 +209,13 @@ impl Settings {
         let parameters = sources.parameters(zone.value.name())?;
         let identities = sources.identities()?;
         let (texts, openid_key) = (sources.texts()?, sources.openid_key());
+        let lake = sources.lake(flags)?;
+        let (place, lake_listed) = sources.lake_place(&lake)?;
         Ok(Self {
+            lake,
+            place,
+            opened: Arc::default(),
+            lake_listed,
             network: Network::from_environment(environment),
             config: file.shown(),
             rules_listed: sources.rules_listed(&parameters, texts, openid_key.as_ref()),
@@ -218,32 +230,6 @@ impl Settings {
                 false => Rules::Defaults(parameters),
             },
             zone,
-            lake: match &flags.lake {
-                Some(path) => Setting { value: path.clone(), origin: Origin::Flag("--lake") },
-                None => sources
-                    .text(("--lake", None), "KEFU_LAKE", ("lake", &file.values.lake))
-                    .map(|text| {
-                        text.try_map(|path| {
-                            if path.is_empty() {
-                                Err("it is empty".to_owned())
-                            } else {
-                                Ok(PathBuf::from(path))
-                            }
-                        })
-                    })
-                    .transpose()?
-                    .map(|lake| match &lake.origin {
-                        Origin::File { .. } => Setting {
-                            value: sources.folder().join(&lake.value),
-                            origin: lake.origin,
-                        },
-                        _ => lake,
-                    })
-                    .unwrap_or_else(|| Setting {
-                        value: PathBuf::from("data/lake"),
-                        origin: Origin::Default,
-                    }),
-            },
             base_url: sources
                 .text(
                     ("--base-url", flags.base_url.clone()),
@@ -290,6 +276,29 @@ impl Settings {
             texts,
             openid_key,
         })
+    }
+
+    /// The lake of these settings.
+    ///
+    /// # Errors
+    /// When it is in a bucket whose settings are not usable.
+    pub fn open_lake(&self) -> Result<Lake, LakeError> {
+        if let LakePlace::Folder(_) = self.place {
+            return Lake::open(&self.place);
+        }
+        if let Some(lake) = self.opened.get() {
+            return Ok(lake.clone());
+        }
+        let lake = Lake::open(&self.place)?;
+        Ok(self.opened.get_or_init(|| lake).clone())
+    }
+
+    /// How the bucket of the lake is reached. None for a folder.
+    pub fn bucket(&self) -> Option<&BucketOptions> {
+        match &self.place {
+            LakePlace::Bucket(options) => Some(options),
+            LakePlace::Folder(_) => None,
+        }
     }
 
     /// Uses the time zone of the lake if no zone is set. Only for commands that only read: others

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::bucket::is_bucket;
 use super::file::File;
 use super::{Environment, Flags, Origin, Setting, SettingsError};
 use crate::metrics::{AutoReply, Parameters, SESSION_GAP_MAX};
@@ -85,6 +86,27 @@ impl Sources<'_> {
                     secret::suspect(&setting.value);
                 }
             })
+    }
+
+    /// The lake as the user names it. A relative path in the file starts at the folder of the file.
+    pub(super) fn lake(&self, flags: &Flags) -> Result<Setting<PathBuf>, SettingsError> {
+        if let Some(path) = &flags.lake {
+            return Ok(Setting { value: path.clone(), origin: Origin::Flag("--lake") });
+        }
+        let named = self.text(("--lake", None), "KEFU_LAKE", ("lake", &self.file.values.lake));
+        let Some(named) = named else {
+            return Ok(Setting { value: PathBuf::from("data/lake"), origin: Origin::Default });
+        };
+        let lake = named.try_map(|path| match path.is_empty() {
+            true => Err("it is empty".to_owned()),
+            false => Ok(PathBuf::from(path)),
+        })?;
+        match &lake.origin {
+            Origin::File { .. } if !is_bucket(&lake.value) => {
+                Ok(Setting { value: self.folder().join(&lake.value), origin: lake.origin })
+            }
+            _ => Ok(lake),
+        }
     }
 
     pub(super) fn number<T>(

@@ -3,7 +3,7 @@
 use super::Check;
 use crate::calendar::{Clock, DayRange, Zone};
 use crate::failure::{Class, Classified, Failure};
-use crate::lake::{Account, Lake, LakeError, Table};
+use crate::lake::{Account, Conditions, Lake, LakeError, Table};
 use crate::pipeline::{redaction, require_app};
 use crate::printable::counted;
 use crate::settings::Settings;
@@ -124,10 +124,10 @@ pub(super) fn disk(lake: &Lake) -> Check {
 }
 
 pub(super) fn lake(lake: &Lake) -> Check {
-    if !lake.root().exists() {
-        return Check::ok("lake", "does not exist yet: `kefu run` creates it");
-    }
     let found = || {
+        if let Err(LakeError::Absent { .. }) = lake.require_folder() {
+            return Ok(Check::ok("lake", "does not exist yet: `kefu run` creates it"));
+        }
         lake.require_folder()?;
         lake.require_place()?;
         let strays = lake.strays()?;
@@ -167,6 +167,22 @@ fn held(lake: &Lake, name: String) -> Result<String, LakeError> {
         }
         _ => name,
     })
+}
+
+/// Checks that the bucket can be written, and that overlapping runs are kept apart.
+pub(super) fn bucket(lake: &Lake) -> Check {
+    match lake.conditions() {
+        Err(error) => Check::fail("bucket", error),
+        Ok(Some(Conditions::Honoured) | None) => Check::ok(
+            "bucket",
+            "can be listed, read, written and deleted from; the store checks the conditions of a PUT",
+        ),
+        Ok(Some(_)) => Check::warn(
+            "bucket",
+            "can be listed, read, written and deleted from, but the store does not check the conditions of a PUT: overlapping runs are not protected",
+            "keep runs of one account apart, and say so with single_writer = true under [lake_options]. Without that, kefu does not write (78)",
+        ),
+    }
 }
 
 pub(super) fn lock(lake: &Lake) -> Check {

@@ -11,7 +11,6 @@ use super::wait_for;
 use crate::calendar::Clock;
 use crate::cli::{DoctorArgs, GlobalArgs, OutputFormat};
 use crate::failure::{Class, Failure};
-use crate::lake::Lake;
 use crate::model::cancel::Cancel;
 use crate::settings::{self, Listed, Settings};
 use crate::telemetry;
@@ -109,8 +108,19 @@ pub(super) fn execute(
 
 /// Checks this machine first, then what WeChat answers.
 fn examine(settings: &Settings, cancel: &Cancel) -> Result<Vec<Check>, Failure> {
-    let lake = Lake::at(&settings.lake.value);
+    let lake = match settings.open_lake() {
+        Ok(lake) => lake,
+        Err(error) => return Ok(vec![Check::fail("lake", error)]),
+    };
     let clock = Clock::System;
+    if !lake.is_in_folder()
+        && let Err(error) = lake.strays()
+    {
+        // All other checks of the lake would say the same, each after its retries.
+        let mut checks = vec![local::secrets(settings), Check::fail("bucket", error)];
+        checks.extend(wait_for(1, cancel, async { Ok(api::examine(settings, &clock).await) })?);
+        return Ok(checks);
+    }
     let mut checks = vec![
         local::secrets(settings),
         local::privacy(settings, &lake),
@@ -118,7 +128,10 @@ fn examine(settings: &Settings, cancel: &Cancel) -> Result<Vec<Check>, Failure> 
         local::disk(&lake),
         local::lake(&lake),
         local::app(settings, &lake),
-        local::lock(&lake),
+        match lake.is_in_folder() {
+            true => local::lock(&lake),
+            false => local::bucket(&lake),
+        },
     ];
     checks.extend(wait_for(1, cancel, async { Ok(api::examine(settings, &clock).await) })?);
     Ok(checks)

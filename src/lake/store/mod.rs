@@ -12,11 +12,13 @@
 //!
 //! What it does not guarantee: that two files belong together (see [`super::pairing`]), and that a
 //! folder notices another writer between its last check and the rename (the lock of the account
-//! keeps other runs away).
+//! keeps other runs away). The same holds in a bucket for objects above 64 MiB, and for all where
+//! the store has no conditions.
 //!
 //! Files are written locally, in [`staging`], before they are put. A file that is opened is a
 //! local file, too: that of the folder, or a copy.
 
+mod bucket;
 #[cfg(test)]
 mod contract;
 mod disk;
@@ -33,6 +35,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::LakeError;
+pub use bucket::{Addressing, Bucket, BucketCredentials, BucketError, BucketOptions, Conditions};
 use folder::Folder;
 
 pub(crate) use crate::plain_file::NotPlain;
@@ -40,7 +43,7 @@ pub use disk::{Disk, FILE_MODE, Failpoint, FileId, LockMode, Operation, replace_
 pub use key::Key;
 pub use space::Space;
 pub use staged::{StagedFile, StagedPath, WrittenFile};
-pub use staging::Staging;
+pub use staging::{Staging, own_scratch};
 
 /// A local file, open for reading.
 pub type File = fs_err::File;
@@ -56,7 +59,14 @@ pub type Check<'a> = &'a dyn Fn() -> Result<(), LakeError>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Version {
     /// `modified` is in seconds and nanoseconds.
-    Folder { inode: u64, bytes: u64, modified: (i64, i64) },
+    Folder {
+        inode: u64,
+        bytes: u64,
+        modified: (i64, i64),
+    },
+    Bucket {
+        e_tag: String,
+    },
 }
 
 /// The file that `put` may replace.
@@ -158,4 +168,31 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// When the lake is no folder, or this user may not write into it.
     fn space(&self) -> Result<Space, LakeError>;
+
+    /// The local folder for files that are being written, if they are not written in the lake. Such
+    /// a store has no locks.
+    fn scratch(&self) -> Option<&Path> {
+        None
+    }
+
+    /// Checks once whether the store can be written by several runs. Called before a run writes.
+    ///
+    /// # Errors
+    /// When it cannot, or does not answer.
+    fn begin_run(&self) -> Result<(), LakeError> {
+        Ok(())
+    }
+
+    /// Whether nothing keeps two runs of one account from replacing each other's days.
+    fn is_unprotected(&self) -> bool {
+        false
+    }
+
+    /// What the store does with the conditions of `put`, tried out. None where there are locks.
+    ///
+    /// # Errors
+    /// When it cannot be written, or does not answer.
+    fn conditions(&self) -> Result<Option<Conditions>, LakeError> {
+        Ok(None)
+    }
 }

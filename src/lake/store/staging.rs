@@ -12,6 +12,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -139,6 +140,25 @@ fn process_facts(process: u32) -> Option<ProcessFacts> {
 
 fn in_use() -> MutexGuard<'static, BTreeSet<String>> {
     IN_USE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The folder of this user, below a scratch folder, in which files of a lake elsewhere are staged.
+/// Creates it.
+///
+/// # Errors
+/// When it cannot be created, or belongs to another user.
+pub fn own_scratch(scratch: &Path, lake: &str) -> io::Result<PathBuf> {
+    let user = rustix::process::getuid();
+    let own = scratch.join(format!("kefu-{}", user.as_raw()));
+    Disk::default().create_folders(&own)?;
+    // The names in /tmp can be guessed.
+    let facts = fs_err::symlink_metadata(&own)?;
+    if !facts.is_dir() || facts.uid() != user.as_raw() {
+        let reason = format!("{} is not a folder of this user", own.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+    }
+    let name: String = blake3::hash(lake.as_bytes()).to_hex().chars().take(16).collect();
+    Ok(own.join(name))
 }
 
 /// The staging folders of one [`Lake`](crate::lake::Lake), each made when the first file of its
