@@ -17,6 +17,9 @@ pub(crate) const FILES_HINT: &str = "raise the limit of open files \
 pub(crate) const MEMORY_HINT: &str = "raise the limits of memory and memory maps \
      (`ulimit -v`, MemoryMax= of systemd, vm.max_map_count), then run again";
 
+/// What to do about an error that only a bug in kefu can cause.
+pub(crate) const BUG_HINT: &str = "report this bug in kefu, with the message above";
+
 /// The class of a failure. Each class has its own exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
@@ -281,7 +284,7 @@ impl Classified for BugError {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("report this bug in kefu, with the message above".into())
+        Some(BUG_HINT.to_owned())
     }
 }
 

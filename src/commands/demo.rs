@@ -94,6 +94,7 @@ pub(super) fn execute(global: &GlobalArgs, cancel: &Cancel) -> Result<Option<Cla
         &zone,
         &targets,
         job.rules.parameters(),
+        cancel,
     )?;
     match global.output {
         OutputFormat::Table => show(&job.lake, &account, range, &workers)?,

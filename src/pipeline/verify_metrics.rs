@@ -232,6 +232,7 @@ fn recompute(
             &job.zone,
             &targets,
             job.rules.parameters(),
+            cancel,
             |group| {
                 cancel.check()?;
                 let findings =
