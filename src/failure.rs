@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::hint;
 use crate::model::cancel::{Cancelled, Signal};
 use crate::printable::printable;
 use crate::secret::hide_likely;
@@ -174,7 +175,7 @@ impl<E: Classified> From<E> for Failure {
     fn from(error: E) -> Self {
         let (class, hint) = match exhausted(&error) {
             Some(hint) => (Class::Lake, Some(hint.to_owned())),
-            None => (error.class(), error.hint()),
+            None => (error.class(), error.hint().map(hint::complete)),
         };
         let error = anyhow::Error::from(error);
         let mut causes: Vec<String> = Vec::new();

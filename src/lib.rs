@@ -69,6 +69,7 @@ pub mod commands;
 pub mod core_dumps;
 pub mod failure;
 pub mod fetch;
+pub mod hint;
 pub mod lake;
 pub mod metrics;
 pub mod model;

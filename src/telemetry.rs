@@ -224,6 +224,7 @@ pub fn print_warning(failure: &Failure) {
 
 /// Prints a warning that is not caused by an error.
 pub fn print_plain_warning(text: &str, hint: Option<&str>) {
+    let hint = hint.map(crate::hint::complete);
     if is_for_machines() {
         let hint = hint.unwrap_or_default();
         tracing::warn!(target: "kefu", event = "warning", reason = text, hint);

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::cli::OutputFormat;
 use crate::failure::{Class, Failure};
+use crate::hint;
 use crate::lake::Account;
 use crate::model::cancel::Cancel;
 use crate::settings::Settings;
@@ -179,7 +180,7 @@ impl<'a, S> Display<'a, S> {
         let failed = failure.map(|failure| format!("FAILED    {failure}"));
         let is_stopped = |failure: &Failure| matches!(failure.class, Class::Stopped(_));
         let text = match outcome {
-            Ok(report) => [Some(report.render()), failed],
+            Ok(report) => [Some(hint::complete(report.render())), failed],
             // The others have their results there.
             Err(failure) if self.is_alone || is_stopped(failure) => [None, None],
             Err(_) => [Some(account.to_string()), failed],

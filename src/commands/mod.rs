@@ -24,6 +24,7 @@ use std::path::Path;
 
 use crate::cli::{Cli, Command, GlobalArgs};
 use crate::failure::{Class, Failure};
+use crate::hint;
 use crate::lake::{Lake, LakeError};
 use crate::model::cancel::Cancel;
 use crate::pipeline::Request;
@@ -36,6 +37,7 @@ use crate::threads;
 /// # Errors
 /// Fails when there is no result to print.
 pub fn execute(cli: &Cli, cancel: &Cancel) -> Result<Option<Class>, Failure> {
+    cli.global.lake.iter().for_each(|lake| hint::set_lake(lake));
     let Some(command) = &cli.command else { return welcome::execute(&cli.global) };
     match command {
         Command::Run(args) => run::run(&cli.global, args, "run", Request::Run, cancel),

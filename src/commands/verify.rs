@@ -13,6 +13,7 @@ use crate::calendar::{Clock, Day, DayRange, Zone};
 use crate::cli::{GlobalArgs, OutputFormat, VerifyArgs};
 use crate::failure::{Class, Failure};
 use crate::fetch::Source;
+use crate::hint;
 use crate::lake::{Account, PartitionKey, Table};
 use crate::model::cancel::Cancel;
 use crate::pipeline::{
@@ -264,7 +265,9 @@ fn against_api(
     }
     match global.output {
         OutputFormat::Json => telemetry::print_result(&serde_json::json!(compared).to_string())?,
-        OutputFormat::Table => telemetry::print_result(&compared.render(&job.zone))?,
+        OutputFormat::Table => {
+            telemetry::print_result(&hint::complete(compared.render(&job.zone)))?;
+        }
     }
     Ok((!compared.equal).then_some(Class::Partial))
 }
@@ -314,6 +317,15 @@ impl Compared {
                 }
             }
         }
+        lines.extend(self.remarks());
+        if self.equal {
+            lines.push("the lake has the same records as the API".to_owned());
+        }
+        lines.join("\n")
+    }
+
+    /// Renders the days that are not equal, or were not compared.
+    fn remarks(&self) -> Vec<String> {
         let named = |wanted: &dyn Fn(&&ComparedDay) -> bool| -> Vec<Day> {
             self.days.iter().filter(wanted).map(|day| day.date).collect()
         };
@@ -341,15 +353,9 @@ impl Compared {
             ),
         ];
         let remarks = remarks.iter().filter(|(_, days, _)| !days.is_empty());
-        lines.extend(
-            remarks.map(|(what, days, remark)| {
-                format!("{what:<9} {} ({remark})", DayRange::list(days))
-            }),
-        );
-        if self.equal {
-            lines.push("the lake has the same records as the API".to_owned());
-        }
-        lines.join("\n")
+        remarks
+            .map(|(what, days, remark)| format!("{what:<9} {} ({remark})", DayRange::list(days)))
+            .collect()
     }
 }
 

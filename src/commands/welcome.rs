@@ -3,6 +3,7 @@
 use super::demo;
 use crate::cli::GlobalArgs;
 use crate::failure::{Class, Failure};
+use crate::hint;
 use crate::lake::{Lake, Table};
 use crate::settings::{self, Settings};
 use crate::telemetry;
@@ -26,7 +27,7 @@ With your own account, whose id and secret are in KEFU_APPID and KEFU_SECRET:
 /// Shows the first steps and returns wrong usage. A script that lost its command must not look
 /// successful.
 pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
-    telemetry::print_note(&format!("{STEPS}\n\n{}", next(global)));
+    telemetry::print_note(&format!("{STEPS}\n\n{}", hint::complete(next(global))));
     Ok(Some(Class::Usage))
 }
 
