@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use comfy_table::{CellAlignment, Table as TextTable, presets};
 use serde::Serialize;
 
+use super::redact::pending_redaction;
 use super::{days, require_lake};
 use crate::calendar::DayRange;
 use crate::cli::{GlobalArgs, OutputFormat, ReportArgs};
@@ -89,6 +90,11 @@ pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<C
         telemetry::print_note(&format!(
             "note: {owner} is writing to the lake; some figures may be older than others"
         ));
+    }
+    for account in &accounts {
+        if lake.has_pending_redaction(account)? {
+            telemetry::print_plain_warning(&pending_redaction(account.as_str()), None);
+        }
     }
     let job = ReportJob {
         lake,

@@ -74,6 +74,18 @@ impl Lake {
         Ok(None)
     }
 
+    /// Whether a redaction of the account was interrupted. A record that cannot be read does not
+    /// tell; `kefu verify` reports it.
+    ///
+    /// # Errors
+    /// When the lake cannot be read.
+    pub fn has_pending_redaction(&self, account: &Account) -> Result<bool, LakeError> {
+        match self.recorded_privacy(account) {
+            Err(LakeError::DamagedPrivacy { .. }) => Ok(false),
+            recorded => Ok(recorded?.is_some_and(|recorded| recorded.is_pending)),
+        }
+    }
+
     fn recorded_privacy(&self, account: &Account) -> Result<Option<AccountPrivacy>, LakeError> {
         let path = self.privacy_record(account);
         let damaged = |reason| LakeError::DamagedPrivacy { path: path.clone(), reason };

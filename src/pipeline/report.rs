@@ -6,7 +6,10 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-use super::{AccountJob, DayFailure, FetchReport, FetchedDay, MetricsReport, ShrunkDay};
+use super::{
+    AccountJob, DayFailure, FetchReport, FetchedDay, MetricsReport, RedactReport, RedactedTable,
+    ShrunkDay,
+};
 use crate::calendar::Clock;
 use crate::failure::{Class, Failure};
 
@@ -25,6 +28,9 @@ pub struct RunReport {
     /// Whether metrics were to be computed and were not, because the lake cannot be written.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub metrics_put_off: bool,
+    /// What `redact` or `forget` has removed. The command shows it in a form of its own.
+    #[serde(skip)]
+    pub redaction: Option<RedactReport>,
     /// What stopped the run, or kept it from beginning. Days that failed are in `fetch`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -45,6 +51,7 @@ impl RunReport {
             fetch: None,
             metrics: None,
             metrics_put_off: false,
+            redaction: None,
             failure: None,
             started_at: job.clock.now(),
             ended_at: None,
@@ -62,6 +69,7 @@ impl RunReport {
             fetch: None,
             metrics: None,
             metrics_put_off: false,
+            redaction: None,
             failure: Some(failure),
             started_at: now,
             ended_at: Some(now),
@@ -86,6 +94,10 @@ impl RunReport {
         let fetch = self.fetch.as_ref().unwrap_or(&nothing);
         let sum = |count: fn(&FetchedDay) -> u64| fetch.fetched.iter().map(count).sum::<u64>();
         let metrics = self.metrics.as_ref();
+        let removed = |count: fn(&RedactedTable) -> u64| {
+            let tables = self.redaction.iter().flat_map(|redaction| &redaction.tables);
+            tables.map(count).sum::<u64>()
+        };
         let seconds = |ended: OffsetDateTime| (ended - self.started_at).as_seconds_f64();
         let class = self.class();
         let exit_code = self.ended_at.map(|_| class.map_or(0, Class::exit_code));
@@ -129,6 +141,9 @@ impl RunReport {
             days_computed: metrics.map_or(0, |metrics| metrics.computed.len() as u64),
             days_fresh: metrics.map_or(0, |metrics| metrics.fresh as u64),
             days_frozen: metrics.map_or(0, |metrics| metrics.frozen.len() as u64),
+            files_redacted: removed(|table| table.files),
+            texts_removed: removed(|table| table.texts),
+            openids_replaced: removed(|table| table.openids),
             days: fetch.fetched.clone(),
             shrunk: fetch.shrunk.clone(),
             failures: fetch.failed.iter().map(FailedDay::from).collect(),
@@ -201,6 +216,11 @@ pub struct RunRecord {
     pub days_fresh: u64,
     /// Days with metrics that stay as they are, because messages that they were made of are gone.
     pub days_frozen: u64,
+    /// Files from which `redact` or `forget` has removed personal data.
+    pub files_redacted: u64,
+    pub texts_removed: u64,
+    /// Rows whose openid was replaced, or whose raw record was withheld.
+    pub openids_replaced: u64,
     pub days: Vec<FetchedDay>,
     pub shrunk: Vec<ShrunkDay>,
     pub failures: Vec<FailedDay>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::fetch_days::{FetchJob, FetchReport, fetch_days};
 use super::inputs::dependents;
 use super::rebuild::{MetricsJob, MetricsStopped, rebuild_metrics};
-use super::redact::{PrivacyError, finish_redaction, redaction};
+use super::redact::{PrivacyError, finish_redaction, redact, redaction};
 use super::{
     AccountJob, Observer, Request, RunReport, Selection, Wanted, require_app, require_rules,
 };
@@ -15,6 +15,7 @@ use crate::failure::{BugError, Class, Failure};
 use crate::fetch::Source;
 use crate::lake::{LakeError, Table};
 use crate::model::cancel::Cancel;
+use crate::model::privacy::Privacy;
 use crate::model::redaction::Redaction;
 
 /// Does what is asked for one account, with the account locked, and enters it in the history of
@@ -34,6 +35,8 @@ pub fn run_account(
         }
         Request::Run(wanted) => run(job, *wanted, observer, cancel, report),
         Request::Metrics(among) => metrics(job, among.as_ref(), observer, cancel, report),
+        Request::Redact => remove(job, &[], cancel, report),
+        Request::Forget(openids) => remove(job, openids, cancel, report),
     })
 }
 
@@ -164,12 +167,28 @@ fn fetch(
     Ok(days)
 }
 
+/// Removes personal data from the files of the account.
+fn remove(
+    job: &AccountJob,
+    openids: &[String],
+    cancel: &Cancel,
+    report: &mut RunReport,
+) -> Result<(), Failure> {
+    let privacy = required_privacy(job)?;
+    report.redaction = Some(redact(&job.lake, &job.account, privacy, openids, true, cancel)?);
+    Ok(())
+}
+
+fn required_privacy(job: &AccountJob) -> Result<&Privacy, PrivacyError> {
+    let unknown = || PrivacyError::Unknown { account: job.account.clone() };
+    job.privacy.as_ref().ok_or_else(unknown)
+}
+
 /// What to remove from records. The settings must be those of the lake. Finishes a redaction that was
 /// interrupted.
 fn finished_redaction(job: &AccountJob, cancel: &Cancel) -> Result<Redaction, Failure> {
     let AccountJob { lake, account, .. } = job;
-    let unknown = || PrivacyError::Unknown { account: account.clone() };
-    let redaction = redaction(lake, account, job.privacy.as_ref().ok_or_else(unknown)?)?;
+    let redaction = redaction(lake, account, required_privacy(job)?)?;
     finish_redaction(lake, account, &redaction, cancel)?;
     Ok(redaction)
 }
