@@ -24,7 +24,7 @@ use std::path::Path;
 
 use crate::calendar::Clock;
 use crate::cli::{Cli, Command, GlobalArgs};
-use crate::failure::{Class, Failure};
+use crate::failure::{ErrorKind, Failure};
 use crate::hint;
 use crate::lake::{Lake, LakeError};
 use crate::model::cancel::Cancel;
@@ -37,7 +37,7 @@ use crate::threads;
 ///
 /// # Errors
 /// Fails when there is no result to print.
-pub fn execute(cli: &Cli, cancel: &Cancel) -> Result<Option<Class>, Failure> {
+pub fn execute(cli: &Cli, cancel: &Cancel) -> Result<Option<ErrorKind>, Failure> {
     cli.global.lake.iter().for_each(|lake| hint::set_lake(lake));
     let Some(command) = &cli.command else { return welcome::execute(&cli.global) };
     match command {

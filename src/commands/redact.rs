@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::each_account::{Report, for_each_account};
 use super::{account_job, settings_for_lake};
 use crate::cli::{ForgetArgs, GlobalArgs, RedactArgs};
-use crate::failure::{Class, Classified, Failure, UsageError};
+use crate::failure::{Classified, ErrorKind, Failure, UsageError};
 use crate::hint;
 use crate::model::cancel::Cancel;
 use crate::pipeline::{AccountJob, RedactReport, RedactedTable, Request, redact, run_account};
@@ -33,8 +33,8 @@ struct Redaction {
 struct OpenidFileError(#[from] std::io::Error);
 
 impl Classified for OpenidFileError {
-    fn class(&self) -> Class {
-        Class::Usage
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Usage
     }
 
     fn hint(&self) -> Option<String> {
@@ -46,7 +46,7 @@ pub(super) fn redact_lake(
     global: &GlobalArgs,
     args: &RedactArgs,
     cancel: &Cancel,
-) -> Result<Option<Class>, Failure> {
+) -> Result<Option<ErrorKind>, Failure> {
     for_each(global, &Request::Redact, args.yes, cancel)
 }
 
@@ -54,7 +54,7 @@ pub(super) fn forget(
     global: &GlobalArgs,
     args: &ForgetArgs,
     cancel: &Cancel,
-) -> Result<Option<Class>, Failure> {
+) -> Result<Option<ErrorKind>, Failure> {
     let mut openids = args.openids.clone();
     if let Some(path) = &args.openid_file {
         let file = plain_file::read_named(path).map_err(OpenidFileError)?;
@@ -80,7 +80,7 @@ fn for_each(
     request: &Request,
     is_applied: bool,
     cancel: &Cancel,
-) -> Result<Option<Class>, Failure> {
+) -> Result<Option<ErrorKind>, Failure> {
     let settings = settings_for_lake(global, request.name())?;
     for_each_account(request.name(), &settings, global.output, cancel, |settings| {
         of_account(settings, request, is_applied, cancel)

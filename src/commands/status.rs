@@ -9,7 +9,7 @@ use super::redact::pending_redaction;
 use super::{account_job, days, settings_for_lake};
 use crate::calendar::{Day, DayRange};
 use crate::cli::{GlobalArgs, StatusArgs};
-use crate::failure::{Class, Failure};
+use crate::failure::{ErrorKind, Failure};
 use crate::model::cancel::Cancel;
 use crate::pipeline::{DayStatus, Freshness, OutOfDate, reasons, status};
 use crate::printable::counted;
@@ -33,7 +33,7 @@ pub(super) fn execute(
     global: &GlobalArgs,
     args: &StatusArgs,
     cancel: &Cancel,
-) -> Result<Option<Class>, Failure> {
+) -> Result<Option<ErrorKind>, Failure> {
     let settings = settings_for_lake(global, "status")?;
     let lake = settings.open_lake()?;
     let settings = settings.in_zone_of(&lake)?;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{days, require_lake, wait_for};
 use crate::calendar::{Clock, Day, DayRange, Zone};
 use crate::cli::{GlobalArgs, OutputFormat, VerifyArgs};
-use crate::failure::{Class, Failure};
+use crate::failure::{ErrorKind, Failure};
 use crate::fetch::Source;
 use crate::hint;
 use crate::lake::{Account, PartitionKey, Table};
@@ -31,7 +31,7 @@ pub(super) fn execute(
     global: &GlobalArgs,
     args: &VerifyArgs,
     cancel: &Cancel,
-) -> Result<Option<Class>, Failure> {
+) -> Result<Option<ErrorKind>, Failure> {
     let settings = Settings::resolve(&global.flags(), &settings::environment)?;
     let lake = settings.open_lake()?;
     let settings = settings.in_zone_of(&lake)?;
@@ -59,7 +59,7 @@ fn against_itself(
     args: &VerifyArgs,
     settings: Settings,
     cancel: &Cancel,
-) -> Result<Option<Class>, Failure> {
+) -> Result<Option<ErrorKind>, Failure> {
     let among = days::named(&args.days)?;
     let lake = settings.open_lake()?;
     require_lake(&lake, "verify")?;
@@ -84,7 +84,7 @@ fn against_itself(
         OutputFormat::Json => telemetry::print_result(&serde_json::json!(verified).to_string())?,
         OutputFormat::Table => telemetry::print_result(&verified.render(job.lake.root()))?,
     }
-    Ok((verified.broken > 0).then_some(Class::Contract))
+    Ok((verified.broken > 0).then_some(ErrorKind::Contract))
 }
 
 impl Verified {
@@ -205,7 +205,7 @@ fn against_api(
     args: &VerifyArgs,
     settings: Settings,
     cancel: &Cancel,
-) -> Result<Option<Class>, Failure> {
+) -> Result<Option<ErrorKind>, Failure> {
     let clock = Clock::System;
     let zone = settings.zone.value.clone();
     let range = days::to_fetch(&args.days, settings.lookback.value, &zone, &clock)?;
@@ -269,7 +269,7 @@ fn against_api(
             telemetry::print_result(&hint::complete(compared.render(&job.zone)))?;
         }
     }
-    Ok((!compared.equal).then_some(Class::Partial))
+    Ok((!compared.equal).then_some(ErrorKind::Partial))
 }
 
 impl Compared {

@@ -51,7 +51,7 @@ pub use rules::{RuleChange, Rules};
 pub use statistics::percentile;
 
 use crate::calendar::{Day, DayRange, Span, UnixSeconds, Zone};
-use crate::failure::{BUG_HINT, Class, Classified};
+use crate::failure::{BUG_HINT, Classified, ErrorKind};
 use crate::lake::Table;
 use crate::model::cancel::{Cancel, Cancelled};
 
@@ -85,10 +85,10 @@ pub enum MetricsError {
 }
 
 impl Classified for MetricsError {
-    fn class(&self) -> Class {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::Cancelled(cancelled) => cancelled.class(),
-            _ => Class::Bug,
+            Self::Cancelled(cancelled) => cancelled.kind(),
+            _ => ErrorKind::Bug,
         }
     }
 

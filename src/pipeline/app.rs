@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::examined_day::ExaminedDay;
 use super::finding::{Finding, Kind};
 use crate::calendar::Day;
-use crate::failure::{Class, Classified};
+use crate::failure::{Classified, ErrorKind};
 use crate::lake::{Account, AppId, Lake, LakeError, Table};
 
 /// Why an app's records cannot be stored under an account.
@@ -27,11 +27,11 @@ pub enum AppError {
 }
 
 impl Classified for AppError {
-    fn class(&self) -> Class {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::Lake(error) => error.class(),
+            Self::Lake(error) => error.kind(),
             Self::OtherApp { .. } | Self::OtherAccount { .. } | Self::OnlyCase { .. } => {
-                Class::Settings
+                ErrorKind::Settings
             }
         }
     }

@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray, TimestampMicr
 
 use super::{MetricsJob, rebuild_metrics};
 use crate::calendar::{Day, Zone};
-use crate::failure::Class;
+use crate::failure::ErrorKind;
 use crate::lake::{Account, Lake, Table};
 use crate::metrics::Parameters;
 use crate::model::cancel::{Cancel, Signal};
@@ -82,7 +82,7 @@ fn each_stage_of_a_rebuild_notices_a_signal() {
             fs_err::remove_file(path).unwrap();
         }
         let stopped = rebuild_metrics(&job, None, &(), &Cancel::after(checks)).unwrap_err();
-        assert_eq!(stopped.failure.class, Class::Stopped(Signal::Terminate), "{checks}");
+        assert_eq!(stopped.failure.kind, ErrorKind::Stopped(Signal::Terminate), "{checks}");
         // Each file is missing or complete.
         let there = metrics_of(&job, &days);
         assert!(there.iter().all(|(path, bytes)| expected[path] == *bytes), "{checks}");

@@ -11,7 +11,7 @@ use super::{
     ShrunkDay,
 };
 use crate::calendar::Clock;
-use crate::failure::{Class, Failure};
+use crate::failure::{ErrorKind, Failure};
 
 /// What a run did for one account. Its JSON is the result that `--output json` shows.
 #[derive(Debug, Serialize)]
@@ -81,11 +81,11 @@ impl RunReport {
         self.failure = outcome.err();
     }
 
-    /// The class of the worst that went wrong. None when all succeeded.
-    pub fn class(&self) -> Option<Class> {
-        let failed = self.failure.as_ref().map(|failure| failure.class);
-        let fetch = self.fetch.as_ref().and_then(FetchReport::class);
-        failed.into_iter().chain(fetch).max_by_key(|class| class.severity())
+    /// The error kind of the worst that went wrong. None when all succeeded.
+    pub fn kind(&self) -> Option<ErrorKind> {
+        let failed = self.failure.as_ref().map(|failure| failure.kind);
+        let fetch = self.fetch.as_ref().and_then(FetchReport::kind);
+        failed.into_iter().chain(fetch).max_by_key(|kind| kind.severity())
     }
 
     /// The run as the history has it.
@@ -99,11 +99,11 @@ impl RunReport {
             tables.map(count).sum::<u64>()
         };
         let seconds = |ended: OffsetDateTime| (ended - self.started_at).as_seconds_f64();
-        let class = self.class();
-        let exit_code = self.ended_at.map(|_| class.map_or(0, Class::exit_code));
+        let kind = self.kind();
+        let exit_code = self.ended_at.map(|_| kind.map_or(0, ErrorKind::exit_code));
         let outcome = match self.ended_at {
             None => "running",
-            Some(_) => class.map_or("done", Class::name),
+            Some(_) => kind.map_or("done", ErrorKind::name),
         };
         RunRecord {
             run: self.id(),
@@ -179,7 +179,7 @@ pub struct RunRecord {
     /// None while it runs, and for a killed run.
     pub ended_at: Option<String>,
     pub duration_seconds: Option<f64>,
-    /// `running`, `done`, or the class of what failed, `stopped` after a signal.
+    /// `running`, `done`, or the error kind of what failed, `stopped` after a signal.
     pub outcome: &'static str,
     pub exit_code: Option<u8>,
     pub error: Option<String>,
@@ -230,7 +230,8 @@ pub struct RunRecord {
 #[derive(Clone, Debug, Serialize)]
 pub struct FailedDay {
     pub date: crate::calendar::Day,
-    pub class: Class,
+    #[serde(rename = "class")]
+    pub kind: ErrorKind,
     pub reason: String,
     pub hint: Option<String>,
 }
@@ -240,7 +241,7 @@ impl From<&DayFailure> for FailedDay {
         let failure = &failed.failure;
         Self {
             date: failed.day,
-            class: failure.class,
+            kind: failure.kind,
             reason: failure.to_string(),
             hint: failure.hint.clone(),
         }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::MetricsJob;
 use super::inputs::is_older;
 use crate::calendar::Day;
-use crate::failure::{Class, Classified};
+use crate::failure::{Classified, ErrorKind};
 use crate::lake::{Account, Footer, LakeError, PartitionKey, Table};
 use crate::metrics::{DEFINITIONS_VERSION, Parameters, RuleChange, Rules};
 
@@ -153,8 +153,8 @@ pub struct UnknownRules {
 }
 
 impl Classified for UnknownRules {
-    fn class(&self) -> Class {
-        Class::Settings
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Settings
     }
 
     fn hint(&self) -> Option<String> {
@@ -174,10 +174,10 @@ pub enum RulesError {
 }
 
 impl Classified for RulesError {
-    fn class(&self) -> Class {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::Lake(error) => error.class(),
-            Self::Unknown(error) => error.class(),
+            Self::Lake(error) => error.kind(),
+            Self::Unknown(error) => error.kind(),
         }
     }
 

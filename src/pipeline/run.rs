@@ -11,7 +11,7 @@ use super::{
     AccountJob, Observer, Request, RunReport, Selection, Wanted, require_app, require_rules,
 };
 use crate::calendar::Day;
-use crate::failure::{BugError, Class, Failure};
+use crate::failure::{BugError, ErrorKind, Failure};
 use crate::fetch::Source;
 use crate::lake::{LakeError, Table};
 use crate::model::cancel::Cancel;
@@ -85,7 +85,7 @@ fn run(
 ) -> Result<(), Failure> {
     let metrics = job.metrics();
     let fetched = fetch(job, wanted, observer, cancel, report)?;
-    if report.fetch.as_ref().and_then(FetchReport::worst) == Some(Class::Lake) {
+    if report.fetch.as_ref().and_then(FetchReport::worst) == Some(ErrorKind::Lake) {
         // A lake that refuses messages refuses metrics, too. The next run computes them.
         report.metrics_put_off = true;
         return Ok(());

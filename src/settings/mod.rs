@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use crate::calendar::Zone;
-use crate::failure::{Class, Classified};
+use crate::failure::{Classified, ErrorKind};
 use crate::lake::{Account, AppId, BucketOptions, Lake, LakeError, LakePlace};
 use crate::metrics::Rules;
 use crate::model::Shard;
@@ -99,8 +99,8 @@ pub enum SettingsError {
 }
 
 impl Classified for SettingsError {
-    fn class(&self) -> Class {
-        Class::Settings
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Settings
     }
 
     fn hint(&self) -> Option<String> {

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use kefu::calendar::{Clock, Day, DayRange, Zone};
-use kefu::failure::Class;
+use kefu::failure::ErrorKind;
 use kefu::fetch::Source;
 use kefu::lake::{Account, AppId, Failpoint, Lake, Table};
 use kefu::metrics::Parameters;
@@ -284,9 +284,9 @@ impl World {
 impl Night {
     /// Returns the error kind of the first failed day. Panics if a day was fetched.
     #[track_caller]
-    pub fn failure(&self) -> Class {
+    pub fn failure(&self) -> ErrorKind {
         assert!(self.report.fetched.is_empty(), "{:?}", self.report);
-        self.report.failed[0].failure.class
+        self.report.failed[0].failure.kind
     }
 
     /// The requests of `getmsglist`.

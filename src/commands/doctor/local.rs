@@ -2,7 +2,7 @@
 
 use super::Check;
 use crate::calendar::{Clock, DayRange, Zone};
-use crate::failure::{Class, Classified, Failure};
+use crate::failure::{Classified, ErrorKind, Failure};
 use crate::lake::{Account, Conditions, Lake, LakeError, Table};
 use crate::pipeline::{redaction, require_app};
 use crate::printable::counted;
@@ -19,8 +19,8 @@ const FREE_BYTES_MIN: u64 = 16 << 20;
 struct NearlyFull(u64);
 
 impl Classified for NearlyFull {
-    fn class(&self) -> Class {
-        Class::Lake
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Lake
     }
 
     fn hint(&self) -> Option<String> {

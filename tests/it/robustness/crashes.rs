@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kefu::calendar::DayRange;
-use kefu::failure::{Class, Failure};
+use kefu::failure::{ErrorKind, Failure};
 use kefu::lake::{Failpoint, Operation, Table};
 use kefu::metrics::Parameters;
 use kefu::model::cancel::Cancel;
@@ -134,7 +134,7 @@ fn is_safe(
     let outcome = run(&world, "new");
     match outcome {
         Err(failure) => {
-            assert_eq!(failure.class, Class::Lake, "{failpoint:?}: {:?}", failure.causes())
+            assert_eq!(failure.kind, ErrorKind::Lake, "{failpoint:?}: {:?}", failure.causes())
         }
         // A file that cannot be removed from staging does not fail the run.
         Ok(()) => assert!(!failpoint.has_struck() || files(&world) == *new, "{failpoint:?}"),
@@ -272,7 +272,7 @@ fn a_disk_error_is_an_error_of_the_lake_with_a_hint() {
     ] {
         let world = World { failpoint: Some(After::new(3, Then::Refuse(kind))), ..World::new() };
         let failure = run(&world, "new").unwrap_err();
-        assert_eq!(failure.class, Class::Lake, "{:?}", failure.causes());
+        assert_eq!(failure.kind, ErrorKind::Lake, "{:?}", failure.causes());
         assert!(failure.hint.is_some());
     }
 }
@@ -305,7 +305,7 @@ fn a_run_does_not_create_a_new_lake_in_place_of_an_unmounted_one() {
     world.failpoint = Some(Arc::new(Unmounted { lake: world.lake_folder() }));
     let request = Request::Fetch(wanted(DAYS[0], DAYS[0]));
     let report = run_account(&world.job(&simulator), &request, &(), &Cancel::default());
-    assert_eq!(report.class(), Some(Class::Lake));
+    assert_eq!(report.kind(), Some(ErrorKind::Lake));
     assert_eq!(fs_err::read_dir(world.lake_folder()).unwrap().count(), 0);
     assert_eq!(
         fs_err::read_dir(

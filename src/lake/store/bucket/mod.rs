@@ -21,7 +21,7 @@ use object_store::path::Path;
 use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 
 use super::{Check, Entry, Expected, File, Key, Kind, Look, Space, StagedFile, Store, Version};
-use crate::failure::Class;
+use crate::failure::ErrorKind;
 use crate::lake::LakeError;
 use crate::threads;
 pub use connect::{Addressing, BucketCredentials, BucketOptions};
@@ -81,9 +81,9 @@ impl Bucket {
         };
         // `Path::from` would encode everything but ASCII.
         Path::parse(name).map_err(|error| {
-            let class = Class::Settings;
+            let kind = ErrorKind::Settings;
             let (place, reason) = (self.place(key), error.to_string());
-            BucketError { class, what: "name", place, reason, hint: None }.into()
+            BucketError { kind, what: "name", place, reason, hint: None }.into()
         })
     }
 
@@ -140,7 +140,7 @@ impl Bucket {
 
     fn version(&self, key: &Key, e_tag: Option<String>) -> Result<Version, LakeError> {
         let no_version = || BucketError {
-            class: Class::Settings,
+            kind: ErrorKind::Settings,
             what: "look at",
             place: self.place(key),
             reason: "the store gives no ETag".to_owned(),

@@ -5,7 +5,7 @@ use object_store::{Error, PutMode, UpdateVersion};
 
 use super::super::{Key, Store};
 use super::{Answer, Bucket, BucketError};
-use crate::failure::Class;
+use crate::failure::ErrorKind;
 use crate::lake::{LakeError, OWN};
 
 /// What a store does with the conditions of a PUT.
@@ -46,7 +46,7 @@ impl Bucket {
             _ => "the store ignores the condition of a PUT",
         };
         BucketError {
-            class: Class::Settings,
+            kind: ErrorKind::Settings,
             what: "protect",
             place: self.place(&Key::root()),
             reason: format!("{reason}, so two runs at the same time could replace each other's days"),
