@@ -8,6 +8,9 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use crate::printable::printable;
+use crate::secret::hide_likely;
+
 /// The commands that work on a lake.
 const OF_A_LAKE: [&str; 11] = [
     "run", "fetch", "metrics", "accounts", "status", "doctor", "prune", "redact", "forget",
@@ -32,7 +35,9 @@ pub fn complete(text: impl Into<String>) -> String {
 
 /// Adds `--lake` to each command between backticks that works on a lake and does not name one.
 fn with_lake(text: &str, lake: &Path) -> String {
-    let lake = quoted(&lake.to_string_lossy()).into_owned();
+    // A secret in the wrong place is not shown.
+    let lake = hide_likely(&printable(&lake.to_string_lossy())).into_owned();
+    let lake = quoted(&lake);
     let mut completed = String::new();
     for (place, part) in text.split('`').enumerate() {
         if place > 0 {
