@@ -27,11 +27,6 @@ impl Pruned {
         self.0.get(table.name()).is_some_and(|first_kept| day < *first_kept)
     }
 
-    /// Whether nothing ever was.
-    pub fn is_nothing(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// The first day of a table that was not pruned. None where no day was.
     pub fn first_kept(&self, table: Table) -> Option<Day> {
         self.0.get(table.name()).copied()

@@ -240,12 +240,8 @@ impl Plan {
         let writers = threads::writers()?;
         for chunk in chunks(inputs, stale) {
             cancel.check()?;
-            let days = DayRange {
-                first: dependency_window(&inputs.fetched, chunk.first).first,
-                last: dependency_window(&inputs.fetched, chunk.last).last,
-            };
             let _reserved = budget::reserve(chunk.rows, cancel)?;
-            let history = read_history(job, days, cancel)?;
+            let history = read_history(job, chunk.window(inputs), cancel)?;
             let targets = targets(&job.zone, &inputs.fetched, &chunk.days);
             let write = |(target, mut partitions): (Target, Partitions)| {
                 partitions.retain(|table, _| {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use kefu::lake::{Failpoint, Lake, Operation};
 use kefu::model::privacy::{OpenidKey, Openids, Privacy, Texts};
 use kefu::pipeline::{AccountJob, Request, run_account};
-use kefu::simulator::{Generated, GeneratorOptions, Recorded, Records, RenderedPage, Simulator};
+use kefu::simulator::{Generated, Recorded, Records, RenderedPage, Simulator};
 
 use crate::world::{DAY, MIDNIGHT, World, files, record, recorded, records};
 
@@ -161,12 +161,7 @@ fn no_reject_reason_and_no_error_quotes_a_record() {
 }
 
 fn generated() -> Generated {
-    Generated::new(GeneratorOptions {
-        first_day: "2024-05-13".parse().unwrap(),
-        days: 5,
-        messages_per_day: 400,
-        seed: 1,
-    })
+    crate::world::generated("2024-05-13", 5, 400, 1)
 }
 
 fn settings(world: &World, toml: &str) {

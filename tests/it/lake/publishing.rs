@@ -12,19 +12,14 @@ use std::time::{Duration, SystemTime};
 
 use kefu::failure::{ErrorKind, Failure};
 use kefu::lake::{Failpoint, FinishedPartition, Lake, LakeError, Operation, Table};
-use kefu::simulator::{APPID, Generated, GeneratorOptions, Options, SECRET, Simulator};
+use kefu::simulator::{APPID, Generated, Options, SECRET, Simulator};
 
 use crate::world::{DAY, MIDNIGHT, OTHER_APPID, World, files, record, recorded, records};
 
 const RANGE: [&str; 4] = ["--from", "2024-05-13", "--to", "2024-05-15"];
 
 fn generated() -> Generated {
-    Generated::new(GeneratorOptions {
-        first_day: "2024-05-13".parse().unwrap(),
-        days: 3,
-        messages_per_day: 300,
-        seed: 5,
-    })
+    crate::world::generated("2024-05-13", 3, 300, 5)
 }
 
 fn begin(world: &World, simulator: &Simulator, arguments: &[&str]) -> Command {
