@@ -64,6 +64,7 @@ use store::{Bucket, Disk, FileId, Key, Staging, Store};
 
 pub use crate::model::record::{MessageCounts, opercode};
 pub use crate::model::{Account, PartitionKey, Table};
+use crate::threads;
 
 /// Folder of kefu's own, below the lake, that no query reads.
 const OWN: &str = "_kefu";
@@ -125,6 +126,18 @@ impl Lake {
     /// Whether it is in a folder of this machine.
     pub fn is_in_folder(&self) -> bool {
         self.store.scratch().is_none()
+    }
+
+    /// Does parallel work that reads the lake. For a bucket, more threads than compute do it, because
+    /// each of them waits for the store.
+    ///
+    /// # Errors
+    /// When the threads cannot be created.
+    pub fn reading<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, LakeError> {
+        match self.is_in_folder() {
+            true => Ok(work()),
+            false => Ok(threads::writers()?.install(work)),
+        }
     }
 
     /// Whether nothing keeps two runs of one account from replacing each other's days.
