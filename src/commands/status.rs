@@ -43,7 +43,8 @@ pub(super) fn execute(
 
 /// Reads the status of one account.
 fn look(settings: &Settings, among: Option<DayRange>) -> Result<Status, Failure> {
-    let job = account_job(settings)?.metrics();
+    let mut job = account_job(settings)?.metrics();
+    job.lake = job.lake.remembering();
     job.lake.require_folder()?;
     job.lake.require_zone(job.zone.name())?;
     let status = Status {

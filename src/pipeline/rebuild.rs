@@ -181,6 +181,13 @@ impl Plan {
         let (damaged, computable): (Vec<Day>, Vec<Day>) =
             inputs.fetched.iter().filter(is_wanted).copied().partition(looks_at_damage);
         inputs.require_one_treatment(job)?;
+        let targets: BTreeSet<&Day> =
+            computable.iter().chain(among.into_iter().flatten()).collect();
+        job.lake.look_ahead(
+            targets
+                .into_iter()
+                .flat_map(|day| Table::METRICS.map(|table| job.account.partition(table, *day))),
+        )?;
         let state = |day: Day| {
             cancel.check()?;
             Ok((day, state_of(job, &inputs, day)?))
@@ -398,7 +405,8 @@ pub fn read_history(job: &MetricsJob, days: DayRange, cancel: &Cancel) -> Result
         };
         batches.map(decode).collect()
     };
-    for part in days.par_iter().map(read).collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
+    let read_all = || days.par_iter().map(read).collect::<Result<Vec<_>, _>>();
+    for part in job.lake.reading(read_all)??.into_iter().flatten() {
         cancel.check()?;
         history.push(part);
     }

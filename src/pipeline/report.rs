@@ -31,6 +31,10 @@ pub struct RunReport {
     /// What `redact` or `forget` has removed. The command shows it in a form of its own.
     #[serde(skip)]
     pub redaction: Option<RedactReport>,
+    /// Whether nothing keeps another run of the account from replacing its days: the store of the lake
+    /// does not check conditions, and `single_writer` is set.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unprotected: bool,
     /// What stopped the run, or kept it from beginning. Days that failed are in `fetch`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -52,6 +56,7 @@ impl RunReport {
             metrics: None,
             metrics_put_off: false,
             redaction: None,
+            unprotected: false,
             failure: None,
             started_at: job.clock.now(),
             ended_at: None,
@@ -70,6 +75,7 @@ impl RunReport {
             metrics: None,
             metrics_put_off: false,
             redaction: None,
+            unprotected: false,
             failure: Some(failure),
             started_at: now,
             ended_at: Some(now),

@@ -14,6 +14,7 @@ use crate::calendar::Day;
 use crate::failure::{BugError, ErrorKind, Failure};
 use crate::fetch::Source;
 use crate::lake::{LakeError, Table};
+use crate::metrics::DAYS_BEFORE;
 use crate::model::cancel::Cancel;
 use crate::model::privacy::Privacy;
 use crate::model::redaction::Redaction;
@@ -27,6 +28,7 @@ pub fn run_account(
     observer: &dyn Observer,
     cancel: &Cancel,
 ) -> RunReport {
+    let job = &AccountJob { lake: job.lake.remembering(), ..job.clone() };
     let report = RunReport::begin(job, request.name());
     recorded(job, report, |report| match request {
         Request::Fetch(wanted) => {
@@ -63,6 +65,7 @@ fn recorded(
         let written = serde_json::json!(record).to_string();
         job.lake.enter_run(&job.account, &record.run, &written)
     };
+    report.unprotected = job.lake.is_unprotected();
     let entered = enter(&report);
     let is_entered = entered.is_ok();
     let outcome = entered.map_err(Failure::from).and_then(|()| work(&mut report));
@@ -84,6 +87,7 @@ fn run(
     report: &mut RunReport,
 ) -> Result<(), Failure> {
     let metrics = job.metrics();
+    look_ahead(job, &metrics_of(wanted, []))?;
     let fetched = fetch(job, wanted, observer, cancel, report)?;
     if report.fetch.as_ref().and_then(FetchReport::worst) == Some(ErrorKind::Lake) {
         // A lake that refuses messages refuses metrics, too. The next run computes them.
@@ -92,9 +96,28 @@ fn run(
     }
     cancel.check()?;
     // What was committed is worth computing even if some days failed.
-    let among = dependents(wanted.range.days().chain(fetched));
+    let among = metrics_of(wanted, fetched);
     rebuild(&metrics, Some(&among), observer, cancel, report)
         .map_err(|failure| failure.during("not all metrics could be computed"))
+}
+
+/// Looks at all that the metrics of the days depend on, and at the newest metrics before them.
+fn look_ahead(job: &AccountJob, days: &BTreeSet<Day>) -> Result<(), LakeError> {
+    let partition = |table, day: Day| job.account.partition(table, day);
+    let before = days.first().map(|first| first.plus(-1));
+    let messages = days.iter().flat_map(|day| (-DAYS_BEFORE..=1).map(|step| day.plus(step)));
+    let messages: BTreeSet<Day> = messages.collect();
+    let messages = messages.into_iter().map(|day| partition(Table::Messages, day));
+    let metrics = days.iter().flat_map(|day| Table::METRICS.map(|table| partition(table, *day)));
+    let newest = before.map(|day| partition(Table::AccountDaily, day));
+    job.lake.look_ahead(messages.chain(metrics).chain(newest))
+}
+
+/// The days whose metrics a run rebuilds. Those of days that are not over wait for the days.
+fn metrics_of(wanted: Wanted, fetched: impl IntoIterator<Item = Day>) -> BTreeSet<Day> {
+    let mut days = dependents(wanted.range.days().chain(fetched));
+    days.retain(|day| *day <= wanted.last_over);
+    days
 }
 
 /// Rebuilds the metrics of days that were fetched before. Needs the privacy settings only to finish a
@@ -110,7 +133,7 @@ fn metrics(
     let today = job.zone.day_of(job.clock.now().unix_timestamp());
     job.lake.require_no_mark_after(&job.account, today)?;
     let metrics = job.metrics();
-    require_rules(&metrics)?;
+    require_rules(&metrics, among.unwrap_or(&BTreeSet::new()))?;
     if job.lake.privacy(&job.account)?.is_some_and(|privacy| privacy.is_pending) {
         finished_redaction(job, cancel)?;
     }
@@ -137,7 +160,7 @@ fn fetch(
     require_app(lake, account, api.app_id.as_ref())?;
     lake.require_no_mark_after(account, wanted.last_over.plus(1))?;
     if report.command != "fetch" {
-        require_rules(&job.metrics())?;
+        require_rules(&job.metrics(), &metrics_of(wanted, selection.days.iter().copied()))?;
     }
     let redaction = finished_redaction(job, cancel)?;
     let Selection { days, refreshed, skipped, pruned, .. } = selection;

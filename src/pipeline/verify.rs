@@ -93,8 +93,8 @@ pub fn verify(
         progress.advance(&day.to_string());
         Ok((account, day, examined))
     };
-    let examined: Vec<_> =
-        tables_of_day.into_par_iter().map(examine).collect::<Result<_, Failure>>()?;
+    let examine_all = || tables_of_day.into_par_iter().map(examine).collect::<Result<_, Failure>>();
+    let examined: Vec<_> = job.lake.reading(examine_all)??;
 
     let mut days_of_account: BTreeMap<Account, BTreeMap<Day, ExaminedDay>> = BTreeMap::new();
     for (account, day, mut examined) in examined {

@@ -79,7 +79,7 @@ impl Answer {
     /// Whether the store does not have what was asked for.
     pub(super) fn is_not_implemented(&self) -> bool {
         let code = self.code.as_deref();
-        self.status == Some(501)
+        matches!(self.status, Some(405 | 501))
             || matches!(code, Some("NotImplemented" | "InvalidArgument" | "InvalidRequest"))
     }
 
@@ -104,7 +104,7 @@ impl Answer {
                 ),
                 _,
             )
-            | (_, Some(301 | 307 | 501)) => ErrorKind::Settings,
+            | (_, Some(301 | 307 | 405 | 501)) => ErrorKind::Settings,
             (Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired"), _)
             | (_, Some(401 | 403)) => ErrorKind::Refused,
             (_, Some(408 | 429 | 500..)) => ErrorKind::Unavailable,
@@ -124,6 +124,7 @@ impl Answer {
         match (&self.code, &self.message, self.status) {
             (Some(code), Some(message), _) => format!("{code}: {message}"),
             (Some(code), None, _) => code.clone(),
+            (None, _, Some(405 | 501)) => "the store does not support this request".to_owned(),
             (None, _, Some(status)) => format!("the store answers with status {status}"),
             (None, _, None) if self.is_transport => {
                 "the store cannot be reached, or does not answer".to_owned()

@@ -25,7 +25,7 @@ impl Bucket {
     /// # Errors
     /// When a request fails for another reason.
     pub(super) fn probe(&self) -> Result<Conditions, LakeError> {
-        let name = format!("{:032x}", rand::random::<u128>());
+        let name = format!("{:016x}", rand::random::<u64>());
         let key = Key::of(OWN).join("probe").join(&name);
         let probed = self.probe_with(&key);
         let removed = self.remove(&key, std::slice::from_ref(&key));
