@@ -247,8 +247,7 @@ impl Trial {
         // An empty day is committed only after an earlier day.
         prepare(EMPTY, DAY_BEFORE);
         at_first.iter().for_each(|edition| prepare(*edition, DAY));
-        let simulators =
-            [first, second, OTHER_REJECTS].map(|edition| simulator(&world, edition));
+        let simulators = [first, second, OTHER_REJECTS].map(|edition| simulator(&world, edition));
         let jobs = [0, 1].map(|run| fetch_job(&world, lake(RUNS[run]), &simulators[run]));
         for job in &jobs {
             drop(job.lake.lock(&job.account).unwrap());
@@ -371,7 +370,8 @@ impl Trial {
         if found.findings.is_empty() {
             return Err("verify does not notice files that do not belong together".to_owned());
         }
-        let request = Request::Fetch(kefu::pipeline::Wanted { is_named: false, ..wanted(DAY, DAY) });
+        let request =
+            Request::Fetch(kefu::pipeline::Wanted { is_named: false, ..wanted(DAY, DAY) });
         let report = run_account(&self.next, &request, &(), &Cancel::default());
         let is_fetched = report.fetch.is_some_and(|fetch| fetch.fetched.len() == 1);
         match is_fetched && self.is_whole() {

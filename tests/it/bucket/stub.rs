@@ -42,7 +42,8 @@ pub struct Request {
 impl Request {
     /// The id of the access key that signed it.
     pub fn signer(&self) -> &str {
-        let signed = self.headers.get("authorization").and_then(|text| text.split_once("Credential="));
+        let signed =
+            self.headers.get("authorization").and_then(|text| text.split_once("Credential="));
         signed.and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default()
     }
 
@@ -251,7 +252,8 @@ impl Answer {
     }
 
     fn error(status: u16, code: &str) -> Self {
-        let body = format!("<Error><Code>{code}</Code><Message>{code} of the stub</Message></Error>");
+        let body =
+            format!("<Error><Code>{code}</Code><Message>{code} of the stub</Message></Error>");
         Self::with(status, body)
     }
 
@@ -408,7 +410,8 @@ impl Objects {
         }
         for folder in &folders {
             let prefix = escaped(folder);
-            entries.push_str(&format!("<CommonPrefixes><Prefix>{prefix}</Prefix></CommonPrefixes>"));
+            entries
+                .push_str(&format!("<CommonPrefixes><Prefix>{prefix}</Prefix></CommonPrefixes>"));
         }
         if is_cut {
             let last = escaped(&last);
@@ -516,11 +519,7 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> std::io::Result<Option<Re
     }))
 }
 
-fn write_answer(
-    mut stream: &TcpStream,
-    request: &Request,
-    answer: &Answer,
-) -> std::io::Result<()> {
+fn write_answer(mut stream: &TcpStream, request: &Request, answer: &Answer) -> std::io::Result<()> {
     let date = httpdate::fmt_http_date(SystemTime::now());
     let mut head = format!(
         "HTTP/1.1 {} Stub\r\nDate: {date}\r\nx-amz-request-id: 1\r\nContent-Length: {}\r\n",
