@@ -14,6 +14,7 @@ mod footer;
 mod guard;
 mod hash;
 mod lock;
+mod looks;
 mod messages;
 mod mounts;
 mod original;
@@ -58,6 +59,7 @@ pub use store::{
 pub use survey::Survey;
 pub use write::{FinishedPartition, Seen, StagedPartition};
 
+use looks::Looks;
 use store::{Bucket, Disk, FileId, Key, Staging, Store};
 
 pub use crate::model::record::{MessageCounts, opercode};
@@ -85,6 +87,8 @@ pub struct Lake {
     /// The lock files that this process has locked.
     locked: Arc<Mutex<BTreeMap<Account, FileId>>>,
     staging: Arc<Staging>,
+    /// What a run remembers of it. None where each question is asked anew.
+    looks: Option<Arc<Looks>>,
 }
 
 impl Lake {
@@ -93,7 +97,7 @@ impl Lake {
         let (root, disk) = (root.into(), Disk::default());
         let store = store::open(&root, &disk);
         let staging = Arc::new(Staging::below(root.join(OWN)));
-        Self { root, disk, store, locked: Arc::default(), staging }
+        Self { root, disk, store, locked: Arc::default(), staging, looks: None }
     }
 
     /// The lake at this place.
@@ -112,6 +116,7 @@ impl Lake {
                     store: Arc::new(store),
                     locked: Arc::default(),
                     staging: Arc::new(staging),
+                    looks: None,
                 })
             }
         }
@@ -141,7 +146,13 @@ impl Lake {
     /// # Errors
     /// When the lake cannot be read.
     pub fn bytes(&self, key: &PartitionKey) -> Result<Option<u64>, LakeError> {
-        Ok(self.store.look(&Key::of_partition(key), 0)?.map(|look| look.bytes))
+        match self.looks {
+            Some(_) => {
+                let looked = self.look_at(key)?;
+                Ok(looked.seen.is_there().then_some(looked.bytes))
+            }
+            None => Ok(self.store.look(&Key::of_partition(key), 0)?.map(|look| look.bytes)),
+        }
     }
 
     /// The same lake, with something in the way of all that changes it.
@@ -180,12 +191,18 @@ impl Lake {
         key: &Key,
         damaged: impl FnOnce(String) -> LakeError,
     ) -> Result<Option<Bytes>, LakeError> {
-        match self.store.look(key, u64::MAX) {
-            Err(LakeError::Dangling { .. }) => {
-                Err(damaged("it is a link to a file that does not exist".to_owned()))
-            }
-            looked => Ok(looked?.map(|look| look.tail)),
+        if let Some(content) = self.looks.as_ref().and_then(|looks| looks.small(key)) {
+            return Ok(content);
         }
+        let began = self.looks.as_ref().map_or(0, |looks| looks.changes());
+        let content = match self.store.look(key, u64::MAX) {
+            Err(LakeError::Dangling { .. }) => {
+                return Err(damaged("it is a link to a file that does not exist".to_owned()));
+            }
+            looked => looked?.map(|look| look.tail),
+        };
+        self.looks.iter().for_each(|looks| looks.add_small(began, key.clone(), content.clone()));
+        Ok(content)
     }
 
     /// The partitions of a table on its last days, of every account, the last day first.
@@ -268,12 +285,11 @@ impl Lake {
     /// When a folder cannot be listed.
     pub fn accounts(&self) -> Result<BTreeSet<String>, LakeError> {
         let mut accounts = BTreeSet::new();
-        for folder in Table::ALL.map(|table| self.date_folders(table)) {
-            for folder in folder?.into_values() {
-                let files = self.store.list(&folder)?;
-                let names = files.iter().filter_map(|file| file.key.account_name());
-                accounts.extend(names.map(str::to_owned));
-            }
+        for table in Table::ALL {
+            let files = self.store.files_below(&Key::of_table(table))?;
+            let of_days = files.iter().filter(|file| file.folder().day().is_some());
+            let names = of_days.filter_map(|file| file.account_name());
+            accounts.extend(names.map(str::to_owned));
         }
         Ok(accounts)
     }

@@ -64,6 +64,12 @@ impl Classified for AppError {
 /// - [`AppError::OtherAccount`] when the app's records are stored under another account.
 /// - [`AppError::OnlyCase`] when the name differs from a recorded account only in case.
 pub fn require_app(lake: &Lake, account: &Account, app_id: Option<&AppId>) -> Result<(), AppError> {
+    // The app was checked when it was recorded, so as a rule the others need not be listed.
+    if let Some(asked) = app_id
+        && lake.account_of_app(asked)?.as_ref() == Some(account)
+    {
+        return Ok(());
+    }
     let apps = lake.apps()?;
     let in_small = |account: &Account| account.as_str().to_lowercase();
     let alike = |name: &&Account| *name != account && in_small(name) == in_small(account);

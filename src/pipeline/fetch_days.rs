@@ -54,7 +54,10 @@ impl FetchJob {
     /// app may have begun at the same time.
     fn record_app(&self) -> Result<(), Failure> {
         let Some(app) = &self.app_id else { return Ok(()) };
-        if let Some(there) = self.lake.account_of_app(app)?
+        if self.lake.has_recorded(app) {
+            return Ok(());
+        }
+        if let Some(there) = self.lake.account_of_app_now(app)?
             && there != self.account
             && self.lake.has_account(&there)?
         {

@@ -25,6 +25,10 @@ pub struct RunReport {
     /// Whether metrics were to be computed and were not, because the lake cannot be written.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub metrics_put_off: bool,
+    /// Whether nothing keeps another run of the account from replacing its days: the store of the lake
+    /// does not check conditions, and `single_writer` is set.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unprotected: bool,
     /// What stopped the run, or kept it from beginning. Days that failed are in `fetch`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -45,6 +49,7 @@ impl RunReport {
             fetch: None,
             metrics: None,
             metrics_put_off: false,
+            unprotected: false,
             failure: None,
             started_at: job.clock.now(),
             ended_at: None,
@@ -62,6 +67,7 @@ impl RunReport {
             fetch: None,
             metrics: None,
             metrics_put_off: false,
+            unprotected: false,
             failure: Some(failure),
             started_at: now,
             ended_at: Some(now),

@@ -26,6 +26,7 @@ pub fn run_account(
     observer: &dyn Observer,
     cancel: &Cancel,
 ) -> RunReport {
+    let job = &AccountJob { lake: job.lake.remembering(), ..job.clone() };
     let report = RunReport::begin(job, request.name());
     recorded(job, report, |report| match request {
         Request::Fetch(wanted) => {
@@ -60,6 +61,7 @@ fn recorded(
         let written = serde_json::json!(record).to_string();
         job.lake.enter_run(&job.account, &record.run, &written)
     };
+    report.unprotected = job.lake.is_unprotected();
     let entered = enter(&report);
     let is_entered = entered.is_ok();
     let outcome = entered.map_err(Failure::from).and_then(|()| work(&mut report));
@@ -89,9 +91,16 @@ fn run(
     }
     cancel.check()?;
     // What was committed is worth computing even if some days failed.
-    let among = dependents(wanted.range.days().chain(fetched));
+    let among = metrics_of(wanted, fetched);
     rebuild(&metrics, Some(&among), observer, cancel, report)
         .map_err(|failure| failure.during("not all metrics could be computed"))
+}
+
+/// The days whose metrics a run rebuilds. Those of days that are not over wait for the days.
+fn metrics_of(wanted: Wanted, fetched: impl IntoIterator<Item = Day>) -> BTreeSet<Day> {
+    let mut days = dependents(wanted.range.days().chain(fetched));
+    days.retain(|day| *day <= wanted.last_over);
+    days
 }
 
 /// Rebuilds the metrics of days that were fetched before. Needs the privacy settings only to finish a
@@ -107,7 +116,7 @@ fn metrics(
     let today = job.zone.day_of(job.clock.now().unix_timestamp());
     job.lake.require_no_mark_after(&job.account, today)?;
     let metrics = job.metrics();
-    require_rules(&metrics)?;
+    require_rules(&metrics, among.unwrap_or(&BTreeSet::new()))?;
     if job.lake.privacy(&job.account)?.is_some_and(|privacy| privacy.is_pending) {
         finished_redaction(job, cancel)?;
     }
@@ -134,7 +143,7 @@ fn fetch(
     require_app(lake, account, api.app_id.as_ref())?;
     lake.require_no_mark_after(account, wanted.last_over.plus(1))?;
     if report.command != "fetch" {
-        require_rules(&job.metrics())?;
+        require_rules(&job.metrics(), &metrics_of(wanted, selection.days.iter().copied()))?;
     }
     let redaction = finished_redaction(job, cancel)?;
     let Selection { days, refreshed, skipped, pruned, .. } = selection;

@@ -76,8 +76,7 @@ impl Before {
 
 /// Reads the footer of a file. Returns `None` when the file is missing or damaged.
 fn footer(job: &FetchJob, table: Table, day: Day) -> Result<Option<Footer>, LakeError> {
-    let key = job.account.partition(table, day);
-    match job.lake.has(&key)?.then(|| job.lake.footer(&key)).transpose() {
+    match job.lake.see_footer(&job.account.partition(table, day))?.1 {
         Err(LakeError::Damaged { .. }) => Ok(None),
         footer => footer,
     }

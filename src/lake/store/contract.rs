@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::io::{Read, Write};
 
-use super::{Disk, Entry, Expected, Key, Kind, StagedFile, Staging, Store};
+use super::{Disk, Entry, Expected, Key, Kind, StagedFile, Staging, Store, Version};
 use crate::lake::{Account, LakeError};
 
 /// A file of this size is put into a bucket with one request, and a larger one in parts.
@@ -27,7 +27,7 @@ fn staged(staging: &Staging, content: &[u8]) -> StagedFile {
 
 fn content_of(store: &dyn Store, key: &Key) -> Vec<u8> {
     let mut content = Vec::new();
-    store.open(key).unwrap().read_to_end(&mut content).unwrap();
+    store.open(key, None).unwrap().read_to_end(&mut content).unwrap();
     content
 }
 
@@ -54,7 +54,7 @@ fn check_conditions(store: &dyn Store, staging: &Staging) {
     };
 
     assert_eq!((version(), names()), (None, Vec::new()));
-    assert!(store.open(&key).is_err());
+    assert!(store.open(&key, None).is_err());
     store.remove(&folder, std::slice::from_ref(&key)).unwrap();
 
     put(b"first", Expected::Seen(None)).unwrap();
@@ -66,7 +66,10 @@ fn check_conditions(store: &dyn Store, staging: &Staging) {
     assert_eq!((content(), version()), (b"first".to_vec(), first.clone()));
     put(b"other", Expected::Seen(first.clone())).unwrap();
     assert_ne!(version(), first, "another content of the same length is another version");
-    assert!(changed(put(b"third", Expected::Seen(first))), "it is another version");
+    assert!(changed(put(b"third", Expected::Seen(first.clone()))), "it is another version");
+    let opened = |version: Option<Version>| store.open(&key, version.as_ref()).map(drop);
+    assert!(opened(version()).is_ok());
+    assert!(changed(opened(first)), "it is another version");
     assert_eq!(content(), b"other");
     for (tail, expected) in [(0, &b""[..]), (2, b"er"), (5, b"other"), (u64::MAX, b"other")] {
         let look = store.look(&key, tail).unwrap().unwrap();
@@ -77,6 +80,13 @@ fn check_conditions(store: &dyn Store, staging: &Staging) {
 
     put_checked(&other, b"x", Expected::Any, true).unwrap();
     assert_eq!(names(), ["acme.parquet", "客服.parquet"]);
+    assert_eq!(store.files_below(&Key::of("messages")).unwrap(), [other.clone(), key.clone()]);
+    let listed = store.list_all(&[folder.clone(), Key::of("absent")]).unwrap();
+    assert_eq!(listed, [store.list(&folder).unwrap(), Vec::new()]);
+    let absent = folder.join("absent");
+    let looks = store.look_all(&[(other.clone(), 1), (absent, 1), (other.clone(), 0)]).unwrap();
+    let tails = looks.iter().map(|look| look.as_ref().map(|look| look.tail.as_ref()));
+    assert_eq!(tails.collect::<Vec<_>>(), [Some(&b"x"[..]), None, Some(b"")]);
     let table = store.list(&Key::of("messages")).unwrap();
     assert_eq!(table, [Entry { key: folder.clone(), kind: Kind::Folder }]);
     let last = version();

@@ -278,7 +278,10 @@ impl Trial {
             let runs = [0, 1].map(|run| {
                 scope.spawn(move || {
                     let day = [DAY.parse().unwrap()];
-                    let fetch = fetch_days(&self.jobs[run], &day, &());
+                    // A run remembers what it has looked at.
+                    let lake = self.jobs[run].lake.remembering();
+                    let job = FetchJob { lake, ..self.jobs[run].clone() };
+                    let fetch = fetch_days(&job, &day, &());
                     let report = self.world.runtime.block_on(fetch);
                     self.gate.end(run);
                     report

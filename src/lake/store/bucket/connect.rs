@@ -8,6 +8,7 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
+use super::wire::{StoreClock, Watching};
 use crate::secret::Secret;
 
 /// Maximum time for one request, with its body.
@@ -90,7 +91,10 @@ impl BucketOptions {
     }
 
     /// The client. Makes no request.
-    pub(super) fn connect(&self) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
+    pub(super) fn connect(
+        &self,
+        clock: &StoreClock,
+    ) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
         // Fails when it is already installed, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let retries = RetryConfig {
@@ -111,6 +115,7 @@ impl BucketOptions {
             // One request for each object: not every store has the request for many.
             .with_disable_bulk_delete(true)
             .with_client_options(client)
+            .with_http_connector(Watching(clock.clone()))
             .with_retry(retries);
         if let Some(endpoint) = self.endpoint_of_bucket() {
             builder = builder.with_endpoint(endpoint);
@@ -164,7 +169,7 @@ mod tests {
         let options = options(oss, Addressing::Virtual);
         assert_eq!(options.host(), "oss-cn-hangzhou.aliyuncs.com");
         assert_eq!(options.url(), "s3://records/lake/客服");
-        assert!(options.connect().is_ok());
+        assert!(options.connect(&StoreClock::default()).is_ok());
         let shown = format!("{options:?}");
         assert!(!shown.contains("hunter2") && !shown.contains("AKIDEXAMPLE"), "{shown}");
     }

@@ -79,7 +79,7 @@ impl Answer {
     /// Whether the store does not have what was asked for.
     pub(super) fn is_not_implemented(&self) -> bool {
         let code = self.code.as_deref();
-        self.status == Some(501)
+        matches!(self.status, Some(405 | 501))
             || matches!(code, Some("NotImplemented" | "InvalidArgument" | "InvalidRequest"))
     }
 
@@ -104,7 +104,7 @@ impl Answer {
                 ),
                 _,
             )
-            | (_, Some(301 | 307 | 501)) => Class::Settings,
+            | (_, Some(301 | 307 | 405 | 501)) => Class::Settings,
             (Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired"), _)
             | (_, Some(401 | 403)) => Class::Refused,
             (_, Some(408 | 429 | 500..)) => Class::Unavailable,

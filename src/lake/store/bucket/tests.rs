@@ -94,7 +94,7 @@ fn a_server_without_conditions_keeps_the_contract_for_a_single_writer_only() {
 }
 
 /// Run by `tests/bucket` with a server of its own. To run it by hand with any store, see
-/// `tests/bucket/test_contract.py`.
+/// `tests/bucket/README.md`.
 #[test]
 #[ignore = "needs a server"]
 fn the_server_of_the_environment_keeps_the_contract() {
