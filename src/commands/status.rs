@@ -40,7 +40,7 @@ pub(super) fn execute(
 
 /// Reads the status of one account.
 fn look(settings: &Settings, among: Option<DayRange>) -> Result<Status, Failure> {
-    let lake = settings.open_lake()?;
+    let lake = settings.open_lake()?.remembering();
     let account = settings.account()?;
     lake.require_folder()?;
     lake.require_zone(settings.zone.value.name())?;

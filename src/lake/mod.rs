@@ -141,6 +141,21 @@ impl Lake {
         self.store.conditions()
     }
 
+    /// Seconds that this machine's clock is ahead of that of the store (behind, when negative). None
+    /// for a folder, and while no answer had a date.
+    pub fn clock_skew_seconds(&self) -> Option<i64> {
+        self.store.clock_skew_seconds()
+    }
+
+    /// What anybody can do with the bucket of the lake, without credentials.
+    ///
+    /// # Errors
+    /// When the bucket cannot be listed.
+    pub fn open_to_all(&self) -> Result<Option<&'static str>, LakeError> {
+        let file = self.last_partitions(Table::AccountDaily, 1)?.into_iter().next();
+        Ok(self.store.open_to_all(file.as_ref().map(Key::of_partition).as_ref()))
+    }
+
     /// The size of a partition. None when it is not there.
     ///
     /// # Errors

@@ -60,9 +60,12 @@ fn fetched_inputs(job: &MetricsJob, days: &BTreeSet<Day>) -> Result<BTreeSet<Day
     let fetched_of = |days: BTreeSet<Day>| job.lake.days_among(Table::Messages, &job.account, days);
     let near = around(-DAYS_BEFORE, 1);
     let mut fetched = fetched_of(near.clone())?;
+    let is_gap = |day: &Day| near.contains(day) && !fetched.contains(day);
     let is_followed = |day: &Day| {
-        (2..=DAYS_AFTER)
-            .any(|step| days.contains(&day.plus(-step)) && fetched.contains(&day.plus(1 - step)))
+        (2..=DAYS_AFTER).filter(|step| days.contains(&day.plus(-step))).any(|step| {
+            let between = (1..step).map(|back| day.plus(-back));
+            !between.into_iter().any(|day| is_gap(&day))
+        })
     };
     let far = around(2, DAYS_AFTER).into_iter().filter(|day| !near.contains(day));
     let far: BTreeSet<Day> = far.filter(is_followed).collect();

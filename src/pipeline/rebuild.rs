@@ -177,9 +177,12 @@ impl Plan {
         let (damaged, computable): (Vec<Day>, Vec<Day>) =
             inputs.fetched.iter().filter(is_wanted).copied().partition(looks_at_damage);
         inputs.require_one_treatment(job)?;
-        let targets = computable.iter().chain(among.into_iter().flatten());
+        let targets: BTreeSet<&Day> =
+            computable.iter().chain(among.into_iter().flatten()).collect();
         job.lake.look_ahead(
-            targets.flat_map(|day| Table::METRICS.map(|table| job.account.partition(table, *day))),
+            targets
+                .into_iter()
+                .flat_map(|day| Table::METRICS.map(|table| job.account.partition(table, *day))),
         )?;
         let states = computable.into_par_iter().map(|day| Ok((day, state_of(job, &inputs, day)?)));
         let states: BTreeMap<Day, DayState> = states.collect::<Result<_, LakeError>>()?;

@@ -141,12 +141,14 @@ fn counted_by_metrics(job: &FetchJob, day: Day) -> Result<u64, LakeError> {
 fn had_messages(job: &FetchJob, day: Day) -> Result<Option<bool>, LakeError> {
     let nothing = ContentHash::of(&RecordBatch::new_empty(Table::Messages.schema()))?;
     let mut had_messages = None;
-    for (table, step) in Table::METRICS
+    let around = Table::METRICS
         .into_iter()
-        .flat_map(|table| (-DAYS_AFTER..=DAYS_BEFORE).map(move |step| (table, step)))
-    {
+        .flat_map(|table| (-DAYS_AFTER..=DAYS_BEFORE).map(move |step| (table, day.plus(step))));
+    let keys = around.clone().map(|(table, day)| job.account.partition(table, day));
+    job.lake.look_ahead(keys)?;
+    for (table, dependent) in around {
         let made_of =
-            footer(job, table, day.plus(step))?.and_then(|footer| footer.inputs().remove(&day));
+            footer(job, table, dependent)?.and_then(|footer| footer.inputs().remove(&day));
         had_messages = had_messages.max(made_of.map(|messages| messages != nothing));
     }
     Ok(had_messages)

@@ -133,6 +133,9 @@ fn examine(settings: &Settings, cancel: &Cancel) -> Result<Vec<Check>, Failure> 
             false => local::bucket(&lake),
         },
     ];
+    if !lake.is_in_folder() {
+        checks.extend([local::bucket_access(&lake), local::bucket_clock(&lake)]);
+    }
     checks.extend(wait_for(1, cancel, async { Ok(api::examine(settings, &clock).await) })?);
     Ok(checks)
 }

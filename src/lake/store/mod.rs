@@ -216,6 +216,17 @@ pub trait Store: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Seconds that this machine's clock is ahead of the store's (behind, when negative), by its last
+    /// answer. None where the store has no clock of its own.
+    fn clock_skew_seconds(&self) -> Option<i64> {
+        None
+    }
+
+    /// What anybody can do without credentials: list the store, or read this file of it.
+    fn open_to_all(&self, _file: Option<&Key>) -> Option<&'static str> {
+        None
+    }
+
     /// What the store does with the conditions of `put`, tried out. None where there are locks.
     ///
     /// # Errors

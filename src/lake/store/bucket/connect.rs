@@ -90,6 +90,16 @@ impl BucketOptions {
         })
     }
 
+    /// The URL of the bucket.
+    pub(super) fn address(&self) -> String {
+        match (self.endpoint_of_bucket(), self.addressing) {
+            (Some(endpoint), Addressing::Virtual) => endpoint,
+            (Some(endpoint), Addressing::Path) => format!("{endpoint}/{}", self.bucket),
+            (None, Addressing::Virtual) => format!("https://{}.{}", self.bucket, self.host()),
+            (None, Addressing::Path) => format!("https://{}/{}", self.host(), self.bucket),
+        }
+    }
+
     /// The client. Makes no request.
     pub(super) fn connect(
         &self,
@@ -167,6 +177,7 @@ mod tests {
         assert_eq!(of(Addressing::Virtual), "https://records.oss-cn-hangzhou.aliyuncs.com");
         assert_eq!(of(Addressing::Path), "https://oss-cn-hangzhou.aliyuncs.com");
         let options = options(oss, Addressing::Virtual);
+        assert_eq!(options.address(), "https://records.oss-cn-hangzhou.aliyuncs.com");
         assert_eq!(options.host(), "oss-cn-hangzhou.aliyuncs.com");
         assert_eq!(options.url(), "s3://records/lake/客服");
         assert!(options.connect(&StoreClock::default()).is_ok());

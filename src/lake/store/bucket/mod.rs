@@ -8,6 +8,7 @@
 mod connect;
 mod error;
 mod list;
+mod open;
 mod probe;
 mod put;
 mod read;
@@ -41,6 +42,8 @@ pub struct Bucket {
     prefix: String,
     url: String,
     host: String,
+    /// The URL of the bucket, for requests without credentials.
+    address: Option<String>,
     scratch: PathBuf,
     is_single_writer: bool,
     clock: StoreClock,
@@ -63,7 +66,15 @@ impl Bucket {
             .map_err(|error| LakeError::from(failed("use", place(), &error)))?;
         let bucket = Self::over(objects, &options.prefix, options.scratch.clone());
         let is_single_writer = options.single_writer;
-        Ok(Self { url: options.url(), host: options.host(), is_single_writer, clock, ..bucket })
+        let address = Some(options.address());
+        Ok(Self {
+            url: options.url(),
+            host: options.host(),
+            is_single_writer,
+            clock,
+            address,
+            ..bucket
+        })
     }
 
     fn over(objects: Arc<dyn ObjectStore>, prefix: &str, scratch: PathBuf) -> Self {
@@ -72,6 +83,7 @@ impl Bucket {
             prefix: prefix.to_owned(),
             url: format!("s3://memory/{prefix}"),
             host: "memory".to_owned(),
+            address: None,
             scratch,
             clock: StoreClock::default(),
             is_single_writer: false,
@@ -266,6 +278,14 @@ impl Store for Bucket {
 
     fn is_unprotected(&self) -> bool {
         self.is_unprotected.load(Ordering::Acquire)
+    }
+
+    fn clock_skew_seconds(&self) -> Option<i64> {
+        self.clock.skew_seconds()
+    }
+
+    fn open_to_all(&self, file: Option<&Key>) -> Option<&'static str> {
+        self.find_open(file)
     }
 
     fn conditions(&self) -> Result<Option<Conditions>, LakeError> {

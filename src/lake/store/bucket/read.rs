@@ -7,9 +7,10 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 
-use super::super::{File, Key, Look, Version};
-use super::error::Answer;
+use super::super::{File, Key, Look, Space, Version};
+use super::error::{Answer, BucketError};
 use super::{Bucket, is_absent};
+use crate::failure::Class;
 use crate::lake::LakeError;
 
 /// Bytes of an object that are fetched by one request.
@@ -61,6 +62,9 @@ impl Bucket {
             match self.run(async move { get(&*objects, &path, options).await })? {
                 Ok(got) if got.bytes.is_empty() => break,
                 Ok(got) => {
+                    if copied == 0 && got.size > PART_BYTES {
+                        self.require_scratch(key, got.size)?;
+                    }
                     copy.write_all(&got.bytes)?;
                     copied += got.bytes.len() as u64;
                     (size, e_tag) = (got.size, got.e_tag);
@@ -78,6 +82,23 @@ impl Bucket {
         }
         copy.rewind()?;
         Ok(File::from_parts(copy.into_parts().0, self.shown(key)))
+    }
+
+    /// Checks that a large object fits into the local folder.
+    fn require_scratch(&self, key: &Key, bytes: u64) -> Result<(), LakeError> {
+        let free = Space::of(&self.scratch)?.free_bytes;
+        if free >= bytes {
+            return Ok(());
+        }
+        let reason = format!(
+            "it takes {} MiB, and {} has {} MiB free",
+            bytes >> 20,
+            self.scratch.display(),
+            free >> 20
+        );
+        let hint = "free some space there, or name another folder with `scratch` under [lake_options]. Then run again";
+        let (class, place) = (Class::Lake, self.place(key));
+        Err(BucketError { class, what: "copy", place, reason, hint: Some(hint.to_owned()) }.into())
     }
 
     /// A new local file without a name.
