@@ -399,7 +399,13 @@ pub fn read_history(job: &MetricsJob, days: DayRange, cancel: &Cancel) -> Result
         };
         batches.map(decode).collect()
     };
-    for parts in days.par_iter().map(read).collect::<Result<Vec<_>, _>>()? {
+    let read_all = || days.par_iter().map(read).collect::<Result<Vec<_>, _>>();
+    let parts = match job.lake.is_in_folder() {
+        true => read_all(),
+        // Each day waits for the store, and the threads that compute are few.
+        false => threads::writers()?.install(read_all),
+    };
+    for parts in parts? {
         parts.into_iter().for_each(|part| history.push(part));
     }
     Ok(history.finish()?)

@@ -14,6 +14,7 @@ use crate::calendar::Day;
 use crate::failure::{BugError, Class, Failure};
 use crate::fetch::Source;
 use crate::lake::{LakeError, Table};
+use crate::metrics::DAYS_BEFORE;
 use crate::model::cancel::Cancel;
 use crate::model::redaction::Redaction;
 
@@ -83,6 +84,7 @@ fn run(
     report: &mut RunReport,
 ) -> Result<(), Failure> {
     let metrics = job.metrics();
+    look_ahead(job, &metrics_of(wanted, []))?;
     let fetched = fetch(job, wanted, observer, cancel, report)?;
     if report.fetch.as_ref().and_then(FetchReport::worst) == Some(Class::Lake) {
         // A lake that refuses messages refuses metrics, too. The next run computes them.
@@ -94,6 +96,18 @@ fn run(
     let among = metrics_of(wanted, fetched);
     rebuild(&metrics, Some(&among), observer, cancel, report)
         .map_err(|failure| failure.during("not all metrics could be computed"))
+}
+
+/// Looks at all that the metrics of the days depend on, and at the newest metrics before them.
+fn look_ahead(job: &AccountJob, days: &BTreeSet<Day>) -> Result<(), LakeError> {
+    let partition = |table, day: Day| job.account.partition(table, day);
+    let before = days.first().map(|first| first.plus(-1));
+    let messages = days.iter().flat_map(|day| (-DAYS_BEFORE..=1).map(|step| day.plus(step)));
+    let messages: BTreeSet<Day> = messages.collect();
+    let messages = messages.into_iter().map(|day| partition(Table::Messages, day));
+    let metrics = days.iter().flat_map(|day| Table::METRICS.map(|table| partition(table, *day)));
+    let newest = before.map(|day| partition(Table::AccountDaily, day));
+    job.lake.look_ahead(messages.chain(metrics).chain(newest))
 }
 
 /// The days whose metrics a run rebuilds. Those of days that are not over wait for the days.
