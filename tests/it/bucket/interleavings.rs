@@ -96,7 +96,10 @@ impl Hook for Arc<Gate> {
             return Fate::Pass;
         };
         let mut runs = self.runs.lock().unwrap();
-        if request.key.contains(DAY) && request.is_of_table() && !runs[which].is_killed {
+        let is_of_day = ["messages", "rejects"]
+            .iter()
+            .any(|table| request.key.contains(&format!("/{table}/date={DAY}/")));
+        if is_of_day && !runs[which].is_killed {
             let step = Step { is_change: request.is_change(), key: request.key.clone() };
             runs[which].waiting = Some(step);
             self.changed.notify_all();

@@ -48,22 +48,26 @@ fn a_nightly_run_asks_little_of_a_bucket_with_three_years() {
     assert_eq!(report.class(), None, "{report:?}");
     assert_eq!(stub.tables(BUCKET, PREFIX).len(), (3 * 365 - 1) * 6);
 
-    stub.take_requests();
-    let nightly = ["run", "--from", "2016-05-29", "--to", "2016-05-31", "--refresh", "2"];
-    done(&command(&stub, &world, &simulator, BUCKET, &nightly).output().unwrap());
-    let requests = stub.take_requests();
-    let shown: Vec<String> = requests
-        .iter()
-        .map(|asked| format!("{} {} {:?}", asked.method, asked.key, asked.query))
-        .collect();
+    // The run of a night, in a process of its own.
+    let night = |first: &str, last: &str| {
+        stub.take_requests();
+        let lake = lake_of(&stub, &world, BUCKET, KEY_ID);
+        let night = Wanted { is_named: false, refresh: 2, ..wanted(first, last) };
+        let job = AccountJob { lake, ..job.clone() };
+        let report = run_account(&job, &Request::Run(night), &(), &Cancel::default());
+        assert_eq!(report.class(), None, "{report:?}");
+        stub.take_requests()
+    };
+    let requests = night("2016-05-29", "2016-05-31");
+    let shown = || -> Vec<String> {
+        requests.iter().map(|asked| format!("{} {}", asked.method, asked.key)).collect()
+    };
     let of_tables = requests.iter().filter(|asked| asked.is_of_table() && asked.is_change());
-    assert_eq!(of_tables.count(), 0, "{shown:#?}");
-    assert_eq!(requests.iter().filter(|asked| asked.is_listing()).count(), 1, "{shown:#?}");
-    assert!(requests.len() <= 60, "{} requests: {shown:#?}", requests.len());
+    assert_eq!(of_tables.count(), 0, "{:#?}", shown());
+    assert_eq!(requests.iter().filter(|asked| asked.is_listing()).count(), 1, "{:#?}", shown());
+    assert!(requests.len() <= 60, "{} requests: {:#?}", requests.len(), shown());
 
-    let nightly = ["run", "--from", "2016-05-30", "--to", DAY, "--refresh", "2"];
-    done(&command(&stub, &world, &simulator, BUCKET, &nightly).output().unwrap());
-    let requests = stub.take_requests();
+    let requests = night("2016-05-30", DAY);
     let puts = requests.iter().filter(|asked| asked.method == "PUT").count();
     assert!(puts <= 30, "{puts} PUTs");
     assert!(stub.tables(BUCKET, PREFIX).contains_key(&format!("messages/date={DAY}/acme.parquet")));
@@ -261,7 +265,7 @@ fn no_file_and_no_output_of_a_run_has_a_credential() {
     }
 }
 
-/// What a nightly run takes when each answer takes 30 ms. Run by `benches/bucket.py`.
+/// What a nightly run takes when each answer takes 30 ms. `benches/README.md` has the command.
 #[test]
 #[ignore = "a measurement"]
 fn a_nightly_run_at_30_ms_a_request() {
