@@ -12,9 +12,9 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::world::{DAY, World};
 
-const RANGE: [&str; 4] = ["--from", "2024-05-13", "--to", "2024-05-24"];
+pub const RANGE: [&str; 4] = ["--from", "2024-05-13", "--to", "2024-05-24"];
 
-fn generated() -> Generated {
+pub fn generated() -> Generated {
     Generated::new(GeneratorOptions {
         first_day: "2024-05-13".parse().unwrap(),
         days: 12,
