@@ -6,6 +6,7 @@
 //! - `api` tests how kefu calls the WeChat API.
 //! - `lake` tests the files of the lake.
 //! - `metrics` tests the metric tables and the report.
+//! - `bucket` tests a lake in a bucket.
 //! - `cli` tests the command line.
 //! - `robustness` tests crashes, faults and limits.
 //! - `layers` tests that a module uses only the modules below it.
@@ -14,6 +15,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod api;
+mod bucket;
 mod cli;
 mod lake;
 mod layers;

@@ -1,31 +1,51 @@
 //! What each store must do, as one test that every store runs.
 
+use std::cell::Cell;
 use std::io::{Read, Write};
 
 use super::{Disk, Entry, Expected, Key, Kind, StagedFile, Staging, Store, Version};
 use crate::lake::{Account, LakeError};
 
-/// Checks a store without files of the table `messages`.
+/// A file of this size is put into a bucket with one request, and a larger one in parts.
+const ONE_PUT_BYTES: usize = 64 << 20;
+
+/// Checks a store without files of the tables `messages` and `rejects`. The files are staged for
+/// the account 客服, whose staging folder must exist.
 pub fn check(store: &dyn Store, staging: &Staging) {
+    check_conditions(store, staging);
+    check_sizes(store, staging);
+    check_many_files(store, staging);
+}
+
+fn staged(staging: &Staging, content: &[u8]) -> StagedFile {
     let account = Account::existing("客服".to_owned()).unwrap();
+    let (staged, mut file) = staging.create(&Disk::default(), &account, "staged").unwrap();
+    file.write_all(content).unwrap();
+    staged.sync().unwrap();
+    staged
+}
+
+fn content_of(store: &dyn Store, key: &Key) -> Vec<u8> {
+    let mut content = Vec::new();
+    store.open(key, None).unwrap().read_to_end(&mut content).unwrap();
+    content
+}
+
+fn is_changed(put: &Result<(), LakeError>) -> bool {
+    matches!(put, Err(LakeError::Changed { .. }))
+}
+
+/// Checks what a file may replace.
+fn check_conditions(store: &dyn Store, staging: &Staging) {
     let folder = Key::of("messages").join("date=2024-05-13");
     let (key, other) = (folder.join("客服.parquet"), folder.join("acme.parquet"));
-    let staged = |content: &[u8]| -> StagedFile {
-        let (staged, mut file) = staging.create(&Disk::default(), &account, "staged").unwrap();
-        file.write_all(content).unwrap();
-        staged.sync().unwrap();
-        staged
-    };
+    let staged = |content: &[u8]| staged(staging, content);
     let put_checked = |key: &Key, content: &[u8], expected: Expected, is_allowed: bool| {
         let refused = || LakeError::Displaced { path: "lock".into() };
         store.put(key, staged(content), &expected, &|| is_allowed.then_some(()).ok_or_else(refused))
     };
     let put = |content: &[u8], expected| put_checked(&key, content, expected, true);
-    let content = || {
-        let mut content = Vec::new();
-        store.open(&key, None).unwrap().read_to_end(&mut content).unwrap();
-        content
-    };
+    let content = || content_of(store, &key);
     let version = || store.look(&key, 0).unwrap().map(|look| look.version);
     let names = || {
         let entries = store.list(&folder).unwrap();
@@ -39,7 +59,7 @@ pub fn check(store: &dyn Store, staging: &Staging) {
 
     put(b"first", Expected::Seen(None)).unwrap();
     let first = version();
-    let changed = |put: Result<(), LakeError>| matches!(put, Err(LakeError::Changed { .. }));
+    let changed = |put: Result<(), LakeError>| is_changed(&put);
     assert!(changed(put(b"second", Expected::Seen(None))), "it is there");
     assert_eq!((content(), version()), (b"first".to_vec(), first.clone()));
     assert!(put_checked(&key, b"second", Expected::Any, false).is_err(), "the check refuses");
@@ -76,4 +96,56 @@ pub fn check(store: &dyn Store, staging: &Staging) {
     assert_eq!(store.list(&Key::of("messages")).unwrap(), []);
     assert!(changed(put(b"third", Expected::Seen(last))), "it was removed");
     assert_eq!(store.list(&Key::of("messages")).unwrap(), [], "a refused file leaves no folder");
+}
+
+/// Checks files around the size at which a bucket gets them in parts.
+fn check_sizes(store: &dyn Store, staging: &Staging) {
+    let folder = Key::of("messages").join("date=2024-05-14");
+    let key = folder.join("客服.parquet");
+    let content: Vec<u8> = (0..=250).cycle().take(ONE_PUT_BYTES + 1).collect();
+    let put = |bytes: usize, expected: &Expected| {
+        store.put(&key, staged(staging, &content[..bytes]), expected, &|| Ok(()))
+    };
+    let mut seen = None;
+    for bytes in [ONE_PUT_BYTES - 1, ONE_PUT_BYTES, ONE_PUT_BYTES + 1] {
+        put(bytes, &Expected::Seen(seen)).unwrap();
+        for tail in [0, 1, 1 << 16, u64::MAX] {
+            let look = store.look(&key, tail).unwrap().unwrap();
+            let start = bytes - (bytes as u64).min(tail) as usize;
+            assert_eq!(look.bytes, bytes as u64);
+            assert!(look.tail == content[start..bytes], "{bytes} bytes, of which the last {tail}");
+        }
+        assert!(content_of(store, &key) == content[..bytes], "{bytes} bytes");
+        seen = Some(store.look(&key, 0).unwrap().unwrap().version);
+    }
+    // The check just before the file gets visible refuses. A bucket has its parts by then.
+    let checks = Cell::new(0);
+    let refuse = || {
+        checks.set(checks.get() + 1);
+        (checks.get() < 2).then_some(()).ok_or_else(|| LakeError::Displaced { path: "lock".into() })
+    };
+    let refused = store.put(&key, staged(staging, &content), &Expected::Any, &refuse);
+    assert!(matches!(refused, Err(LakeError::Displaced { .. })), "{refused:?}");
+    // It is larger than what is there, so no store can take it for the answer that was lost.
+    let larger = [&content[..], &content[..1]].concat();
+    let changed = store.put(&key, staged(staging, &larger), &Expected::Seen(None), &|| Ok(()));
+    assert!(is_changed(&changed), "{changed:?}");
+    assert_eq!(store.look(&key, 0).unwrap().unwrap().version, seen.unwrap());
+    store.remove(&folder, &[key]).unwrap();
+}
+
+/// Checks listings of more files than one answer of a bucket names.
+fn check_many_files(store: &dyn Store, staging: &Staging) {
+    const FILES: usize = 1_001;
+    let folder = Key::of("rejects").join("date=2024-05-13");
+    let keys: Vec<Key> =
+        (0..FILES).map(|number| folder.join(&format!("{number:04}.parquet"))).collect();
+    for key in &keys {
+        store.put(key, staged(staging, b"x"), &Expected::Seen(None), &|| Ok(())).unwrap();
+    }
+    let there = store.list(&folder).unwrap();
+    assert_eq!(there.iter().map(|entry| entry.key.clone()).collect::<Vec<_>>(), keys);
+    assert_eq!(store.list(&Key::of("rejects")).unwrap().len(), 1);
+    store.remove(&folder, &keys).unwrap();
+    assert_eq!(store.list(&folder).unwrap(), []);
 }

@@ -21,7 +21,7 @@ use rayon::prelude::*;
 
 use crate::world::{MIDNIGHT, World, record, recorded, wanted};
 
-const DAYS: [&str; 3] = ["2016-06-01", "2016-06-02", "2016-06-03"];
+pub const DAYS: [&str; 3] = ["2016-06-01", "2016-06-02", "2016-06-03"];
 
 /// Lets `operations` operations pass, then fails as `then` says.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl Failpoint for After {
 /// The records of three days in one of two editions, `old` and `new`. All texts differ between
 /// them. In the old edition, the first and the second day have one unreadable record each. In the
 /// new edition, the first day has two, the second has none and the third has one.
-fn lines(edition: &str) -> Vec<String> {
+pub fn lines(edition: &str) -> Vec<String> {
     let mut lines: Vec<String> = (0..60)
         .map(|number| record(MIDNIGHT + number * 4_000, &format!("{edition} {number}")))
         .collect();

@@ -11,10 +11,15 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::world::{DAY, World};
 
-const RANGE: [&str; 4] = ["--from", "2024-05-13", "--to", "2024-05-24"];
+pub const RANGE: [&str; 4] = ["--from", "2024-05-13", "--to", "2024-05-24"];
 
-fn generated() -> Generated {
-    crate::world::generated("2024-05-13", 12, 100, 3)
+pub fn generated() -> Generated {
+    Generated::new(GeneratorOptions {
+        first_day: "2024-05-13".parse().unwrap(),
+        days: 12,
+        messages_per_day: 100,
+        seed: 3,
+    })
 }
 
 fn command(world: &World, simulator: &Simulator, arguments: &[&str]) -> Command {

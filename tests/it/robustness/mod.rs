@@ -1,8 +1,8 @@
 //! Tests that kefu survives crashes, faults, hostile input and limits of the process.
 
-mod crashes;
+pub mod crashes;
 mod faults;
 mod fuzzing;
 mod hostile_input;
-mod killed;
+pub mod killed;
 mod limits;

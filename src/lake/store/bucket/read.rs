@@ -128,6 +128,10 @@ async fn get_end(objects: Arc<dyn ObjectStore>, path: Path, tail: u64) -> Result
         let options = GetOptions { range, ..GetOptions::default() };
         match get(&*objects, &path, options).await {
             Err(error) if is_empty(&error) => {}
+            // A server may answer with all of a small object. moto does for an empty one.
+            Err(error) if error.to_string().contains("non-partial response") => {
+                return get(&*objects, &path, GetOptions::default()).await;
+            }
             got => return got,
         }
     }

@@ -1,65 +1,109 @@
-use std::io::{Read, Write};
 use std::sync::Arc;
 
 use object_store::memory::InMemory;
 
-use super::super::{Disk, Staging, contract};
-use super::put::ONE_PUT_BYTES;
+use super::super::{Staging, contract};
 use super::*;
+use crate::failure::Classified;
 use crate::lake::Account;
+use crate::secret::Secret;
+use stub::{Mode, Stub};
 
-fn bucket() -> (tempfile::TempDir, Bucket, Staging) {
+// The integration tests use the same server.
+#[allow(dead_code, clippy::missing_docs_in_private_items)]
+#[path = "../../../../tests/it/bucket/stub.rs"]
+mod stub;
+
+/// The endpoint of a server with an empty bucket, for the test that runs on any server.
+const ENDPOINT: &str = "KEFU_CONTRACT_ENDPOINT";
+
+/// A variable of the environment, if it is set.
+fn variable(name: &str, default: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| default.to_owned())
+}
+
+fn staging() -> (tempfile::TempDir, Staging) {
     let root = tempfile::tempdir().unwrap();
     let staging = Staging::below(root.path().to_owned());
     let account = Account::existing("客服".to_owned()).unwrap();
     fs_err::create_dir_all(staging.of_account(&account)).unwrap();
+    (root, staging)
+}
+
+fn bucket() -> (tempfile::TempDir, Bucket, Staging) {
+    let (root, staging) = staging();
     let bucket = Bucket::over(Arc::new(InMemory::new()), "lake", root.path().to_owned());
     (root, bucket, staging)
 }
 
+fn at(endpoint: &str, scratch: &LocalPath, single_writer: bool) -> Bucket {
+    let options = BucketOptions {
+        bucket: variable("KEFU_CONTRACT_BUCKET", "contract"),
+        prefix: "lake/中国".to_owned(),
+        endpoint: Some(endpoint.to_owned()),
+        addressing: Addressing::Path,
+        region: variable("AWS_REGION", "us-east-1"),
+        single_writer,
+        scratch: scratch.to_owned(),
+        credentials: BucketCredentials::Keys {
+            id: Secret::new(variable("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")),
+            key: Secret::new(variable("AWS_SECRET_ACCESS_KEY", "hunter2hunter2")),
+            token: None,
+        },
+    };
+    Bucket::at(&options).unwrap()
+}
+
+fn stub(mode: Mode) -> Stub {
+    let stub = Stub::start(mode);
+    stub.create_bucket("contract");
+    stub
+}
+
 #[test]
-fn a_bucket_keeps_the_contract_of_a_store() {
+fn a_store_in_memory_keeps_the_contract() {
     let (_root, bucket, staging) = bucket();
     contract::check(&bucket, &staging);
 }
 
 #[test]
-fn a_large_object_is_put_in_parts_and_only_over_the_expected_one() {
-    let (_root, bucket, staging) = bucket();
-    let account = Account::existing("客服".to_owned()).unwrap();
-    let key = Key::of("messages").join("date=2024-05-13").join("客服.parquet");
-    let put = |bytes: u64, expected: Expected| {
-        let (staged, mut file) = staging.create(&Disk::default(), &account, "staged").unwrap();
-        let block: Vec<u8> = (0..=255).cycle().take(1 << 20).collect();
-        let mut left = bytes as usize;
-        while left > 0 {
-            let count = left.min(block.len());
-            file.write_all(&block[..count]).unwrap();
-            left -= count;
-        }
-        staged.sync().unwrap();
-        bucket.put(&key, staged, &expected, &|| Ok(()))
-    };
-    let mut seen = None;
-    for bytes in [ONE_PUT_BYTES - 1, ONE_PUT_BYTES, ONE_PUT_BYTES + 1] {
-        put(bytes, Expected::Seen(seen.clone())).unwrap();
-        // The same once more is taken for an answer that was lost.
-        put(bytes, Expected::Seen(seen)).unwrap_or_else(|error| {
-            assert!(bytes > ONE_PUT_BYTES && matches!(error, LakeError::Changed { .. }), "{error}");
-        });
-        let look = bucket.look(&key, 3).unwrap().unwrap();
-        assert_eq!((look.bytes, look.tail.len()), (bytes, 3));
-        seen = Some(look.version);
-        let mut content = Vec::new();
-        bucket.open(&key, None).unwrap().read_to_end(&mut content).unwrap();
-        assert_eq!(content.len() as u64, bytes);
-        assert!(
-            content.chunks(1 << 20).all(|block| block.iter().zip(0..=255).all(|(a, b)| *a == b))
-        );
+fn a_server_that_honours_conditions_keeps_the_contract() {
+    let (root, staging) = staging();
+    let stub = stub(Mode::Honours);
+    let bucket = at(&stub.endpoint(), root.path(), false);
+    bucket.begin_run().unwrap();
+    assert!(!bucket.is_unprotected());
+    contract::check(&bucket, &staging);
+    assert_eq!((stub.objects("contract").len(), stub.uploads("contract")), (0, 0));
+}
+
+#[test]
+fn a_server_without_conditions_keeps_the_contract_for_a_single_writer_only() {
+    for mode in [Mode::Refuses, Mode::Ignores] {
+        let (root, staging) = staging();
+        let stub = stub(mode);
+        let refused = at(&stub.endpoint(), root.path(), false).begin_run().unwrap_err();
+        assert_eq!(refused.class(), Class::Settings, "{mode:?}: {refused}");
+        assert!(stub.objects("contract").is_empty(), "{mode:?}");
+        let bucket = at(&stub.endpoint(), root.path(), true);
+        bucket.begin_run().unwrap();
+        assert!(bucket.is_unprotected(), "{mode:?}");
+        contract::check(&bucket, &staging);
+        assert_eq!((stub.objects("contract").len(), stub.uploads("contract")), (0, 0));
     }
-    let changed = put(ONE_PUT_BYTES + 2, Expected::Seen(None));
-    assert!(matches!(changed, Err(LakeError::Changed { .. })));
-    assert_eq!(bucket.look(&key, 0).unwrap().unwrap().version, seen.unwrap());
+}
+
+/// Run by `tests/bucket` with a server of its own. To run it by hand with any store, see
+/// `tests/bucket/README.md`.
+#[test]
+#[ignore = "needs a server"]
+fn the_server_of_the_environment_keeps_the_contract() {
+    let endpoint = std::env::var(ENDPOINT).unwrap();
+    let (root, staging) = staging();
+    let bucket = at(&endpoint, root.path(), false);
+    bucket.begin_run().unwrap();
+    contract::check(&bucket, &staging);
+    assert_eq!(bucket.list(&Key::root()).unwrap(), []);
 }
 
 #[test]
