@@ -124,6 +124,7 @@ impl Answer {
         match (&self.code, &self.message, self.status) {
             (Some(code), Some(message), _) => format!("{code}: {message}"),
             (Some(code), None, _) => code.clone(),
+            (None, _, Some(405 | 501)) => "the store does not support this request".to_owned(),
             (None, _, Some(status)) => format!("the store answers with status {status}"),
             (None, _, None) if self.is_transport => {
                 "the store cannot be reached, or does not answer".to_owned()
