@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use kefu::failure::Class;
+use kefu::failure::ErrorKind;
 use kefu::metrics::Parameters;
 use kefu::model::cancel::Cancel;
 use kefu::pipeline::{
@@ -90,7 +90,7 @@ impl Editions {
         let stub = Stub::start(Mode::Honours);
         let made = |simulator: &Simulator| {
             stub.create_bucket(BUCKET);
-            assert_eq!(run(&job_of(&stub, &world, simulator, BUCKET), forced()).class(), None);
+            assert_eq!(run(&job_of(&stub, &world, simulator, BUCKET), forced()).kind(), None);
             (stub.objects(BUCKET), stub.tables(BUCKET, PREFIX))
         };
         let ((old_objects, old_tables), (_, new_tables)) = (made(&old), made(&new));
@@ -113,13 +113,13 @@ impl Editions {
         let has_struck = hook.has_struck();
         stub.unset_hook();
         if !matches!(then, Then::Die) {
-            assert_eq!(report.class(), None, "{story}: {report:?}");
+            assert_eq!(report.kind(), None, "{story}: {report:?}");
             assert!(stub.tables(BUCKET, PREFIX) == self.new_tables, "{story}");
             return has_struck;
         }
         // The last request of a run only notes how it ended.
-        let class = report.class();
-        assert!(matches!(class, None | Some(Class::Refused | Class::Partial)), "{story}");
+        let class = report.kind();
+        assert!(matches!(class, None | Some(ErrorKind::Refused | ErrorKind::Partial)), "{story}");
         let there = stub.tables(BUCKET, PREFIX);
         for (name, content) in &there {
             let is_metric = !(name.starts_with("messages") || name.starts_with("rejects"));
@@ -144,7 +144,7 @@ impl Editions {
             let editions = [of_day(&self.old_tables), of_day(&self.new_tables)];
             assert!(editions.contains(&of_day(&there)), "{story}: {day}");
         }
-        assert_eq!(run(&job(), forced()).class(), None, "{story}");
+        assert_eq!(run(&job(), forced()).kind(), None, "{story}");
         assert!(stub.tables(BUCKET, PREFIX) == self.new_tables, "{story}");
         has_struck
     }

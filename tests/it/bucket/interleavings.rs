@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex};
 
 use bytes::Bytes;
-use kefu::failure::Class;
+use kefu::failure::ErrorKind;
 use kefu::fetch::Source;
 use kefu::lake::Lake;
 use kefu::metrics::Parameters;
@@ -44,17 +44,13 @@ const OTHER_REJECTS: Edition = (8, &[3, 5]);
 /// What the lake has at first, and what the two runs get.
 type Scenario = (Option<Edition>, Edition, Edition);
 
-const SCENARIOS: [Scenario; 4] = [
+const SCENARIOS: [Scenario; 10] = [
     (None, REJECTS, EMPTY),
     (None, REJECTS, OTHER_REJECTS),
-    (Some(OLD), PLAIN, OTHER_REJECTS),
-    (Some(OLD), REJECTS, REJECTS),
-];
-
-/// Further ones, for `KEFU_INTERLEAVINGS=all`.
-const MORE_SCENARIOS: [Scenario; 6] = [
     (None, PLAIN, EMPTY),
     (None, PLAIN, REJECTS),
+    (Some(OLD), PLAIN, OTHER_REJECTS),
+    (Some(OLD), REJECTS, REJECTS),
     (Some(OLD), EMPTY, PLAIN),
     (Some(OLD_PLAIN), OTHER_REJECTS, PLAIN),
     (Some(OLD_PLAIN), REJECTS, OTHER_REJECTS),
@@ -78,7 +74,7 @@ impl Step {
 #[derive(Clone, Debug, Default)]
 struct Run {
     waiting: Option<Step>,
-    is_let_go: bool,
+    let_go: Option<Fate>,
     is_killed: bool,
     is_over: bool,
 }
@@ -86,6 +82,8 @@ struct Run {
 /// Keeps the requests of the two runs for the files of the day waiting.
 #[derive(Default)]
 struct Gate {
+    /// Whether one answer of an order may be lost.
+    is_lossy: bool,
     runs: Mutex<[Run; 2]>,
     changed: Condvar,
 }
@@ -103,9 +101,12 @@ impl Hook for Arc<Gate> {
             let step = Step { is_change: request.is_change(), key: request.key.clone() };
             runs[which].waiting = Some(step);
             self.changed.notify_all();
-            let is_held = |runs: &mut [Run; 2]| !runs[which].is_let_go && !runs[which].is_killed;
+            let is_held =
+                |runs: &mut [Run; 2]| runs[which].let_go.is_none() && !runs[which].is_killed;
             runs = self.changed.wait_while(runs, is_held).unwrap();
-            runs[which].is_let_go = false;
+            if let Some(fate) = runs[which].let_go.take() {
+                return fate;
+            }
         }
         // A process that was killed asks nothing more. Here it goes on, but in vain.
         match runs[which].is_killed {
@@ -118,8 +119,13 @@ impl Hook for Arc<Gate> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Action {
     LetGo(usize, Step),
+    /// The request has its effect, and its answer is lost.
+    LoseAnswer(usize, Step),
     Kill(usize),
 }
+
+/// An action that was taken, its number, and how many there were to choose from.
+type Taken = (Action, usize, usize);
 
 impl Gate {
     fn begin(&self) {
@@ -131,8 +137,10 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    /// Waits until each run waits or is over. Returns what can be done next, after `last`.
-    fn actions(&self, last: Option<&Action>) -> Vec<Action> {
+    /// Waits until each run waits or is over. Returns what can be done next, after what was taken.
+    fn actions(&self, taken: &[Taken]) -> Vec<Action> {
+        let last = taken.last().map(|(action, ..)| action);
+        let is_lost = taken.iter().any(|(action, ..)| matches!(action, Action::LoseAnswer(..)));
         let is_busy = |runs: &mut [Run; 2]| {
             runs.iter().any(|run| !run.is_over && (run.waiting.is_none() || run.is_killed))
         };
@@ -144,6 +152,9 @@ impl Gate {
                 if *other > which && before.commutes_with(step));
             if !is_tried {
                 actions.push(Action::LetGo(which, step.clone()));
+            }
+            if self.is_lossy && step.is_change && !is_lost {
+                actions.push(Action::LoseAnswer(which, step.clone()));
             }
             // Killed before a request that changes nothing, it is as if killed before the next one.
             let is_next = matches!(last, Some(Action::LetGo(before, _)) if *before == which);
@@ -159,7 +170,11 @@ impl Gate {
         match action {
             Action::LetGo(which, _) => {
                 runs[*which].waiting = None;
-                runs[*which].is_let_go = true;
+                runs[*which].let_go = Some(Fate::Pass);
+            }
+            Action::LoseAnswer(which, _) => {
+                runs[*which].waiting = None;
+                runs[*which].let_go = Some(Fate::LoseAnswer);
             }
             Action::Kill(which) => runs[*which].is_killed = true,
         }
@@ -236,7 +251,7 @@ fn fetch_job(world: &World, lake: Lake, simulator: &Simulator) -> FetchJob {
 }
 
 impl Trial {
-    fn new(mode: Mode, (at_first, first, second): Scenario) -> Self {
+    fn new(mode: Mode, (at_first, first, second): Scenario, is_lossy: bool) -> Self {
         let (world, stub) = (World::new(), Stub::start(mode));
         stub.create_bucket(BUCKET);
         let lake = |signer: &str| lake_of(&stub, &world, BUCKET, signer);
@@ -257,7 +272,7 @@ impl Trial {
         }
         let next = AccountJob { lake: lake("NEXT"), ..world.job(&simulators[2]) };
         let at_first = stub.objects(BUCKET);
-        let gate = Arc::new(Gate::default());
+        let gate = Arc::new(Gate { is_lossy, ..Gate::default() });
         stub.set_hook(gate.clone());
         Self {
             world,
@@ -274,7 +289,7 @@ impl Trial {
     /// Runs both jobs. `choices` are the numbers of the actions to take, from the first one on.
     /// Then takes the first action that there is. Returns the actions, and how many there were to
     /// choose from each time. Returns no reports when the order was tried before.
-    fn run(&self, choices: &[usize]) -> (Vec<(Action, usize, usize)>, Option<[FetchReport; 2]>) {
+    fn run(&self, choices: &[usize]) -> (Vec<Taken>, Option<[FetchReport; 2]>) {
         self.stub.fill(BUCKET, &self.at_first);
         self.gate.begin();
         std::thread::scope(|scope| {
@@ -290,9 +305,9 @@ impl Trial {
                     report
                 })
             });
-            let mut taken: Vec<(Action, usize, usize)> = Vec::new();
+            let mut taken: Vec<Taken> = Vec::new();
             let is_new = loop {
-                let actions = self.gate.actions(taken.last().map(|(action, ..)| action));
+                let actions = self.gate.actions(&taken);
                 let choice = choices.get(taken.len()).copied().unwrap_or_default();
                 let Some(action) = actions.get(choice) else {
                     break self.gate.runs.lock().unwrap().iter().all(|run| run.is_over);
@@ -349,8 +364,8 @@ impl Trial {
         }
         let runs = self.gate.runs.lock().unwrap().clone();
         for (run, report) in runs.iter().zip(reports).filter(|(run, _)| !run.is_killed) {
-            let class = report.failed.first().map(|failed| failed.failure.class);
-            if !matches!(class, None | Some(Class::Occupied | Class::Contract)) {
+            let class = report.failed.first().map(|failed| failed.failure.kind);
+            if !matches!(class, None | Some(ErrorKind::Occupied | ErrorKind::Contract)) {
                 return Err(format!("{run:?} fails with {report:?}"));
             }
             if class.is_none() && records.is_empty() {
@@ -404,18 +419,18 @@ impl Trial {
     }
 }
 
-/// `KEFU_INTERLEAVINGS=all` adds scenarios.
+/// With `KEFU_INTERLEAVINGS=all`, one answer of each order may also be lost. That takes minutes,
+/// because a client waits before it asks again.
 #[test]
 fn no_order_of_two_runs_loses_records_or_hides_files_that_do_not_belong_together() {
-    let is_all = std::env::var("KEFU_INTERLEAVINGS").is_ok_and(|wanted| wanted == "all");
-    let more = if is_all { &MORE_SCENARIOS[..] } else { &[] };
+    let is_lossy = std::env::var("KEFU_INTERLEAVINGS").is_ok_and(|wanted| wanted == "all");
     std::thread::scope(|scope| {
-        for scenario in SCENARIOS.iter().chain(more) {
+        for scenario in SCENARIOS {
             scope.spawn(move || {
-                let orders = Trial::new(Mode::Honours, *scenario).explore();
+                let orders = Trial::new(Mode::Honours, scenario, is_lossy).explore();
                 let orders = orders.unwrap_or_else(|wrong| panic!("{scenario:?}: {wrong}"));
-                println!("{scenario:?}: {orders} orders");
-                assert!(orders > 20, "{scenario:?}: {orders}");
+                // A run that gets fewer records than there are writes nothing.
+                assert!(orders > 5, "{scenario:?}: {orders}");
             });
         }
     });
@@ -423,6 +438,7 @@ fn no_order_of_two_runs_loses_records_or_hides_files_that_do_not_belong_together
 
 #[test]
 fn without_conditions_some_order_replaces_a_day_by_less_of_it() {
-    let wrong = Trial::new(Mode::IgnoresAfterProbe, SCENARIOS[0]).explore().unwrap_err();
+    let trial = Trial::new(Mode::IgnoresAfterProbe, SCENARIOS[0], false);
+    let wrong = trial.explore().unwrap_err();
     assert!(wrong.contains("replaced by less of it: [8, 0]"), "{wrong}");
 }

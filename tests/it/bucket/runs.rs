@@ -5,7 +5,7 @@ use std::process::Output;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 
-use kefu::failure::Class;
+use kefu::failure::ErrorKind;
 use kefu::model::cancel::Cancel;
 use kefu::pipeline::{AccountJob, Request, Wanted, run_account};
 use kefu::simulator::{Recorded, SECRET, Simulator};
@@ -45,7 +45,7 @@ fn a_nightly_run_asks_little_of_a_bucket_with_three_years() {
     };
     let all = Request::Run(wanted("2013-06-03", "2016-05-31"));
     let report = run_account(&job, &all, &(), &Cancel::default());
-    assert_eq!(report.class(), None, "{report:?}");
+    assert_eq!(report.kind(), None, "{report:?}");
     assert_eq!(stub.tables(BUCKET, PREFIX).len(), (3 * 365 - 1) * 6);
 
     // The run of a night, in a process of its own.
@@ -55,7 +55,7 @@ fn a_nightly_run_asks_little_of_a_bucket_with_three_years() {
         let night = Wanted { is_named: false, refresh: 2, ..wanted(first, last) };
         let job = AccountJob { lake, ..job.clone() };
         let report = run_account(&job, &Request::Run(night), &(), &Cancel::default());
-        assert_eq!(report.class(), None, "{report:?}");
+        assert_eq!(report.kind(), None, "{report:?}");
         stub.take_requests()
     };
     let requests = night("2016-05-29", "2016-05-31");
@@ -75,7 +75,7 @@ fn a_nightly_run_asks_little_of_a_bucket_with_three_years() {
 
 /// Runs the first job until it puts its first messages, then the second one to its end, then the
 /// rest of the first.
-fn overlap(stub: &Stub, first: &AccountJob, second: &AccountJob) -> [Option<Class>; 2] {
+fn overlap(stub: &Stub, first: &AccountJob, second: &AccountJob) -> [Option<ErrorKind>; 2] {
     let (waiting, waits) = mpsc::channel();
     let (go, going) = mpsc::channel::<()>();
     let (waiting, going) = (Mutex::new(Some(waiting)), Mutex::new(going));
@@ -92,7 +92,7 @@ fn overlap(stub: &Stub, first: &AccountJob, second: &AccountJob) -> [Option<Clas
     });
     let run = |job: &AccountJob| {
         let request = Request::Run(wanted(DAY, "2016-06-03"));
-        run_account(job, &request, &(), &Cancel::default()).class()
+        run_account(job, &request, &(), &Cancel::default()).kind()
     };
     let classes = std::thread::scope(|scope| {
         let first = scope.spawn(|| run(first));
@@ -118,10 +118,10 @@ fn of_two_runs_at_the_same_time_one_wins_each_day_and_none_is_lost() {
         let stub = stub(Mode::Honours);
         let lake = lake_of(&stub, &world, BUCKET, KEY_ID);
         let job = AccountJob { lake, ..world.job(&simulators[1]) };
-        assert_eq!(run_account(&job, &request, &(), &Cancel::default()).class(), None);
+        assert_eq!(run_account(&job, &request, &(), &Cancel::default()).kind(), None);
         stub.tables(BUCKET, PREFIX)
     };
-    for (editions, expected) in [([0, 1], Some(Class::Occupied)), ([1, 1], None)] {
+    for (editions, expected) in [([0, 1], Some(ErrorKind::Occupied)), ([1, 1], None)] {
         let stub = stub(Mode::Honours);
         let job = |signer: &str, edition: usize| AccountJob {
             lake: lake_of(&stub, &world, BUCKET, signer),
@@ -131,12 +131,12 @@ fn of_two_runs_at_the_same_time_one_wins_each_day_and_none_is_lost() {
             overlap(&stub, &job("FIRST", editions[0]), &job("SECOND", editions[1]));
         assert_eq!(second, None, "{editions:?}");
         // Days after the one that was lost may be replaced: the run looked at them later.
-        let is_expected = first == expected || first == expected.map(|_| Class::Partial);
+        let is_expected = first == expected || first == expected.map(|_| ErrorKind::Partial);
         assert!(is_expected, "{editions:?}: {first:?}");
         let tables = stub.tables(BUCKET, PREFIX);
         assert_eq!(tables.keys().filter(|name| name.starts_with("messages")).count(), 3);
         let last = run_account(&job("LAST", 1), &request, &(), &Cancel::default());
-        assert_eq!(last.class(), None, "{last:?}");
+        assert_eq!(last.kind(), None, "{last:?}");
         assert!(stub.tables(BUCKET, PREFIX) == calm, "{editions:?}");
     }
 }
@@ -268,6 +268,7 @@ fn no_file_and_no_output_of_a_run_has_a_credential() {
 /// What a nightly run takes when each answer takes 30 ms. `benches/README.md` has the command.
 #[test]
 #[ignore = "a measurement"]
+#[allow(clippy::print_stdout)]
 fn a_nightly_run_at_30_ms_a_request() {
     let (world, stub) = (World::new(), stub(Mode::Honours));
     let simulator = world.simulate(days(30), world.options(&[]));

@@ -14,12 +14,7 @@ use crate::world::{DAY, World};
 pub const RANGE: [&str; 4] = ["--from", "2024-05-13", "--to", "2024-05-24"];
 
 pub fn generated() -> Generated {
-    Generated::new(GeneratorOptions {
-        first_day: "2024-05-13".parse().unwrap(),
-        days: 12,
-        messages_per_day: 100,
-        seed: 3,
-    })
+    crate::world::generated("2024-05-13", 12, 100, 3)
 }
 
 fn command(world: &World, simulator: &Simulator, arguments: &[&str]) -> Command {

@@ -26,7 +26,7 @@ impl Bucket {
     /// When a request fails for another reason.
     pub(super) fn probe(&self) -> Result<Conditions, LakeError> {
         let name = format!("{:016x}", rand::random::<u64>());
-        let key = probes().join(&name);
+        let key = Key::of(OWN).join("probe").join(&name);
         let probed = self.probe_with(&key);
         let removed = self.remove(&key, std::slice::from_ref(&key));
         let conditions = probed?;
@@ -37,8 +37,7 @@ impl Bucket {
     fn probe_with(&self, key: &Key) -> Result<Conditions, LakeError> {
         let path = self.path(key)?;
         let tried = conditions(|content, mode| self.put_probe(path.clone(), content, mode))?;
-        // The name of the object says nothing.
-        tried.map_err(|error| self.failed("write", &probes(), &error))
+        tried.map_err(|error| self.failed("write", key, &error))
     }
 
     pub(super) fn without_conditions(&self, conditions: Conditions) -> LakeError {
@@ -58,11 +57,6 @@ impl Bucket {
         }
         .into()
     }
-}
-
-/// The folder of the objects that are put to try a store.
-fn probes() -> Key {
-    Key::of(OWN).join("probe")
 }
 
 /// Tries the conditions with puts of one object, which is not there.

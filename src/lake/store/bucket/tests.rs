@@ -83,7 +83,7 @@ fn a_server_without_conditions_keeps_the_contract_for_a_single_writer_only() {
         let (root, staging) = staging();
         let stub = stub(mode);
         let refused = at(&stub.endpoint(), root.path(), false).begin_run().unwrap_err();
-        assert_eq!(refused.class(), Class::Settings, "{mode:?}: {refused}");
+        assert_eq!(refused.kind(), ErrorKind::Settings, "{mode:?}: {refused}");
         assert!(stub.objects("contract").is_empty(), "{mode:?}");
         let bucket = at(&stub.endpoint(), root.path(), true);
         bucket.begin_run().unwrap();
