@@ -66,7 +66,7 @@ def main():
     rows = shards.flatMap(lambda shard: run_shard(job, shard)).collect()
     if options.reports:
         frame = spark.createDataFrame(rows, re.sub("--.*", "", SCHEMA))
-        frame.coalesce(1).write.mode("append").parquet(options.reports)
+        frame.coalesce(1).write.mode("append").option("compression", "zstd").parquet(options.reports)
     show(rows)
     return max((row["exit_code"] for row in rows), key=severity, default=0)
 

@@ -100,10 +100,10 @@ class Rollup:
 
     def update(self, table, month):
         """Brings the month of a table up to date, and of the tables that are made of it."""
-        found = self.files.find(f"{self.source(table, month)}")
+        found = self.files.find(self.source(table, month))
         outputs = [table, *(MONTHLY if table == "response_pairs" else [])]
         known = {output: self.manifest(output, month) for output in outputs}
-        listed = digest([path.removeprefix(self.lake), size, time] for path, size, time in found)
+        listed = digest([path.split("/")[-2:], size, time] for path, size, time in found)
         if not found or all(known[output].get("listed") == listed for output in outputs):
             return
         finals = self.finals(table, month)
@@ -157,8 +157,8 @@ def monthly(pairs, finals, keys):
     days = collections.Counter(final.account for final in finals)
     spark = pairs.sparkSession
     counted = spark.createDataFrame(sorted(days.items()), "account string, final_days bigint")
-    waits = spark.sql(f"SELECT {by}, {WAITS} FROM {{pairs}} GROUP BY {by}", pairs=pairs)
-    return counted.join(waits.selectExpr("*", *LEVELS), "account").select(*keys, "final_days", *waits.columns[len(keys) :], "service_level_*")
+    waits = spark.sql(f"SELECT {by}, {WAITS} FROM {{pairs}} GROUP BY {by}", pairs=pairs).selectExpr("*", *LEVELS)
+    return counted.join(waits, "account").select(*keys, "final_days", *waits.columns[len(keys) :])
 
 
 def final_file(content):
