@@ -44,7 +44,7 @@ pub use error::LakeError;
 pub use examine::{Contents, Examined};
 pub use footer::{Footer, REDACTED_FROM};
 pub use hash::ContentHash;
-pub use lock::{Lock, Reading};
+pub use lock::{Lock, LocksOf, Reading};
 pub use messages::StagedMessages;
 pub use privacy::AccountPrivacy;
 pub(crate) use prune::in_the_future;
