@@ -26,6 +26,7 @@ def spark():
     for setting, value in SETTINGS.items():
         builder = builder.config(setting, value)
     session = builder.getOrCreate()
+    session.sparkContext.addPyFile(rollup.__file__)
     yield session
     session.stop()
 
@@ -157,6 +158,7 @@ def test_the_recipe_of_the_documentation_gives_the_same(rolled, tmp_path, monkey
     section = PAGE.read_text().split("## Roll-ups")[1].split("\n## ")[0]
     recipe = re.findall(r"^```sql\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "rollup").mkdir()
     connection = duckdb.connect()
     connection.execute(views)
     for block in recipe:
