@@ -34,11 +34,11 @@ mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
 
-pub use apps::AppId;
+pub use apps::{AppId, KnownApps};
 pub use encoder::PartitionFacts;
 pub use error::LakeError;
 pub use examine::{Contents, Examined};
@@ -85,6 +85,8 @@ pub struct Lake {
     /// The lock files that this process has locked.
     locked: Arc<Mutex<BTreeMap<Account, FileId>>>,
     staging: Arc<Staging>,
+    /// See [`Lake::known_apps`].
+    apps: Arc<OnceLock<KnownApps>>,
 }
 
 impl Lake {
@@ -93,7 +95,7 @@ impl Lake {
         let (root, disk) = (root.into(), Disk::default());
         let store = store::open(&root, &disk);
         let staging = Arc::new(Staging::below(root.join(OWN)));
-        Self { root, disk, store, locked: Arc::default(), staging }
+        Self { root, disk, store, locked: Arc::default(), staging, apps: Arc::default() }
     }
 
     /// The lake at this place.
@@ -112,6 +114,7 @@ impl Lake {
                     store: Arc::new(store),
                     locked: Arc::default(),
                     staging: Arc::new(staging),
+                    apps: Arc::default(),
                 })
             }
         }
