@@ -4,13 +4,14 @@ import collections
 import pathlib
 import re
 import shutil
+import subprocess
 
 import pytest
 from pyarrow import parquet
 
 import kefu_on_spark
 from cluster import Cluster, kill, submit
-from servers import KEFU, Store, files, kefu, name, settings, simulator, wait_until
+from servers import KEFU, KEY, Store, files, kefu, name, settings, simulator, wait_until
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "deploy/spark/kefu_on_spark.py"
 DAYS = ["--from", "2024-05-13", "--to", "2024-05-15"]
@@ -104,6 +105,15 @@ def test_a_lost_executor_changes_no_byte_and_a_second_run_puts_nothing(store, cl
     assert finished(start(tmp_path / "second")) == f"{ACCOUNTS} accounts, 0 failed\n"
     assert store.puts("lost") == before
     assert len(reports(tmp_path / "second")) == ACCOUNTS
+
+
+def test_shards_fill_a_bucket_in_any_order_and_at_once(store, wechat, expected, tmp_path):
+    base_url, secret = wechat
+    settings(tmp_path, store.lake("shards"), ACCOUNTS, base_url, {"secret": secret})
+    for shards in [["3/4"], ["2/4", "0/4", "1/4"]]:
+        started = [subprocess.Popen([KEFU, "run", *DAYS, "--shard", shard], cwd=tmp_path, env=KEY, stdout=subprocess.DEVNULL) for shard in shards]
+        assert [process.wait(timeout=300) for process in started] == [0] * len(shards)
+    assert store.content("shards") == expected
 
 
 def test_failures_are_retried_only_when_that_can_help(tmp_path):
