@@ -11,6 +11,7 @@ use kefu::calendar::{Day, DayRange, Span, Zone};
 use kefu::fetch::decode;
 use kefu::lake::{Account, Lake, Table};
 use kefu::metrics::{self, HistoryBuilder, Parameters};
+use kefu::model::cancel::Cancel;
 use kefu::pipeline;
 use kefu::simulator::{Generated, GeneratorOptions, Records};
 
@@ -81,10 +82,12 @@ fn every_metric_of_a_page(bencher: Bencher) {
         &DayRange { first: day, last: day }.days().collect(),
         &[day],
     );
+    let cancel = Cancel::default();
     bencher.counter(ItemsCount::new(PAGE)).bench(|| {
         let mut history = HistoryBuilder::new(&workplace.zone, &parameters);
         read.iter().try_for_each(|batch| history.append(day, batch))?;
-        metrics::compute(&history.finish()?, "bench", &workplace.zone, &targets, &parameters)
+        let history = history.finish(&cancel)?;
+        metrics::compute(&history, "bench", &workplace.zone, &targets, &parameters, &cancel)
     });
 }
 

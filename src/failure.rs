@@ -1,11 +1,13 @@
 //! The meaning of a failure for the user: the exit code, whether a retry helps, and what to do.
 //!
-//! Each module has its own error type and gives each error a class ([`Classified`]). A [`Failure`]
+//! Each module has its own error type and gives each error a kind ([`Classified`]). A [`Failure`]
 //! is such an error on the way to the user. `main` shows it once, and it is not logged before.
 
 use std::fmt;
 
-use crate::model::cancel::{Cancelled, Signal};
+use crate::hint;
+use crate::model::cancel::Cancelled;
+pub use crate::model::error_kind::ErrorKind;
 use crate::printable::printable;
 use crate::secret::hide_likely;
 
@@ -17,100 +19,12 @@ pub(crate) const FILES_HINT: &str = "raise the limit of open files \
 pub(crate) const MEMORY_HINT: &str = "raise the limits of memory and memory maps \
      (`ulimit -v`, MemoryMax= of systemd, vm.max_map_count), then run again";
 
-/// The class of a failure. Each class has its own exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// A bug in kefu.
-    Bug,
-    /// The command line is invalid.
-    Usage,
-    /// Some days failed and the others are committed, or some days differ from the API's current
-    /// data.
-    Partial,
-    /// Data of the API or of the lake violates the contract.
-    Contract,
-    /// The API was unreachable or busy at every attempt.
-    Unavailable,
-    /// The lake cannot be written or read.
-    Lake,
-    /// Another run has the account locked, or a quota is used up.
-    Occupied,
-    /// WeChat refused: credentials, IP whitelist, permission, frozen account.
-    Refused,
-    /// Settings are wrong or missing.
-    Settings,
-    /// A signal has stopped the run.
-    Stopped(Signal),
-}
+/// What to do about an error that only a bug in kefu can cause.
+pub(crate) const BUG_HINT: &str = "report this bug in kefu, with the message above";
 
-impl Class {
-    /// The exit code of the process, from `sysexits.h` if it defines a suitable one.
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::Bug => 1,
-            Self::Usage => 2,
-            Self::Partial => 3,
-            Self::Contract => 65,
-            Self::Unavailable => 69,
-            Self::Lake => 73,
-            Self::Occupied => 75,
-            Self::Refused => 77,
-            Self::Settings => 78,
-            Self::Stopped(signal) => signal.exit_code(),
-        }
-    }
-
-    /// The name in results, in the log and in the history of runs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Bug => "bug",
-            Self::Usage => "usage",
-            Self::Partial => "partial",
-            Self::Contract => "contract",
-            Self::Unavailable => "unavailable",
-            Self::Lake => "lake",
-            Self::Occupied => "occupied",
-            Self::Refused => "refused",
-            Self::Settings => "settings",
-            Self::Stopped(_) => "stopped",
-        }
-    }
-
-    /// The rank of the class. Of several failures, the one with the highest rank is reported.
-    pub fn severity(self) -> u8 {
-        match self {
-            Self::Partial => 0,
-            Self::Unavailable => 1,
-            Self::Contract => 2,
-            Self::Occupied => 3,
-            Self::Lake => 4,
-            Self::Refused => 5,
-            Self::Settings => 6,
-            Self::Usage => 7,
-            Self::Bug => 8,
-            Self::Stopped(_) => 9,
-        }
-    }
-
-    /// Whether every other day would fail in the same way, so that the run should stop.
-    pub fn ends_the_run(self) -> bool {
-        match self {
-            Self::Usage | Self::Partial | Self::Contract | Self::Unavailable => false,
-            Self::Bug | Self::Lake | Self::Occupied | Self::Refused | Self::Settings => true,
-            Self::Stopped(_) => true,
-        }
-    }
-}
-
-impl serde::Serialize for Class {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
-
-/// An error with a class and with advice for the user.
+/// An error with a kind and with advice for the user.
 pub trait Classified: std::error::Error + Send + Sync + 'static {
-    fn class(&self) -> Class;
+    fn kind(&self) -> ErrorKind;
 
     /// One sentence that says what to do. None if nothing can be done.
     fn hint(&self) -> Option<String> {
@@ -120,7 +34,7 @@ pub trait Classified: std::error::Error + Send + Sync + 'static {
 
 /// An error on its way to the user.
 pub struct Failure {
-    pub class: Class,
+    pub kind: ErrorKind,
     pub hint: Option<String>,
     error: anyhow::Error,
     /// The message, then its causes from outer to inner. Never empty. Secrets are hidden when a
@@ -151,8 +65,8 @@ impl Failure {
     /// # Errors
     /// The unchanged failure, if the error has another type.
     pub fn into_error<E: std::error::Error + Send + Sync + 'static>(self) -> Result<E, Self> {
-        let Self { class, hint, error, causes } = self;
-        error.downcast().map_err(|error| Self { class, hint, error, causes })
+        let Self { kind, hint, error, causes } = self;
+        error.downcast().map_err(|error| Self { kind, hint, error, causes })
     }
 
     /// The message, then its causes from outer to inner. Never empty.
@@ -166,12 +80,12 @@ fn shown(text: &dyn fmt::Display) -> String {
     hide_likely(&printable(&text.to_string())).into_owned()
 }
 
-/// If files or memory ran out, the class and the hint are about that, not about the failed action.
+/// If files or memory ran out, the kind and the hint are about that, not about the failed action.
 impl<E: Classified> From<E> for Failure {
     fn from(error: E) -> Self {
-        let (class, hint) = match exhausted(&error) {
-            Some(hint) => (Class::Lake, Some(hint.to_owned())),
-            None => (error.class(), error.hint()),
+        let (kind, hint) = match exhausted(&error) {
+            Some(hint) => (ErrorKind::Lake, Some(hint.to_owned())),
+            None => (error.kind(), error.hint().map(hint::complete)),
         };
         let error = anyhow::Error::from(error);
         let mut causes: Vec<String> = Vec::new();
@@ -180,7 +94,7 @@ impl<E: Classified> From<E> for Failure {
                 causes.push(cause);
             }
         }
-        Self { class, hint, error, causes }
+        Self { kind, hint, error, causes }
     }
 }
 
@@ -229,7 +143,7 @@ impl serde::Serialize for Failure {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
         let mut failure = serializer.serialize_struct("Failure", 3)?;
-        failure.serialize_field("class", &self.class)?;
+        failure.serialize_field("class", &self.kind)?;
         failure.serialize_field("reason", &self.to_string())?;
         failure.serialize_field("hint", &self.hint)?;
         failure.end()
@@ -238,7 +152,7 @@ impl serde::Serialize for Failure {
 
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {self}", self.class)
+        write!(f, "{:?}: {self}", self.kind)
     }
 }
 
@@ -251,8 +165,8 @@ pub struct UsageError {
 }
 
 impl Classified for UsageError {
-    fn class(&self) -> Class {
-        Class::Usage
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Usage
     }
 
     fn hint(&self) -> Option<String> {
@@ -261,8 +175,8 @@ impl Classified for UsageError {
 }
 
 impl Classified for Cancelled {
-    fn class(&self) -> Class {
-        Class::Stopped(self.0)
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Stopped(self.0)
     }
 
     fn hint(&self) -> Option<String> {
@@ -276,12 +190,12 @@ impl Classified for Cancelled {
 pub struct BugError(pub String);
 
 impl Classified for BugError {
-    fn class(&self) -> Class {
-        Class::Bug
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Bug
     }
 
     fn hint(&self) -> Option<String> {
-        Some("report this bug in kefu, with the message above".into())
+        Some(BUG_HINT.to_owned())
     }
 }
 
@@ -300,32 +214,24 @@ mod tests {
     }
 
     impl Classified for Failed {
-        fn class(&self) -> Class {
-            Class::Refused
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Refused
         }
     }
 
     #[test]
-    fn exit_codes_are_those_of_the_contract() {
-        use Class::*;
-        let codes = [Bug, Usage, Partial, Contract, Unavailable, Lake, Occupied, Refused, Settings]
-            .map(Class::exit_code);
-        assert_eq!(codes, [1, 2, 3, 65, 69, 73, 75, 77, 78]);
-    }
-
-    #[test]
     fn the_system_says_that_files_ran_out_and_a_text_does_not() {
-        let class = |text: &str, source: Option<io::Error>| {
-            Failure::from(Failed { text: text.to_owned(), source }).class
+        let kind = |text: &str, source: Option<io::Error>| {
+            Failure::from(Failed { text: text.to_owned(), source }).kind
         };
         let too_many = || io::Error::from_raw_os_error(24);
-        assert_eq!(class("cannot read it", Some(too_many())), Class::Lake);
-        assert_eq!(class("cannot read it", Some(io::Error::other(too_many()))), Class::Lake);
+        assert_eq!(kind("cannot read it", Some(too_many())), ErrorKind::Lake);
+        assert_eq!(kind("cannot read it", Some(io::Error::other(too_many()))), ErrorKind::Lake);
         let kept_as_text = io::Error::other("failed to open file `x`: it failed (os error 24)");
-        assert_eq!(class("cannot read it", Some(kept_as_text)), Class::Lake);
-        assert_eq!(class("a server says (os error 24)", None), Class::Refused);
+        assert_eq!(kind("cannot read it", Some(kept_as_text)), ErrorKind::Lake);
+        assert_eq!(kind("a server says (os error 24)", None), ErrorKind::Refused);
         let quoted = io::Error::other("cannot read the file `(os error 24).txt`");
-        assert_eq!(class("it failed", Some(quoted)), Class::Refused);
+        assert_eq!(kind("it failed", Some(quoted)), ErrorKind::Refused);
     }
 
     #[test]

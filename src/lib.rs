@@ -57,7 +57,7 @@
 //!     last_over: day,
 //! };
 //! let report = run_account(&job, &Request::Run(wanted), &(), &Cancel::default());
-//! assert!(report.class().is_none(), "all went well: {report:?}");
+//! assert!(report.kind().is_none(), "all went well: {report:?}");
 //! assert_eq!(report.metrics.unwrap().computed, [day]);
 //! assert!(job.lake.path(&job.account.partition(Table::WorkerDaily, day)).is_file());
 //! # Ok(())
@@ -69,6 +69,7 @@ pub mod commands;
 pub mod core_dumps;
 pub mod failure;
 pub mod fetch;
+pub mod hint;
 pub mod lake;
 pub mod metrics;
 pub mod model;

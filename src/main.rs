@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use kefu::cli::{Cli, OutputFormat};
 use kefu::commands::shutdown;
-use kefu::failure::{Class, Failure};
+use kefu::failure::{ErrorKind, Failure};
 use kefu::model::cancel::{Cancel, Signal};
 use kefu::{commands, core_dumps, metrics, telemetry, threads};
 
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         .map_err(Failure::from)
         .and_then(|()| commands::execute(&cli, &cancel));
     let exit_code = match outcome {
-        Ok(class) => class.map_or(0, Class::exit_code),
+        Ok(kind) => kind.map_or(0, ErrorKind::exit_code),
         Err(failure) => {
             // What fails after a signal fails because of it. The signal was reported when it came.
             if cancel.signal().is_none() {
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
                 let _ =
                     telemetry::print_result(&serde_json::json!({ "failure": failure }).to_string());
             }
-            failure.class.exit_code()
+            failure.kind.exit_code()
         }
     };
     ExitCode::from(cancel.signal().map_or(exit_code, Signal::exit_code))

@@ -11,7 +11,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::failure::{Class, Classified, FILES_HINT, Failure, MEMORY_HINT};
+use crate::failure::{Classified, ErrorKind, FILES_HINT, Failure, MEMORY_HINT};
 use crate::printable::{printable, without_reordering};
 use crate::secret::{hide_all, hide_likely};
 use crate::threads::THREADS_HINT;
@@ -97,8 +97,8 @@ impl Write for Stderr {
 pub struct OutputError(#[from] io::Error);
 
 impl Classified for OutputError {
-    fn class(&self) -> Class {
-        Class::Lake
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Lake
     }
 
     fn hint(&self) -> Option<String> {
@@ -159,17 +159,17 @@ pub fn exit_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         let said = panic.payload_as_str().unwrap_or("no reason given").replace('\n', " ");
         let lacking = PANICS_WITHOUT.iter().find(|(word, ..)| said.contains(word));
-        let (class, text) = match lacking {
-            Some((_, what, hint)) => (Class::Lake, format!("error: {what} ({said}); {hint}")),
+        let (kind, text) = match lacking {
+            Some((_, what, hint)) => (ErrorKind::Lake, format!("error: {what} ({said}); {hint}")),
             None => {
                 let place = panic.location().map(ToString::to_string).unwrap_or_default();
                 let text = format!("error: bug in kefu: {said} ({place}); report this line");
-                (Class::Bug, text)
+                (ErrorKind::Bug, text)
             }
         };
         let text = match is_for_machines() {
             true => {
-                let exit_code = class.exit_code();
+                let exit_code = kind.exit_code();
                 serde_json::json!({ "level": "ERROR", "event": "failed", "exit_code": exit_code, "reason": text })
                     .to_string()
             }
@@ -177,7 +177,7 @@ pub fn exit_on_panic() {
         };
         // The panicked thread may have the bars locked, so they cannot be suspended.
         let _ = writeln!(io::stderr(), "{}", hide_likely(&printable(&text)));
-        std::process::exit(class.exit_code().into());
+        std::process::exit(kind.exit_code().into());
     }));
 }
 
@@ -204,7 +204,7 @@ pub fn print_failure_of(account: Option<&str>, failure: &Failure) {
     let during = account.map(|account| format!("the account {account} failed"));
     if is_for_machines() {
         let (exit_code, hint) =
-            (failure.class.exit_code(), failure.hint.as_deref().unwrap_or_default());
+            (failure.kind.exit_code(), failure.hint.as_deref().unwrap_or_default());
         let reason = during.into_iter().chain([failure.to_string()]).collect::<Vec<_>>().join(": ");
         tracing::error!(target: "kefu", event = "failed", exit_code, reason, hint);
         return;
@@ -224,6 +224,7 @@ pub fn print_warning(failure: &Failure) {
 
 /// Prints a warning that is not caused by an error.
 pub fn print_plain_warning(text: &str, hint: Option<&str>) {
+    let hint = hint.map(crate::hint::complete);
     if is_for_machines() {
         let hint = hint.unwrap_or_default();
         tracing::warn!(target: "kefu", event = "warning", reason = text, hint);

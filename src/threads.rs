@@ -12,7 +12,7 @@ use std::time::Duration;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::runtime::Runtime;
 
-use crate::failure::{Class, Classified};
+use crate::failure::{Classified, ErrorKind};
 
 /// Maximum number of computing threads without an explicit limit. More gain little, and each one
 /// needs memory.
@@ -48,8 +48,8 @@ pub(crate) const THREADS_HINT: &str = "raise the limit of processes and threads 
      (`ulimit -v`, vm.max_map_count), or lower --threads and --concurrency. Then run again";
 
 impl Classified for ThreadsError {
-    fn class(&self) -> Class {
-        Class::Lake
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Lake
     }
 
     fn hint(&self) -> Option<String> {

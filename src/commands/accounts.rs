@@ -4,7 +4,7 @@ use comfy_table::{Table as TextTable, presets};
 use serde::Serialize;
 
 use crate::cli::{AccountsArgs, GlobalArgs, OutputFormat};
-use crate::failure::{Class, Failure};
+use crate::failure::{ErrorKind, Failure};
 use crate::model::Shard;
 use crate::settings::{self, Flags, Settings};
 use crate::telemetry;
@@ -28,7 +28,10 @@ struct ListedAccount {
     shard: Option<u32>,
 }
 
-pub(super) fn execute(global: &GlobalArgs, args: &AccountsArgs) -> Result<Option<Class>, Failure> {
+pub(super) fn execute(
+    global: &GlobalArgs,
+    args: &AccountsArgs,
+) -> Result<Option<ErrorKind>, Failure> {
     let flags = Flags { shard: args.shard, ..global.flags() };
     let settings = Settings::resolve(&flags, &settings::environment)?;
     let shards = args.shard.map(|shard| shard.count()).or(args.shards);

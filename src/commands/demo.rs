@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table as TextTable, presets};
 use super::stage_observer::StageObserver;
 use crate::calendar::{Clock, Day, DayRange, Zone};
 use crate::cli::{GlobalArgs, OutputFormat};
-use crate::failure::{BugError, Class, Failure};
+use crate::failure::{BugError, ErrorKind, Failure};
 use crate::lake::{Account, AppId, Lake, Table};
 use crate::metrics::{self, Parameters};
 use crate::model::cancel::Cancel;
@@ -31,7 +31,7 @@ const SEED: u64 = 1;
 /// Maximum number of parallel API calls.
 const CALLS: usize = 4;
 
-pub(super) fn execute(global: &GlobalArgs, cancel: &Cancel) -> Result<Option<Class>, Failure> {
+pub(super) fn execute(global: &GlobalArgs, cancel: &Cancel) -> Result<Option<ErrorKind>, Failure> {
     let constant = |error: String| BugError(format!("the demo's own settings: {error}"));
     let range = DayRange {
         first: FIRST_DAY.parse().map_err(constant)?,
@@ -94,6 +94,7 @@ pub(super) fn execute(global: &GlobalArgs, cancel: &Cancel) -> Result<Option<Cla
         &zone,
         &targets,
         job.rules.parameters(),
+        cancel,
     )?;
     match global.output {
         OutputFormat::Table => show(&job.lake, &account, range, &workers)?,

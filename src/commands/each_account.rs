@@ -8,7 +8,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::cli::OutputFormat;
-use crate::failure::{Class, Failure};
+use crate::failure::{ErrorKind, Failure};
+use crate::hint;
 use crate::lake::Account;
 use crate::model::cancel::Cancel;
 use crate::settings::Settings;
@@ -22,8 +23,8 @@ pub(super) trait Report: Serialize + Send {
     /// Says on stderr what went wrong, beside what the result says.
     fn show_failures(&self) {}
 
-    /// The class of the worst that went wrong.
-    fn class(&self) -> Option<Class> {
+    /// The error kind of the worst that went wrong.
+    fn kind(&self) -> Option<ErrorKind> {
         None
     }
 
@@ -53,7 +54,7 @@ pub(super) fn for_each_account<R: Report>(
     format: OutputFormat,
     cancel: &Cancel,
     work: impl Fn(&Settings) -> Result<R, Failure> + Sync,
-) -> Result<Option<Class>, Failure> {
+) -> Result<Option<ErrorKind>, Failure> {
     EachAccount { command, settings, format, at_once: 1, cancel }.work_off(work, |_| {})
 }
 
@@ -63,7 +64,8 @@ impl EachAccount<'_> {
     /// object for one account and one with all of them for several or for a shard. After a signal,
     /// the remaining accounts are reported as stopped. `shown` gets each report, in the same order.
     ///
-    /// Returns the class of what did not succeed: [`Class::Partial`] if something else did.
+    /// Returns the error kind of what did not succeed: [`ErrorKind::Partial`] if something else
+    /// did.
     ///
     /// # Errors
     /// When the result cannot be shown, no account is named, or threads cannot be created.
@@ -71,7 +73,7 @@ impl EachAccount<'_> {
         &self,
         work: impl Fn(&Settings) -> Result<R, Failure> + Sync,
         shown: impl FnMut(&R),
-    ) -> Result<Option<Class>, Failure> {
+    ) -> Result<Option<ErrorKind>, Failure> {
         let accounts = self.settings.account_names()?;
         let count = accounts.len();
         let of_account = |index: usize| {
@@ -98,7 +100,7 @@ impl EachAccount<'_> {
             let mut early = BTreeMap::new();
             for (index, outcome) in results.into_iter().take(count) {
                 early.insert(index, outcome);
-                while let Some(outcome) = early.remove(&display.classes.len()) {
+                while let Some(outcome) = early.remove(&display.kinds.len()) {
                     outcome.into_iter().for_each(|outcome| display.show(outcome));
                 }
             }
@@ -114,8 +116,8 @@ struct Display<'a, S> {
     accounts: Vec<Account>,
     /// Whether one account is shown, in the form for one.
     is_alone: bool,
-    /// The classes of the reports so far.
-    classes: Vec<Option<Class>>,
+    /// The error kinds of the reports so far.
+    kinds: Vec<Option<ErrorKind>>,
     /// The reports so far, as JSON.
     objects: Vec<String>,
     /// A result that cannot be shown is no reason to do less.
@@ -126,8 +128,8 @@ struct Display<'a, S> {
 impl<'a, S> Display<'a, S> {
     fn new(job: &'a EachAccount<'a>, accounts: Vec<Account>, shown: S) -> Self {
         let is_alone = accounts.len() == 1 && job.settings.shard().is_none();
-        let (classes, objects) = (Vec::new(), Vec::new());
-        Self { job, accounts, is_alone, classes, objects, result: Ok(()), shown }
+        let (kinds, objects) = (Vec::new(), Vec::new());
+        Self { job, accounts, is_alone, kinds, objects, result: Ok(()), shown }
     }
 
     /// Shows the report of the next account.
@@ -135,12 +137,12 @@ impl<'a, S> Display<'a, S> {
     where
         S: FnMut(&R),
     {
-        let Some(account) = self.accounts.get(self.classes.len()) else { return };
-        let (class, failure) = match &outcome {
-            Ok(report) => (report.class(), report.failure()),
-            Err(failure) => (Some(failure.class), Some(failure)),
+        let Some(account) = self.accounts.get(self.kinds.len()) else { return };
+        let (kind, failure) = match &outcome {
+            Ok(report) => (report.kind(), report.failure()),
+            Err(failure) => (Some(failure.kind), Some(failure)),
         };
-        self.classes.push(class);
+        self.kinds.push(kind);
         if let Ok(report) = &outcome {
             (self.shown)(report);
             report.show_failures();
@@ -163,7 +165,8 @@ impl<'a, S> Display<'a, S> {
             }),
         }
         // A signal was reported when it came.
-        if let Some(failure) = failure.filter(|failure| !matches!(failure.class, Class::Stopped(_)))
+        if let Some(failure) =
+            failure.filter(|failure| !matches!(failure.kind, ErrorKind::Stopped(_)))
         {
             telemetry::print_failure_of((!self.is_alone).then_some(account.as_str()), failure);
         }
@@ -177,9 +180,9 @@ impl<'a, S> Display<'a, S> {
     ) -> Option<String> {
         let end = if self.is_alone { "" } else { "\n" };
         let failed = failure.map(|failure| format!("FAILED    {failure}"));
-        let is_stopped = |failure: &Failure| matches!(failure.class, Class::Stopped(_));
+        let is_stopped = |failure: &Failure| matches!(failure.kind, ErrorKind::Stopped(_));
         let text = match outcome {
-            Ok(report) => [Some(report.render()), failed],
+            Ok(report) => [Some(hint::complete(report.render())), failed],
             // The others have their results there.
             Err(failure) if self.is_alone || is_stopped(failure) => [None, None],
             Err(_) => [Some(account.to_string()), failed],
@@ -188,7 +191,7 @@ impl<'a, S> Display<'a, S> {
         (!text.is_empty()).then(|| format!("{}{end}", text.join("\n")))
     }
 
-    fn finish(self) -> Result<Option<Class>, Failure> {
+    fn finish(self) -> Result<Option<ErrorKind>, Failure> {
         if let (true, Some(shard)) = (self.accounts.is_empty(), self.job.settings.shard()) {
             telemetry::print_note(&format!("no account is in shard {shard}"));
         }
@@ -199,17 +202,17 @@ impl<'a, S> Display<'a, S> {
                 several => format!("{{\"accounts\":[{}]}}", several.join(",")),
             })?;
         }
-        Ok(class_of_all(&self.classes))
+        Ok(kind_of_all(&self.kinds))
     }
 }
 
-/// The class of several: the worst, unless something succeeded. A signal counts as it is.
-fn class_of_all(classes: &[Option<Class>]) -> Option<Class> {
-    let worst = classes.iter().flatten().copied().max_by_key(|class| class.severity())?;
+/// The error kind of several: the worst, unless something succeeded. A signal counts as it is.
+fn kind_of_all(kinds: &[Option<ErrorKind>]) -> Option<ErrorKind> {
+    let worst = kinds.iter().flatten().copied().max_by_key(|kind| kind.severity())?;
     let is_something_there =
-        classes.iter().any(|class| matches!(class, None | Some(Class::Partial)));
-    let is_partial = is_something_there && !matches!(worst, Class::Stopped(_));
-    Some(if is_partial { Class::Partial } else { worst })
+        kinds.iter().any(|kind| matches!(kind, None | Some(ErrorKind::Partial)));
+    let is_partial = is_something_there && !matches!(worst, ErrorKind::Stopped(_));
+    Some(if is_partial { ErrorKind::Partial } else { worst })
 }
 
 #[cfg(test)]
@@ -219,12 +222,12 @@ mod tests {
 
     #[test]
     fn some_that_failed_are_partial_and_all_that_failed_are_the_worst() {
-        use Class::{Partial, Refused, Unavailable};
-        assert_eq!(class_of_all(&[None, None]), None);
-        assert_eq!(class_of_all(&[None, Some(Refused)]), Some(Partial));
-        assert_eq!(class_of_all(&[Some(Partial), Some(Refused)]), Some(Partial));
-        assert_eq!(class_of_all(&[Some(Refused), Some(Unavailable)]), Some(Refused));
-        let stopped = Class::Stopped(Signal::Terminate);
-        assert_eq!(class_of_all(&[None, Some(stopped)]), Some(stopped));
+        use ErrorKind::{Partial, Refused, Unavailable};
+        assert_eq!(kind_of_all(&[None, None]), None);
+        assert_eq!(kind_of_all(&[None, Some(Refused)]), Some(Partial));
+        assert_eq!(kind_of_all(&[Some(Partial), Some(Refused)]), Some(Partial));
+        assert_eq!(kind_of_all(&[Some(Refused), Some(Unavailable)]), Some(Refused));
+        let stopped = ErrorKind::Stopped(Signal::Terminate);
+        assert_eq!(kind_of_all(&[None, Some(stopped)]), Some(stopped));
     }
 }

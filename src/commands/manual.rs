@@ -3,11 +3,11 @@
 use clap::CommandFactory;
 
 use crate::cli::Cli;
-use crate::failure::{BugError, Class, Failure, UsageError};
+use crate::failure::{BugError, ErrorKind, Failure, UsageError};
 use crate::telemetry;
 
 /// Prints the completion script of a shell.
-pub(super) fn completions(shell: clap_complete::Shell) -> Result<Option<Class>, Failure> {
+pub(super) fn completions(shell: clap_complete::Shell) -> Result<Option<ErrorKind>, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "kefu", &mut script);
     telemetry::print_result(String::from_utf8_lossy(&script).trim_end())?;
@@ -15,7 +15,7 @@ pub(super) fn completions(shell: clap_complete::Shell) -> Result<Option<Class>, 
 }
 
 /// Prints the manual page of kefu or of one of its commands, for `man -l -`.
-pub(super) fn man(command: Option<&str>) -> Result<Option<Class>, Failure> {
+pub(super) fn man(command: Option<&str>) -> Result<Option<ErrorKind>, Failure> {
     let mut kefu = Cli::command();
     // This adds the global flags to each command.
     kefu.build();

@@ -22,11 +22,13 @@ mod welcome;
 
 use std::path::Path;
 
+use crate::calendar::Clock;
 use crate::cli::{Cli, Command, GlobalArgs};
-use crate::failure::{Class, Failure};
+use crate::failure::{ErrorKind, Failure};
+use crate::hint;
 use crate::lake::{Lake, LakeError};
 use crate::model::cancel::Cancel;
-use crate::pipeline::Request;
+use crate::pipeline::{AccountJob, Request};
 use crate::settings::{self, Flags, Settings};
 use crate::threads;
 
@@ -35,7 +37,8 @@ use crate::threads;
 ///
 /// # Errors
 /// Fails when there is no result to print.
-pub fn execute(cli: &Cli, cancel: &Cancel) -> Result<Option<Class>, Failure> {
+pub fn execute(cli: &Cli, cancel: &Cancel) -> Result<Option<ErrorKind>, Failure> {
+    cli.global.lake.iter().for_each(|lake| hint::set_lake(lake));
     let Some(command) = &cli.command else { return welcome::execute(&cli.global) };
     match command {
         Command::Run(args) => run::run(&cli.global, args, "run", Request::Run, cancel),
@@ -95,6 +98,19 @@ fn settings_with_flags(flags: &Flags, command: &str) -> Result<Settings, Failure
     // If the lake has no accounts either, the settings report what is missing.
     let settings = if accounts.is_empty() { settings } else { settings.for_accounts(accounts) };
     Ok(settings.in_shard(flags.shard))
+}
+
+/// The job of the account that the settings name. It has neither the API nor the privacy settings.
+fn account_job(settings: &Settings) -> Result<AccountJob, Failure> {
+    Ok(AccountJob {
+        lake: settings.open_lake()?,
+        account: settings.account()?,
+        zone: settings.zone.value.clone(),
+        rules: settings.rules.clone(),
+        privacy: None,
+        api: None,
+        clock: Clock::System,
+    })
 }
 
 /// Runs the part of a command that waits for the network, with up to `calls` calls in parallel.

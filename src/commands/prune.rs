@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::days::last_over;
 use crate::calendar::{Clock, Day, DayRange};
 use crate::cli::{GlobalArgs, OutputFormat, PruneArgs};
-use crate::failure::{Class, Failure, UsageError};
+use crate::failure::{ErrorKind, Failure, UsageError};
 use crate::lake::{Account, Lake, LakeError, PartitionFile, Table};
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE};
 use crate::model::cancel::Cancel;
@@ -45,7 +45,7 @@ pub(super) fn execute(
     global: &GlobalArgs,
     args: &PruneArgs,
     cancel: &Cancel,
-) -> Result<Option<Class>, Failure> {
+) -> Result<Option<ErrorKind>, Failure> {
     let settings = Settings::resolve(&global.flags(), &settings::environment)?;
     if !global.account.is_empty() {
         let message =

@@ -3,11 +3,12 @@
 use serde::Serialize;
 
 use super::each_account::{Report, for_each_account};
-use super::settings_for_lake;
+use super::{account_job, settings_for_lake};
 use crate::cli::{ForgetArgs, GlobalArgs, RedactArgs};
-use crate::failure::{Class, Classified, Failure, UsageError};
+use crate::failure::{Classified, ErrorKind, Failure, UsageError};
+use crate::hint;
 use crate::model::cancel::Cancel;
-use crate::pipeline::{RedactReport, RedactedTable, redact};
+use crate::pipeline::{AccountJob, RedactReport, RedactedTable, Request, redact, run_account};
 use crate::plain_file;
 use crate::printable::counted;
 use crate::settings::Settings;
@@ -32,8 +33,8 @@ struct Redaction {
 struct OpenidFileError(#[from] std::io::Error);
 
 impl Classified for OpenidFileError {
-    fn class(&self) -> Class {
-        Class::Usage
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Usage
     }
 
     fn hint(&self) -> Option<String> {
@@ -45,15 +46,15 @@ pub(super) fn redact_lake(
     global: &GlobalArgs,
     args: &RedactArgs,
     cancel: &Cancel,
-) -> Result<Option<Class>, Failure> {
-    for_each(global, "redact", &[], args.yes, cancel)
+) -> Result<Option<ErrorKind>, Failure> {
+    for_each(global, &Request::Redact, args.yes, cancel)
 }
 
 pub(super) fn forget(
     global: &GlobalArgs,
     args: &ForgetArgs,
     cancel: &Cancel,
-) -> Result<Option<Class>, Failure> {
+) -> Result<Option<ErrorKind>, Failure> {
     let mut openids = args.openids.clone();
     if let Some(path) = &args.openid_file {
         let file = plain_file::read_named(path).map_err(OpenidFileError)?;
@@ -71,40 +72,64 @@ pub(super) fn forget(
         let advice = Some("name customers with --openid or --openid-file".to_owned());
         return Err(UsageError { message, advice }.into());
     }
-    for_each(global, "forget", &openids, args.yes, cancel)
+    for_each(global, &Request::Forget(openids), args.yes, cancel)
 }
 
 fn for_each(
     global: &GlobalArgs,
-    command: &'static str,
-    openids: &[String],
+    request: &Request,
     is_applied: bool,
     cancel: &Cancel,
-) -> Result<Option<Class>, Failure> {
-    let settings = settings_for_lake(global, command)?;
-    for_each_account(command, &settings, global.output, cancel, |settings| {
-        of_account(settings, command, openids, is_applied, cancel)
+) -> Result<Option<ErrorKind>, Failure> {
+    let settings = settings_for_lake(global, request.name())?;
+    for_each_account(request.name(), &settings, global.output, cancel, |settings| {
+        of_account(settings, request, is_applied, cancel)
     })
 }
 
 /// The work for one account.
 fn of_account(
     settings: &Settings,
-    command: &'static str,
-    openids: &[String],
+    request: &Request,
     is_applied: bool,
     cancel: &Cancel,
 ) -> Result<Redaction, Failure> {
-    let lake = settings.open_lake()?;
-    let account = settings.account()?;
-    lake.require_folder()?;
     let privacy = settings.privacy()?;
-    let lock = is_applied.then(|| lake.lock(&account)).transpose()?;
-    let report = redact(&lake, &account, &privacy, openids, is_applied, cancel)?;
-    drop(lock);
-    let (account, lake) = (account.to_string(), lake.root().display().to_string());
-    let privacy = privacy.to_string();
-    Ok(Redaction { command, account, lake, privacy, applied: is_applied, report })
+    let job = AccountJob { privacy: Some(privacy.clone()), ..account_job(settings)? };
+    let AccountJob { lake, account, .. } = &job;
+    lake.require_folder()?;
+    // The record of an account without files would apply to records that nobody has seen.
+    if lake.privacy(account)?.is_none() {
+        lake.accounts_named(&[account.to_string()])?;
+    }
+    let report = if is_applied {
+        let run = run_account(&job, request, &(), cancel);
+        match run.failure {
+            Some(failure) => return Err(failure),
+            None => run.redaction.unwrap_or_default(),
+        }
+    } else {
+        let openids = match request {
+            Request::Forget(openids) => openids.as_slice(),
+            _ => &[],
+        };
+        redact(lake, account, &privacy, openids, false, cancel)?
+    };
+    Ok(Redaction {
+        command: request.name(),
+        account: account.to_string(),
+        lake: lake.root().display().to_string(),
+        privacy: privacy.to_string(),
+        applied: is_applied,
+        report,
+    })
+}
+
+/// The warning that a redaction of an account was interrupted.
+pub(super) fn pending_redaction(account: &str) -> String {
+    hint::complete(format!(
+        "files of {account} may hold personal data that is to be removed: `kefu redact --account {account} --yes` finishes the removal"
+    ))
 }
 
 impl Report for Redaction {

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use comfy_table::{CellAlignment, Table as TextTable, presets};
 use serde::Serialize;
 
+use super::redact::pending_redaction;
 use super::{days, require_lake};
 use crate::calendar::DayRange;
 use crate::cli::{GlobalArgs, OutputFormat, ReportArgs};
-use crate::failure::{Class, Classified, Failure, UsageError};
+use crate::failure::{Classified, ErrorKind, Failure, UsageError};
 use crate::operations::replace;
 use crate::report::{self, Figures, Language, Period, ReportJob};
 use crate::settings::{self, Flags, Settings};
@@ -29,8 +30,8 @@ struct WriteError {
 }
 
 impl Classified for WriteError {
-    fn class(&self) -> Class {
-        Class::Lake
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Lake
     }
 
     fn hint(&self) -> Option<String> {
@@ -56,7 +57,10 @@ struct Written<'a> {
     figures: &'a Figures,
 }
 
-pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<Class>, Failure> {
+pub(super) fn execute(
+    global: &GlobalArgs,
+    args: &ReportArgs,
+) -> Result<Option<ErrorKind>, Failure> {
     let is_to_stdout = args.out.as_os_str() == STDOUT;
     if is_to_stdout && global.output == OutputFormat::Json {
         let message = "--out - and --output json both write to stdout".to_owned();
@@ -89,6 +93,11 @@ pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<C
         telemetry::print_note(&format!(
             "note: {owner} is writing to the lake; some figures may be older than others"
         ));
+    }
+    for account in &accounts {
+        if lake.has_pending_redaction(account)? {
+            telemetry::print_plain_warning(&pending_redaction(account.as_str()), None);
+        }
     }
     let job = ReportJob {
         lake,

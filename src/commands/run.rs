@@ -7,10 +7,10 @@ use std::sync::{Mutex, PoisonError};
 use super::each_account::EachAccount;
 use super::stage_observer::StageObserver;
 use super::textfile::{Textfile, log_end};
-use super::{days, settings_with_flags};
+use super::{account_job, days, settings_with_flags};
 use crate::calendar::{Clock, Day};
 use crate::cli::{FetchArgs, GlobalArgs, MetricsArgs};
-use crate::failure::{Class, Failure};
+use crate::failure::{ErrorKind, Failure};
 use crate::model::cancel::Cancel;
 use crate::pipeline::{
     AccountJob, Api, Network, Request, RunReport, Wanted, record_failure, run_account,
@@ -30,7 +30,7 @@ pub(super) fn run(
     command: &'static str,
     request: fn(Wanted) -> Request,
     cancel: &Cancel,
-) -> Result<Option<Class>, Failure> {
+) -> Result<Option<ErrorKind>, Failure> {
     let mut textfile = Textfile::new(args.textfile.clone());
     let outcome = settings_to_fetch(global, args).and_then(|(settings, wanted)| {
         for_each(global, &settings, &request(wanted), &mut textfile, cancel)
@@ -42,7 +42,7 @@ pub(super) fn metrics(
     global: &GlobalArgs,
     args: &MetricsArgs,
     cancel: &Cancel,
-) -> Result<Option<Class>, Failure> {
+) -> Result<Option<ErrorKind>, Failure> {
     let mut textfile = Textfile::new(args.textfile.clone());
     let flags = args.many.flags(global);
     let outcome = settings_with_flags(&flags, "metrics").and_then(|settings| {
@@ -80,7 +80,7 @@ fn for_each(
     request: &Request,
     textfile: &mut Textfile,
     cancel: &Cancel,
-) -> Result<Option<Class>, Failure> {
+) -> Result<Option<ErrorKind>, Failure> {
     textfile.know_all(settings.all_accounts());
     let at_once = settings.accounts_at_once.value.into();
     let count = settings.account_names()?.len();
@@ -119,23 +119,15 @@ impl Shared<'_> {
                 // The lock would make the lake.
                 settings.open_lake()?.require_folder()?;
             }
-            Request::Run(_) | Request::Fetch(_) => drop(settings.account_to_write()?),
+            _ => drop(settings.account_to_write()?),
         }
-        let account = settings.account()?;
-        let job = AccountJob {
-            lake: settings.open_lake()?,
-            account: account.clone(),
-            zone: settings.zone.value.clone(),
-            rules: settings.rules.clone(),
-            privacy: None,
-            api: None,
-            clock: Clock::System,
-        };
+        let job = account_job(settings)?;
+        let account = &job.account;
         // People see the summary.
         if telemetry::is_for_machines() {
             tracing::info!(event = "run_begun", command = request.name(), account = %account);
         }
-        let observer = StageObserver::new(&account, self.is_alone);
+        let observer = StageObserver::new(account, self.is_alone);
         let report = match self.with_api(settings, job.clone()) {
             Ok(job) => run_account(&job, request, &observer, self.cancel),
             Err(failure) => record_failure(&job, request.name(), failure),

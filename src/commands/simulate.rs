@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::wait_for;
 use crate::calendar::Clock;
 use crate::cli::SimulateArgs;
-use crate::failure::{Class, Classified, Failure};
+use crate::failure::{Classified, ErrorKind, Failure};
 use crate::model::cancel::Cancel;
 use crate::simulator::{
     APPID, Generated, GeneratorOptions, Options, Recorded, SECRET, Simulator, appid_of,
@@ -21,8 +21,8 @@ enum SimulateError {
 }
 
 impl Classified for SimulateError {
-    fn class(&self) -> Class {
-        Class::Usage
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Usage
     }
 
     fn hint(&self) -> Option<String> {
@@ -33,7 +33,7 @@ impl Classified for SimulateError {
     }
 }
 
-pub(super) fn execute(args: &SimulateArgs, cancel: &Cancel) -> Result<Option<Class>, Failure> {
+pub(super) fn execute(args: &SimulateArgs, cancel: &Cancel) -> Result<Option<ErrorKind>, Failure> {
     let options = Options {
         port: args.port,
         latency: Duration::from_millis(args.latency_ms),

@@ -2,7 +2,7 @@
 
 use super::settings_for_lake;
 use crate::cli::GlobalArgs;
-use crate::failure::{Class, Failure};
+use crate::failure::{ErrorKind, Failure};
 use crate::lake::{Addressing, BucketOptions, Table};
 use crate::model::record::Direction;
 use crate::settings::SettingsError;
@@ -11,7 +11,7 @@ use crate::telemetry;
 /// Views and macros that use the views of the tables.
 const VIEWS: &str = include_str!("views.sql");
 
-pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
+pub(super) fn execute(global: &GlobalArgs) -> Result<Option<ErrorKind>, Failure> {
     let settings = settings_for_lake(global, "sql")?;
     let lake = settings.open_lake()?;
     lake.require_folder()?;

@@ -62,12 +62,12 @@ impl Observer for StageObserver<'_> {
         // People are told at the end, all at once.
         if telemetry::is_for_machines() {
             let failure = &failed.failure;
-            let (class, exit_code, hint) = (
-                failure.class.name(),
-                failure.class.exit_code(),
+            let (kind, exit_code, hint) = (
+                failure.kind.name(),
+                failure.kind.exit_code(),
                 failure.hint.as_deref().unwrap_or_default(),
             );
-            tracing::error!(event = "day_failed", account = %self.account, date = %failed.day, class, exit_code, reason = %failure, hint);
+            tracing::error!(event = "day_failed", account = %self.account, date = %failed.day, class = kind, exit_code, reason = %failure, hint);
         }
     }
 

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::each_account::{Report, for_each_account};
-use super::{days, settings_for_lake};
+use super::redact::pending_redaction;
+use super::{account_job, days, settings_for_lake};
 use crate::calendar::{Day, DayRange};
 use crate::cli::{GlobalArgs, StatusArgs};
-use crate::failure::{Class, Failure};
+use crate::failure::{ErrorKind, Failure};
 use crate::model::cancel::Cancel;
-use crate::pipeline::{DayStatus, Freshness, MetricsJob, OutOfDate, reasons, status};
+use crate::pipeline::{DayStatus, Freshness, OutOfDate, reasons, status};
 use crate::printable::counted;
 use crate::settings::Settings;
 
@@ -23,6 +24,8 @@ struct Status {
     lake: String,
     /// All accounts of the lake.
     accounts: Vec<String>,
+    /// Whether `redact` or `forget` was interrupted.
+    redaction_pending: bool,
     days: Vec<DayStatus>,
 }
 
@@ -30,7 +33,7 @@ pub(super) fn execute(
     global: &GlobalArgs,
     args: &StatusArgs,
     cancel: &Cancel,
-) -> Result<Option<Class>, Failure> {
+) -> Result<Option<ErrorKind>, Failure> {
     let settings = settings_for_lake(global, "status")?;
     let lake = settings.open_lake()?;
     let settings = settings.in_zone_of(&lake)?;
@@ -40,22 +43,17 @@ pub(super) fn execute(
 
 /// Reads the status of one account.
 fn look(settings: &Settings, among: Option<DayRange>) -> Result<Status, Failure> {
-    let lake = settings.open_lake()?;
-    let account = settings.account()?;
-    lake.require_folder()?;
-    lake.require_zone(settings.zone.value.name())?;
-    let job = MetricsJob {
-        lake,
-        account,
-        zone: settings.zone.value.clone(),
-        rules: settings.rules.clone(),
-    };
+    let mut job = account_job(settings)?.metrics();
+    job.lake = job.lake.remembering();
+    job.lake.require_folder()?;
+    job.lake.require_zone(job.zone.name())?;
     let status = Status {
         command: "status",
         account: job.account.to_string(),
         timezone: job.zone.name().to_owned(),
         lake: job.lake.root().display().to_string(),
         accounts: job.lake.accounts()?.into_iter().collect(),
+        redaction_pending: job.lake.has_pending_redaction(&job.account)?,
         days: status(&job, among)?,
     };
     Ok(status)
@@ -64,6 +62,9 @@ fn look(settings: &Settings, among: Option<DayRange>) -> Result<Status, Failure>
 impl Report for Status {
     fn render(&self) -> String {
         let mut lines = vec![format!("{} · {} · {}", self.account, self.timezone, self.lake)];
+        if self.redaction_pending {
+            lines.push(format!("warning: {}", pending_redaction(&self.account)));
+        }
         let (Some(first), Some(last)) = (self.days.first(), self.days.last()) else {
             lines.push("nothing was fetched yet: run `kefu run` to fetch the last days".to_owned());
             if !self.accounts.is_empty() {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::calendar::Clock;
-use crate::failure::{Class, Failure};
+use crate::failure::{ErrorKind, Failure};
 use crate::operations::write_textfile;
 use crate::pipeline::{RunRecord, RunReport};
 use crate::telemetry;
@@ -38,8 +38,8 @@ impl Textfile {
     pub(super) fn write(
         mut self,
         command: &'static str,
-        outcome: Result<Option<Class>, Failure>,
-    ) -> Result<Option<Class>, Failure> {
+        outcome: Result<Option<ErrorKind>, Failure>,
+    ) -> Result<Option<ErrorKind>, Failure> {
         let clock = Clock::System;
         let outcome = match outcome {
             Err(failure) if self.records.is_empty() => {

@@ -11,8 +11,9 @@ use serde::Serialize;
 use super::{days, require_lake, wait_for};
 use crate::calendar::{Clock, Day, DayRange, Zone};
 use crate::cli::{GlobalArgs, OutputFormat, VerifyArgs};
-use crate::failure::{Class, Failure};
+use crate::failure::{ErrorKind, Failure};
 use crate::fetch::Source;
+use crate::hint;
 use crate::lake::{Account, LocksOf, PartitionKey, Table};
 use crate::model::cancel::Cancel;
 use crate::pipeline::{
@@ -30,7 +31,7 @@ pub(super) fn execute(
     global: &GlobalArgs,
     args: &VerifyArgs,
     cancel: &Cancel,
-) -> Result<Option<Class>, Failure> {
+) -> Result<Option<ErrorKind>, Failure> {
     let settings = Settings::resolve(&global.flags(), &settings::environment)?;
     let lake = settings.open_lake()?;
     let settings = settings.in_zone_of(&lake)?;
@@ -58,7 +59,7 @@ fn against_itself(
     args: &VerifyArgs,
     settings: Settings,
     cancel: &Cancel,
-) -> Result<Option<Class>, Failure> {
+) -> Result<Option<ErrorKind>, Failure> {
     let among = days::named(&args.days)?;
     let lake = settings.open_lake()?;
     require_lake(&lake, "verify")?;
@@ -84,7 +85,7 @@ fn against_itself(
         OutputFormat::Json => telemetry::print_result(&serde_json::json!(verified).to_string())?,
         OutputFormat::Table => telemetry::print_result(&verified.render(job.lake.root()))?,
     }
-    Ok((verified.broken > 0).then_some(Class::Contract))
+    Ok((verified.broken > 0).then_some(ErrorKind::Contract))
 }
 
 impl Verified {
@@ -205,7 +206,7 @@ fn against_api(
     args: &VerifyArgs,
     settings: Settings,
     cancel: &Cancel,
-) -> Result<Option<Class>, Failure> {
+) -> Result<Option<ErrorKind>, Failure> {
     let clock = Clock::System;
     let zone = settings.zone.value.clone();
     let range = days::to_fetch(&args.days, settings.lookback.value, &zone, &clock)?;
@@ -265,9 +266,11 @@ fn against_api(
     }
     match global.output {
         OutputFormat::Json => telemetry::print_result(&serde_json::json!(compared).to_string())?,
-        OutputFormat::Table => telemetry::print_result(&compared.render(&job.zone))?,
+        OutputFormat::Table => {
+            telemetry::print_result(&hint::complete(compared.render(&job.zone)))?;
+        }
     }
-    Ok((!compared.equal).then_some(Class::Partial))
+    Ok((!compared.equal).then_some(ErrorKind::Partial))
 }
 
 impl Compared {
@@ -315,6 +318,15 @@ impl Compared {
                 }
             }
         }
+        lines.extend(self.remarks());
+        if self.equal {
+            lines.push("the lake has the same records as the API".to_owned());
+        }
+        lines.join("\n")
+    }
+
+    /// Renders the days that are not equal, or were not compared.
+    fn remarks(&self) -> Vec<String> {
         let named = |wanted: &dyn Fn(&&ComparedDay) -> bool| -> Vec<Day> {
             self.days.iter().filter(wanted).map(|day| day.date).collect()
         };
@@ -342,15 +354,9 @@ impl Compared {
             ),
         ];
         let remarks = remarks.iter().filter(|(_, days, _)| !days.is_empty());
-        lines.extend(
-            remarks.map(|(what, days, remark)| {
-                format!("{what:<9} {} ({remark})", DayRange::list(days))
-            }),
-        );
-        if self.equal {
-            lines.push("the lake has the same records as the API".to_owned());
-        }
-        lines.join("\n")
+        remarks
+            .map(|(what, days, remark)| format!("{what:<9} {} ({remark})", DayRange::list(days)))
+            .collect()
     }
 }
 

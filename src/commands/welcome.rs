@@ -2,7 +2,8 @@
 
 use super::demo;
 use crate::cli::GlobalArgs;
-use crate::failure::{Class, Failure};
+use crate::failure::{ErrorKind, Failure};
+use crate::hint;
 use crate::lake::{Lake, Table};
 use crate::settings::{self, Settings};
 use crate::telemetry;
@@ -25,9 +26,9 @@ With your own account, whose id and secret are in KEFU_APPID and KEFU_SECRET:
 
 /// Shows the first steps and returns wrong usage. A script that lost its command must not look
 /// successful.
-pub(super) fn execute(global: &GlobalArgs) -> Result<Option<Class>, Failure> {
-    telemetry::print_note(&format!("{STEPS}\n\n{}", next(global)));
-    Ok(Some(Class::Usage))
+pub(super) fn execute(global: &GlobalArgs) -> Result<Option<ErrorKind>, Failure> {
+    telemetry::print_note(&format!("{STEPS}\n\n{}", hint::complete(next(global))));
+    Ok(Some(ErrorKind::Usage))
 }
 
 /// Returns the next step for the current settings and lake.

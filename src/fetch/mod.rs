@@ -38,7 +38,7 @@ use clock::Skew;
 use plan::Plan;
 
 use crate::calendar::{Clock, Span, UnixSeconds};
-use crate::failure::{BugError, Class, Classified};
+use crate::failure::{BugError, Classified, ErrorKind};
 use crate::model::privacy::Privacy;
 use crate::model::redaction::Redaction;
 use crate::wechat::{
@@ -64,12 +64,12 @@ pub enum FetchError {
 }
 
 impl Classified for FetchError {
-    fn class(&self) -> Class {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::Call(error) => error.class(),
-            Self::Contract(error) => error.class(),
-            Self::NotOver(_) => Class::Settings,
-            Self::Bug(_) | Self::Abandoned => Class::Bug,
+            Self::Call(error) => error.kind(),
+            Self::Contract(error) => error.kind(),
+            Self::NotOver(_) => ErrorKind::Settings,
+            Self::Bug(_) | Self::Abandoned => ErrorKind::Bug,
         }
     }
 

@@ -16,7 +16,7 @@
 //! in its answer are an error, because the earlier window may have been cut short.
 
 use crate::calendar::{Span, UnixSeconds};
-use crate::failure::{Class, Classified};
+use crate::failure::{Classified, ErrorKind};
 use crate::wechat::{FIRST_MSGID, PageRequest};
 
 /// A contradiction within a page, or with the page before. Continuing would silently lose records.
@@ -78,8 +78,8 @@ impl std::fmt::Display for Holds {
 }
 
 impl Classified for ContractError {
-    fn class(&self) -> Class {
-        Class::Contract
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Contract
     }
 
     fn hint(&self) -> Option<String> {

@@ -105,6 +105,20 @@ impl Lake {
         Account::existing(name).map(Some).map_err(damaged)
     }
 
+    /// The same, looked up again in a run that has looked before: another run may have begun since.
+    ///
+    /// # Errors
+    /// Those of [`account_of_app`](Self::account_of_app).
+    pub fn account_of_app_now(&self, app: &AppId) -> Result<Option<Account>, LakeError> {
+        self.forget(&record_of(app));
+        self.account_of_app(app)
+    }
+
+    /// Whether this run has recorded the app, or found it recorded when it was about to.
+    pub fn has_recorded(&self, app: &AppId) -> bool {
+        self.looks.as_ref().is_some_and(|looks| looks.has_recorded(app))
+    }
+
     /// Writes the account under which an app's records are kept. The account must be
     /// [locked](Lake::lock).
     ///
@@ -112,13 +126,17 @@ impl Lake {
     /// When the disk refuses it.
     pub fn record_app(&self, app: &AppId, account: &Account) -> Result<(), LakeError> {
         if self.account_of_app(app).is_ok_and(|recorded| recorded.as_ref() == Some(account)) {
+            self.looks.iter().for_each(|looks| looks.note_recorded(app));
             return Ok(());
         }
         // Other apps of the account are left from files that were deleted, or the run were refused.
         for (other, _) in self.known_apps()?.recorded.iter().filter(|(_, name)| *name == account) {
             self.store.remove(&folder(), &[record_of(other)])?;
+            self.forget(&record_of(other));
         }
-        self.put_file(account, &record_of(app), format!("{account}\n").as_bytes())
+        self.put_file(account, &record_of(app), format!("{account}\n").as_bytes())?;
+        self.looks.iter().for_each(|looks| looks.note_recorded(app));
+        Ok(())
     }
 
     /// Where the record of an app is, or would be.

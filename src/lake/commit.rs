@@ -24,7 +24,9 @@ impl Lake {
         place: &Key,
         expected: &Expected,
     ) -> Result<(), LakeError> {
-        self.store.put(place, staged, expected, &|| self.require_lock(account))
+        let put = self.store.put(place, staged, expected, &|| self.require_lock(account));
+        self.forget(place);
+        put
     }
 
     /// Puts a file with this content at a place in the lake, in one step.
@@ -45,7 +47,9 @@ impl Lake {
         content: &[u8],
     ) -> Result<(), LakeError> {
         let staged = self.stage_file(account, place, content)?;
-        self.store.put(place, staged, &Expected::Any, &|| Ok(()))
+        let put = self.store.put(place, staged, &Expected::Any, &|| Ok(()));
+        self.forget(place);
+        put
     }
 
     fn stage_file(
@@ -66,6 +70,10 @@ impl Lake {
     /// When the file is there and cannot be removed.
     pub fn remove(&self, key: &PartitionKey) -> Result<(), LakeError> {
         self.require_lock(&key.account)?;
-        self.store.remove(&Key::of_date(key.table, key.date), &[Key::of_partition(key)])
+        let place = Key::of_partition(key);
+        let removed =
+            self.store.remove(&Key::of_date(key.table, key.date), std::slice::from_ref(&place));
+        self.forget(&place);
+        removed
     }
 }

@@ -8,6 +8,9 @@ use super::store::Key;
 use super::{Account, Lake, LakeError, PartitionKey, Table};
 use crate::calendar::{Day, DayRange};
 
+/// Days that a bucket is asked about at the same time.
+const DAYS_AT_ONCE: usize = 32;
+
 impl Lake {
     /// Whether a partition is there.
     ///
@@ -24,12 +27,17 @@ impl Lake {
         account: &Account,
         days: impl IntoIterator<Item = Day>,
     ) -> Result<Option<Day>, LakeError> {
-        for day in days {
-            if self.has(&account.partition(table, day))? {
-                return Ok(Some(day));
+        let mut days = days.into_iter();
+        // Most often the first one is there. Further ones in a bucket are asked for together.
+        let mut count = 1;
+        loop {
+            let some: Vec<Day> = days.by_ref().take(count).collect();
+            let there = self.days_among(table, account, some.iter().copied())?;
+            if some.is_empty() || !there.is_empty() {
+                return Ok(some.into_iter().find(|day| there.contains(day)));
             }
+            count = if self.is_in_folder() { 1 } else { DAYS_AT_ONCE };
         }
-        Ok(None)
     }
 
     /// Those of the days for which an account has a partition.
@@ -42,14 +50,18 @@ impl Lake {
         account: &Account,
         days: impl IntoIterator<Item = Day>,
     ) -> Result<BTreeSet<Day>, LakeError> {
-        let days: Vec<Day> = days.into_iter().collect();
-        let is_there = |day: Day| Ok((day, self.has(&account.partition(table, day))?));
-        let looked_at: Vec<(Day, bool)> = match self.is_in_folder() {
-            true => days.into_iter().map(is_there).collect::<Result<_, LakeError>>()?,
-            // Each look takes a round trip.
-            false => days.into_par_iter().map(is_there).collect::<Result<_, LakeError>>()?,
-        };
-        Ok(looked_at.into_iter().filter_map(|(day, there)| there.then_some(day)).collect())
+        let keys: Vec<_> = days.into_iter().map(|day| account.partition(table, day)).collect();
+        if !self.is_in_folder() && self.looks.is_none() {
+            let places = keys.iter().map(|key| (Key::of_partition(key), 0));
+            let looks = self.store.look_all(&places.collect::<Vec<_>>())?;
+            let there = keys.iter().zip(looks).filter(|(_, look)| look.is_some());
+            return Ok(there.map(|(key, _)| key.date).collect());
+        }
+        self.look_ahead(keys.iter().cloned())?;
+        let is_there = |key: PartitionKey| Ok(self.has(&key)?.then_some(key.date));
+        let there: Vec<Option<Day>> =
+            keys.into_par_iter().map(is_there).collect::<Result<_, LakeError>>()?;
+        Ok(there.into_iter().flatten().collect())
     }
 
     /// The days for which an account has a partition, in order.
@@ -57,6 +69,9 @@ impl Lake {
     /// # Errors
     /// When the folder is there but cannot be listed.
     pub fn days(&self, table: Table, account: &Account) -> Result<BTreeSet<Day>, LakeError> {
+        if table == Table::Rejects && !self.is_in_folder() {
+            return self.days_with_rejects(account);
+        }
         self.days_among(table, account, self.date_folders(table)?.into_keys())
     }
 

@@ -8,7 +8,7 @@ use parquet::errors::ParquetError;
 
 use super::store::{BucketError, NotPlain};
 use super::{PartitionKey, Table};
-use crate::failure::{Class, Classified, MEMORY_HINT, os_code};
+use crate::failure::{Classified, ErrorKind, MEMORY_HINT, os_code};
 use crate::threads::ThreadsError;
 
 #[derive(Debug, thiserror::Error)]
@@ -130,20 +130,20 @@ impl LakeError {
 }
 
 impl Classified for LakeError {
-    fn class(&self) -> Class {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::Occupied { .. }
             | Self::Displaced { .. }
             | Self::Changed { .. }
-            | Self::Overtaken => Class::Occupied,
+            | Self::Overtaken => ErrorKind::Occupied,
             Self::OtherZone { .. }
             | Self::TextsDropped { .. }
             | Self::Absent { .. }
             | Self::Misread { .. }
-            | Self::NoAccount { .. } => Class::Settings,
-            Self::Shape(_) => Class::Bug,
-            Self::Bucket(error) => error.class(),
-            Self::Threads(error) => error.class(),
+            | Self::NoAccount { .. } => ErrorKind::Settings,
+            Self::Shape(_) => ErrorKind::Bug,
+            Self::Bucket(error) => error.kind(),
+            Self::Threads(error) => error.kind(),
             Self::Io(_)
             | Self::Parquet { .. }
             | Self::Damaged { .. }
@@ -152,7 +152,7 @@ impl Classified for LakeError {
             | Self::DamagedPrivacy { .. }
             | Self::Dangling { .. }
             | Self::NoFolder { .. }
-            | Self::NoLocks { .. } => Class::Lake,
+            | Self::NoLocks { .. } => ErrorKind::Lake,
         }
     }
 

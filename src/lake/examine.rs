@@ -70,7 +70,7 @@ impl Lake {
     /// Fails when the disk cannot be read. A damaged file is not an error.
     pub fn examine(&self, key: &PartitionKey) -> Result<Examined, LakeError> {
         let path = self.path(key);
-        let file = self.store.open(&Key::of_partition(key))?;
+        let file = self.store.open(&Key::of_partition(key), None)?;
         match guarded(&path, || examine_file(file, key.table, &key.account)) {
             Err(LakeError::Damaged { reason, .. }) => Ok(Examined::Unreadable(reason)),
             examined => examined,

@@ -16,7 +16,7 @@ use arrow::compute::{interleave_record_batch, take_record_batch};
 use arrow::error::ArrowError;
 
 use super::read::read_file;
-use super::store::{Expected, Key, StagedPath};
+use super::store::{Expected, StagedPath};
 use super::{
     Account, AppId, ContentHash, FinishedPartition, Lake, LakeError, MessageCounts,
     StagedPartition, Table,
@@ -50,8 +50,8 @@ pub struct StagedMessages {
 }
 
 impl Lake {
-    /// Begins the messages of a day in staging. They may replace only the messages that exist now.
-    /// If another run replaces those in the meantime, the commit fails.
+    /// Begins the messages of a day in staging. They may replace only the messages that this run
+    /// has seen. If another run replaces those in the meantime, the commit fails.
     ///
     /// # Errors
     /// Fails when staging cannot be written.
@@ -63,12 +63,7 @@ impl Lake {
         window: Span,
     ) -> Result<StagedMessages, LakeError> {
         let key = account.partition(Table::Messages, day);
-        let before = match self.store.look(&Key::of_partition(&key), 0) {
-            Ok(look) => Expected::Seen(look.map(|look| look.version)),
-            Err(error @ LakeError::Bucket(_)) => return Err(error),
-            // Something else is in its place, like a link to nothing.
-            Err(_) => Expected::Any,
-        };
+        let before = self.see(&key)?.into_expected();
         Ok(StagedMessages {
             lake: self.clone(),
             zone: zone.to_owned(),

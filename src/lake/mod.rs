@@ -14,6 +14,7 @@ mod footer;
 mod guard;
 mod hash;
 mod lock;
+mod looks;
 mod messages;
 mod mounts;
 mod original;
@@ -58,10 +59,12 @@ pub use store::{
 pub use survey::Survey;
 pub use write::{FinishedPartition, Seen, StagedPartition};
 
+use looks::Looks;
 use store::{Bucket, Disk, FileId, Key, Staging, Store};
 
 pub use crate::model::record::{MessageCounts, opercode};
 pub use crate::model::{Account, PartitionKey, Table};
+use crate::threads;
 
 /// Folder of kefu's own, below the lake, that no query reads.
 const OWN: &str = "_kefu";
@@ -87,6 +90,8 @@ pub struct Lake {
     staging: Arc<Staging>,
     /// See [`Lake::known_apps`].
     apps: Arc<OnceLock<KnownApps>>,
+    /// What a run remembers of it. None where each question is asked anew.
+    looks: Option<Arc<Looks>>,
 }
 
 impl Lake {
@@ -95,7 +100,8 @@ impl Lake {
         let (root, disk) = (root.into(), Disk::default());
         let store = store::open(&root, &disk);
         let staging = Arc::new(Staging::below(root.join(OWN)));
-        Self { root, disk, store, locked: Arc::default(), staging, apps: Arc::default() }
+        let (locked, apps) = (Arc::default(), Arc::default());
+        Self { root, disk, store, locked, staging, apps, looks: None }
     }
 
     /// The lake at this place.
@@ -115,6 +121,7 @@ impl Lake {
                     locked: Arc::default(),
                     staging: Arc::new(staging),
                     apps: Arc::default(),
+                    looks: None,
                 })
             }
         }
@@ -123,6 +130,18 @@ impl Lake {
     /// Whether it is in a folder of this machine.
     pub fn is_in_folder(&self) -> bool {
         self.store.scratch().is_none()
+    }
+
+    /// Does parallel work that reads the lake. For a bucket, more threads than compute do it, because
+    /// each of them waits for the store.
+    ///
+    /// # Errors
+    /// When the threads cannot be created.
+    pub fn reading<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, LakeError> {
+        match self.is_in_folder() {
+            true => Ok(work()),
+            false => Ok(threads::writers()?.install(work)),
+        }
     }
 
     /// Whether nothing keeps two runs of one account from replacing each other's days.
@@ -139,12 +158,33 @@ impl Lake {
         self.store.conditions()
     }
 
+    /// Seconds that this machine's clock is ahead of that of the store (behind, when negative). None
+    /// for a folder, and while no answer had a date.
+    pub fn clock_skew_seconds(&self) -> Option<i64> {
+        self.store.clock_skew_seconds()
+    }
+
+    /// What anybody can do with the bucket of the lake, without credentials.
+    ///
+    /// # Errors
+    /// When the bucket cannot be listed.
+    pub fn open_to_all(&self) -> Result<Option<&'static str>, LakeError> {
+        let file = self.last_partitions(Table::AccountDaily, 1)?.into_iter().next();
+        Ok(self.store.open_to_all(file.as_ref().map(Key::of_partition).as_ref()))
+    }
+
     /// The size of a partition. None when it is not there.
     ///
     /// # Errors
     /// When the lake cannot be read.
     pub fn bytes(&self, key: &PartitionKey) -> Result<Option<u64>, LakeError> {
-        Ok(self.store.look(&Key::of_partition(key), 0)?.map(|look| look.bytes))
+        match self.looks {
+            Some(_) => {
+                let looked = self.look_at(key)?;
+                Ok(looked.seen.is_there().then_some(looked.bytes))
+            }
+            None => Ok(self.store.look(&Key::of_partition(key), 0)?.map(|look| look.bytes)),
+        }
     }
 
     /// The same lake, with something in the way of all that changes it.
@@ -183,12 +223,18 @@ impl Lake {
         key: &Key,
         damaged: impl FnOnce(String) -> LakeError,
     ) -> Result<Option<Bytes>, LakeError> {
-        match self.store.look(key, u64::MAX) {
-            Err(LakeError::Dangling { .. }) => {
-                Err(damaged("it is a link to a file that does not exist".to_owned()))
-            }
-            looked => Ok(looked?.map(|look| look.tail)),
+        if let Some(content) = self.looks.as_ref().and_then(|looks| looks.small(key)) {
+            return Ok(content);
         }
+        let began = self.looks.as_ref().map_or(0, |looks| looks.changes());
+        let content = match self.store.look(key, u64::MAX) {
+            Err(LakeError::Dangling { .. }) => {
+                return Err(damaged("it is a link to a file that does not exist".to_owned()));
+            }
+            looked => looked?.map(|look| look.tail),
+        };
+        self.looks.iter().for_each(|looks| looks.add_small(began, key.clone(), content.clone()));
+        Ok(content)
     }
 
     /// The partitions of a table on its last days, of every account, the last day first.
@@ -271,12 +317,11 @@ impl Lake {
     /// When a folder cannot be listed.
     pub fn accounts(&self) -> Result<BTreeSet<String>, LakeError> {
         let mut accounts = BTreeSet::new();
-        for folder in Table::ALL.map(|table| self.date_folders(table)) {
-            for folder in folder?.into_values() {
-                let files = self.store.list(&folder)?;
-                let names = files.iter().filter_map(|file| file.key.account_name());
-                accounts.extend(names.map(str::to_owned));
-            }
+        for table in Table::ALL {
+            let files = self.store.files_below(&Key::of_table(table))?;
+            let of_days = files.iter().filter(|file| file.folder().day().is_some());
+            let names = of_days.filter_map(|file| file.account_name());
+            accounts.extend(names.map(str::to_owned));
         }
         Ok(accounts)
     }

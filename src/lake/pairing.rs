@@ -81,12 +81,9 @@ impl Lake {
         if self.has_older_note(account, day)? {
             return Ok(true);
         }
-        let rejects = match self.has(&account.partition(Table::Rejects, day))? {
-            true => match self.footer(&account.partition(Table::Rejects, day)) {
-                Err(LakeError::Damaged { .. }) => return Ok(false),
-                rejects => Some(rejects?),
-            },
-            false => None,
+        let rejects = match self.see_footer(&account.partition(Table::Rejects, day))?.1 {
+            Err(LakeError::Damaged { .. }) => return Ok(false),
+            rejects => rejects?,
         };
         match (messages, &rejects) {
             (Some(messages), rejects) if messages.belongs_with(rejects.as_ref()) => Ok(false),
@@ -108,6 +105,10 @@ impl Lake {
             let (day, rest) = name.split_at_checked(DAY_CHARACTERS)?;
             Some((day.parse().ok()?, rest.strip_prefix('.')?.to_owned()))
         };
+        // No bucket has such notes.
+        if !self.is_in_folder() {
+            return Ok(BTreeSet::new());
+        }
         let notes = self.store.list(&notes())?;
         Ok(notes.iter().filter_map(|note| noted(note.key.name())).collect())
     }

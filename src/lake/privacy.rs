@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::store::Key;
-use super::{Account, Lake, LakeError, Table, account_folder};
+use super::{Account, Footer, Lake, LakeError, Table, account_folder};
 use crate::model::privacy::AppliedPrivacy;
 use crate::model::redaction::Forgotten;
 
-const FILE: &str = "privacy.json";
+pub(super) const FILE: &str = "privacy.json";
 
 /// What was done to the personal data of an account.
 #[derive(Clone, Debug)]
@@ -49,29 +49,55 @@ impl Lake {
         if let Some(recorded) = self.recorded_privacy(account)? {
             return Ok(Some(recorded));
         }
-        let forgotten = Forgotten::default;
-        let of = |applied| AccountPrivacy { applied, is_pending: false, forgotten: forgotten() };
+        // A run has just looked at some days. Without a record, older files say the same.
+        for (_, footer) in self.seen_footers(Table::Messages, account) {
+            if let Some(said) = self.privacy_in(account, Table::Messages, &footer)? {
+                return Ok(Some(said));
+            }
+        }
         for table in std::iter::once(Table::Messages).chain(Table::with_openids()) {
             for day in self.date_folders(table)?.into_keys().rev() {
                 let key = account.partition(table, day);
                 // A damaged file does not tell.
                 let footer = self.has(&key)?.then(|| self.footer(&key).ok()).flatten();
                 let Some(footer) = footer else { continue };
-                // A redaction writes the record first, so it was lost.
-                if footer.redacted_from().next().is_some() {
-                    let reason = "the file is missing, although files were redacted".to_owned();
-                    return Err(LakeError::DamagedPrivacy {
-                        path: self.privacy_record(account),
-                        reason,
-                    });
-                }
-                let applied = AppliedPrivacy::parse(footer.privacy_of(table));
-                if applied.is_some() {
-                    return Ok(applied.map(of));
+                if let Some(said) = self.privacy_in(account, table, &footer)? {
+                    return Ok(Some(said));
                 }
             }
         }
         Ok(None)
+    }
+
+    /// Whether a redaction of the account was interrupted. A record that cannot be read does not
+    /// tell; `kefu verify` reports it.
+    ///
+    /// # Errors
+    /// When the lake cannot be read.
+    pub fn has_pending_redaction(&self, account: &Account) -> Result<bool, LakeError> {
+        match self.recorded_privacy(account) {
+            Err(LakeError::DamagedPrivacy { .. }) => Ok(false),
+            recorded => Ok(recorded?.is_some_and(|recorded| recorded.is_pending)),
+        }
+    }
+
+    /// The privacy settings that a file says, if no record exists.
+    fn privacy_in(
+        &self,
+        account: &Account,
+        table: Table,
+        footer: &Footer,
+    ) -> Result<Option<AccountPrivacy>, LakeError> {
+        // A redaction writes the record first, so it was lost.
+        if footer.redacted_from().next().is_some() {
+            let reason = "the file is missing, although files were redacted".to_owned();
+            return Err(LakeError::DamagedPrivacy { path: self.privacy_record(account), reason });
+        }
+        let of = |applied| {
+            let forgotten = Forgotten::default();
+            AccountPrivacy { applied, is_pending: false, forgotten }
+        };
+        Ok(AppliedPrivacy::parse(footer.privacy_of(table)).map(of))
     }
 
     fn recorded_privacy(&self, account: &Account) -> Result<Option<AccountPrivacy>, LakeError> {

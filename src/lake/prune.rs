@@ -8,13 +8,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::store::{Entry, Key, Kind};
+use super::store::{Entry, Key, Kind, Look};
 use super::{Account, Lake, LakeError, OWN, Table, account_folder};
 use crate::calendar::Day;
 
 /// The file in an account's own folder that says what was pruned. Earlier versions of kefu had one
 /// for the whole lake.
-const MARK: &str = "pruned.json";
+pub(super) const MARK: &str = "pruned.json";
 
 /// Up to where each table of an account was pruned: the first day that was not, by the table's name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,11 +25,6 @@ impl Pruned {
     /// Whether a partition that is not there was deleted on purpose.
     pub fn includes(&self, table: Table, day: Day) -> bool {
         self.0.get(table.name()).is_some_and(|first_kept| day < *first_kept)
-    }
-
-    /// Whether nothing ever was.
-    pub fn is_nothing(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// The first day of a table that was not pruned. None where no day was.
@@ -150,22 +145,29 @@ impl Lake {
         table: Table,
         before: Day,
     ) -> Result<Vec<PartitionFile>, LakeError> {
-        let mut partitions = Vec::new();
-        for (day, folder) in self.date_folders(table)?.range(..before) {
-            for key in self.files_of_partitions(folder)? {
-                let Some(account) = key.account_name().map(str::to_owned) else { continue };
-                let path = self.path_of(&key);
-                let bytes = self.store.look(&key, 0)?.map_or(0, |look| look.bytes);
-                partitions.push(PartitionFile { day: *day, account, path, bytes });
-            }
-        }
-        Ok(partitions)
+        let files = self.files_before(table, before)?.into_iter();
+        let files = files.flat_map(|(day, keys)| keys.into_iter().map(move |key| (day, key)));
+        let (days, wanted): (Vec<Day>, Vec<(Key, u64)>) =
+            files.map(|(day, key)| (day, (key, 0))).unzip();
+        let looks = self.store.look_all(&wanted)?;
+        let partition = |((day, (key, _)), look): ((Day, &(Key, u64)), Option<Look>)| {
+            let account = key.account_name()?.to_owned();
+            let (path, bytes) = (self.path_of(key), look.map_or(0, |look| look.bytes));
+            Some(PartitionFile { day, account, path, bytes })
+        };
+        Ok(days.into_iter().zip(&wanted).zip(looks).filter_map(partition).collect())
     }
 
-    /// The files in a folder that have the name of a partition, in order.
-    fn files_of_partitions(&self, folder: &Key) -> Result<Vec<Key>, LakeError> {
-        let files = self.store.list(folder)?.into_iter().filter(|file| file.kind == Kind::File);
-        Ok(files.map(|file| file.key).filter(|key| key.account_name().is_some()).collect())
+    /// The files in the folders of the days before one that have the name of a partition, in order.
+    fn files_before(&self, table: Table, before: Day) -> Result<Vec<(Day, Vec<Key>)>, LakeError> {
+        let (days, folders): (Vec<Day>, Vec<Key>) =
+            self.date_folders(table)?.into_iter().filter(|(day, _)| *day < before).unzip();
+        let listed = self.store.list_all(&folders)?;
+        let partitions = |entries: Vec<Entry>| {
+            let files = entries.into_iter().filter(|file| file.kind == Kind::File);
+            files.map(|file| file.key).filter(|key| key.account_name().is_some()).collect()
+        };
+        Ok(days.into_iter().zip(listed.into_iter().map(partitions)).collect())
     }
 
     /// Deletes the tables' partitions of the days before one, of every account. They must be
@@ -176,15 +178,14 @@ impl Lake {
     pub fn prune(&self, tables: &[Table], before: Day) -> Result<(), LakeError> {
         self.remember_pruned(tables, before)?;
         for table in tables {
-            for (_, folder) in self.date_folders(*table)?.range(..before) {
-                let files = self.files_of_partitions(folder)?;
+            for (day, files) in self.files_before(*table, before)? {
                 // Kefu wrote no file of another name.
                 files
                     .iter()
                     .filter_map(Key::account)
                     .try_for_each(|account| self.require_lock(&account))?;
                 // Also the folders that a prune left empty when it was killed.
-                self.store.remove(folder, &files)?;
+                self.store.remove(&Key::of_date(*table, day), &files)?;
             }
         }
         if tables.contains(&Table::Messages) {

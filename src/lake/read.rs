@@ -28,22 +28,33 @@ impl Lake {
     /// # Errors
     /// Fails when the partition is missing or not Parquet.
     pub fn footer(&self, key: &PartitionKey) -> Result<Footer, LakeError> {
-        self.footer_of(&Key::of_partition(key)).map_err(|error| error.of(key))
+        let path = || self.path(key);
+        match self.look_at(key).map_err(|error| error.of(key))?.footer {
+            Ok(Some(footer)) => Ok(footer),
+            Ok(None) => Err(LakeError::not_there(&path())),
+            Err(reason) => Err(LakeError::damaged(path(), reason).of(key)),
+        }
     }
 
     /// Reads the footer of a file.
     pub(super) fn footer_of(&self, key: &Key) -> Result<Footer, LakeError> {
-        let path = self.path_of(key);
-        let mut tail = TAIL_BYTES;
-        loop {
-            let Some(look) = self.store.look(key, tail)? else {
-                return Err(LakeError::not_there(&path));
-            };
-            match parse_footer(&path, &look)? {
-                Ok(footer) => return Ok(footer),
-                Err(bytes) => tail = bytes.max(tail + 1),
-            }
+        match self.store.look(key, TAIL_BYTES)? {
+            Some(look) => self.footer_in(key, look),
+            None => Err(LakeError::not_there(&self.path_of(key))),
         }
+    }
+
+    /// Reads the footer in a look at a file. Looks once more at a file whose footer is longer.
+    pub(super) fn footer_in(&self, key: &Key, look: Look) -> Result<Footer, LakeError> {
+        let path = self.path_of(key);
+        let longer = match parse_footer(&path, &look)? {
+            Ok(footer) => return Ok(footer),
+            Err(bytes) => bytes,
+        };
+        let changed = || LakeError::Changed { path: path.clone() };
+        let again = self.store.look(key, longer)?.filter(|again| again.version == look.version);
+        let damaged = |_| LakeError::damaged(path.clone(), "its footer has no end".to_owned());
+        parse_footer(&path, &again.ok_or_else(changed)?)?.map_err(damaged)
     }
 
     /// Looks at what is in the place of a partition, and reads its footer from the same look. No
@@ -55,25 +66,17 @@ impl Lake {
         &self,
         key: &PartitionKey,
     ) -> Result<(Seen, Result<Option<Footer>, LakeError>), LakeError> {
-        let place = Key::of_partition(key);
-        let look = match self.store.look(&place, TAIL_BYTES) {
-            Err(error @ (LakeError::Bucket(_) | LakeError::Threads(_))) => return Err(error),
+        let damaged = |reason| LakeError::damaged(self.path(key), reason).of(key);
+        match self.look_at(key) {
+            Ok(looked) => Ok((looked.seen, looked.footer.map_err(damaged))),
+            Err(error @ (LakeError::Bucket(_) | LakeError::Threads(_))) => Err(error),
             Err(error) => {
                 let seen = self.see(key)?;
                 // What is no file is no partition.
                 let footer = if seen.is_there() { Err(error) } else { Ok(None) };
-                return Ok((seen, footer));
+                Ok((seen, footer))
             }
-            Ok(None) => return Ok((Seen::nothing(), Ok(None))),
-            Ok(Some(look)) => look,
-        };
-        let footer = match parse_footer(&self.path_of(&place), &look) {
-            Ok(Ok(footer)) => Ok(Some(footer)),
-            // It is longer than usual.
-            Ok(Err(_)) => self.footer(key).map(Some),
-            Err(error) => Err(error.of(key)),
-        };
-        Ok((Seen::version(look.version), footer))
+        }
     }
 
     /// Reads the named columns of a partition, in the table's order of columns. Names are
@@ -97,11 +100,22 @@ impl Lake {
         schema: &SchemaRef,
         columns: &[&str],
     ) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>> + use<>, LakeError> {
-        let (key, file) = (key.clone(), self.store.open(&Key::of_partition(key))?);
+        let (key, file) = (key.clone(), self.open_seen(key)?);
         match read_file(file, key.table, schema, columns, BATCH_ROWS) {
             Ok(batches) => Ok(batches.map(move |batch| batch.map_err(|error| error.of(&key)))),
             Err(error) => Err(error.of(&key)),
         }
+    }
+
+    /// Opens a partition: the version that this run has looked at, if it has.
+    fn open_seen(&self, key: &PartitionKey) -> Result<File, LakeError> {
+        let place = Key::of_partition(key);
+        let version = self.looks.as_ref().and_then(|looks| looks.version(&place));
+        let opened = self.store.open(&place, version.as_ref());
+        if matches!(opened, Err(LakeError::Changed { .. })) {
+            self.forget(&place);
+        }
+        opened
     }
 
     /// All columns of a partition that its file has, names and texts as strings.

@@ -51,16 +51,21 @@ impl Lake {
             if root.iter().any(|entry| entry.key == folder && entry.kind != Kind::Folder) {
                 foreign.push((None, self.path_of(&folder)));
             }
+            let (mut days, mut folders) = (Vec::new(), Vec::new());
             for Entry { key, kind } in self.store.list(&folder)? {
                 match key.day().filter(|_| kind == Kind::Folder) {
                     None => foreign.push((None, self.path_of(&key))),
                     Some(day) => {
-                        for Entry { key, kind } in self.store.list(&key)? {
-                            match key.account().filter(|_| kind == Kind::File) {
-                                None => foreign.push((Some(day), self.path_of(&key))),
-                                Some(account) => partitions.push(account.partition(table, day)),
-                            }
-                        }
+                        days.push(day);
+                        folders.push(key);
+                    }
+                }
+            }
+            for (day, entries) in days.into_iter().zip(self.store.list_all(&folders)?) {
+                for Entry { key, kind } in entries {
+                    match key.account().filter(|_| kind == Kind::File) {
+                        None => foreign.push((Some(day), self.path_of(&key))),
+                        Some(account) => partitions.push(account.partition(table, day)),
                     }
                 }
             }

@@ -43,9 +43,21 @@ impl Seen {
         Self(Expected::Seen(Some(version)))
     }
 
+    /// The version of the file that was there.
+    pub(super) fn there(&self) -> Option<&Version> {
+        match &self.0 {
+            Expected::Seen(version) => version.as_ref(),
+            Expected::Any => None,
+        }
+    }
+
+    pub(super) fn into_expected(self) -> Expected {
+        self.0
+    }
+
     /// Whether there was a file.
     pub fn is_there(&self) -> bool {
-        matches!(self.0, Expected::Seen(Some(_)))
+        self.there().is_some()
     }
 }
 
@@ -89,6 +101,14 @@ impl Lake {
     /// # Errors
     /// When a bucket does not say. In a folder, what cannot be examined is no partition.
     pub fn see(&self, key: &PartitionKey) -> Result<Seen, LakeError> {
+        if self.looks.is_some() {
+            match self.look_at(key) {
+                Ok(looked) => return Ok(looked.seen),
+                Err(error @ (LakeError::Bucket(_) | LakeError::Threads(_))) => return Err(error),
+                // What cannot be read is still there.
+                Err(_) => {}
+            }
+        }
         match self.store.look(&Key::of_partition(key), 0) {
             Err(error @ (LakeError::Bucket(_) | LakeError::Threads(_))) => Err(error),
             Ok(look) => Ok(Seen(Expected::Seen(look.map(|look| look.version)))),

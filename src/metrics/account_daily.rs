@@ -3,6 +3,7 @@
 
 use polars::prelude::*;
 
+use super::MetricsError;
 use super::activity::{Activity, KEYS, Scope, complete, parts};
 use super::day_rows::{DayRows, SessionOutcome};
 use super::statistics::{counted, join_all};
@@ -23,7 +24,7 @@ pub(super) fn account_daily(
     activity: &Activity,
     days: &[(i32, DayRows)],
     has_schedule: bool,
-) -> PolarsResult<DataFrame> {
+) -> Result<DataFrame, MetricsError> {
     let has_sent = col("messages_sent").gt(lit(0));
     let senders =
         activity
@@ -46,12 +47,11 @@ pub(super) fn account_daily(
         ));
     }
     let keys = df! { "day" => numbers(), "worker" => vec![0u32; days.len()] }?;
-    let rows = complete(join_all(keys, parts(activity, Scope::Account)?, &KEYS), has_schedule)
-        .collect()?;
+    let parts = parts(activity, Scope::Account)?;
+    let rows = activity.collect(complete(join_all(keys, parts, &KEYS), has_schedule))?;
     let names = Table::AccountDaily.names(|column| {
         column.role == Role::Count && Table::WorkerDaily.column(column.name).is_none()
     });
-    join_all(rows, [senders.collect()?, DataFrame::new_infer_height(sessions)?], &["day"])
-        .with_columns(counted(&names))
-        .collect()
+    let others = [activity.collect(senders)?, DataFrame::new_infer_height(sessions)?];
+    activity.collect(join_all(rows, others, &["day"]).with_columns(counted(&names)))
 }

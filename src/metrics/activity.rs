@@ -3,10 +3,11 @@
 
 use polars::prelude::*;
 
-use super::History;
 use super::concurrency;
 use super::day_rows::{DayRows, Hour, Outcome};
 use super::statistics::{count, counted, is, statistics};
+use super::{History, MetricsError};
+use crate::model::cancel::Cancel;
 use crate::model::column::Role;
 use crate::model::{Column, Table};
 
@@ -15,6 +16,7 @@ use crate::model::{Column, Table};
 pub(super) struct Activity<'a> {
     /// The days by number, each with its rows.
     days: &'a [(i32, DayRows)],
+    cancel: &'a Cancel,
     /// Messages by local `hour` too: `messages_received`, `messages_sent`, `replies`, `follow_ups`,
     /// `outreach`, `first_sent_at`, `last_sent_at`.
     pub hours: DataFrame,
@@ -63,7 +65,11 @@ impl Scope {
 }
 
 impl<'a> Activity<'a> {
-    pub(super) fn of(days: &'a [(i32, DayRows)], history: &History) -> PolarsResult<Self> {
+    pub(super) fn of(
+        days: &'a [(i32, DayRows)],
+        history: &History,
+        cancel: &'a Cancel,
+    ) -> Result<Self, MetricsError> {
         let is_wanted = |day: &i32| days.iter().any(|(wanted, _)| wanted == day);
         let automatic = history
             .automatic()
@@ -77,9 +83,14 @@ impl<'a> Activity<'a> {
         let pairs = Rows::of(days, |day| &day.turns);
         let hand_offs = Rows::of(days, |day| &day.hand_offs);
         let instant = |of: fn((i64, i64)) -> i64| move |hour: &Hour| hour.sent.map(of);
+        let checked = |frame: PolarsResult<DataFrame>| -> Result<DataFrame, MetricsError> {
+            cancel.check()?;
+            Ok(frame?)
+        };
         Ok(Self {
             days,
-            hours: df! {
+            cancel,
+            hours: checked(df! {
                 "day" => hours.days(),
                 "worker" => hours.map(|hour| hour.worker),
                 "hour" => hours.map(|hour| i32::from(hour.hour)),
@@ -90,16 +101,16 @@ impl<'a> Activity<'a> {
                 "outreach" => hours.map(|hour| hour.outreach),
                 "first_sent_at" => hours.numbers(instant(|(first, _)| first)),
                 "last_sent_at" => hours.numbers(instant(|(_, last)| last)),
-            }?,
-            visits: df! {
+            })?,
+            visits: checked(df! {
                 "day" => visits.days(),
                 "worker" => visits.map(|visit| visit.worker),
                 "customer" => visits.map(|visit| visit.customer),
                 "was_received" => visits.flags(|visit| Some(visit.received)),
                 "was_sent" => visits.flags(|visit| Some(visit.sent)),
-            }?,
+            })?,
             automatic: df! { "day" => automatic_day, "worker" => automatic_worker }?,
-            pairs: df! {
+            pairs: checked(df! {
                 "day" => pairs.days(),
                 "worker" => pairs.map(|turn| turn.worker),
                 "hour" => pairs.map(|turn| i32::from(turn.hour)),
@@ -111,13 +122,19 @@ impl<'a> Activity<'a> {
                 "own_response_seconds" => pairs.numbers(|turn| turn.own_response_seconds.map(i64::from)),
                 // Only for answered turns that were asked in business hours.
                 "business_seconds" => pairs.numbers(|turn| turn.business_seconds.filter(|_| turn.asked_in_hours == Some(true)).map(i64::from)),
-            }?,
-            hand_offs: df! {
+            })?,
+            hand_offs: checked(df! {
                 "day" => hand_offs.days(),
                 "worker" => hand_offs.map(|hand_off| hand_off.worker),
                 "is_first" => hand_offs.flags(|hand_off| Some(hand_off.is_first)),
-            }?,
+            })?,
         })
+    }
+
+    /// Computes a query, unless there was a signal.
+    pub(super) fn collect(&self, query: LazyFrame) -> Result<DataFrame, MetricsError> {
+        self.cancel.check()?;
+        Ok(query.collect()?)
     }
 }
 
@@ -163,7 +180,7 @@ impl<'a, T> Rows<'a, T> {
 pub(super) const KEYS: [&str; 2] = ["day", "worker"];
 
 /// The statistics of each (`day`, `worker`) of a scope: one frame for each kind of activity.
-pub(super) fn parts(activity: &Activity, scope: Scope) -> PolarsResult<[DataFrame; 6]> {
+pub(super) fn parts(activity: &Activity, scope: Scope) -> Result<[DataFrame; 6], MetricsError> {
     let queries = [
         by_message(scope.labelled(&activity.hours)),
         by_customer(scope.labelled(&activity.visits), scope),
@@ -174,7 +191,9 @@ pub(super) fn parts(activity: &Activity, scope: Scope) -> PolarsResult<[DataFram
         by_turn(scope.labelled(&activity.pairs))?,
         by_hand_off(scope.labelled(&activity.hand_offs), scope),
     ];
-    let [messages, customers, automatic, turns, hand_offs] = queries.map(LazyFrame::collect);
+    let [messages, customers, automatic, turns, hand_offs] =
+        queries.map(|query| activity.collect(query));
+    activity.cancel.check()?;
     let concurrency = by_segment(activity.days, scope)?;
     Ok([messages?, customers?, automatic?, turns?, hand_offs?, concurrency])
 }

@@ -17,9 +17,13 @@ use super::history::{History, Message};
 use super::message_kind::Kind;
 use super::{DAYS_AFTER, Parameters, Target};
 use crate::calendar::{Day, UnixSeconds};
+use crate::model::cancel::{Cancel, Cancelled};
 
 /// Ranges of customers for each thread. Several ranges keep all threads busy when some take longer.
 const RANGES_PER_THREAD: usize = 4;
+
+/// Number of messages between checks for a signal.
+const MESSAGES_UNCHECKED: usize = 100_000;
 
 /// Reads all timelines. Returns the rows of each target's day, for each range of customers, in
 /// order. `open_hours` cover the first target's day to three days after the last target's day.
@@ -28,14 +32,22 @@ pub(super) fn read(
     targets: &[Target],
     parameters: &Parameters,
     open_hours: Option<&OpenHours>,
-) -> Vec<HashMap<Day, DayRows>> {
+    cancel: &Cancel,
+) -> Result<Vec<HashMap<Day, DayRows>>, Cancelled> {
     let targets_by_day = by_day(history.first_day(), targets);
     let read = |customers| {
+        cancel.check()?;
+        let mut unchecked = 0;
         let mut reader = Reader::new(&targets_by_day, parameters, open_hours);
         for (customer, timeline) in history.timelines(customers) {
             reader.read(customer, timeline);
+            unchecked += timeline.len();
+            if unchecked >= MESSAGES_UNCHECKED {
+                cancel.check()?;
+                unchecked = 0;
+            }
         }
-        reader.finish()
+        Ok(reader.finish())
     };
     history
         .ranges((RANGES_PER_THREAD * rayon::current_num_threads()).min(RANGES_MAX))

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::ROWS_SIDE_BY_SIDE;
 use crate::calendar::UnixSeconds;
+use crate::model::cancel::{Cancel, Cancelled};
 
 /// The outcome of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,12 +126,14 @@ pub(super) struct DayRows {
 impl DayRows {
     /// Merges the rows of ranges, in order, into the rows of all customers on a day. Turns are
     /// sorted by (`asked_at`, `openid`), sessions by (`started_at`, `openid`).
-    pub(super) fn of_ranges(mut ranges: Vec<Self>) -> Self {
+    pub(super) fn of_ranges(mut ranges: Vec<Self>, cancel: &Cancel) -> Result<Self, Cancelled> {
+        cancel.check()?;
         let turns = in_order_of_time(
             &ranges.iter().map(|range| range.turns.as_slice()).collect::<Vec<_>>(),
             |turn| turn.asked_at,
         );
         ranges.iter_mut().for_each(|range| range.turns = Vec::new());
+        cancel.check()?;
         let sessions = in_order_of_time(
             &ranges.iter().map(|range| range.sessions.as_slice()).collect::<Vec<_>>(),
             |session| session.started_at,
@@ -142,7 +145,7 @@ impl DayRows {
             all.segments.append(&mut range.segments);
             all.hours.append(&mut range.hours);
         }
-        all
+        Ok(all)
     }
 }
 

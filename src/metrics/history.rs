@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use super::names::{Names, dictionary};
 use super::{AutoReply, MetricsError, Parameters};
 use crate::calendar::{Day, DayRange, OffsetSpan, UnixSeconds, Zone};
+use crate::model::cancel::{Cancel, Cancelled};
 use crate::model::record::Direction;
 
 /// The columns of `messages` that the stage needs.
@@ -108,6 +109,49 @@ impl History {
         let mut starts: Vec<u32> = starts.chain([self.customers.len() as u32]).collect();
         starts.dedup();
         starts.windows(2).filter_map(|ends| Some(*ends.first()?..*ends.last()?)).collect()
+    }
+
+    /// Arranges the rows of all parts, each with its day, as [`messages`](Self::messages).
+    fn timelines_of(
+        &self,
+        parts: &[(u16, Vec<Row>)],
+        cancel: &Cancel,
+    ) -> Result<Vec<Message>, Cancelled> {
+        let nobody = Message { sent_at: 0, seq: 0, worker: 0, day: 0, hour: 0, inbound: false };
+        let mut messages = vec![nobody; self.bounds.last().copied().unwrap_or_default()];
+        // Each thread writes the messages of its own range of customers.
+        let mut slices = Vec::new();
+        let mut rest = messages.as_mut_slice();
+        for range in self.ranges(rayon::current_num_threads()) {
+            let bounds =
+                self.bounds.get(range.start as usize..=range.end as usize).unwrap_or_default();
+            let length = bounds.last().zip(bounds.first()).map_or(0, |(last, first)| last - first);
+            let (slice, others) = rest.split_at_mut(length);
+            slices.push((range, bounds, slice));
+            rest = others;
+        }
+        slices.into_par_iter().try_for_each(|(range, bounds, slice)| {
+            let offset = bounds.first().copied().unwrap_or_default();
+            let mut next: Vec<usize> = bounds.iter().map(|bound| bound - offset).collect();
+            for (day, rows) in parts {
+                cancel.check()?;
+                for row in rows.iter().filter(|row| !row.automatic) {
+                    if !range.contains(&row.customer) {
+                        continue;
+                    }
+                    let place = next.get_mut((row.customer - range.start) as usize);
+                    if let Some((place, message)) = place
+                        .and_then(|place| slice.get_mut(*place).map(|message| (place, message)))
+                    {
+                        let Row { sent_at, seq, worker, hour, inbound, .. } = *row;
+                        *message = Message { sent_at, seq, worker, day: *day, hour, inbound };
+                        *place += 1;
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        Ok(messages)
     }
 
     /// A copy with only the messages of these days.
@@ -302,12 +346,13 @@ impl<'a> HistoryBuilder<'a> {
     /// Sorts the messages of all parts into the timelines of their customers.
     ///
     /// # Errors
-    /// Fails when a day is more than 65,535 days after the first one.
-    pub fn finish(self) -> Result<History, MetricsError> {
+    /// Fails when a day is more than 65,535 days after the first one, or after a signal.
+    pub fn finish(self, cancel: &Cancel) -> Result<History, MetricsError> {
         let first_day = self.first_day.map_or(0, Day::number);
-        let (customers, customer_ranks) = self.customers.in_order();
-        let (workers, worker_ranks) = self.workers.in_order();
+        let (customers, customer_ranks) = self.customers.in_order(cancel)?;
+        let (workers, worker_ranks) = self.workers.in_order(cancel)?;
         let ranked = |part: NumberedPart| -> Result<(u16, Vec<Row>), MetricsError> {
+            cancel.check()?;
             let day = u16::try_from(part.day.number() - first_day).map_err(|_| {
                 MetricsError::Unexpected(format!("{} and a day long before", part.day))
             })?;
@@ -323,15 +368,17 @@ impl<'a> HistoryBuilder<'a> {
             Ok((day, rows))
         };
         let parts = self.parts.into_par_iter().map(ranked).collect::<Result<Vec<_>, _>>()?;
-        let rows = || parts.iter().flat_map(|(day, rows)| rows.iter().map(move |row| (*day, row)));
-        let automatic =
-            rows().filter(|(_, row)| row.automatic).map(|(day, row)| (day, row.worker)).collect();
-
         // Count the messages of each customer to find where each timeline begins in `messages`.
+        let mut automatic = Vec::new();
         let mut bounds = vec![0usize; customers.len() + 1];
-        for (_, row) in rows().filter(|(_, row)| !row.automatic) {
-            if let Some(count) = bounds.get_mut(row.customer as usize + 1) {
-                *count += 1;
+        for (day, rows) in &parts {
+            cancel.check()?;
+            for row in rows {
+                if row.automatic {
+                    automatic.push((*day, row.worker));
+                } else if let Some(count) = bounds.get_mut(row.customer as usize + 1) {
+                    *count += 1;
+                }
             }
         }
         let mut end = 0;
@@ -340,41 +387,9 @@ impl<'a> HistoryBuilder<'a> {
             *bound = end;
         }
 
-        // Each thread writes the messages of its own range of customers.
-        let nobody = Message { sent_at: 0, seq: 0, worker: 0, day: 0, hour: 0, inbound: false };
         let mut history =
             History { first_day, customers, workers, messages: Vec::new(), bounds, automatic };
-        let mut messages = vec![nobody; end];
-        let mut slices = Vec::new();
-        let mut rest = messages.as_mut_slice();
-        for range in history.ranges(rayon::current_num_threads()) {
-            let bounds =
-                history.bounds.get(range.start as usize..=range.end as usize).unwrap_or_default();
-            let length = bounds.last().zip(bounds.first()).map_or(0, |(last, first)| last - first);
-            let (slice, others) = rest.split_at_mut(length);
-            slices.push((range, bounds, slice));
-            rest = others;
-        }
-        slices.into_par_iter().for_each(|(range, bounds, slice)| {
-            let offset = bounds.first().copied().unwrap_or_default();
-            let mut next: Vec<usize> = bounds.iter().map(|bound| bound - offset).collect();
-            for (day, rows) in &parts {
-                for row in rows.iter().filter(|row| !row.automatic) {
-                    if !range.contains(&row.customer) {
-                        continue;
-                    }
-                    let place = next.get_mut((row.customer - range.start) as usize);
-                    if let Some((place, message)) = place
-                        .and_then(|place| slice.get_mut(*place).map(|message| (place, message)))
-                    {
-                        let Row { sent_at, seq, worker, hour, inbound, .. } = *row;
-                        *message = Message { sent_at, seq, worker, day: *day, hour, inbound };
-                        *place += 1;
-                    }
-                }
-            }
-        });
-        history.messages = messages;
+        history.messages = history.timelines_of(&parts, cancel)?;
         Ok(history)
     }
 }

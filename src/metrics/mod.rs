@@ -51,8 +51,9 @@ pub use rules::{RuleChange, Rules};
 pub use statistics::percentile;
 
 use crate::calendar::{Day, DayRange, Span, UnixSeconds, Zone};
-use crate::failure::{Class, Classified};
+use crate::failure::{BUG_HINT, Classified, ErrorKind};
 use crate::lake::Table;
+use crate::model::cancel::{Cancel, Cancelled};
 
 /// Version of the definitions. Increase it when a definition changes: partitions computed with an
 /// older version are then computed again.
@@ -79,15 +80,23 @@ pub enum MetricsError {
     Arrow(#[from] arrow::error::ArrowError),
     #[error("the messages hold {0}")]
     Unexpected(String),
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
 }
 
 impl Classified for MetricsError {
-    fn class(&self) -> Class {
-        Class::Bug
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Cancelled(cancelled) => cancelled.kind(),
+            _ => ErrorKind::Bug,
+        }
     }
 
     fn hint(&self) -> Option<String> {
-        Some("report this bug in kefu, with the message above".into())
+        match self {
+            Self::Cancelled(cancelled) => cancelled.hint(),
+            _ => Some(BUG_HINT.to_owned()),
+        }
     }
 }
 
@@ -111,16 +120,17 @@ pub type Partitions = BTreeMap<Table, RecordBatch>;
 /// No day in between is missing.
 ///
 /// # Errors
-/// None that a user could cause.
+/// After a signal. No others that a user could cause.
 pub fn compute(
     history: &History,
     account: &str,
     zone: &Zone,
     targets: &[Target],
     parameters: &Parameters,
+    cancel: &Cancel,
 ) -> Result<BTreeMap<Day, Partitions>, MetricsError> {
     let mut computed = BTreeMap::new();
-    compute_in_groups(history, account, zone, targets, parameters, |group| {
+    compute_in_groups(history, account, zone, targets, parameters, cancel, |group| {
         computed.extend(group.into_iter().map(|(target, partitions)| (target.day, partitions)));
         Ok::<_, MetricsError>(())
     })?;
@@ -138,13 +148,14 @@ pub fn compute(
 /// computed one by one.
 ///
 /// # Errors
-/// Returns the errors of `emit`.
+/// Returns the errors of `emit`. Fails after a signal.
 pub fn compute_in_groups<E: From<MetricsError>>(
     history: &History,
     account: &str,
     zone: &Zone,
     targets: &[Target],
     parameters: &Parameters,
+    cancel: &Cancel,
     mut emit: impl FnMut(Vec<(Target, Partitions)>) -> Result<(), E>,
 ) -> Result<(), E> {
     let view = |target: &Target| DayRange {
@@ -155,13 +166,14 @@ pub fn compute_in_groups<E: From<MetricsError>>(
         |target: &Target| view(target).days().any(|day| zone.bounds(day).seconds() < DAY_SECONDS);
     let (alone, together): (Vec<Target>, Vec<Target>) =
         targets.iter().partition(|target| has_short_day(target));
-    for group in Groups::of(history, zone, &together, parameters) {
-        emit(partitions(group, history, account, parameters)?)?;
+    for group in Groups::of(history, zone, &together, parameters, cancel)? {
+        emit(partitions(group?, history, account, parameters, cancel)?)?;
     }
     for target in alone {
+        cancel.check().map_err(MetricsError::from)?;
         let history = history.restricted(view(&target));
-        for group in Groups::of(&history, zone, &[target], parameters) {
-            emit(partitions(group, &history, account, parameters)?)?;
+        for group in Groups::of(&history, zone, &[target], parameters, cancel)? {
+            emit(partitions(group?, &history, account, parameters, cancel)?)?;
         }
     }
     Ok(())
@@ -186,10 +198,17 @@ struct Groups<'a> {
     targets: std::slice::Iter<'a, Target>,
     /// One entry for each range of customers, in order.
     found: Vec<HashMap<Day, DayRows>>,
+    cancel: &'a Cancel,
 }
 
 impl<'a> Groups<'a> {
-    fn of(history: &History, zone: &Zone, targets: &'a [Target], parameters: &Parameters) -> Self {
+    fn of(
+        history: &History,
+        zone: &Zone,
+        targets: &'a [Target],
+        parameters: &Parameters,
+        cancel: &'a Cancel,
+    ) -> Result<Self, MetricsError> {
         let open_hours =
             match (&parameters.business_hours, targets.first(), targets.last()) {
                 // A turn of the last target may be answered up to three days later.
@@ -199,17 +218,15 @@ impl<'a> Groups<'a> {
                 )),
                 _ => None,
             };
-        Self {
-            targets: targets.iter(),
-            found: conversations::read(history, targets, parameters, open_hours.as_ref()),
-        }
+        let found = conversations::read(history, targets, parameters, open_hours.as_ref(), cancel)?;
+        Ok(Self { targets: targets.iter(), found, cancel })
     }
 }
 
 impl Iterator for Groups<'_> {
-    type Item = Group;
+    type Item = Result<Group, MetricsError>;
 
-    fn next(&mut self) -> Option<Group> {
+    fn next(&mut self) -> Option<Self::Item> {
         let mut turns = 0;
         let mut group = Vec::new();
         while turns < TURNS_AT_ONCE
@@ -220,11 +237,11 @@ impl Iterator for Groups<'_> {
             turns += ranges.iter().map(|range| range.turns.len()).sum::<usize>();
             group.push((*target, ranges));
         }
-        let group: Group = group
-            .into_par_iter()
-            .map(|(target, ranges)| (target, DayRows::of_ranges(ranges)))
-            .collect();
-        (!group.is_empty()).then_some(group)
+        if group.is_empty() {
+            return None;
+        }
+        let merged = |(target, ranges)| Ok((target, DayRows::of_ranges(ranges, self.cancel)?));
+        Some(group.into_par_iter().map(merged).collect())
     }
 }
 
@@ -233,11 +250,12 @@ fn partitions(
     history: &History,
     account: &str,
     parameters: &Parameters,
+    cancel: &Cancel,
 ) -> Result<Vec<(Target, Partitions)>, MetricsError> {
     let has_schedule = parameters.business_hours.is_some();
     let (targets, found): (Vec<Target>, Vec<(i32, DayRows)>) =
         group.into_iter().map(|(target, found)| (target, (target.day.number(), found))).unzip();
-    let activity = Activity::of(&found, history)?;
+    let activity = Activity::of(&found, history, cancel)?;
     // Count and cut into days here, because polars has its own threads. A thread of ours that waits
     // for polars would start another day or another account within its own.
     let workers = worker_daily::worker_daily(&activity, Scope::Worker, has_schedule)?;
@@ -252,11 +270,11 @@ fn partitions(
         };
         // A day can have many turns: free them as soon as they are no longer needed.
         let DayRows { turns, sessions, .. } = found;
-        let pairs = publish::response_pairs(&turns, history, account)?;
+        let pairs = publish::response_pairs(&turns, history, account, cancel)?;
         drop(turns);
         let partitions = [
             (Table::ResponsePairs, pairs),
-            (Table::Sessions, publish::sessions(&sessions, history, account)?),
+            (Table::Sessions, publish::sessions(&sessions, history, account, cancel)?),
             (Table::WorkerDaily, statistics(Table::WorkerDaily, &workers)?),
             (Table::WorkerHourly, statistics(Table::WorkerHourly, &hours)?),
             (Table::AccountDaily, statistics(Table::AccountDaily, &accounts)?),
@@ -286,19 +304,21 @@ fn by_day(
 /// customers and percentiles cover the whole period.
 ///
 /// # Errors
-/// None that a user could cause.
+/// After a signal. No others that a user could cause.
 pub fn period(
     history: &History,
     account: &str,
     zone: &Zone,
     targets: &[Target],
     parameters: &Parameters,
+    cancel: &Cancel,
 ) -> Result<RecordBatch, MetricsError> {
-    let groups = Groups::of(history, zone, targets, parameters);
-    let found: Vec<(i32, DayRows)> =
-        groups.flatten().map(|(target, found)| (target.day.number(), found)).collect();
+    let mut found: Vec<(i32, DayRows)> = Vec::new();
+    for group in Groups::of(history, zone, targets, parameters, cancel)? {
+        found.extend(group?.into_iter().map(|(target, found)| (target.day.number(), found)));
+    }
     let workers = worker_daily::worker_daily(
-        &Activity::of(&found, history)?,
+        &Activity::of(&found, history, cancel)?,
         Scope::Period,
         parameters.business_hours.is_some(),
     )?;
@@ -354,8 +374,9 @@ mod tests {
             is_final: true,
         };
         let targets: Vec<Target> = days.iter().map(target).collect();
-        let computed =
-            compute(&history.finish().unwrap(), "acme", &zone, &targets, &parameters).unwrap();
+        let cancel = Cancel::default();
+        let history = history.finish(&cancel).unwrap();
+        let computed = compute(&history, "acme", &zone, &targets, &parameters, &cancel).unwrap();
         assert_eq!(computed.len() as i64, DAYS);
         assert!(
             computed.values().all(|partitions| partitions[&Table::ResponsePairs].num_rows() == 1)

@@ -6,6 +6,7 @@ use hashbrown::HashTable;
 use rayon::slice::ParallelSliceMut;
 
 use super::MetricsError;
+use crate::model::cancel::{Cancel, Cancelled};
 
 /// Casts a column of names, which must be a dictionary with int32 keys.
 pub(super) fn dictionary(column: &ArrayRef) -> Result<&DictionaryArray<Int32Type>, MetricsError> {
@@ -48,16 +49,18 @@ impl Names {
     }
 
     /// The names in ascending order, and the rank of each number in that order.
-    pub(super) fn in_order(self) -> (StringArray, Vec<u32>) {
+    pub(super) fn in_order(self, cancel: &Cancel) -> Result<(StringArray, Vec<u32>), Cancelled> {
         let mut order: Vec<(&str, u32)> =
             self.names.iter().map(AsRef::as_ref).zip(0u32..).collect();
+        cancel.check()?;
         order.par_sort_unstable();
+        cancel.check()?;
         let mut ranks = vec![0u32; order.len()];
         for ((_, number), rank) in order.iter().zip(0u32..) {
             if let Some(slot) = ranks.get_mut(*number as usize) {
                 *slot = rank;
             }
         }
-        (StringArray::from_iter_values(order.iter().map(|(name, _)| name)), ranks)
+        Ok((StringArray::from_iter_values(order.iter().map(|(name, _)| name)), ranks))
     }
 }

@@ -16,12 +16,14 @@ use super::day_rows::{Outcome, Session, SessionOutcome, Turn};
 use super::{History, MetricsError, ROWS_SIDE_BY_SIDE};
 use crate::calendar::UnixSeconds;
 use crate::lake::Table;
+use crate::model::cancel::Cancel;
 
 /// Builds `response_pairs` from the turns of a day.
 pub(super) fn response_pairs(
     turns: &[Turn],
     history: &History,
     account: &str,
+    cancel: &Cancel,
 ) -> Result<RecordBatch, MetricsError> {
     let outcome = |turn: &Turn| match turn.outcome {
         Outcome::Answered => "answered",
@@ -30,6 +32,7 @@ pub(super) fn response_pairs(
     };
     let rows = Rows { rows: turns, history };
     let column = |field: &Arc<Field>| -> Result<ArrayRef, MetricsError> {
+        cancel.check()?;
         match field.name().as_str() {
             "account" => rows.texts(|_| account),
             "openid" => rows.customers(|turn| turn.customer),
@@ -65,6 +68,7 @@ pub(super) fn sessions(
     sessions: &[Session],
     history: &History,
     account: &str,
+    cancel: &Cancel,
 ) -> Result<RecordBatch, MetricsError> {
     let outcome = |session: &Session| match session.outcome {
         SessionOutcome::Completed => "completed",
@@ -75,6 +79,7 @@ pub(super) fn sessions(
     };
     let rows = Rows { rows: sessions, history };
     let column = |field: &Arc<Field>| -> Result<ArrayRef, MetricsError> {
+        cancel.check()?;
         match field.name().as_str() {
             "account" => rows.texts(|_| account),
             "openid" => rows.customers(|session| session.customer),

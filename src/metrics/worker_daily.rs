@@ -2,6 +2,7 @@
 
 use polars::prelude::*;
 
+use super::MetricsError;
 use super::activity::{Activity, KEYS, Scope, complete, parts};
 use super::statistics::{join_all, keys_of};
 
@@ -11,10 +12,9 @@ pub(super) fn worker_daily(
     activity: &Activity,
     scope: Scope,
     has_schedule: bool,
-) -> PolarsResult<DataFrame> {
+) -> Result<DataFrame, MetricsError> {
     let parts = parts(activity, scope)?;
     let keys = keys_of(&parts, &KEYS)?;
-    complete(join_all(keys, parts, &KEYS), has_schedule)
-        .sort(KEYS, SortMultipleOptions::default())
-        .collect()
+    let rows = complete(join_all(keys, parts, &KEYS), has_schedule);
+    activity.collect(rows.sort(KEYS, SortMultipleOptions::default()))
 }

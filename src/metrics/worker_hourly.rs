@@ -2,6 +2,7 @@
 
 use polars::prelude::*;
 
+use super::MetricsError;
 use super::activity::Activity;
 use super::day_rows::Outcome;
 use super::statistics::{count, counted, is, join_all, keys_of, statistics};
@@ -12,7 +13,7 @@ const KEYS: [&str; 3] = ["day", "worker", "hour"];
 
 /// The rows of `worker_hourly`, sorted by (`day`, `worker`, `hour`), with `day` added to the
 /// table's columns. Only hours with any activity have a row.
-pub(super) fn worker_hourly(activity: &Activity) -> PolarsResult<DataFrame> {
+pub(super) fn worker_hourly(activity: &Activity) -> Result<DataFrame, MetricsError> {
     // Messages count in the hour in which they were sent.
     let by_message = activity
         .hours
@@ -29,11 +30,9 @@ pub(super) fn worker_hourly(activity: &Activity) -> PolarsResult<DataFrame> {
     ];
     columns.extend(statistics(Table::WorkerHourly)?);
     let by_turn = activity.pairs.clone().lazy().group_by(KEYS.map(col)).agg(columns);
-    let parts = [by_message.collect()?, by_turn.collect()?];
+    let parts = [activity.collect(by_message)?, activity.collect(by_turn)?];
     let keys = keys_of(&parts, &KEYS)?;
     let counts = Table::WorkerHourly.names(|column| column.role == Role::Count);
-    join_all(keys, parts, &KEYS)
-        .with_columns(counted(&counts))
-        .sort(KEYS, SortMultipleOptions::default())
-        .collect()
+    let rows = join_all(keys, parts, &KEYS).with_columns(counted(&counts));
+    activity.collect(rows.sort(KEYS, SortMultipleOptions::default()))
 }

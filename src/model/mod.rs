@@ -4,6 +4,7 @@ mod account;
 pub mod calendar;
 pub mod cancel;
 pub mod column;
+pub mod error_kind;
 mod partition;
 pub mod privacy;
 pub mod record;

@@ -16,7 +16,7 @@ use prometheus::{Encoder, GaugeVec, Opts, Registry, TextEncoder};
 use time::OffsetDateTime;
 
 use super::replace;
-use crate::failure::{Class, Classified};
+use crate::failure::{Classified, ErrorKind};
 use crate::pipeline::RunRecord;
 use crate::plain_file;
 
@@ -30,10 +30,10 @@ pub enum TextfileError {
 }
 
 impl Classified for TextfileError {
-    fn class(&self) -> Class {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::Io { .. } => Class::Settings,
-            Self::Prometheus(_) => Class::Bug,
+            Self::Io { .. } => ErrorKind::Settings,
+            Self::Prometheus(_) => ErrorKind::Bug,
         }
     }
 

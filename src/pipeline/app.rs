@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::examined_day::ExaminedDay;
 use super::finding::{Finding, Kind};
 use crate::calendar::Day;
-use crate::failure::{Class, Classified};
+use crate::failure::{Classified, ErrorKind};
 use crate::lake::{Account, AppId, Lake, LakeError, Table};
 
 /// Why an app's records cannot be stored under an account.
@@ -27,11 +27,11 @@ pub enum AppError {
 }
 
 impl Classified for AppError {
-    fn class(&self) -> Class {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::Lake(error) => error.class(),
+            Self::Lake(error) => error.kind(),
             Self::OtherApp { .. } | Self::OtherAccount { .. } | Self::OnlyCase { .. } => {
-                Class::Settings
+                ErrorKind::Settings
             }
         }
     }
@@ -64,8 +64,10 @@ impl Classified for AppError {
 /// - [`AppError::OtherAccount`] when the app's records are stored under another account.
 /// - [`AppError::OnlyCase`] when the name differs from a recorded account only in case.
 pub fn require_app(lake: &Lake, account: &Account, app_id: Option<&AppId>) -> Result<(), AppError> {
-    // The app was checked when it was recorded, so as a rule the others need not be listed.
-    if let Some(asked) = app_id
+    // The app was checked when it was recorded. In a bucket, to list the others would cost a request
+    // for each account.
+    if !lake.is_in_folder()
+        && let Some(asked) = app_id
         && lake.account_of_app(asked)?.as_ref() == Some(account)
     {
         return Ok(());

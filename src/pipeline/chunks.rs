@@ -1,6 +1,6 @@
 //! Groups the days whose metrics are computed together.
 
-use super::inputs::Inputs;
+use super::inputs::{Inputs, dependency_window};
 use crate::calendar::{Day, DayRange};
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE};
 
@@ -15,6 +15,16 @@ pub(super) struct Chunk {
     pub(super) days: Vec<Day>,
     /// Number of messages in their dependency windows.
     pub(super) rows: usize,
+}
+
+impl Chunk {
+    /// The days on which the metrics of the chunk depend.
+    pub(super) fn window(&self, inputs: &Inputs) -> DayRange {
+        DayRange {
+            first: dependency_window(&inputs.fetched, self.first).first,
+            last: dependency_window(&inputs.fetched, self.last).last,
+        }
+    }
 }
 
 /// Groups the wanted days, in order, so that each day of messages is read once for several of them.

@@ -167,14 +167,7 @@ fn flaws(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<(Kind, Str
     }
     let bounds = zone.bounds(day);
     let wrong = wrong_in_footer(contents, key, zone);
-    let mut counts = Footer::default();
-    counts.set("rows", contents.rows);
-    if table == Table::Messages {
-        counts.set("messages_received", contents.counts.received);
-        counts.set("messages_sent", contents.counts.sent);
-        counts.set("messages_other", contents.counts.other);
-    }
-    let miscounted = footer.contradictions(&counts);
+    let miscounted = miscounted(contents, table);
     let is_as_written =
         footer.content_hash().is_none_or(|written| written == contents.content_hash);
     let outside = contents
@@ -228,6 +221,18 @@ fn flaws(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<(Kind, Str
         ));
     }
     flaws
+}
+
+/// The counts in the footer of a file that differ from its rows.
+fn miscounted(contents: &Contents, table: Table) -> Vec<String> {
+    let mut counts = Footer::default();
+    counts.set("rows", contents.rows);
+    if table == Table::Messages {
+        counts.set("messages_received", contents.counts.received);
+        counts.set("messages_sent", contents.counts.sent);
+        counts.set("messages_other", contents.counts.other);
+    }
+    contents.footer.contradictions(&counts)
 }
 
 /// What is missing or wrong in the footer of a file that is in its place.

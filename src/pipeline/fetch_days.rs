@@ -12,7 +12,7 @@ use super::silence::Silence;
 use super::staged_day::{EmptyDay, StagedDay, stage_pages};
 use super::{FailedDay, Observer, OnShrink};
 use crate::calendar::{Day, Zone};
-use crate::failure::{BugError, Class, Classified, Failure};
+use crate::failure::{BugError, Classified, ErrorKind, Failure};
 use crate::fetch::{CallCounts, ContractError, FetchError, Holds, RetryBudget, Source};
 use crate::lake::{Account, AppId, Lake, MessageCounts, Table};
 use crate::model::cancel::Cancel;
@@ -54,7 +54,10 @@ impl FetchJob {
     /// app may have begun at the same time.
     fn record_app(&self) -> Result<(), Failure> {
         let Some(app) = &self.app_id else { return Ok(()) };
-        if let Some(there) = self.lake.account_of_app(app)?
+        if self.lake.has_recorded(app) {
+            return Ok(());
+        }
+        if let Some(there) = self.lake.account_of_app_now(app)?
             && there != self.account
             && self.lake.has_account(&there)?
         {
@@ -157,19 +160,19 @@ impl Serialize for FetchReport {
 }
 
 impl FetchReport {
-    /// The class of the worst failure.
-    pub fn worst(&self) -> Option<Class> {
-        self.failed.iter().map(|failed| failed.failure.class).max_by_key(|class| class.severity())
+    /// The error kind of the worst failure.
+    pub fn worst(&self) -> Option<ErrorKind> {
+        self.failed.iter().map(|failed| failed.failure.kind).max_by_key(|kind| kind.severity())
     }
 
-    /// The class of the run: that of a failure that ended it, else [`Class::Partial`] when some days
-    /// are there and some are not, unless those only have fewer records.
-    pub fn class(&self) -> Option<Class> {
+    /// The error kind of the run: that of a failure that ended it, else [`ErrorKind::Partial`] when
+    /// some days are there and some are not, unless those only have fewer records.
+    pub fn kind(&self) -> Option<ErrorKind> {
         let worst = self.worst()?;
         let is_something_there =
             !self.fetched.is_empty() || !self.skipped.is_empty() || !self.shrunk.is_empty();
         let is_partial = is_something_there && !worst.ends_the_run() && !self.only_shrunk();
-        Some(if is_partial { Class::Partial } else { worst })
+        Some(if is_partial { ErrorKind::Partial } else { worst })
     }
 
     /// Whether days failed only because WeChat gives fewer records of them: then running again does
@@ -230,14 +233,14 @@ pub async fn fetch_days(job: &FetchJob, days: &[Day], observer: &dyn Observer) -
                 report.shrunk.push(shrunk);
             }
             // It is as it was before.
-            Err(Failure { class: Class::Stopped(_), .. }) => {
+            Err(Failure { kind: ErrorKind::Stopped(_), .. }) => {
                 is_over = true;
                 report.given_up.push(day);
             }
             Err(failure) => {
                 // The days under way go on: they commit, or fail by themselves within the bounds of their retries.
-                is_over |= failure.class.ends_the_run();
-                unavailable_in_a_row += usize::from(failure.class == Class::Unavailable);
+                is_over |= failure.kind.ends_the_run();
+                unavailable_in_a_row += usize::from(failure.kind == ErrorKind::Unavailable);
                 is_over |= unavailable_in_a_row >= UNAVAILABLE_MAX.max(job.concurrency);
                 let failed = DayFailure { day, failure };
                 observer.day_failed(&failed);
@@ -333,8 +336,8 @@ struct NotOver {
 }
 
 impl Classified for NotOver {
-    fn class(&self) -> Class {
-        Class::Settings
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Settings
     }
 
     fn hint(&self) -> Option<String> {

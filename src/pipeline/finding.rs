@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::hint;
 use crate::lake::PartitionKey;
 
 /// A failed check, or a note.
@@ -154,7 +155,7 @@ impl Finding {
             kind,
             path,
             what: what.into(),
-            advice: advice.into(),
+            advice: hint::complete(advice),
             partition: None,
         }
     }

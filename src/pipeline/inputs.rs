@@ -51,11 +51,28 @@ pub fn dependents(days: impl IntoIterator<Item = Day>) -> BTreeSet<Day> {
     days.into_iter().flat_map(around).collect()
 }
 
-/// Returns the days of messages that the metrics of the given days can depend on.
-fn inputs_of(days: &BTreeSet<Day>) -> BTreeSet<Day> {
-    let around =
-        |day: &Day| DayRange { first: day.plus(-DAYS_BEFORE), last: day.plus(DAYS_AFTER) }.days();
-    days.iter().flat_map(around).collect()
+/// Returns the fetched days of those that the metrics of the given days can depend on. Days after a
+/// missing one do not count, so they are looked at only once the first day after is there.
+fn fetched_inputs(job: &MetricsJob, days: &BTreeSet<Day>) -> Result<BTreeSet<Day>, LakeError> {
+    let around = |first: i64, last: i64| -> BTreeSet<Day> {
+        days.iter().flat_map(|day| (first..=last).map(|step| day.plus(step))).collect()
+    };
+    let fetched_of = |days: BTreeSet<Day>| job.lake.days_among(Table::Messages, &job.account, days);
+    let near = around(-DAYS_BEFORE, 1);
+    let mut fetched = fetched_of(near.clone())?;
+    let is_gap = |day: &Day| near.contains(day) && !fetched.contains(day);
+    let is_followed = |day: &Day| {
+        (2..=DAYS_AFTER).filter(|step| days.contains(&day.plus(-step))).any(|step| {
+            let between = (1..step).map(|back| day.plus(-back));
+            !between.into_iter().any(|day| is_gap(&day))
+        })
+    };
+    let far = around(2, DAYS_AFTER).into_iter().filter(|day| !near.contains(day));
+    let far: BTreeSet<Day> = far.filter(is_followed).collect();
+    if !far.is_empty() {
+        fetched.extend(fetched_of(far)?);
+    }
+    Ok(fetched)
 }
 
 /// Reads the inputs of metrics: of the days `among`, or of all fetched days if it is `None`.
@@ -66,7 +83,7 @@ pub(super) fn read_inputs(
 ) -> Result<Inputs, LakeError> {
     let fetched = match among {
         None => job.lake.days(Table::Messages, &job.account)?,
-        Some(days) => job.lake.days_among(Table::Messages, &job.account, inputs_of(days))?,
+        Some(days) => fetched_inputs(job, days)?,
     };
     let read = |day: &Day| -> Result<Input, LakeError> {
         let key = job.account.partition(Table::Messages, *day);

@@ -44,6 +44,10 @@ pub enum Request {
     Fetch(Wanted),
     /// Rebuild the metrics of these days, or of all fetched days.
     Metrics(Option<BTreeSet<Day>>),
+    /// Remove the personal data that the privacy settings do not keep.
+    Redact,
+    /// Remove the customers with these openids.
+    Forget(Vec<String>),
 }
 
 impl Request {
@@ -53,6 +57,8 @@ impl Request {
             Self::Run(_) => "run",
             Self::Fetch(_) => "fetch",
             Self::Metrics(_) => "metrics",
+            Self::Redact => "redact",
+            Self::Forget(_) => "forget",
         }
     }
 }

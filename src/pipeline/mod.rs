@@ -11,6 +11,8 @@
 
 mod app;
 mod budget;
+#[cfg(test)]
+mod cancel_tests;
 mod chunks;
 mod compare;
 mod examined_day;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 
-use crate::failure::{Class, Classified};
+use crate::failure::{Classified, ErrorKind};
 use crate::threads::{self, ThreadsError};
 use crate::wechat::{CallError, Client, Endpoint};
 
@@ -22,10 +22,10 @@ pub enum NetworkError {
 }
 
 impl Classified for NetworkError {
-    fn class(&self) -> Class {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::Call(error) => error.class(),
-            Self::Threads(error) => error.class(),
+            Self::Call(error) => error.kind(),
+            Self::Threads(error) => error.kind(),
         }
     }
 

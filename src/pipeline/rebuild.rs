@@ -24,6 +24,9 @@ use crate::metrics::{
 use crate::model::cancel::Cancel;
 use crate::threads;
 
+/// Number of rows that are written between checks for a signal.
+const ROWS_UNCHECKED: usize = 1 << 16;
+
 /// The account whose metrics to compute, and the rules for them.
 #[derive(Clone, Debug)]
 pub struct MetricsJob {
@@ -97,7 +100,7 @@ pub fn rebuild_metrics(
     loop {
         let so_far =
             || computed.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
-        let mut plan = Plan::make(job, among, unreadable).map_err(|failure| {
+        let mut plan = Plan::make(job, among, unreadable, cancel).map_err(|failure| {
             stopped(MetricsReport { computed: so_far(), ..MetricsReport::default() }, failure)
         })?;
         if changed_rules.is_none() {
@@ -165,6 +168,7 @@ impl Plan {
         job: &MetricsJob,
         among: Option<&BTreeSet<Day>>,
         mut unreadable: BTreeMap<Day, LakeError>,
+        cancel: &Cancel,
     ) -> Result<Self, Failure> {
         let mut inputs = read_inputs(job, among, job.lake.pruned(&job.account)?)?;
         unreadable.append(&mut inputs.damaged);
@@ -177,8 +181,19 @@ impl Plan {
         let (damaged, computable): (Vec<Day>, Vec<Day>) =
             inputs.fetched.iter().filter(is_wanted).copied().partition(looks_at_damage);
         inputs.require_one_treatment(job)?;
-        let states = computable.into_par_iter().map(|day| Ok((day, state_of(job, &inputs, day)?)));
-        let states: BTreeMap<Day, DayState> = states.collect::<Result<_, LakeError>>()?;
+        let targets: BTreeSet<&Day> =
+            computable.iter().chain(among.into_iter().flatten()).collect();
+        job.lake.look_ahead(
+            targets
+                .into_iter()
+                .flat_map(|day| Table::METRICS.map(|table| job.account.partition(table, *day))),
+        )?;
+        let state = |day: Day| {
+            cancel.check()?;
+            Ok((day, state_of(job, &inputs, day)?))
+        };
+        let states = computable.into_par_iter().map(state);
+        let states: BTreeMap<Day, DayState> = states.collect::<Result<_, Failure>>()?;
         if let Some((day, state)) = states.iter().rfind(|(_, state)| !state.other_rules.is_empty())
         {
             let changes = state.other_rules.clone();
@@ -232,19 +247,15 @@ impl Plan {
         let writers = threads::writers()?;
         for chunk in chunks(inputs, stale) {
             cancel.check()?;
-            let days = DayRange {
-                first: dependency_window(&inputs.fetched, chunk.first).first,
-                last: dependency_window(&inputs.fetched, chunk.last).last,
-            };
             let _reserved = budget::reserve(chunk.rows, cancel)?;
-            let history = read_history(job, days, cancel)?;
+            let history = read_history(job, chunk.window(inputs), cancel)?;
             let targets = targets(&job.zone, &inputs.fetched, &chunk.days);
             let write = |(target, mut partitions): (Target, Partitions)| {
                 partitions.retain(|table, _| {
                     states.get(&target.day).is_some_and(|state| state.stale.contains(table))
                 });
                 let seen = states.get(&target.day).map(|state| &state.seen);
-                write_partitions(job, inputs, &target, partitions, seen)?;
+                write_partitions(job, inputs, &target, partitions, seen, cancel)?;
                 day_computed(target.day);
                 Ok(())
             };
@@ -255,7 +266,7 @@ impl Plan {
                 let write_all = || {
                     receiver.into_iter().try_for_each(|group| {
                         writers.install(|| {
-                            group.into_par_iter().map(write).collect::<Result<(), LakeError>>()
+                            group.into_par_iter().map(write).collect::<Result<(), Failure>>()
                         })
                     })
                 };
@@ -271,6 +282,7 @@ impl Plan {
                     &job.zone,
                     &targets,
                     job.rules.parameters(),
+                    cancel,
                     emit,
                 );
                 drop(sender);
@@ -281,6 +293,7 @@ impl Plan {
             })?;
         }
         for (table, day) in &self.older {
+            cancel.check()?;
             job.lake.rewrite_older(&job.account.partition(*table, *day))?;
             tracing::info!(event = "partition_rewritten", account = %job.account, table = table.name(), date = %day);
         }
@@ -392,10 +405,12 @@ pub fn read_history(job: &MetricsJob, days: DayRange, cancel: &Cancel) -> Result
         };
         batches.map(decode).collect()
     };
-    for parts in days.par_iter().map(read).collect::<Result<Vec<_>, _>>()? {
-        parts.into_iter().for_each(|part| history.push(part));
+    let read_all = || days.par_iter().map(read).collect::<Result<Vec<_>, _>>();
+    for part in job.lake.reading(read_all)??.into_iter().flatten() {
+        cancel.check()?;
+        history.push(part);
     }
-    Ok(history.finish()?)
+    Ok(history.finish(cancel)?)
 }
 
 /// Writes the partitions of a day, each only over the one that was seen.
@@ -405,8 +420,9 @@ fn write_partitions(
     target: &Target,
     partitions: Partitions,
     seen: Option<&BTreeMap<Table, Seen>>,
-) -> Result<(), LakeError> {
-    let write = |(table, batch): (Table, RecordBatch)| -> Result<(), LakeError> {
+    cancel: &Cancel,
+) -> Result<(), Failure> {
+    let write = |(table, batch): (Table, RecordBatch)| -> Result<(), Failure> {
         let mut staged = job.lake.stage(
             job.account.partition(table, target.day),
             job.zone.name(),
@@ -416,7 +432,10 @@ fn write_partitions(
         // Information for users. Both values follow from the inputs.
         staged.footer().set("horizon", target.horizon);
         staged.footer().set("final", target.is_final);
-        staged.append(batch)?;
+        for first in (0..batch.num_rows()).step_by(ROWS_UNCHECKED) {
+            cancel.check()?;
+            staged.append(batch.slice(first, ROWS_UNCHECKED.min(batch.num_rows() - first)))?;
+        }
         let finished = staged.finish()?;
         // Another run may have replaced it since, with messages that this one has not seen.
         match seen.and_then(|seen| seen.get(&table)) {

@@ -16,7 +16,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int32Type;
 
 use crate::calendar::Day;
-use crate::failure::{Class, Classified, Failure};
+use crate::failure::{Classified, ErrorKind, Failure};
 use crate::lake::{Account, AccountPrivacy, Lake, LakeError, PartitionKey, Table};
 use crate::model::cancel::Cancel;
 use crate::model::privacy::{AppliedPrivacy, Change, Privacy};
@@ -48,10 +48,10 @@ pub enum PrivacyError {
 }
 
 impl Classified for PrivacyError {
-    fn class(&self) -> Class {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::Lake(error) => error.class(),
-            _ => Class::Settings,
+            Self::Lake(error) => error.kind(),
+            _ => ErrorKind::Settings,
         }
     }
 

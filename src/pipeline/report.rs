@@ -6,9 +6,12 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-use super::{AccountJob, DayFailure, FetchReport, FetchedDay, MetricsReport, ShrunkDay};
+use super::{
+    AccountJob, DayFailure, FetchReport, FetchedDay, MetricsReport, RedactReport, RedactedTable,
+    ShrunkDay,
+};
 use crate::calendar::Clock;
-use crate::failure::{Class, Failure};
+use crate::failure::{ErrorKind, Failure};
 
 /// What a run did for one account. Its JSON is the result that `--output json` shows.
 #[derive(Debug, Serialize)]
@@ -25,6 +28,13 @@ pub struct RunReport {
     /// Whether metrics were to be computed and were not, because the lake cannot be written.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub metrics_put_off: bool,
+    /// What `redact` or `forget` has removed. The command shows it in a form of its own.
+    #[serde(skip)]
+    pub redaction: Option<RedactReport>,
+    /// Whether nothing keeps another run of the account from replacing its days: the store of the lake
+    /// does not check conditions, and `single_writer` is set.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unprotected: bool,
     /// What stopped the run, or kept it from beginning. Days that failed are in `fetch`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -45,6 +55,8 @@ impl RunReport {
             fetch: None,
             metrics: None,
             metrics_put_off: false,
+            redaction: None,
+            unprotected: false,
             failure: None,
             started_at: job.clock.now(),
             ended_at: None,
@@ -62,6 +74,8 @@ impl RunReport {
             fetch: None,
             metrics: None,
             metrics_put_off: false,
+            redaction: None,
+            unprotected: false,
             failure: Some(failure),
             started_at: now,
             ended_at: Some(now),
@@ -73,11 +87,11 @@ impl RunReport {
         self.failure = outcome.err();
     }
 
-    /// The class of the worst that went wrong. None when all succeeded.
-    pub fn class(&self) -> Option<Class> {
-        let failed = self.failure.as_ref().map(|failure| failure.class);
-        let fetch = self.fetch.as_ref().and_then(FetchReport::class);
-        failed.into_iter().chain(fetch).max_by_key(|class| class.severity())
+    /// The error kind of the worst that went wrong. None when all succeeded.
+    pub fn kind(&self) -> Option<ErrorKind> {
+        let failed = self.failure.as_ref().map(|failure| failure.kind);
+        let fetch = self.fetch.as_ref().and_then(FetchReport::kind);
+        failed.into_iter().chain(fetch).max_by_key(|kind| kind.severity())
     }
 
     /// The run as the history has it.
@@ -86,12 +100,16 @@ impl RunReport {
         let fetch = self.fetch.as_ref().unwrap_or(&nothing);
         let sum = |count: fn(&FetchedDay) -> u64| fetch.fetched.iter().map(count).sum::<u64>();
         let metrics = self.metrics.as_ref();
+        let removed = |count: fn(&RedactedTable) -> u64| {
+            let tables = self.redaction.iter().flat_map(|redaction| &redaction.tables);
+            tables.map(count).sum::<u64>()
+        };
         let seconds = |ended: OffsetDateTime| (ended - self.started_at).as_seconds_f64();
-        let class = self.class();
-        let exit_code = self.ended_at.map(|_| class.map_or(0, Class::exit_code));
+        let kind = self.kind();
+        let exit_code = self.ended_at.map(|_| kind.map_or(0, ErrorKind::exit_code));
         let outcome = match self.ended_at {
             None => "running",
-            Some(_) => class.map_or("done", Class::name),
+            Some(_) => kind.map_or("done", ErrorKind::name),
         };
         RunRecord {
             run: self.id(),
@@ -129,6 +147,9 @@ impl RunReport {
             days_computed: metrics.map_or(0, |metrics| metrics.computed.len() as u64),
             days_fresh: metrics.map_or(0, |metrics| metrics.fresh as u64),
             days_frozen: metrics.map_or(0, |metrics| metrics.frozen.len() as u64),
+            files_redacted: removed(|table| table.files),
+            texts_removed: removed(|table| table.texts),
+            openids_replaced: removed(|table| table.openids),
             days: fetch.fetched.clone(),
             shrunk: fetch.shrunk.clone(),
             failures: fetch.failed.iter().map(FailedDay::from).collect(),
@@ -164,7 +185,7 @@ pub struct RunRecord {
     /// None while it runs, and for a killed run.
     pub ended_at: Option<String>,
     pub duration_seconds: Option<f64>,
-    /// `running`, `done`, or the class of what failed, `stopped` after a signal.
+    /// `running`, `done`, or the error kind of what failed, `stopped` after a signal.
     pub outcome: &'static str,
     pub exit_code: Option<u8>,
     pub error: Option<String>,
@@ -201,6 +222,11 @@ pub struct RunRecord {
     pub days_fresh: u64,
     /// Days with metrics that stay as they are, because messages that they were made of are gone.
     pub days_frozen: u64,
+    /// Files from which `redact` or `forget` has removed personal data.
+    pub files_redacted: u64,
+    pub texts_removed: u64,
+    /// Rows whose openid was replaced, or whose raw record was withheld.
+    pub openids_replaced: u64,
     pub days: Vec<FetchedDay>,
     pub shrunk: Vec<ShrunkDay>,
     pub failures: Vec<FailedDay>,
@@ -210,7 +236,8 @@ pub struct RunRecord {
 #[derive(Clone, Debug, Serialize)]
 pub struct FailedDay {
     pub date: crate::calendar::Day,
-    pub class: Class,
+    #[serde(rename = "class")]
+    pub kind: ErrorKind,
     pub reason: String,
     pub hint: Option<String>,
 }
@@ -220,7 +247,7 @@ impl From<&DayFailure> for FailedDay {
         let failure = &failed.failure;
         Self {
             date: failed.day,
-            class: failure.class,
+            kind: failure.kind,
             reason: failure.to_string(),
             hint: failure.hint.clone(),
         }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::MetricsJob;
 use super::inputs::is_older;
 use crate::calendar::Day;
-use crate::failure::{Class, Classified};
+use crate::failure::{Classified, ErrorKind};
 use crate::lake::{Account, Footer, LakeError, PartitionKey, Table};
 use crate::metrics::{DEFINITIONS_VERSION, Parameters, RuleChange, Rules};
 
@@ -71,7 +71,13 @@ pub struct OlderDays {
 /// current ones. Reads one footer.
 pub(super) fn older_days(job: &MetricsJob, first: Day) -> Result<Option<OlderDays>, LakeError> {
     let (lake, account, table) = (&job.lake, &job.account, Table::AccountDaily);
-    let Some(day) = lake.last_day_before(table, account, first)? else { return Ok(None) };
+    let day_before = first.plus(-1);
+    // As a rule it is there, and nothing needs to be listed.
+    let day = match lake.has(&account.partition(table, day_before))? {
+        true => Some(day_before),
+        false => lake.last_day_before(table, account, first)?,
+    };
+    let Some(day) = day else { return Ok(None) };
     let footer = match lake.footer(&account.partition(table, day)) {
         // `kefu verify` reports damage.
         Err(LakeError::Damaged { .. }) => return Ok(None),
@@ -153,8 +159,8 @@ pub struct UnknownRules {
 }
 
 impl Classified for UnknownRules {
-    fn class(&self) -> Class {
-        Class::Settings
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Settings
     }
 
     fn hint(&self) -> Option<String> {
@@ -174,10 +180,10 @@ pub enum RulesError {
 }
 
 impl Classified for RulesError {
-    fn class(&self) -> Class {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::Lake(error) => error.class(),
-            Self::Unknown(error) => error.class(),
+            Self::Lake(error) => error.kind(),
+            Self::Unknown(error) => error.kind(),
         }
     }
 
@@ -190,18 +196,23 @@ impl Classified for RulesError {
 }
 
 /// Checks that the rules for metrics are known, before anything is fetched. Checks the newest
-/// metrics of the account, or of another account if it has none. `rebuild_metrics` checks all
-/// metrics that it could replace.
+/// metrics of the days `near`, else of the account, or of another account if it has none.
+/// `rebuild_metrics` checks all metrics that it could replace.
 ///
 /// # Errors
 /// [`UnknownRules`] when no settings file was found and the lake's metrics record other rules than
 /// the defaults.
-pub fn require_rules(job: &MetricsJob) -> Result<(), RulesError> {
+pub fn require_rules(job: &MetricsJob, near: &BTreeSet<Day>) -> Result<(), RulesError> {
     let Rules::Defaults(defaults) = &job.rules else { return Ok(()) };
     let table = Table::AccountDaily;
-    let newest = match job.lake.first_and_last(table, &job.account)? {
-        Some(days) => Some(job.account.partition(table, days.last)),
-        None => job.lake.last_partitions(table, 1)?.into_iter().next(),
+    let partition = |day: Day| job.account.partition(table, day);
+    let near = job.lake.days_among(table, &job.account, near.iter().copied())?;
+    let newest = match near.last() {
+        Some(day) => Some(partition(*day)),
+        None => match job.lake.first_and_last(table, &job.account)? {
+            Some(days) => Some(partition(days.last)),
+            None => job.lake.last_partitions(table, 1)?.into_iter().next(),
+        },
     };
     let Some(newest) = newest else { return Ok(()) };
     // A damaged file records no rules.

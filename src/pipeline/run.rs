@@ -6,15 +6,17 @@ use std::sync::Arc;
 use super::fetch_days::{FetchJob, FetchReport, fetch_days};
 use super::inputs::dependents;
 use super::rebuild::{MetricsJob, MetricsStopped, rebuild_metrics};
-use super::redact::{PrivacyError, finish_redaction, redaction};
+use super::redact::{PrivacyError, finish_redaction, redact, redaction};
 use super::{
     AccountJob, Observer, Request, RunReport, Selection, Wanted, require_app, require_rules,
 };
 use crate::calendar::Day;
-use crate::failure::{BugError, Class, Failure};
+use crate::failure::{BugError, ErrorKind, Failure};
 use crate::fetch::Source;
 use crate::lake::{LakeError, Table};
+use crate::metrics::DAYS_BEFORE;
 use crate::model::cancel::Cancel;
+use crate::model::privacy::Privacy;
 use crate::model::redaction::Redaction;
 
 /// Does what is asked for one account, with the account locked, and enters it in the history of
@@ -26,6 +28,7 @@ pub fn run_account(
     observer: &dyn Observer,
     cancel: &Cancel,
 ) -> RunReport {
+    let job = &AccountJob { lake: job.lake.remembering(), ..job.clone() };
     let report = RunReport::begin(job, request.name());
     recorded(job, report, |report| match request {
         Request::Fetch(wanted) => {
@@ -34,6 +37,8 @@ pub fn run_account(
         }
         Request::Run(wanted) => run(job, *wanted, observer, cancel, report),
         Request::Metrics(among) => metrics(job, among.as_ref(), observer, cancel, report),
+        Request::Redact => remove(job, &[], cancel, report),
+        Request::Forget(openids) => remove(job, openids, cancel, report),
     })
 }
 
@@ -60,6 +65,7 @@ fn recorded(
         let written = serde_json::json!(record).to_string();
         job.lake.enter_run(&job.account, &record.run, &written)
     };
+    report.unprotected = job.lake.is_unprotected();
     let entered = enter(&report);
     let is_entered = entered.is_ok();
     let outcome = entered.map_err(Failure::from).and_then(|()| work(&mut report));
@@ -81,17 +87,37 @@ fn run(
     report: &mut RunReport,
 ) -> Result<(), Failure> {
     let metrics = job.metrics();
+    look_ahead(job, &metrics_of(wanted, []))?;
     let fetched = fetch(job, wanted, observer, cancel, report)?;
-    if report.fetch.as_ref().and_then(FetchReport::worst) == Some(Class::Lake) {
+    if report.fetch.as_ref().and_then(FetchReport::worst) == Some(ErrorKind::Lake) {
         // A lake that refuses messages refuses metrics, too. The next run computes them.
         report.metrics_put_off = true;
         return Ok(());
     }
     cancel.check()?;
     // What was committed is worth computing even if some days failed.
-    let among = dependents(wanted.range.days().chain(fetched));
+    let among = metrics_of(wanted, fetched);
     rebuild(&metrics, Some(&among), observer, cancel, report)
         .map_err(|failure| failure.during("not all metrics could be computed"))
+}
+
+/// Looks at all that the metrics of the days depend on, and at the newest metrics before them.
+fn look_ahead(job: &AccountJob, days: &BTreeSet<Day>) -> Result<(), LakeError> {
+    let partition = |table, day: Day| job.account.partition(table, day);
+    let before = days.first().map(|first| first.plus(-1));
+    let messages = days.iter().flat_map(|day| (-DAYS_BEFORE..=1).map(|step| day.plus(step)));
+    let messages: BTreeSet<Day> = messages.collect();
+    let messages = messages.into_iter().map(|day| partition(Table::Messages, day));
+    let metrics = days.iter().flat_map(|day| Table::METRICS.map(|table| partition(table, *day)));
+    let newest = before.map(|day| partition(Table::AccountDaily, day));
+    job.lake.look_ahead(messages.chain(metrics).chain(newest))
+}
+
+/// The days whose metrics a run rebuilds. Those of days that are not over wait for the days.
+fn metrics_of(wanted: Wanted, fetched: impl IntoIterator<Item = Day>) -> BTreeSet<Day> {
+    let mut days = dependents(wanted.range.days().chain(fetched));
+    days.retain(|day| *day <= wanted.last_over);
+    days
 }
 
 /// Rebuilds the metrics of days that were fetched before. Needs the privacy settings only to finish a
@@ -107,7 +133,7 @@ fn metrics(
     let today = job.zone.day_of(job.clock.now().unix_timestamp());
     job.lake.require_no_mark_after(&job.account, today)?;
     let metrics = job.metrics();
-    require_rules(&metrics)?;
+    require_rules(&metrics, among.unwrap_or(&BTreeSet::new()))?;
     if job.lake.privacy(&job.account)?.is_some_and(|privacy| privacy.is_pending) {
         finished_redaction(job, cancel)?;
     }
@@ -134,7 +160,7 @@ fn fetch(
     require_app(lake, account, api.app_id.as_ref())?;
     lake.require_no_mark_after(account, wanted.last_over.plus(1))?;
     if report.command != "fetch" {
-        require_rules(&job.metrics())?;
+        require_rules(&job.metrics(), &metrics_of(wanted, selection.days.iter().copied()))?;
     }
     let redaction = finished_redaction(job, cancel)?;
     let Selection { days, refreshed, skipped, pruned, .. } = selection;
@@ -164,12 +190,28 @@ fn fetch(
     Ok(days)
 }
 
+/// Removes personal data from the files of the account.
+fn remove(
+    job: &AccountJob,
+    openids: &[String],
+    cancel: &Cancel,
+    report: &mut RunReport,
+) -> Result<(), Failure> {
+    let privacy = required_privacy(job)?;
+    report.redaction = Some(redact(&job.lake, &job.account, privacy, openids, true, cancel)?);
+    Ok(())
+}
+
+fn required_privacy(job: &AccountJob) -> Result<&Privacy, PrivacyError> {
+    let unknown = || PrivacyError::Unknown { account: job.account.clone() };
+    job.privacy.as_ref().ok_or_else(unknown)
+}
+
 /// What to remove from records. The settings must be those of the lake. Finishes a redaction that was
 /// interrupted.
 fn finished_redaction(job: &AccountJob, cancel: &Cancel) -> Result<Redaction, Failure> {
     let AccountJob { lake, account, .. } = job;
-    let unknown = || PrivacyError::Unknown { account: account.clone() };
-    let redaction = redaction(lake, account, job.privacy.as_ref().ok_or_else(unknown)?)?;
+    let redaction = redaction(lake, account, required_privacy(job)?)?;
     finish_redaction(lake, account, &redaction, cancel)?;
     Ok(redaction)
 }

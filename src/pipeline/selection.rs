@@ -79,15 +79,14 @@ impl Selection {
     /// Fails when the lake cannot be read.
     pub fn of(lake: &Lake, account: &Account, wanted: Wanted) -> Result<Self, LakeError> {
         let seen = seen_days(lake, account, &wanted)?;
+        lake.look_ahead_at_account(account, seen.iter().copied())?;
         let there = lake.days_among(Table::Messages, account, seen.iter().copied())?;
+        lake.look_ahead(seen.iter().map(|day| account.partition(Table::Rejects, *day)))?;
         let look_at = |day: Day| -> Result<(Day, Option<Footer>, bool), LakeError> {
-            let footer = match there.contains(&day) {
-                true => match lake.footer(&account.partition(Table::Messages, day)) {
-                    // A damaged file must not prevent a new fetch of the day.
-                    Err(LakeError::Damaged { .. }) => None,
-                    footer => Some(footer?),
-                },
-                false => None,
+            let footer = match lake.see_footer(&account.partition(Table::Messages, day))?.1 {
+                // A damaged file must not prevent a new fetch of the day.
+                Err(LakeError::Damaged { .. }) => None,
+                footer => footer?,
             };
             let is_unfinished = lake.is_unfinished(account, day, footer.as_ref())?;
             Ok((day, footer, is_unfinished))

@@ -76,8 +76,7 @@ impl Before {
 
 /// Reads the footer of a file. Returns `None` when the file is missing or damaged.
 fn footer(job: &FetchJob, table: Table, day: Day) -> Result<Option<Footer>, LakeError> {
-    let key = job.account.partition(table, day);
-    match job.lake.has(&key)?.then(|| job.lake.footer(&key)).transpose() {
+    match job.lake.see_footer(&job.account.partition(table, day))?.1 {
         Err(LakeError::Damaged { .. }) => Ok(None),
         footer => footer,
     }
@@ -142,12 +141,14 @@ fn counted_by_metrics(job: &FetchJob, day: Day) -> Result<u64, LakeError> {
 fn had_messages(job: &FetchJob, day: Day) -> Result<Option<bool>, LakeError> {
     let nothing = ContentHash::of(&RecordBatch::new_empty(Table::Messages.schema()))?;
     let mut had_messages = None;
-    for (table, step) in Table::METRICS
+    let around = Table::METRICS
         .into_iter()
-        .flat_map(|table| (-DAYS_AFTER..=DAYS_BEFORE).map(move |step| (table, step)))
-    {
+        .flat_map(|table| (-DAYS_AFTER..=DAYS_BEFORE).map(move |step| (table, day.plus(step))));
+    let keys = around.clone().map(|(table, day)| job.account.partition(table, day));
+    job.lake.look_ahead(keys)?;
+    for (table, dependent) in around {
         let made_of =
-            footer(job, table, day.plus(step))?.and_then(|footer| footer.inputs().remove(&day));
+            footer(job, table, dependent)?.and_then(|footer| footer.inputs().remove(&day));
         had_messages = had_messages.max(made_of.map(|messages| messages != nothing));
     }
     Ok(had_messages)

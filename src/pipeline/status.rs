@@ -103,6 +103,9 @@ pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus
             is_final,
         })
     };
+    let keys =
+        days.iter().flat_map(|day| Table::ALL.map(|table| job.account.partition(table, *day)));
+    job.lake.look_ahead(keys)?;
     Ok(days.par_iter().map(of_day).collect::<Result<_, _>>()?)
 }
 

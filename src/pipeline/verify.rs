@@ -73,17 +73,7 @@ pub fn verify(
     }
     require_zone(job, &survey)?;
     let is_wanted = |day: Day| among.is_none_or(|range| range.contains(day));
-    let inputs = among.map(|range| DayRange {
-        first: range.first.plus(-DAYS_BEFORE),
-        last: range.last.plus(DAYS_AFTER),
-    });
-    let is_input = |day: Day| inputs.is_none_or(|range| range.contains(day));
-    let mut tables_of_day: BTreeMap<(Account, Day), BTreeSet<Table>> = BTreeMap::new();
-    for PartitionKey { account, date: day, table } in std::mem::take(&mut survey.partitions) {
-        if is_wanted(day) || matches!(table, Table::Messages | Table::Rejects) && is_input(day) {
-            tables_of_day.entry((account, day)).or_default().insert(table);
-        }
-    }
+    let tables_of_day = tables_of_day(std::mem::take(&mut survey.partitions), among);
     progress.expect(tables_of_day.len());
     let mut verification = Verification::default();
     let accounts: BTreeSet<Account> =
@@ -103,8 +93,8 @@ pub fn verify(
         progress.advance(&day.to_string());
         Ok((account, day, examined))
     };
-    let examined: Vec<_> =
-        tables_of_day.into_par_iter().map(examine).collect::<Result<_, Failure>>()?;
+    let examine_all = || tables_of_day.into_par_iter().map(examine).collect::<Result<_, Failure>>();
+    let examined: Vec<_> = job.lake.reading(examine_all)??;
 
     let mut days_of_account: BTreeMap<Account, BTreeMap<Day, ExaminedDay>> = BTreeMap::new();
     for (account, day, mut examined) in examined {
@@ -144,6 +134,27 @@ pub fn verify(
     // Accounts without their own retention mark share one, and so report the same finding.
     verification.findings.dedup();
     Ok(verification)
+}
+
+/// Returns the partitions to check, by account and day: those of the wanted days, and the messages
+/// that their metrics were made of.
+fn tables_of_day(
+    partitions: Vec<PartitionKey>,
+    among: Option<DayRange>,
+) -> BTreeMap<(Account, Day), BTreeSet<Table>> {
+    let is_wanted = |key: &PartitionKey| match among {
+        None => true,
+        Some(range) if matches!(key.table, Table::Messages | Table::Rejects) => {
+            let (first, last) = (range.first.plus(-DAYS_BEFORE), range.last.plus(DAYS_AFTER));
+            DayRange { first, last }.contains(key.date)
+        }
+        Some(range) => range.contains(key.date),
+    };
+    let mut tables: BTreeMap<(Account, Day), BTreeSet<Table>> = BTreeMap::new();
+    for PartitionKey { account, date, table } in partitions.into_iter().filter(is_wanted) {
+        tables.entry((account, date)).or_default().insert(table);
+    }
+    tables
 }
 
 /// Returns findings for what belongs to no account: other files, and what killed runs left.

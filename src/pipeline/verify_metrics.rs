@@ -187,11 +187,7 @@ fn recompute(
     let path = |table: Table, day: Day| job.lake.path(&job.account.partition(table, day));
     let wanted: Vec<Day> = tables.keys().copied().collect();
     for chunk in chunks(inputs, &wanted) {
-        let range = DayRange {
-            first: dependency_window(&inputs.fetched, chunk.first).first,
-            last: dependency_window(&inputs.fetched, chunk.last).last,
-        };
-        let history = read_history(job, range, cancel)?;
+        let history = read_history(job, chunk.window(inputs), cancel)?;
         let targets = targets(&job.zone, &inputs.fetched, &chunk.days);
         let compare =
             |(target, partitions): (Target, Partitions)| -> Result<Vec<Finding>, LakeError> {
@@ -232,6 +228,7 @@ fn recompute(
             &job.zone,
             &targets,
             job.rules.parameters(),
+            cancel,
             |group| {
                 cancel.check()?;
                 let findings =

@@ -33,7 +33,7 @@ pub use language::Language;
 pub use page::{page, summary};
 
 use crate::calendar::{Day, DayRange, Zone};
-use crate::failure::{Class, Classified, Failure};
+use crate::failure::{Classified, ErrorKind, Failure};
 use crate::lake::{Account, Lake, Table};
 use crate::metrics::Rules;
 use crate::pipeline::{Freshness, MetricsJob, status};
@@ -109,10 +109,10 @@ pub enum ReportError {
 }
 
 impl Classified for ReportError {
-    fn class(&self) -> Class {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::NothingFetched => Class::Settings,
-            Self::NoSuchDays { .. } | Self::NoMetrics { .. } => Class::Usage,
+            Self::NothingFetched => ErrorKind::Settings,
+            Self::NoSuchDays { .. } | Self::NoMetrics { .. } => ErrorKind::Usage,
         }
     }
 

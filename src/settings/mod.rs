@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use crate::calendar::Zone;
-use crate::failure::{Class, Classified};
+use crate::failure::{Classified, ErrorKind};
 use crate::lake::{Account, AppId, BucketOptions, Lake, LakeError, LakePlace};
 use crate::metrics::Rules;
 use crate::model::Shard;
@@ -99,8 +99,8 @@ pub enum SettingsError {
 }
 
 impl Classified for SettingsError {
-    fn class(&self) -> Class {
-        Class::Settings
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Settings
     }
 
     fn hint(&self) -> Option<String> {
@@ -198,14 +198,7 @@ impl Settings {
     pub fn resolve(flags: &Flags, environment: Environment<'_>) -> Result<Self, SettingsError> {
         let file = read_file(flags, environment)?;
         let sources = Sources { environment, file: &file };
-        let zone = sources
-            .text(
-                ("--timezone", flags.timezone.clone()),
-                "KEFU_TIMEZONE",
-                ("timezone", &file.values.timezone),
-            )
-            .unwrap_or_else(|| Setting { value: "Asia/Shanghai".into(), origin: Origin::Default })
-            .try_map(|name| Zone::named(&name))?;
+        let zone = sources.zone(flags)?;
         let parameters = sources.parameters(zone.value.name())?;
         let identities = sources.identities()?;
         let (texts, openid_key) = (sources.texts()?, sources.openid_key());
@@ -230,17 +223,7 @@ impl Settings {
                 false => Rules::Defaults(parameters),
             },
             zone,
-            base_url: sources
-                .text(
-                    ("--base-url", flags.base_url.clone()),
-                    "KEFU_BASE_URL",
-                    ("base_url", &file.values.base_url),
-                )
-                .unwrap_or_else(|| Setting {
-                    value: BaseUrl::WECHAT.into(),
-                    origin: Origin::Default,
-                })
-                .try_map(|text| text.parse())?,
+            base_url: sources.base_url(flags)?,
             lookback: sources.number(
                 "--lookback",
                 flags.lookback,

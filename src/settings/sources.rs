@@ -8,9 +8,11 @@ use std::str::FromStr;
 use super::bucket::is_bucket;
 use super::file::File;
 use super::{Environment, Flags, Origin, Setting, SettingsError};
+use crate::calendar::Zone;
 use crate::metrics::{AutoReply, Parameters, SESSION_GAP_MAX};
 use crate::plain_file;
 use crate::secret;
+use crate::wechat::BaseUrl;
 
 const CONFIG: &str = "kefu.toml";
 
@@ -86,6 +88,20 @@ impl Sources<'_> {
                     secret::suspect(&setting.value);
                 }
             })
+    }
+
+    pub(super) fn zone(&self, flags: &Flags) -> Result<Setting<Zone>, SettingsError> {
+        let flag = ("--timezone", flags.timezone.clone());
+        self.text(flag, "KEFU_TIMEZONE", ("timezone", &self.file.values.timezone))
+            .unwrap_or_else(|| Setting { value: "Asia/Shanghai".into(), origin: Origin::Default })
+            .try_map(|name| Zone::named(&name))
+    }
+
+    pub(super) fn base_url(&self, flags: &Flags) -> Result<Setting<BaseUrl>, SettingsError> {
+        let flag = ("--base-url", flags.base_url.clone());
+        self.text(flag, "KEFU_BASE_URL", ("base_url", &self.file.values.base_url))
+            .unwrap_or_else(|| Setting { value: BaseUrl::WECHAT.into(), origin: Origin::Default })
+            .try_map(|text| text.parse())
     }
 
     /// The lake as the user names it. A relative path in the file starts at the folder of the file.

@@ -14,7 +14,7 @@ use super::{
     Action, ApiError, Endpoint, PageRequest, Peer, Places, Secret, TokenCommandError,
     TransportError,
 };
-use crate::failure::{Class, Classified};
+use crate::failure::{Classified, ErrorKind};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// Maximum time without data while a body arrives.
@@ -111,17 +111,17 @@ impl CallError {
 }
 
 impl Classified for CallError {
-    fn class(&self) -> Class {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::Api(error) => error.class(),
-            Self::TokenCommand(error) => error.class(),
-            Self::Transport(error) => error.class(),
+            Self::Api(error) => error.kind(),
+            Self::TokenCommand(error) => error.kind(),
+            Self::Transport(error) => error.kind(),
             Self::Proof { .. }
             | Self::GivenToken { .. }
-            | Self::Status { status: 401 | 403 | 407, .. } => Class::Refused,
+            | Self::Status { status: 401 | 403 | 407, .. } => ErrorKind::Refused,
             // For instance 404 or a redirect: this is not WeChat's API.
-            Self::Status { .. } if !self.is_transient() => Class::Settings,
-            _ => Class::Unavailable,
+            Self::Status { .. } if !self.is_transient() => ErrorKind::Settings,
+            _ => ErrorKind::Unavailable,
         }
     }
 

@@ -1,7 +1,7 @@
 //! WeChat's error codes, and the action that each requires.
 
 use super::{Integer, Places, Secret, Words};
-use crate::failure::{Class, Classified};
+use crate::failure::{Classified, ErrorKind};
 
 /// An error reported by WeChat inside HTTP 200.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,12 +76,12 @@ impl ApiError {
 }
 
 impl Classified for ApiError {
-    fn class(&self) -> Class {
+    fn kind(&self) -> ErrorKind {
         match self.action() {
-            Action::RenewToken | Action::StopRefused => Class::Refused,
-            Action::BackOff | Action::AwaitNextMinute => Class::Unavailable,
-            Action::StopForToday => Class::Occupied,
-            Action::StopOurBug => Class::Bug,
+            Action::RenewToken | Action::StopRefused => ErrorKind::Refused,
+            Action::BackOff | Action::AwaitNextMinute => ErrorKind::Unavailable,
+            Action::StopForToday => ErrorKind::Occupied,
+            Action::StopOurBug => ErrorKind::Bug,
         }
     }
 
@@ -130,7 +130,7 @@ mod tests {
                 .to_owned();
         let error = ApiError { code: 40164, message, on_token_endpoint: true };
         assert!(error.hint().unwrap().contains("add 203.0.113.9,"), "{:?}", error.hint());
-        assert_eq!(error.class(), Class::Refused);
+        assert_eq!(error.kind(), ErrorKind::Refused);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Classifies errors between this machine and WeChat.
 
 use std::error::Error;
-use std::io::{self, ErrorKind};
+use std::io;
 
 use super::Peer;
-use crate::failure::{Class, Classified, causes, exhausted};
+use crate::failure::{Classified, ErrorKind, causes, exhausted};
 
 /// A call without an answer. Names the host and the proxy, but no URL, because the token is part of
 /// every URL.
@@ -103,13 +103,13 @@ impl TransportError {
 }
 
 impl Classified for TransportError {
-    fn class(&self) -> Class {
+    fn kind(&self) -> ErrorKind {
         match self.trouble {
-            Trouble::ProxyWantsPassword => Class::Refused,
-            Trouble::Exhausted(_) => Class::Lake,
+            Trouble::ProxyWantsPassword => ErrorKind::Refused,
+            Trouble::Exhausted(_) => ErrorKind::Lake,
             // Only a change on this machine helps.
-            Trouble::Certificate(_) | Trouble::NothingTrusted => Class::Settings,
-            _ => Class::Unavailable,
+            Trouble::Certificate(_) | Trouble::NothingTrusted => ErrorKind::Settings,
+            _ => ErrorKind::Unavailable,
         }
     }
 
@@ -205,7 +205,7 @@ fn trouble(error: &reqwest::Error, is_proxied: bool) -> Trouble {
     }
     match error {
         _ if error.is_dns() => Trouble::NoAddress(whose),
-        _ if is_io(error, &[ErrorKind::ConnectionRefused]) => Trouble::ConnectionRefused(whose),
+        _ if is_io(error, &[io::ErrorKind::ConnectionRefused]) => Trouble::ConnectionRefused(whose),
         _ if is_io(error, &UNREACHABLE) => Trouble::Unreachable(whose),
         _ if error.is_timeout() => Trouble::ConnectTimeout,
         _ if is_io(error, &ENDED) => Trouble::Cut,
@@ -214,21 +214,21 @@ fn trouble(error: &reqwest::Error, is_proxied: bool) -> Trouble {
     }
 }
 
-const UNREACHABLE: [ErrorKind; 4] = [
-    ErrorKind::HostUnreachable,
-    ErrorKind::NetworkUnreachable,
-    ErrorKind::NetworkDown,
-    ErrorKind::AddrNotAvailable,
+const UNREACHABLE: [io::ErrorKind; 4] = [
+    io::ErrorKind::HostUnreachable,
+    io::ErrorKind::NetworkUnreachable,
+    io::ErrorKind::NetworkDown,
+    io::ErrorKind::AddrNotAvailable,
 ];
 
-const ENDED: [ErrorKind; 4] = [
-    ErrorKind::ConnectionReset,
-    ErrorKind::ConnectionAborted,
-    ErrorKind::BrokenPipe,
-    ErrorKind::UnexpectedEof,
+const ENDED: [io::ErrorKind; 4] = [
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::ConnectionAborted,
+    io::ErrorKind::BrokenPipe,
+    io::ErrorKind::UnexpectedEof,
 ];
 
-fn is_io(error: &reqwest::Error, kinds: &[ErrorKind]) -> bool {
+fn is_io(error: &reqwest::Error, kinds: &[io::ErrorKind]) -> bool {
     causes(error)
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|io| kinds.contains(&io.kind()))

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Secret;
-use crate::failure::{Class, Classified};
+use crate::failure::{Classified, ErrorKind};
 use crate::process_group::ProcessGroup;
 
 /// Maximum run time of the program.
@@ -87,8 +87,8 @@ impl TokenCommandError {
 }
 
 impl Classified for TokenCommandError {
-    fn class(&self) -> Class {
-        if self.is_transient() { Class::Unavailable } else { Class::Settings }
+    fn kind(&self) -> ErrorKind {
+        if self.is_transient() { ErrorKind::Unavailable } else { ErrorKind::Settings }
     }
 
     fn hint(&self) -> Option<String> {
@@ -230,18 +230,21 @@ mod tests {
 
     #[test]
     fn what_goes_wrong_is_told_without_arguments_and_output() {
-        for (script, class, told) in [
+        for (script, kind, told) in [
             (
                 "echo hunter2; echo hunter2 >&2; exit 3",
-                Class::Unavailable,
+                ErrorKind::Unavailable,
                 "it ended with exit status: 3",
             ),
-            ("echo error: hunter2 is unknown", Class::Settings, "is not one word"),
-            ("true hunter2", Class::Settings, "is not one word"),
+            ("echo error: hunter2 is unknown", ErrorKind::Settings, "is not one word"),
+            ("true hunter2", ErrorKind::Settings, "is not one word"),
         ] {
             let command = shell(script);
             let error = token(&command).unwrap_err();
-            assert_eq!((error.class(), error.is_transient()), (class, class == Class::Unavailable));
+            assert_eq!(
+                (error.kind(), error.is_transient()),
+                (kind, kind == ErrorKind::Unavailable)
+            );
             assert!(error.to_string().contains(told), "{error}");
             assert!(
                 !format!("{error} {error:?} {command:?} {}", error.hint().unwrap())
@@ -249,7 +252,7 @@ mod tests {
             );
         }
         let absent = UserCommand { program: "/nowhere/token".into(), ..shell("") };
-        assert_eq!(token(&absent).unwrap_err().class(), Class::Settings);
+        assert_eq!(token(&absent).unwrap_err().kind(), ErrorKind::Settings);
     }
 
     #[test]

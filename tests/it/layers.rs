@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The modules of the crate, lowest first. Each module may use only those before it.
-const BOTTOM_UP: [&str; 20] = [
+const BOTTOM_UP: [&str; 21] = [
     "model",
     "printable",
     "secret",
     "plain_file",
     "process_group",
     "core_dumps",
+    "hint",
     "failure",
     "threads",
     "telemetry",

@@ -1,12 +1,12 @@
 //! A simulator with a lake for each test, and readers that do not use kefu's code.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
 use kefu::calendar::{Clock, Day, DayRange, Zone};
-use kefu::failure::Class;
+use kefu::failure::ErrorKind;
 use kefu::fetch::Source;
 use kefu::lake::{Account, AppId, Failpoint, Lake, Table};
 use kefu::metrics::Parameters;
@@ -16,7 +16,10 @@ use kefu::model::redaction::Redaction;
 use kefu::pipeline::{
     AccountJob, Api, FetchJob, FetchReport, Network, OnShrink, Wanted, fetch_days,
 };
-use kefu::simulator::{APPID, Fault, LoggedRequest, Options, Recorded, Records, SECRET, Simulator};
+use kefu::simulator::{
+    APPID, Fault, Generated, GeneratorOptions, LoggedRequest, Options, Recorded, Records, SECRET,
+    Simulator,
+};
 use kefu::wechat::{Credential, Endpoint, Proof, Secret};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
@@ -46,6 +49,12 @@ pub fn recorded(lines: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Recorded
 /// `count` records, one second apart.
 pub fn records(count: i64) -> Recorded {
     recorded((0..count).map(|number| record(MIDNIGHT + number, &format!("text {number}"))))
+}
+
+/// Generated records of some days.
+pub fn generated(first_day: &str, days: u32, messages_per_day: u32, seed: u64) -> Generated {
+    let first_day = first_day.parse().unwrap();
+    Generated::new(GeneratorOptions { first_day, days, messages_per_day, seed })
 }
 
 /// A temporary folder with a lake, a runtime for the simulator, and a clock that never really
@@ -263,6 +272,15 @@ impl World {
         self.rows("messages", day).into_iter().map(|row| row[4].clone()).collect()
     }
 
+    /// Every file of the tables, by its path in the lake.
+    pub fn contents(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let root = self.lake_folder();
+        let contents = |path: PathBuf| {
+            (path.strip_prefix(&root).unwrap().to_owned(), fs_err::read(path).unwrap())
+        };
+        self.table_files().into_iter().map(contents).collect()
+    }
+
     /// All files of the lake except those in kefu's own folder `_kefu`.
     pub fn table_files(&self) -> Vec<PathBuf> {
         files(&self.lake_folder())
@@ -284,9 +302,9 @@ impl World {
 impl Night {
     /// Returns the error kind of the first failed day. Panics if a day was fetched.
     #[track_caller]
-    pub fn failure(&self) -> Class {
+    pub fn failure(&self) -> ErrorKind {
         assert!(self.report.fetched.is_empty(), "{:?}", self.report);
-        self.report.failed[0].failure.class
+        self.report.failed[0].failure.kind
     }
 
     /// The requests of `getmsglist`.

@@ -4,7 +4,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::Check;
 use crate::calendar::{Clock, Span};
-use crate::failure::{Class, Classified, Failure};
+use crate::failure::{Classified, ErrorKind, Failure};
 use crate::fetch::decode;
 use crate::settings::Settings;
 use crate::wechat::{
@@ -20,8 +20,8 @@ const SKEW_SECONDS_MAX: i64 = 5;
 struct UsedUp(u64);
 
 impl Classified for UsedUp {
-    fn class(&self) -> Class {
-        Class::Occupied
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Occupied
     }
 
     fn hint(&self) -> Option<String> {
@@ -37,7 +37,7 @@ pub(super) async fn examine(settings: &Settings, clock: &Clock) -> Vec<Check> {
         Err(failure) => return vec![Check::fail("network", failure)],
     };
     let mut checks = network_and_clock(&client, settings, clock).await;
-    let can_be_reached = checks.iter().all(|check| check.class.is_none());
+    let can_be_reached = checks.iter().all(|check| check.kind.is_none());
     let accounts: Vec<Settings> = settings.each_account().collect();
     for settings in &accounts {
         let name =

@@ -2,7 +2,7 @@
 
 use super::Check;
 use crate::calendar::{Clock, DayRange, Zone};
-use crate::failure::{Class, Classified, Failure};
+use crate::failure::{Classified, ErrorKind, Failure};
 use crate::lake::{Account, Conditions, Lake, LakeError, Table};
 use crate::pipeline::{redaction, require_app};
 use crate::printable::counted;
@@ -10,6 +10,8 @@ use crate::settings::Settings;
 
 /// With fewer free bytes, a large day may not fit.
 const FREE_BYTES_LOW: u64 = 1 << 30;
+/// A larger difference from the store's clock is a warning.
+const BUCKET_SKEW_SECONDS_MAX: i64 = 30;
 /// With fewer free bytes, even a small day may not fit.
 const FREE_BYTES_MIN: u64 = 16 << 20;
 
@@ -19,8 +21,8 @@ const FREE_BYTES_MIN: u64 = 16 << 20;
 struct NearlyFull(u64);
 
 impl Classified for NearlyFull {
-    fn class(&self) -> Class {
-        Class::Lake
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Lake
     }
 
     fn hint(&self) -> Option<String> {
@@ -181,6 +183,42 @@ pub(super) fn bucket(lake: &Lake) -> Check {
             "bucket",
             "can be listed, read, written and deleted from, but the store does not check the conditions of a PUT: overlapping runs are not protected",
             "keep runs of one account apart, and say so with single_writer = true under [lake_options]. Without that, kefu does not write (78)",
+        ),
+    }
+}
+
+/// Checks that only holders of credentials reach the bucket.
+pub(super) fn bucket_access(lake: &Lake) -> Check {
+    let found = |open: Option<&str>| match open {
+        None => Check::ok("bucket access", "nobody lists or reads it without credentials"),
+        Some(what) => Check::warn(
+            "bucket access",
+            format!("anybody can {what}, without credentials"),
+            "make the bucket private: it has the conversations of your customers",
+        ),
+    };
+    Check::of("bucket access", lake.open_to_all().map(found))
+}
+
+/// Compares this machine's clock with that of the store, which refuses requests of another time.
+pub(super) fn bucket_clock(lake: &Lake) -> Check {
+    match lake.clock_skew_seconds() {
+        None => Check::warn(
+            "bucket clock",
+            "the store's answers have no date",
+            "compare this machine's clock with another one",
+        ),
+        Some(ahead) if ahead.abs() <= BUCKET_SKEW_SECONDS_MAX => {
+            Check::ok("bucket clock", "agrees with the store's clock")
+        }
+        Some(ahead) => Check::warn(
+            "bucket clock",
+            format!(
+                "this machine's clock is {} s {} the store's clock",
+                ahead.abs(),
+                if ahead > 0 { "ahead of" } else { "behind" }
+            ),
+            "set the clock with NTP: stores refuse requests of a clock that is minutes off",
         ),
     }
 }

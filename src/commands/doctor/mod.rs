@@ -10,7 +10,7 @@ use serde_json::json;
 use super::wait_for;
 use crate::calendar::Clock;
 use crate::cli::{DoctorArgs, GlobalArgs, OutputFormat};
-use crate::failure::{Class, Failure};
+use crate::failure::{ErrorKind, Failure};
 use crate::model::cancel::Cancel;
 use crate::settings::{self, Listed, Settings};
 use crate::telemetry;
@@ -39,7 +39,8 @@ struct Check {
     /// What to do about it.
     advice: Option<String>,
     /// The error kind of the failure.
-    class: Option<Class>,
+    #[serde(rename = "class")]
+    kind: Option<ErrorKind>,
 }
 
 impl Check {
@@ -50,7 +51,7 @@ impl Check {
             state: State::Ok,
             finding: finding.into(),
             advice: None,
-            class: None,
+            kind: None,
         }
     }
 
@@ -64,7 +65,7 @@ impl Check {
         Self {
             state: State::Fail,
             advice: failure.hint,
-            class: Some(failure.class),
+            kind: Some(failure.kind),
             ..Self::ok(check, finding)
         }
     }
@@ -81,14 +82,14 @@ struct Examination {
     settings: Vec<Listed>,
     checks: Vec<Check>,
     /// The worst error kind, or null when nothing fails.
-    worst: Option<Class>,
+    worst: Option<ErrorKind>,
 }
 
 pub(super) fn execute(
     global: &GlobalArgs,
     args: &DoctorArgs,
     cancel: &Cancel,
-) -> Result<Option<Class>, Failure> {
+) -> Result<Option<ErrorKind>, Failure> {
     // `--probe` and `--date` require each other.
     if let Some(day) = args.date {
         return probe::execute(global, day, cancel);
@@ -97,7 +98,7 @@ pub(super) fn execute(
         Ok(settings) => (settings.listed(), examine(&settings, cancel)?),
         Err(error) => (Vec::new(), vec![Check::fail("settings", error)]),
     };
-    let worst = checks.iter().filter_map(|check| check.class).max_by_key(|class| class.severity());
+    let worst = checks.iter().filter_map(|check| check.kind).max_by_key(|kind| kind.severity());
     let examination = Examination { command: "doctor", settings, checks, worst };
     telemetry::print_result(&match global.output {
         OutputFormat::Json => json!(examination).to_string(),
@@ -133,6 +134,9 @@ fn examine(settings: &Settings, cancel: &Cancel) -> Result<Vec<Check>, Failure> 
             false => local::bucket(&lake),
         },
     ];
+    if !lake.is_in_folder() {
+        checks.extend([local::bucket_access(&lake), local::bucket_clock(&lake)]);
+    }
     checks.extend(wait_for(1, cancel, async { Ok(api::examine(settings, &clock).await) })?);
     Ok(checks)
 }

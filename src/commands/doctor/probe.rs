@@ -7,7 +7,7 @@ use crate::calendar::{Clock, Day};
 use crate::cli::{DaysArgs, GlobalArgs};
 use crate::commands::each_account::{Report, for_each_account};
 use crate::commands::{days, wait_for};
-use crate::failure::{Class, Failure};
+use crate::failure::{ErrorKind, Failure};
 use crate::fetch::{Answer, AnswerState, Probe, Question, Source};
 use crate::model::cancel::Cancel;
 use crate::printable::counted;
@@ -25,7 +25,7 @@ struct Probed {
     requests: u64,
     probe: Vec<Row>,
     /// The error kind, or null when nothing that kefu relies on differs.
-    worst: Option<Class>,
+    worst: Option<ErrorKind>,
 }
 
 /// A question about the API, with the assumption and the answer.
@@ -40,7 +40,7 @@ pub(super) fn execute(
     global: &GlobalArgs,
     day: Day,
     cancel: &Cancel,
-) -> Result<Option<Class>, Failure> {
+) -> Result<Option<ErrorKind>, Failure> {
     let settings = Settings::resolve(&global.flags(), &settings::environment)?;
     for_each_account("doctor", &settings, global.output, cancel, |settings| {
         probe(settings, day, cancel)
@@ -61,7 +61,7 @@ fn probe(settings: &Settings, day: Day, cancel: &Cancel) -> Result<Probed, Failu
         probe.map_err(|error| Failure::from(error).during(format!("cannot probe {day}")))
     };
     let probe: Probe = wait_for(1, cancel, asked)?;
-    let worst = probe.differs().then_some(Class::Contract);
+    let worst = probe.differs().then_some(ErrorKind::Contract);
     let row = |answer: Answer| Row { assumed: answer.question.assumed(), answer };
     Ok(Probed {
         command: "doctor",
@@ -76,7 +76,7 @@ fn probe(settings: &Settings, day: Day, cancel: &Cancel) -> Result<Probed, Failu
 }
 
 impl Report for Probed {
-    fn class(&self) -> Option<Class> {
+    fn kind(&self) -> Option<ErrorKind> {
         self.worst
     }
 

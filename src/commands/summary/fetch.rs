@@ -1,7 +1,7 @@
 //! What a run fetched, as text.
 
 use crate::calendar::{Day, DayRange};
-use crate::failure::Class;
+use crate::failure::ErrorKind;
 use crate::pipeline::{FailedDay, FetchReport, FetchedDay, Refreshed};
 use crate::printable::counted;
 
@@ -9,11 +9,11 @@ use crate::printable::counted;
 pub(super) fn in_common(failed: &[FailedDay]) -> Vec<(Vec<Day>, &FailedDay)> {
     let mut groups: Vec<(Vec<Day>, &FailedDay)> = Vec::new();
     for day in failed {
-        let is_the_same = |other: &FailedDay| match (other.class, day.class) {
+        let is_the_same = |other: &FailedDay| match (other.kind, day.kind) {
             // Each day's files have names of their own; what the disk has against them is what there is to do about it.
-            (Class::Lake, Class::Lake) => other.hint.is_some() && other.hint == day.hint,
-            (others, class) => {
-                others == class && without_call(&other.reason) == without_call(&day.reason)
+            (ErrorKind::Lake, ErrorKind::Lake) => other.hint.is_some() && other.hint == day.hint,
+            (others, kind) => {
+                others == kind && without_call(&other.reason) == without_call(&day.reason)
             }
         };
         match groups.iter_mut().find(|(_, first)| is_the_same(first)) {
@@ -198,25 +198,25 @@ mod tests {
 
     #[test]
     fn what_several_days_met_is_one_failure_whatever_wechat_calls_their_calls() {
-        let failed = |day: &str, class: Class, reason: &str| FailedDay {
+        let failed = |day: &str, kind: ErrorKind, reason: &str| FailedDay {
             date: day.parse().unwrap(),
-            class,
+            kind,
             reason: reason.to_owned(),
             hint: None,
         };
         let failures = [
             failed(
                 "2024-05-13",
-                Class::Refused,
+                ErrorKind::Refused,
                 "WeChat answered 40125: invalid appsecret rid: 66433a5f-1",
             ),
-            failed("2024-05-14", Class::Contract, "a page says 3"),
+            failed("2024-05-14", ErrorKind::Contract, "a page says 3"),
             failed(
                 "2024-05-15",
-                Class::Refused,
+                ErrorKind::Refused,
                 "WeChat answered 40125: invalid appsecret rid: 66433a5f-2",
             ),
-            failed("2024-05-16", Class::Contract, "a page says 4"),
+            failed("2024-05-16", ErrorKind::Contract, "a page says 4"),
         ];
         let shown: Vec<String> = in_common(&failures)
             .iter()

@@ -8,14 +8,14 @@ use fetch::{WHAT_TO_CHECK, WINDOWS_ADVICE, in_common};
 
 use super::each_account::Report;
 use crate::calendar::DayRange;
-use crate::failure::{Class, Failure};
+use crate::failure::{ErrorKind, Failure};
 use crate::pipeline::{FailedDay, RunReport, reasons};
 use crate::printable::counted;
 use crate::telemetry;
 
 impl Report for RunReport {
-    fn class(&self) -> Option<Class> {
-        RunReport::class(self)
+    fn kind(&self) -> Option<ErrorKind> {
+        RunReport::kind(self)
     }
 
     fn failure(&self) -> Option<&Failure> {
@@ -67,7 +67,7 @@ impl Report for RunReport {
             ));
         }
         if !fetch.given_up.is_empty() {
-            let is_stopped = matches!(RunReport::class(self), Some(Class::Stopped(_)));
+            let is_stopped = matches!(RunReport::kind(self), Some(ErrorKind::Stopped(_)));
             let because = if is_stopped { "of the signal" } else { "the same would happen" };
             telemetry::print_note(&format!(
                 "  not tried, because {because}: {}",
@@ -88,6 +88,9 @@ impl Report for RunReport {
         }
         if self.metrics_put_off {
             lines.push("metrics   not computed, because the lake cannot be written; the same run again does that".to_owned());
+        }
+        if self.unprotected {
+            lines.push("lake      overlapping runs of one account are not protected from each other (single_writer = true)".to_owned());
         }
         if let Some(metrics) = &self.metrics {
             let left_out = metrics.waiting.len() + metrics.damaged.len();

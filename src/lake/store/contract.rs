@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use super::{Disk, Entry, Expected, Key, Kind, StagedFile, Staging, Store};
+use super::{Disk, Entry, Expected, Key, Kind, StagedFile, Staging, Store, Version};
 use crate::lake::{Account, LakeError};
 
 /// Checks a store without files of the table `messages`.
@@ -23,7 +23,7 @@ pub fn check(store: &dyn Store, staging: &Staging) {
     let put = |content: &[u8], expected| put_checked(&key, content, expected, true);
     let content = || {
         let mut content = Vec::new();
-        store.open(&key).unwrap().read_to_end(&mut content).unwrap();
+        store.open(&key, None).unwrap().read_to_end(&mut content).unwrap();
         content
     };
     let version = || store.look(&key, 0).unwrap().map(|look| look.version);
@@ -34,7 +34,7 @@ pub fn check(store: &dyn Store, staging: &Staging) {
     };
 
     assert_eq!((version(), names()), (None, Vec::new()));
-    assert!(store.open(&key).is_err());
+    assert!(store.open(&key, None).is_err());
     store.remove(&folder, std::slice::from_ref(&key)).unwrap();
 
     put(b"first", Expected::Seen(None)).unwrap();
@@ -46,7 +46,10 @@ pub fn check(store: &dyn Store, staging: &Staging) {
     assert_eq!((content(), version()), (b"first".to_vec(), first.clone()));
     put(b"other", Expected::Seen(first.clone())).unwrap();
     assert_ne!(version(), first, "another content of the same length is another version");
-    assert!(changed(put(b"third", Expected::Seen(first))), "it is another version");
+    assert!(changed(put(b"third", Expected::Seen(first.clone()))), "it is another version");
+    let opened = |version: Option<Version>| store.open(&key, version.as_ref()).map(drop);
+    assert!(opened(version()).is_ok());
+    assert!(changed(opened(first)), "it is another version");
     assert_eq!(content(), b"other");
     for (tail, expected) in [(0, &b""[..]), (2, b"er"), (5, b"other"), (u64::MAX, b"other")] {
         let look = store.look(&key, tail).unwrap().unwrap();
@@ -57,6 +60,13 @@ pub fn check(store: &dyn Store, staging: &Staging) {
 
     put_checked(&other, b"x", Expected::Any, true).unwrap();
     assert_eq!(names(), ["acme.parquet", "客服.parquet"]);
+    assert_eq!(store.files_below(&Key::of("messages")).unwrap(), [other.clone(), key.clone()]);
+    let listed = store.list_all(&[folder.clone(), Key::of("absent")]).unwrap();
+    assert_eq!(listed, [store.list(&folder).unwrap(), Vec::new()]);
+    let absent = folder.join("absent");
+    let looks = store.look_all(&[(other.clone(), 1), (absent, 1), (other.clone(), 0)]).unwrap();
+    let tails = looks.iter().map(|look| look.as_ref().map(|look| look.tail.as_ref()));
+    assert_eq!(tails.collect::<Vec<_>>(), [Some(&b"x"[..]), None, Some(b"")]);
     let table = store.list(&Key::of("messages")).unwrap();
     assert_eq!(table, [Entry { key: folder.clone(), kind: Kind::Folder }]);
     let last = version();

@@ -61,8 +61,15 @@ impl Store for Folder {
         Ok(Some(Look { version: version(&facts), bytes: facts.len(), tail: end.into() }))
     }
 
-    fn open(&self, key: &Key) -> Result<File, LakeError> {
-        Ok(plain_file::open(&self.path(key))?)
+    fn open(&self, key: &Key, expected: Option<&Version>) -> Result<File, LakeError> {
+        let path = self.path(key);
+        let file = plain_file::open(&path)?;
+        match expected {
+            Some(expected) if *expected != version(&file.metadata()?) => {
+                Err(LakeError::Changed { path })
+            }
+            _ => Ok(file),
+        }
     }
 
     fn put(

@@ -41,9 +41,28 @@ impl Key {
         &self.0
     }
 
+    /// The folder that it is in.
+    #[must_use]
+    pub fn folder(&self) -> Self {
+        self.0.rsplit_once('/').map_or_else(Self::root, |(folder, _)| Self::of(folder))
+    }
+
     /// Without the folders.
     pub fn name(&self) -> &str {
         self.0.rsplit_once('/').map_or(self.as_str(), |(_, name)| name)
+    }
+
+    /// Whether it is in this folder, at any depth.
+    pub fn is_below(&self, folder: &Self) -> bool {
+        self.0.strip_prefix(&folder.0).is_some_and(|rest| rest.starts_with('/'))
+    }
+
+    /// The day of the partition of this account and table, if it is one.
+    pub fn day_of_partition(&self, table: Table, account: &Account) -> Option<Day> {
+        let path = self.0.strip_prefix(table.name())?.strip_prefix("/date=")?;
+        let (day, file) = path.split_once('/')?;
+        let is_of_account = file.strip_suffix(".parquet") == Some(account.as_str());
+        is_of_account.then(|| day.parse().ok()).flatten()
     }
 
     /// The day of a folder with partitions.

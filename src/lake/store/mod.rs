@@ -124,11 +124,20 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// it cannot be read.
     fn look(&self, key: &Key, tail: u64) -> Result<Option<Look>, LakeError>;
 
-    /// Opens a file for reading.
+    /// Looks at several files, each with its own `tail`, in the same order. A store that takes long
+    /// to answer is asked for several at the same time.
     ///
     /// # Errors
-    /// Also when the file is not there.
-    fn open(&self, key: &Key) -> Result<File, LakeError>;
+    /// The first of those of [`look`](Self::look).
+    fn look_all(&self, wanted: &[(Key, u64)]) -> Result<Vec<Option<Look>>, LakeError> {
+        wanted.iter().map(|(key, tail)| self.look(key, *tail)).collect()
+    }
+
+    /// Opens a file for reading: the one with this version, if one is given.
+    ///
+    /// # Errors
+    /// [`LakeError::Changed`] when another version is there; also when no file is there.
+    fn open(&self, key: &Key, version: Option<&Version>) -> Result<File, LakeError>;
 
     /// Moves a file, which must be complete and synced, to its place. Calls `check` before it
     /// changes anything, and just before the file gets visible.
@@ -156,6 +165,25 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// When the folder is there and cannot be listed.
     fn list(&self, folder: &Key) -> Result<Vec<Entry>, LakeError>;
+
+    /// The entries of several folders, in the order of the folders. A store that takes long to answer
+    /// is asked for several at the same time.
+    ///
+    /// # Errors
+    /// The first of those of [`list`](Self::list).
+    fn list_all(&self, folders: &[Key]) -> Result<Vec<Vec<Entry>>, LakeError> {
+        folders.iter().map(|folder| self.list(folder)).collect()
+    }
+
+    /// The files in the folders of a folder, in order of their names.
+    ///
+    /// # Errors
+    /// Those of [`list`](Self::list).
+    fn files_below(&self, folder: &Key) -> Result<Vec<Key>, LakeError> {
+        let folders: Vec<Key> = self.list(folder)?.into_iter().map(|entry| entry.key).collect();
+        let files = self.list_all(&folders)?.into_iter().flatten();
+        Ok(files.filter(|entry| entry.kind == Kind::File).map(|entry| entry.key).collect())
+    }
 
     /// The paths by which other readers may reach the lake.
     ///
@@ -186,6 +214,17 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Whether nothing keeps two runs of one account from replacing each other's days.
     fn is_unprotected(&self) -> bool {
         false
+    }
+
+    /// Seconds that this machine's clock is ahead of the store's (behind, when negative), by its last
+    /// answer. None where the store has no clock of its own.
+    fn clock_skew_seconds(&self) -> Option<i64> {
+        None
+    }
+
+    /// What anybody can do without credentials: list the store, or read this file of it.
+    fn open_to_all(&self, _file: Option<&Key>) -> Option<&'static str> {
+        None
     }
 
     /// What the store does with the conditions of `put`, tried out. None where there are locks.

@@ -1,6 +1,6 @@
 //! Fetching a day: the rules of the API, its errors, and faults of the network.
 
-use kefu::failure::Class;
+use kefu::failure::ErrorKind;
 use kefu::lake::Table;
 use kefu::pipeline::Refreshed;
 use kefu::simulator::{Options, Records, RenderedPage};
@@ -68,7 +68,7 @@ fn a_day_without_messages_is_a_file_without_rows() {
 fn a_cursor_that_does_not_advance_breaks_the_contract() {
     let world = World::new();
     let night = world.fetch(records(25_000), &["stuck-cursor@2"], &[DAY]);
-    assert_eq!(night.failure(), Class::Contract);
+    assert_eq!(night.failure(), ErrorKind::Contract);
     assert_eq!(night.page_requests().len(), 2);
     assert!(world.table_files().is_empty() && world.staged_files().is_empty());
 }
@@ -77,7 +77,7 @@ fn a_cursor_that_does_not_advance_breaks_the_contract() {
 fn a_wrong_record_count_breaks_the_contract() {
     let world = World::new();
     let night = world.fetch(records(5), &["wrong-number@1"], &[DAY]);
-    assert_eq!(night.failure(), Class::Contract);
+    assert_eq!(night.failure(), ErrorKind::Contract);
     assert!(world.table_files().is_empty() && world.staged_files().is_empty());
 }
 
@@ -134,7 +134,7 @@ fn lasting_errors_fail_the_day_after_six_calls() {
     for trouble in PASSING_TROUBLE {
         let world = World::new();
         let night = world.fetch(records(12_000), &[trouble], &[DAY]);
-        assert_eq!(night.failure(), Class::Unavailable, "{trouble}");
+        assert_eq!(night.failure(), ErrorKind::Unavailable, "{trouble}");
         assert_eq!(night.page_requests().len(), 6, "{trouble}");
         assert!(world.table_files().is_empty() && world.staged_files().is_empty());
     }
@@ -163,7 +163,7 @@ fn a_run_waits_for_the_minute_limit_and_ends_at_the_daily_limit() {
         Options { daily_limit: 2, ..world.options(&[]) },
         &["2016-06-01", "2016-06-02", "2016-06-03", "2016-06-04"],
     );
-    assert_eq!(night.report.class(), Some(Class::Occupied));
+    assert_eq!(night.report.kind(), Some(ErrorKind::Occupied));
     assert_eq!(
         (night.report.fetched.len(), night.report.failed.len(), night.report.given_up.len()),
         (2, 1, 1)
@@ -175,7 +175,7 @@ fn a_run_waits_for_the_minute_limit_and_ends_at_the_daily_limit() {
 fn a_wrong_secret_is_refused_and_the_hint_says_what_to_check() {
     let world = World::new().with_secret("wrong");
     let night = world.fetch(records(1), &[], &[DAY]);
-    assert_eq!(night.failure(), Class::Refused);
+    assert_eq!(night.failure(), ErrorKind::Refused);
     assert!(
         night.report.failed[0]
             .failure
@@ -191,7 +191,7 @@ fn a_wrong_secret_is_refused_and_the_hint_says_what_to_check() {
 fn the_hint_names_an_address_that_is_not_on_the_whitelist() {
     let world = World::new();
     let night = world.fetch(records(1), &["token/errcode:40164"], &[DAY]);
-    assert_eq!(night.failure(), Class::Refused);
+    assert_eq!(night.failure(), ErrorKind::Refused);
     assert!(night.report.failed[0].failure.hint.as_ref().unwrap().contains("203.0.113.9"));
 }
 
@@ -200,7 +200,7 @@ fn a_refusal_ends_the_run_at_once() {
     let world = World::new();
     let night =
         world.fetch(records(1), &["errcode:48001"], &["2016-06-01", "2016-06-02", "2016-06-03"]);
-    assert_eq!(night.failure(), Class::Refused);
+    assert_eq!(night.failure(), ErrorKind::Refused);
     assert_eq!((night.page_requests().len(), night.report.given_up.len()), (1, 2));
 }
 
@@ -209,8 +209,8 @@ fn other_days_are_committed_when_one_day_fails() {
     let world = World::new();
     let night =
         world.fetch(records(3), &["wrong-number@2"], &["2016-06-01", "2016-06-02", "2016-06-03"]);
-    assert_eq!(night.report.class(), Some(Class::Partial));
-    assert_eq!(night.report.failed[0].failure.class, Class::Contract);
+    assert_eq!(night.report.kind(), Some(ErrorKind::Partial));
+    assert_eq!(night.report.failed[0].failure.kind, ErrorKind::Contract);
     assert!(
         world.has(Table::Messages, "2016-06-01")
             && !world.has(Table::Messages, "2016-06-02")
@@ -419,7 +419,7 @@ fn too_many_rejects_break_the_contract() {
     let world = World::new();
     let night =
         world.fetch(recorded((0..101).map(|_| r#"{"unlike":"a record"}"#)), &[], &["1970-01-01"]);
-    assert_eq!(night.failure(), Class::Contract);
+    assert_eq!(night.failure(), ErrorKind::Contract);
     assert!(world.table_files().is_empty());
 }
 
@@ -431,7 +431,7 @@ fn an_unknown_record_format_is_an_error_and_not_an_empty_day() {
     {
         let world = World::new();
         let night = world.fetch(Unsorted(vec![line; 20]), &[], &[DAY]);
-        assert_eq!(night.failure(), Class::Contract);
+        assert_eq!(night.failure(), ErrorKind::Contract);
         assert!(world.table_files().is_empty());
     }
 }
@@ -511,7 +511,7 @@ fn a_server_whose_windows_are_hours_off_breaks_the_contract() {
         let world = World::new();
         let options = Options { shift_hours, ..world.options(&[]) };
         let night = world.fetch_with(recorded(lines()), options, &days[1..2]);
-        assert_eq!(night.failure(), Class::Contract, "{shift_hours}");
+        assert_eq!(night.failure(), ErrorKind::Contract, "{shift_hours}");
         assert!(world.table_files().is_empty());
     }
 }
@@ -561,7 +561,7 @@ fn a_page_cap_is_detected_when_two_days_end_with_the_same_number_of_records() {
     let failed: Vec<String> =
         night.report.failed.iter().map(|failed| failed.day.to_string()).collect();
     assert_eq!(failed, days[1..]);
-    assert_eq!(night.report.class(), Some(Class::Partial));
+    assert_eq!(night.report.kind(), Some(ErrorKind::Partial));
     let failure = &night.report.failed[0].failure;
     let said = "two windows ended with 70 records each (10000 requested), and one more request in the second window returned 60 more";
     assert!(failure.to_string().contains(said), "{failure}");
@@ -596,7 +596,7 @@ fn a_repeated_page_breaks_the_contract() {
         let world = World::new().with_page_records(page_records);
         let options = Options { repeat_pages: true, ..world.options(&[]) };
         let night = world.fetch_with(records(count), options, &[DAY]);
-        assert_eq!(night.failure(), Class::Contract);
+        assert_eq!(night.failure(), ErrorKind::Contract);
         let reason = night.report.failed[0].failure.to_string();
         assert!(reason.contains("came twice in a row"), "{reason}");
         assert!(world.table_files().is_empty() && world.staged_files().is_empty());
@@ -608,7 +608,7 @@ fn a_new_token_is_forced_only_once_in_a_run() {
     let world = World::new();
     let night =
         world.fetch(records(1), &["errcode:40001"], &["2016-06-01", "2016-06-02", "2016-06-03"]);
-    assert_eq!(night.failure(), Class::Refused);
+    assert_eq!(night.failure(), ErrorKind::Refused);
     let forced = night
         .requests
         .iter()
@@ -731,7 +731,7 @@ fn a_refetched_day_is_replaced_only_if_it_changed_and_is_not_empty() {
 
     // WeChat stores records for a limited time only, so they may be gone now.
     let gone = world.fetch(records(0), &[], &[DAY]);
-    assert_eq!(gone.failure(), Class::Contract);
+    assert_eq!(gone.failure(), ErrorKind::Contract);
     assert_eq!(world.texts(DAY).len(), 4);
     assert!(world.staged_files().is_empty());
 }
@@ -811,7 +811,7 @@ fn an_outage_ends_a_long_run_after_three_days() {
         &["status:500"],
         &days.iter().map(String::as_str).collect::<Vec<_>>(),
     );
-    assert_eq!(night.report.class(), Some(Class::Unavailable));
+    assert_eq!(night.report.kind(), Some(ErrorKind::Unavailable));
     assert_eq!((night.report.failed.len(), night.report.given_up.len()), (3, 27));
 }
 
@@ -822,6 +822,6 @@ fn a_failed_commit_leaves_no_rejects() {
     fs_err::create_dir_all(world.path("messages", DAY)).unwrap();
     let night =
         world.fetch(recorded([record(MIDNIGHT, "x"), r#"{"no":"record"}"#.into()]), &[], &[DAY]);
-    assert_eq!(night.failure(), Class::Lake);
+    assert_eq!(night.failure(), ErrorKind::Lake);
     assert!(!world.has(Table::Rejects, DAY) && world.staged_files().is_empty());
 }

@@ -80,7 +80,7 @@ impl Row {
 fn outcome(world: &World, server: &Server) -> String {
     let base = format!("http://127.0.0.1:{}", server.port);
     let report = world.fetch_from(&base.parse().unwrap(), &[DAY]);
-    let code = report.class().map_or(0, |class| class.exit_code());
+    let code = report.kind().map_or(0, |class| class.exit_code());
     assert!(world.staged_files().is_empty());
     let waited = (world.clock.now() - Clock::starting_at(NOW).now()).whole_minutes();
     assert!(waited <= 21, "{waited} minutes");
@@ -638,7 +638,7 @@ fn a_window_of_endless_full_pages_fails() {
     let base = format!("http://127.0.0.1:{}", server.port);
     let report = world.fetch_from(&base.parse().unwrap(), &[day]);
     let failure = &report.failed[0].failure;
-    assert_eq!(failure.class.exit_code(), 65, "{failure}");
+    assert_eq!(failure.kind.exit_code(), 65, "{failure}");
     assert!(failure.to_string().contains("more than any account has"), "{failure}");
     assert_eq!(server.connections(), 1 + 1 + 47);
     assert!(world.table_files().is_empty());

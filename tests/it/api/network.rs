@@ -166,7 +166,7 @@ fn fetch(base: &str, proxy: Option<&str>) -> String {
     let report = world.runtime.block_on(fetch_days(&job, &[DAY.parse().unwrap()], &()));
     let failure: &Failure = &report.failed[0].failure;
     let hint = failure.hint.as_deref().unwrap_or_default();
-    format!("{} {failure}\n    {hint}", failure.class.exit_code())
+    format!("{} {failure}\n    {hint}", failure.kind.exit_code())
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Many accounts: several at once, lists of accounts, and shards.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 use kefu::lake::Account;
@@ -78,14 +77,6 @@ impl World {
 
     fn messages_of(&self, account: u32) -> PathBuf {
         self.path("messages", DAY).with_file_name(format!("{}.parquet", name(account)))
-    }
-
-    /// The contents of all files below the folders of the tables.
-    fn contents(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        let root = self.lake_folder();
-        let relative = |path: &Path| path.strip_prefix(&root).unwrap().to_owned();
-        let read = |path: PathBuf| (relative(&path), fs_err::read(&path).unwrap());
-        self.table_files().into_iter().map(read).collect()
     }
 }
 

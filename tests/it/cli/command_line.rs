@@ -340,14 +340,15 @@ fn without_a_command_kefu_says_what_to_do_first() {
     let last_line = |output: Output| stderr(&output).lines().last().unwrap().to_owned();
     let simulator = world.simulate(generated(1), world.options(&[]));
     assert!(
-        last_line(world.kefu(&simulator, &["--lake", "lake"])).contains("Begin with `kefu doctor`")
+        last_line(world.kefu(&simulator, &["--lake", "lake"]))
+            .contains("Begin with `kefu doctor --lake lake`")
     );
     assert!(
         world.kefu(&simulator, &["run", "--lake", "lake", "--date", "2024-05-13"]).status.success()
     );
     assert!(
         last_line(world.kefu(&simulator, &["--lake", "lake"]))
-            .contains("`kefu status` shows its days")
+            .contains("`kefu status --lake lake` shows its days")
     );
     assert!(
         last_line(world.command(&["--lake", "lake"]).output().unwrap())

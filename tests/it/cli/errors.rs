@@ -18,7 +18,7 @@ use kefu::wechat::{
 
 fn shown(failure: &Failure) -> String {
     let hint = failure.hint.as_ref().map_or_else(String::new, |hint| format!("\n    {hint}"));
-    format!("{:3} {}{hint}", failure.class.exit_code(), failure.causes().join(": "))
+    format!("{:3} {}{hint}", failure.kind.exit_code(), failure.causes().join(": "))
 }
 
 fn of(errors: impl IntoIterator<Item = impl Classified>) -> String {

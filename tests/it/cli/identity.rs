@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use kefu::failure::{Class, Failure};
+use kefu::failure::{ErrorKind, Failure};
 use kefu::lake::{AppId, Failpoint, LocksOf, Operation, Table};
 use kefu::metrics::{Parameters, Rules};
 use kefu::pipeline::{MetricsJob, rebuild_metrics};
@@ -458,7 +458,7 @@ fn a_file_system_without_locks_is_an_error_with_path_and_hint() {
         ];
         for failure in failures {
             let failure = failure.unwrap_err();
-            assert_eq!(failure.class.exit_code(), 73);
+            assert_eq!(failure.kind.exit_code(), 73);
             let (said, hint) = (failure.to_string(), failure.hint.unwrap_or_default());
             let path = world.lake_folder().join("_kefu/accounts/acme/lock").display().to_string();
             assert!(
@@ -502,7 +502,7 @@ fn two_accounts_that_start_with_one_app_cannot_both_store_its_records() {
     world.hidden = true;
     let night = world.fetch(recorded([record(MIDNIGHT, "x")]), &[], &[DAY]);
     let said = night.report.failed[0].failure.to_string();
-    assert_eq!(night.failure(), Class::Settings, "{said}");
+    assert_eq!(night.failure(), ErrorKind::Settings, "{said}");
     assert!(
         said.contains(
             "this lake has the records of the app wx5ec0de51mu1a70 under the account acme"

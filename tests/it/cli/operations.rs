@@ -11,12 +11,7 @@ use crate::world::{DAY, MIDNIGHT, World, files, record, recorded};
 const RANGE: [&str; 4] = ["--from", "2024-05-13", "--to", "2024-05-15"];
 
 fn generated() -> Generated {
-    Generated::new(GeneratorOptions {
-        first_day: "2024-05-13".parse().unwrap(),
-        days: 3,
-        messages_per_day: 50,
-        seed: 1,
-    })
+    crate::world::generated("2024-05-13", 3, 50, 1)
 }
 
 fn run(world: &World, simulator: &Simulator, verb: &str, more: &[&str]) -> Output {
@@ -199,12 +194,7 @@ fn with_json_each_log_line_is_an_event_and_the_result_is_always_an_object() {
 #[test]
 fn a_file_size_limit_is_an_error_like_a_full_disk() {
     let world = World::new();
-    let records = Generated::new(GeneratorOptions {
-        first_day: "2024-05-13".parse().unwrap(),
-        days: 1,
-        messages_per_day: 9_000,
-        seed: 1,
-    });
+    let records = crate::world::generated("2024-05-13", 1, 9_000, 1);
     let simulator = world.simulate(records, world.options(&[]));
     let mut command = std::process::Command::new("sh");
     command
@@ -257,12 +247,7 @@ fn refetched_days_are_reported_as_the_same_or_changed() {
 #[test]
 fn the_next_run_of_any_range_refetches_a_half_changed_day() {
     let world = World::new();
-    let records = Generated::new(GeneratorOptions {
-        first_day: "2024-05-13".parse().unwrap(),
-        days: 4,
-        messages_per_day: 50,
-        seed: 1,
-    });
+    let records = crate::world::generated("2024-05-13", 4, 50, 1);
     let simulator = world.simulate(records, world.options(&[]));
     let fetched = |arguments: &[&str]| -> Vec<String> {
         let output = world.kefu(&simulator, &[arguments, &["--output", "json"]].concat());

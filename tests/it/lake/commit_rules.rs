@@ -8,7 +8,7 @@
 use std::process::Output;
 
 use kefu::calendar::{Clock, Day, DayRange, Zone};
-use kefu::failure::Class;
+use kefu::failure::ErrorKind;
 use kefu::fetch::AnsweredAt;
 use kefu::lake::{Account, Table};
 use kefu::pipeline::{OnShrink, Refreshed, Selection, ShrunkDay, Wanted};
@@ -83,7 +83,7 @@ fn a_day_that_is_not_over_by_the_clock_of_wechat_is_refused_with_both_clocks() {
     let night = world.fetch_with(on_days(&[(-1, 3), (0, 3)]), noon, &[&nth(-1), DAY, &nth(1)]);
     assert!(world.has(Table::Messages, &nth(-1)) && !world.has(Table::Messages, DAY));
     let failed = &night.report.failed[0];
-    assert_eq!((failed.day, failed.failure.class), (day(DAY), Class::Settings));
+    assert_eq!((failed.day, failed.failure.kind), (day(DAY), ErrorKind::Settings));
     assert_eq!(
         failed.failure.to_string(),
         "the day is not over: this machine's clock says 2027-01-15 16:00:20, and WeChat's says 2016-06-01 12:00:00 (Asia/Shanghai)"
@@ -130,7 +130,7 @@ fn a_day_that_ends_between_two_of_its_pages_is_refused() {
     let clock = Clock::starting_at(MIDNIGHT + 86_390);
     let midnight = Midnight { records: records(5), clock: clock.clone() };
     let night = world.fetch_with(midnight, Options { clock, ..world.options(&[]) }, &[DAY]);
-    assert_eq!(night.failure(), Class::Settings);
+    assert_eq!(night.failure(), ErrorKind::Settings);
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn a_day_is_replaced_by_fewer_records_only_with_allow_shrink() {
     let before = world.bytes(DAY);
 
     let night = world.fetch(records(10), &[], &[DAY]);
-    assert_eq!(night.failure(), Class::Contract);
+    assert_eq!(night.failure(), ErrorKind::Contract);
     let failure = &night.report.failed[0].failure;
     assert_eq!(failure.to_string(), "WeChat returns 10 records of the day, but the lake has 100");
     // The hint must say what is lost, because operators follow it at night.
@@ -305,7 +305,7 @@ fn a_day_is_replaced_by_fewer_records_only_with_allow_shrink() {
     world.on_shrink = OnShrink::Keep;
     let night = world.fetch(records(10), &[], &[DAY]);
     let shrunk = ShrunkDay { date: day(DAY), records_before: 100, records_after: 10 };
-    assert_eq!((night.report.class(), night.report.shrunk), (None, vec![shrunk]));
+    assert_eq!((night.report.kind(), night.report.shrunk), (None, vec![shrunk]));
     assert!(world.bytes(DAY) == before && world.staged_files().is_empty());
 
     world.on_shrink = OnShrink::Replace;
@@ -459,7 +459,7 @@ fn a_half_changed_day_is_not_replaced_by_fewer_records() {
         let footer = world.lake().footer(&account.partition(Table::Messages, day(DAY))).unwrap();
         world.lake().is_unfinished(&account, day(DAY), Some(&footer)).unwrap()
     };
-    assert_eq!(world.fetch(records(19), &[], &[DAY]).failure(), Class::Contract);
+    assert_eq!(world.fetch(records(19), &[], &[DAY]).failure(), ErrorKind::Contract);
     assert!(is_unfinished(&world));
     world.on_shrink = OnShrink::Replace;
     world.fetch(records(19), &[], &[DAY]);
@@ -498,7 +498,7 @@ fn empty_days_before_the_first_record_are_left_out_and_those_after_it_are_commit
             assert_eq!(committed, (-2..=9).map(|number| day(&nth(number))).collect());
             let fetched = night.report.fetched.iter().map(|fetched| fetched.date);
             assert!(fetched.eq(committed), "{:?}", night.report);
-            assert_eq!((night.report.class(), night.report.given_up.len()), (None, 0));
+            assert_eq!((night.report.kind(), night.report.given_up.len()), (None, 0));
             assert!(world.staged_files().is_empty());
         }
     }

@@ -3,8 +3,6 @@
 use parquet::basic::{Compression, Encoding};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
-use kefu::simulator::{Generated, GeneratorOptions};
-
 use crate::world::{DAY, MIDNIGHT, World, record, recorded};
 
 #[test]
@@ -82,12 +80,7 @@ fn a_table_folder_has_only_parquet_files() {
 #[test]
 fn one_version_of_kefu_always_writes_the_same_bytes() {
     let world = World::new();
-    let generated = Generated::new(GeneratorOptions {
-        first_day: "2024-05-13".parse().unwrap(),
-        days: 1,
-        messages_per_day: 500,
-        seed: 1,
-    });
+    let generated = crate::world::generated("2024-05-13", 1, 500, 1);
     let simulator = world.simulate(generated, world.options(&[]));
     assert!(world.kefu(&simulator, &["run", "--date", "2024-05-13"]).status.success());
     let hashes = ["messages", "response_pairs", "sessions"].map(|table| {

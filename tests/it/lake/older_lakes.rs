@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use kefu::lake::{ContentHash, Table};
-use kefu::simulator::{Generated, GeneratorOptions, Simulator};
+use kefu::simulator::Simulator;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -103,12 +103,7 @@ struct OlderLake {
 impl OlderLake {
     fn new() -> Self {
         let world = World::new();
-        let generated = Generated::new(GeneratorOptions {
-            first_day: "2024-05-01".parse().unwrap(),
-            days: 13,
-            messages_per_day: 200,
-            seed: 1,
-        });
+        let generated = crate::world::generated("2024-05-01", 13, 200, 1);
         let simulator = world.simulate(generated, world.options(&[]));
         let mut lake = Self { world, simulator, present: BTreeMap::new() };
         lake.kefu(&["run", "--from", "2024-05-01", "--to", "2024-05-12"], 0);

@@ -1,15 +1,16 @@
 //! Personal data that the settings exclude is in no file, no message and no log. This includes
 //! files that exist for a moment only.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kefu::lake::{Failpoint, Operation};
+use kefu::lake::{Failpoint, Lake, Operation};
 use kefu::model::privacy::{OpenidKey, Openids, Privacy, Texts};
-use kefu::pipeline::redact;
-use kefu::simulator::{Generated, GeneratorOptions, Recorded, Records, RenderedPage, Simulator};
+use kefu::pipeline::{AccountJob, Request, run_account};
+use kefu::simulator::{Generated, Recorded, Records, RenderedPage, Simulator};
 
 use crate::world::{DAY, MIDNIGHT, World, files, record, recorded, records};
 
@@ -160,12 +161,7 @@ fn no_reject_reason_and_no_error_quotes_a_record() {
 }
 
 fn generated() -> Generated {
-    Generated::new(GeneratorOptions {
-        first_day: "2024-05-13".parse().unwrap(),
-        days: 5,
-        messages_per_day: 400,
-        seed: 1,
-    })
+    crate::world::generated("2024-05-13", 5, 400, 1)
 }
 
 fn settings(world: &World, toml: &str) {
@@ -224,11 +220,7 @@ fn privacy_settings_change_no_number_and_the_tables_still_join() {
             assert!(!rows.is_empty() && rows == expected, "{table} {day}");
         }
         let openids = |table: &str| {
-            hashed
-                .rows(table, day)
-                .into_iter()
-                .map(|row| row[1].clone())
-                .collect::<std::collections::BTreeSet<_>>()
+            hashed.rows(table, day).into_iter().map(|row| row[1].clone()).collect::<BTreeSet<_>>()
         };
         assert!(openids("messages").is_superset(&openids("response_pairs")), "{day}");
     }
@@ -448,73 +440,149 @@ impl Failpoint for DiesAt {
     }
 }
 
-#[test]
-fn wherever_a_redaction_is_killed_the_next_one_or_the_next_run_finishes_it() {
+/// The same lake, in which another account has its own customers, rejects and frozen metrics.
+fn lake_of_two_accounts() -> (World, Simulator) {
     let (world, simulator) = lake_with_frozen_days();
-    let before = numbers(&world);
+    let theirs = with_a_customer_to_forget().into_iter().map(|line| {
+        let line = line.replace("oGONE", "oTHEIRS").replace("oC1", "oTHEIRSTOO");
+        line.replace("a word", "their word").replace("an answer", "their answer")
+    });
+    let theirs = theirs.map(|line| line.replace("another customer", "their other word"));
+    let other = world.simulate(recorded(theirs), world.options(&[]));
+    for arguments in [&RANGE[..], &["prune", "--before", "2024-05-15", "--yes"]] {
+        let mut command = world.kefu_command(&other, arguments);
+        command.env("KEFU_ACCOUNT", "other").env("KEFU_APPID", crate::world::OTHER_APPID);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    (world, simulator)
+}
+
+/// The files of the account `other`, `_kefu` included.
+fn of_the_other_account(world: &World) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut there = files(&world.lake_folder());
+    there.retain(|path| {
+        let is_in_folder = path.components().any(|part| part.as_os_str() == "other");
+        is_in_folder || path.file_stem().is_some_and(|name| name == "other")
+    });
+    there.into_iter().map(|path| (path.clone(), fs_err::read(path).unwrap())).collect()
+}
+
+/// The records of the commands in the history of the account `acme`, each with its outcome.
+fn history(world: &World, command: &str) -> Vec<(String, serde_json::Value)> {
+    let runs = files(&world.lake_folder().join("_kefu/accounts/acme/runs")).into_iter();
+    let runs = runs.map(|path| fs_err::read(path).unwrap());
+    let runs = runs.map(|run| serde_json::from_slice::<serde_json::Value>(&run).unwrap());
+    let of_command = runs.filter(|run| run["command"] == command);
+    of_command.map(|run| (run["outcome"].as_str().unwrap().to_owned(), run)).collect()
+}
+
+/// Kills `redact` or `forget` before each operation on a lake with two accounts, rejects and frozen
+/// metrics. Another command then finishes it: the same one, or the next run.
+fn is_killed_everywhere(toml: &str, request: &Request, again: &[&str], traces: &[&str]) {
+    let (mut world, simulator) = lake_of_two_accounts();
+    let (before, theirs) = (numbers(&world), of_the_other_account(&world));
+    assert!(theirs.len() > 25, "{}", theirs.len());
     let original = tempfile::tempdir().unwrap();
     copy_folder(&world.lake_folder(), original.path());
-    let account = world.account();
-    let strict = drop_and_hash();
-    for is_forgetting in [false, true] {
-        let privacy = if is_forgetting { Privacy::default() } else { strict.clone() };
-        let openids = if is_forgetting { vec!["oGONE".to_owned()] } else { Vec::new() };
-        settings(&world, if is_forgetting { "" } else { HASHED_AND_DROPPED });
-        let mut operations = 0;
-        loop {
-            fs_err::remove_dir_all(world.lake_folder()).unwrap();
-            copy_folder(original.path(), &world.lake_folder());
-            let outcome = {
-                let dies = Arc::new(DiesAt(AtomicUsize::new(operations)));
-                let lake = world.lake();
-                let _lock = lake.lock(&account).unwrap();
-                redact(
-                    &lake.with_failpoint(dies),
-                    &account,
-                    &privacy,
-                    &openids,
-                    true,
-                    &Default::default(),
-                )
-            };
-            let recorded = world.lake().privacy(&account).unwrap().unwrap();
-            if outcome.is_ok() {
-                assert!(!recorded.is_pending);
-                break;
-            }
-            // Each second time by the next run, which fetches nothing new.
-            match operations % 2 {
-                0 => {
-                    // A record that was never written has nothing to finish.
-                    let openids: &[&str] = if recorded.is_pending || !is_forgetting {
-                        &["redact", "--yes"]
-                    } else {
-                        &["forget", "--openid", "oGONE", "--yes"]
-                    };
-                    succeeds(&world, &simulator, openids);
-                }
-                _ if recorded.is_pending => {
-                    succeeds(&world, &simulator, &["run", "--date", "2024-05-17"]);
-                }
-                _ => {
-                    operations += 1;
-                    continue;
-                }
-            }
-            let traces: &[&str] = if is_forgetting {
-                &["oGONE", "a word of the customer"]
-            } else {
-                &["oGONE", "oC1", "a word of the customer", "another customer"]
-            };
-            for text in traces {
-                let found = files_with(&world, text);
-                assert_eq!(found, [] as [PathBuf; 0], "{text}, killed before {operations}");
-            }
-            assert!(before == numbers(&world), "killed before {operations}");
-            assert_eq!(verified(&world, &simulator), (Some(0), 0), "killed before {operations}");
-            operations += 1;
+    settings(&world, toml);
+    let privacy = if toml.is_empty() { Privacy::default() } else { drop_and_hash() };
+    world.privacy = privacy;
+    let work = |lake: Lake| {
+        let job = AccountJob { lake, ..world.job(&simulator) };
+        run_account(&job, request, &(), &Default::default()).failure
+    };
+    for operations in 0.. {
+        fs_err::remove_dir_all(world.lake_folder()).unwrap();
+        copy_folder(original.path(), &world.lake_folder());
+        let dies = Arc::new(DiesAt(AtomicUsize::new(operations)));
+        let outcome = work(world.lake().with_failpoint(dies));
+        let recorded = world.lake().privacy(&world.account()).unwrap().unwrap();
+        if outcome.is_none() {
+            assert!(!recorded.is_pending && operations > 50, "{operations}");
+            break;
         }
-        assert!(operations > 50, "{operations}");
+        // Each second time by the next run. A record that was never written has nothing to finish.
+        match operations % 2 == 1 && recorded.is_pending {
+            true => succeeds(&world, &simulator, &["run", "--date", "2024-05-17"]),
+            false => succeeds(&world, &simulator, again),
+        }
+        for text in traces {
+            let found = files_with(&world, text);
+            assert_eq!(found, [] as [PathBuf; 0], "{text}, killed before {operations}");
+        }
+        assert!(before == numbers(&world), "killed before {operations}");
+        assert!(theirs == of_the_other_account(&world), "killed before {operations}");
+        assert_eq!(verified(&world, &simulator), (Some(0), 0), "killed before {operations}");
+    }
+}
+
+#[test]
+fn wherever_a_redaction_is_killed_the_next_one_or_the_next_run_finishes_it() {
+    let traces = ["oGONE", "oC1", "a word of the customer", "another customer"];
+    is_killed_everywhere(HASHED_AND_DROPPED, &Request::Redact, &["redact", "--yes"], &traces);
+}
+
+#[test]
+fn wherever_forgetting_is_killed_it_can_be_finished() {
+    let request = Request::Forget(vec!["oGONE".to_owned()]);
+    let again = ["forget", "--openid", "oGONE", "--yes"];
+    is_killed_everywhere("", &request, &again, &["oGONE", "a word of the customer"]);
+}
+
+#[test]
+fn an_interrupted_removal_is_shown_and_entered_in_the_history() {
+    let (world, simulator) = lake_with_frozen_days();
+    let dies = Arc::new(DiesAt(AtomicUsize::new(20)));
+    let job = world.job(&simulator);
+    let job = AccountJob { lake: job.lake.with_failpoint(dies), ..job };
+    let request = Request::Forget(vec!["oGONE".to_owned()]);
+    assert!(run_account(&job, &request, &(), &Default::default()).failure.is_some());
+    let said = "files of acme may hold personal data that is to be removed";
+    let status = world.kefu(&simulator, &["status"]);
+    assert!(String::from_utf8_lossy(&status.stdout).contains(said));
+    assert_eq!(printed(&world, &simulator, &["status"])["redaction_pending"], true);
+    let report = world.kefu(&simulator, &["report", "--out", "page.html"]);
+    assert!(stderr(&report).contains(said) && report.status.success(), "{}", stderr(&report));
+
+    let names = ["forget", "--openid", "oGONE", "--yes"];
+    let listed = printed(&world, &simulator, &["forget", "--openid", "oGONE"]);
+    assert_eq!(history(&world, "forget").len(), 1, "without --yes nothing is written");
+    succeeds(&world, &simulator, &names);
+    assert_eq!(printed(&world, &simulator, &["status"])["redaction_pending"], false);
+    let report = world.kefu(&simulator, &["report", "--out", "page.html"]);
+    assert!(!stderr(&report).contains(said) && report.status.success(), "{}", stderr(&report));
+    let runs = history(&world, "forget");
+    let outcomes: BTreeSet<&str> = runs.iter().map(|(outcome, _)| outcome.as_str()).collect();
+    assert_eq!(outcomes, ["done", "running"].into(), "the killed run, and the one after it");
+    let (_, record) = runs.iter().find(|(outcome, _)| outcome == "done").unwrap();
+    let sum = |field: &str| {
+        let tables = listed["tables"].as_array().unwrap().iter();
+        tables.map(|table| table[field].as_u64().unwrap()).sum::<u64>()
+    };
+    assert_eq!(record["files_redacted"], sum("files"));
+    assert_eq!(record["texts_removed"], sum("texts"));
+    assert_eq!(record["openids_replaced"], sum("openids"));
+    assert!(!record.to_string().contains("oGONE"));
+}
+
+#[test]
+fn nothing_is_recorded_for_an_account_without_files() {
+    let (world, simulator) = open_lake();
+    let there = files(&world.lake_folder());
+    for arguments in [
+        &["forget", "--openid", "x", "--yes"][..],
+        &["forget", "--openid", "x"],
+        &["redact", "--yes"],
+    ] {
+        let output = world
+            .kefu_command(&simulator, arguments)
+            .env("KEFU_ACCOUNT", "nobody")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
+        assert!(stderr(&output).contains("nobody"), "{}", stderr(&output));
+        assert!(files(&world.lake_folder()) == there);
     }
 }
 

@@ -20,12 +20,7 @@ struct TwelveDays {
 
 impl TwelveDays {
     fn generated() -> Generated {
-        Generated::new(GeneratorOptions {
-            first_day: "2024-05-01".parse().unwrap(),
-            days: 12,
-            messages_per_day: 200,
-            seed: 1,
-        })
+        crate::world::generated("2024-05-01", 12, 200, 1)
     }
 
     /// Adds one message of a day to the simulator.

@@ -10,21 +10,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use kefu::failure::{Class, Failure};
+use kefu::failure::{ErrorKind, Failure};
 use kefu::lake::{Failpoint, FinishedPartition, Lake, LakeError, LocksOf, Operation, Table};
-use kefu::simulator::{APPID, Generated, GeneratorOptions, Options, SECRET, Simulator};
+use kefu::simulator::{APPID, Generated, Options, SECRET, Simulator};
 
 use crate::world::{DAY, MIDNIGHT, OTHER_APPID, World, files, record, recorded, records};
 
 const RANGE: [&str; 4] = ["--from", "2024-05-13", "--to", "2024-05-15"];
 
 fn generated() -> Generated {
-    Generated::new(GeneratorOptions {
-        first_day: "2024-05-13".parse().unwrap(),
-        days: 3,
-        messages_per_day: 300,
-        seed: 5,
-    })
+    crate::world::generated("2024-05-13", 3, 300, 5)
 }
 
 fn begin(world: &World, simulator: &Simulator, arguments: &[&str]) -> Command {
@@ -165,7 +160,7 @@ fn a_day_that_another_run_has_replaced_meanwhile_is_not_replaced_by_less() {
     assert!(world.fetch(records(3), &[], &[DAY]).report.failed.is_empty());
     let full = world.bytes(DAY);
     let failure = Failure::from(late.commit().unwrap_err());
-    assert_eq!((failure.class, failure.hint.is_some()), (Class::Occupied, true), "{failure}");
+    assert_eq!((failure.kind, failure.hint.is_some()), (ErrorKind::Occupied, true), "{failure}");
     assert!(failure.to_string().contains("was replaced by another run"), "{failure}");
     assert!(world.bytes(DAY) == full && full != before);
     fetched(&world, &lake).commit().unwrap();
@@ -198,7 +193,7 @@ fn a_second_run_takes_over_the_lake_and_leaves_the_staging_of_the_first_run() {
     let _other = world.lake().lock(&world.account()).unwrap();
     assert_eq!(world.staged_files().len(), 1, "of a process that is alive");
     let failure = Failure::from(second.commit().unwrap_err());
-    assert_eq!(failure.class, Class::Occupied, "{failure}");
+    assert_eq!(failure.kind, ErrorKind::Occupied, "{failure}");
     assert!(failure.hint.is_some_and(|hint| hint.contains("Every file in the lake is complete")));
     assert_eq!(world.bytes(DAY), before);
     let day = DAY.parse().unwrap();
@@ -231,7 +226,7 @@ fn a_staged_file_that_another_process_replaced_is_not_published() {
     fs_err::write(path.with_extension("other"), "PAR1").unwrap();
     fs_err::rename(path.with_extension("other"), &path).unwrap();
     let failure = Failure::from(staged.commit().unwrap_err());
-    assert_eq!(failure.class, Class::Occupied, "{failure}");
+    assert_eq!(failure.kind, ErrorKind::Occupied, "{failure}");
     assert_eq!(world.bytes(DAY), before);
 }
 
@@ -292,7 +287,11 @@ fn a_reader_does_not_block_a_run_and_learns_that_a_run_began() {
     assert_eq!(code, Some(0), "{said}");
     for reading in [reading, other] {
         let failure = Failure::from(reading.require_undisturbed().unwrap_err());
-        assert_eq!((failure.class, failure.hint.is_some()), (Class::Occupied, true), "{failure}");
+        assert_eq!(
+            (failure.kind, failure.hint.is_some()),
+            (ErrorKind::Occupied, true),
+            "{failure}"
+        );
     }
     // The lock file of the run works as before: readers share it, and a run locks readers out.
     let reading = one.lock_shared(LocksOf::All).unwrap();

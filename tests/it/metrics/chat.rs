@@ -12,6 +12,7 @@ use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimestampMic
 use kefu::calendar::{Day, DayRange, Zone};
 use kefu::lake::{Table, opercode};
 use kefu::metrics::{self, AutoReply, BusinessHours, HistoryBuilder, Parameters, Partitions};
+use kefu::model::cancel::Cancel;
 use kefu::pipeline;
 
 /// A message with the columns of the table. `sent_at` is in unix seconds.
@@ -182,8 +183,9 @@ impl Chat {
         }
         let wanted: Vec<Day> = wanted.days().collect();
         let targets = pipeline::targets(&self.zone, &self.fetched, &wanted);
-        metrics::compute(&history.finish().unwrap(), "acme", &self.zone, &targets, &self.parameters)
-            .unwrap()
+        let cancel = Cancel::default();
+        let history = history.finish(&cancel).unwrap();
+        metrics::compute(&history, "acme", &self.zone, &targets, &self.parameters, &cancel).unwrap()
     }
 
     /// Returns the rows of a table for every fetched day.

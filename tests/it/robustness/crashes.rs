@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kefu::calendar::DayRange;
-use kefu::failure::{Class, Failure};
+use kefu::failure::{ErrorKind, Failure};
 use kefu::lake::{Failpoint, Operation, Table};
 use kefu::metrics::Parameters;
 use kefu::model::cancel::Cancel;
@@ -98,16 +98,6 @@ fn refresh(world: &World) -> Result<(), Failure> {
     Ok(rebuild_metrics(&job, None, &(), &Default::default()).map(drop)?)
 }
 
-/// Returns every file of the tables, by its path in the lake.
-fn files(world: &World) -> BTreeMap<PathBuf, Vec<u8>> {
-    let root = world.lake_folder();
-    world
-        .table_files()
-        .into_iter()
-        .map(|path| (path.strip_prefix(&root).unwrap().to_owned(), fs_err::read(path).unwrap()))
-        .collect()
-}
-
 /// A world with small pages and several cursors, so that some of the fetched records wait on the
 /// disk.
 fn world() -> World {
@@ -117,7 +107,7 @@ fn world() -> World {
 fn of_edition(edition: &str) -> BTreeMap<PathBuf, Vec<u8>> {
     let world = world();
     run(&world, edition).unwrap();
-    files(&world)
+    world.contents()
 }
 
 /// Runs the new edition over the old one until the failpoint takes effect. Checks the lake and runs
@@ -129,17 +119,17 @@ fn is_safe(
 ) -> bool {
     let mut world = world();
     run(&world, "old").unwrap();
-    assert!(files(&world) == *old);
+    assert!(world.contents() == *old);
     world.failpoint = Some(failpoint.clone());
     let outcome = run(&world, "new");
     match outcome {
         Err(failure) => {
-            assert_eq!(failure.class, Class::Lake, "{failpoint:?}: {:?}", failure.causes())
+            assert_eq!(failure.kind, ErrorKind::Lake, "{failpoint:?}: {:?}", failure.causes())
         }
         // A file that cannot be removed from staging does not fail the run.
-        Ok(()) => assert!(!failpoint.has_struck() || files(&world) == *new, "{failpoint:?}"),
+        Ok(()) => assert!(!failpoint.has_struck() || world.contents() == *new, "{failpoint:?}"),
     }
-    for (path, bytes) in files(&world) {
+    for (path, bytes) in world.contents() {
         // A metric can also depend on old messages of one day and new messages of another.
         let is_metric = !(path.starts_with("messages") || path.starts_with("rejects"));
         let is_of = |edition: &BTreeMap<PathBuf, Vec<u8>>| edition.get(&path) == Some(&bytes);
@@ -167,7 +157,7 @@ fn is_safe(
     };
     let selected = unfinished();
     run_days(&world, "new", &selected.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
-    let there = files(&world);
+    let there = world.contents();
     for day in DAYS {
         let of_day = |files: &BTreeMap<PathBuf, Vec<u8>>| {
             [Table::Messages, Table::Rejects]
@@ -179,7 +169,7 @@ fn is_safe(
     assert!(unfinished().is_empty(), "{failpoint:?}");
 
     run(&world, "new").unwrap();
-    assert!(files(&world) == *new, "{failpoint:?}");
+    assert!(world.contents() == *new, "{failpoint:?}");
     assert!(world.staged_files().is_empty(), "{failpoint:?}");
     failpoint.has_struck()
 }
@@ -272,7 +262,7 @@ fn a_disk_error_is_an_error_of_the_lake_with_a_hint() {
     ] {
         let world = World { failpoint: Some(After::new(3, Then::Refuse(kind))), ..World::new() };
         let failure = run(&world, "new").unwrap_err();
-        assert_eq!(failure.class, Class::Lake, "{:?}", failure.causes());
+        assert_eq!(failure.kind, ErrorKind::Lake, "{:?}", failure.causes());
         assert!(failure.hint.is_some());
     }
 }
@@ -305,7 +295,7 @@ fn a_run_does_not_create_a_new_lake_in_place_of_an_unmounted_one() {
     world.failpoint = Some(Arc::new(Unmounted { lake: world.lake_folder() }));
     let request = Request::Fetch(wanted(DAYS[0], DAYS[0]));
     let report = run_account(&world.job(&simulator), &request, &(), &Cancel::default());
-    assert_eq!(report.class(), Some(Class::Lake));
+    assert_eq!(report.kind(), Some(ErrorKind::Lake));
     assert_eq!(fs_err::read_dir(world.lake_folder()).unwrap().count(), 0);
     assert_eq!(
         fs_err::read_dir(

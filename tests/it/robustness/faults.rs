@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use kefu::failure::Class;
+use kefu::failure::ErrorKind;
 use kefu::wechat::{Proof, Secret};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -30,29 +30,29 @@ const PASSING: [&str; 12] = [
 ];
 
 /// Faults that do not end, with their error kind.
-const LASTING: [(&str, Class); 22] = [
-    ("errcode:40125", Class::Refused),
-    ("errcode:40013", Class::Refused),
-    ("errcode:40002", Class::Refused),
-    ("errcode:41002", Class::Refused),
-    ("errcode:41004", Class::Refused),
-    ("errcode:40243", Class::Refused),
-    ("errcode:40164", Class::Refused),
-    ("errcode:61004", Class::Refused),
-    ("errcode:89503", Class::Refused),
-    ("errcode:48001", Class::Refused),
-    ("errcode:48004", Class::Refused),
-    ("errcode:50001", Class::Refused),
-    ("errcode:50002", Class::Refused),
-    ("errcode:61007", Class::Refused),
-    ("errcode:65400", Class::Refused),
-    ("errcode:45009", Class::Occupied),
-    ("errcode:65416", Class::Bug),
-    ("errcode:41001", Class::Bug),
-    ("errcode:47001", Class::Bug),
-    ("status:404", Class::Settings),
-    ("wrong-number", Class::Contract),
-    ("stuck-cursor", Class::Contract),
+const LASTING: [(&str, ErrorKind); 22] = [
+    ("errcode:40125", ErrorKind::Refused),
+    ("errcode:40013", ErrorKind::Refused),
+    ("errcode:40002", ErrorKind::Refused),
+    ("errcode:41002", ErrorKind::Refused),
+    ("errcode:41004", ErrorKind::Refused),
+    ("errcode:40243", ErrorKind::Refused),
+    ("errcode:40164", ErrorKind::Refused),
+    ("errcode:61004", ErrorKind::Refused),
+    ("errcode:89503", ErrorKind::Refused),
+    ("errcode:48001", ErrorKind::Refused),
+    ("errcode:48004", ErrorKind::Refused),
+    ("errcode:50001", ErrorKind::Refused),
+    ("errcode:50002", ErrorKind::Refused),
+    ("errcode:61007", ErrorKind::Refused),
+    ("errcode:65400", ErrorKind::Refused),
+    ("errcode:45009", ErrorKind::Occupied),
+    ("errcode:65416", ErrorKind::Bug),
+    ("errcode:41001", ErrorKind::Bug),
+    ("errcode:47001", ErrorKind::Bug),
+    ("status:404", ErrorKind::Settings),
+    ("wrong-number", ErrorKind::Contract),
+    ("stuck-cursor", ErrorKind::Contract),
 ];
 
 struct Schedule {
@@ -168,7 +168,7 @@ fn check(seed: u64) {
         Some(classes) => {
             for failed in &night.report.failed {
                 assert!(
-                    classes.contains(&failed.failure.class.exit_code()),
+                    classes.contains(&failed.failure.kind.exit_code()),
                     "{}: {:?}",
                     story(),
                     failed.failure.causes()
@@ -191,7 +191,7 @@ fn a_call_to_an_unavailable_service_ends_after_at_most_six_attempts() {
     {
         let world = World::new();
         let night = world.fetch(recorded([record(MIDNIGHT, "x")]), &[fault], &[DAYS[0]]);
-        assert_eq!(night.failure(), Class::Unavailable, "{fault}");
+        assert_eq!(night.failure(), ErrorKind::Unavailable, "{fault}");
         assert!(night.page_requests().len() <= 6, "{fault}");
     }
 }
@@ -210,7 +210,7 @@ fn a_run_waits_at_most_an_hour_in_total() {
         &["2016-06-01", "2016-06-02", "2016-06-03"],
     );
     assert!(night.report.fetched.is_empty());
-    assert!(night.report.failed.iter().all(|failed| failed.failure.class == Class::Unavailable));
+    assert!(night.report.failed.iter().all(|failed| failed.failure.kind == ErrorKind::Unavailable));
     let waited = world.clock.now() - before;
     assert!(waited.whole_minutes() <= 61, "{waited}");
 }
@@ -224,5 +224,5 @@ fn a_wrong_secret_is_refused_even_after_other_errors() {
     };
     let night =
         world.fetch(recorded([record(MIDNIGHT, "x")]), &["token/status:500@1x2"], &[DAYS[0]]);
-    assert_eq!(night.failure(), Class::Refused);
+    assert_eq!(night.failure(), ErrorKind::Refused);
 }

@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use kefu::failure::Class;
+use kefu::failure::ErrorKind;
 use kefu::pipeline::FetchReport;
 
 use crate::world::{DAY, MIDNIGHT, World, files, record, recorded};
@@ -155,7 +155,7 @@ fn fetch_from(base_url: &str) -> (World, FetchReport) {
 fn an_endless_answer_is_an_error() {
     let base_url = serve("200 OK", std::iter::repeat(vec![b'['; 1 << 20]));
     let (world, report) = fetch_from(&base_url);
-    assert_eq!(report.failed[0].failure.class, Class::Unavailable);
+    assert_eq!(report.failed[0].failure.kind, ErrorKind::Unavailable);
     assert!(report.failed[0].failure.to_string().contains("longer than"), "{:?}", report.failed);
     assert!(world.table_files().is_empty());
 }
@@ -184,7 +184,7 @@ fn a_compressed_answer_is_unpacked_up_to_a_limit() {
     let base_url = serve("200 OK\r\nContent-Encoding: gzip", std::iter::once(bomb));
     let (world, report) = fetch_from(&base_url);
     let failure = &report.failed[0].failure;
-    assert_eq!(failure.class, Class::Unavailable);
+    assert_eq!(failure.kind, ErrorKind::Unavailable);
     assert!(failure.to_string().contains("longer than 128 MiB after decompression"), "{failure}");
     assert!(world.table_files().is_empty());
 }
@@ -193,7 +193,7 @@ fn a_compressed_answer_is_unpacked_up_to_a_limit() {
 fn a_redirect_is_not_followed_with_a_token() {
     let base_url = serve("302 Found\r\nLocation: http://127.0.0.1:9/elsewhere", std::iter::empty());
     let (world, report) = fetch_from(&base_url);
-    assert_eq!(report.failed[0].failure.class, Class::Settings);
+    assert_eq!(report.failed[0].failure.kind, ErrorKind::Settings);
     assert!(world.table_files().is_empty());
 }
 

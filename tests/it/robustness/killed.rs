@@ -1,12 +1,11 @@
 //! kefu as a process that is killed, or that gets a signal to shut down.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use kefu::simulator::{APPID, Generated, GeneratorOptions, Options, SECRET, Simulator};
+use kefu::simulator::{APPID, Generated, Options, SECRET, Simulator};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
@@ -15,12 +14,7 @@ use crate::world::{DAY, World};
 const RANGE: [&str; 4] = ["--from", "2024-05-13", "--to", "2024-05-24"];
 
 fn generated() -> Generated {
-    Generated::new(GeneratorOptions {
-        first_day: "2024-05-13".parse().unwrap(),
-        days: 12,
-        messages_per_day: 100,
-        seed: 3,
-    })
+    crate::world::generated("2024-05-13", 12, 100, 3)
 }
 
 fn command(world: &World, simulator: &Simulator, arguments: &[&str]) -> Command {
@@ -41,15 +35,6 @@ fn kill_after(mut child: Child, lines: usize) -> bool {
     !child.wait().unwrap().success() && said == lines
 }
 
-fn files(world: &World) -> BTreeMap<PathBuf, Vec<u8>> {
-    let root = world.lake_folder();
-    world
-        .table_files()
-        .into_iter()
-        .map(|path| (path.strip_prefix(&root).unwrap().to_owned(), fs_err::read(path).unwrap()))
-        .collect()
-}
-
 /// `KEFU_KILLS` sets the number of kills. An issue asked for 200, which takes some seconds more.
 #[test]
 fn a_run_killed_at_any_moment_leaves_complete_files_and_the_last_run_completes_the_lake() {
@@ -62,7 +47,7 @@ fn a_run_killed_at_any_moment_leaves_complete_files_and_the_last_run_completes_t
         command(world, &simulator, &[&[verb], range].concat()).status().unwrap().success()
     };
     assert!(is_done(&calm, "run"));
-    let whole = files(&calm);
+    let whole = calm.contents();
     assert_eq!(whole.len(), 12 * 6);
 
     let mut rng = Pcg64Mcg::seed_from_u64(1);
@@ -87,7 +72,7 @@ fn a_run_killed_at_any_moment_leaves_complete_files_and_the_last_run_completes_t
         if kill_after(child, rng.random_range(0..60)) {
             killed += 1;
         }
-        for (path, bytes) in files(&world) {
+        for (path, bytes) in world.contents() {
             let is_early_metric = !path.starts_with("messages");
             assert!(is_early_metric || whole[&path] == bytes, "{}", path.display());
         }
@@ -98,13 +83,13 @@ fn a_run_killed_at_any_moment_leaves_complete_files_and_the_last_run_completes_t
         // A lake that is almost complete leaves little work to interrupt, so a new one is started.
         if rng.random_bool(0.15) {
             assert!(is_done(&world, "run"));
-            assert!(files(&world) == whole);
+            assert!(world.contents() == whole);
             assert!(world.staged_files().is_empty());
             world = World::new();
         }
     }
     assert!(is_done(&world, "run"));
-    assert!(files(&world) == whole);
+    assert!(world.contents() == whole);
 }
 
 #[test]
@@ -123,13 +108,7 @@ fn a_signal_shuts_down_a_run_at_once_and_clears_its_staging() {
             assert!(child.try_wait().unwrap().is_none(), "it has ended by itself");
             std::thread::yield_now();
         }
-        assert!(
-            Command::new("kill")
-                .args([&format!("-{signal}"), &child.id().to_string()])
-                .status()
-                .unwrap()
-                .success()
-        );
+        send(signal, &child);
         let said: Vec<String> =
             BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap).collect();
         assert_eq!(child.wait().unwrap().code(), Some(code));
@@ -212,13 +191,7 @@ fn a_token_command_and_its_children_end_with_kefu() {
         }
         let pids = fs_err::read_to_string(pids).unwrap();
         assert!(pids.split_whitespace().count() == 2 && pids.split_whitespace().all(is_alive));
-        assert!(
-            Command::new("kill")
-                .args([&format!("-{signal}"), &child.id().to_string()])
-                .status()
-                .unwrap()
-                .success()
-        );
+        send(signal, &child);
         assert_eq!(child.wait().unwrap().code(), Some(code), "{arguments:?}");
         let deadline = Instant::now() + Duration::from_secs(20);
         while pids.split_whitespace().any(is_alive) {
@@ -226,4 +199,10 @@ fn a_token_command_and_its_children_end_with_kefu() {
             std::thread::yield_now();
         }
     }
+}
+
+/// Sends a signal to a process.
+fn send(signal: &str, child: &Child) {
+    let arguments = [format!("-{signal}"), child.id().to_string()];
+    assert!(Command::new("kill").args(arguments).status().unwrap().success());
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use kefu::simulator::{APPID, Generated, GeneratorOptions, SECRET};
+use kefu::simulator::{APPID, SECRET};
 
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -35,12 +35,7 @@ fn copied(world: &World) -> PathBuf {
 #[test]
 fn without_enough_threads_a_run_names_the_limit_and_never_hangs() {
     let world = World::new();
-    let records = Generated::new(GeneratorOptions {
-        first_day: "2024-05-13".parse().unwrap(),
-        days: 3,
-        messages_per_day: 50,
-        seed: 1,
-    });
+    let records = crate::world::generated("2024-05-13", 3, 50, 1);
     let simulator = world.simulate(records, world.options(&[]));
     let program = copied(&world);
     let mut codes = Vec::new();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
+use super::wire::{StoreClock, Watching};
 use crate::secret::Secret;
 
 /// Maximum time for one request, with its body.
@@ -89,8 +90,21 @@ impl BucketOptions {
         })
     }
 
+    /// The URL of the bucket.
+    pub(super) fn address(&self) -> String {
+        match (self.endpoint_of_bucket(), self.addressing) {
+            (Some(endpoint), Addressing::Virtual) => endpoint,
+            (Some(endpoint), Addressing::Path) => format!("{endpoint}/{}", self.bucket),
+            (None, Addressing::Virtual) => format!("https://{}.{}", self.bucket, self.host()),
+            (None, Addressing::Path) => format!("https://{}/{}", self.host(), self.bucket),
+        }
+    }
+
     /// The client. Makes no request.
-    pub(super) fn connect(&self) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
+    pub(super) fn connect(
+        &self,
+        clock: &StoreClock,
+    ) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
         // Fails when it is already installed, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let retries = RetryConfig {
@@ -111,6 +125,7 @@ impl BucketOptions {
             // One request for each object: not every store has the request for many.
             .with_disable_bulk_delete(true)
             .with_client_options(client)
+            .with_http_connector(Watching(clock.clone()))
             .with_retry(retries);
         if let Some(endpoint) = self.endpoint_of_bucket() {
             builder = builder.with_endpoint(endpoint);
@@ -162,9 +177,10 @@ mod tests {
         assert_eq!(of(Addressing::Virtual), "https://records.oss-cn-hangzhou.aliyuncs.com");
         assert_eq!(of(Addressing::Path), "https://oss-cn-hangzhou.aliyuncs.com");
         let options = options(oss, Addressing::Virtual);
+        assert_eq!(options.address(), "https://records.oss-cn-hangzhou.aliyuncs.com");
         assert_eq!(options.host(), "oss-cn-hangzhou.aliyuncs.com");
         assert_eq!(options.url(), "s3://records/lake/客服");
-        assert!(options.connect().is_ok());
+        assert!(options.connect(&StoreClock::default()).is_ok());
         let shown = format!("{options:?}");
         assert!(!shown.contains("hunter2") && !shown.contains("AKIDEXAMPLE"), "{shown}");
     }

@@ -4,13 +4,13 @@
 use object_store::Error;
 use object_store::client::HttpError;
 
-use crate::failure::{Class, causes};
+use crate::failure::{ErrorKind, causes};
 
 /// A request to a bucket that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {what} {place}: {reason}")]
 pub struct BucketError {
-    pub(super) class: Class,
+    pub(super) kind: ErrorKind,
     /// What was to be done, like `write`.
     pub(super) what: &'static str,
     /// The bucket or the object, and the host.
@@ -20,8 +20,8 @@ pub struct BucketError {
 }
 
 impl BucketError {
-    pub fn class(&self) -> Class {
-        self.class
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
     }
 
     pub fn hint(&self) -> Option<String> {
@@ -79,7 +79,7 @@ impl Answer {
     /// Whether the store does not have what was asked for.
     pub(super) fn is_not_implemented(&self) -> bool {
         let code = self.code.as_deref();
-        self.status == Some(501)
+        matches!(self.status, Some(405 | 501))
             || matches!(code, Some("NotImplemented" | "InvalidArgument" | "InvalidRequest"))
     }
 
@@ -88,9 +88,9 @@ impl Answer {
         self.is_transport || self.status.is_some_and(|status| status >= 500 && status != 501)
     }
 
-    fn class(&self) -> Class {
+    fn kind(&self) -> ErrorKind {
         if self.is_about_credentials {
-            return Class::Refused;
+            return ErrorKind::Refused;
         }
         match (self.code.as_deref(), self.status) {
             (
@@ -104,13 +104,13 @@ impl Answer {
                 ),
                 _,
             )
-            | (_, Some(301 | 307 | 501)) => Class::Settings,
+            | (_, Some(301 | 307 | 405 | 501)) => ErrorKind::Settings,
             (Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired"), _)
-            | (_, Some(401 | 403)) => Class::Refused,
-            (_, Some(408 | 429 | 500..)) => Class::Unavailable,
-            _ if self.is_redirect => Class::Settings,
-            _ if self.is_transport => Class::Unavailable,
-            _ => Class::Lake,
+            | (_, Some(401 | 403)) => ErrorKind::Refused,
+            (_, Some(408 | 429 | 500..)) => ErrorKind::Unavailable,
+            _ if self.is_redirect => ErrorKind::Settings,
+            _ if self.is_transport => ErrorKind::Unavailable,
+            _ => ErrorKind::Lake,
         }
     }
 
@@ -124,6 +124,7 @@ impl Answer {
         match (&self.code, &self.message, self.status) {
             (Some(code), Some(message), _) => format!("{code}: {message}"),
             (Some(code), None, _) => code.clone(),
+            (None, _, Some(405 | 501)) => "the store does not support this request".to_owned(),
             (None, _, Some(status)) => format!("the store answers with status {status}"),
             (None, _, None) if self.is_transport => {
                 "the store cannot be reached, or does not answer".to_owned()
@@ -133,7 +134,7 @@ impl Answer {
     }
 
     fn hint(&self) -> Option<String> {
-        let hint = match (self.code.as_deref(), self.class()) {
+        let hint = match (self.code.as_deref(), self.kind()) {
             _ if self.is_about_credentials => {
                 "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give this machine or container a role"
             }
@@ -141,16 +142,16 @@ impl Answer {
             (Some("ExpiredToken" | "TokenRefreshRequired"), _) => {
                 "renew AWS_SESSION_TOKEN with its two keys, then run again"
             }
-            (_, Class::Refused) => {
+            (_, ErrorKind::Refused) => {
                 "check the access key, and that it may list, read, write and delete below this prefix"
             }
             (Some("NoSuchBucket" | "InvalidBucketName"), _) => {
                 "create the bucket, or correct its name in --lake, KEFU_LAKE or kefu.toml. kefu creates no bucket"
             }
-            (_, Class::Settings) => {
+            (_, ErrorKind::Settings) => {
                 "correct endpoint, addressing and region under [lake_options]. `kefu doctor` shows where they come from"
             }
-            (_, Class::Unavailable) => {
+            (_, ErrorKind::Unavailable) => {
                 "check endpoint and network, then run again. What was committed stays"
             }
             _ => return None,
@@ -166,7 +167,7 @@ pub(super) fn failed(what: &'static str, place: String, error: &Error) -> Bucket
         Error::NotFound { .. } if answer.code.is_none() => "it does not exist".to_owned(),
         _ => answer.reason(),
     };
-    BucketError { class: answer.class(), what, place, reason, hint: answer.hint() }
+    BucketError { kind: answer.kind(), what, place, reason, hint: answer.hint() }
 }
 
 #[cfg(test)]
@@ -187,23 +188,23 @@ mod tests {
                  <AWSAccessKeyId>AKID</AWSAccessKeyId></Error>"
             )
         };
-        for (status, code, class) in [
-            ("403 Forbidden", "SignatureDoesNotMatch", Class::Refused),
-            ("403 Forbidden", "RequestTimeTooSkewed", Class::Refused),
-            ("400 Bad Request", "ExpiredToken", Class::Refused),
-            ("404 Not Found", "NoSuchBucket", Class::Settings),
-            ("400 Bad Request", "AuthorizationHeaderMalformed", Class::Settings),
-            ("503 Slow Down", "SlowDown", Class::Unavailable),
-            ("501 Not Implemented", "NotImplemented", Class::Settings),
-            ("400 Bad Request", "EntityTooLarge", Class::Lake),
+        for (status, code, kind) in [
+            ("403 Forbidden", "SignatureDoesNotMatch", ErrorKind::Refused),
+            ("403 Forbidden", "RequestTimeTooSkewed", ErrorKind::Refused),
+            ("400 Bad Request", "ExpiredToken", ErrorKind::Refused),
+            ("404 Not Found", "NoSuchBucket", ErrorKind::Settings),
+            ("400 Bad Request", "AuthorizationHeaderMalformed", ErrorKind::Settings),
+            ("503 Slow Down", "SlowDown", ErrorKind::Unavailable),
+            ("501 Not Implemented", "NotImplemented", ErrorKind::Settings),
+            ("400 Bad Request", "EntityTooLarge", ErrorKind::Lake),
         ] {
             let error = failed_with(&said(status, code));
-            assert_eq!(error.class, class, "{code}");
+            assert_eq!(error.kind, kind, "{code}");
             assert_eq!(error.to_string(), format!("cannot read s3://b/k at host: {code}: it says"));
         }
         let error = failed_with("Error performing PUT http://169.254.169.254/latest/api/token");
-        assert_eq!(error.class, Class::Refused);
+        assert_eq!(error.kind, ErrorKind::Refused);
         let error = failed_with("Received redirect without LOCATION");
-        assert_eq!(error.class, Class::Settings);
+        assert_eq!(error.kind, ErrorKind::Settings);
     }
 }

@@ -7,30 +7,34 @@
 
 mod connect;
 mod error;
+mod list;
+mod open;
 mod probe;
 mod put;
+mod read;
+mod wire;
 
 use std::fmt;
-use std::io::{Seek, Write};
 use std::path::{Path as LocalPath, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt};
+use object_store::{Error, ObjectStore, ObjectStoreExt};
+use tokio::sync::Semaphore;
 
-use super::{Check, Entry, Expected, File, Key, Kind, Look, Space, StagedFile, Store, Version};
-use crate::failure::Class;
+use super::{Check, Entry, Expected, File, Key, Look, Space, StagedFile, Store, Version};
+use crate::failure::ErrorKind;
 use crate::lake::LakeError;
 use crate::threads;
 pub use connect::{Addressing, BucketCredentials, BucketOptions};
 pub use error::BucketError;
 use error::{Answer, failed};
 pub use probe::Conditions;
+use wire::StoreClock;
 
-/// Bytes of an object that are fetched by one request.
-const PART_BYTES: u64 = 16 << 20;
+/// Requests at the same time for one question about many objects.
+const REQUESTS_AT_ONCE: usize = 32;
 
 /// Objects in a bucket, below a prefix.
 pub struct Bucket {
@@ -38,8 +42,11 @@ pub struct Bucket {
     prefix: String,
     url: String,
     host: String,
+    /// The URL of the bucket, for requests without credentials.
+    address: Option<String>,
     scratch: PathBuf,
     is_single_writer: bool,
+    clock: StoreClock,
     /// The store does not check conditions, and there is only one writer: kefu looks before it puts.
     is_unprotected: AtomicBool,
     /// Whether this process has probed the store.
@@ -53,11 +60,21 @@ impl Bucket {
     /// When the options are not usable.
     pub fn at(options: &BucketOptions) -> Result<Self, LakeError> {
         let place = || format!("{} at {}", options.url(), options.host());
-        let objects =
-            options.connect().map_err(|error| LakeError::from(failed("use", place(), &error)))?;
+        let clock = StoreClock::default();
+        let objects = options
+            .connect(&clock)
+            .map_err(|error| LakeError::from(failed("use", place(), &error)))?;
         let bucket = Self::over(objects, &options.prefix, options.scratch.clone());
         let is_single_writer = options.single_writer;
-        Ok(Self { url: options.url(), host: options.host(), is_single_writer, ..bucket })
+        let address = Some(options.address());
+        Ok(Self {
+            url: options.url(),
+            host: options.host(),
+            is_single_writer,
+            clock,
+            address,
+            ..bucket
+        })
     }
 
     fn over(objects: Arc<dyn ObjectStore>, prefix: &str, scratch: PathBuf) -> Self {
@@ -66,7 +83,9 @@ impl Bucket {
             prefix: prefix.to_owned(),
             url: format!("s3://memory/{prefix}"),
             host: "memory".to_owned(),
+            address: None,
             scratch,
+            clock: StoreClock::default(),
             is_single_writer: false,
             is_unprotected: AtomicBool::new(false),
             is_probed: AtomicBool::new(false),
@@ -81,9 +100,9 @@ impl Bucket {
         };
         // `Path::from` would encode everything but ASCII.
         Path::parse(name).map_err(|error| {
-            let class = Class::Settings;
+            let kind = ErrorKind::Settings;
             let (place, reason) = (self.place(key), error.to_string());
-            BucketError { class, what: "name", place, reason, hint: None }.into()
+            BucketError { kind, what: "name", place, reason, hint: None }.into()
         })
     }
 
@@ -118,14 +137,31 @@ impl Bucket {
         receiver.recv().map_err(|_| std::io::Error::other("a request to the bucket stopped").into())
     }
 
-    /// Fetches a range of an object, or all of it.
-    fn get(&self, path: Path, options: GetOptions) -> Result<Result<Got, Error>, LakeError> {
-        let objects = self.objects.clone();
-        self.run(async move {
-            let result = objects.get_opts(&path, options).await?;
-            let (size, e_tag) = (result.meta.size, result.meta.e_tag.clone());
-            Ok(Got { size, e_tag, bytes: result.bytes().await? })
-        })
+    /// Does something with the store for each of several things, at the same time, and waits for all.
+    fn run_all<I: Send + 'static, T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+        &self,
+        things: Vec<I>,
+        work: impl Fn(Arc<dyn ObjectStore>, I) -> F + Send + 'static,
+    ) -> Result<Vec<T>, LakeError> {
+        let (objects, gate) = (self.objects.clone(), Arc::new(Semaphore::new(REQUESTS_AT_ONCE)));
+        let done = self.run(async move {
+            let begin = |thing: I| {
+                let (gate, work) = (gate.clone(), work(objects.clone(), thing));
+                tokio::spawn(async move {
+                    // The gate is never closed.
+                    let _turn = gate.acquire().await;
+                    work.await
+                })
+            };
+            let begun: Vec<_> = things.into_iter().map(begin).collect();
+            let mut done = Vec::with_capacity(begun.len());
+            for task in begun {
+                done.push(task.await);
+            }
+            done
+        })?;
+        let stopped = |error| std::io::Error::other(format!("a request stopped: {error}")).into();
+        done.into_iter().map(|done| done.map_err(stopped)).collect()
     }
 
     /// The size and the version of an object, if it is there.
@@ -140,7 +176,7 @@ impl Bucket {
 
     fn version(&self, key: &Key, e_tag: Option<String>) -> Result<Version, LakeError> {
         let no_version = || BucketError {
-            class: Class::Settings,
+            kind: ErrorKind::Settings,
             what: "look at",
             place: self.place(key),
             reason: "the store gives no ETag".to_owned(),
@@ -148,25 +184,6 @@ impl Bucket {
         };
         Ok(Version::Bucket { e_tag: e_tag.ok_or_else(no_version)? })
     }
-
-    /// A new local file without a name.
-    fn scratch_file(&self) -> Result<File, LakeError> {
-        fs_err::create_dir_all(&self.scratch)?;
-        let path = self.scratch.join(format!("{:032x}", rand::random::<u128>()));
-        let mut options = fs_err::OpenOptions::new();
-        fs_err::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.read(true).write(true).create_new(true).open(&path)?;
-        // It vanishes when it is closed, even if this process is killed.
-        fs_err::remove_file(&path)?;
-        Ok(file)
-    }
-}
-
-struct Got {
-    /// Of the whole object.
-    size: u64,
-    e_tag: Option<String>,
-    bytes: Bytes,
 }
 
 /// Whether an error says that the object is not there, and not that the bucket is missing.
@@ -184,49 +201,16 @@ impl Store for Bucket {
     }
 
     fn look(&self, key: &Key, tail: u64) -> Result<Option<Look>, LakeError> {
-        let is_head = tail == 0;
-        if !is_head {
-            let range = (tail < u64::MAX).then_some(GetRange::Suffix(tail));
-            match self.get(self.path(key)?, GetOptions { range, ..GetOptions::default() })? {
-                Ok(Got { size, e_tag, bytes }) => {
-                    let version = self.version(key, e_tag)?;
-                    return Ok(Some(Look { version, bytes: size, tail: bytes }));
-                }
-                Err(error) if is_absent(&error) => return Ok(None),
-                Err(error) if is_empty(&error) => {}
-                Err(error) => return Err(self.failed("read", key, &error)),
-            }
-        }
-        let found = self.head(key)?;
-        Ok(found.map(|(bytes, version)| Look { version, bytes, tail: Bytes::new() }))
+        let wanted = [(key.clone(), tail)];
+        Ok(self.look_all(&wanted)?.pop().flatten())
     }
 
-    fn open(&self, key: &Key) -> Result<File, LakeError> {
-        let (path, mut copy) = (self.path(key)?, self.scratch_file()?);
-        let (mut copied, mut size, mut e_tag) = (0, PART_BYTES, None);
-        while copied < size {
-            let range = Some(GetRange::Bounded(copied..(copied + PART_BYTES).min(size)));
-            // All parts must be of the same object.
-            let options = GetOptions { range, if_match: e_tag.clone(), ..GetOptions::default() };
-            match self.get(path.clone(), options)? {
-                Ok(got) if got.bytes.is_empty() => break,
-                Ok(got) => {
-                    copy.write_all(&got.bytes)?;
-                    copied += got.bytes.len() as u64;
-                    (size, e_tag) = (got.size, got.e_tag);
-                }
-                Err(error) if copied == 0 && is_empty(&error) => break,
-                Err(Error::Precondition { .. }) => {
-                    return Err(LakeError::Changed { path: self.shown(key) });
-                }
-                Err(error) if is_absent(&error) => {
-                    return Err(LakeError::not_there(&self.shown(key)));
-                }
-                Err(error) => return Err(self.failed("read", key, &error)),
-            }
-        }
-        copy.rewind()?;
-        Ok(File::from_parts(copy.into_parts().0, self.shown(key)))
+    fn look_all(&self, wanted: &[(Key, u64)]) -> Result<Vec<Option<Look>>, LakeError> {
+        self.look_at_all(wanted)
+    }
+
+    fn open(&self, key: &Key, version: Option<&Version>) -> Result<File, LakeError> {
+        self.copy(key, version)
     }
 
     fn put(
@@ -242,30 +226,27 @@ impl Store for Bucket {
     }
 
     fn remove(&self, _folder: &Key, files: &[Key]) -> Result<(), LakeError> {
-        for key in files {
-            let (objects, path) = (self.objects.clone(), self.path(key)?);
-            match self.run(async move { objects.delete(&path).await })? {
-                Err(error) if !is_absent(&error) => {
-                    return Err(self.failed("delete", key, &error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        let paths = files.iter().map(|key| self.path(key)).collect::<Result<Vec<_>, _>>()?;
+        let delete =
+            |objects: Arc<dyn ObjectStore>, path: Path| async move { objects.delete(&path).await };
+        let deleted = self.run_all(paths, delete)?.into_iter().zip(files);
+        let mut failed = deleted.filter_map(|(deleted, key)| match deleted {
+            Err(error) if !is_absent(&error) => Some(self.failed("delete", key, &error)),
+            _ => None,
+        });
+        failed.next().map_or(Ok(()), Err)
     }
 
     fn list(&self, folder: &Key) -> Result<Vec<Entry>, LakeError> {
-        let (objects, path) = (self.objects.clone(), self.path(folder)?);
-        let is_root = path.as_ref().is_empty();
-        let listed = self
-            .run(async move { objects.list_with_delimiter((!is_root).then_some(&path)).await })?;
-        let listed = listed.map_err(|error| self.failed("list", folder, &error))?;
-        let entry = |path: &Path, kind| Some(Entry { key: folder.join(path.filename()?), kind });
-        let folders = listed.common_prefixes.iter().filter_map(|path| entry(path, Kind::Folder));
-        let files = listed.objects.iter().filter_map(|meta| entry(&meta.location, Kind::File));
-        let mut entries: Vec<Entry> = folders.chain(files).collect();
-        entries.sort_by(|one, other| one.key.cmp(&other.key));
-        Ok(entries)
+        Ok(self.list_all(std::slice::from_ref(folder))?.pop().unwrap_or_default())
+    }
+
+    fn list_all(&self, folders: &[Key]) -> Result<Vec<Vec<Entry>>, LakeError> {
+        self.list_folders(folders)
+    }
+
+    fn files_below(&self, folder: &Key) -> Result<Vec<Key>, LakeError> {
+        self.list_files(folder)
     }
 
     fn paths(&self) -> Result<Vec<PathBuf>, LakeError> {
@@ -299,14 +280,17 @@ impl Store for Bucket {
         self.is_unprotected.load(Ordering::Acquire)
     }
 
+    fn clock_skew_seconds(&self) -> Option<i64> {
+        self.clock.skew_seconds()
+    }
+
+    fn open_to_all(&self, file: Option<&Key>) -> Option<&'static str> {
+        self.find_open(file)
+    }
+
     fn conditions(&self) -> Result<Option<Conditions>, LakeError> {
         self.probe().map(Some)
     }
-}
-
-fn is_empty(error: &Error) -> bool {
-    // object_store's store in memory, and some answers that it reads itself, say it in words.
-    Answer::of(error).is_empty_object() || error.to_string().contains("only 0 bytes long")
 }
 
 /// Only the name: the client knows the credentials.

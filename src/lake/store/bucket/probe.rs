@@ -5,7 +5,7 @@ use object_store::{Error, PutMode, UpdateVersion};
 
 use super::super::{Key, Store};
 use super::{Answer, Bucket, BucketError};
-use crate::failure::Class;
+use crate::failure::ErrorKind;
 use crate::lake::{LakeError, OWN};
 
 /// What a store does with the conditions of a PUT.
@@ -25,7 +25,7 @@ impl Bucket {
     /// # Errors
     /// When a request fails for another reason.
     pub(super) fn probe(&self) -> Result<Conditions, LakeError> {
-        let name = format!("{:032x}", rand::random::<u128>());
+        let name = format!("{:016x}", rand::random::<u64>());
         let key = Key::of(OWN).join("probe").join(&name);
         let probed = self.probe_with(&key);
         let removed = self.remove(&key, std::slice::from_ref(&key));
@@ -46,7 +46,7 @@ impl Bucket {
             _ => "the store ignores the condition of a PUT",
         };
         BucketError {
-            class: Class::Settings,
+            kind: ErrorKind::Settings,
             what: "protect",
             place: self.place(&Key::root()),
             reason: format!("{reason}, so two runs at the same time could replace each other's days"),

@@ -110,7 +110,7 @@ impl Bucket {
 
     /// Compares an object, which has the size of the staged file, with that file.
     fn is_same(&self, key: &Key, staged: &StagedFile) -> Result<bool, LakeError> {
-        let (mut there, mut own) = (self.open(key)?, fs_err::File::open(staged.path())?);
+        let (mut there, mut own) = (self.open(key, None)?, fs_err::File::open(staged.path())?);
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
         loop {
             for (file, bytes) in [(&mut there, &mut theirs), (&mut own, &mut ours)] {

@@ -51,7 +51,7 @@ fn a_large_object_is_put_in_parts_and_only_over_the_expected_one() {
         assert_eq!((look.bytes, look.tail.len()), (bytes, 3));
         seen = Some(look.version);
         let mut content = Vec::new();
-        bucket.open(&key).unwrap().read_to_end(&mut content).unwrap();
+        bucket.open(&key, None).unwrap().read_to_end(&mut content).unwrap();
         assert_eq!(content.len() as u64, bytes);
         assert!(
             content.chunks(1 << 20).all(|block| block.iter().zip(0..=255).all(|(a, b)| *a == b))

@@ -1,0 +1,141 @@
+//! Looks at objects and copies them to local files.
+
+use std::io::{Seek, Write};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::path::Path;
+use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt};
+
+use super::super::{File, Key, Look, Space, Version};
+use super::error::{Answer, BucketError};
+use super::{Bucket, is_absent};
+use crate::failure::ErrorKind;
+use crate::lake::LakeError;
+
+/// Bytes of an object that are fetched by one request.
+const PART_BYTES: u64 = 16 << 20;
+
+/// What a GET or a HEAD has brought.
+struct Got {
+    /// Of the whole object.
+    size: u64,
+    e_tag: Option<String>,
+    bytes: Bytes,
+}
+
+impl Bucket {
+    /// Looks at each object, and reads as many bytes at its end as are given with its name.
+    pub(super) fn look_at_all(
+        &self,
+        wanted: &[(Key, u64)],
+    ) -> Result<Vec<Option<Look>>, LakeError> {
+        let paths = wanted.iter().map(|(key, tail)| Ok((self.path(key)?, *tail)));
+        let paths = paths.collect::<Result<Vec<_>, LakeError>>()?;
+        let found = self.run_all(paths, |objects, (path, tail)| get_end(objects, path, tail))?;
+        let looks = found.into_iter().zip(wanted).map(|(found, (key, _))| match found {
+            Ok(Got { size, e_tag, bytes }) => {
+                let version = self.version(key, e_tag)?;
+                Ok(Some(Look { version, bytes: size, tail: bytes }))
+            }
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(self.failed("read", key, &error)),
+        });
+        looks.collect()
+    }
+
+    /// Copies an object, of this version if one is given, to a local file without a name.
+    pub(super) fn copy(&self, key: &Key, version: Option<&Version>) -> Result<File, LakeError> {
+        let expected = match version {
+            None => None,
+            Some(Version::Bucket { e_tag }) => Some(e_tag.clone()),
+            // A version of another store is never that of an object.
+            Some(Version::Folder { .. }) => return Err(self.changed(key)),
+        };
+        let (path, mut copy) = (self.path(key)?, self.scratch_file()?);
+        let (mut copied, mut size, mut e_tag) = (0, PART_BYTES, expected);
+        while copied < size {
+            let range = Some(GetRange::Bounded(copied..(copied + PART_BYTES).min(size)));
+            // All parts must be of the same object.
+            let options = GetOptions { range, if_match: e_tag.clone(), ..GetOptions::default() };
+            let (objects, path) = (self.objects.clone(), path.clone());
+            match self.run(async move { get(&*objects, &path, options).await })? {
+                Ok(got) if got.bytes.is_empty() => break,
+                Ok(got) => {
+                    if copied == 0 && got.size > PART_BYTES {
+                        self.require_scratch(key, got.size)?;
+                    }
+                    copy.write_all(&got.bytes)?;
+                    copied += got.bytes.len() as u64;
+                    (size, e_tag) = (got.size, got.e_tag);
+                }
+                Err(error) if copied == 0 && is_empty(&error) => break,
+                Err(Error::Precondition { .. }) => return Err(self.changed(key)),
+                Err(error) if is_absent(&error) && version.is_some() => {
+                    return Err(self.changed(key));
+                }
+                Err(error) if is_absent(&error) => {
+                    return Err(LakeError::not_there(&self.shown(key)));
+                }
+                Err(error) => return Err(self.failed("read", key, &error)),
+            }
+        }
+        copy.rewind()?;
+        Ok(File::from_parts(copy.into_parts().0, self.shown(key)))
+    }
+
+    /// Checks that a large object fits into the local folder.
+    fn require_scratch(&self, key: &Key, bytes: u64) -> Result<(), LakeError> {
+        let free = Space::of(&self.scratch)?.free_bytes;
+        if free >= bytes {
+            return Ok(());
+        }
+        let reason = format!(
+            "it takes {} MiB, and {} has {} MiB free",
+            bytes >> 20,
+            self.scratch.display(),
+            free >> 20
+        );
+        let hint = "free some space there, or name another folder with `scratch` under [lake_options]. Then run again";
+        let (kind, place) = (ErrorKind::Lake, self.place(key));
+        Err(BucketError { kind, what: "copy", place, reason, hint: Some(hint.to_owned()) }.into())
+    }
+
+    /// A new local file without a name.
+    fn scratch_file(&self) -> Result<File, LakeError> {
+        fs_err::create_dir_all(&self.scratch)?;
+        let path = self.scratch.join(format!("{:032x}", rand::random::<u128>()));
+        let mut options = fs_err::OpenOptions::new();
+        fs_err::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.read(true).write(true).create_new(true).open(&path)?;
+        // It vanishes when it is closed, even if this process is killed.
+        fs_err::remove_file(&path)?;
+        Ok(file)
+    }
+}
+
+/// Fetches a range of an object, or all of it.
+async fn get(objects: &dyn ObjectStore, path: &Path, options: GetOptions) -> Result<Got, Error> {
+    let result = objects.get_opts(path, options).await?;
+    let (size, e_tag) = (result.meta.size, result.meta.e_tag.clone());
+    Ok(Got { size, e_tag, bytes: result.bytes().await? })
+}
+
+/// Fetches up to `tail` bytes at the end of an object.
+async fn get_end(objects: Arc<dyn ObjectStore>, path: Path, tail: u64) -> Result<Got, Error> {
+    if tail > 0 {
+        let range = (tail < u64::MAX).then_some(GetRange::Suffix(tail));
+        let options = GetOptions { range, ..GetOptions::default() };
+        match get(&*objects, &path, options).await {
+            Err(error) if is_empty(&error) => {}
+            got => return got,
+        }
+    }
+    let meta = objects.head(&path).await?;
+    Ok(Got { size: meta.size, e_tag: meta.e_tag, bytes: Bytes::new() })
+}
+
+fn is_empty(error: &Error) -> bool {
+    // The client's store in memory, and some answers that the client reads itself, say it in words.
+    Answer::of(error).is_empty_object() || error.to_string().contains("only 0 bytes long")
+}
