@@ -23,6 +23,9 @@ from airflow.sdk import DAG, BaseOperator, CronTriggerTimetable, Param
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 ZONE = "Asia/Shanghai"  # `timezone` in kefu.toml
+# Tasks that share the accounts of kefu.toml. For some thousand accounts, a few hundred in each. More
+# than one needs a lake in a bucket, or in a folder that all workers mount.
+SHARDS = 1
 DAY = "{{ params.date or data_interval_start.in_timezone('" + ZONE + "') | ds }}"
 
 # Exit codes that a retry cannot fix. A person must act first.
@@ -37,7 +40,7 @@ FINAL = {
 
 
 class KefuOperator(BaseOperator):
-    """Runs kefu for one day and tells Airflow what its exit code means.
+    """Runs kefu for one day and one shard of the accounts, and tells Airflow what its exit code means.
 
     BashOperator cannot: for it a code is success, a skip (`skip_on_exit_code`) or a failure that is tried again. No code of kefu's is a skip, and six are
     failures that must not be tried again.
@@ -45,13 +48,15 @@ class KefuOperator(BaseOperator):
 
     template_fields = ("date",)
 
-    def __init__(self, *, date: str, **kwargs):
+    def __init__(self, *, date: str, shard: str, **kwargs):
         super().__init__(**kwargs)
         self.date = date
+        self.shard = shard
         self.hook = SubprocessHook()
 
     def execute(self, context):
-        code = self.hook.run_command(["kefu", "run", "--date", self.date, "--log-format", "json"]).exit_code
+        command = ["kefu", "run", "--date", self.date, "--shard", self.shard, "--log-format", "json"]
+        code = self.hook.run_command(command).exit_code
         if code in FINAL:
             raise AirflowFailException(f"kefu ended with {code}: {FINAL[code]}")  # fails at once, whatever `retries` says
         if code != 0:  # 3, 69, 75, or killed
@@ -71,12 +76,13 @@ with DAG(
     # records, run kefu without days, or with --force.
     start_date=pendulum.datetime(2024, 5, 14, 2, tz=ZONE),
     catchup=True,
-    # One run at a time. A second run would find the account locked and exit with 75.
+    # One run at a time. A second run would find the accounts locked and exit with 75.
     max_active_runs=1,
     params={"date": Param(None, type=["null", "string"], format="date", description="A day to fetch in place of the run's own")},
     tags=["kefu"],
 ):
-    KefuOperator(
+    # One mapped task for each shard. One that fails does not stop the others.
+    KefuOperator.partial(
         task_id="run",
         date=DAY,
         retries=5,
@@ -84,4 +90,5 @@ with DAG(
         retry_exponential_backoff=2,
         max_retry_delay=datetime.timedelta(hours=2),
         execution_timeout=datetime.timedelta(hours=3),
-    )
+        map_index_template="shard {{ task.shard }}",
+    ).expand(shard=[f"{index}/{SHARDS}" for index in range(SHARDS)])

@@ -14,7 +14,7 @@ use crate::cli::{GlobalArgs, OutputFormat, VerifyArgs};
 use crate::failure::{ErrorKind, Failure};
 use crate::fetch::Source;
 use crate::hint;
-use crate::lake::{Account, PartitionKey, Table};
+use crate::lake::{Account, LocksOf, PartitionKey, Table};
 use crate::model::cancel::Cancel;
 use crate::pipeline::{
     ComparedDay, FetchJob, Finding, Kind, Record, Severity, Verification, VerifyJob, compare_days,
@@ -64,7 +64,8 @@ fn against_itself(
     let lake = settings.open_lake()?;
     require_lake(&lake, "verify")?;
     // Without this lock, a run that replaces files could make a good lake look broken.
-    let reading = lake.lock_shared(None)?;
+    let locks = args.shard.map_or(LocksOf::All, LocksOf::Shard);
+    let reading = lake.lock_shared(locks)?;
     let (zone, rules) = (settings.zone.value, settings.rules);
     let today = days::last_over(&zone, &Clock::System).plus(1);
     let job = VerifyJob { lake, zone, rules, today, shard: args.shard };
@@ -214,7 +215,7 @@ fn against_api(
     let source = Source::connect(&settings.endpoint()?, credential, clock)?.with_proved_ends();
     let lake = settings.open_lake()?;
     lake.require_folder()?;
-    let reading = lake.lock_shared(Some(&account))?;
+    let reading = lake.lock_shared(LocksOf::Account(account.clone()))?;
     lake.require_zone(zone.name())?;
     require_app(&lake, &account, app_id.as_ref())?;
     // The records of the API need the same redaction as those of the lake. Otherwise all openids

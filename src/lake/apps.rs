@@ -2,7 +2,7 @@
 //! chooses: `_kefu/apps/<appid>` holds the name under which the records of an app are kept. The
 //! footers of `messages` say the app id, too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -42,6 +42,15 @@ impl fmt::Display for AppId {
     }
 }
 
+/// The accounts of apps, as a lake knew them when it was first asked.
+#[derive(Debug)]
+pub struct KnownApps {
+    pub recorded: BTreeMap<AppId, Account>,
+    /// Accounts without a record, by the app of their newest messages. The record is missing when a
+    /// lake was copied without the folder `_kefu`.
+    pub unrecorded: BTreeMap<AppId, Account>,
+}
+
 impl Lake {
     /// The apps that are recorded, each with the account under which its records are kept.
     ///
@@ -57,6 +66,32 @@ impl Lake {
             }
         }
         Ok(apps)
+    }
+
+    /// What the lake knew of apps when it was first asked. With thousands of new accounts, reading
+    /// all records for each of them would take longer than the night.
+    ///
+    /// # Errors
+    /// Those of [`apps`](Self::apps), and when the newest day cannot be listed.
+    pub fn known_apps(&self) -> Result<&KnownApps, LakeError> {
+        if let Some(apps) = self.apps.get() {
+            return Ok(apps);
+        }
+        let recorded = self.apps()?;
+        let names: BTreeSet<&Account> = recorded.values().collect();
+        let newest = self.last_partitions(Table::Messages, 1)?.into_iter();
+        let unrecorded = newest.filter(|key| !names.contains(&key.account));
+        // A damaged file has no readable app id.
+        let unrecorded = unrecorded
+            .filter_map(|key| Some((self.footer(&key).ok()?.app_id()?, key.account)))
+            .collect();
+        Ok(self.apps.get_or_init(|| KnownApps { recorded, unrecorded }))
+    }
+
+    /// Shares what another lake at the same place knows of its apps.
+    #[must_use]
+    pub fn knowing_apps_of(self, other: &Self) -> Self {
+        Self { apps: other.apps.clone(), ..self }
     }
 
     /// The account under which an app's records are kept, if that is recorded.
@@ -95,9 +130,9 @@ impl Lake {
             return Ok(());
         }
         // Other apps of the account are left from files that were deleted, or the run were refused.
-        for (other, _) in self.apps()?.into_iter().filter(|(_, name)| name == account) {
-            self.store.remove(&folder(), &[record_of(&other)])?;
-            self.forget(&record_of(&other));
+        for (other, _) in self.known_apps()?.recorded.iter().filter(|(_, name)| *name == account) {
+            self.store.remove(&folder(), &[record_of(other)])?;
+            self.forget(&record_of(other));
         }
         self.put_file(account, &record_of(app), format!("{account}\n").as_bytes())?;
         self.looks.iter().for_each(|looks| looks.note_recorded(app));

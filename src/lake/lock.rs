@@ -30,6 +30,7 @@ use fs_err::{File, OpenOptions};
 use super::mounts::file_system_of;
 use super::store::{FILE_MODE, FileId, Key, LockMode};
 use super::{Account, Lake, LakeError, OWN, account_folder, accounts_folder};
+use crate::model::Shard;
 use crate::plain_file;
 
 /// The name of a lock file.
@@ -67,9 +68,16 @@ impl Drop for Lock {
 pub struct Reading {
     /// The lock files that existed, by path.
     files: BTreeMap<PathBuf, File>,
-    /// None for all accounts.
-    account: Option<Account>,
+    of: LocksOf,
     lake: Lake,
+}
+
+/// The accounts whose locks a reader shares.
+#[derive(Clone, Debug)]
+pub enum LocksOf {
+    All,
+    Account(Account),
+    Shard(Shard),
 }
 
 impl Reading {
@@ -78,7 +86,7 @@ impl Reading {
     /// # Errors
     /// Fails with [`LakeError::Overtaken`] when a run has begun.
     pub fn require_undisturbed(&self) -> Result<(), LakeError> {
-        let there = self.lake.lock_files(self.account.as_ref())?;
+        let there = self.lake.lock_files(&self.of)?;
         let mut is_undisturbed = there.len() == self.files.len();
         for path in there {
             is_undisturbed &= match self.files.get(&path) {
@@ -234,15 +242,20 @@ impl Lake {
     }
 
     /// The lock files that exist: of one account or of all, and of the whole lake.
-    fn lock_files(&self, account: Option<&Account>) -> Result<Vec<PathBuf>, LakeError> {
+    fn lock_files(&self, of: &LocksOf) -> Result<Vec<PathBuf>, LakeError> {
         if !self.is_in_folder() {
             return Ok(Vec::new());
         }
-        let mut files = match account {
-            Some(account) => vec![self.lock_path(account)],
-            None => {
+        let is_wanted = |account: &str| match of {
+            LocksOf::Shard(shard) => shard.contains(account),
+            LocksOf::All | LocksOf::Account(_) => true,
+        };
+        let mut files = match of {
+            LocksOf::Account(account) => vec![self.lock_path(account)],
+            LocksOf::All | LocksOf::Shard(_) => {
                 let folders = self.store.list(&accounts_folder())?.into_iter();
-                folders.map(|folder| self.path_of(&folder.key.join(FILE))).collect()
+                let wanted = folders.filter(|folder| is_wanted(folder.key.name()));
+                wanted.map(|folder| self.path_of(&folder.key.join(FILE))).collect()
             }
         };
         files.push(self.lock_of_lake());
@@ -276,7 +289,7 @@ impl Lake {
     /// # Errors
     /// Fails when a lock exists but cannot be read.
     pub fn owner(&self) -> Result<Option<String>, LakeError> {
-        for path in self.lock_files(None)? {
+        for path in self.lock_files(&LocksOf::All)? {
             let Some(mut file) = open(&path)? else { continue };
             if !self.try_lock(&file, LockMode::Shared)? {
                 let owner = owner_in(&mut file);
@@ -290,20 +303,19 @@ impl Lake {
         Ok(None)
     }
 
-    /// Shares the locks of all accounts, or of one, while this process reads. Changes nothing, so
-    /// it works on a lake that cannot be written. In a lake without any run, there is nothing to
-    /// lock.
+    /// Shares the locks of some accounts while this process reads. Changes nothing, so it works on
+    /// a lake that cannot be written. In a lake without any run, there is nothing to lock.
     ///
     /// # Errors
     /// Fails with [`LakeError::Occupied`], which names the owner, while a run writes.
-    pub fn lock_shared(&self, account: Option<&Account>) -> Result<Reading, LakeError> {
+    pub fn lock_shared(&self, of: LocksOf) -> Result<Reading, LakeError> {
         let mut files = BTreeMap::new();
-        for path in self.lock_files(account)? {
+        for path in self.lock_files(&of)? {
             if let Some(file) = self.share(&path)? {
                 files.insert(path, file);
             }
         }
-        Ok(Reading { files, account: account.cloned(), lake: self.clone() })
+        Ok(Reading { files, of, lake: self.clone() })
     }
 
     fn share(&self, path: &Path) -> Result<Option<File>, LakeError> {

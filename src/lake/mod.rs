@@ -35,17 +35,17 @@ mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
 
-pub use apps::AppId;
+pub use apps::{AppId, KnownApps};
 pub use encoder::PartitionFacts;
 pub use error::LakeError;
 pub use examine::{Contents, Examined};
 pub use footer::{Footer, REDACTED_FROM};
 pub use hash::ContentHash;
-pub use lock::{Lock, Reading};
+pub use lock::{Lock, LocksOf, Reading};
 pub use messages::StagedMessages;
 pub use privacy::AccountPrivacy;
 pub(crate) use prune::in_the_future;
@@ -88,6 +88,8 @@ pub struct Lake {
     /// The lock files that this process has locked.
     locked: Arc<Mutex<BTreeMap<Account, FileId>>>,
     staging: Arc<Staging>,
+    /// See [`Lake::known_apps`].
+    apps: Arc<OnceLock<KnownApps>>,
     /// What a run remembers of it. None where each question is asked anew.
     looks: Option<Arc<Looks>>,
 }
@@ -98,7 +100,8 @@ impl Lake {
         let (root, disk) = (root.into(), Disk::default());
         let store = store::open(&root, &disk);
         let staging = Arc::new(Staging::below(root.join(OWN)));
-        Self { root, disk, store, locked: Arc::default(), staging, looks: None }
+        let (locked, apps) = (Arc::default(), Arc::default());
+        Self { root, disk, store, locked, staging, apps, looks: None }
     }
 
     /// The lake at this place.
@@ -117,6 +120,7 @@ impl Lake {
                     store: Arc::new(store),
                     locked: Arc::default(),
                     staging: Arc::new(staging),
+                    apps: Arc::default(),
                     looks: None,
                 })
             }

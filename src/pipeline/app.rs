@@ -72,7 +72,8 @@ pub fn require_app(lake: &Lake, account: &Account, app_id: Option<&AppId>) -> Re
     {
         return Ok(());
     }
-    let apps = lake.apps()?;
+    let known = lake.known_apps()?;
+    let apps = &known.recorded;
     let in_small = |account: &Account| account.as_str().to_lowercase();
     let alike = |name: &&Account| *name != account && in_small(name) == in_small(account);
     for there in apps.values().filter(alike) {
@@ -84,7 +85,7 @@ pub fn require_app(lake: &Lake, account: &Account, app_id: Option<&AppId>) -> Re
     let Some(asked) = app_id else { return Ok(()) };
     let elsewhere = match apps.get(asked) {
         Some(there) => Some(there.clone()).filter(|there| there != account),
-        None => unrecorded_account(lake, &apps, account, asked)?,
+        None => known.unrecorded.get(asked).filter(|there| *there != account).cloned(),
     };
     if let Some(there) = elsewhere
         && lake.has_account(&there)?
@@ -107,24 +108,6 @@ pub fn require_app(lake: &Lake, account: &Account, app_id: Option<&AppId>) -> Re
         }
         None => Ok(()),
     }
-}
-
-/// Returns another account whose newest messages are of this app, if no app is recorded for that
-/// account. The record is missing when a lake was copied without the folder `_kefu`.
-fn unrecorded_account(
-    lake: &Lake,
-    apps: &BTreeMap<AppId, Account>,
-    account: &Account,
-    asked: &AppId,
-) -> Result<Option<Account>, LakeError> {
-    let mut newest = lake.last_partitions(Table::Messages, 1)?.into_iter().filter(|key| {
-        let other = &key.account;
-        let is_unrecorded = other != account && !apps.values().any(|name| name == other);
-        // A damaged file has no readable app id.
-        let footer = || lake.footer(key).ok();
-        is_unrecorded && footer().and_then(|footer| footer.app_id()).as_ref() == Some(asked)
-    });
-    Ok(newest.next().map(|key| key.account))
 }
 
 /// Returns a finding for each message file or record that names another app than the account's.

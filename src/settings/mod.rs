@@ -266,14 +266,17 @@ impl Settings {
     /// # Errors
     /// When it is in a bucket whose settings are not usable.
     pub fn open_lake(&self) -> Result<Lake, LakeError> {
-        if let LakePlace::Folder(_) = self.place {
-            return Lake::open(&self.place);
+        let first = match self.opened.get() {
+            Some(lake) => lake,
+            None => {
+                let lake = Lake::open(&self.place)?;
+                self.opened.get_or_init(|| lake)
+            }
+        };
+        match self.place {
+            LakePlace::Folder(_) => Ok(Lake::open(&self.place)?.knowing_apps_of(first)),
+            LakePlace::Bucket(_) => Ok(first.clone()),
         }
-        if let Some(lake) = self.opened.get() {
-            return Ok(lake.clone());
-        }
-        let lake = Lake::open(&self.place)?;
-        Ok(self.opened.get_or_init(|| lake).clone())
     }
 
     /// How the bucket of the lake is reached. None for a folder.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
+use kefu::lake::Account;
 use kefu::model::Shard;
 use kefu::simulator::{
     Generated, GeneratorOptions, LoggedRequest, Options, SECRET, Simulator, appid_of,
@@ -312,6 +313,23 @@ fn a_shard_of_a_damaged_lake_reports_only_its_own_findings() {
         assert_eq!(kinds.contains(&"foreign"), shard == 0, "{kinds:?}");
         let is_broken = shard == index || shard == 0;
         assert_eq!(output.status.code(), Some(if is_broken { 65 } else { 0 }));
+    }
+}
+
+#[test]
+fn a_run_of_another_shard_does_not_hold_up_verify() {
+    let world = World::new();
+    let simulator = world.serve(4, world.options(&[]));
+    world.list(4, good);
+    assert!(world.many(&simulator, &["run", "--date", DAY]).output().unwrap().status.success());
+    let locked: Account = Account::new(name(3)).unwrap();
+    let _lock = world.lake().lock(&locked).unwrap();
+    let index = Shard::index_of(locked.as_str(), 2);
+    for shard in 0..2 {
+        let arguments = ["verify", "--shard", &format!("{shard}/2")];
+        let output = world.many(&simulator, &arguments).output().unwrap();
+        let expected = if shard == index { 75 } else { 0 };
+        assert_eq!(output.status.code(), Some(expected), "{}", stderr(&output));
     }
 }
 

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use kefu::failure::{ErrorKind, Failure};
-use kefu::lake::{AppId, Failpoint, Operation, Table};
+use kefu::lake::{AppId, Failpoint, LocksOf, Operation, Table};
 use kefu::metrics::{Parameters, Rules};
 use kefu::pipeline::{MetricsJob, rebuild_metrics};
 use kefu::simulator::{APPID, SECRET, Simulator};
@@ -453,7 +453,7 @@ fn a_file_system_without_locks_is_an_error_with_path_and_hint() {
         let lake = world.lake().with_failpoint(Arc::new(WithoutLocks(errno)));
         let failures = [
             lake.lock(&world.account()).map(drop).map_err(Failure::from),
-            lake.lock_shared(None).map(drop).map_err(Failure::from),
+            lake.lock_shared(LocksOf::All).map(drop).map_err(Failure::from),
             lake.owner().map(drop).map_err(Failure::from),
         ];
         for failure in failures {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use kefu::failure::{ErrorKind, Failure};
-use kefu::lake::{Failpoint, FinishedPartition, Lake, LakeError, Operation, Table};
+use kefu::lake::{Failpoint, FinishedPartition, Lake, LakeError, LocksOf, Operation, Table};
 use kefu::simulator::{APPID, Generated, Options, SECRET, Simulator};
 
 use crate::world::{DAY, MIDNIGHT, OTHER_APPID, World, files, record, recorded, records};
@@ -278,7 +278,8 @@ fn a_reader_does_not_block_a_run_and_learns_that_a_run_began() {
     let simulator = world.simulate(records(3), world.options(&[]));
     assert!(begin(&world, &simulator, &["run", "--date", DAY]).status().unwrap().success());
     let (one, two) = (world.lake(), world.lake());
-    let (reading, other) = (one.lock_shared(None).unwrap(), two.lock_shared(None).unwrap());
+    let (reading, other) =
+        (one.lock_shared(LocksOf::All).unwrap(), two.lock_shared(LocksOf::All).unwrap());
     assert!(world.lake().owner().unwrap().is_none());
     reading.require_undisturbed().unwrap();
     let (code, said) =
@@ -293,11 +294,11 @@ fn a_reader_does_not_block_a_run_and_learns_that_a_run_began() {
         );
     }
     // The lock file of the run works as before: readers share it, and a run locks readers out.
-    let reading = one.lock_shared(None).unwrap();
+    let reading = one.lock_shared(LocksOf::All).unwrap();
     reading.require_undisturbed().unwrap();
     drop(reading);
     let _lock = world.lake().lock(&world.account()).unwrap();
-    assert!(matches!(two.lock_shared(None), Err(LakeError::Occupied { .. })));
+    assert!(matches!(two.lock_shared(LocksOf::All), Err(LakeError::Occupied { .. })));
 }
 
 #[test]
@@ -305,7 +306,7 @@ fn a_reader_of_a_new_lake_learns_that_the_first_run_began() {
     let world = World::new();
     fs_err::create_dir(world.lake_folder()).unwrap();
     let lake = world.lake();
-    let reading = lake.lock_shared(None).unwrap();
+    let reading = lake.lock_shared(LocksOf::All).unwrap();
     reading.require_undisturbed().unwrap();
     drop(world.lake().lock(&world.account()).unwrap());
     assert!(matches!(reading.require_undisturbed(), Err(LakeError::Overtaken)));
