@@ -101,6 +101,9 @@ pub struct Totals {
     pub asked_out_of_hours: Option<i64>,
     /// The service level of the turns asked in business hours, by their seconds in these hours.
     pub business_service_level: Option<f64>,
+    /// The part and the whole of the service level in business hours.
+    #[serde(skip)]
+    pub(super) business_counted: (i64, i64),
     /// Over answered turns that were asked in business hours.
     pub business_seconds_p50: Option<f64>,
     pub business_seconds_p90: Option<f64>,

@@ -48,11 +48,11 @@ impl Language {
         Some(match is_reached {
             true => self.pick(
                 format!("{points} above the target of {target}"),
-                format!("高于目标 {target} {points}"),
+                format!("比目标 {target} 高 {points}"),
             ),
             false => self.pick(
                 format!("{points} below the target of {target}"),
-                format!("低于目标 {target} {points}"),
+                format!("比目标 {target} 低 {points}"),
             ),
         })
     }

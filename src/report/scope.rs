@@ -8,7 +8,7 @@ use super::figures::{
     Before, BusiestHours, DayFigures, Headline, NothingToCompare, Scope, Totals, WeekdayLoad,
     WorkerFigures, WorstDay,
 };
-use super::metric::{Place, Values};
+use super::metric::{Place, SERVICE_LEVEL, Values};
 use super::statistics::{Waits, is_within_chance, share};
 use crate::calendar::{Day, DayRange};
 use crate::lake::Account;
@@ -106,15 +106,16 @@ fn headline(
             .and_then(|before| before.service_level)
             .zip(totals.service_level)
             .map(|(before, now)| now - before),
-        change_is_within_chance: both.map(|before| {
-            is_within_chance(
-                (totals.answered_within, counted(totals)),
-                (before.answered_within, counted(before)),
-            )
-        }),
+        change_is_within_chance: both
+            .and_then(|before| changed_within_chance(SERVICE_LEVEL, totals, before)),
         worst_day: worst.filter(|_| levels.len() > 1).copied(),
         busiest_hours: busiest_hours(facts),
     }
+}
+
+/// Whether the change of a share is within chance. None for a metric that is no share.
+pub(super) fn changed_within_chance(metric: &str, now: &Totals, before: &Totals) -> Option<bool> {
+    Some(is_within_chance(now.part_and_whole(metric)?, before.part_and_whole(metric)?))
 }
 
 /// The two hours in a row that received the most messages: of equal ones, the earliest. None

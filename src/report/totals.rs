@@ -69,15 +69,31 @@ impl Totals {
     fn with_business_hours(self, turns: &[&Turns], waits: &Waits, limit: i64) -> Self {
         let asked_in_hours = turns.iter().map(|turns| turns.in_hours.asked_in_hours).sum();
         let lost: i64 = turns.iter().map(|turns| turns.in_hours.unanswered_first).sum();
+        let counted = (waits.within(limit), waits.len() + lost);
         Self {
+            business_counted: counted,
             asked_in_hours: Some(asked_in_hours),
             asked_out_of_hours: Some(
                 turns.iter().map(|turns| turns.in_hours.asked_out_of_hours).sum(),
             ),
-            business_service_level: share(waits.within(limit), waits.len() + lost),
+            business_service_level: share(counted.0, counted.1),
             business_seconds_p50: waits.percentile(0.5),
             business_seconds_p90: waits.percentile(0.9),
             ..self
+        }
+    }
+}
+
+impl Totals {
+    /// The part and the whole of a share, by the name of its metric. Of the unanswered turns, the
+    /// whole is that of the service level.
+    pub(super) fn part_and_whole(&self, metric: &str) -> Option<(i64, i64)> {
+        let whole = self.answered + self.unanswered_first;
+        match metric {
+            "service_level" => Some((self.answered_within, whole)),
+            "unanswered_first" => Some((self.unanswered_first, whole)),
+            "business_service_level" => Some(self.business_counted),
+            _ => None,
         }
     }
 }

@@ -4,6 +4,7 @@ use super::{Value, value};
 use crate::report::figures::{Figures, Scope};
 use crate::report::language::Language;
 use crate::report::metric::{Better, Metric, Place, SERVICE_LEVEL, Unit, Values, shown_in};
+use crate::report::scope::changed_within_chance;
 use crate::report::statistics::share;
 
 /// A key figure.
@@ -49,6 +50,9 @@ pub(super) struct Share {
 /// Shown in place of a change when there is nothing to compare with.
 const NO_CHANGE: &str = "—";
 
+/// Stands before a change that is none.
+const UNCHANGED: char = '=';
+
 /// Makes the cards of the figures.
 pub(super) struct Cards<'a> {
     pub figures: &'a Figures,
@@ -71,11 +75,14 @@ impl Cards<'_> {
             };
             let now = now.get(metric);
             let before = before.and_then(|before| before.get(metric));
-            let is_level = metric.name == SERVICE_LEVEL;
+            let is_within_chance =
+                self.scope.before.totals.as_ref().and_then(|before| {
+                    changed_within_chance(metric.name, &self.scope.totals, before)
+                });
             let change = now.zip(before).map(|both| {
                 let change = change(metric.unit, metric.better, both, self.language);
-                match self.scope.headline.change_is_within_chance {
-                    Some(true) if is_level => change.within_chance(self.language),
+                match is_within_chance {
+                    Some(true) => change.within_chance(self.language),
                     _ => change,
                 }
             });
@@ -86,7 +93,7 @@ impl Cards<'_> {
                 value: value(metric.unit, now, self.language),
                 change,
                 without_change,
-                target: if is_level { self.target() } else { None },
+                target: if metric.name == SERVICE_LEVEL { self.target() } else { None },
             }
         };
         shown_in(place).map(card).collect()
@@ -153,6 +160,9 @@ fn class_of(metric: &Metric) -> &'static str {
 impl Change {
     /// The same change, said to be within chance.
     fn within_chance(self, language: Language) -> Self {
+        if self.symbol == UNCHANGED {
+            return self;
+        }
         let shown = language.beside(&self.shown, language.words().within_chance);
         Self { symbol: '≈', shown, tone: "neutral", tone_word: "", ..self }
     }
@@ -187,7 +197,7 @@ fn change(unit: Unit, better: Better, (now, before): (f64, f64), language: Langu
     let before = format!("{} {}", words.before, value(unit, Some(before), language).shown);
     if is_same {
         return Change {
-            symbol: '=',
+            symbol: UNCHANGED,
             shown: words.no_change.to_owned(),
             tone: "neutral",
             tone_word: "",
