@@ -28,14 +28,14 @@ def language(lang):
     _words = Catalogue(lang)
 
 
-def say(text):
+def translated(text):
     """A text in the language of the plots."""
-    return _words.say(text)
+    return _words.translated(text)
 
 
 _set_text = matplotlib.text.Text.set_text
 # Every text of a figure, also labels of axes and legends.
-matplotlib.text.Text.set_text = lambda self, text: _set_text(self, say(text) if isinstance(text, str) else text)
+matplotlib.text.Text.set_text = lambda self, text: _set_text(self, translated(text) if isinstance(text, str) else text)
 
 # --- Formatted numbers --------------------------------------------------------------------------
 
@@ -173,7 +173,7 @@ def style():
 def finding(figure, title, what=None):
     """The title says what is to be seen, the line below what is drawn."""
     width = int(figure.get_figwidth() * 9.5)
-    title, what = say(title), say(what) if what else what
+    title, what = translated(title), translated(what) if what else what
     if _words.lang == "zh":
         width //= 2  # A Chinese character is as wide as two others.
     figure.suptitle("\n".join(textwrap.wrap(title, width)), x=0.012, ha="left", fontsize=13, fontweight="bold", color=COLORS["ink"])
@@ -195,10 +195,10 @@ def duration_axis(axis, label="response time", seconds=()):
     bottom, top = axis.get_view_interval()
     ticks = [tick for tick in _DURATIONS if bottom <= tick <= top]
     axis.set_major_locator(FixedLocator(ticks))
-    axis.set_major_formatter(FuncFormatter(lambda tick, _: say(_DURATIONS.get(tick, ""))))
+    axis.set_major_formatter(FuncFormatter(lambda tick, _: translated(_DURATIONS.get(tick, ""))))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
-    axis.set_label_text(f"{say(label)} {say('(log scale)')}")
+    axis.set_label_text(f"{translated(label)} {translated('(log scale)')}")
 
 
 def percent_axis(axis, label):
@@ -210,7 +210,7 @@ def hour_axis(axis, lake, label="hour of the day", step=2):
     """0 to 24 o'clock, local."""
     axis.set_major_locator(FixedLocator(range(0, 25, step)))
     axis.set_major_formatter(FuncFormatter(lambda hour, _: f"{int(hour):02}:00"))
-    axis.set_label_text(f"{say(label)} ({lake.zone})")
+    axis.set_label_text(f"{translated(label)} ({lake.zone})")
 
 
 def end_labels(axes, ends, apart=0.075):
@@ -233,13 +233,13 @@ def end_labels(axes, ends, apart=0.075):
 
 def nothing(what):
     """In place of a plot for which there are no data."""
-    return HTML(f"<p><em>{html.escape(say(what))}</em></p>")
+    return HTML(f"<p><em>{html.escape(translated(what))}</em></p>")
 
 
 def summary(*lines):
     """What a reader without time takes away, at the top of a notebook."""
-    items = "".join(f"<li>{html.escape(say(line))}</li>" for line in lines if line)
-    return HTML(f'<div class="summary"><strong>{html.escape(say("In short"))}</strong><ul>{items}</ul></div>')
+    items = "".join(f"<li>{html.escape(translated(line))}</li>" for line in lines if line)
+    return HTML(f'<div class="summary"><strong>{html.escape(translated("In short"))}</strong><ul>{items}</ul></div>')
 
 
 # --- A dialogue ---------------------------------------------------------------------------------

@@ -18,25 +18,29 @@ class Catalogue:
             return
         for english, other in entries(HERE / f"words.{lang}.txt"):
             if "{}" in english:
-                self.patterns.append((re.compile("(.+?)".join(map(re.escape, english.split("{}"))), re.DOTALL), other))
+                pattern = "((?:(?!; ).)+?)".join(map(re.escape, english.split("{}")))
+                self.patterns.append((re.compile(pattern), other))
             else:
                 self.known[english] = other
         # The longest pattern says most.
         self.patterns.sort(key=lambda entry: -len(entry[0].pattern))
 
-    def say(self, text):
+    def translated(self, text):
         if self.lang == "en" or not re.search("[A-Za-z]{2}", text):
             return text
-        said = self.known.get(text) or self._by_pattern(text) or self._by_parts(text)
+        said = self._found(text)
         if said is None:
             self._missing(text)
         return text if said is None else said
+
+    def _found(self, text):
+        return self.known.get(text) or self._by_pattern(text) or self._by_parts(text)
 
     def _by_pattern(self, text):
         for pattern, other in self.patterns:
             found = pattern.fullmatch(text)
             if found:
-                values = [self.known.get(value, value) for value in found.groups()]
+                values = [self._found(value) or value for value in found.groups()]
                 return other.format(*values)
         return None
 
@@ -44,7 +48,7 @@ class Catalogue:
         for joint, other in [("\n", "\n"), ("; ", "；"), (" · ", " · "), (", ", "，")]:
             parts = text.split(joint)
             if len(parts) > 1:
-                said = [self.known.get(part) or self._by_pattern(part) for part in parts]
+                said = [self._found(part) for part in parts]
                 if all(said):
                     return other.join(said)
         return None
