@@ -26,7 +26,7 @@ class Catalogue:
         self.patterns.sort(key=lambda entry: -len(entry[0].pattern))
 
     def translated(self, text):
-        if self.lang == "en" or not re.search("[A-Za-z]{2}", text):
+        if self.lang == "en" or not re.search("[A-Za-z]", text):
             return text
         said = self._found(text)
         if said is None:
