@@ -23,9 +23,9 @@ impl Totals {
             (total(|day| day.counts.unanswered_first), total(|day| day.counts.unanswered_later));
         let answered_within = total(|day| day.counts.answered_within);
         let turns = turns(facts);
+        // None of them when the response pairs of a day are missing.
         let waits_of = |wanted: fn(&Wait) -> Option<i64>| {
-            let waits = turns.iter().flatten().flat_map(|turns| &turns.waits).filter_map(wanted);
-            turns.is_some().then(|| Waits::of(waits)).unwrap_or_default()
+            Waits::of(turns.iter().flatten().flat_map(|turns| &turns.waits).filter_map(wanted))
         };
         let response = waits_of(|wait| Some(wait.response_seconds));
         let first_response = waits_of(|wait| wait.is_first.then_some(wait.response_seconds));
