@@ -208,8 +208,12 @@ pub fn gather(job: &ReportJob) -> Result<Figures, Failure> {
         AccountFigures { account: account.account.clone(), totals, scope }
     };
     let facts = pooled(&days.now);
+    let (together, (workers, unanswered)) = rayon::join(
+        || scope::scope(&days, limit),
+        || rayon::join(|| scope::workers(&facts), || unanswered::list(job, &facts, next_turns)),
+    );
     // At least one day is in the report, so there are totals.
-    let together = scope::scope(&days, limit).ok_or(ReportError::NoMetrics { asked: period })?;
+    let together = together.ok_or(ReportError::NoMetrics { asked: period })?;
     Ok(Figures {
         timezone: job.zone.name().to_owned(),
         first: period.first,
@@ -218,9 +222,9 @@ pub fn gather(job: &ReportJob) -> Result<Figures, Failure> {
         service_level_seconds: limit,
         service_level_target: job.service_level_target,
         together,
-        accounts: now.iter().enumerate().map(of_account).collect(),
-        workers: scope::workers(&facts),
-        unanswered: unanswered::list(job, &facts, next_turns)?,
+        accounts: now.par_iter().enumerate().map(of_account).collect(),
+        workers,
+        unanswered: unanswered?,
         coverage: now
             .into_iter()
             .map(|account| AccountCoverage { account: account.account, days: account.covered })

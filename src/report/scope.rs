@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use rayon::prelude::*;
+
 use super::AccountDays;
 use super::facts::{DayFacts, Facts, Id, Wait, WorkerDay};
 use super::figures::{
@@ -138,12 +140,12 @@ fn by_day(range: DayRange, facts: &Facts<'_>, service_level_seconds: i64) -> Vec
         by_day.entry(day.day).or_default().push((account, day));
     }
     let of_day = |date: Day| {
-        let facts = by_day.remove(&date).unwrap_or_default();
+        let facts = by_day.get(&date).map(Vec::as_slice).unwrap_or_default();
         let is_final = !facts.is_empty() && facts.iter().all(|(_, day)| day.is_final);
-        let totals = Totals::of(&facts, service_level_seconds);
+        let totals = Totals::of(facts, service_level_seconds);
         DayFigures { date, accounts: facts.len(), is_final, totals }
     };
-    range.days().map(of_day).collect()
+    range.days().collect::<Vec<_>>().into_par_iter().map(of_day).collect()
 }
 
 /// The load of each weekday.
