@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 
 from look import *  # So that a notebook needs one import.
-from look import style
+from look import language, style
 
 # Parameters of the metrics, if no footer records others.
 _PARAMETERS = {"session_gap": 1_800, "reply_window": 172_800, "business_hours": None, "auto_reply": []}
@@ -185,8 +185,9 @@ class Lake:
         return f'<table class="facts"><caption>{html.escape(self.name)}</caption>{rows}</table>'
 
 
-def open_lake(folder, account=None):
-    """Opens the lake in a folder, of all accounts or of one, and sets the look of plots."""
+def open_lake(folder, account=None, lang="en"):
+    """Opens the lake in a folder, of all accounts or of one, and sets the look and the language (en, zh) of plots."""
+    language(lang)
     style()
     return Lake(folder, account)
 

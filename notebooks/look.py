@@ -1,14 +1,41 @@
 """The look of the notebooks: numbers for people, tables, plots, and a conversation as a dialogue."""
 
 import html
+import logging
 import math
 import textwrap
 
 import matplotlib.pyplot as plt
+import matplotlib.text
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
+from matplotlib import font_manager
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+
+from words import Catalogue
+
+# Fonts with Chinese characters, in order of preference. Without any of them, the figures are laid
+# out by other widths, and the reader's browser has the characters.
+CHINESE_FONTS = ["Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei", "WenQuanYi Zen Hei", "SimHei"]
+
+_words = Catalogue("en")
+
+
+def language(lang):
+    """The language of plots and summaries: en or zh."""
+    global _words
+    _words = Catalogue(lang)
+
+
+def translated(text):
+    """A text in the language of the plots."""
+    return _words.translated(text)
+
+
+_set_text = matplotlib.text.Text.set_text
+# Every text of a figure, also labels of axes and legends.
+matplotlib.text.Text.set_text = lambda self, text: _set_text(self, translated(text) if isinstance(text, str) else text)
 
 # --- Formatted numbers --------------------------------------------------------------------------
 
@@ -18,6 +45,8 @@ def duration(seconds):
     if seconds is None or pd.isna(seconds):
         return "–"
     whole = round(float(seconds))
+    if _words.lang == "zh":
+        return _duration_in_chinese(whole)
     if whole < 60:
         return f"{whole} s"
     if whole < 3_600:
@@ -25,6 +54,14 @@ def duration(seconds):
     if whole < 86_400:
         return f"{whole // 3_600} h" + (f" {whole % 3_600 // 60:02} min" if whole % 3_600 // 60 else "")
     return f"{whole // 86_400} d" + (f" {whole % 86_400 // 3_600} h" if whole % 86_400 // 3_600 else "")
+
+
+def _duration_in_chinese(whole):
+    for size, name, rest_size, rest_name in [(86_400, "天", 3_600, "小时"), (3_600, "小时", 60, "分"), (60, "分", 1, "秒")]:
+        if whole >= size:
+            rest = whole % size // rest_size
+            return f"{whole // size} {name}" + (f" {rest} {rest_name}" if rest else "")
+    return f"{whole} 秒"
 
 
 def percent(share):
@@ -87,13 +124,27 @@ _DURATIONS = {
 }
 
 
+def _fonts():
+    """The Chinese font of this machine, where the plots need one."""
+    if _words.lang == "en":
+        return []
+    there = set(font_manager.get_font_names())
+    found = [name for name in CHINESE_FONTS if name in there][:1]
+    if not found:
+        import warnings
+
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    return found
+
+
 def style():
     """The look of all plots, and figures as SVG that are the same whenever they are drawn."""
     plt.rcParams.update({
         "figure.figsize": (9, 4.2),
         "figure.constrained_layout.use": True,
         "figure.facecolor": "white",
-        "font.family": "DejaVu Sans",
+        "font.family": ["DejaVu Sans", *_fonts()],
         "font.size": 11,
         "axes.titlesize": 11,
         "axes.titlelocation": "left",
@@ -122,6 +173,9 @@ def style():
 def finding(figure, title, what=None):
     """The title says what is to be seen, the line below what is drawn."""
     width = int(figure.get_figwidth() * 9.5)
+    title, what = translated(title), translated(what) if what else what
+    if _words.lang == "zh":
+        width //= 2  # A Chinese character is as wide as two others.
     figure.suptitle("\n".join(textwrap.wrap(title, width)), x=0.012, ha="left", fontsize=13, fontweight="bold", color=COLORS["ink"])
     if what:
         figure.axes[0].set_title("\n".join(textwrap.wrap(what, int(width * 1.25))), loc="left", color="#666666", fontsize=10, pad=10)
@@ -141,10 +195,10 @@ def duration_axis(axis, label="response time", seconds=()):
     bottom, top = axis.get_view_interval()
     ticks = [tick for tick in _DURATIONS if bottom <= tick <= top]
     axis.set_major_locator(FixedLocator(ticks))
-    axis.set_major_formatter(FuncFormatter(lambda tick, _: _DURATIONS.get(tick, "")))
+    axis.set_major_formatter(FuncFormatter(lambda tick, _: translated(_DURATIONS.get(tick, ""))))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
-    axis.set_label_text(f"{label} (log scale)")
+    axis.set_label_text(f"{translated(label)} {translated('(log scale)')}")
 
 
 def percent_axis(axis, label):
@@ -156,7 +210,7 @@ def hour_axis(axis, lake, label="hour of the day", step=2):
     """0 to 24 o'clock, local."""
     axis.set_major_locator(FixedLocator(range(0, 25, step)))
     axis.set_major_formatter(FuncFormatter(lambda hour, _: f"{int(hour):02}:00"))
-    axis.set_label_text(f"{label} ({lake.zone})")
+    axis.set_label_text(f"{translated(label)} ({lake.zone})")
 
 
 def end_labels(axes, ends, apart=0.075):
@@ -179,7 +233,13 @@ def end_labels(axes, ends, apart=0.075):
 
 def nothing(what):
     """In place of a plot for which there are no data."""
-    return HTML(f"<p><em>{html.escape(what)}</em></p>")
+    return HTML(f"<p><em>{html.escape(translated(what))}</em></p>")
+
+
+def summary(*lines):
+    """What a reader without time takes away, at the top of a notebook."""
+    items = "".join(f"<li>{html.escape(translated(line))}</li>" for line in lines if line)
+    return HTML(f'<div class="summary"><strong>{html.escape(translated("In short"))}</strong><ul>{items}</ul></div>')
 
 
 # --- A dialogue ---------------------------------------------------------------------------------

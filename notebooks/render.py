@@ -23,6 +23,8 @@ from traitlets.config import Config
 
 HERE = Path(__file__).resolve().parent
 DEMO = HERE.parent / "data" / "demo"
+# Languages of the plots.
+LANGUAGES = ["en", "zh"]
 # Parts that a page must not have, because they would load something.
 LOADS = re.compile(r"<script|<link|<iframe|@import|url\((?!#)|\b(?:src|srcset)\s*=\s*[\"'](?!data:)", re.IGNORECASE)
 
@@ -47,12 +49,15 @@ def main():
     arguments.out.mkdir(parents=True, exist_ok=True)
     lake = arguments.lake.resolve()
     os.environ.update(KEFU_LAKE=str(lake), PYTHONHASHSEED="0", PYDEVD_DISABLE_FILE_VALIDATION="1")
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        outcomes = list(pool.map(lambda path: report(path, lake, arguments.out), notebooks))
+    outcomes = []
+    for lang in LANGUAGES:
+        os.environ["KEFU_LANG"] = lang  # The kernels inherit it.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            outcomes += pool.map(lambda path: report(path, lake, arguments.out, lang), notebooks)
     return 0 if all(outcomes) else 1
 
 
-def report(path, lake, out):
+def report(path, lake, out, lang):
     """Renders one notebook and says in a line how that went."""
     began = time.monotonic()
     try:
@@ -60,14 +65,14 @@ def report(path, lake, out):
         faults = unclean(notebook)
         if not faults:
             execute(notebook)
-            page = to_page(notebook, path, lake)
+            page = to_page(notebook, path, lake, lang)
             faults = foreign(page, lake) + noise(notebook)
-            (out / f"{path.stem}.html").write_text(page, encoding="utf-8")
+            page_of(path, out, lang).write_text(page, encoding="utf-8")
     except CellExecutionError as failure:
         faults = [re.sub(r"\x1b\[[0-9;]*m", "", failure.traceback).strip()]
     for fault in faults:
         print(f"{path.name}: {fault}", file=sys.stderr)
-    print(f"{path.name}: {'failed' if faults else 'ok'}, {time.monotonic() - began:.1f} s", flush=True)
+    print(f"{path.name} ({lang}): {'failed' if faults else 'ok'}, {time.monotonic() - began:.1f} s", flush=True)
     return not faults
 
 
@@ -103,8 +108,15 @@ def execute(notebook):
         NotebookClient(notebook, timeout=300, kernel_name="python3", config=settings, resources={"metadata": {"path": str(HERE)}}).execute()
 
 
+def page_of(path, out, lang):
+    return out / (f"{path.stem}.html" if lang == "en" else f"{path.stem}.{lang}.html")
+
+
 def is_current(path, out):
-    page = out / f"{path.stem}.html"
+    return all([is_page_current(path, page_of(path, out, lang)) for lang in LANGUAGES])
+
+
+def is_page_current(path, page):
     if page.is_file() and f'content="{sources(path)}"' in page.read_text(encoding="utf-8"):
         return True
     print(f"{page.name} is not of {path.name} as it is; make it again with `python notebooks/render.py`", file=sys.stderr)
@@ -113,11 +125,12 @@ def is_current(path, out):
 
 def sources(path):
     """A hash of all that a page is made of, but for the lake."""
-    files = [path, HERE / "lake.py", HERE / "look.py", HERE / "requirements.txt", *sorted((HERE / "page").iterdir())]
+    modules = [HERE / name for name in ["lake.py", "look.py", "words.py", "requirements.txt"]]
+    files = [path, *modules, *sorted(HERE.glob("words.*.txt")), *sorted((HERE / "page").iterdir())]
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
-def to_page(notebook, path, lake):
+def to_page(notebook, path, lake, lang):
     title = next((line.lstrip("# ") for cell in notebook.cells for line in cell.source.splitlines() if line.startswith("# ")), path.stem)
     which = "the demo lake (generated conversations)" if lake.name == "demo" else f"the lake “{lake.name}”"
     exporter = HTMLExporter(template_name="page", extra_template_basedirs=[str(HERE)], filters={"shown": shown})
@@ -149,7 +162,7 @@ def svg_image(svg):
     # Round to hundredths of a point, so that every machine gives the same result. Without DejaVu
     # Sans, the browser uses a font of about the same width.
     svg = re.sub(r"\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), svg)
-    svg = svg.replace("'DejaVu Sans'", "DejaVu Sans, Verdana, sans-serif")
+    svg = re.sub(r"'DejaVu Sans'(, '[^']*')*", "DejaVu Sans, Verdana, Noto Sans CJK SC, PingFang SC, Microsoft YaHei, sans-serif", svg)
     svg = re.sub(r"\s+", " ", svg).replace("> <", "><").replace("'", "&#39;").replace('"', "'")
     address = urllib.parse.quote(svg, safe=" !$&'()*+,-./:;=?@[]^_`{|}~<>")
     return f'<img class="plot" alt="{alt}" src="data:image/svg+xml,{address.replace("&", "&amp;")}">'

@@ -125,7 +125,7 @@ pub enum Command {
     ///
     /// `(kefu sql; echo "FROM service_level(180);") | duckdb`: a view for each table, a macro
     /// service_level(T), roll-ups by week and month, and the load by weekday and hour.
-    Sql,
+    Sql(SqlArgs),
     /// Serve the WeChat API on a loopback port, from recorded or generated records
     ///
     /// The first line on stdout is a JSON object: base_url, appid, secret. Runs until it is
@@ -280,6 +280,23 @@ pub struct AccountsArgs {
 pub struct StatusArgs {
     #[command(flatten)]
     pub days: DaysArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct SqlArgs {
+    /// The program that reads the views
+    #[arg(long, value_enum, default_value_t)]
+    pub dialect: Dialect,
+}
+
+/// A dialect of SQL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Dialect {
+    /// DuckDB, from 1.0
+    #[default]
+    Duckdb,
+    /// Spark SQL, from 3.5
+    Spark,
 }
 
 #[derive(Debug, Args)]

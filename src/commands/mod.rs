@@ -53,7 +53,7 @@ pub fn execute(cli: &Cli, cancel: &Cancel) -> Result<Option<ErrorKind>, Failure>
         Command::Forget(args) => redact::forget(&cli.global, args, cancel),
         Command::Verify(args) => verify::execute(&cli.global, args, cancel),
         Command::Report(args) => report::execute(&cli.global, args),
-        Command::Sql => sql::execute(&cli.global),
+        Command::Sql(args) => sql::execute(&cli.global, args),
         Command::Completions { shell } => manual::completions(*shell),
         Command::Man { command } => manual::man(command.as_deref()),
         Command::Simulate(args) => simulate::execute(args, cancel),

@@ -106,6 +106,7 @@ pub(super) fn execute(
         rules: settings.rules.clone(),
         period,
         service_level_seconds: args.service_level,
+        service_level_target: settings.service_level_target.as_ref().map(|target| target.value),
         with_text: args.with_text,
     };
     let figures = report::gather(&job)?;
@@ -151,6 +152,7 @@ fn render(written: &Written<'_>) -> String {
         accounts.join(", "),
         figures.timezone
     )];
+    lines.push(report::headline(figures));
     let mut table = TextTable::new();
     table.load_style(presets::ASCII_MARKDOWN);
     table.set_header(["", "these days", "the days before"]);
@@ -161,21 +163,14 @@ fn render(written: &Written<'_>) -> String {
         column.set_cell_alignment(CellAlignment::Right);
     }
     lines.push(table.to_string());
-    let absent: Vec<_> = figures
-        .days
-        .iter()
-        .filter(|day| day.accounts < accounts.len())
-        .map(|day| day.date)
-        .collect();
+    let by_day = &figures.together.days;
+    let absent: Vec<_> =
+        by_day.iter().filter(|day| day.accounts < accounts.len()).map(|day| day.date).collect();
     if !absent.is_empty() {
         lines.push(format!("not in the lake for all accounts: {}", DayRange::list(&absent)));
     }
-    let open: Vec<_> = figures
-        .days
-        .iter()
-        .filter(|day| day.accounts > 0 && !day.is_final)
-        .map(|day| day.date)
-        .collect();
+    let open: Vec<_> =
+        by_day.iter().filter(|day| day.accounts > 0 && !day.is_final).map(|day| day.date).collect();
     if !open.is_empty() {
         lines.push(format!(
             "not final yet: {}; replies may still come, so they are not compared",

@@ -1,7 +1,9 @@
 //! `kefu sql`
 
+use std::path::Path;
+
 use super::settings_for_lake;
-use crate::cli::GlobalArgs;
+use crate::cli::{Dialect, GlobalArgs, SqlArgs};
 use crate::failure::{ErrorKind, Failure};
 use crate::lake::{Addressing, BucketOptions, Table};
 use crate::model::record::Direction;
@@ -9,9 +11,12 @@ use crate::settings::SettingsError;
 use crate::telemetry;
 
 /// Views and macros that use the views of the tables.
-const VIEWS: &str = include_str!("views.sql");
+const DUCKDB: &str = include_str!("views.sql");
 
-pub(super) fn execute(global: &GlobalArgs) -> Result<Option<ErrorKind>, Failure> {
+/// The same for Spark, as views.
+const SPARK: &str = include_str!("views.spark.sql");
+
+pub(super) fn execute(global: &GlobalArgs, args: &SqlArgs) -> Result<Option<ErrorKind>, Failure> {
     let settings = settings_for_lake(global, "sql")?;
     let lake = settings.open_lake()?;
     lake.require_folder()?;
@@ -21,60 +26,114 @@ pub(super) fn execute(global: &GlobalArgs) -> Result<Option<ErrorKind>, Failure>
         let text = format!("{misread}: all tables get an extra column");
         telemetry::print_plain_warning(&text, None);
     }
-    // DuckDB finds the files when the view is used, possibly from another working directory.
+    // The files are found when the view is used, possibly from another working directory.
     let root = match lake.is_in_folder() {
         true => std::path::absolute(lake.root()).unwrap_or_else(|_| lake.root().to_owned()),
         false => lake.root().to_owned(),
     };
     let zone = literal(settings.zone.value.name());
-    let wanted = match global.account.as_slice() {
-        [] => String::new(),
-        _ => {
-            let accounts =
-                settings.each_account().map(|settings| Ok(literal(settings.account()?.as_str())));
-            format!(
-                " WHERE f.account IN ({})",
-                accounts.collect::<Result<Vec<_>, SettingsError>>()?.join(", ")
-            )
+    let accounts = match global.account.as_slice() {
+        [] => Vec::new(),
+        _ => settings
+            .each_account()
+            .map(|settings| Ok(literal(settings.account()?.as_str())))
+            .collect::<Result<Vec<_>, SettingsError>>()?,
+    };
+    let mut script = match args.dialect {
+        Dialect::Duckdb => format!(
+            "-- Views over a kefu lake, for DuckDB.\nSET TimeZone = {zone};\n\n{}",
+            settings.bucket().map(secret).unwrap_or_default()
+        ),
+        Dialect::Spark => {
+            format!("-- Views over a kefu lake, for Spark SQL.\nSET TIME ZONE {zone};\n\n")
         }
     };
-    let mut script = format!("-- Views over a kefu lake, for DuckDB.\nSET TimeZone = {zone};\n\n");
-    script.extend(settings.bucket().map(secret));
     for table in Table::ALL {
-        let files = literal(&format!(
-            "{}/*/*.parquet",
-            without_wildcards(&root.join(table.name()).display().to_string())
-        ));
-        let schema = table.schema();
-        if lake.has_files(table)? {
-            // The macros need these columns. Files of older versions of kefu lack them, either some
-            // of the files or all of them.
-            let later = table.later_columns().into_iter().map(|field| {
-                let (kind, name) = (duckdb_type(field.data_type()), field.name());
-                format!(" UNION ALL BY NAME SELECT NULL::{kind} AS {name} WHERE false")
-            });
-            let later: String = later.collect();
-            script.push_str(&format!(
-                "CREATE OR REPLACE VIEW {table} AS SELECT f.* FROM read_parquet({files}, hive_partitioning = true, union_by_name = true) AS f{wanted}{later};\n"
-            ));
-        } else {
-            // A table without files is empty, not an error. A lake without rejects has no file of
-            // `rejects`.
-            let columns = schema.fields().iter().map(|field| {
-                format!("NULL::{} AS {}", duckdb_type(field.data_type()), field.name())
-            });
-            let columns: Vec<String> = columns.chain(["NULL::DATE AS date".to_owned()]).collect();
-            script.push_str(&format!(
-                "CREATE OR REPLACE VIEW {table} AS SELECT {} WHERE false;\n",
-                columns.join(", ")
-            ));
-        }
+        let files = lake.has_files(table)?.then(|| root.join(table.name()));
+        script.push_str(&match args.dialect {
+            Dialect::Duckdb => duckdb_view(table, files.as_deref(), &accounts),
+            Dialect::Spark => spark_view(table, files.as_deref(), &accounts),
+        });
     }
     script.push('\n');
-    let received: Vec<String> = Direction::In.opercodes().map(|code| code.to_string()).collect();
-    script.push_str(&VIEWS.replace("{received}", &received.join(", ")));
+    let codes = |direction: Direction| {
+        direction.opercodes().map(|code| code.to_string()).collect::<Vec<_>>().join(", ")
+    };
+    let views = if args.dialect == Dialect::Duckdb { DUCKDB } else { SPARK };
+    let views = views
+        .replace("{received}", &codes(Direction::In))
+        .replace("{sent}", &codes(Direction::Out))
+        .replace("{zone}", &zone);
+    script.push_str(&views);
     telemetry::print_result(script.trim_end())?;
     Ok(None)
+}
+
+/// Selects some accounts. Empty for all of them.
+fn of_accounts(accounts: &[String]) -> String {
+    match accounts {
+        [] => String::new(),
+        accounts => format!(" WHERE f.account IN ({})", accounts.join(", ")),
+    }
+}
+
+fn duckdb_view(table: Table, folder: Option<&Path>, accounts: &[String]) -> String {
+    let schema = table.schema();
+    let Some(folder) = folder else {
+        // A table without files is empty, not an error. A lake without rejects has no file of
+        // `rejects`.
+        let columns = schema
+            .fields()
+            .iter()
+            .map(|field| format!("NULL::{} AS {}", duckdb_type(field.data_type()), field.name()));
+        let columns: Vec<String> = columns.chain(["NULL::DATE AS date".to_owned()]).collect();
+        return format!(
+            "CREATE OR REPLACE VIEW {table} AS SELECT {} WHERE false;\n",
+            columns.join(", ")
+        );
+    };
+    let files =
+        literal(&format!("{}/*/*.parquet", without_wildcards(&folder.display().to_string())));
+    // The macros need these columns. Files of older versions of kefu lack them, either some of the
+    // files or all of them.
+    let later = table.later_columns().into_iter().map(|field| {
+        let (kind, name) = (duckdb_type(field.data_type()), field.name());
+        format!(" UNION ALL BY NAME SELECT NULL::{kind} AS {name} WHERE false")
+    });
+    let later: String = later.collect();
+    let wanted = of_accounts(accounts);
+    format!(
+        "CREATE OR REPLACE VIEW {table} AS SELECT f.* FROM read_parquet({files}, hive_partitioning = true, union_by_name = true) AS f{wanted}{later};\n"
+    )
+}
+
+/// Spark's own view of the files has the types that they have, and the view above it the accounts.
+fn spark_view(table: Table, folder: Option<&Path>, accounts: &[String]) -> String {
+    let view = format!("CREATE OR REPLACE TEMPORARY VIEW {table}");
+    let Some(folder) = folder else {
+        let columns = table
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| {
+                format!("CAST(NULL AS {}) AS {}", spark_type(field.data_type()), field.name())
+            })
+            .chain(["CAST(NULL AS DATE) AS date".to_owned()])
+            .collect::<Vec<_>>();
+        return format!("{view} AS SELECT {} WHERE false;\n", columns.join(", "));
+    };
+    // Spark's name of the file system of a bucket.
+    let folder = folder.display().to_string();
+    let folder = match folder.strip_prefix("s3://") {
+        Some(rest) => format!("s3a://{rest}"),
+        None => folder,
+    };
+    // Spark takes backslashes for escapes.
+    let path = literal(&folder.replace('\\', "\\\\"));
+    format!(
+        "{view}_files USING parquet OPTIONS (path {path}, mergeSchema 'true');\n{view} AS SELECT f.* FROM {table}_files AS f{};\n",
+        of_accounts(accounts)
+    )
 }
 
 /// How DuckDB gets at a bucket: with the credentials of the environment in which it runs.
@@ -121,5 +180,14 @@ fn duckdb_type(data_type: &arrow::datatypes::DataType) -> &'static str {
         DataType::Float64 => "DOUBLE",
         DataType::Timestamp(..) => "TIMESTAMPTZ",
         _ => "BIGINT",
+    }
+}
+
+fn spark_type(data_type: &arrow::datatypes::DataType) -> &'static str {
+    match duckdb_type(data_type) {
+        "VARCHAR" => "STRING",
+        "INTEGER" => "INT",
+        "TIMESTAMPTZ" => "TIMESTAMP",
+        other => other,
     }
 }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::figures::{DayFigures, Figures, Totals};
+use super::figures::{DayFigures, Scope, Totals};
 use super::language::Language;
 use super::scale::{self, Axis};
 use super::words::Words;
@@ -105,7 +105,11 @@ impl Scene {
         self.rects.push(rect);
     }
 
+    /// Adds a tooltip. A phone has no pointer that could rest on it.
     pub(super) fn hover(&mut self, title: String, (x, y): (f64, f64), (width, height): (f64, f64)) {
+        if self.class == "narrow" {
+            return;
+        }
         let hover = Rect {
             x: Px(x),
             y: Px(y),
@@ -170,12 +174,12 @@ impl Band {
     }
 
     /// Shades weekends, missing days and days that are not final, between two heights.
-    fn draw_days(&self, scene: &mut Scene, figures: &Figures, (top, bottom): (f64, f64)) {
-        for (place, day) in figures.days.iter().enumerate() {
+    fn draw_days(&self, scene: &mut Scene, scope: &Scope, (top, bottom): (f64, f64)) {
+        for (place, day) in scope.days.iter().enumerate() {
             let is_weekend = day.date.weekday().number_days_from_monday() >= 5;
             let class = match day.accounts {
                 0 => "gap",
-                _ if is_weekend && figures.days.len() <= MARKED_DAYS => "weekend",
+                _ if is_weekend && scope.days.len() <= MARKED_DAYS => "weekend",
                 _ => "",
             };
             if !class.is_empty() {
@@ -185,7 +189,7 @@ impl Band {
                 scene.backdrop("provisional", (self.start(place), top), (self.day, bottom - top));
             }
             // Only some of the accounts have this day.
-            if (1..figures.coverage.len()).contains(&day.accounts) {
+            if (1..scope.accounts).contains(&day.accounts) {
                 scene.backdrop("gap", (self.start(place), bottom - 8.0), (self.day, 8.0));
             }
         }
@@ -279,15 +283,15 @@ fn bar_class(class: &str, day: Option<&DayFigures>) -> String {
 }
 
 /// The waits of each day, and below them the service level of the same days.
-pub(super) fn response_times(figures: &Figures, language: Language) -> Vec<Scene> {
+pub(super) fn response_times(scope: &Scope, target: Option<f64>, language: Language) -> Vec<Scene> {
     WIDTHS
         .iter()
-        .map(|(class, width)| response_times_at(figures, language, class, *width))
+        .map(|(class, width)| response_times_at((scope, target), language, class, *width))
         .collect()
 }
 
 fn response_times_at(
-    figures: &Figures,
+    (scope, target): (&Scope, Option<f64>),
     language: Language,
     class: &'static str,
     width: f64,
@@ -296,12 +300,12 @@ fn response_times_at(
     let (top, middle) = (14.0, 214.0);
     let (second_top, second_bottom) = (258.0, 328.0);
     let mut scene = Scene::new(class, width, second_bottom + 42.0);
-    let band = Band::of(figures.days.len(), 62.0, width);
-    band.draw_days(&mut scene, figures, (top, middle));
-    band.draw_days(&mut scene, figures, (second_top, second_bottom));
+    let band = Band::of(scope.days.len(), 62.0, width);
+    band.draw_days(&mut scene, scope, (top, middle));
+    band.draw_days(&mut scene, scope, (second_top, second_bottom));
 
     let each = |value: fn(&Totals) -> Option<f64>| {
-        figures.days.iter().map(move |day| day.totals.as_ref().and_then(value))
+        scope.days.iter().map(move |day| day.totals.as_ref().and_then(value))
     };
     let (p50, p90) = (each(|day| day.response_seconds_p50), each(|day| day.response_seconds_p90));
     let ticks = scale::wait_ticks(p50.clone().chain(p90.clone()).flatten());
@@ -328,7 +332,7 @@ fn response_times_at(
     {
         let bar = (band.day * 0.66).min(46.0);
         scene.rect(
-            bar_class("bar", figures.days.get(place)),
+            bar_class("bar", scope.days.get(place)),
             (band.middle(place) - bar / 2.0, axis.at(level)),
             (bar, second_bottom - axis.at(level)),
         );
@@ -340,8 +344,12 @@ fn response_times_at(
             );
         }
     }
-    band.label_days(&mut scene, &figures.days, words, second_bottom + 18.0);
-    for (place, day) in figures.days.iter().enumerate() {
+    if let Some(target) = target {
+        let (left, right, y) = (Px(band.left), Px(band.right()), Px(axis.at(target)));
+        scene.paths.push(Path { d: format!("M{left} {y}H{right}"), class: "target" });
+    }
+    band.label_days(&mut scene, &scope.days, words, second_bottom + 18.0);
+    for (place, day) in scope.days.iter().enumerate() {
         let shown = language.render_day(day, |totals| {
             vec![
                 (words.median, language.duration_or_none(totals.response_seconds_p50)),
@@ -355,23 +363,19 @@ fn response_times_at(
 }
 
 /// The turns without an answer, by day.
-pub(super) fn unanswered(figures: &Figures, language: Language) -> Vec<Scene> {
-    WIDTHS.iter().map(|(class, width)| unanswered_at(figures, language, class, *width)).collect()
+pub(super) fn unanswered(scope: &Scope, language: Language) -> Vec<Scene> {
+    WIDTHS.iter().map(|(class, width)| unanswered_at(scope, language, class, *width)).collect()
 }
 
-fn unanswered_at(figures: &Figures, language: Language, class: &'static str, width: f64) -> Scene {
+fn unanswered_at(scope: &Scope, language: Language, class: &'static str, width: f64) -> Scene {
     let words = language.words();
     let (top, bottom) = (14.0, 154.0);
     let mut scene = Scene::new(class, width, bottom + 42.0);
-    let band = Band::of(figures.days.len(), 62.0, width);
-    band.draw_days(&mut scene, figures, (top, bottom));
+    let band = Band::of(scope.days.len(), 62.0, width);
+    band.draw_days(&mut scene, scope, (top, bottom));
     let both = |totals: &Totals| totals.unanswered_first + totals.unanswered_later;
     let totals = || {
-        figures
-            .days
-            .iter()
-            .enumerate()
-            .filter_map(|(place, day)| Some((place, day.totals.as_ref()?)))
+        scope.days.iter().enumerate().filter_map(|(place, day)| Some((place, day.totals.as_ref()?)))
     };
     let ticks = scale::count_ticks(
         totals().map(|(_, totals)| both(totals)).max().unwrap_or_default().unsigned_abs(),
@@ -386,12 +390,12 @@ fn unanswered_at(figures: &Figures, language: Language, class: &'static str, wid
         let bar = (band.day * 0.66).min(46.0);
         let x = band.middle(place) - bar / 2.0;
         let (first, all) = (axis.at(totals.unanswered_first as f64), axis.at(both(totals) as f64));
-        let day = figures.days.get(place);
+        let day = scope.days.get(place);
         scene.rect(bar_class("later", day), (x, all), (bar, first - all));
         scene.rect(bar_class("first", day), (x, first), (bar, bottom - first));
     }
-    band.label_days(&mut scene, &figures.days, words, bottom + 18.0);
-    for (place, day) in figures.days.iter().enumerate() {
+    band.label_days(&mut scene, &scope.days, words, bottom + 18.0);
+    for (place, day) in scope.days.iter().enumerate() {
         let shown = language.render_day(day, |totals| {
             vec![
                 (words.unanswered_first, language.count(totals.unanswered_first)),

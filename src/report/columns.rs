@@ -8,6 +8,8 @@ use arrow::array::{
 };
 use arrow::datatypes::Int32Type;
 
+use super::facts::Id;
+use super::ids::Ids;
 use crate::failure::{BugError, Failure};
 use crate::model::column::typed;
 
@@ -22,6 +24,11 @@ impl<'a> Columns<'a> {
 
     pub(super) fn whole(&self, name: &str) -> Result<&'a Int64Array, Failure> {
         self.typed(name)
+    }
+
+    /// The sum of a column of counts.
+    pub(super) fn total(&self, name: &str) -> Result<i64, Failure> {
+        Ok(self.whole(name)?.values().iter().sum())
     }
 
     pub(super) fn codes(&self, name: &str) -> Result<&'a Int32Array, Failure> {
@@ -44,29 +51,50 @@ impl<'a> Columns<'a> {
         let dictionary = self.typed::<DictionaryArray<Int32Type>>(name)?;
         let values = dictionary.values().as_string_opt::<i32>();
         let values = values.ok_or_else(|| BugError(format!("the names of {name} are no texts")))?;
-        Ok(Names {
-            keys: dictionary.keys(),
-            values: values.iter().map(|value| value.unwrap_or_default().into()).collect(),
-        })
+        Ok(Names { keys: dictionary.keys(), values })
     }
 }
 
 /// A column of names: a key for each row, and the name of each key.
+#[derive(Clone, Copy)]
 pub(super) struct Names<'a> {
     keys: &'a Int32Array,
-    values: Vec<Arc<str>>,
+    values: &'a StringArray,
 }
 
-impl Names<'_> {
-    pub(super) fn key(&self, row: usize) -> Option<i32> {
-        self.keys.values().get(row).copied()
+impl<'a> Names<'a> {
+    pub(super) fn key(&self, row: usize) -> usize {
+        self.keys.values().get(row).and_then(|key| usize::try_from(*key).ok()).unwrap_or_default()
     }
 
-    pub(super) fn named(&self, key: i32) -> Arc<str> {
-        usize::try_from(key).ok().and_then(|key| self.values.get(key)).cloned().unwrap_or_default()
+    pub(super) fn named(&self, key: usize) -> &'a str {
+        if key < self.values.len() { self.values.value(key) } else { "" }
     }
 
     pub(super) fn name(&self, row: usize) -> Arc<str> {
-        self.key(row).map(|key| self.named(key)).unwrap_or_default()
+        self.named(self.key(row)).into()
+    }
+
+    /// The number of each key's name.
+    pub(super) fn ids(&self, ids: &Ids<'_>) -> KeyIds<'a> {
+        let names = (0..self.values.len()).map(|key| self.named(key));
+        KeyIds { keys: self.keys, ids: ids.of(names) }
+    }
+}
+
+/// The number of the name in each row.
+pub(super) struct KeyIds<'a> {
+    keys: &'a Int32Array,
+    ids: Vec<Id>,
+}
+
+impl KeyIds<'_> {
+    pub(super) fn of_key(&self, key: usize) -> Id {
+        self.ids.get(key).copied().unwrap_or(Id::MAX)
+    }
+
+    pub(super) fn of_row(&self, row: usize) -> Id {
+        let key = self.keys.values().get(row).and_then(|key| usize::try_from(*key).ok());
+        key.map_or(Id::MAX, |key| self.of_key(key))
     }
 }

@@ -1,39 +1,75 @@
 //! The figures of a period. The page shows them all. As JSON, they are part of kefu's contract.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-
 use serde::Serialize;
 
 use super::metric::Values;
-use super::reading::{DayFacts, Wait};
-use super::statistics::Waits;
-use crate::calendar::{Day, DayRange};
+use crate::calendar::Day;
 use crate::lake::Account;
 use crate::pipeline::{DayStatus, Mark};
-
-/// Answered turns below which a worker's percentiles mean little.
-const SMALL_SAMPLE: i64 = 30;
 
 #[derive(Debug, Serialize)]
 pub struct Figures {
     pub timezone: String,
     pub first: Day,
     pub last: Day,
-    /// Whether later days can no longer change any of the figures.
-    pub is_final: bool,
     /// Later days in the lake that are not reported because they are not final yet.
     pub left_out: Vec<Day>,
     /// Seconds within which a turn is answered in time.
     pub service_level_seconds: i64,
+    /// The wanted service level, from 0 to 1. None when the settings name none.
+    pub service_level_target: Option<f64>,
     /// Over all accounts together. A customer of two accounts counts twice.
-    pub totals: Totals,
-    pub before: Before,
+    #[serde(flatten)]
+    pub together: Scope,
     pub accounts: Vec<AccountFigures>,
-    pub days: Vec<DayFigures>,
-    pub load: Vec<WeekdayLoad>,
     pub workers: Vec<WorkerFigures>,
     pub unanswered: UnansweredTurns,
     pub coverage: Vec<AccountCoverage>,
+}
+
+/// The figures of one account, or of all accounts together.
+#[derive(Debug, Serialize)]
+pub struct Scope {
+    /// Number of accounts.
+    #[serde(skip)]
+    pub accounts: usize,
+    /// Whether later days can no longer change any of the figures.
+    pub is_final: bool,
+    pub headline: Headline,
+    pub totals: Totals,
+    pub before: Before,
+    pub days: Vec<DayFigures>,
+    pub load: Vec<WeekdayLoad>,
+}
+
+/// What happened in the period: the facts of the sentence at the top of the page.
+#[derive(Clone, Debug, Serialize)]
+pub struct Headline {
+    pub service_level: Option<f64>,
+    /// The service level minus that of the days before, from -1 to 1.
+    pub change: Option<f64>,
+    /// Whether a change of this size is to be expected without any cause.
+    pub change_is_within_chance: Option<bool>,
+    pub worst_day: Option<WorstDay>,
+    pub busiest_hours: Option<BusiestHours>,
+}
+
+/// The day with the lowest service level, of the days with enough turns.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct WorstDay {
+    pub date: Day,
+    pub service_level: f64,
+}
+
+/// The two hours in a row in which customers wrote most.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct BusiestHours {
+    /// Local hour in which they begin.
+    pub first: u8,
+    /// Local hour in which they end, from 2 to 24.
+    pub end: u8,
+    /// Their share of the messages received.
+    pub share: f64,
 }
 
 /// The totals of a period. A value is None if its tables are missing for any day of the period, or
@@ -60,6 +96,17 @@ pub struct Totals {
     pub response_seconds_p50: Option<f64>,
     pub response_seconds_p90: Option<f64>,
     pub first_response_seconds_p50: Option<f64>,
+    /// Turns asked in business hours. None without a schedule, like the next four.
+    pub asked_in_hours: Option<i64>,
+    pub asked_out_of_hours: Option<i64>,
+    /// The service level of the turns asked in business hours, by their seconds in these hours.
+    pub business_service_level: Option<f64>,
+    /// The part and the whole of the service level in business hours.
+    #[serde(skip)]
+    pub(super) business_counted: (i64, i64),
+    /// Over answered turns that were asked in business hours.
+    pub business_seconds_p50: Option<f64>,
+    pub business_seconds_p90: Option<f64>,
     pub sessions_completed: i64,
     pub sessions_missed: i64,
     pub sessions_dropped: i64,
@@ -68,7 +115,7 @@ pub struct Totals {
 }
 
 /// The days before the period. Both have the same number of days.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Before {
     pub first: Day,
     pub last: Day,
@@ -99,6 +146,10 @@ pub struct AccountFigures {
     pub account: Account,
     /// None when no day of the account has metrics.
     pub totals: Option<Totals>,
+    /// The figures that the page shows when a reader picks this account. None for an account
+    /// alone, for many accounts, and without metrics.
+    #[serde(skip)]
+    pub scope: Option<Scope>,
 }
 
 /// A day over all accounts. It has no totals when no account has metrics.
@@ -142,6 +193,8 @@ pub struct WorkerFigures {
     pub answered_within: i64,
     pub service_level: Option<f64>,
     pub own_response_seconds_p50: Option<f64>,
+    /// None without a schedule of business hours.
+    pub business_seconds_p50: Option<f64>,
     pub takeovers: i64,
     pub handed_off: i64,
     pub max_concurrent: i64,
@@ -151,7 +204,8 @@ pub struct WorkerFigures {
 
 #[derive(Debug, Serialize)]
 pub struct UnansweredTurns {
-    /// Turns that opened a session come before the others. In both groups the latest comes first.
+    /// Turns that opened a session come before the others. In both groups the longest wait comes
+    /// first.
     pub turns: Vec<UnansweredTurn>,
     /// Number of turns that are not listed.
     pub more: i64,
@@ -165,6 +219,8 @@ pub struct UnansweredTurn {
     pub worker: String,
     /// Local time.
     pub asked_at: String,
+    /// Seconds until the customer asked again, or until no reply was possible any more.
+    pub waited_seconds: i64,
     pub customer_messages: i64,
     pub is_first: bool,
     /// The texts that the customer wrote, shortened. None unless requested.
@@ -195,213 +251,22 @@ pub struct CoveredDay {
     pub mark: Mark,
 }
 
-/// The facts of the days of some accounts.
-pub(super) type Facts<'a> = [(&'a Account, &'a DayFacts)];
+impl Figures {
+    /// Whether a service level reaches the target. None without a target.
+    pub(super) fn is_on_target(&self, level: f64) -> Option<bool> {
+        self.service_level_target.map(|target| level >= target)
+    }
+
+    /// Whether any account has a schedule of business hours.
+    pub(super) fn has_business_hours(&self) -> bool {
+        let totals = self.accounts.iter().filter_map(|account| account.totals.as_ref());
+        totals.chain([&self.together.totals]).any(|totals| totals.asked_in_hours.is_some())
+    }
+}
 
 impl DayFigures {
     /// Whether the day has figures that later days may change.
     pub(super) fn is_provisional(&self) -> bool {
         self.accounts > 0 && !self.is_final
     }
-}
-
-impl Totals {
-    /// The totals of all facts together. None without facts.
-    pub(super) fn of(facts: &Facts<'_>) -> Option<Self> {
-        if facts.is_empty() {
-            return None;
-        }
-        let total =
-            |count: fn(&DayFacts) -> i64| facts.iter().map(|(_, day)| count(day)).sum::<i64>();
-        let (answered, pending) =
-            (total(|day| day.counts.answered), total(|day| day.counts.pending));
-        let (unanswered_first, unanswered_later) =
-            (total(|day| day.counts.unanswered_first), total(|day| day.counts.unanswered_later));
-        let answered_within = total(|day| day.counts.answered_within);
-        let waits = waits(facts);
-        let of_all = |wanted: fn(&Wait) -> Option<i64>| {
-            waits.as_ref().map(|waits| Waits::of(waits.iter().filter_map(|wait| wanted(wait))))
-        };
-        let response = of_all(|wait| Some(wait.response_seconds));
-        let first_response = of_all(|wait| wait.is_first.then_some(wait.response_seconds));
-        let customers = Customers::of(facts);
-        Some(Self {
-            messages_received: total(|day| day.counts.messages_received),
-            messages_sent: total(|day| day.counts.messages_sent),
-            customers: customers.as_ref().map(Customers::wrote),
-            customers_served: customers.as_ref().map(Customers::served),
-            workers: workers_who_wrote(facts),
-            turns: answered + pending + unanswered_first + unanswered_later,
-            answered,
-            pending,
-            unanswered_first,
-            unanswered_later,
-            answered_within,
-            service_level: share(answered_within, answered + unanswered_first),
-            response_seconds_mean: response.as_ref().and_then(Waits::mean),
-            response_seconds_p50: response.as_ref().and_then(|waits| waits.percentile(0.5)),
-            response_seconds_p90: response.as_ref().and_then(|waits| waits.percentile(0.9)),
-            first_response_seconds_p50: first_response
-                .as_ref()
-                .and_then(|waits| waits.percentile(0.5)),
-            sessions_completed: total(|day| day.counts.sessions_completed),
-            sessions_missed: total(|day| day.counts.sessions_missed),
-            sessions_dropped: total(|day| day.counts.sessions_dropped),
-            sessions_open: total(|day| day.counts.sessions_open),
-            sessions_outreach: total(|day| day.counts.sessions_outreach),
-        })
-    }
-}
-
-fn share(part: i64, whole: i64) -> Option<f64> {
-    (whole > 0).then(|| part as f64 / whole as f64)
-}
-
-/// The waits of all answered turns. None if the response pairs of any day are missing.
-fn waits<'a>(facts: &Facts<'a>) -> Option<Vec<&'a Wait>> {
-    let of_days: Option<Vec<&[Wait]>> = facts
-        .iter()
-        .map(|(_, day)| day.turns.as_ref().map(|turns| turns.waits.as_slice()))
-        .collect();
-    Some(of_days?.into_iter().flatten().collect())
-}
-
-fn workers_who_wrote(facts: &Facts<'_>) -> i64 {
-    let rows =
-        facts.iter().flat_map(|(account, day)| day.workers.iter().map(move |row| (*account, row)));
-    let wrote =
-        rows.filter(|(_, row)| row.messages_sent > 0).map(|(account, row)| (account, &row.worker));
-    wrote.collect::<HashSet<_>>().len() as i64
-}
-
-/// The distinct customers of a period.
-struct Customers<'a> {
-    received: HashSet<(&'a Account, &'a str)>,
-    sent: HashSet<(&'a Account, &'a str)>,
-}
-
-impl<'a> Customers<'a> {
-    /// None if the messages of any day are missing.
-    fn of(facts: &Facts<'a>) -> Option<Self> {
-        let mut customers = Self { received: HashSet::new(), sent: HashSet::new() };
-        for (account, day) in facts {
-            for visit in day.visits.as_ref()? {
-                let customer = (*account, &*visit.customer);
-                if visit.was_received {
-                    customers.received.insert(customer);
-                }
-                if visit.was_sent {
-                    customers.sent.insert(customer);
-                }
-            }
-        }
-        Some(customers)
-    }
-
-    fn wrote(&self) -> i64 {
-        self.received.len() as i64
-    }
-
-    fn served(&self) -> i64 {
-        self.received.intersection(&self.sent).count() as i64
-    }
-}
-
-/// The figures of each day of the period.
-pub(super) fn days(range: DayRange, facts: &Facts<'_>) -> Vec<DayFigures> {
-    let mut by_day: BTreeMap<Day, Vec<(&Account, &DayFacts)>> = BTreeMap::new();
-    for (account, day) in facts {
-        by_day.entry(day.day).or_default().push((account, day));
-    }
-    let of_day = |date: Day| {
-        let facts = by_day.remove(&date).unwrap_or_default();
-        let is_final = !facts.is_empty() && facts.iter().all(|(_, day)| day.is_final);
-        DayFigures { date, accounts: facts.len(), is_final, totals: Totals::of(&facts) }
-    };
-    range.days().map(of_day).collect()
-}
-
-/// The load of each weekday.
-pub(super) fn load(facts: &Facts<'_>) -> Vec<WeekdayLoad> {
-    let accounts: BTreeSet<&Account> = facts.iter().map(|(account, _)| *account).collect();
-    let of_weekday = |weekday: u8| {
-        let mut by_account: BTreeMap<&Account, Vec<&DayFacts>> = BTreeMap::new();
-        for (account, day) in
-            facts.iter().filter(|(_, day)| day.day.weekday().number_from_monday() == weekday)
-        {
-            by_account.entry(account).or_default().push(day);
-        }
-        let mean = |hour: usize, days: &[&DayFacts]| {
-            days.iter().filter_map(|day| day.hours.get(hour)).sum::<i64>() as f64
-                / days.len().max(1) as f64
-        };
-        let hours = (0..24).map(|hour| by_account.values().map(|days| mean(hour, days)).sum());
-        let days: usize = by_account.values().map(Vec::len).sum();
-        // A sum without one of the accounts would look like a quiet day.
-        let is_whole = days > 0 && by_account.len() == accounts.len();
-        WeekdayLoad {
-            weekday,
-            days: days as i64,
-            messages_received_mean: is_whole.then(|| hours.collect()),
-        }
-    };
-    (1..=7).map(of_weekday).collect()
-}
-
-/// The figures of each worker of each account, in order of account and worker.
-pub(super) fn workers<'a>(facts: &Facts<'a>) -> Vec<WorkerFigures> {
-    let names: BTreeSet<(&'a Account, &'a str)> = facts
-        .iter()
-        .flat_map(|(account, day)| day.workers.iter().map(|row| (*account, &*row.worker)))
-        .collect();
-    let mut waits_of: HashMap<(&Account, &str), Vec<&Wait>> = HashMap::new();
-    let mut customers_of: HashMap<(&Account, &str), HashSet<&str>> = HashMap::new();
-    let mut rows_of: HashMap<(&Account, &str), Vec<_>> = HashMap::new();
-    let has_turns = facts.iter().all(|(_, day)| day.turns.is_some());
-    let has_visits = facts.iter().all(|(_, day)| day.visits.is_some());
-    for (account, day) in facts {
-        for row in &day.workers {
-            rows_of.entry((account, &row.worker)).or_default().push(row);
-        }
-        for wait in day.turns.iter().flat_map(|turns| &turns.waits) {
-            waits_of.entry((account, &wait.worker)).or_default().push(wait);
-        }
-        for visit in day.visits.iter().flatten().filter(|visit| visit.was_received) {
-            customers_of.entry((account, &visit.worker)).or_default().insert(&visit.customer);
-        }
-    }
-    let of_worker = |key: (&'a Account, &'a str)| {
-        let rows = rows_of.remove(&key).unwrap_or_default();
-        let waits = waits_of.remove(&key).unwrap_or_default();
-        let total = |count: fn(&super::reading::WorkerDay) -> i64| {
-            rows.iter().map(|row| count(row)).sum::<i64>()
-        };
-        let response = Waits::of(waits.iter().map(|wait| wait.response_seconds));
-        let own = Waits::of(waits.iter().filter_map(|wait| wait.own_response_seconds));
-        let (answered, unanswered_first) =
-            (total(|row| row.answered), total(|row| row.unanswered_first));
-        let answered_within = total(|row| row.answered_within);
-        WorkerFigures {
-            account: key.0.clone(),
-            worker: key.1.to_owned(),
-            messages_received: total(|row| row.messages_received),
-            messages_sent: total(|row| row.messages_sent),
-            customers: has_visits.then(|| customers_of.get(&key).map_or(0, HashSet::len) as i64),
-            answered,
-            pending: total(|row| row.pending),
-            unanswered_first,
-            unanswered_later: total(|row| row.unanswered_later),
-            response_seconds_p50: response.percentile(0.5).filter(|_| has_turns),
-            response_seconds_p90: response.percentile(0.9).filter(|_| has_turns),
-            response_seconds_mean: response.mean().filter(|_| has_turns),
-            answered_within,
-            service_level: share(answered_within, answered + unanswered_first),
-            own_response_seconds_p50: own.percentile(0.5).filter(|_| has_turns),
-            takeovers: total(|row| row.takeovers),
-            handed_off: total(|row| row.handed_off),
-            max_concurrent: rows.iter().map(|row| row.max_concurrent).max().unwrap_or_default(),
-            is_small_sample: answered < SMALL_SAMPLE,
-        }
-    };
-    names.into_iter().map(of_worker).collect()
 }

@@ -1,14 +1,12 @@
 //! Renders numbers, durations, days and sentences in each language of the page.
 
-use std::collections::BTreeSet;
-
 use clap::ValueEnum;
 use serde::Serialize;
 
 use super::figures::{DayFigures, NothingToCompare, Totals};
 use super::words::{EN, Words, ZH};
 use crate::calendar::{Day, DayRange};
-use crate::pipeline::{Mark, OutOfDate};
+use crate::pipeline::Mark;
 
 /// The language of a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
@@ -29,7 +27,7 @@ impl Language {
         }
     }
 
-    fn pick<T>(self, english: T, chinese: T) -> T {
+    pub(super) fn pick<T>(self, english: T, chinese: T) -> T {
         match self {
             Self::En => english,
             Self::Zh => chinese,
@@ -207,68 +205,6 @@ impl Language {
             Mark::Missing => self.pick("not fetched", "未拉取"),
             Mark::Pruned => self.pick("messages pruned", "消息已清理"),
         }
-    }
-
-    /// Renders what to know about days with this mark before trusting the figures. Empty if
-    /// nothing.
-    pub(super) fn warning(self, mark: Mark, days: &str) -> String {
-        match mark {
-            Mark::Missing => self.pick(
-                format!("Not in the figures, because they are not in the lake: {days}. `kefu run --from … --to …` fetches days."),
-                format!("数据缺失、未计入：{days}。可用 `kefu run --from … --to …` 拉取。"),
-            ),
-            Mark::NotComputed => self.pick(
-                format!("Metrics are missing: {days}. `kefu metrics` computes them."),
-                format!("指标缺失：{days}。可用 `kefu metrics` 计算。"),
-            ),
-            Mark::Damaged => self.pick(
-                format!("Messages cannot be read: {days}. `kefu fetch --date … --force` replaces them."),
-                format!("消息文件无法读取：{days}。可用 `kefu fetch --date … --force` 重新拉取。"),
-            ),
-            Mark::NotFinal => self.pick(
-                format!("Not final: {days}. Turns without a reply may still get one, until the three days after are fetched."),
-                format!("尚未最终：{days}。其后三天拉取之前，未回复的提问仍可能得到回复。"),
-            ),
-            Mark::WithRejects => self.pick(
-                format!("Records that could not be read are not in the figures: {days}. The table `rejects` has the reasons."),
-                format!("部分记录无法读取、未计入：{days}。原因见 `rejects` 表。"),
-            ),
-            Mark::Pruned => self.pick(
-                format!("Messages were pruned: {days}. Their distinct customers and texts are no longer known."),
-                format!("消息已清理：{days}。去重客户数与消息内容无从得知。"),
-            ),
-            // Days that are out of date have their own sentence, with the reason.
-            Mark::Stale | Mark::Empty | Mark::Final => String::new(),
-        }
-    }
-
-    /// Renders days whose metrics are out of date, with the reasons.
-    pub(super) fn out_of_date(self, because: &BTreeSet<OutOfDate>, days: &str) -> String {
-        let reason = |reason: &OutOfDate| match (self, reason) {
-            (Self::En, reason) => reason.to_string(),
-            (Self::Zh, OutOfDate::Unreadable) => "文件无法读取".to_owned(),
-            (Self::Zh, OutOfDate::Messages) => "消息已变化".to_owned(),
-            (Self::Zh, OutOfDate::Definitions) => "由另一版本的 kefu 计算".to_owned(),
-            (Self::Zh, OutOfDate::Openids) => "openid 的处理方式不同".to_owned(),
-            (Self::Zh, OutOfDate::Rule(change)) => change.to_string(),
-        };
-        let because = because.iter().map(reason).collect::<Vec<_>>();
-        let because = because.join(self.pick(", ", "、"));
-        self.pick(
-            format!(
-                "Metrics are out of date ({because}): {days}. `kefu metrics` computes them again."
-            ),
-            format!("指标已过期（{because}）：{days}。可用 `kefu metrics` 重新计算。"),
-        )
-    }
-
-    /// Renders later days that are not reported because they are not final yet.
-    pub(super) fn left_out(self, days: &[Day]) -> String {
-        let days = self.days(days);
-        self.pick(
-            format!("Not final yet, so not in this report: {days}. --from and --to show them."),
-            format!("尚未最终、未计入本报告：{days}。可用 --from、--to 查看。"),
-        )
     }
 
     pub(super) fn not_listed(self, more: i64) -> String {

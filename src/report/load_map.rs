@@ -1,13 +1,13 @@
 //! The load by weekday and hour, as a map of cells.
 
 use super::chart::{Scene, WIDTHS};
-use super::figures::{Figures, WeekdayLoad};
+use super::figures::{Scope, WeekdayLoad};
 use super::language::Language;
 use super::scale;
 
 /// Messages received by weekday and hour. On a phone the hours are rows.
-pub(super) fn load(figures: &Figures, language: Language) -> Vec<Scene> {
-    WIDTHS.iter().map(|(class, width)| load_at(&figures.load, language, class, *width)).collect()
+pub(super) fn load(scope: &Scope, language: Language) -> Vec<Scene> {
+    WIDTHS.iter().map(|(class, width)| load_at(&scope.load, language, class, *width)).collect()
 }
 
 fn load_at(load: &[WeekdayLoad], language: Language, class: &'static str, width: f64) -> Scene {

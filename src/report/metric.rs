@@ -8,6 +8,9 @@ use super::figures::Figures;
 use super::language::Language;
 use super::registry::METRICS;
 
+/// The metric that a target is about.
+pub(super) const SERVICE_LEVEL: &str = "service_level";
+
 /// A metric of the report.
 #[derive(Debug)]
 pub(super) struct Metric {
@@ -41,20 +44,20 @@ pub(super) enum Better {
 /// A place where metrics are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Cards about response times.
-    Speed,
-    /// Cards that later days cannot change.
+    /// The large cards at the top.
+    Hero,
+    /// The cards below them.
+    Cards,
+    /// Figures that later days cannot change.
     Volume,
-    /// Cards of the turns.
-    Turns,
-    /// Cards of the sessions by outcome.
+    /// Figures by business hours. They are shown only with a schedule.
+    Business,
+    /// The sessions by outcome.
     Sessions,
     /// Columns in the tables of days and accounts.
     Totals,
     /// Columns in the table of workers.
     Workers,
-    /// Columns in the table of unanswered turns by day.
-    Unanswered,
     /// The table on the terminal.
     Summary,
 }
@@ -70,7 +73,13 @@ pub(super) struct Words {
 
 /// The metrics that are shown in a place.
 pub(super) fn shown_in(place: Place) -> impl Iterator<Item = &'static Metric> {
-    METRICS.iter().filter(move |metric| metric.places.contains(&place))
+    METRICS.iter().filter(move |metric| metric.is_in(place))
+}
+
+/// The metrics of a place that these figures have. Those by business hours need a schedule.
+pub(super) fn shown_of(place: Place, figures: &Figures) -> impl Iterator<Item = &'static Metric> {
+    let has_hours = figures.has_business_hours();
+    shown_in(place).filter(move |metric| has_hours || !metric.is_in(Place::Business))
 }
 
 /// The value of each field of some figures, by the name of the field.
@@ -100,6 +109,10 @@ impl Values {
 }
 
 impl Metric {
+    pub(super) fn is_in(&self, place: Place) -> bool {
+        self.places.contains(&place)
+    }
+
     pub(super) fn words(&self, language: Language) -> Words {
         match language {
             Language::En => self.en,

@@ -12,7 +12,10 @@
 
 mod chart;
 mod columns;
+mod facts;
 mod figures;
+mod headline;
+mod ids;
 mod language;
 mod load_map;
 mod metric;
@@ -20,8 +23,11 @@ mod page;
 mod reading;
 mod registry;
 mod scale;
+mod scope;
 mod statistics;
+mod totals;
 mod unanswered;
+mod warning;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,16 +36,23 @@ use rayon::prelude::*;
 
 pub use figures::{AccountCoverage, Figures, NothingToCompare, Totals};
 pub use language::Language;
-pub use page::{page, summary};
+pub use page::{headline, page, summary};
 
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::{Classified, ErrorKind, Failure};
 use crate::lake::{Account, Lake, Table};
 use crate::metrics::Rules;
-use crate::pipeline::{Freshness, MetricsJob, status};
-use figures::{AccountFigures, Before, CoveredDay};
-use metric::{Place, Values};
-use reading::{DayFacts, Reader};
+use crate::pipeline::{DayStatus, Freshness, MetricsJob, status};
+use facts::DayFacts;
+use figures::{AccountFigures, CoveredDay};
+use ids::IdCounter;
+use reading::Reader;
+use scope::{Days, pooled};
+use unanswered::NextTurns;
+
+/// Number of accounts up to which a reader of the page can pick one. Each has its own charts in
+/// the page.
+const PICKABLE_ACCOUNTS: usize = 20;
 
 /// What to report, and how.
 #[derive(Clone, Debug)]
@@ -52,6 +65,8 @@ pub struct ReportJob {
     pub period: Period,
     /// 30, 60, 180 or 300.
     pub service_level_seconds: i64,
+    /// The wanted service level, from 0 to 1.
+    pub service_level_target: Option<f64>,
     /// Whether to show the texts that customers wrote.
     pub with_text: bool,
 }
@@ -155,6 +170,7 @@ pub fn days_there(lake: &Lake, accounts: &[Account]) -> Result<DayRange, Failure
 }
 
 /// The days of an account: the coverage of each, and the facts of days that have metrics.
+#[derive(Debug)]
 struct AccountDays {
     account: Account,
     covered: Vec<CoveredDay>,
@@ -167,118 +183,95 @@ struct AccountDays {
 /// Fails when there is nothing to report, or the lake cannot be read.
 pub fn gather(job: &ReportJob) -> Result<Figures, Failure> {
     let there = days_there(&job.lake, &job.accounts)?;
-    let period = job.period.days;
-    let days = read(job, period)?;
-    let has_any = |wanted: fn(&CoveredDay) -> bool| {
-        days.iter().flat_map(|account| &account.covered).any(wanted)
-    };
-    if !has_any(|day| day.is_in_report) {
-        let asked = period;
-        let is_fetched = has_any(|day| day.status.fetched);
-        return Err(if is_fetched {
-            ReportError::NoMetrics { asked }
-        } else {
-            ReportError::NoSuchDays { asked, there }
-        }
-        .into());
+    let (period, limit) = (job.period.days, job.service_level_seconds);
+    let counter = IdCounter::default();
+    let mut next_turns = NextTurns::default();
+    let (mut now, mut before) = (Vec::new(), Vec::new());
+    for account in &job.accounts {
+        let reader = Reader::new(&job.lake, account, limit, &counter);
+        let (days_before, days) = read(job, account, &reader)?;
+        next_turns.add(&reader, period, &days)?;
+        before.push(days_before);
+        now.push(days);
     }
-    let facts = pooled(&days);
-    let earlier = period.before();
-    let earlier_days = read(job, earlier)?;
-    let is_final = is_final(&days);
-    let missing = if !is_complete(&days) {
-        Some(NothingToCompare::PeriodIncomplete)
-    } else if !is_final {
-        Some(NothingToCompare::PeriodNotFinal)
-    } else if !is_complete(&earlier_days) {
-        Some(NothingToCompare::BeforeIncomplete)
-    } else if !self::is_final(&earlier_days) {
-        Some(NothingToCompare::BeforeNotFinal)
-    } else {
-        None
+    require_days(period, there, &now)?;
+    let days = Days { period, now: now.iter().collect(), before: before.iter().collect() };
+    let of_account = |(place, account): (usize, &AccountDays)| {
+        let alone =
+            Days { period, now: vec![account], before: before.get(place).into_iter().collect() };
+        let is_pickable = (2..=PICKABLE_ACCOUNTS).contains(&now.len());
+        let scope = if is_pickable { scope::scope(&alone, limit) } else { None };
+        let totals = match &scope {
+            Some(scope) => Some(scope.totals.clone()),
+            None => Totals::of(&pooled(&alone.now), limit),
+        };
+        AccountFigures { account: account.account.clone(), totals, scope }
     };
-    let before = Totals::of(&pooled(&earlier_days));
-    // Later days do not change the number of messages of a day.
-    let volume = before
-        .as_ref()
-        .filter(|_| is_complete(&days) && is_complete(&earlier_days))
-        .map(|totals| Values::of(totals).only(Place::Volume));
-    let before = before.filter(|_| missing.is_none());
-    let of_account = |account: &AccountDays| {
-        let facts: Vec<_> = account.facts.iter().map(|day| (&account.account, day)).collect();
-        AccountFigures { account: account.account.clone(), totals: Totals::of(&facts) }
-    };
+    let facts = pooled(&days.now);
+    let (together, (workers, unanswered)) = rayon::join(
+        || scope::scope(&days, limit),
+        || rayon::join(|| scope::workers(&facts), || unanswered::list(job, &facts, next_turns)),
+    );
     // At least one day is in the report, so there are totals.
-    let totals = Totals::of(&facts).ok_or(ReportError::NoMetrics { asked: period })?;
+    let together = together.ok_or(ReportError::NoMetrics { asked: period })?;
     Ok(Figures {
         timezone: job.zone.name().to_owned(),
         first: period.first,
         last: period.last,
-        is_final,
         left_out: job.period.left_out.clone(),
-        service_level_seconds: job.service_level_seconds,
-        totals,
-        before: Before {
-            first: earlier.first,
-            last: earlier.last,
-            totals: before,
-            volume,
-            missing,
-        },
-        accounts: days.iter().map(of_account).collect(),
-        days: figures::days(period, &facts),
-        load: figures::load(&facts),
-        workers: figures::workers(&facts),
-        unanswered: unanswered::list(job, &facts)?,
-        coverage: days
+        service_level_seconds: limit,
+        service_level_target: job.service_level_target,
+        together,
+        accounts: now.par_iter().enumerate().map(of_account).collect(),
+        workers,
+        unanswered: unanswered?,
+        coverage: now
             .into_iter()
             .map(|account| AccountCoverage { account: account.account, days: account.covered })
             .collect(),
     })
 }
 
-/// The facts of all accounts together.
-fn pooled(days: &[AccountDays]) -> Vec<(&Account, &DayFacts)> {
-    days.iter()
-        .flat_map(|account| account.facts.iter().map(|day| (&account.account, day)))
-        .collect()
-}
-
-/// Whether every day of every account is in the report.
-fn is_complete(days: &[AccountDays]) -> bool {
-    days.iter().all(|account| account.covered.iter().all(|day| day.is_in_report))
-}
-
-/// Whether later days can no longer change any of the figures.
-fn is_final(days: &[AccountDays]) -> bool {
-    days.iter().flat_map(|account| &account.facts).all(|day| day.is_final)
-}
-
-fn read(job: &ReportJob, days: DayRange) -> Result<Vec<AccountDays>, Failure> {
-    let of_account = |account: &Account| -> Result<AccountDays, Failure> {
-        let (lake, zone, rules) = (job.lake.clone(), job.zone.clone(), job.rules.clone());
-        let statuses =
-            status(&MetricsJob { lake, account: account.clone(), zone, rules }, Some(days))?;
-        let reader = Reader { lake: &job.lake, service_level_seconds: job.service_level_seconds };
-        let read = |day: &crate::pipeline::DayStatus| {
-            let has_messages = day.fetched && day.metrics != Some(Freshness::Damaged);
-            reader.day(account, day.date, has_messages)
-        };
-        let facts: Vec<Option<DayFacts>> =
-            statuses.par_iter().map(read).collect::<Result<_, _>>()?;
-        let covered = statuses.into_iter().zip(&facts);
-        let covered = covered
-            .map(|(status, facts)| CoveredDay {
-                mark: status.mark(),
-                is_in_report: facts.is_some(),
-                status,
-            })
-            .collect();
-        Ok(AccountDays {
-            account: account.clone(),
-            covered,
-            facts: facts.into_iter().flatten().collect(),
-        })
+fn require_days(asked: DayRange, there: DayRange, days: &[AccountDays]) -> Result<(), ReportError> {
+    let has_any = |wanted: fn(&CoveredDay) -> bool| {
+        days.iter().flat_map(|account| &account.covered).any(wanted)
     };
-    job.accounts.iter().map(of_account).collect()
+    if has_any(|day| day.is_in_report) {
+        Ok(())
+    } else if has_any(|day| day.status.fetched) {
+        Err(ReportError::NoMetrics { asked })
+    } else {
+        Err(ReportError::NoSuchDays { asked, there })
+    }
+}
+
+/// Reads the days before the period, and those of the period.
+fn read(
+    job: &ReportJob,
+    account: &Account,
+    reader: &Reader<'_>,
+) -> Result<(AccountDays, AccountDays), Failure> {
+    let period = job.period.days;
+    let metrics = MetricsJob {
+        lake: job.lake.clone(),
+        account: account.clone(),
+        zone: job.zone.clone(),
+        rules: job.rules.clone(),
+    };
+    let both = DayRange { first: period.before().first, last: period.last };
+    let statuses = status(&metrics, Some(both))?;
+    let read = |day: &DayStatus| {
+        let has_messages = day.fetched && day.metrics != Some(Freshness::Damaged);
+        reader.day(day.date, has_messages)
+    };
+    let facts: Vec<Option<DayFacts>> = statuses.par_iter().map(read).collect::<Result<_, _>>()?;
+    let empty = || AccountDays { account: account.clone(), covered: Vec::new(), facts: Vec::new() };
+    let (mut before, mut now) = (empty(), empty());
+    for (status, facts) in statuses.into_iter().zip(facts) {
+        let days = if status.date < period.first { &mut before } else { &mut now };
+        let (mark, is_in_report) = (status.mark(), facts.is_some());
+        days.covered.push(CoveredDay { mark, is_in_report, status });
+        days.facts.extend(facts);
+    }
+    Ok((before, now))
 }

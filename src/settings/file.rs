@@ -35,6 +35,7 @@ pub(super) struct File {
     pub concurrency: Option<u16>,
     pub metrics: Metrics,
     pub privacy: Privacy,
+    pub report: Report,
 }
 
 /// One of `[[accounts]]`, or a line of a list of accounts. It names the source of its secret and contains no secret, so a file with
@@ -98,6 +99,14 @@ fn seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i
 pub(super) struct Privacy {
     pub text: Option<Texts>,
     pub openid: Option<Openid>,
+}
+
+/// `[report]`
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Report {
+    /// In percent.
+    pub service_level_target: Option<f64>,
 }
 
 /// `privacy.openid`

@@ -48,6 +48,14 @@ impl Settings {
         ];
         listed.splice(2..2, self.lake_listed.iter().cloned());
         listed.extend(self.rules_listed.iter().cloned());
+        listed.push(match &self.service_level_target {
+            Some(target) => Listed::new(
+                "report.service_level_target",
+                format!("{} %", 100.0 * target.value),
+                &target.origin,
+            ),
+            None => Listed::new("report.service_level_target", "none", Origin::Default),
+        });
         for identity in self.identities.iter() {
             let name = identity
                 .name()

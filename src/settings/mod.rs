@@ -178,6 +178,8 @@ pub struct Settings {
     pub accounts_at_once: Setting<u16>,
     /// Parameters of the metrics, and whether a settings file sets them.
     pub rules: Rules,
+    /// The wanted service level of reports, from 0 to 1. None for no target.
+    pub service_level_target: Option<Setting<f64>>,
     network: Network,
     config: Setting<String>,
     rules_listed: Vec<Listed>,
@@ -209,6 +211,7 @@ impl Settings {
             place,
             opened: Arc::default(),
             lake_listed,
+            service_level_target: sources.service_level_target()?,
             network: Network::from_environment(environment),
             config: file.shown(),
             rules_listed: sources.rules_listed(&parameters, texts, openid_key.as_ref()),

@@ -203,6 +203,18 @@ impl Sources<'_> {
         })
     }
 
+    /// The target of the service level, from 0 to 1. The file has it in percent.
+    pub(super) fn service_level_target(&self) -> Result<Option<Setting<f64>>, SettingsError> {
+        let key = "report.service_level_target";
+        let Some(percent) = self.file.values.report.service_level_target else { return Ok(None) };
+        if !(1.0..=100.0).contains(&percent) {
+            let reason =
+                format!("{percent} is not between 1 and 100; write percent, like 90 for 90 %");
+            return Err(SettingsError::Wrong { origin: self.in_file(key), reason });
+        }
+        Ok(Some(Setting { value: percent / 100.0, origin: self.in_file(key) }))
+    }
+
     pub(super) fn in_file(&self, key: impl Into<String>) -> Origin {
         Origin::File { path: self.file.path.clone(), key: key.into() }
     }

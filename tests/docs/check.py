@@ -253,6 +253,7 @@ def check_settings(kefu):
         parts = [
             ("[[accounts]]", "## Several accounts"),
             ("[privacy]", "## Personal data"),
+            ("[report]", "## Report"),
         ]
         for name, heading in parts:
             compare(place, f"the key of {name}", first_cells(section(text, heading))[1:], keys(name))

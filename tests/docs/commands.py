@@ -32,9 +32,12 @@ STAND_INS = {
 PROGRAMS = {
     "duckdb": """#!{python}
 import sys, duckdb
-query = sys.argv[2] if sys.argv[1:2] == ["-c"] else sys.stdin.read()
-for statement in duckdb.extract_statements(query):
-    duckdb.execute(statement)
+arguments = sys.argv[1:]
+query = arguments.pop(arguments.index("-c") + 1) if "-c" in arguments else sys.stdin.read()
+files = [argument for argument in arguments if not argument.startswith("-")]
+with duckdb.connect(*files, read_only="-readonly" in arguments) as connection:
+    for statement in duckdb.extract_statements(query):
+        connection.execute(statement)
 """,
     "python": """#!/bin/sh
 exec {python} "$@"

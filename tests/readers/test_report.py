@@ -13,6 +13,21 @@ DAY = datetime.timedelta(days=1)
 WITHIN = 60
 # Figures that later days do not change.
 VOLUME = ["messages_received", "messages_sent", "customers", "customers_served", "workers"]
+# Without a schedule of business hours, these are null.
+BY_HOURS = ["asked_in_hours", "asked_out_of_hours", "business_service_level", "business_seconds_p50", "business_seconds_p90"]
+TARGET = 0.875
+SETTINGS = """
+[report]
+service_level_target = 87.5
+"""
+HOURS = """
+[metrics.business_hours]
+monday = ["09:00-18:00"]
+tuesday = ["09:00-18:00"]
+wednesday = ["09:00-12:00", "13:30-18:00"]
+thursday = ["09:00-18:00"]
+friday = ["09:00-18:00", "21:00-02:00"]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +43,17 @@ def reports(tmp_path_factory):
             for first, last in ranges:
                 kefu(folder, app(settings, seed) | {"KEFU_ACCOUNT": account}, "run", "--from", first, "--to", last)
     kefu(folder, {}, "demo")
+    (folder / "hours.toml").write_text(HOURS)
+    with simulator("--first-day", "2024-05-01", "--days", "20", "--messages-per-day", "500", "--seed", "4") as settings:
+        in_hours = settings | {"KEFU_ACCOUNT": "four", "KEFU_LAKE": "data/hours", "KEFU_CONFIG": "hours.toml"}
+        kefu(folder, in_hours, "run", "--from", "2024-05-01", "--to", "2024-05-20")
+    (folder / "kefu.toml").write_text(SETTINGS)
+    (folder / "hours.toml").write_text(HOURS + SETTINGS)
 
     def report(lake, *arguments):
         page = folder / "page.html"
-        figures = kefu(folder, {}, "report", "--lake", lake, "--out", str(page), *arguments)
+        config = "hours.toml" if lake == "data/hours" else "kefu.toml"
+        figures = kefu(folder, {"KEFU_CONFIG": config}, "report", "--lake", lake, "--out", str(page), *arguments)
         return folder / lake, figures, Page(page.read_text())
 
     return report
@@ -46,6 +68,8 @@ CASES = [
     ("data/lake", ["--from", "2024-05-08", "--to", "2024-05-14", "--service-level", str(WITHIN)]),
     ("data/lake", ["--from", "2024-05-12", "--to", "2024-05-21"]),
     ("data/lake", ["--from", "2024-05-08", "--to", "2024-05-14", "--account", "two", "--account", "three"]),
+    ("data/hours", []),
+    ("data/hours", ["--from", "2024-05-08", "--to", "2024-05-14", "--service-level", "300", "--lang", "zh"]),
 ]
 
 
@@ -58,7 +82,8 @@ def test_every_figure_is_the_one_of_sql(reports, lake, arguments):
     expected = sql.totals(first, last)
     same(figures["totals"], expected)
     same(page.key_figures, {name: expected[name] for name in page.key_figures})
-    assert len(page.key_figures) >= 19
+    # Five cards at the top, five below them, the sessions by outcome, and those by business hours.
+    assert len(page.key_figures) == 15 + (5 if lake.name == "hours" else 0)
 
     length = last - first + DAY
     before = [first - length, first - DAY]
@@ -81,6 +106,8 @@ def test_every_figure_is_the_one_of_sql(reports, lake, arguments):
         assert last == sql.last_final_day() and length <= (7 if "--days" not in arguments else 5) * DAY
         assert figures["left_out"] == [str(day) for day in sql.days_after(last)]
 
+    headline(figures, page, sql, (first, last), before, is_complete)
+
     days = [first + DAY * number for number in range(length.days)]
     assert [day["date"] for day in figures["days"]] == [str(day) for day in days] == [row["date"] for row in page.tables["days"]]
     for day, in_json, in_page in zip(days, figures["days"], page.tables["days"]):
@@ -100,12 +127,13 @@ def test_every_figure_is_the_one_of_sql(reports, lake, arguments):
 
     workers = sql.workers(first, last)
     assert len(workers) == len(figures["workers"]) == len(page.tables["workers"]) > 0
+    columns = 14 + (lake.name == "hours")
     for expected, in_json, in_page in zip(workers, figures["workers"], page.tables["workers"]):
         assert in_json.pop("is_small_sample") == (expected["answered"] < 30)
         same(in_json, expected)
         same(numbers(in_page), {name: expected[name] for name in numbers(in_page)})
         assert in_page["worker"] == expected["worker"] and in_page.get("account", expected["account"]) == expected["account"]
-        assert len(numbers(in_page)) == 15
+        assert len(numbers(in_page)) == columns
 
     loads = sql.load(first, last)
     for weekday, in_json, in_page in zip(range(1, 8), figures["load"], page.rows["load"]):
@@ -117,10 +145,64 @@ def test_every_figure_is_the_one_of_sql(reports, lake, arguments):
     turns = sql.unanswered(first, last)
     listed = figures["unanswered"]["turns"]
     assert figures["unanswered"]["more"] == len(turns) - len(listed) and len(listed) == min(50, len(turns))
-    assert [(turn["account"], turn["asked_at"], turn["customer_messages"], turn["is_first"]) for turn in listed] == turns[:50]
+    of_list = ["account", "asked_at", "waited_seconds", "customer_messages", "is_first"]
+    assert [tuple(turn[name] for name in of_list) for turn in listed] == turns[:50]
+    assert [row["waited_seconds"] for row in page.tables["unanswered"]] == [turn["waited_seconds"] for turn in listed]
     assert len(page.unanswered) == len(listed)
     assert [asked_at for asked_at, *_ in page.unanswered] == [turn["asked_at"] for turn in listed]
     assert all("texts" not in turn for turn in listed)
+
+
+def headline(figures, page, sql, period, before, is_complete):
+    """The sentence at the top says what SQL says."""
+    said = figures["headline"]
+    now = sql.totals(*period)
+    level = now["service_level"]
+    assert close(said["service_level"], level) and figures["service_level_target"] == TARGET
+    shown = page.headline.replace("\xa0", " ")
+    assert f"{math.floor(1000 * level + 0.5) / 10:.1f}%" in shown
+    distance = tenths(100 * abs(level - TARGET))
+    if "turns were answered" in shown:
+        assert f"{distance} points {'above' if level >= TARGET else 'below'} the target of 87.5%" in shown
+    else:
+        assert f"比目标 87.5% {'高' if level >= TARGET else '低'} {distance} 个百分点" in shown
+
+    if figures["before"]["totals"]:
+        # The test of two proportions, by the formula of the documentation.
+        then = sql.totals(*before)
+        counts = [(totals["answered_within"], totals["answered"] + totals["unanswered_first"]) for totals in (now, then)]
+        pooled = sum(part for part, _ in counts) / sum(whole for _, whole in counts)
+        spread = math.sqrt(pooled * (1 - pooled) * sum(1 / whole for _, whole in counts))
+        change = level - then["service_level"]
+        assert close(said["change"], change)
+        assert said["change_is_within_chance"] == (abs(change) <= 1.959964 * spread)
+        assert ("within chance" in shown or "随机波动" in shown) == said["change_is_within_chance"]
+    else:
+        assert said["change"] is None and said["change_is_within_chance"] is None
+
+    levels = sql.rows(f"""
+        SELECT date::VARCHAR, sum(answered_within_{sql.within}s) / sum(answered + unanswered_first) AS level FROM account_daily
+        WHERE date BETWEEN '{period[0]}' AND '{period[1]}' GROUP BY date HAVING sum(answered + unanswered_first) >= 30 ORDER BY level, date
+    """)
+    if len(levels) > 1:
+        date, lowest = levels[0]
+        assert said["worst_day"]["date"] == date and close(said["worst_day"]["service_level"], lowest) and date in shown
+    else:
+        assert said["worst_day"] is None
+    [(first, share)] = sql.rows(f"""
+        WITH hours AS (
+            SELECT hour(sent_at) AS hour, count(*) AS received FROM messages
+            WHERE opercode = 2003 AND date BETWEEN '{period[0]}' AND '{period[1]}' GROUP BY ALL)
+        SELECT one.hour, (one.received + coalesce(next.received, 0)) / (SELECT sum(received) FROM hours)
+        FROM hours AS one LEFT JOIN hours AS next ON next.hour = one.hour + 1 WHERE one.hour < 23 ORDER BY 2 DESC, 1 LIMIT 1
+    """)
+    assert said["busiest_hours"]["first"] == first and said["busiest_hours"]["end"] == first + 2
+    assert close(said["busiest_hours"]["share"], share) and f"{first:02}:00" in shown
+
+
+def tenths(number):
+    """One decimal, but no zero decimal."""
+    return f"{math.floor(10 * number + 0.5) / 10:g}"
 
 
 def test_the_texts_of_unanswered_turns_are_those_of_the_lake(reports):
@@ -197,6 +279,8 @@ class Lake:
         sessions = ", ".join(f"count(*) FILTER (outcome = '{outcome}') AS sessions_{outcome}" for outcome in ["completed", "missed", "dropped", "open", "outreach"])
         [sessions] = self.dicts(f"SELECT {sessions} FROM sessions WHERE {period}")
         del turns["own_response_seconds_p50"], turns["takeovers"]
+        if not turns["asked_in_hours"] and not turns["asked_out_of_hours"]:
+            turns |= dict.fromkeys(BY_HOURS)
         return messages | served | turns | sessions
 
     def of_turns(self):
@@ -210,7 +294,12 @@ class Lake:
             quantile_cont(response_seconds, 0.5) AS response_seconds_p50, quantile_cont(response_seconds, 0.9) AS response_seconds_p90,
             quantile_cont(response_seconds, 0.5) FILTER (is_first) AS first_response_seconds_p50,
             quantile_cont(own_response_seconds, 0.5) AS own_response_seconds_p50,
-            count(*) FILTER (outcome = 'answered' AND own_response_seconds IS NULL) AS takeovers
+            count(*) FILTER (outcome = 'answered' AND own_response_seconds IS NULL) AS takeovers,
+            count(*) FILTER (asked_in_hours) AS asked_in_hours, count(*) FILTER (NOT asked_in_hours) AS asked_out_of_hours,
+            count(*) FILTER (asked_in_hours AND business_seconds <= {self.within})
+                / nullif(count(*) FILTER (asked_in_hours AND (outcome = 'answered' OR outcome = 'unanswered' AND is_first)), 0) AS business_service_level,
+            quantile_cont(business_seconds, 0.5) FILTER (asked_in_hours) AS business_seconds_p50,
+            quantile_cont(business_seconds, 0.9) FILTER (asked_in_hours) AS business_seconds_p90
         """
 
     def workers(self, first, last):
@@ -226,7 +315,7 @@ class Lake:
                    coalesce(customers, 0) AS customers, coalesce(answered, 0) AS answered, coalesce(pending, 0) AS pending,
                    coalesce(unanswered_first, 0) AS unanswered_first, coalesce(unanswered_later, 0) AS unanswered_later,
                    response_seconds_p50, response_seconds_p90, response_seconds_mean, coalesce(answered_within, 0) AS answered_within, service_level,
-                   own_response_seconds_p50, coalesce(takeovers, 0) AS takeovers, handed_off, max_concurrent
+                   own_response_seconds_p50, business_seconds_p50, coalesce(takeovers, 0) AS takeovers, handed_off, max_concurrent
             FROM own LEFT JOIN by_message USING (account, worker) LEFT JOIN by_turn USING (account, worker) ORDER BY account, worker
         """)
 
@@ -244,9 +333,17 @@ class Lake:
         return load
 
     def unanswered(self, first, last):
+        """The longest wait first: until the customer asked again, or until no reply was possible."""
         return self.rows(f"""
-            SELECT account, strftime(asked_at AT TIME ZONE 'Asia/Shanghai', '%Y-%m-%d %H:%M:%S'), customer_messages, is_first FROM response_pairs
-            WHERE outcome = 'unanswered' AND date BETWEEN '{first}' AND '{last}' ORDER BY is_first DESC, asked_at DESC, account, openid""")
+            WITH pairs AS (
+                SELECT *, least(
+                    lead(epoch(asked_at)) OVER (PARTITION BY account, openid ORDER BY date, asked_seq),
+                    epoch(last_asked_at) + 172800
+                ) - epoch(asked_at) AS waited
+                FROM response_pairs)
+            SELECT account, strftime(asked_at AT TIME ZONE 'Asia/Shanghai', '%Y-%m-%d %H:%M:%S'), waited::BIGINT, customer_messages, is_first
+            FROM pairs WHERE outcome = 'unanswered' AND date BETWEEN '{first}' AND '{last}'
+            ORDER BY is_first DESC, waited DESC, customer_messages DESC, asked_at DESC, account, openid""")
 
 
 class Page(HTMLParser):
@@ -255,14 +352,18 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.key_figures, self.tables, self.rows, self.unanswered = {}, {}, {}, []
+        self.headline, self.in_headline = "", False
         self.table = self.cell = None
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
         figure = attributes.get("data-figure")
-        if tag == "data":
-            self.key_figures[figure] = value(attributes["value"])
+        if tag == "p" and attributes.get("class") == "headline":
+            self.in_headline = not self.headline
+        elif tag == "data":
+            # The views of single accounts come after the one of all accounts.
+            self.key_figures.setdefault(figure, value(attributes["value"]))
         elif tag == "table":
             self.table = attributes.get("id")
             self.tables[self.table], self.rows[self.table] = [], []
@@ -282,10 +383,14 @@ class Page(HTMLParser):
                 self.tables[self.table][-1].setdefault(self.cell, "")
 
     def handle_data(self, data):
+        if self.in_headline:
+            self.headline += data
         if self.table and self.cell:
             self.tables[self.table][-1][self.cell] += data.strip()
 
     def handle_endtag(self, tag):
+        if tag == "p":
+            self.in_headline = False
         if tag in ("td", "th", "bdi"):
             self.cell = None
         elif tag == "thead" and self.table:

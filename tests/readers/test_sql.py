@@ -1,11 +1,41 @@
 """`kefu sql`: the views and macros, against the same computed by hand."""
 
+import json
+import os
+import pathlib
 import subprocess
 
 import duckdb
 import pytest
 
 from conftest import KEFU, app, kefu, simulator
+from test_report import HOURS
+
+HERE = pathlib.Path(__file__).parent
+# The first day of each period, in SQL of `date`.
+PERIODS = {
+    "day": "date",
+    "week": "date_trunc('week', date)::DATE",
+    "month": "date_trunc('month', date)::DATE",
+    "all": "(SELECT min(date) FROM response_pairs)",
+}
+
+
+def script_in_the_oldest_duckdb(lake):
+    """Loads the script in the oldest DuckDB, and asks each relation."""
+    folders = dict(pair.split("=", 1) for pair in os.environ["KEFU_READERS"].splitlines())
+    script = subprocess.run([KEFU, "sql", "--lake", str(lake)], capture_output=True, text=True, check=True, env={}).stdout
+    queries = [query for query, _ in SAME]
+    ask = "import duckdb, json, sys; c = duckdb.connect(); c.execute(sys.stdin.read()); print(json.dumps([[list(row) for row in c.execute(q).fetchall()] for q in json.loads(sys.argv[1])], default=str))"
+    result = subprocess.run([f"{folders['oldest']}/bin/python", "-c", ask, json.dumps(queries)], input=script, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-2_000:]
+    return json.loads(result.stdout)
+
+
+def test_the_oldest_duckdb_says_the_same(with_hours):
+    views = opened(with_hours)
+    for (query, _), answer in zip(SAME, script_in_the_oldest_duckdb(with_hours), strict=True):
+        assert plain(answer) == plain(rows(views, query)), query
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +73,146 @@ def test_the_service_level_is_the_one_of_worker_daily(views):
         SELECT (SELECT count(*) FROM service_level(180)), (SELECT count(*) FROM worker_daily WHERE answered + pending + unanswered_first + unanswered_later > 0)
     """)
     assert levels == days > 0
+
+
+@pytest.fixture(scope="module")
+def with_hours(tmp_path_factory):
+    """A lake of an account with business hours, and of one without."""
+    folder = tmp_path_factory.mktemp("hours")
+    (folder / "kefu.toml").write_text(HOURS)
+    with simulator("--first-day", "2024-05-01", "--days", "14", "--messages-per-day", "500") as settings:
+        kefu(folder, settings | {"KEFU_ACCOUNT": "one"}, "run", "--from", "2024-05-01", "--to", "2024-05-14")
+        (folder / "kefu.toml").write_text("")
+        kefu(folder, app(settings, 2) | {"KEFU_ACCOUNT": "two"}, "run", "--from", "2024-05-03", "--to", "2024-05-14")
+    return folder / "data" / "lake"
+
+
+@pytest.mark.parametrize("unit", PERIODS)
+@pytest.mark.parametrize("macro, keys", [("service_level", "account, worker"), ("service_level_of_accounts", "account")])
+def test_the_service_level_of_a_period_is_that_of_all_its_turns(views, unit, macro, keys):
+    arguments = "45" if unit == "day" else f"45, unit := '{unit}'"
+    assert rows(views, f"FROM {macro}({arguments}) ORDER BY ALL") == rows(views, f"""
+        SELECT {keys}, {PERIODS[unit] if unit != "all" else "min(date)"} AS period,
+            count(*) FILTER (outcome = 'answered') AS answered, count(*) FILTER (response_seconds <= 45) AS in_time,
+            count(*) FILTER (outcome = 'unanswered' AND is_first) AS first, count(*) FILTER (outcome = 'unanswered' AND NOT is_first) AS later,
+            in_time / nullif(answered + first, 0), in_time / nullif(answered + first + later, 0)
+        FROM response_pairs GROUP BY {keys}{"" if unit == "all" else ", period"} ORDER BY ALL
+    """) != []
+
+
+@pytest.mark.parametrize("macro, keys", [("business_service_level", "account, worker"), ("business_service_level_of_accounts", "account")])
+def test_business_hours_have_their_own_service_level(with_hours, macro, keys):
+    views = opened(with_hours)
+    found = rows(views, f"FROM {macro}(60, unit := 'week') ORDER BY ALL")
+    assert found == rows(views, f"""
+        SELECT {keys}, date_trunc('week', date)::DATE AS week,
+            count(*) FILTER (asked_in_hours) AS asked_in_hours, count(*) FILTER (NOT asked_in_hours) AS asked_out_of_hours,
+            count(business_seconds) FILTER (asked_in_hours) AS answered, count(*) FILTER (asked_in_hours AND business_seconds <= 60) AS in_time,
+            count(*) FILTER (asked_in_hours AND is_first AND outcome = 'unanswered') AS first, in_time / nullif(answered + first, 0),
+            quantile_cont(business_seconds, 0.5) FILTER (asked_in_hours), quantile_cont(business_seconds, 0.9) FILTER (asked_in_hours)
+        FROM response_pairs GROUP BY {keys}, week ORDER BY ALL
+    """)
+    # The account without a schedule has no figures, rather than zeros that look like bad service.
+    assert {row[-3:] for row in found if row[0] == "two"} == {(None, None, None)}
+    assert all(row[-3] is not None for row in found if row[0] == "one" and row[-6])
+
+
+@pytest.mark.parametrize("unit", PERIODS)
+def test_sessions_are_counted_by_outcome(views, unit):
+    outcomes = ["completed", "missed", "dropped", "open", "outreach"]
+    counts = ", ".join(f"count(*) FILTER (outcome = '{outcome}') AS {outcome}" for outcome in outcomes)
+    assert rows(views, f"FROM sessions_by_outcome(unit := '{unit}') ORDER BY ALL") == rows(views, f"""
+        SELECT account, {PERIODS[unit] if unit != "all" else "min(date)"} AS period, count(*), {counts},
+            missed / nullif(count(*) - outreach - count(*) FILTER (outcome = 'open' AND initiated_by = 'customer')
+                - count(*) FILTER (outcome <> 'outreach' AND initiated_by = 'worker'), 0)
+        FROM sessions GROUP BY account{"" if unit == "all" else ", period"} ORDER BY ALL
+    """) != []
+
+
+def test_a_worker_period_has_the_days_that_the_worker_worked(views):
+    for unit, days in [("week", 7), ("all", 32)]:
+        worked = rows(views, f"SELECT worker, period, days FROM worker_period('{unit}') ORDER BY ALL")
+        assert worked == rows(views, f"""
+            SELECT worker, first, days FROM (
+                SELECT worker, {"min(date)" if unit == "all" else PERIODS[unit]} AS first,
+                    count(DISTINCT date) FILTER (messages_sent > 0) AS days
+                FROM worker_daily GROUP BY worker{"" if unit == "all" else ", " + PERIODS[unit]}) ORDER BY ALL
+        """)
+        assert max(row[2] for row in worked) <= days and min(row[2] for row in worked) >= 0
+    assert rows(views, "SELECT sum(messages_received) FROM worker_period('all')") == rows(views, "SELECT sum(messages_received) FROM worker_daily")
+
+
+def test_half_hours_are_local_and_divide_by_every_fetched_day(views):
+    assert rows(views, "SELECT count(*), min(half_hour), max(half_hour), min(days), max(days) FROM load_by_half_hour_overall") == [(48, "00:00", "23:30", 32, 32)]
+    [(by_half, by_hour)] = rows(views, """
+        SELECT (SELECT list(load ORDER BY hour) FROM (
+                SELECT half_hour[:2]::INTEGER AS hour, round(sum(messages_received_mean * days))::BIGINT AS load FROM load_by_half_hour_overall GROUP BY ALL)),
+            (SELECT list(load ORDER BY hour) FROM (
+                SELECT hour, coalesce(sum(messages_received), 0)::BIGINT AS load
+                FROM (SELECT unnest(range(24)) AS hour) LEFT JOIN worker_hourly USING (hour) GROUP BY ALL))
+    """)
+    assert by_half == by_hour and sum(by_half) > 0
+    of_a_week = "load_by_half_hour(DATE '2024-05-06', DATE '2024-05-12')"
+    [(received, days)] = rows(views, f"SELECT sum(messages_received_mean) * 7, any_value(days) FROM {of_a_week}")
+    assert days == 7
+    assert rows(views, f"SELECT count(*) = {round(received)} FROM messages WHERE opercode = 2003 AND date BETWEEN '2024-05-06' AND '2024-05-12'") == [(True,)]
+
+
+def test_views_stay_in_a_database_for_other_programs(lake, tmp_path):
+    """What a tool for dashboards does: it opens a database read-only, without the script, in a session of any time zone."""
+    script = subprocess.run([KEFU, "sql", "--lake", str(lake)], capture_output=True, text=True, check=True, env={}).stdout
+    database = str(tmp_path / "kefu.duckdb")
+    with duckdb.connect(database) as connection:
+        connection.execute(script)
+        expected = connection.execute("FROM load_by_half_hour_overall").fetchall()
+    with duckdb.connect(database, read_only=True) as connection:
+        connection.execute("SET TimeZone = 'America/New_York'")
+        assert connection.execute("FROM load_by_half_hour_overall").fetchall() == expected
+        assert connection.execute("SELECT count(*) > 0 FROM service_level_of_accounts(180, unit := 'week')").fetchall() == [(True,)]
+        comments = dict(connection.execute("SELECT view_name, comment FROM duckdb_views() WHERE NOT internal").fetchall())
+        assert len(comments) >= 11 and all(comments.values()), comments
+
+
+# Each query in DuckDB, and the same in Spark.
+SAME = [
+    ("FROM service_level(60, unit := 'week')", "service_level WHERE seconds = 60 AND unit = 'week'"),
+    ("FROM service_level_of_accounts(180)", "service_level_of_accounts WHERE seconds = 180 AND unit = 'day'"),
+    ("FROM service_level_of_accounts(300, unit := 'all')", "service_level_of_accounts WHERE seconds = 300 AND unit = 'all'"),
+    ("FROM business_service_level(60, unit := 'month')", "business_service_level WHERE seconds = 60 AND unit = 'month'"),
+    ("FROM business_service_level_of_accounts(30, unit := 'week')", "business_service_level_of_accounts WHERE seconds = 30 AND unit = 'week'"),
+    ("FROM sessions_by_outcome(unit := 'all')", "sessions_by_outcome WHERE unit = 'all'"),
+    ("FROM worker_period('all')", "worker_period WHERE unit = 'all'"),
+    ("FROM worker_weekly", "worker_weekly WHERE unit = 'week'"),
+    ("FROM load_by_weekday_and_hour_overall", "load_by_weekday_and_hour_overall"),
+    ("FROM load_by_half_hour_overall", "load_by_half_hour_overall"),
+    ("SELECT account, date, asked_seq, count(*), min(epoch(sent_at))::BIGINT, max(seq) FROM turn_messages() GROUP BY ALL",
+     "(SELECT account, date, asked_seq, count(*) AS n, min(unix_timestamp(sent_at)) AS first, max(seq) AS last FROM turn_messages GROUP BY 1, 2, 3)"),
+    ("SELECT account, count(*) FROM messages GROUP BY ALL", "(SELECT account, count(*) AS n FROM messages GROUP BY 1)"),
+    ("SELECT count(*) FROM rejects", "(SELECT count(*) AS n FROM rejects)"),
+]
+
+
+def plain(answer, left_out=0):
+    """Rows that can be compared across programs, without the first columns."""
+    value = lambda one: round(one, 6) if isinstance(one, float) else one if isinstance(one, int) or one is None else str(one)
+    return sorted(json.dumps([value(one) for one in row[left_out:]]) for row in answer)
+
+
+@pytest.mark.parametrize("environment", ["spark-3.5", "spark-4"])
+@pytest.mark.parametrize("accounts", [[], ["--account", "two"]], ids=["all", "two"])
+def test_spark_sql_says_the_same(with_hours, environment, accounts):
+    folders = dict(pair.split("=", 1) for pair in os.environ["KEFU_READERS"].splitlines())
+    views = opened(with_hours, *accounts)
+    script = subprocess.run([KEFU, "sql", "--dialect", "spark", "--lake", str(with_hours), *accounts], capture_output=True, text=True, check=True, env={}).stdout
+    queries = json.dumps([f"SELECT * FROM {query}" for _, query in SAME])
+    command = [f"{folders[environment]}/bin/python", "-W", "ignore", str(HERE / "spark_views.py"), queries]
+    result = subprocess.run(command, input=script, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-3_000:]
+    for (query, in_spark), answer in zip(SAME, json.loads(result.stdout.splitlines()[-1]), strict=True):
+        # Limit and unit are columns in Spark.
+        extra = ("seconds = " in in_spark) + ("unit = " in in_spark)
+        expected = plain(rows(views, query))
+        assert plain(answer, extra) == expected, query
 
 
 @pytest.mark.parametrize("view, unit", [("worker_weekly", "week"), ("worker_monthly", "month")])

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::tables::{Cell, Column, Row, Table, name_column};
-use crate::calendar::Day;
+use crate::calendar::{Day, DayRange};
 use crate::pipeline::Mark;
 use crate::report::figures::{AccountCoverage, CoveredDay, Figures};
 use crate::report::language::Language;
+use crate::report::warning::Warning;
 
 pub(super) struct Coverage {
     pub account: String,
@@ -26,8 +27,8 @@ pub(super) struct CalendarDay {
     pub title: String,
 }
 
-/// The warnings to read before trusting the figures, each with its symbol.
-pub(super) fn warnings(figures: &Figures, language: Language) -> Vec<(char, String)> {
+/// The warnings to read before trusting the figures.
+pub(super) fn warnings(figures: &Figures, language: Language) -> Vec<Warning> {
     let is_out_of_date = |day: &CoveredDay| !day.status.stale_because.is_empty();
     let holds = |mark: Mark, day: &CoveredDay| match mark {
         Mark::Missing => !day.status.fetched && !day.is_in_report,
@@ -39,16 +40,18 @@ pub(super) fn warnings(figures: &Figures, language: Language) -> Vec<(char, Stri
         Mark::NotFinal => day.status.fetched && !day.status.is_final,
         mark => day.mark == mark,
     };
+    let all_days = || figures.coverage.iter().flat_map(|account| &account.days);
     let of_mark = |mark: Mark| {
-        let days = days_with(figures, language, |day| holds(mark, day));
-        (!days.is_empty()).then(|| (mark.symbol(), language.warning(mark, &days)))
+        let days = || all_days().filter(|day| holds(mark, day)).map(|day| day.status.date);
+        let range = DayRange { first: days().min()?, last: days().max()? };
+        let shown = days_with(figures, language, |day| holds(mark, day));
+        language.warning(mark, &shown, range)
     };
-    let all_days = figures.coverage.iter().flat_map(|account| &account.days);
     let because: BTreeSet<_> =
-        all_days.filter(|day| is_out_of_date(day)).map(|day| &day.status.stale_because).collect();
+        all_days().filter(|day| is_out_of_date(day)).map(|day| &day.status.stale_because).collect();
     let out_of_date = because.into_iter().map(|because| {
         let days = days_with(figures, language, |day| day.status.stale_because == *because);
-        (Mark::Stale.symbol(), language.out_of_date(because, &days))
+        language.out_of_date(because, &days)
     });
     let mut warnings: Vec<_> = of_mark(Mark::Missing).into_iter().chain(out_of_date).collect();
     let others =
@@ -107,7 +110,8 @@ pub(super) fn coverage(account: &AccountCoverage, language: Language) -> Coverag
             Cell::count("rejects", day.status.rejects as i64, language),
             Cell::words("is_in_report", yes_or_no(day.is_in_report)),
         ];
-        Row { class: if day.is_in_report { "" } else { "absent" }, cells }
+        let class = if day.is_in_report { "" } else { "absent" };
+        Row { class, account: String::new(), cells }
     };
     let number = |label: &str| Column { is_number: true, ..name_column(label) };
     let columns = vec![
@@ -120,7 +124,7 @@ pub(super) fn coverage(account: &AccountCoverage, language: Language) -> Coverag
     ];
     let caption = format!("{} · {}", words.coverage, account.account);
     let table = Table {
-        id: "",
+        id: String::new(),
         caption,
         is_sortable: false,
         columns,

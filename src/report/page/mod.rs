@@ -8,29 +8,29 @@ mod cards;
 mod coverage;
 mod tables;
 mod turns;
+mod view;
 
 use askama::Template;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ring::digest::{SHA256, digest};
 
-use super::chart::{self, Scene};
-use super::figures::{DayFigures, Figures};
+use super::figures::Figures;
 use super::language::Language;
-use super::load_map;
 use super::metric::{self, Place, Unit, Values, shown_in};
 use super::registry::METRICS;
+use super::warning::{Remedy, Warning};
 use super::words::Words;
 use crate::calendar::DayRange;
 use crate::failure::{BugError, Failure};
 use crate::pipeline::Mark;
-use cards::{Card, Cards, Share};
 use coverage::Coverage;
 use tables::Table;
 use turns::TurnRow;
+use view::{View, views};
 
 const STYLE: &str = include_str!("style.css");
-const SCRIPT: &str = include_str!("sort.js");
+const SCRIPT: &str = include_str!("page.js");
 
 /// Renders the page of these figures.
 ///
@@ -43,10 +43,16 @@ pub fn page(figures: &Figures, language: Language) -> Result<String, Failure> {
     Ok(format!("{}\n", page.trim()))
 }
 
+/// The sentence at the top of the page, in English.
+pub fn headline(figures: &Figures) -> String {
+    Language::En.headline(&figures.together, figures)
+}
+
 /// The most important metrics in English: label, value, and value of the days before.
 pub fn summary(figures: &Figures) -> Vec<[String; 3]> {
     let language = Language::En;
-    let (now, before) = (Values::of(&figures.totals), Values::of(&figures.before.totals));
+    let scope = &figures.together;
+    let (now, before) = (Values::of(&scope.totals), Values::of(&scope.before.totals));
     let row = |metric: &metric::Metric| {
         let shown = |values: &Values| value(metric.unit, values.get(metric), language).shown;
         [metric.label(figures, language), shown(&now), shown(&before)]
@@ -66,23 +72,9 @@ struct Page {
     accounts: String,
     timezone: String,
     left_out: Option<String>,
-    warnings: Vec<(char, String)>,
-    comparison: String,
-    speed: Vec<Card>,
-    volume: Vec<Card>,
-    turns: Vec<Card>,
-    sessions: Vec<Card>,
-    session_bar: Vec<Share>,
-    by_account: Option<Table>,
-    /// Whether there are days that are not final, and days that are missing.
-    hatched: (bool, bool),
-    response_times: Vec<Scene>,
-    days: Table,
-    unanswered: Vec<Scene>,
-    unanswered_days: Table,
-    load: Vec<Scene>,
-    load_table: Table,
-    load_note: String,
+    has_target: bool,
+    warnings: Vec<Noted>,
+    views: Vec<View>,
     workers: Table,
     unanswered_turns: Vec<TurnRow>,
     /// Whether turns show their account, and whether they show their texts.
@@ -91,7 +83,15 @@ struct Page {
     coverage: Vec<Coverage>,
     legend: Vec<(char, &'static str)>,
     definitions: Vec<metric::Words>,
+    /// What the operator of kefu can do, by the number of the foot note.
+    remedies: Vec<Remedy>,
     made_by: String,
+}
+
+/// A warning, with the number of its foot note.
+struct Noted {
+    warning: Warning,
+    note: Option<usize>,
 }
 
 /// A value, exact and as people read it.
@@ -107,9 +107,14 @@ impl Page {
         let words = language.words();
         let of_several = figures.accounts.len() > 1;
         let with_texts = figures.unanswered.turns.iter().any(|turn| turn.texts.is_some());
-        let cards = Cards { figures, language };
-        let before = DayRange { first: figures.before.first, last: figures.before.last };
         let symbols = |mark: Mark| (mark.symbol(), language.mark(mark));
+        let (warnings, mut remedies) = noted(coverage::warnings(figures, language));
+        remedies.extend(language.show_left_out(figures.first, &figures.left_out));
+        if !figures.unanswered.turns.is_empty() && !with_texts {
+            remedies.push(language.show_texts());
+        }
+        let has_hours = figures.has_business_hours();
+        let is_defined = |metric: &&metric::Metric| has_hours || !metric.is_in(Place::Business);
         Self {
             words,
             style: STYLE,
@@ -125,30 +130,9 @@ impl Page {
             ),
             timezone: figures.timezone.clone(),
             left_out: (!figures.left_out.is_empty()).then(|| language.left_out(&figures.left_out)),
-            warnings: coverage::warnings(figures, language),
-            comparison: match figures.before.missing {
-                Some(missing) => {
-                    language.nothing_to_compare(missing, before, figures.before.volume.is_some())
-                }
-                None => format!("{} {}", words.compared_with, language.range(before)),
-            },
-            speed: cards.of(Place::Speed),
-            volume: cards.of(Place::Volume),
-            turns: cards.of(Place::Turns),
-            sessions: cards.of(Place::Sessions),
-            session_bar: cards.session_bar(),
-            by_account: of_several.then(|| tables::by_account(figures, language)),
-            hatched: (
-                figures.days.iter().any(DayFigures::is_provisional),
-                figures.days.iter().any(|day| day.accounts < figures.accounts.len()),
-            ),
-            response_times: chart::response_times(figures, language),
-            days: tables::days(figures, language),
-            unanswered: chart::unanswered(figures, language),
-            unanswered_days: tables::unanswered_days(figures, language),
-            load: load_map::load(figures, language),
-            load_table: tables::load_table(figures, language),
-            load_note: language.load_note(&figures.timezone, of_several),
+            has_target: figures.service_level_target.is_some(),
+            warnings,
+            views: views(figures, language),
             workers: tables::workers(figures, language),
             unanswered_turns: figures
                 .unanswered
@@ -165,10 +149,31 @@ impl Page {
                 .map(|account| coverage::coverage(account, language))
                 .collect(),
             legend: Mark::ALL.map(symbols).to_vec(),
-            definitions: METRICS.iter().map(|metric| metric.words(language)).collect(),
+            definitions: METRICS
+                .iter()
+                .filter(is_defined)
+                .map(|metric| metric.words(language))
+                .collect(),
+            remedies,
             made_by: language.made_by(env!("CARGO_PKG_VERSION"), &figures.timezone),
         }
     }
+}
+
+/// Numbers the remedies of warnings. Equal remedies have one number.
+fn noted(warnings: Vec<Warning>) -> (Vec<Noted>, Vec<Remedy>) {
+    let mut remedies: Vec<Remedy> = Vec::new();
+    let number = |warning: Warning| {
+        let note = warning.remedy.as_ref().map(|remedy| {
+            let known = remedies.iter().position(|known| known == remedy);
+            known.unwrap_or_else(|| {
+                remedies.push(remedy.clone());
+                remedies.len() - 1
+            })
+        });
+        Noted { warning, note: note.map(|place| place + 1) }
+    };
+    (warnings.into_iter().map(number).collect(), remedies)
 }
 
 /// The hash of a style or script for the content security policy.

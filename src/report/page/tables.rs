@@ -1,12 +1,14 @@
 //! Tables of the page: every number of a chart as text, and the workers.
 
 use super::{Value, named, value};
-use crate::report::figures::{AccountFigures, DayFigures, Figures, WeekdayLoad, WorkerFigures};
+use crate::report::figures::{
+    AccountFigures, DayFigures, Figures, Scope, WeekdayLoad, WorkerFigures,
+};
 use crate::report::language::Language;
-use crate::report::metric::{Place, Unit, Values, shown_in};
+use crate::report::metric::{Place, SERVICE_LEVEL, Unit, Values, shown_of};
 
 pub(super) struct Table {
-    pub id: &'static str,
+    pub id: String,
     pub caption: String,
     pub is_sortable: bool,
     pub columns: Vec<Column>,
@@ -21,6 +23,8 @@ pub(super) struct Column {
 
 pub(super) struct Row {
     pub class: &'static str,
+    /// The account that the row belongs to. Empty for none.
+    pub account: String,
     /// The first cell names the row.
     pub cells: Vec<Cell>,
 }
@@ -31,11 +35,13 @@ pub(super) struct Cell {
     pub is_number: bool,
     /// A warning about the value. Empty for none.
     pub note: &'static str,
+    /// `above` or `below` the target. Empty for neither.
+    pub class: &'static str,
 }
 
 impl Cell {
     pub(super) fn words(name: &'static str, shown: &str) -> Self {
-        Self { name, value: named(shown), is_number: false, note: "" }
+        Self { name, value: named(shown), is_number: false, note: "", class: "" }
     }
 
     pub(super) fn figure(
@@ -48,7 +54,7 @@ impl Cell {
         if let (Unit::Seconds, Some(seconds)) = (unit, number) {
             value.shown = language.short_duration(seconds);
         }
-        Self { name, value, is_number: true, note: "" }
+        Self { name, value, is_number: true, note: "", class: "" }
     }
 
     pub(super) fn count(name: &'static str, count: i64, language: Language) -> Self {
@@ -62,7 +68,7 @@ pub(super) fn name_column(label: &str) -> Column {
 
 /// The columns of the metrics that are shown in a place.
 fn columns(place: Place, figures: &Figures, language: Language) -> impl Iterator<Item = Column> {
-    shown_in(place).map(move |metric| Column {
+    shown_of(place, figures).map(move |metric| Column {
         label: metric.short_label(figures, language),
         title: metric.words(language).definition,
         is_number: true,
@@ -70,9 +76,25 @@ fn columns(place: Place, figures: &Figures, language: Language) -> impl Iterator
 }
 
 /// The cells of the metrics that are shown in a place. A cell without a value is empty.
-fn cells(place: Place, values: &Values, language: Language) -> impl Iterator<Item = Cell> {
-    shown_in(place)
-        .map(move |metric| Cell::figure(metric.name, metric.unit, values.get(metric), language))
+fn cells(
+    place: Place,
+    values: &Values,
+    figures: &Figures,
+    language: Language,
+) -> impl Iterator<Item = Cell> {
+    shown_of(place, figures).map(move |metric| {
+        let number = values.get(metric);
+        let is_on_target = match metric.name {
+            SERVICE_LEVEL => number.and_then(|level| figures.is_on_target(level)),
+            _ => None,
+        };
+        let class = match is_on_target {
+            Some(true) => "above",
+            Some(false) => "below",
+            None => "",
+        };
+        Cell { class, ..Cell::figure(metric.name, metric.unit, number, language) }
+    })
 }
 
 pub(super) fn by_account(figures: &Figures, language: Language) -> Table {
@@ -81,11 +103,17 @@ pub(super) fn by_account(figures: &Figures, language: Language) -> Table {
     columns.extend(self::columns(Place::Totals, figures, language));
     let row = |account: &AccountFigures| {
         let mut cells = vec![Cell::words("account", account.account.as_str())];
-        cells.extend(self::cells(Place::Totals, &Values::of(&account.totals), language));
-        Row { class: "", cells }
+        cells.extend(self::cells(Place::Totals, &Values::of(&account.totals), figures, language));
+        Row { class: "", account: account.account.to_string(), cells }
     };
     let rows = figures.accounts.iter().map(row).collect();
-    Table { id: "accounts", caption: words.by_account.to_owned(), is_sortable: true, columns, rows }
+    Table {
+        id: "accounts".to_owned(),
+        caption: words.by_account.to_owned(),
+        is_sortable: true,
+        columns,
+        rows,
+    }
 }
 
 /// The date cell of a day's row. It has a note if later days may change the row.
@@ -99,46 +127,26 @@ pub(super) fn day_class(day: &DayFigures) -> &'static str {
     if day.accounts == 0 { "absent" } else { "" }
 }
 
-pub(super) fn days(figures: &Figures, language: Language) -> Table {
+pub(super) fn days(figures: &Figures, scope: &Scope, suffix: &str, language: Language) -> Table {
     let words = language.words();
     let mut columns = vec![name_column(words.date), name_column(words.weekday)];
     columns.extend(self::columns(Place::Totals, figures, language));
     let row = |day: &DayFigures| {
         let mut cells =
             vec![day_cell(day, language), Cell::words("weekday", language.weekday(day.date))];
-        cells.extend(self::cells(Place::Totals, &Values::of(&day.totals), language));
-        Row { class: day_class(day), cells }
+        cells.extend(self::cells(Place::Totals, &Values::of(&day.totals), figures, language));
+        Row { class: day_class(day), account: String::new(), cells }
     };
     Table {
-        id: "days",
+        id: format!("days{suffix}"),
         caption: words.by_day.to_owned(),
         is_sortable: true,
         columns,
-        rows: figures.days.iter().map(row).collect(),
+        rows: scope.days.iter().map(row).collect(),
     }
 }
 
-pub(super) fn unanswered_days(figures: &Figures, language: Language) -> Table {
-    let words = language.words();
-    let mut columns = vec![name_column(words.date), name_column(words.weekday)];
-    columns.extend(self::columns(Place::Unanswered, figures, language));
-    let row = |day: &DayFigures| {
-        let mut cells =
-            vec![day_cell(day, language), Cell::words("weekday", language.weekday(day.date))];
-        cells.extend(self::cells(Place::Unanswered, &Values::of(&day.totals), language));
-        Row { class: day_class(day), cells }
-    };
-    let rows = figures.days.iter().map(row).collect();
-    Table {
-        id: "unanswered-days",
-        caption: words.unanswered_heading.to_owned(),
-        is_sortable: true,
-        columns,
-        rows,
-    }
-}
-
-pub(super) fn load_table(figures: &Figures, language: Language) -> Table {
+pub(super) fn load_table(scope: &Scope, suffix: &str, language: Language) -> Table {
     let words = language.words();
     let mut columns = vec![name_column(words.weekday)];
     columns.extend((0..24).map(|hour| Column {
@@ -163,15 +171,22 @@ pub(super) fn load_table(figures: &Figures, language: Language) -> Table {
                     title: String::new(),
                 },
             };
-            Cell { name: "messages_received_mean", value, is_number: true, note: "" }
+            Cell { name: "messages_received_mean", value, is_number: true, note: "", class: "" }
         };
         Row {
             class: "",
+            account: String::new(),
             cells: std::iter::once(Cell::words("weekday", name)).chain((0..24).map(mean)).collect(),
         }
     };
-    let rows = figures.load.iter().map(row).collect();
-    Table { id: "load", caption: words.load.to_owned(), is_sortable: false, columns, rows }
+    let rows = scope.load.iter().map(row).collect();
+    Table {
+        id: format!("load{suffix}"),
+        caption: words.load.to_owned(),
+        is_sortable: false,
+        columns,
+        rows,
+    }
 }
 
 pub(super) fn workers(figures: &Figures, language: Language) -> Table {
@@ -184,12 +199,19 @@ pub(super) fn workers(figures: &Figures, language: Language) -> Table {
         let note = if worker.is_small_sample { words.small_sample } else { "" };
         let mut cells = vec![Cell { note, ..Cell::words("worker", &worker.worker) }];
         cells.extend(of_several.then(|| Cell::words("account", worker.account.as_str())));
-        cells.extend(self::cells(Place::Workers, &Values::of(worker), language));
-        Row { class: if worker.is_small_sample { "small" } else { "" }, cells }
+        let values = Values::of(worker);
+        let figures_of = self::cells(Place::Workers, &values, figures, language);
+        // A small sample says nothing about the target.
+        cells.extend(figures_of.map(|cell| match worker.is_small_sample {
+            true => Cell { class: "", ..cell },
+            false => cell,
+        }));
+        let class = if worker.is_small_sample { "small" } else { "" };
+        Row { class, account: worker.account.to_string(), cells }
     };
     let rows = figures.workers.iter().map(row).collect();
     Table {
-        id: "workers",
+        id: "workers".to_owned(),
         caption: words.workers_heading.to_owned(),
         is_sortable: true,
         columns,

@@ -1,8 +1,9 @@
 //! Rows of the turns without an answer.
 
-use super::{name, visible};
+use super::{Value, name, value, visible};
 use crate::report::figures::UnansweredTurn;
 use crate::report::language::Language;
+use crate::report::metric::Unit;
 
 pub(super) struct TurnRow {
     pub account: String,
@@ -10,7 +11,8 @@ pub(super) struct TurnRow {
     pub worker: String,
     pub customer: String,
     pub kind: &'static str,
-    pub messages: String,
+    pub waited: Value,
+    pub messages: Value,
     /// Texts of the turn's messages. None for a text that is not in the lake.
     pub texts: Vec<Option<String>>,
     pub more: Option<String>,
@@ -31,7 +33,8 @@ pub(super) fn turn_row(turn: &UnansweredTurn, language: Language) -> TurnRow {
         worker: name(&turn.worker),
         customer: visible(&turn.customer),
         kind: if turn.is_first { words.first_kind } else { words.later_kind },
-        messages: language.count(turn.customer_messages),
+        waited: value(Unit::Seconds, Some(turn.waited_seconds as f64), language),
+        messages: value(Unit::Count, Some(turn.customer_messages as f64), language),
         texts,
         more: (more > 0).then(|| language.more_messages(more)),
     }

@@ -1,5 +1,17 @@
-// Sorts tables by the column whose heading is pressed. Without it, the tables are in the order of the page.
+// Sorts tables by the column whose heading is pressed, and shows one account. Without it, the page has all accounts, in its own order.
 "use strict";
+const pick = document.getElementById("pick");
+if (pick) {
+  pick.closest("p").hidden = false;
+  const show = () => {
+    const account = pick.value;
+    const views = [...document.querySelectorAll("[data-view]")];
+    views.forEach((view) => { view.hidden = view.dataset.view !== account; });
+    document.querySelectorAll("[data-account]").forEach((part) => { part.hidden = account !== "" && part.dataset.account !== account; });
+  };
+  pick.addEventListener("change", show);
+  show();
+}
 for (const table of document.querySelectorAll("table[data-sortable]")) {
   const headings = [...table.tHead.rows[0].cells];
   const body = table.tBodies[0];
