@@ -434,11 +434,11 @@ pub struct SimulateArgs {
     /// Give the first page of a window again and again, each time with a higher msgid
     #[arg(long)]
     pub repeat_pages: bool,
-    /// Inject a fault: [account=N/][token/]KIND[@CALL[xTIMES]]; may be given several times
+    /// Inject a fault: [account=N/][token/|workers/]KIND[@CALL[xTIMES]]; may be given several times
     ///
     /// KIND is errcode:N, status:N[:retry-after=S], reset, cut, html, stuck-cursor, wrong-number
-    /// or expire-token. It affects the calls of getmsglist (with token/, the calls for a token)
-    /// from number CALL on, TIMES in a row. Without @CALL, it affects all calls. With account=N/, it
+    /// or expire-token. It affects the calls of getmsglist (with token/, the calls for a token; with
+    /// workers/, those of getkflist) from number CALL on, TIMES in a row. Without @CALL, it affects all calls. With account=N/, it
     /// affects only the account with this number of --accounts. Calls are counted for each account.
     #[arg(long, value_name = "FAULT")]
     pub fault: Vec<Fault>,

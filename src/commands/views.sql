@@ -1,3 +1,12 @@
+-- The latest name of each worker that ever had one, by account, and the day on which it was seen first. Of `workers`, which has a row
+-- for each worker and each day on which the list of workers had changed.
+CREATE OR REPLACE VIEW worker_names AS
+WITH named AS (SELECT account, worker, nick AS name, date FROM workers WHERE nick IS NOT NULL),
+latest AS (SELECT account, worker, max_by(name, date) AS name FROM named GROUP BY ALL)
+SELECT account, worker, latest.name, min(named.date) AS since
+FROM latest JOIN named USING (account, worker, name)
+GROUP BY ALL;
+
 -- Service level within `seconds`, by account, worker and day: of the turns that were answered or opened a session in vain, the share answered
 -- in time. `strict` counts as unanswered also what came later in a session, which is mostly a closing "thanks".
 --   FROM service_level(180);

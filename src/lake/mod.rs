@@ -30,6 +30,7 @@ mod statistics;
 mod store;
 mod survey;
 mod thrift;
+mod workers;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -262,13 +263,13 @@ impl Lake {
         Ok(false)
     }
 
-    /// The accounts that have a file in any table.
+    /// The accounts that have a file in any table [of days](Table::of_days).
     ///
     /// # Errors
     /// When a folder cannot be listed.
     pub fn accounts(&self) -> Result<BTreeSet<String>, LakeError> {
         let mut accounts = BTreeSet::new();
-        for folder in Table::ALL.map(|table| self.date_folders(table)) {
+        for folder in Table::of_days().map(|table| self.date_folders(table)) {
             for folder in folder?.into_values() {
                 let files = self.store.list(&folder)?;
                 let names = files.iter().filter_map(|file| file.key.account_name());

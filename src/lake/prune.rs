@@ -3,7 +3,7 @@
 //! What is remembered comes first, so that a prune that is killed halfway leaves no day of which it is unknown whether it is missing or pruned; the
 //! same prune again does the rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -114,7 +114,8 @@ impl Lake {
         }
     }
 
-    /// The newest day, up to `last`, for which any account has a partition of any table. A file
+    /// The newest day, up to `last`, for which any account has a partition of any table [of
+    /// days](Table::of_days). A file
     /// that does not say of itself that it is of that day does not count: retention is counted back
     /// from here, and a stray file of a far day would make it delete everything.
     ///
@@ -122,7 +123,7 @@ impl Lake {
     /// When a folder cannot be listed.
     pub fn newest_day(&self, last: Day) -> Result<Option<Day>, LakeError> {
         let mut newest = None;
-        for table in Table::ALL {
+        for table in Table::of_days() {
             for (day, folder) in self.date_folders(table)?.range(..=last).rev() {
                 let day = *day;
                 if newest >= Some(day) {
@@ -151,15 +152,42 @@ impl Lake {
         before: Day,
     ) -> Result<Vec<PartitionFile>, LakeError> {
         let mut partitions = Vec::new();
-        for (day, folder) in self.date_folders(table)?.range(..before) {
-            for key in self.files_of_partitions(folder)? {
+        for (day, _, files) in self.files_before(table, before)? {
+            for key in files {
                 let Some(account) = key.account_name().map(str::to_owned) else { continue };
                 let path = self.path_of(&key);
                 let bytes = self.store.look(&key, 0)?.map_or(0, |look| look.bytes);
-                partitions.push(PartitionFile { day: *day, account, path, bytes });
+                partitions.push(PartitionFile { day, account, path, bytes });
             }
         }
         Ok(partitions)
+    }
+
+    /// The folders of a table's days before one, each with the files to delete. The latest list of
+    /// each account's workers stays: it is still valid.
+    fn files_before(
+        &self,
+        table: Table,
+        before: Day,
+    ) -> Result<Vec<(Day, Key, Vec<Key>)>, LakeError> {
+        let folders = self.date_folders(table)?;
+        let mut latest: BTreeSet<String> = BTreeSet::new();
+        if table == Table::Workers {
+            for folder in folders.range(before..).map(|(_, folder)| folder) {
+                let files = self.files_of_partitions(folder)?;
+                latest.extend(files.iter().map(|file| file.name().to_owned()));
+            }
+        }
+        let mut found = Vec::new();
+        for (day, folder) in folders.range(..before).rev() {
+            let mut files = self.files_of_partitions(folder)?;
+            if table == Table::Workers {
+                files.retain(|file| !latest.insert(file.name().to_owned()));
+            }
+            found.push((*day, folder.clone(), files));
+        }
+        found.reverse();
+        Ok(found)
     }
 
     /// The files in a folder that have the name of a partition, in order.
@@ -176,15 +204,14 @@ impl Lake {
     pub fn prune(&self, tables: &[Table], before: Day) -> Result<(), LakeError> {
         self.remember_pruned(tables, before)?;
         for table in tables {
-            for (_, folder) in self.date_folders(*table)?.range(..before) {
-                let files = self.files_of_partitions(folder)?;
+            for (_, folder, files) in self.files_before(*table, before)? {
                 // Kefu wrote no file of another name.
                 files
                     .iter()
                     .filter_map(Key::account)
                     .try_for_each(|account| self.require_lock(&account))?;
                 // Also the folders that a prune left empty when it was killed.
-                self.store.remove(folder, &files)?;
+                self.store.remove(&folder, &files)?;
             }
         }
         if tables.contains(&Table::Messages) {
@@ -199,7 +226,9 @@ impl Lake {
     fn remember_pruned(&self, tables: &[Table], before: Day) -> Result<(), LakeError> {
         for account in self.known_accounts()? {
             let mut pruned = self.pruned(&account)?;
-            tables.iter().for_each(|table| pruned.add(*table, before));
+            // No list of workers is ever missed.
+            let missed = tables.iter().filter(|table| **table != Table::Workers);
+            missed.for_each(|table| pruned.add(*table, before));
             let note = format!("{}\n", serde_json::json!(pruned));
             self.put_file(&account, &own_mark(&account), note.as_bytes())?;
         }

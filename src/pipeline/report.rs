@@ -6,7 +6,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-use super::{AccountJob, DayFailure, FetchReport, FetchedDay, MetricsReport, ShrunkDay};
+use super::{
+    AccountJob, DayFailure, FetchReport, FetchedDay, MetricsReport, ShrunkDay, WorkersReport,
+};
 use crate::calendar::Clock;
 use crate::failure::{Class, Failure};
 
@@ -20,6 +22,9 @@ pub struct RunReport {
     pub lake: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fetch: Option<FetchReport>,
+    /// None where no day was fetched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workers: Option<WorkersReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<MetricsReport>,
     /// Whether metrics were to be computed and were not, because the lake cannot be written.
@@ -43,6 +48,7 @@ impl RunReport {
             timezone: job.zone.name().to_owned(),
             lake: job.lake.root().display().to_string(),
             fetch: None,
+            workers: None,
             metrics: None,
             metrics_put_off: false,
             failure: None,
@@ -60,6 +66,7 @@ impl RunReport {
             timezone: String::new(),
             lake: String::new(),
             fetch: None,
+            workers: None,
             metrics: None,
             metrics_put_off: false,
             failure: Some(failure),

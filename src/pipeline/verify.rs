@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::app::other_apps;
-use super::examined_day::ExaminedDay;
+use super::examined_day::{ExaminedDay, examine_file};
 use super::finding::{Finding, Kind, Severity};
 use super::rebuild::MetricsJob;
 use super::verify_metrics::verify_metrics;
@@ -79,7 +79,10 @@ pub fn verify(
     });
     let is_input = |day: Day| inputs.is_none_or(|range| range.contains(day));
     let mut tables_of_day: BTreeMap<(Account, Day), BTreeSet<Table>> = BTreeMap::new();
-    for PartitionKey { account, date: day, table } in std::mem::take(&mut survey.partitions) {
+    let (lists, partitions): (Vec<_>, Vec<_>) = std::mem::take(&mut survey.partitions)
+        .into_iter()
+        .partition(|key| key.table == Table::Workers);
+    for PartitionKey { account, date: day, table } in partitions {
         if is_wanted(day) || matches!(table, Table::Messages | Table::Rejects) && is_input(day) {
             tables_of_day.entry((account, day)).or_default().insert(table);
         }
@@ -114,6 +117,11 @@ pub fn verify(
             examined.sound.get(&Table::Messages).map_or(0, |messages| messages.rows);
         verification.findings.append(&mut examined.findings);
         days_of_account.entry(account).or_default().insert(day, examined);
+    }
+    for key in lists.iter().filter(|key| is_wanted(key.date)) {
+        cancel.check()?;
+        verification.files += 1;
+        verification.findings.extend(examine_file(job, key)?.err().into_iter().flatten());
     }
     let mut lake = Verification::default();
     lake.findings.extend(misread_place(&job.lake)?);

@@ -129,6 +129,8 @@ pub struct WeekdayLoad {
 pub struct WorkerFigures {
     pub account: Account,
     pub worker: String,
+    /// The latest name in the lake. None for a worker without one.
+    pub name: Option<String>,
     pub messages_received: i64,
     pub messages_sent: i64,
     pub customers: Option<i64>,
@@ -163,6 +165,8 @@ pub struct UnansweredTurn {
     /// The end of the openid.
     pub customer: String,
     pub worker: String,
+    /// The latest name of the worker in the lake.
+    pub name: Option<String>,
     /// Local time.
     pub asked_at: String,
     pub customer_messages: i64,
@@ -348,7 +352,7 @@ pub(super) fn load(facts: &Facts<'_>) -> Vec<WeekdayLoad> {
     (1..=7).map(of_weekday).collect()
 }
 
-/// The figures of each worker of each account, in order of account and worker.
+/// The figures of each worker of each account, in order of account and worker. Without names.
 pub(super) fn workers<'a>(facts: &Facts<'a>) -> Vec<WorkerFigures> {
     let names: BTreeSet<(&'a Account, &'a str)> = facts
         .iter()
@@ -384,6 +388,7 @@ pub(super) fn workers<'a>(facts: &Facts<'a>) -> Vec<WorkerFigures> {
         WorkerFigures {
             account: key.0.clone(),
             worker: key.1.to_owned(),
+            name: None,
             messages_received: total(|row| row.messages_received),
             messages_sent: total(|row| row.messages_sent),
             customers: has_visits.then(|| customers_of.get(&key).map_or(0, HashSet::len) as i64),

@@ -34,7 +34,7 @@ pub use page::{page, summary};
 
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::{Class, Classified, Failure};
-use crate::lake::{Account, Lake, Table};
+use crate::lake::{Account, Lake, LakeError, Table};
 use crate::metrics::Rules;
 use crate::pipeline::{Freshness, MetricsJob, status};
 use figures::{AccountFigures, Before, CoveredDay};
@@ -210,7 +210,7 @@ pub fn gather(job: &ReportJob) -> Result<Figures, Failure> {
     };
     // At least one day is in the report, so there are totals.
     let totals = Totals::of(&facts).ok_or(ReportError::NoMetrics { asked: period })?;
-    Ok(Figures {
+    let mut figures = Figures {
         timezone: job.zone.name().to_owned(),
         first: period.first,
         last: period.last,
@@ -234,7 +234,24 @@ pub fn gather(job: &ReportJob) -> Result<Figures, Failure> {
             .into_iter()
             .map(|account| AccountCoverage { account: account.account, days: account.covered })
             .collect(),
-    })
+    };
+    add_names(&mut figures, job)?;
+    Ok(figures)
+}
+
+/// Adds the latest names of the workers.
+fn add_names(figures: &mut Figures, job: &ReportJob) -> Result<(), Failure> {
+    let names = job.accounts.iter().map(|account| Ok((account, job.lake.worker_names(account)?)));
+    let names: BTreeMap<&Account, BTreeMap<String, String>> =
+        names.collect::<Result<_, LakeError>>()?;
+    let name = |account: &Account, worker: &String| names.get(account)?.get(worker).cloned();
+    for worker in &mut figures.workers {
+        worker.name = name(&worker.account, &worker.worker);
+    }
+    for turn in &mut figures.unanswered.turns {
+        turn.name = name(&turn.account, &turn.worker);
+    }
+    Ok(())
 }
 
 /// The facts of all accounts together.

@@ -23,7 +23,7 @@ const TEXTS_SHOWN: usize = 10;
 const TEXT_SHOWN: usize = 280;
 
 /// Lists turns that opened a session before the others, which are mostly a closing "thanks". In
-/// both groups the latest turn comes first.
+/// both groups the latest turn comes first. Workers have no names yet.
 pub(super) fn list(job: &ReportJob, facts: &Facts<'_>) -> Result<UnansweredTurns, Failure> {
     let of_days = facts
         .iter()
@@ -48,6 +48,7 @@ pub(super) fn list(job: &ReportJob, facts: &Facts<'_>) -> Result<UnansweredTurns
         account: (*account).clone(),
         customer: end_of(&turn.openid),
         worker: turn.worker.to_string(),
+        name: None,
         asked_at: job.zone.written(turn.asked_at),
         customer_messages: turn.customer_messages,
         is_first: turn.is_first,

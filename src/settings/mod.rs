@@ -26,7 +26,7 @@ use crate::failure::{Class, Classified};
 use crate::lake::{Account, AppId, BucketOptions, Lake, LakeError, LakePlace};
 use crate::metrics::Rules;
 use crate::model::Shard;
-use crate::model::privacy::Texts;
+use crate::model::privacy::{Texts, WorkerNames};
 use crate::wechat::{BaseUrl, Credential};
 pub use bucket::is_bucket;
 use identity::Identity;
@@ -188,6 +188,7 @@ pub struct Settings {
     shard: Option<Shard>,
     texts: Texts,
     openid_key: Option<Setting<SecretSource>>,
+    worker_names: WorkerNames,
 }
 
 impl Settings {
@@ -275,6 +276,7 @@ impl Settings {
             )?,
             texts,
             openid_key,
+            worker_names: file.values.privacy.workers.unwrap_or_default(),
         })
     }
 
