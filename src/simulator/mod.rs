@@ -9,6 +9,7 @@ mod accounts;
 mod fault;
 mod generator;
 mod phrases;
+mod query;
 mod records;
 mod server;
 mod tokens;

@@ -13,13 +13,13 @@ use hyper::header::{CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::accounts::{ALONE, Accounts, Book, Counted, UnderWay};
 use super::fault::{Affected, FaultKind};
+use super::query::{TokenRequest, parameter};
 use super::records::{RenderedPage, SimulatedWorker};
 use super::tokens::{Refusal, TokenBook};
 use super::{Options, SECRET};
@@ -360,32 +360,6 @@ impl Service {
             "rate_limit": { "call_count": 5000, "refresh_second": 60 },
         })
     }
-}
-
-#[derive(Deserialize)]
-struct TokenRequest {
-    appid: String,
-    secret: String,
-    #[serde(default)]
-    force_refresh: bool,
-    #[serde(default = "yes")]
-    is_stable: bool,
-}
-
-fn yes() -> bool {
-    true
-}
-
-impl TokenRequest {
-    fn from_query(query: &str) -> Self {
-        let text = |name| parameter(query, name).unwrap_or_default();
-        Self { appid: text("appid"), secret: text("secret"), force_refresh: true, is_stable: false }
-    }
-}
-
-/// A parameter of a query. The simulator's own values contain no escapes.
-fn parameter(query: &str, name: &str) -> Option<String> {
-    query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
 }
 
 fn render(page: RenderedPage) -> Vec<u8> {
