@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, Table as TextTable, presets};
 use serde::Serialize;
 
 use super::{days, require_lake};
-use crate::calendar::DayRange;
+use crate::calendar::{Clock, DayRange};
 use crate::cli::{GlobalArgs, OutputFormat, ReportArgs};
 use crate::failure::{Class, Classified, Failure, UsageError};
 use crate::operations::replace;
@@ -81,9 +81,9 @@ pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<C
         .into());
     }
     let accounts = report::accounts(&lake, &global.account)?;
-    let period = match days::named(&args.days)? {
+    let period = match days::asked(&args.days, &settings.zone.value, &Clock::System)? {
         Some(days) => Period::named(days),
-        None => Period::last(&lake, &accounts, args.last.unwrap_or(DAYS))?,
+        None => Period::last(&lake, &accounts, args.final_days.unwrap_or(DAYS))?,
     };
     if let Some(owner) = lake.owner()? {
         telemetry::print_note(&format!(
@@ -105,8 +105,7 @@ pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<C
         telemetry::print_result(page.trim_end())?;
         return Ok(None);
     }
-    replace(&args.out, page.as_bytes())
-        .map_err(|source| WriteError { path: args.out.clone(), source })?;
+    replace(&args.out, page.as_bytes()).map_err(|source| WriteError { path: args.out.clone(), source })?;
     let written = Written {
         command: "report",
         lake: job.lake.root().display().to_string(),

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::each_account::{Report, for_each_account};
 use super::{days, settings_for_lake};
-use crate::calendar::{Day, DayRange};
+use crate::calendar::{Clock, Day, DayRange};
 use crate::cli::{GlobalArgs, StatusArgs};
 use crate::failure::{Class, Failure};
 use crate::model::cancel::Cancel;
@@ -34,7 +34,7 @@ pub(super) fn execute(
     let settings = settings_for_lake(global, "status")?;
     let lake = settings.open_lake()?;
     let settings = settings.in_zone_of(&lake)?;
-    let among = days::named(&args.days)?;
+    let among = days::asked(&args.days, &settings.zone.value, &Clock::System)?;
     for_each_account("status", &settings, global.output, cancel, |settings| look(settings, among))
 }
 

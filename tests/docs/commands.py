@@ -26,6 +26,8 @@ STAND_INS = {
     "wxfedcba9876543210": "wx5ec0de51mu1a71",
     "/usr/local/bin/wechat-token": "./wechat-token",
     "/srv/kefu/lake": "data/lake",
+    "http://127.0.0.1:8765": "$KEFU_BASE_URL",
+    "/tmp/sample": "sample",
     "cat > secret": 'echo "$KEFU_SECRET" > secret',
 }
 # In place of the programs of these names.

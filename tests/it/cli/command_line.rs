@@ -233,9 +233,11 @@ fn a_lake_is_not_continued_in_another_time_zone() {
 #[test]
 fn invalid_arguments_are_refused_before_any_work() {
     let world = World::new();
-    let cases: [(&[&str], i32, &str); 9] = [
+    let cases: [(&[&str], i32, &str); 11] = [
         (&["run", "--date", "2024-02-30"], 2, "is not a day"),
-        (&["run", "--from", "2024-02-01"], 2, "--to"),
+        (&["run", "--to", "2024-02-01"], 2, "--from"),
+        (&["run", "--from", "2999-01-01"], 2, "is after yesterday"),
+        (&["run", "--last", "3", "--date", "yesterday"], 2, "cannot be used with"),
         (&["run", "--from", "2024-02-02", "--to", "2024-02-01"], 2, "is after"),
         (&["run", "--date", "2999-01-01"], 2, "is not over yet"),
         (&["run", "--frobnicate"], 2, "--frobnicate"),
@@ -415,8 +417,22 @@ fn every_command_has_a_manual_page() {
 fn every_command_has_a_help_text() {
     let world = World::new();
     for command in [
-        "", "run", "fetch", "metrics", "demo", "accounts", "status", "doctor", "prune", "verify",
-        "report", "sql", "simulate",
+        "",
+        "init",
+        "run",
+        "fetch",
+        "metrics",
+        "demo",
+        "accounts",
+        "status",
+        "doctor",
+        "prune",
+        "verify",
+        "report",
+        "sql",
+        "simulate",
+        "completions",
+        "man",
     ] {
         let arguments: Vec<&str> =
             [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
