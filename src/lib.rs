@@ -82,6 +82,7 @@ pub mod secret;
 pub mod settings;
 pub mod simulator;
 pub mod telemetry;
+mod terminal;
 pub mod threads;
 pub mod wechat;
 

@@ -26,6 +26,18 @@ const OF_READERS: &[&str] = &["lake", "account", "config", "output"];
 
 const HELP: &[Help] = &[
     Help {
+        command: "init",
+        matters: &["lake", "timezone", "account", "config"],
+        examples: [
+            ("Answer questions", "kefu init"),
+            (
+                "Without questions",
+                "kefu init --appid wx0123456789abcdef --account shop --secret-stdin < secret",
+            ),
+        ],
+        page: "docs/guide/your-account.md",
+    },
+    Help {
         command: "run",
         matters: OF_A_RUN,
         examples: [
@@ -227,7 +239,7 @@ mod tests {
             let help = HELP.iter().find(|help| help.command == named).unwrap();
             assert!(root.join(help.page).is_file(), "{}", help.page);
             for (_, line) in help.examples {
-                let words = line.split(['|', '>']).next().unwrap().split_whitespace();
+                let words = line.split(['|', '<', '>']).next().unwrap().split_whitespace();
                 assert!(words.clone().nth(1) == Some(named), "{line}");
                 parse(words).unwrap();
             }

@@ -54,6 +54,12 @@ Exit codes:
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write kefu.toml and the file of the secret, from questions or flags, then check them
+    ///
+    /// Asks in a terminal for what no flag gives: the AppID, the name of the account, the time zone,
+    /// business hours, and the AppSecret, which is not shown. Then makes the checks of `kefu
+    /// doctor`. Replaces no file.
+    Init(InitArgs),
     /// The nightly job: fetch what is missing, then bring every metric partition up to date
     Run(FetchArgs),
     /// The first half of the nightly job: fetch what is missing
@@ -158,7 +164,7 @@ impl Cli {
     }
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = help::HEADING, next_display_order = 100)]
 pub struct GlobalArgs {
     /// The lake: a folder, or s3://bucket/prefix [default: data/lake]
@@ -197,6 +203,34 @@ pub enum OutputFormat {
     #[default]
     Table,
     Json,
+}
+
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// AppID (开发者ID) of the account, which begins with wx
+    #[arg(long, value_name = "ID")]
+    pub appid: Option<String>,
+    /// Read the AppSecret from stdin, and ask nothing
+    #[arg(long)]
+    pub secret_stdin: bool,
+    /// Whether to write a schedule of business hours, from Monday to Friday
+    #[arg(long, value_name = "ANSWER", value_enum)]
+    pub business_hours: Option<YesNo>,
+    /// Write the files only, without the checks
+    #[arg(long)]
+    pub no_check: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum YesNo {
+    Yes,
+    No,
+}
+
+impl YesNo {
+    pub fn is_yes(self) -> bool {
+        self == Self::Yes
+    }
 }
 
 #[derive(Debug, Args)]

@@ -46,7 +46,10 @@ impl Place<'_> {
 }
 
 /// Checks an app id, because WeChat's error for a wrong one does not say what is wrong.
-fn checked_appid(appid: String) -> Result<String, String> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn checked_appid(appid: String) -> Result<String, String> {
     match appid.as_str() {
         "" => Err("it is empty".into()),
         appid if appid.contains(char::is_whitespace) => {

@@ -30,9 +30,11 @@ use crate::model::privacy::{Texts, WorkerNames};
 use crate::wechat::{BaseUrl, Credential};
 pub use bucket::is_bucket;
 use identity::Identity;
+pub use identity::checked_appid;
 pub use listing::Listed;
 use network::Network;
 use secret_source::SecretSource;
+pub use secret_source::not_a_word;
 use selection::{first_few, in_shard};
 use sources::{Sources, read_file};
 

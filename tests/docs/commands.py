@@ -28,7 +28,8 @@ STAND_INS = {
     "/srv/kefu/lake": "data/lake",
     "http://127.0.0.1:8765": "$KEFU_BASE_URL",
     "/tmp/sample": "sample",
-    "cat > secret": 'echo "$KEFU_SECRET" > secret',
+    "kefu run --last 31": "kefu run --from 2024-05-01 --to 2024-05-31",
+    "kefu init   ": 'echo "$KEFU_SECRET" | kefu init --appid wx5ec0de51mu1a70 --account shop --secret-stdin ',
 }
 # In place of the programs of these names.
 PROGRAMS = {
