@@ -141,7 +141,7 @@ const HELP: &[Help] = &[
         matters: OF_READERS,
         examples: [
             ("The last 7 final days, in Chinese", "kefu report --lang zh"),
-            ("A month", "kefu report --from 2024-05-01 --to 2024-05-31 --out may.html"),
+            ("A month for Excel", "kefu report --from 2024-05-01 --to 2024-05-31 --out may.xlsx"),
         ],
         page: "docs/guide/report.md",
     },

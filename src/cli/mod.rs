@@ -118,7 +118,7 @@ pub enum Command {
     /// changes nothing. Ends with 65 when a check fails. A file that is only missing or out of
     /// date is a note.
     Verify(VerifyArgs),
-    /// Write a report on some days: figures, charts and tables, as one HTML file
+    /// Write a report on some days: figures, charts and tables, as one HTML file or as a workbook
     ///
     /// Shows key figures and their change against the same number of days before. Shows response
     /// time and service level by day, and load by weekday and hour. Shows workers, turns without
@@ -131,7 +131,10 @@ pub enum Command {
     /// every account of the lake, unless --account names some. Needs no credentials, can run
     /// during a run, and changes nothing in the lake. The same lake gives the same page.
     ///
-    /// Customers' texts are on the page only with --with-text. Openids are cut to their end;
+    /// With `--out x.xlsx` the same figures are an Excel workbook, with numbers and dates: key
+    /// figures, days, workers, hours, unanswered turns and definitions.
+    ///
+    /// Customers' texts are in the report only with --with-text. Openids are cut to their end;
     /// workers' names are complete.
     Report(ReportArgs),
     /// Print DuckDB views over the lake, ready to pipe into duckdb
@@ -323,10 +326,11 @@ pub struct ReportArgs {
     /// Without days: number of days up to the last final one [default: 7]
     #[arg(long = "days", value_name = "DAYS", conflicts_with_all = ["date", "from", "to", "last"], value_parser = clap::value_parser!(u16).range(1..=3660))]
     pub final_days: Option<u16>,
-    /// File of the page; an existing file is replaced. - is stdout
+    /// File of the report; an existing file is replaced. One that ends with .xlsx is a workbook. -
+    /// is stdout
     #[arg(long, value_name = "FILE", default_value = "kefu-report.html")]
     pub out: PathBuf,
-    /// Language of the page
+    /// Language of the report
     #[arg(long, value_enum, default_value_t)]
     pub lang: Language,
     /// Show what customers wrote in the turns without an answer, which is personal data

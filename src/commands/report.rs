@@ -100,12 +100,15 @@ pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<C
         with_text: args.with_text,
     };
     let figures = report::gather(&job)?;
-    let page = report::page(&figures, args.lang)?;
     if is_to_stdout {
-        telemetry::print_result(page.trim_end())?;
+        telemetry::print_result(report::page(&figures, args.lang)?.trim_end())?;
         return Ok(None);
     }
-    replace(&args.out, page.as_bytes()).map_err(|source| WriteError { path: args.out.clone(), source })?;
+    let content = match is_workbook(&args.out) {
+        true => report::workbook(&figures, args.lang)?,
+        false => report::page(&figures, args.lang)?.into_bytes(),
+    };
+    replace(&args.out, &content).map_err(|source| WriteError { path: args.out.clone(), source })?;
     let written = Written {
         command: "report",
         lake: job.lake.root().display().to_string(),
@@ -118,6 +121,11 @@ pub(super) fn execute(global: &GlobalArgs, args: &ReportArgs) -> Result<Option<C
         OutputFormat::Table => render(&written),
     })?;
     Ok(None)
+}
+
+/// Whether a file is to be an Excel workbook, by its name.
+fn is_workbook(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("xlsx"))
 }
 
 /// Whether a file would be inside a folder. Resolves symbolic links first.

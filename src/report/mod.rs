@@ -1,7 +1,8 @@
-//! The report: figures of some days, as one self-contained HTML file.
+//! The report: figures of some days, as one self-contained HTML file or as a workbook.
 //!
 //! ```text
-//! lake ── reading ── facts of each account's days ── figures ── page (page.html, words, charts)
+//! lake ── reading ── facts of each account's days ── figures ─┬─ page (page.html, words, charts)
+//!                                                          └─ workbook
 //! ```
 //!
 //! The report aggregates the lake's tables and computes no metrics of its own. The metrics stage
@@ -23,6 +24,7 @@ mod scale;
 mod statistics;
 mod unanswered;
 mod words;
+mod workbook;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,6 +33,7 @@ use rayon::prelude::*;
 pub use figures::{AccountCoverage, Figures, NothingToCompare, Totals};
 pub use language::Language;
 pub use page::{page, summary};
+pub use workbook::workbook;
 
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::{Class, Classified, Failure};

@@ -195,7 +195,7 @@ fn worker_label(worker: &str, nick: Option<&String>) -> String {
 
 /// Makes every character of a text from data visible. A control character becomes its picture. A
 /// character that reorders or hides others becomes its number.
-fn visible(text: &str) -> String {
+pub(super) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
