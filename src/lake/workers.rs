@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 
-use super::{Account, ContentHash, Lake, LakeError, Table};
+use super::store::Key;
+use super::{Account, ContentHash, Lake, LakeError, Table, account_folder};
 use crate::calendar::{Day, Zone};
 use crate::model::ListedWorker;
 use crate::model::column::typed;
+
+/// The file in an account's own folder that has the day of its latest list.
+const NOTE: &str = "workers";
 
 impl Lake {
     /// Writes the list of an account's workers, sorted by `worker`, as that of a day. Does nothing
@@ -31,18 +35,37 @@ impl Lake {
         let finished = staged.finish()?;
         let is_the_same = self.latest_list(account, day)?.as_ref() == Some(finished.content_hash());
         if !is_the_same {
+            // The note comes first: one that names a list that is not there does no harm.
+            self.put_file(account, &note_of(account), format!("{day}\n").as_bytes())?;
             finished.commit()?;
         }
         Ok(!is_the_same)
     }
 
-    /// The content hash of the latest list up to a day.
+    /// The content hash of the latest list up to a day. None when that list is damaged.
     fn latest_list(&self, account: &Account, day: Day) -> Result<Option<ContentHash>, LakeError> {
-        let latest = self.last_day_before(Table::Workers, account, day.plus(1))?;
-        let footer = latest.map(|latest| self.footer(&account.partition(Table::Workers, latest)));
-        match footer.transpose() {
+        let hash_of = |latest: Day| match self.footer(&account.partition(Table::Workers, latest)) {
             Err(LakeError::Damaged { .. }) => Ok(None),
-            footer => Ok(footer?.and_then(|footer| footer.content_hash())),
+            footer => Ok(footer?.content_hash()),
+        };
+        let noted = self.noted_list(account)?.filter(|noted| *noted <= day);
+        if let Some(noted) = noted
+            && self.has(&account.partition(Table::Workers, noted))?
+        {
+            return hash_of(noted);
+        }
+        let latest = self.last_day_before(Table::Workers, account, day.plus(1))?;
+        latest.map_or(Ok(None), hash_of)
+    }
+
+    /// The day of the latest list, as the account's own folder has it. Without the note, each day of
+    /// the table must be looked at.
+    fn noted_list(&self, account: &Account) -> Result<Option<Day>, LakeError> {
+        let key = note_of(account);
+        let damaged = |reason| LakeError::damaged(self.path_of(&key), reason);
+        match self.small_file(&key, damaged) {
+            Err(LakeError::Damaged { .. }) => Ok(None),
+            note => Ok(note?.and_then(|day| std::str::from_utf8(&day).ok()?.trim().parse().ok())),
         }
     }
 
@@ -72,6 +95,11 @@ impl Lake {
         }
         Ok(listed)
     }
+}
+
+/// Where it is noted of which day the latest list is.
+fn note_of(account: &Account) -> Key {
+    account_folder(account).join(NOTE)
 }
 
 fn rows(account: &Account, workers: &[ListedWorker]) -> Result<RecordBatch, LakeError> {

@@ -100,6 +100,14 @@ fn the_list_is_written_when_it_changes_and_names_of_deleted_workers_stay() {
         assert_eq!(workers.is_changed, is_changed, "{days} days later");
     }
     assert_eq!(world.list_days(), ["2024-05-14", "2024-06-12", "2024-07-12"]);
+    // Without the note of the latest list, and with a wrong one, the lists themselves tell.
+    let note = world.lake_folder().join("_kefu/accounts/acme/workers");
+    assert_eq!(fs_err::read_to_string(&note).unwrap(), "2024-07-12\n");
+    for wrong in ["", "2024-07-11\n", "2999-01-01\n", "x"] {
+        fs_err::write(&note, wrong).unwrap();
+        let simulator = world.simulate_at(generated(), 62, &[]);
+        assert!(!succeeded(world.night(&simulator, 62)).is_changed, "{wrong}");
+    }
     assert_eq!(
         world.rows("workers", "2024-05-14")[1],
         ["acme", "kf2002@kefu_demo", "1002", "小林"]
