@@ -123,7 +123,10 @@ fn secret_of(text: &str) -> Result<Secret, String> {
 
 fn secret_on_stdin() -> Result<Secret, Failure> {
     let mut text = zeroize::Zeroizing::new(String::new());
-    let unreadable = |error: io::Error| usage(format!("stdin cannot be read: {error}"), "");
+    let unreadable = |error: io::Error| {
+        let advice = "give the AppSecret as text, for instance with `--secret-stdin < FILE`";
+        usage(format!("stdin cannot be read: {error}"), advice)
+    };
     io::stdin().lock().take(SECRET_BYTES_MAX).read_to_string(&mut text).map_err(unreadable)?;
     Ok(checked("--secret-stdin", &text, secret_of)?)
 }
