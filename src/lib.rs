@@ -83,6 +83,7 @@ pub mod secret;
 pub mod settings;
 pub mod simulator;
 pub mod telemetry;
+mod terminal;
 pub mod threads;
 pub mod wechat;
 

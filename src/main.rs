@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use kefu::cli::{Cli, OutputFormat};
+use kefu::cli::{self, OutputFormat};
 use kefu::commands::shutdown;
 use kefu::failure::{ErrorKind, Failure};
 use kefu::model::cancel::{Cancel, Signal};
@@ -15,7 +14,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     core_dumps::forbid();
     telemetry::exit_on_panic();
-    let cli = match Cli::try_parse() {
+    let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
             telemetry::print_usage_error(&error);

@@ -1,5 +1,7 @@
 //! `kefu demo`
 
+use std::collections::BTreeMap;
+
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int64Type};
 use comfy_table::{CellAlignment, Table as TextTable, presets};
@@ -46,10 +48,9 @@ pub(super) fn execute(global: &GlobalArgs, cancel: &Cancel) -> Result<Option<Err
         messages_per_day: MESSAGES_PER_DAY,
         seed: SEED,
     };
-    // The simulator has its own clock, so that the demo's days are over whatever the machine's
-    // clock says.
+    // The demo has its own clock, so that its days are over whatever the machine's clock says.
     let clock = Clock::starting_at(zone.bounds(range.last).end + 2 * 3_600);
-    let options = Options { clock, ..Options::default() };
+    let options = Options { clock: clock.clone(), ..Options::default() };
     let runtime = threads::runtime(1)?;
     let simulator = runtime.block_on(Simulator::start(Generated::new(generator), options));
     let simulator =
@@ -67,7 +68,7 @@ pub(super) fn execute(global: &GlobalArgs, cancel: &Cancel) -> Result<Option<Err
             app_id: Some(AppId::new(APPID.into()).map_err(constant)?),
             concurrency: CALLS,
         }),
-        clock: Clock::System,
+        clock: clock.clone(),
     };
     let wanted = Wanted {
         range,
@@ -98,7 +99,10 @@ pub(super) fn execute(global: &GlobalArgs, cancel: &Cancel) -> Result<Option<Err
     )?;
     match global.output {
         OutputFormat::Table => show(&job.lake, &account, range, &workers)?,
-        OutputFormat::Json => telemetry::print_result(&as_json(&workers).to_string())?,
+        OutputFormat::Json => {
+            let names = job.lake.worker_names(&account)?;
+            telemetry::print_result(&as_json(&workers, &names).to_string())?;
+        }
     }
     Ok(None)
 }
@@ -135,13 +139,13 @@ fn show(
 ) -> Result<(), Failure> {
     let mut table = TextTable::new();
     table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header(std::iter::once("worker").chain(SHOWN.map(|(_, shown)| shown)));
+    table.set_header(["worker", "name"].into_iter().chain(SHOWN.map(|(_, shown)| shown)));
+    let names = lake.worker_names(account)?;
     let number =
         |column: &str, row: usize| value(workers, column, row).and_then(|number| number.as_f64());
     for row in 0..workers.num_rows() {
-        let worker = workers
-            .column_by_name("worker")
-            .map(|workers| workers.as_string::<i32>().value(row).to_owned());
+        let worker = worker(workers, row);
+        let name = names.get(&worker).cloned().unwrap_or_default();
         // The service level is a share of the answered turns and the unanswered first turns.
         let owed = number("answered", row)
             .zip(number("unanswered_first", row))
@@ -153,15 +157,15 @@ fn show(
             ("answered_within_180s", ..) | (_, None, _) => "–".to_owned(),
             (_, Some(value), _) => format!("{value:.0}"),
         });
-        table.add_row(worker.into_iter().chain(cells));
+        table.add_row([worker, name].into_iter().chain(cells));
     }
-    for column in table.column_iter_mut().skip(1) {
+    for column in table.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     telemetry::print_result(&format!(
         "Workers, {range} ({TIMEZONE}), generated conversations\n{table}\n"
     ))?;
-    telemetry::print_result(&tree(lake, account, range)?)?;
+    telemetry::print_result(&tree(lake, account)?)?;
     let root = lake.root().display().to_string().replace('\'', "''");
     telemetry::print_result(&format!(
         "Read it with DuckDB:\n\n  duckdb -c \"SELECT date, worker, answered, response_seconds_p50 FROM '{root}/worker_daily/*/*.parquet' ORDER BY ALL\"\n"
@@ -198,12 +202,19 @@ fn value(workers: &RecordBatch, column: &str, row: usize) -> Option<serde_json::
     }
 }
 
-fn as_json(workers: &RecordBatch) -> serde_json::Value {
+fn worker(workers: &RecordBatch, row: usize) -> String {
+    let names = workers.column_by_name("worker");
+    names.map(|names| names.as_string::<i32>().value(row).to_owned()).unwrap_or_default()
+}
+
+fn as_json(workers: &RecordBatch, names: &BTreeMap<String, String>) -> serde_json::Value {
     let rows = (0..workers.num_rows()).map(|row| {
-        let worker = workers
-            .column_by_name("worker")
-            .map(|workers| workers.as_string::<i32>().value(row).to_owned());
-        let mut object = serde_json::Map::from_iter([("worker".to_owned(), worker.into())]);
+        let worker = worker(workers, row);
+        let name = names.get(&worker).cloned();
+        let mut object = serde_json::Map::from_iter([
+            ("worker".to_owned(), worker.into()),
+            ("name".to_owned(), name.into()),
+        ]);
         object.extend(
             SHOWN
                 .iter()
@@ -215,15 +226,16 @@ fn as_json(workers: &RecordBatch) -> serde_json::Value {
 }
 
 /// Renders the files of the lake as a tree, with the first and the last day of each table.
-fn tree(lake: &Lake, account: &Account, range: DayRange) -> Result<String, Failure> {
+fn tree(lake: &Lake, account: &Account) -> Result<String, Failure> {
     let mut lines = vec![format!("{}/", lake.root().display())];
     for table in Table::ALL {
         let days = lake.days(table, account)?;
-        if days.is_empty() {
+        let (Some(first), Some(last)) = (days.first().copied(), days.last().copied()) else {
             continue;
-        }
+        };
         lines.push(format!("├── {table}/"));
-        for (day, branch) in [(range.first, "├──"), (range.last, "└──")] {
+        let first = (first < last).then_some((first, "├──"));
+        for (day, branch) in first.into_iter().chain([(last, "└──")]) {
             let bytes = lake.bytes(&account.partition(table, day))?.unwrap_or(0);
             let footer = lake.footer(&account.partition(table, day))?;
             let rows: u64 = footer.get("rows").and_then(|rows| rows.parse().ok()).unwrap_or(0);

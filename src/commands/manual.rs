@@ -2,7 +2,7 @@
 
 use clap::CommandFactory;
 
-use crate::cli::Cli;
+use crate::cli::{self, Cli};
 use crate::failure::{BugError, ErrorKind, Failure, UsageError};
 use crate::telemetry;
 
@@ -16,9 +16,7 @@ pub(super) fn completions(shell: clap_complete::Shell) -> Result<Option<ErrorKin
 
 /// Prints the manual page of kefu or of one of its commands, for `man -l -`.
 pub(super) fn man(command: Option<&str>) -> Result<Option<ErrorKind>, Failure> {
-    let mut kefu = Cli::command();
-    // This adds the global flags to each command.
-    kefu.build();
+    let kefu = cli::command();
     let page_of = match command {
         None => kefu,
         Some(name) => kefu.find_subcommand(name).cloned().ok_or_else(|| UsageError {

@@ -5,6 +5,7 @@ mod days;
 mod demo;
 mod doctor;
 mod each_account;
+mod init;
 mod manual;
 mod prune;
 mod redact;
@@ -45,6 +46,7 @@ pub fn execute(cli: &Cli, cancel: &Cancel) -> Result<Option<ErrorKind>, Failure>
         Command::Fetch(args) => run::run(&cli.global, args, "fetch", Request::Fetch, cancel),
         Command::Metrics(args) => run::metrics(&cli.global, args, cancel),
         Command::Accounts(args) => accounts::execute(&cli.global, args),
+        Command::Init(args) => init::execute(&cli.global, args, cancel),
         Command::Demo => demo::execute(&cli.global, cancel),
         Command::Status(args) => status::execute(&cli.global, args, cancel),
         Command::Doctor(args) => doctor::execute(&cli.global, args, cancel),

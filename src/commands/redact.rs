@@ -163,6 +163,9 @@ fn render_table(table: &RedactedTable) -> String {
             counted(texts as usize, "text"),
             counted(table.openids as usize, "openid")
         ),
+        "workers" => {
+            format!("{:<14} {files}: {} removed", table.table, counted(texts as usize, "name"))
+        }
         "rejects" => format!(
             "{:<14} {files}: {} withheld",
             table.table,

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::redact::pending_redaction;
 use super::{days, require_lake};
-use crate::calendar::DayRange;
+use crate::calendar::{Clock, DayRange};
 use crate::cli::{GlobalArgs, OutputFormat, ReportArgs};
 use crate::failure::{Classified, ErrorKind, Failure, UsageError};
 use crate::operations::replace;
@@ -85,9 +85,9 @@ pub(super) fn execute(
         .into());
     }
     let accounts = report::accounts(&lake, &global.account)?;
-    let period = match days::named(&args.days)? {
+    let period = match days::asked(&args.days, &settings.zone.value, &Clock::System)? {
         Some(days) => Period::named(days),
-        None => Period::last(&lake, &accounts, args.last.unwrap_or(DAYS))?,
+        None => Period::last(&lake, &accounts, args.final_days.unwrap_or(DAYS))?,
     };
     if let Some(owner) = lake.owner()? {
         telemetry::print_note(&format!(
@@ -110,13 +110,15 @@ pub(super) fn execute(
         with_text: args.with_text,
     };
     let figures = report::gather(&job)?;
-    let page = report::page(&figures, args.lang)?;
     if is_to_stdout {
-        telemetry::print_result(page.trim_end())?;
+        telemetry::print_result(report::page(&figures, args.lang)?.trim_end())?;
         return Ok(None);
     }
-    replace(&args.out, page.as_bytes())
-        .map_err(|source| WriteError { path: args.out.clone(), source })?;
+    let content = match is_workbook(&args.out) {
+        true => report::workbook(&figures, args.lang)?,
+        false => report::page(&figures, args.lang)?.into_bytes(),
+    };
+    replace(&args.out, &content).map_err(|source| WriteError { path: args.out.clone(), source })?;
     let written = Written {
         command: "report",
         lake: job.lake.root().display().to_string(),
@@ -129,6 +131,11 @@ pub(super) fn execute(
         OutputFormat::Table => render(&written),
     })?;
     Ok(None)
+}
+
+/// Whether a file is to be an Excel workbook, by its name.
+fn is_workbook(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("xlsx"))
 }
 
 /// Whether a file would be inside a folder. Resolves symbolic links first.

@@ -47,7 +47,8 @@ pub(super) fn metrics(
     let flags = args.many.flags(global);
     let outcome = settings_with_flags(&flags, "metrics").and_then(|settings| {
         let among: Option<BTreeSet<Day>> =
-            days::named(&args.days)?.map(|range| range.days().collect());
+            days::asked(&args.days, &settings.zone.value, &Clock::System)?
+                .map(|range| range.days().collect());
         for_each(global, &settings, &Request::Metrics(among), &mut textfile, cancel)
     });
     textfile.write("metrics", outcome)
@@ -68,7 +69,7 @@ fn settings_to_fetch(global: &GlobalArgs, args: &FetchArgs) -> Result<(Settings,
     let refresh = settings.refresh.value;
     let lookback = settings.lookback.value.max(refresh);
     let range = days::to_fetch(&args.days, lookback, &settings.zone.value, &Clock::System)?;
-    let is_named = days::named(&args.days)?.is_some();
+    let is_named = days::are_named(&args.days);
     let last_over = days::last_over(&settings.zone.value, &Clock::System);
     let (force, allow_shrink) = (args.force, args.allow_shrink);
     Ok((settings, Wanted { range, is_named, force, refresh, allow_shrink, last_over }))

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::calendar::Day;
 use crate::lake::Account;
 use crate::pipeline::{
-    ChangedRules, DayFailure, FetchedDay, Observer, OlderDays, ShrunkDay, reasons,
+    ChangedRules, DayFailure, FetchedDay, Observer, OlderDays, ShrunkDay, WorkersReport, reasons,
 };
 use crate::printable::counted;
 use crate::telemetry::{self, Progress};
@@ -82,6 +82,17 @@ impl Observer for StageObserver<'_> {
 
     fn day_left_out(&self, day: Day) {
         self.advance(day);
+    }
+
+    fn workers_updated(&self, workers: &WorkersReport) {
+        let WorkersReport { listed, unreadable, is_changed, failure } = workers;
+        tracing::debug!(event = "workers_listed", account = %self.account, listed, changed = is_changed);
+        // People read it in the summary.
+        if let Some(reason) = workers.problem().filter(|_| telemetry::is_for_machines()) {
+            let hint = failure.as_ref().and_then(|failure| failure.hint.as_deref());
+            let hint = hint.unwrap_or_default();
+            tracing::warn!(event = "workers_not_listed", account = %self.account, unreadable, reason, hint);
+        }
     }
 
     fn rules_changed(&self, changed: &ChangedRules) {

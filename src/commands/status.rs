@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::each_account::{Report, for_each_account};
 use super::redact::pending_redaction;
 use super::{account_job, days, settings_for_lake};
-use crate::calendar::{Day, DayRange};
+use crate::calendar::{Clock, Day, DayRange};
 use crate::cli::{GlobalArgs, StatusArgs};
 use crate::failure::{ErrorKind, Failure};
 use crate::model::cancel::Cancel;
@@ -37,7 +37,7 @@ pub(super) fn execute(
     let settings = settings_for_lake(global, "status")?;
     let lake = settings.open_lake()?;
     let settings = settings.in_zone_of(&lake)?;
-    let among = days::named(&args.days)?;
+    let among = days::asked(&args.days, &settings.zone.value, &Clock::System)?;
     for_each_account("status", &settings, global.output, cancel, |settings| look(settings, among))
 }
 

@@ -60,7 +60,7 @@ fn against_itself(
     settings: Settings,
     cancel: &Cancel,
 ) -> Result<Option<ErrorKind>, Failure> {
-    let among = days::named(&args.days)?;
+    let among = days::asked(&args.days, &settings.zone.value, &Clock::System)?;
     let lake = settings.open_lake()?;
     require_lake(&lake, "verify")?;
     // Without this lock, a run that replaces files could make a good lake look broken.

@@ -1,3 +1,14 @@
+-- The latest name of each worker that ever had one, and the day on which it was seen first.
+CREATE OR REPLACE TEMPORARY VIEW worker_names AS
+SELECT account, worker, name, min(date) AS since
+FROM (
+    SELECT account, worker, nick, date,
+        max_by(nick, date) OVER (PARTITION BY account, worker) AS name
+    FROM workers WHERE nick IS NOT NULL
+)
+WHERE nick = name
+GROUP BY account, worker, name;
+
 -- Service levels: the rows of four limits (`seconds` 30, 60, 180, 300) and of four units (`unit`
 -- day, week, month, all). Pick one of each. `date` is the first day of the period.
 --   SELECT * FROM service_level WHERE seconds = 180 AND unit = 'week'

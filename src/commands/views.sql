@@ -1,3 +1,12 @@
+-- The latest name of each worker that ever had one, by account, and the day on which it was seen first. Of `workers`, which has a row
+-- for each worker and each day on which the list of workers had changed.
+CREATE OR REPLACE VIEW worker_names AS
+WITH named AS (SELECT account, worker, nick AS name, date FROM workers WHERE nick IS NOT NULL),
+latest AS (SELECT account, worker, max_by(name, date) AS name FROM named GROUP BY ALL)
+SELECT account, worker, latest.name, min(named.date) AS since
+FROM latest JOIN named USING (account, worker, name)
+GROUP BY ALL;
+
 -- The first day of the period of a date. `unit` is 'day', 'week' (from Monday), 'month' or 'all'.
 CREATE OR REPLACE MACRO first_day_of(date, unit) AS
     CASE WHEN unit = 'all' THEN DATE '0001-01-01'

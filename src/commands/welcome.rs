@@ -16,8 +16,9 @@ To try it without an account or a network:
   kefu demo      a week of generated conversations, fetched and computed in a second
   kefu report    a page with figures and charts, from any lake
 
-With your own account, whose id and secret are in KEFU_APPID and KEFU_SECRET:
+With your own account:
 
+  kefu init      asks for its AppID and secret, writes kefu.toml and checks it
   kefu doctor    the settings, a test of the access to WeChat, and how to fix what fails
   kefu run       the nightly job: fetch the last days and compute their metrics
   kefu status    which days are in the lake
@@ -51,7 +52,7 @@ fn next(global: &GlobalArgs) -> String {
             lake = demo::LAKE
         ),
         (false, false) => format!(
-            "Here: no account is set, and there is no lake at {place} yet. Begin with `kefu demo`."
+            "Here: no account is set, and there is no lake at {place} yet. Begin with `kefu demo`, or with `kefu init`."
         ),
         (true, false) => {
             format!(

@@ -14,6 +14,7 @@ mod repair;
 mod retry;
 mod window;
 mod wire;
+mod workers;
 
 use std::collections::HashMap;
 use std::ops::AddAssign;
@@ -33,6 +34,7 @@ pub use probe::{Answer, Probe, Question, State as AnswerState};
 pub use repair::repair;
 pub use retry::{Attempts, RetryBudget, RetryPolicy, Step};
 pub use window::windows;
+pub use workers::WorkerList;
 
 use clock::Skew;
 use plan::Plan;
@@ -331,14 +333,25 @@ impl Source {
         retry_budget: &RetryBudget,
         counts: &mut CallCounts,
     ) -> Result<(Page, AnsweredAt), CallError> {
+        let call = |token: Arc<Secret>| async move { self.call(&token, request, window).await };
+        self.repeat(retry_budget, counts, call).await
+    }
+
+    /// Makes a call with the current token, and repeats it as the policy for retries says.
+    async fn repeat<T, F: Future<Output = Result<T, CallError>>>(
+        &self,
+        retry_budget: &RetryBudget,
+        counts: &mut CallCounts,
+        call: impl Fn(Arc<Secret>) -> F,
+    ) -> Result<T, CallError> {
         let mut attempts = Attempts::new(self.policy);
         loop {
             let (token, error) = match self.tokens.current().await {
                 Err(error) => (None, error),
                 Ok(token) => {
                     counts.requests += 1;
-                    match self.call(&token, request, window).await {
-                        Ok(page) => return Ok(page),
+                    match call(token.clone()).await {
+                        Ok(answer) => return Ok(answer),
                         Err(error) => (Some(token), error),
                     }
                 }

@@ -104,8 +104,8 @@ impl Lake {
         self.first_with(table, account, folders.range(..day).rev().map(|(day, _)| *day))
     }
 
-    /// The first day for which an account has a partition of any table: of messages, or of what is
-    /// left of days that were deleted by retention.
+    /// The first day for which an account has a partition of any table [of days](Table::of_days):
+    /// of messages, or of what is left of days that were deleted by retention.
     ///
     /// # Errors
     /// When a folder is there but cannot be listed.
@@ -113,16 +113,16 @@ impl Lake {
         let first = |table: Table| -> Result<Option<Day>, LakeError> {
             self.first_with(table, account, self.date_folders(table)?.into_keys())
         };
-        let firsts = Table::ALL.into_iter().map(first).collect::<Result<Vec<_>, _>>()?;
+        let firsts = Table::of_days().map(first).collect::<Result<Vec<_>, _>>()?;
         Ok(firsts.into_iter().flatten().min())
     }
 
-    /// Whether an account has a partition of any table.
+    /// Whether an account has a partition of any table [of days](Table::of_days).
     ///
     /// # Errors
     /// When a folder is there but cannot be listed.
     pub fn has_account(&self, account: &Account) -> Result<bool, LakeError> {
-        for table in Table::ALL {
+        for table in Table::of_days() {
             // As a rule, an account that is there has the newest day.
             let days = self.date_folders(table)?.into_keys().rev();
             if self.first_with(table, account, days)?.is_some() {

@@ -31,6 +31,7 @@ mod statistics;
 mod store;
 mod survey;
 mod thrift;
+mod workers;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -311,13 +312,13 @@ impl Lake {
         Ok(false)
     }
 
-    /// The accounts that have a file in any table.
+    /// The accounts that have a file in any table [of days](Table::of_days).
     ///
     /// # Errors
     /// When a folder cannot be listed.
     pub fn accounts(&self) -> Result<BTreeSet<String>, LakeError> {
         let mut accounts = BTreeSet::new();
-        for table in Table::ALL {
+        for table in Table::of_days() {
             let files = self.store.files_below(&Key::of_table(table))?;
             let of_days = files.iter().filter(|file| file.folder().day().is_some());
             let names = of_days.filter_map(|file| file.account_name());

@@ -3,7 +3,7 @@
 //! What is remembered comes first, so that a prune that is killed halfway leaves no day of which it is unknown whether it is missing or pruned; the
 //! same prune again does the rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -109,7 +109,8 @@ impl Lake {
         }
     }
 
-    /// The newest day, up to `last`, for which any account has a partition of any table. A file
+    /// The newest day, up to `last`, for which any account has a partition of any table [of
+    /// days](Table::of_days). A file
     /// that does not say of itself that it is of that day does not count: retention is counted back
     /// from here, and a stray file of a far day would make it delete everything.
     ///
@@ -117,7 +118,7 @@ impl Lake {
     /// When a folder cannot be listed.
     pub fn newest_day(&self, last: Day) -> Result<Option<Day>, LakeError> {
         let mut newest = None;
-        for table in Table::ALL {
+        for table in Table::of_days() {
             for (day, folder) in self.date_folders(table)?.range(..=last).rev() {
                 let day = *day;
                 if newest >= Some(day) {
@@ -158,16 +159,30 @@ impl Lake {
         Ok(days.into_iter().zip(&wanted).zip(looks).filter_map(partition).collect())
     }
 
-    /// The files in the folders of the days before one that have the name of a partition, in order.
+    /// The files to delete in the folders of a table's days before one, in order. The latest list
+    /// of each account's workers stays: it is still valid.
     fn files_before(&self, table: Table, before: Day) -> Result<Vec<(Day, Vec<Key>)>, LakeError> {
-        let (days, folders): (Vec<Day>, Vec<Key>) =
-            self.date_folders(table)?.into_iter().filter(|(day, _)| *day < before).unzip();
+        let is_list = table == Table::Workers;
+        let (days, folders): (Vec<Day>, Vec<Key>) = self
+            .date_folders(table)?
+            .into_iter()
+            .filter(|(day, _)| is_list || *day < before)
+            .unzip();
         let listed = self.store.list_all(&folders)?;
-        let partitions = |entries: Vec<Entry>| {
+        let partitions = |entries: Vec<Entry>| -> Vec<Key> {
             let files = entries.into_iter().filter(|file| file.kind == Kind::File);
             files.map(|file| file.key).filter(|key| key.account_name().is_some()).collect()
         };
-        Ok(days.into_iter().zip(listed.into_iter().map(partitions)).collect())
+        let mut found: Vec<(Day, Vec<Key>)> =
+            days.into_iter().zip(listed.into_iter().map(partitions)).collect();
+        if is_list {
+            let mut latest = BTreeSet::new();
+            for (_, files) in found.iter_mut().rev() {
+                files.retain(|file| !latest.insert(file.name().to_owned()));
+            }
+            found.retain(|(day, _)| *day < before);
+        }
+        Ok(found)
     }
 
     /// Deletes the tables' partitions of the days before one, of every account. They must be
@@ -200,7 +215,9 @@ impl Lake {
     fn remember_pruned(&self, tables: &[Table], before: Day) -> Result<(), LakeError> {
         for account in self.known_accounts()? {
             let mut pruned = self.pruned(&account)?;
-            tables.iter().for_each(|table| pruned.add(*table, before));
+            // No list of workers is ever missed.
+            let missed = tables.iter().filter(|table| **table != Table::Workers);
+            missed.for_each(|table| pruned.add(*table, before));
             let note = format!("{}\n", serde_json::json!(pruned));
             self.put_file(&account, &own_mark(&account), note.as_bytes())?;
         }

@@ -19,7 +19,19 @@ impl Lake {
     /// # Errors
     /// Those of [`redact`](Self::redact).
     pub fn rewrite_older(&self, key: &PartitionKey) -> Result<(), LakeError> {
-        self.rewrite(key, None, Ok)?.commit()?;
+        self.rewrite_rows(key, Ok)
+    }
+
+    /// Writes a partition again with the rows that `change` returns for each batch.
+    ///
+    /// # Errors
+    /// Those of [`redact`](Self::redact).
+    pub fn rewrite_rows(
+        &self,
+        key: &PartitionKey,
+        change: impl FnMut(RecordBatch) -> Result<RecordBatch, LakeError>,
+    ) -> Result<(), LakeError> {
+        self.rewrite(key, None, change)?.commit()?;
         Ok(())
     }
 

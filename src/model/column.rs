@@ -222,6 +222,13 @@ pub(super) const REJECTS: &[Column] = &[
     Column::text("raw").encoded(Encoding::Plain),
 ];
 
+pub(super) const WORKERS: &[Column] = &[
+    ACCOUNT,
+    WORKER.sorted(1),
+    Column::whole("kf_id").nullable(),
+    Column::text("nick").nullable(),
+];
+
 pub(super) const RESPONSE_PAIRS: &[Column] = &[
     ACCOUNT,
     OPENID.with_bloom_filter().sorted(2),

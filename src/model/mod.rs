@@ -11,9 +11,11 @@ pub mod record;
 pub mod redaction;
 mod shard;
 mod table;
+mod worker;
 
 pub use account::Account;
 pub use column::Column;
 pub use partition::PartitionKey;
 pub use shard::{SHARDS_MAX, Shard};
 pub use table::Table;
+pub use worker::ListedWorker;

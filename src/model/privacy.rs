@@ -16,6 +16,7 @@ const FINGERPRINT_DIGITS: usize = 16;
 pub struct Privacy {
     pub texts: Texts,
     pub openids: Openids,
+    pub worker_names: WorkerNames,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
@@ -24,6 +25,17 @@ pub enum Texts {
     #[default]
     Keep,
     /// Every text becomes null.
+    Drop,
+}
+
+/// Names of workers in the list of workers. No other table has them. So, unlike the other settings,
+/// this one can change at any time, and no footer says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerNames {
+    #[default]
+    Keep,
+    /// Every name becomes null.
     Drop,
 }
 
@@ -70,7 +82,7 @@ pub(super) fn hexadecimal(bytes: impl Iterator<Item = u8>) -> String {
 impl Privacy {
     /// Whether records stay as the API gave them.
     pub fn keeps_everything(&self) -> bool {
-        matches!(self, Self { texts: Texts::Keep, openids: Openids::Keep })
+        matches!(self, Self { texts: Texts::Keep, openids: Openids::Keep, .. })
     }
 
     /// What files say that were written with these settings.
@@ -80,6 +92,15 @@ impl Privacy {
 }
 
 impl fmt::Display for Texts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Keep => "keep",
+            Self::Drop => "drop",
+        })
+    }
+}
+
+impl fmt::Display for WorkerNames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Keep => "keep",
@@ -198,7 +219,8 @@ mod tests {
     }
 
     fn keyed(key: &str) -> Privacy {
-        Privacy { texts: Texts::Drop, openids: Openids::Keyed(OpenidKey::new(key)) }
+        let openids = Openids::Keyed(OpenidKey::new(key));
+        Privacy { texts: Texts::Drop, openids, ..Privacy::default() }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, new_null_array};
 use arrow::error::ArrowError;
 
 use super::column::typed;
-use super::privacy::{OpenidKey, Openids, Privacy, Texts, hexadecimal};
+use super::privacy::{OpenidKey, Openids, Privacy, Texts, WorkerNames, hexadecimal};
 
 /// The prefix of the name of a forgotten customer.
 const FORGOTTEN: &str = "forgotten-";
@@ -131,7 +131,7 @@ pub struct Redaction {
 #[derive(Debug)]
 pub struct Redacted {
     pub rows: RecordBatch,
-    /// Texts that became null.
+    /// Texts and names of workers that became null.
     pub texts: u64,
     /// Openids, in `openid` or in a raw record, that were replaced.
     pub openids: u64,
@@ -195,6 +195,12 @@ impl Redaction {
             openids += raw.iter().zip(&after).filter(is_replaced).count() as u64;
             replace("raw", Arc::new(after.iter().map(Option::as_deref).collect::<StringArray>()))?;
         }
+        if let Ok(names) = typed::<StringArray>(rows, "nick")
+            && self.privacy.worker_names == WorkerNames::Drop
+        {
+            texts += (names.len() - names.null_count()) as u64;
+            replace("nick", new_null_array(names.data_type(), names.len()))?;
+        }
         Ok(Redacted { rows: RecordBatch::try_new(schema, columns)?, texts, openids })
     }
 
@@ -250,7 +256,8 @@ mod tests {
     /// and whether its rows come from the API or from the lake.
     #[test]
     fn a_forgotten_customer_has_one_name_on_every_way_into_the_lake() {
-        let hashed = Privacy { texts: Texts::Keep, openids: Openids::Keyed(OpenidKey::new("one")) };
+        let hashed =
+            Privacy { openids: Openids::Keyed(OpenidKey::new("one")), ..Privacy::default() };
         let key = OpenidKey::new("one");
         let redaction = |settings: &Privacy, forgotten: &Forgotten| Redaction {
             privacy: settings.clone(),

@@ -107,10 +107,21 @@ tables! {
             version: FIRST_VERSION,
             columns: &[column::REJECTS],
         };
+        Workers: Definition {
+            name: "workers",
+            version: FIRST_VERSION,
+            columns: &[column::WORKERS],
+        };
     }
 }
 
 impl Table {
+    /// The tables whose partitions hold what happened on their day. A partition of
+    /// [`Table::Workers`] is what a run saw on its day.
+    pub fn of_days() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|table| *table != Self::Workers)
+    }
+
     /// The name of the table and of its folder.
     pub fn name(self) -> &'static str {
         self.definition().name
@@ -166,10 +177,12 @@ impl Table {
         Self::METRICS.into_iter().filter(|table| table.names_customers())
     }
 
-    /// The tables that have personal data: openids, or records as the API gave them.
+    /// The tables that have personal data: openids, records as the API gave them, or names of
+    /// workers.
     pub fn with_personal_data() -> impl Iterator<Item = Self> {
-        let is_personal =
-            |table: &Self| ["openid", "raw"].iter().any(|name| table.column(name).is_some());
+        let is_personal = |table: &Self| {
+            ["openid", "raw", "nick"].iter().any(|name| table.column(name).is_some())
+        };
         Self::ALL.into_iter().filter(is_personal)
     }
 
@@ -221,6 +234,7 @@ mod tests {
         assert_eq!(facts(Table::WorkerHourly), said("worker, hour", None));
         assert_eq!(facts(Table::AccountDaily), said("", None));
         assert_eq!(facts(Table::Rejects), said("", None));
+        assert_eq!(facts(Table::Workers), said("worker", None));
         assert_eq!(
             Table::with_openids().collect::<Vec<_>>(),
             [Table::ResponsePairs, Table::Sessions]

@@ -42,21 +42,10 @@ impl ExaminedDay {
             _ => remedy(kind, table, day),
         };
         for table in examined.there.clone() {
-            let key = account.partition(table, day);
-            let flaws = match job.lake.examine(&key)? {
-                Examined::Unreadable(reason) => vec![(Kind::Unreadable, reason)],
-                Examined::OtherSchema(difference) => vec![(Kind::Schema, difference)],
-                Examined::Read(contents) => {
-                    let flaws = flaws(&contents, &key, &job.zone);
-                    if flaws.is_empty() {
-                        examined.sound.insert(table, *contents);
-                    }
-                    flaws
-                }
-            };
-            let finding =
-                |(kind, what)| Finding::new(kind, job.lake.path(&key), what, remedy(kind, table));
-            examined.findings.extend(flaws.into_iter().map(finding));
+            match examine_with(job, &account.partition(table, day), &remedy)? {
+                Ok(contents) => drop(examined.sound.insert(table, *contents)),
+                Err(findings) => examined.findings.extend(findings),
+            }
         }
         let totals = examined.totals_flaw();
         let totals = totals.map(|what| (Kind::Totals, Table::AccountDaily, what));
@@ -129,11 +118,40 @@ impl ExaminedDay {
     }
 }
 
+/// Checks a file by itself. Returns its contents, or what is wrong with it.
+///
+/// # Errors
+/// Fails when the disk cannot be read.
+pub(super) fn examine_file(
+    job: &VerifyJob,
+    key: &PartitionKey,
+) -> Result<Result<Box<Contents>, Vec<Finding>>, LakeError> {
+    examine_with(job, key, &|kind, table| remedy(kind, table, key.date))
+}
+
+fn examine_with(
+    job: &VerifyJob,
+    key: &PartitionKey,
+    remedy: &dyn Fn(Kind, Table) -> String,
+) -> Result<Result<Box<Contents>, Vec<Finding>>, LakeError> {
+    let flaws = match job.lake.examine(key)? {
+        Examined::Unreadable(reason) => vec![(Kind::Unreadable, reason)],
+        Examined::OtherSchema(difference) => vec![(Kind::Schema, difference)],
+        Examined::Read(contents) => match flaws(&contents, key, &job.zone) {
+            flaws if flaws.is_empty() => return Ok(Ok(contents)),
+            flaws => flaws,
+        },
+    };
+    let finding =
+        |(kind, what)| Finding::new(kind, job.lake.path(key), what, remedy(kind, key.table));
+    Ok(Err(flaws.into_iter().map(finding).collect()))
+}
+
 /// Footer keys of a table's files, in addition to the keys of every file.
 fn own_keys(table: Table) -> &'static [&'static str] {
     match table {
         Table::Messages => &["content_hash", "rejects"],
-        Table::Rejects => &["content_hash"],
+        Table::Rejects | Table::Workers => &["content_hash"],
         _ => &["content_hash", "definitions_version", "parameters", "inputs", "horizon", "final"],
     }
 }
@@ -285,6 +303,10 @@ pub(super) fn remedy(kind: Kind, table: Table, day: Day) -> String {
             format!(
                 "move it to its place or out of the lake, then run `kefu run --date {day}` to fetch what is missing"
             )
+        }
+        (_, Table::Workers) => {
+            "move it out of the lake: the next run writes the list again if it has changed"
+                .to_owned()
         }
         (Kind::Unfinished, _) => "nothing to do: the next run fetches the day again".to_owned(),
         (_, Table::Messages | Table::Rejects) => {

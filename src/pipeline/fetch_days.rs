@@ -175,6 +175,11 @@ impl FetchReport {
         Some(if is_partial { ErrorKind::Partial } else { worst })
     }
 
+    /// Whether WeChat gave the records of some day, or said that there are none.
+    pub(super) fn has_answers(&self) -> bool {
+        !self.fetched.is_empty() || !self.left_out.is_empty() || !self.shrunk.is_empty()
+    }
+
     /// Whether days failed only because WeChat gives fewer records of them: then running again does
     /// not help.
     fn only_shrunk(&self) -> bool {

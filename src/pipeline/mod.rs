@@ -35,6 +35,7 @@ mod status;
 mod verify;
 mod verify_metrics;
 mod verify_privacy;
+mod workers;
 
 pub use app::{AppError, require_app};
 pub use compare::{ComparedDay, Record, compare_days};
@@ -59,3 +60,4 @@ pub use run::{record_failure, run_account};
 pub use selection::{OnShrink, Selection, Wanted};
 pub use status::{DayStatus, Freshness, status};
 pub use verify::{Verification, VerifyJob, verify};
+pub use workers::WorkersReport;

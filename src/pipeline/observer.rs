@@ -1,6 +1,6 @@
 //! What happens to the days, told as it happens: a run that is stopped halfway has done something.
 
-use super::{ChangedRules, DayFailure, FetchedDay, OlderDays, ShrunkDay};
+use super::{ChangedRules, DayFailure, FetchedDay, OlderDays, ShrunkDay, WorkersReport};
 use crate::calendar::Day;
 
 /// Receives the events of a run. Cannot fail.
@@ -19,6 +19,9 @@ pub trait Observer: Sync {
 
     /// A day without records was not committed, because the account has no earlier day.
     fn day_left_out(&self, _day: Day) {}
+
+    /// The list of workers was fetched, or could not be.
+    fn workers_updated(&self, _workers: &WorkersReport) {}
 
     /// Metrics are about to be computed again because rules have changed.
     fn rules_changed(&self, _changed: &ChangedRules) {}

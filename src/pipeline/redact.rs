@@ -102,7 +102,7 @@ pub struct RedactedTable {
     pub table: &'static str,
     /// Number of files to write again.
     pub files: u64,
-    /// Number of texts that become null.
+    /// Number of texts, or of names of workers, that become null.
     pub texts: u64,
     /// Number of rows whose openid is replaced, or whose raw record is withheld.
     pub openids: u64,
@@ -286,6 +286,9 @@ fn redact_file(
     redaction: &Redaction,
     is_applied: bool,
 ) -> Result<RedactedFile, PrivacyError> {
+    if key.table == Table::Workers {
+        return redact_list(lake, key, redaction, is_applied);
+    }
     let footer = lake.footer(key)?;
     let asked = redaction.privacy.applied();
     let applied = AppliedPrivacy::parse(footer.privacy_of(key.table)).ok_or_else(|| {
@@ -315,6 +318,24 @@ fn redact_file(
         }
     }
     Ok(RedactedFile { is_changed: true, texts, openids, found })
+}
+
+/// Removes the names from a list of workers, if the settings do not keep them.
+fn redact_list(
+    lake: &Lake,
+    key: &PartitionKey,
+    redaction: &Redaction,
+    is_applied: bool,
+) -> Result<RedactedFile, PrivacyError> {
+    let mut texts = 0;
+    for rows in lake.rows(key)? {
+        texts += redaction.apply(&rows?, false).map_err(LakeError::from)?.texts;
+    }
+    let is_changed = texts > 0;
+    if is_changed && is_applied {
+        lake.rewrite_rows(key, |rows| Ok(redaction.apply(&rows, false)?.rows))?;
+    }
+    Ok(RedactedFile { is_changed, texts, ..Default::default() })
 }
 
 /// The forgotten customers in a file.

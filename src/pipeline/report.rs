@@ -8,7 +8,7 @@ use time::macros::format_description;
 
 use super::{
     AccountJob, DayFailure, FetchReport, FetchedDay, MetricsReport, RedactReport, RedactedTable,
-    ShrunkDay,
+    ShrunkDay, WorkersReport,
 };
 use crate::calendar::Clock;
 use crate::failure::{ErrorKind, Failure};
@@ -23,6 +23,9 @@ pub struct RunReport {
     pub lake: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fetch: Option<FetchReport>,
+    /// None where no day was fetched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workers: Option<WorkersReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<MetricsReport>,
     /// Whether metrics were to be computed and were not, because the lake cannot be written.
@@ -53,6 +56,7 @@ impl RunReport {
             timezone: job.zone.name().to_owned(),
             lake: job.lake.root().display().to_string(),
             fetch: None,
+            workers: None,
             metrics: None,
             metrics_put_off: false,
             redaction: None,
@@ -72,6 +76,7 @@ impl RunReport {
             timezone: String::new(),
             lake: String::new(),
             fetch: None,
+            workers: None,
             metrics: None,
             metrics_put_off: false,
             redaction: None,

@@ -7,6 +7,7 @@ use super::fetch_days::{FetchJob, FetchReport, fetch_days};
 use super::inputs::dependents;
 use super::rebuild::{MetricsJob, MetricsStopped, rebuild_metrics};
 use super::redact::{PrivacyError, finish_redaction, redact, redaction};
+use super::workers::update_workers;
 use super::{
     AccountJob, Observer, Request, RunReport, Selection, Wanted, require_app, require_rules,
 };
@@ -165,8 +166,9 @@ fn fetch(
     let redaction = finished_redaction(job, cancel)?;
     let Selection { days, refreshed, skipped, pruned, .. } = selection;
     let before = lake.days_among(Table::Messages, account, days.iter().copied())?;
+    let source = Arc::new(source.with_redaction(redaction));
     let fetch = FetchJob {
-        source: Arc::new(source.with_redaction(redaction)),
+        source: source.clone(),
         lake: lake.clone(),
         account: account.clone(),
         app_id: api.app_id.clone(),
@@ -186,7 +188,12 @@ fn fetch(
     let failed = fetched.failed.iter().map(|failed| failed.day);
     let unchanged = failed.chain(fetched.given_up.iter().copied());
     let unchanged = unchanged.filter(|day| before.contains(day) && is_whole(day)).collect();
-    report.fetch = Some(FetchReport { skipped, pruned, unchanged, ..fetched });
+    let fetched = FetchReport { skipped, pruned, unchanged, ..fetched };
+    if fetched.has_answers() {
+        report.workers = update_workers(job, &api.network, &source, cancel);
+        report.workers.iter().for_each(|workers| observer.workers_updated(workers));
+    }
+    report.fetch = Some(fetched);
     Ok(days)
 }
 

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::app::other_apps;
-use super::examined_day::ExaminedDay;
+use super::examined_day::{ExaminedDay, examine_file};
 use super::finding::{Finding, Kind, Severity};
 use super::rebuild::MetricsJob;
 use super::verify_metrics::verify_metrics;
@@ -73,7 +73,10 @@ pub fn verify(
     }
     require_zone(job, &survey)?;
     let is_wanted = |day: Day| among.is_none_or(|range| range.contains(day));
-    let tables_of_day = tables_of_day(std::mem::take(&mut survey.partitions), among);
+    let (lists, partitions): (Vec<_>, Vec<_>) = std::mem::take(&mut survey.partitions)
+        .into_iter()
+        .partition(|key| key.table == Table::Workers);
+    let tables_of_day = tables_of_day(partitions, among);
     progress.expect(tables_of_day.len());
     let mut verification = Verification::default();
     let accounts: BTreeSet<Account> =
@@ -104,6 +107,11 @@ pub fn verify(
             examined.sound.get(&Table::Messages).map_or(0, |messages| messages.rows);
         verification.findings.append(&mut examined.findings);
         days_of_account.entry(account).or_default().insert(day, examined);
+    }
+    for key in lists.iter().filter(|key| is_wanted(key.date)) {
+        cancel.check()?;
+        verification.files += 1;
+        verification.findings.extend(examine_file(job, key)?.err().into_iter().flatten());
     }
     let mut lake = Verification::default();
     lake.findings.extend(misread_place(&job.lake)?);

@@ -180,6 +180,8 @@ pub struct WeekdayLoad {
 pub struct WorkerFigures {
     pub account: Account,
     pub worker: String,
+    /// The latest name in the lake. None for a worker without one.
+    pub name: Option<String>,
     pub messages_received: i64,
     pub messages_sent: i64,
     pub customers: Option<i64>,
@@ -217,6 +219,8 @@ pub struct UnansweredTurn {
     /// The end of the openid.
     pub customer: String,
     pub worker: String,
+    /// The latest name of the worker in the lake.
+    pub name: Option<String>,
     /// Local time.
     pub asked_at: String,
     /// Seconds until the customer asked again, or until no reply was possible any more.

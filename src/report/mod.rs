@@ -1,7 +1,8 @@
-//! The report: figures of some days, as one self-contained HTML file.
+//! The report: figures of some days, as one self-contained HTML file or as a workbook.
 //!
 //! ```text
-//! lake ── reading ── facts of each account's days ── figures ── page (page.html, words, charts)
+//! lake ── reading ── facts of each account's days ── figures ─┬─ page (page.html, words, charts)
+//!                                                          └─ workbook
 //! ```
 //!
 //! The report aggregates the lake's tables and computes no metrics of its own. The metrics stage
@@ -29,6 +30,7 @@ mod totals;
 mod unanswered;
 mod warning;
 mod words;
+mod workbook;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,10 +39,11 @@ use rayon::prelude::*;
 pub use figures::{AccountCoverage, Figures, NothingToCompare, Totals};
 pub use language::Language;
 pub use page::{headline, page, summary};
+pub use workbook::workbook;
 
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::{Classified, ErrorKind, Failure};
-use crate::lake::{Account, Lake, Table};
+use crate::lake::{Account, Lake, LakeError, Table};
 use crate::metrics::Rules;
 use crate::pipeline::{DayStatus, Freshness, MetricsJob, status};
 use facts::DayFacts;
@@ -214,7 +217,7 @@ pub fn gather(job: &ReportJob) -> Result<Figures, Failure> {
     );
     // At least one day is in the report, so there are totals.
     let together = together.ok_or(ReportError::NoMetrics { asked: period })?;
-    Ok(Figures {
+    let mut figures = Figures {
         timezone: job.zone.name().to_owned(),
         first: period.first,
         last: period.last,
@@ -229,7 +232,24 @@ pub fn gather(job: &ReportJob) -> Result<Figures, Failure> {
             .into_iter()
             .map(|account| AccountCoverage { account: account.account, days: account.covered })
             .collect(),
-    })
+    };
+    add_names(&mut figures, job)?;
+    Ok(figures)
+}
+
+/// Adds the latest names of the workers.
+fn add_names(figures: &mut Figures, job: &ReportJob) -> Result<(), Failure> {
+    let names = job.accounts.iter().map(|account| Ok((account, job.lake.worker_names(account)?)));
+    let names: BTreeMap<&Account, BTreeMap<String, String>> =
+        names.collect::<Result<_, LakeError>>()?;
+    let name = |account: &Account, worker: &String| names.get(account)?.get(worker).cloned();
+    for worker in &mut figures.workers {
+        worker.name = name(&worker.account, &worker.worker);
+    }
+    for turn in &mut figures.unanswered.turns {
+        turn.name = name(&turn.account, &turn.worker);
+    }
+    Ok(())
 }
 
 fn require_days(asked: DayRange, there: DayRange, days: &[AccountDays]) -> Result<(), ReportError> {

@@ -206,6 +206,7 @@ pub(super) fn workers<'a>(facts: &Facts<'a>) -> Vec<WorkerFigures> {
         WorkerFigures {
             account: account.clone(),
             worker: worker.to_owned(),
+            name: None,
             messages_received: total(|row| row.messages_received),
             messages_sent: total(|row| row.messages_sent),
             customers: has_visits.then(|| customers_of.get(&id).map_or(0, HashSet::len) as i64),

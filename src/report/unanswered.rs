@@ -103,6 +103,7 @@ pub(super) fn list(
         account: (*account).clone(),
         customer: end_of(&turn.openid),
         worker: turn.worker.to_string(),
+        name: None,
         asked_at: job.zone.written(turn.asked_at),
         waited_seconds: *waited,
         customer_messages: turn.customer_messages,

@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 
 use super::suggestion::nearest;
 use crate::metrics::{AutoReply, BusinessHours};
-use crate::model::privacy::Texts;
+use crate::model::privacy::{Texts, WorkerNames};
 use crate::wechat::{Secret, UserCommand};
 
 /// The keys of `kefu.toml`. An unknown key is an error, because a misspelt one could be ignored for
@@ -99,6 +99,7 @@ fn seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i
 pub(super) struct Privacy {
     pub text: Option<Texts>,
     pub openid: Option<Openid>,
+    pub workers: Option<WorkerNames>,
 }
 
 /// `[report]`

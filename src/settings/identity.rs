@@ -46,7 +46,10 @@ impl Place<'_> {
 }
 
 /// Checks an app id, because WeChat's error for a wrong one does not say what is wrong.
-fn checked_appid(appid: String) -> Result<String, String> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn checked_appid(appid: String) -> Result<String, String> {
     match appid.as_str() {
         "" => Err("it is empty".into()),
         appid if appid.contains(char::is_whitespace) => {
@@ -97,7 +100,7 @@ impl Identity {
         }
         let appid = self.appid.clone().ok_or(SettingsError::Missing {
             what: "the account",
-            remedy: "set KEFU_APPID (the developer id of the Official Account), or KEFU_ACCOUNT to choose another name for its files",
+            remedy: "run `kefu init` in a terminal, or set KEFU_APPID (the developer id of the Official Account), or KEFU_ACCOUNT to choose another name for its files",
         })?;
         Ok(appid.try_map(Account::new)?.value)
     }
@@ -148,7 +151,7 @@ impl Identity {
             ),
             (None, None, _) => Err(SettingsError::Missing {
                 what: "the app id",
-                remedy: "set KEFU_APPID and KEFU_SECRET, or KEFU_ACCESS_TOKEN if another service manages the token; `kefu demo` needs neither",
+                remedy: "run `kefu init` in a terminal, or set KEFU_APPID and KEFU_SECRET, or KEFU_ACCESS_TOKEN if another service manages the token; `kefu demo` needs neither",
             }),
             (None, Some(_), None) => Err(SettingsError::Missing {
                 what: "the secret",

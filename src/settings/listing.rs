@@ -154,6 +154,11 @@ impl Sources<'_> {
                 ),
                 None => listed("privacy.openid", "keep".to_owned(), privacy.openid.is_some()),
             },
+            listed(
+                "privacy.workers",
+                privacy.workers.unwrap_or_default().to_string(),
+                privacy.workers.is_some(),
+            ),
         ]
     }
 }

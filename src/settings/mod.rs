@@ -26,13 +26,15 @@ use crate::failure::{Classified, ErrorKind};
 use crate::lake::{Account, AppId, BucketOptions, Lake, LakeError, LakePlace};
 use crate::metrics::Rules;
 use crate::model::Shard;
-use crate::model::privacy::Texts;
+use crate::model::privacy::{Texts, WorkerNames};
 use crate::wechat::{BaseUrl, Credential};
 pub use bucket::is_bucket;
 use identity::Identity;
+pub use identity::checked_appid;
 pub use listing::Listed;
 use network::Network;
 use secret_source::SecretSource;
+pub use secret_source::not_a_word;
 use selection::{first_few, in_shard};
 use sources::{Sources, read_file};
 
@@ -190,6 +192,7 @@ pub struct Settings {
     shard: Option<Shard>,
     texts: Texts,
     openid_key: Option<Setting<SecretSource>>,
+    worker_names: WorkerNames,
 }
 
 impl Settings {
@@ -261,6 +264,7 @@ impl Settings {
             )?,
             texts,
             openid_key,
+            worker_names: file.values.privacy.workers.unwrap_or_default(),
         })
     }
 

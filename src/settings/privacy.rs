@@ -35,6 +35,7 @@ impl Settings {
                 .map(key)
                 .transpose()?
                 .map_or(Openids::Keep, Openids::Keyed),
+            worker_names: self.worker_names,
         })
     }
 }

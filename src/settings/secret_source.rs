@@ -89,7 +89,7 @@ impl Setting<SecretSource> {
 }
 
 /// Why a text cannot be a secret of WeChat. Does not show the text.
-fn not_a_word(text: &str) -> Option<String> {
+pub fn not_a_word(text: &str) -> Option<String> {
     if text.contains('\u{feff}') {
         return Some("it begins with a byte order mark, which is not part of a secret; save it as ASCII or UTF-8 without one".into());
     }

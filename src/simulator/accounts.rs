@@ -78,11 +78,12 @@ pub(super) struct Counted {
     pub(super) tokens: TokenBook,
     pub(super) token_calls: u64,
     pub(super) page_calls: u64,
+    pub(super) list_calls: u64,
 }
 
 impl Counted {
     fn new(account: u32) -> Self {
-        Self { tokens: TokenBook::new(account), token_calls: 0, page_calls: 0 }
+        Self { tokens: TokenBook::new(account), token_calls: 0, page_calls: 0, list_calls: 0 }
     }
 }
 

@@ -3,19 +3,29 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A fault, and the calls that it affects. Written as `[account=N/][token/]KIND[@CALL[xTIMES]]`. For
+/// A fault, and the calls that it affects. Written as `[account=N/][token/|workers/]KIND[@CALL[xTIMES]]`. For
 /// instance, `status:503:retry-after=2@3x2` answers calls 3 and 4 of `getmsglist` with HTTP 503.
 /// Without `@`, the fault affects every call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     pub kind: FaultKind,
-    /// Whether it affects calls for a token instead of calls of `getmsglist`.
-    pub on_token: bool,
+    pub affected: Affected,
     /// Number of the only account that it affects, counted from 1. None for all accounts.
     pub account: Option<u32>,
     /// First affected call, counted from 1.
     pub first_call: u64,
     pub calls: u64,
+}
+
+/// The calls that a fault affects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Affected {
+    /// Calls of `getmsglist`.
+    Pages,
+    /// Calls for a token: `token/`.
+    Token,
+    /// Calls of `getkflist`: `workers/`.
+    Workers,
 }
 
 /// The kind of a fault.
@@ -40,8 +50,8 @@ pub enum FaultKind {
 }
 
 impl Fault {
-    pub(super) fn meets(&self, account: u32, on_token: bool, call: u64) -> bool {
-        self.on_token == on_token
+    pub(super) fn meets(&self, account: u32, affected: Affected, call: u64) -> bool {
+        self.affected == affected
             && self.account.is_none_or(|affected| affected == account)
             && call >= self.first_call
             && call - self.first_call < self.calls
@@ -62,8 +72,11 @@ impl FromStr for Fault {
                 (Some(account), rest)
             }
         };
-        let (on_token, rest) =
-            rest.strip_prefix("token/").map_or((false, rest), |rest| (true, rest));
+        let (affected, rest) = match rest.split_once('/') {
+            Some(("token", rest)) => (Affected::Token, rest),
+            Some(("workers", rest)) => (Affected::Workers, rest),
+            _ => (Affected::Pages, rest),
+        };
         let (kind, calls) =
             rest.split_once('@').map_or((rest, None), |(kind, calls)| (kind, Some(calls)));
         let (first_call, calls) = match calls {
@@ -73,7 +86,7 @@ impl FromStr for Fault {
                 Some((first, times)) => (number(first)?, number(times)?),
             },
         };
-        Ok(Self { kind: kind.parse()?, on_token, account, first_call, calls })
+        Ok(Self { kind: kind.parse()?, affected, account, first_call, calls })
     }
 }
 
@@ -131,11 +144,15 @@ mod tests {
             fault.kind,
             FaultKind::Status { status: 503, retry_after: Some(Duration::from_secs(2)) }
         );
-        assert_eq!((2..7).filter(|call| fault.meets(9, false, *call)).collect::<Vec<_>>(), [3, 4]);
-        assert!("token/errcode:40164".parse::<Fault>().unwrap().meets(9, true, 99));
+        assert_eq!(
+            (2..7).filter(|call| fault.meets(9, Affected::Pages, *call)).collect::<Vec<_>>(),
+            [3, 4]
+        );
+        assert!("token/errcode:40164".parse::<Fault>().unwrap().meets(9, Affected::Token, 99));
+        assert!("workers/html".parse::<Fault>().unwrap().meets(9, Affected::Workers, 1));
         let fault: Fault = "account=7/token/reset".parse().unwrap();
         assert_eq!(
-            (6..9).filter(|account| fault.meets(*account, true, 1)).collect::<Vec<_>>(),
+            (6..9).filter(|account| fault.meets(*account, Affected::Token, 1)).collect::<Vec<_>>(),
             [7]
         );
         assert!("account=x/reset".parse::<Fault>().is_err());

@@ -13,7 +13,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::phrases::Phrase;
-use super::records::{Records, RenderedPage, ordinal_after, sparse_id};
+use super::records::{Records, RenderedPage, SimulatedWorker, ordinal_after, sparse_id};
 use crate::calendar::Day;
 use crate::lake::opercode;
 
@@ -31,6 +31,19 @@ pub struct GeneratorOptions {
 /// Beijing is 8 hours ahead of UTC, all year.
 const BEIJING_SECONDS: i64 = 8 * 3_600;
 const DAY_SECONDS: i64 = 86_400;
+
+/// Names of workers, as customers see them.
+const NICKS: [&str; 12] = [
+    "小陈", "小林", "小黄", "小张", "小李", "小王", "小吴", "小刘", "小蔡", "小杨", "小许", "小郑",
+];
+
+/// The number of the worker who gets another name, and the days after which it is in the list.
+const RENAMED: u16 = 1;
+const RENAMED_AFTER: i64 = 30;
+
+/// The number of the worker who leaves, and the days after which the list lacks them.
+const LEFT: u16 = 2;
+const LEFT_AFTER: i64 = 60;
 
 /// Maximum number of cached plans.
 const PLANS_KEPT: usize = 10;
@@ -334,8 +347,21 @@ impl Records for Generated {
         page
     }
 
-    fn workers(&self) -> Vec<String> {
-        (0..self.worker_count()).map(worker_name).collect()
+    /// One worker has another name from [`RENAMED_AFTER`] days on. Another one has left after
+    /// [`LEFT_AFTER`] days.
+    fn workers(&self, day: Day) -> Vec<SimulatedWorker> {
+        let days = i64::from(day.number()) - i64::from(self.options.first_day.number());
+        let worker = |number: u16| {
+            let name = NICKS.get(usize::from(number) % NICKS.len()).copied().unwrap_or_default();
+            let nick = match number / NICKS.len() as u16 {
+                _ if number == RENAMED && days >= RENAMED_AFTER => format!("{name}（组长）"),
+                0 => name.to_owned(),
+                round => format!("{name}{}", round + 1),
+            };
+            SimulatedWorker { account: worker_name(number), nick }
+        };
+        let is_there = |number: &u16| *number != LEFT || days < LEFT_AFTER;
+        (0..self.worker_count()).filter(is_there).map(worker).collect()
     }
 }
 

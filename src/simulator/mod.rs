@@ -9,6 +9,7 @@ mod accounts;
 mod fault;
 mod generator;
 mod phrases;
+mod query;
 mod records;
 mod server;
 mod tokens;
@@ -20,7 +21,7 @@ use std::time::Duration;
 pub use accounts::appid_of;
 pub use fault::Fault;
 pub use generator::{Generated, GeneratorOptions};
-pub use records::{Recorded, Records, RenderedPage};
+pub use records::{Recorded, Records, RenderedPage, SimulatedWorker};
 pub use server::LoggedRequest;
 
 use crate::calendar::Clock;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::calendar::Day;
 use crate::fetch::repair;
 use crate::plain_file;
 
@@ -21,8 +22,17 @@ pub trait Records: Send + Sync + 'static {
     /// `after`.
     fn page(&self, start: i64, end: i64, after: i64, limit: usize) -> RenderedPage;
 
-    /// The workers in the records, as `kf_account`.
-    fn workers(&self) -> Vec<String>;
+    /// The workers that the list of workers has on a day, in Beijing time.
+    fn workers(&self, day: Day) -> Vec<SimulatedWorker>;
+}
+
+/// An entry of the list of workers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimulatedWorker {
+    /// `kf_account`
+    pub account: String,
+    /// `kf_nick`
+    pub nick: String,
 }
 
 /// Records from files with one JSON object per line, in the API's format. The simulator returns
@@ -111,8 +121,12 @@ impl Records for Recorded {
         page
     }
 
-    fn workers(&self) -> Vec<String> {
-        self.workers.clone()
+    fn workers(&self, _day: Day) -> Vec<SimulatedWorker> {
+        let worker = |account: &String| SimulatedWorker {
+            account: account.clone(),
+            nick: account.split('@').next().unwrap_or_default().to_owned(),
+        };
+        self.workers.iter().map(worker).collect()
     }
 }
 

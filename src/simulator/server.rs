@@ -13,16 +13,17 @@ use hyper::header::{CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::accounts::{ALONE, Accounts, Book, Counted, UnderWay};
-use super::fault::FaultKind;
-use super::records::RenderedPage;
+use super::fault::{Affected, FaultKind};
+use super::query::{TokenRequest, parameter};
+use super::records::{RenderedPage, SimulatedWorker};
 use super::tokens::{Refusal, TokenBook};
 use super::{Options, SECRET};
+use crate::calendar::Day;
 use crate::wechat::{FIRST_MSGID, PAGE_RECORDS_MAX, PageRequest, WINDOW_SECONDS_MAX};
 
 /// A received call.
@@ -36,6 +37,9 @@ pub struct LoggedRequest {
     /// For `getmsglist`: the number of accounts with calls under way when it arrived, with its own.
     pub side_by_side: usize,
 }
+
+/// Beijing is 8 hours ahead of UTC, all year.
+const BEIJING_SECONDS: i64 = 8 * 3_600;
 
 /// Maximum number of logged calls.
 const LOG_MAX: usize = 100_000;
@@ -155,7 +159,7 @@ impl Service {
                 self.page_call(account, &query, &body).await
             }
             (Method::GET, "/cgi-bin/customservice/getkflist") => {
-                self.with_token(&query, || self.worker_list(account))
+                self.worker_list_call(account, &query)
             }
             (Method::POST, "/cgi-bin/openapi/quota/get") => {
                 self.with_token(&query, || self.quota(account))
@@ -192,11 +196,11 @@ impl Service {
         let _ = self.is_released.subscribe().wait_for(|is_released| *is_released).await;
     }
 
-    fn fault(&self, account: u32, on_token: bool, call: u64) -> Option<FaultKind> {
+    fn fault(&self, account: u32, affected: Affected, call: u64) -> Option<FaultKind> {
         self.options
             .faults
             .iter()
-            .find(|fault| fault.meets(account, on_token, call))
+            .find(|fault| fault.meets(account, affected, call))
             .map(|fault| fault.kind.clone())
     }
 
@@ -229,7 +233,7 @@ impl Service {
                 });
             answer_json(&json!({ "access_token": token, "expires_in": expires_in }))
         };
-        misbehave(self.fault(account, true, call), token)
+        misbehave(self.fault(account, Affected::Token, call), token)
     }
 
     async fn page_call(&self, account: u32, query: &str, body: &[u8]) -> Result<Answer, Reset> {
@@ -238,7 +242,7 @@ impl Service {
             counted.page_calls
         };
         let call = self.book.with(account, count);
-        let fault = self.fault(account, false, call);
+        let fault = self.fault(account, Affected::Pages, call);
         if !self.options.latency.is_zero() {
             tokio::time::sleep(self.options.latency).await;
         }
@@ -321,12 +325,28 @@ impl Service {
         }
     }
 
-    fn worker_list(&self, account: u32) -> Value {
-        let worker = |(account, number): (String, u32)| {
-            let nick = account.split('@').next().unwrap_or_default().to_owned();
-            json!({ "kf_account": account, "kf_nick": nick, "kf_id": number, "kf_headimgurl": "" })
+    fn worker_list_call(&self, account: u32, query: &str) -> Result<Answer, Reset> {
+        let count = |counted: &mut Counted| {
+            counted.list_calls += 1;
+            counted.list_calls
         };
-        let workers = self.accounts.records(account).workers();
+        let call = self.book.with(account, count);
+        let fault = self.fault(account, Affected::Workers, call);
+        if fault == Some(FaultKind::ExpireToken) {
+            self.book.with(account, |counted| counted.tokens.expire());
+        }
+        match self.refuse_token(query) {
+            Some(refused) => Ok(refused),
+            None => misbehave(fault, || answer_json(&self.worker_list(account))),
+        }
+    }
+
+    fn worker_list(&self, account: u32) -> Value {
+        let worker = |(SimulatedWorker { account, nick }, number): (SimulatedWorker, u32)| json!({ "kf_account": account, "kf_nick": nick, "kf_id": number, "kf_headimgurl": "" });
+        let beijing = self.options.clock.now().unix_timestamp() + BEIJING_SECONDS;
+        let day = i32::try_from(beijing.div_euclid(86_400)).ok().and_then(Day::from_number);
+        let records = self.accounts.records(account);
+        let workers = day.map(|day| records.workers(day)).unwrap_or_default();
         json!({ "kf_list": workers.into_iter().zip(1001..).map(worker).collect::<Vec<_>>() })
     }
 
@@ -340,32 +360,6 @@ impl Service {
             "rate_limit": { "call_count": 5000, "refresh_second": 60 },
         })
     }
-}
-
-#[derive(Deserialize)]
-struct TokenRequest {
-    appid: String,
-    secret: String,
-    #[serde(default)]
-    force_refresh: bool,
-    #[serde(default = "yes")]
-    is_stable: bool,
-}
-
-fn yes() -> bool {
-    true
-}
-
-impl TokenRequest {
-    fn from_query(query: &str) -> Self {
-        let text = |name| parameter(query, name).unwrap_or_default();
-        Self { appid: text("appid"), secret: text("secret"), force_refresh: true, is_stable: false }
-    }
-}
-
-/// A parameter of a query. The simulator's own values contain no escapes.
-fn parameter(query: &str, name: &str) -> Option<String> {
-    query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
 }
 
 fn render(page: RenderedPage) -> Vec<u8> {

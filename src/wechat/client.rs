@@ -237,6 +237,16 @@ impl Client {
         self.post_dated("customservice/msgrecord/getmsglist", Some(token), request).await
     }
 
+    /// Requests the list of workers and returns the body without decoding it. The body may be an
+    /// error from WeChat.
+    ///
+    /// # Errors
+    /// [`CallError::Transport`] and [`CallError::Status`].
+    pub async fn worker_list(&self, token: &Secret) -> Result<Bytes, CallError> {
+        let url = self.url("cgi-bin/customservice/getkflist", Some(token));
+        Ok(self.receive(self.http.get(url)).await?.body)
+    }
+
     /// The server's clock, from the `Date` of the answer to a call without a token. None if the
     /// answer has no `Date`. Any answer shows that the server can be reached.
     ///

@@ -26,7 +26,10 @@ STAND_INS = {
     "wxfedcba9876543210": "wx5ec0de51mu1a71",
     "/usr/local/bin/wechat-token": "./wechat-token",
     "/srv/kefu/lake": "data/lake",
-    "cat > secret": 'echo "$KEFU_SECRET" > secret',
+    "http://127.0.0.1:8765": "$KEFU_BASE_URL",
+    "/tmp/sample": "sample",
+    "kefu run --last 31": "kefu run --from 2024-05-01 --to 2024-05-31",
+    "kefu init   ": 'echo "$KEFU_SECRET" | kefu init --appid wx5ec0de51mu1a70 --account shop --secret-stdin ',
 }
 # In place of the programs of these names.
 PROGRAMS = {

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The modules of the crate, lowest first. Each module may use only those before it.
-const BOTTOM_UP: [&str; 21] = [
+const BOTTOM_UP: [&str; 22] = [
     "model",
     "printable",
     "secret",
     "plain_file",
     "process_group",
+    "terminal",
     "core_dumps",
     "hint",
     "failure",

@@ -11,7 +11,7 @@ import json
 import math
 import sys
 
-TABLES = ["messages", "rejects", "response_pairs", "sessions", "worker_daily", "worker_hourly", "account_daily"]
+TABLES = ["messages", "rejects", "response_pairs", "sessions", "worker_daily", "worker_hourly", "account_daily", "workers"]
 
 
 def main():

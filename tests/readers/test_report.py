@@ -130,9 +130,12 @@ def test_every_figure_is_the_one_of_sql(reports, lake, arguments):
     columns = 14 + (lake.name == "hours")
     for expected, in_json, in_page in zip(workers, figures["workers"], page.tables["workers"]):
         assert in_json.pop("is_small_sample") == (expected["answered"] < 30)
+        name = in_json.pop("name")
+        assert name == sql.names().get((expected["account"], expected["worker"]))
+        label = f"{name} ({expected['worker']})" if name else expected["worker"]
         same(in_json, expected)
         same(numbers(in_page), {name: expected[name] for name in numbers(in_page)})
-        assert in_page["worker"] == expected["worker"] and in_page.get("account", expected["account"]) == expected["account"]
+        assert in_page["worker"] == label and in_page.get("account", expected["account"]) == expected["account"]
         assert len(numbers(in_page)) == columns
 
     loads = sql.load(first, last)
@@ -226,7 +229,7 @@ class Lake:
         self.accounts, self.within = accounts, within
         self.connection.execute("SET TimeZone = 'Asia/Shanghai'")
         wanted = ", ".join(f"'{account}'" for account in accounts)
-        for table in ["messages", "response_pairs", "sessions", "worker_daily", "account_daily"]:
+        for table in ["messages", "response_pairs", "sessions", "worker_daily", "account_daily", "workers"]:
             files = f"read_parquet('{lake}/{table}/*/*.parquet', hive_partitioning = true)"
             self.connection.execute(f"CREATE VIEW {table} AS SELECT * FROM {files} WHERE account IN ({wanted})")
 
@@ -301,6 +304,11 @@ class Lake:
             quantile_cont(business_seconds, 0.5) FILTER (asked_in_hours) AS business_seconds_p50,
             quantile_cont(business_seconds, 0.9) FILTER (asked_in_hours) AS business_seconds_p90
         """
+
+    def names(self):
+        """The latest name of each worker, by account and worker."""
+        named = "SELECT account, worker, max_by(nick, date) FROM workers WHERE nick IS NOT NULL GROUP BY ALL"
+        return {(account, worker): name for account, worker, name in self.rows(named)}
 
     def workers(self, first, last):
         period = f"date BETWEEN '{first}' AND '{last}'"

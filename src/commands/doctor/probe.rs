@@ -3,8 +3,8 @@
 use comfy_table::{Table as TextTable, presets};
 use serde::Serialize;
 
-use crate::calendar::{Clock, Day};
-use crate::cli::{DaysArgs, GlobalArgs};
+use crate::calendar::{Clock, Day, DayRange};
+use crate::cli::{GlobalArgs, NamedDay};
 use crate::commands::each_account::{Report, for_each_account};
 use crate::commands::{days, wait_for};
 use crate::failure::{ErrorKind, Failure};
@@ -38,7 +38,7 @@ struct Row {
 
 pub(super) fn execute(
     global: &GlobalArgs,
-    day: Day,
+    day: NamedDay,
     cancel: &Cancel,
 ) -> Result<Option<ErrorKind>, Failure> {
     let settings = Settings::resolve(&global.flags(), &settings::environment)?;
@@ -48,11 +48,12 @@ pub(super) fn execute(
 }
 
 /// Probes the API for one account.
-fn probe(settings: &Settings, day: Day, cancel: &Cancel) -> Result<Probed, Failure> {
+fn probe(settings: &Settings, day: NamedDay, cancel: &Cancel) -> Result<Probed, Failure> {
     let zone = &settings.zone.value;
-    let date = DaysArgs { date: Some(day), from: None, to: None };
+    let yesterday = days::last_over(zone, &Clock::System);
+    let day = day.day(yesterday);
     // A day that is not over could change during the probe.
-    days::to_fetch(&date, settings.lookback.value, zone, &Clock::System)?;
+    days::over(DayRange { first: day, last: day }, yesterday, zone)?;
     let account = settings.account()?;
     let source = Source::connect(&settings.endpoint()?, settings.credential()?, Clock::System)?;
     let asked = async {

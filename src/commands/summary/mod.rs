@@ -9,7 +9,7 @@ use fetch::{WHAT_TO_CHECK, WINDOWS_ADVICE, in_common};
 use super::each_account::Report;
 use crate::calendar::DayRange;
 use crate::failure::{ErrorKind, Failure};
-use crate::pipeline::{FailedDay, RunReport, reasons};
+use crate::pipeline::{FailedDay, RunReport, WorkersReport, reasons};
 use crate::printable::counted;
 use crate::telemetry;
 
@@ -55,6 +55,10 @@ impl Report for RunReport {
                 self.account, shrunk.date, shrunk.records_after, shrunk.records_before
             ));
         }
+        if let Some(problem) = self.workers.as_ref().and_then(WorkersReport::problem) {
+            let text = format!("warning: {}: names of workers: {problem}", self.account);
+            telemetry::print_note(&text);
+        }
         let failed: Vec<FailedDay> = fetch.failed.iter().map(FailedDay::from).collect();
         for (days, failed) in in_common(&failed) {
             let verb = if days.len() == 1 { "was" } else { "were" };
@@ -85,6 +89,10 @@ impl Report for RunReport {
         let mut lines = vec![format!("{} · {} · {}", self.account, self.timezone, self.lake)];
         if let Some(fetch) = &self.fetch {
             lines.extend(fetch.render());
+        }
+        if let Some(workers) = self.workers.as_ref().filter(|workers| workers.is_changed) {
+            let listed = counted(workers.listed, "worker");
+            lines.push(format!("workers   {listed} in a list that has changed"));
         }
         if self.metrics_put_off {
             lines.push("metrics   not computed, because the lake cannot be written; the same run again does that".to_owned());

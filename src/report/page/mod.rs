@@ -190,9 +190,17 @@ fn name(name: &str) -> String {
     }
 }
 
+/// Renders a worker: the name that people see, if there is one, and the worker's id.
+fn worker_label(worker: &str, nick: Option<&String>) -> String {
+    match nick {
+        Some(nick) => format!("{} ({})", name(nick), name(worker)),
+        None => name(worker),
+    }
+}
+
 /// Makes every character of a text from data visible. A control character becomes its picture. A
 /// character that reorders or hides others becomes its number.
-fn visible(text: &str) -> String {
+pub(super) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -1,6 +1,6 @@
 //! Tables of the page: every number of a chart as text, and the workers.
 
-use super::{Value, named, value};
+use super::{Value, named, value, worker_label};
 use crate::report::figures::{
     AccountFigures, DayFigures, Figures, Scope, WeekdayLoad, WorkerFigures,
 };
@@ -197,7 +197,9 @@ pub(super) fn workers(figures: &Figures, language: Language) -> Table {
     columns.extend(self::columns(Place::Workers, figures, language));
     let row = |worker: &WorkerFigures| {
         let note = if worker.is_small_sample { words.small_sample } else { "" };
-        let mut cells = vec![Cell { note, ..Cell::words("worker", &worker.worker) }];
+        let mut cell = Cell { note, ..Cell::words("worker", &worker.worker) };
+        cell.value.shown = worker_label(&worker.worker, worker.name.as_ref());
+        let mut cells = vec![cell];
         cells.extend(of_several.then(|| Cell::words("account", worker.account.as_str())));
         let values = Values::of(worker);
         let figures_of = self::cells(Place::Workers, &values, figures, language);

@@ -1,6 +1,6 @@
 //! Rows of the turns without an answer.
 
-use super::{Value, name, value, visible};
+use super::{Value, value, visible, worker_label};
 use crate::report::figures::UnansweredTurn;
 use crate::report::language::Language;
 use crate::report::metric::Unit;
@@ -30,7 +30,7 @@ pub(super) fn turn_row(turn: &UnansweredTurn, language: Language) -> TurnRow {
     TurnRow {
         account: turn.account.to_string(),
         asked_at: turn.asked_at.clone(),
-        worker: name(&turn.worker),
+        worker: worker_label(&turn.worker, turn.name.as_ref()),
         customer: visible(&turn.customer),
         kind: if turn.is_first { words.first_kind } else { words.later_kind },
         waited: value(Unit::Seconds, Some(turn.waited_seconds as f64), language),

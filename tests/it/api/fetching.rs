@@ -1,9 +1,10 @@
 //! Fetching a day: the rules of the API, its errors, and faults of the network.
 
+use kefu::calendar::Day;
 use kefu::failure::ErrorKind;
 use kefu::lake::Table;
 use kefu::pipeline::Refreshed;
-use kefu::simulator::{Options, Records, RenderedPage};
+use kefu::simulator::{Options, Records, RenderedPage, SimulatedWorker};
 use serde_json::json;
 
 use crate::world::{DAY, MIDNIGHT, World, files, record, recorded, records};
@@ -26,7 +27,7 @@ impl Records for OfficialExample {
         RenderedPage { records: records.join(",").into_bytes(), number: count, msgid }
     }
 
-    fn workers(&self) -> Vec<String> {
+    fn workers(&self, _day: Day) -> Vec<SimulatedWorker> {
         Vec::new()
     }
 }
@@ -448,7 +449,7 @@ impl Records for Unsorted {
         }
     }
 
-    fn workers(&self) -> Vec<String> {
+    fn workers(&self, _day: Day) -> Vec<SimulatedWorker> {
         Vec::new()
     }
 }

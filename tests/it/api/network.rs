@@ -25,6 +25,7 @@ const NO_NAME: &str =
 
 const TOKEN: &str = r#"{"access_token":"t","expires_in":7200}"#;
 const EMPTY_PAGE: &str = r#"{"recordlist":[],"number":0,"msgid":0}"#;
+const NO_WORKERS: &str = r#"{"kf_list":[]}"#;
 const MAINTENANCE: &str =
     "<!DOCTYPE html><html><head><title>Scheduled maintenance</title></head></html>";
 
@@ -126,7 +127,12 @@ fn answer(status: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
 
 /// Answers as an API without records: a token, and an empty page.
 fn api(head: &str) -> Vec<u8> {
-    answer("200 OK", if head.contains("stable_token") { TOKEN } else { EMPTY_PAGE })
+    let body = match head {
+        head if head.contains("stable_token") => TOKEN,
+        head if head.contains("getkflist") => NO_WORKERS,
+        _ => EMPTY_PAGE,
+    };
+    answer("200 OK", body)
 }
 
 /// A port at which nothing listens. A connection of its own keeps it in use, so that no server of
@@ -462,6 +468,6 @@ fn the_hosts_file_does_not_redirect_localhost() {
     let output = with_hosts_file(&world, &base, &["fetch", "--date", DAY]);
     if let Some(output) = output {
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-        assert_eq!(server.connections(), 2);
+        assert_eq!(server.connections(), 3);
     }
 }

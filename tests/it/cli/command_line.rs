@@ -35,13 +35,14 @@ fn json(output: &Output) -> Value {
     serde_json::from_str(stdout(output).lines().last().unwrap()).unwrap()
 }
 
-/// Returns every file of the tables with its content and its modification time.
+/// Returns every file of the tables of days with its content and its modification time.
 fn state(world: &World) -> Vec<(std::path::PathBuf, Vec<u8>, std::time::SystemTime)> {
+    let list = world.lake_folder().join("workers");
     let file = |path: std::path::PathBuf| {
         let modified = fs_err::metadata(&path).unwrap().modified().unwrap();
         (path.clone(), fs_err::read(path).unwrap(), modified)
     };
-    world.table_files().into_iter().map(file).collect()
+    world.table_files().into_iter().filter(|path| !path.starts_with(&list)).map(file).collect()
 }
 
 fn run(world: &World, simulator: &Simulator, more: &[&str]) -> Value {
@@ -232,9 +233,11 @@ fn a_lake_is_not_continued_in_another_time_zone() {
 #[test]
 fn invalid_arguments_are_refused_before_any_work() {
     let world = World::new();
-    let cases: [(&[&str], i32, &str); 9] = [
+    let cases: [(&[&str], i32, &str); 11] = [
         (&["run", "--date", "2024-02-30"], 2, "is not a day"),
-        (&["run", "--from", "2024-02-01"], 2, "--to"),
+        (&["run", "--to", "2024-02-01"], 2, "--from"),
+        (&["run", "--from", "2999-01-01"], 2, "is after yesterday"),
+        (&["run", "--last", "3", "--date", "yesterday"], 2, "cannot be used with"),
         (&["run", "--from", "2024-02-02", "--to", "2024-02-01"], 2, "is after"),
         (&["run", "--date", "2999-01-01"], 2, "is not over yet"),
         (&["run", "--frobnicate"], 2, "--frobnicate"),
@@ -320,7 +323,7 @@ fn the_demo_always_gives_the_same_result() {
         paths.map(|path| (path.clone(), fs_err::read(path).unwrap())).collect::<Vec<_>>()
     };
     let before = tables();
-    assert_eq!(before.len(), 7 * 6);
+    assert_eq!(before.len(), 7 * 6 + 1);
     let second = world.command(&["demo"]).output().unwrap();
     assert_eq!(stdout(&first), stdout(&second));
     assert!(tables() == before);
@@ -415,8 +418,22 @@ fn every_command_has_a_manual_page() {
 fn every_command_has_a_help_text() {
     let world = World::new();
     for command in [
-        "", "run", "fetch", "metrics", "demo", "accounts", "status", "doctor", "prune", "verify",
-        "report", "sql", "simulate",
+        "",
+        "init",
+        "run",
+        "fetch",
+        "metrics",
+        "demo",
+        "accounts",
+        "status",
+        "doctor",
+        "prune",
+        "verify",
+        "report",
+        "sql",
+        "simulate",
+        "completions",
+        "man",
     ] {
         let arguments: Vec<&str> =
             [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();

@@ -4,6 +4,7 @@ mod accounts;
 mod command_line;
 mod errors;
 mod identity;
+mod init;
 mod operations;
 mod refusals;
 mod settings;

@@ -12,7 +12,7 @@ use kefu::failure::ErrorKind;
 use kefu::fetch::AnsweredAt;
 use kefu::lake::{Account, Table};
 use kefu::pipeline::{OnShrink, Refreshed, Selection, ShrunkDay, Wanted};
-use kefu::simulator::{Options, Recorded, Records, RenderedPage, Simulator};
+use kefu::simulator::{Options, Recorded, Records, RenderedPage, SimulatedWorker, Simulator};
 use serde_json::{Value, json};
 
 use crate::world::{DAY, MIDNIGHT, NOW, World, files, record, recorded, records};
@@ -119,7 +119,7 @@ impl Records for Midnight {
         self.records.page(start, end, after, limit)
     }
 
-    fn workers(&self) -> Vec<String> {
+    fn workers(&self, _day: Day) -> Vec<SimulatedWorker> {
         Vec::new()
     }
 }

@@ -8,3 +8,4 @@ mod privacy;
 mod pruning;
 mod publishing;
 mod verifying;
+mod workers;

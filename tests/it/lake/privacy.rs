@@ -7,10 +7,11 @@ use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use kefu::calendar::Day;
 use kefu::lake::{Failpoint, Lake, Operation};
 use kefu::model::privacy::{OpenidKey, Openids, Privacy, Texts};
 use kefu::pipeline::{AccountJob, Request, run_account};
-use kefu::simulator::{Generated, Recorded, Records, RenderedPage, Simulator};
+use kefu::simulator::{Generated, Recorded, Records, RenderedPage, SimulatedWorker, Simulator};
 
 use crate::world::{DAY, MIDNIGHT, World, files, record, recorded, records};
 
@@ -21,7 +22,8 @@ const RANGE: [&str; 5] = ["run", "--from", "2024-05-13", "--to", "2024-05-17"];
 const PERSONAL: [&str; 2] = ["oPERSONALcustomer", "a personal word"];
 
 fn drop_and_hash() -> Privacy {
-    Privacy { texts: Texts::Drop, openids: Openids::Keyed(OpenidKey::new(KEY)) }
+    let openids = Openids::Keyed(OpenidKey::new(KEY));
+    Privacy { texts: Texts::Drop, openids, ..Privacy::default() }
 }
 
 fn holds_personal(bytes: &[u8]) -> bool {
@@ -48,7 +50,7 @@ impl Records for Watching {
         self.records.page(start, end, after, limit)
     }
 
-    fn workers(&self) -> Vec<String> {
+    fn workers(&self, _day: Day) -> Vec<SimulatedWorker> {
         Vec::new()
     }
 }
@@ -392,6 +394,7 @@ fn a_forgotten_customer_is_in_no_file_and_stays_forgotten() {
             table("response_pairs", 5, 0, 30),
             table("sessions", 5, 0, 5),
             table("rejects", 3, 0, 3),
+            table("workers", 0, 0, 0),
         ])
     );
     for text in ["oGONE", "a word of the customer", "an answer to the customer"] {

@@ -168,7 +168,7 @@ proptest! {
         let records = Recorded::from_lines(lines, true);
         let page = records.page(i64::MIN / 4, i64::MAX / 4, 1, 10_000);
         prop_assert!(page.number <= 20);
-        records.workers();
+        records.workers("2024-05-13".parse().unwrap());
     }
 
     #[test]

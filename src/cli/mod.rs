@@ -3,6 +3,10 @@
 // They are written for a terminal: a default in brackets is no link, and an address is not decorated.
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::bare_urls)]
 
+mod days;
+mod help;
+mod simulate;
+
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -13,8 +17,11 @@ use crate::lake::Table;
 use crate::model::{SHARDS_MAX, Shard};
 use crate::report::Language;
 use crate::settings::Flags;
-use crate::simulator::Fault;
 use crate::telemetry::{LogFormat, LogLevel};
+
+pub use days::{DaysArgs, NamedDay};
+pub use help::{command, parse};
+pub use simulate::SimulateArgs;
 
 /// Pulls the customer-service chat records of a WeChat Official Account, night by night, and turns
 /// them into Parquet.
@@ -47,6 +54,12 @@ Exit codes:
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write kefu.toml and the file of the secret, from questions or flags, then check them
+    ///
+    /// Asks in a terminal for what no flag gives: the AppID, the name of the account, the time zone,
+    /// business hours, and the AppSecret, which is not shown. Then makes the checks of `kefu
+    /// doctor`. Replaces no file.
+    Init(InitArgs),
     /// The nightly job: fetch what is missing, then bring every metric partition up to date
     Run(FetchArgs),
     /// The first half of the nightly job: fetch what is missing
@@ -105,7 +118,7 @@ pub enum Command {
     /// changes nothing. Ends with 65 when a check fails. A file that is only missing or out of
     /// date is a note.
     Verify(VerifyArgs),
-    /// Write a report on some days: figures, charts and tables, as one HTML file
+    /// Write a report on some days: figures, charts and tables, as one HTML file or as a workbook
     ///
     /// Shows key figures and their change against the same number of days before. Shows response
     /// time and service level by day, and load by weekday and hour. Shows workers, turns without
@@ -118,7 +131,10 @@ pub enum Command {
     /// every account of the lake, unless --account names some. Needs no credentials, can run
     /// during a run, and changes nothing in the lake. The same lake gives the same page.
     ///
-    /// Customers' texts are on the page only with --with-text. Openids are cut to their end;
+    /// With `--out x.xlsx` the same figures are an Excel workbook, with numbers and dates: key
+    /// figures, days, workers, hours, unanswered turns and definitions.
+    ///
+    /// Customers' texts are in the report only with --with-text. Openids are cut to their end;
     /// workers' names are complete.
     Report(ReportArgs),
     /// Print DuckDB views over the lake, ready to pipe into duckdb
@@ -131,9 +147,15 @@ pub enum Command {
     /// The first line on stdout is a JSON object: base_url, appid, secret. Runs until it is
     /// stopped.
     Simulate(SimulateArgs),
-    /// Print the completions for a shell
+    /// Print the completions for a shell to stdout: `kefu completions bash > FILE`
+    ///
+    /// bash reads ~/.local/share/bash-completion/completions/kefu. zsh reads a file _kefu in a folder
+    /// of $fpath. fish reads ~/.config/fish/completions/kefu.fish.
     Completions { shell: clap_complete::Shell },
-    /// Print the manual page of kefu or of one of its commands: `kefu man run | man -l -`
+    /// Print the manual page of kefu or of one of its commands to stdout, for `man -l -`
+    ///
+    /// To install the pages: `kefu man > ~/.local/share/man/man1/kefu.1`, and for a command
+    /// `kefu man run > ~/.local/share/man/man1/kefu-run.1`.
     Man { command: Option<String> },
 }
 
@@ -145,8 +167,8 @@ impl Cli {
     }
 }
 
-#[derive(Debug, Args)]
-#[command(next_display_order = 100)]
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = help::HEADING, next_display_order = 100)]
 pub struct GlobalArgs {
     /// The lake: a folder, or s3://bucket/prefix [default: data/lake]
     #[arg(long, global = true, value_name = "FOLDER")]
@@ -186,17 +208,32 @@ pub enum OutputFormat {
     Json,
 }
 
-#[derive(Clone, Debug, Args)]
-pub struct DaysArgs {
-    /// A single day, for instance 2016-06-01
-    #[arg(long, value_name = "DAY", conflicts_with_all = ["from", "to"])]
-    pub date: Option<Day>,
-    /// First day of a range
-    #[arg(long, value_name = "DAY", requires = "to")]
-    pub from: Option<Day>,
-    /// Last day of a range, included
-    #[arg(long, value_name = "DAY", requires = "from")]
-    pub to: Option<Day>,
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// AppID (开发者ID) of the account, which begins with wx
+    #[arg(long, value_name = "ID")]
+    pub appid: Option<String>,
+    /// Read the AppSecret from stdin, and ask nothing
+    #[arg(long)]
+    pub secret_stdin: bool,
+    /// Whether to write a schedule of business hours, from Monday to Friday
+    #[arg(long, value_name = "ANSWER", value_enum)]
+    pub business_hours: Option<YesNo>,
+    /// Write the files only, without the checks
+    #[arg(long)]
+    pub no_check: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum YesNo {
+    Yes,
+    No,
+}
+
+impl YesNo {
+    pub fn is_yes(self) -> bool {
+        self == Self::Yes
+    }
 }
 
 #[derive(Debug, Args)]
@@ -210,9 +247,9 @@ pub struct DoctorArgs {
     /// day with many records shows more.
     #[arg(long, requires = "date")]
     pub probe: bool,
-    /// The day to test with
+    /// The day to test with, for instance 2016-06-01, or yesterday
     #[arg(long, value_name = "DAY", requires = "probe")]
-    pub date: Option<Day>,
+    pub date: Option<NamedDay>,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -233,7 +270,7 @@ pub struct FetchArgs {
     #[command(flatten)]
     pub many: ManyArgs,
     /// Without days: number of days up to yesterday to look at [default: 3]
-    #[arg(long, value_name = "DAYS", conflicts_with_all = ["date", "from", "to"], value_parser = clap::value_parser!(u16).range(1..=3650))]
+    #[arg(long, value_name = "DAYS", conflicts_with_all = ["date", "from", "to", "last"], value_parser = clap::value_parser!(u16).range(1..=3650))]
     pub lookback: Option<u16>,
     /// Fetch days again that are already in the lake, and replace them; a day that lost records
     /// and a pruned day stay as they are
@@ -304,12 +341,13 @@ pub struct ReportArgs {
     #[command(flatten)]
     pub days: DaysArgs,
     /// Without days: number of days up to the last final one [default: 7]
-    #[arg(long = "days", value_name = "DAYS", conflicts_with_all = ["date", "from", "to"], value_parser = clap::value_parser!(u16).range(1..=3660))]
-    pub last: Option<u16>,
-    /// File of the page; an existing file is replaced. - is stdout
+    #[arg(long = "days", value_name = "DAYS", conflicts_with_all = ["date", "from", "to", "last"], value_parser = clap::value_parser!(u16).range(1..=3660))]
+    pub final_days: Option<u16>,
+    /// File of the report; an existing file is replaced. One that ends with .xlsx is a workbook. -
+    /// is stdout
     #[arg(long, value_name = "FILE", default_value = "kefu-report.html")]
     pub out: PathBuf,
-    /// Language of the page
+    /// Language of the report
     #[arg(long, value_enum, default_value_t)]
     pub lang: Language,
     /// Show what customers wrote in the turns without an answer, which is personal data
@@ -390,75 +428,6 @@ pub struct VerifyArgs {
     /// Show the texts of these records too, which are personal data
     #[arg(long, requires = "against_api")]
     pub with_text: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct SimulateArgs {
-    /// Records to serve, one JSON object per line, as the API returns them; may be given several
-    /// times
-    #[arg(long, value_name = "FILE")]
-    pub records: Vec<PathBuf>,
-    /// First generated day, in Beijing time
-    #[arg(long, value_name = "DAY", default_value = "2024-05-13", conflicts_with = "records")]
-    pub first_day: Day,
-    /// Generated days
-    #[arg(long, default_value_t = 7, conflicts_with = "records", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub days: u32,
-    /// Generated messages on each day
-    #[arg(long, default_value_t = 1_500, conflicts_with = "records")]
-    pub messages_per_day: u32,
-    /// The same seed generates the same records
-    #[arg(long, default_value_t = 1, conflicts_with = "records")]
-    pub seed: u64,
-    /// Serve this many accounts, each with its own records; their app ids are wx and the number of
-    /// the account from 1 on in 16 hexadecimal digits (wx0000000000000001 …), and their secret is
-    /// the same
-    #[arg(long, value_name = "ACCOUNTS", conflicts_with = "records", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub accounts: Option<u32>,
-    /// Messages on each day of the first of these accounts, in place of --messages-per-day
-    #[arg(long, value_name = "MESSAGES", requires = "accounts")]
-    pub large_account: Option<u32>,
-    /// Port on 127.0.0.1; 0 picks a free one
-    #[arg(long, default_value_t = 0)]
-    pub port: u16,
-    /// Wait before each answer of getmsglist
-    #[arg(long, value_name = "MS", default_value_t = 0)]
-    pub latency_ms: u64,
-    /// Lifetime of a token
-    #[arg(long, value_name = "SECONDS", default_value_t = 7_200)]
-    pub token_lifetime: u64,
-    /// Calls of getmsglist before the quota of an account is used up
-    #[arg(long, value_name = "CALLS", default_value_t = 5_000_000)]
-    pub daily_limit: u64,
-    /// Number of requested pages to keep, for fast repeated answers in benchmarks
-    #[arg(long, value_name = "PAGES", default_value_t = 0)]
-    pub keep_pages: usize,
-    /// A record at exactly endtime belongs to the window (WeChat does not document this)
-    #[arg(long)]
-    pub end_inclusive: bool,
-    /// Leave out records at exactly starttime, which kefu assumes to belong to the window
-    #[arg(long)]
-    pub start_exclusive: bool,
-    /// Begin each page with the record of the requested msgid; kefu assumes the record after it
-    #[arg(long)]
-    pub cursor_inclusive: bool,
-    /// Maximum number of records on a page, even when more are requested
-    #[arg(long, value_name = "RECORDS", value_parser = clap::value_parser!(u16).range(1..=10_000))]
-    pub page_cap: Option<u16>,
-    /// Hours by which the windows are later than the requested ones
-    #[arg(long, value_name = "HOURS", default_value_t = 0, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-48..=48))]
-    pub shift_hours: i64,
-    /// Give the first page of a window again and again, each time with a higher msgid
-    #[arg(long)]
-    pub repeat_pages: bool,
-    /// Inject a fault: [account=N/][token/]KIND[@CALL[xTIMES]]; may be given several times
-    ///
-    /// KIND is errcode:N, status:N[:retry-after=S], reset, cut, html, stuck-cursor, wrong-number
-    /// or expire-token. It affects the calls of getmsglist (with token/, the calls for a token)
-    /// from number CALL on, TIMES in a row. Without @CALL, it affects all calls. With account=N/, it
-    /// affects only the account with this number of --accounts. Calls are counted for each account.
-    #[arg(long, value_name = "FAULT")]
-    pub fault: Vec<Fault>,
 }
 
 impl ManyArgs {

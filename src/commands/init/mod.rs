@@ -1,0 +1,56 @@
+//! `kefu init`
+
+mod ask;
+mod write;
+
+use std::path::PathBuf;
+
+use ask::Answers;
+
+use super::doctor;
+use crate::cli::{DoctorArgs, GlobalArgs, InitArgs};
+use crate::failure::{ErrorKind, Failure, UsageError};
+use crate::model::cancel::Cancel;
+use crate::telemetry;
+
+/// The settings file, unless `--config` names another one.
+const CONFIG: &str = "kefu.toml";
+
+/// The file of the secret, beside the settings file.
+const SECRET: &str = "kefu.secret";
+
+pub(super) fn execute(
+    global: &GlobalArgs,
+    args: &InitArgs,
+    cancel: &Cancel,
+) -> Result<Option<ErrorKind>, Failure> {
+    let config = global.config.clone().unwrap_or_else(|| PathBuf::from(CONFIG));
+    let secret = config.with_file_name(SECRET);
+    for path in [&config, &secret] {
+        if path.symlink_metadata().is_ok() {
+            return Err(exists(path).into());
+        }
+    }
+    let answers = Answers::of(global, args, cancel)?;
+    write::write(&answers, global, &config, &secret)?;
+    telemetry::print_note(&format!(
+        "wrote {} and {}, which only this user can read",
+        config.display(),
+        secret.display()
+    ));
+    if args.no_check {
+        return Ok(None);
+    }
+    telemetry::print_note("checks, as `kefu doctor` makes them:\n");
+    let global = GlobalArgs { config: Some(config), account: Vec::new(), ..global.clone() };
+    doctor::execute(&global, &DoctorArgs { probe: false, date: None }, cancel)
+}
+
+fn exists(path: &std::path::Path) -> UsageError {
+    UsageError {
+        message: format!("{} exists already, and is not replaced", path.display()),
+        advice: Some(
+            "change it with an editor; or name another settings file, in a folder of its own, with --config".into(),
+        ),
+    }
+}

@@ -1,0 +1,12 @@
+//! A worker in the list of an account.
+
+/// An entry of WeChat's list of workers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListedWorker {
+    /// WeChat's `kf_account`, which is the `worker` of records.
+    pub worker: String,
+    /// None where WeChat gives no whole number.
+    pub kf_id: Option<i64>,
+    /// The name that people see. None where WeChat gives none, or where the settings leave it out.
+    pub nick: Option<String>,
+}
