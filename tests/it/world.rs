@@ -278,7 +278,8 @@ impl World {
         let contents = |path: PathBuf| {
             (path.strip_prefix(&root).unwrap().to_owned(), fs_err::read(path).unwrap())
         };
-        self.table_files().into_iter().map(contents).collect()
+        let is_list = |path: &PathBuf| path.starts_with(root.join("workers"));
+        self.table_files().into_iter().filter(|path| !is_list(path)).map(contents).collect()
     }
 
     /// All files of the lake except those in kefu's own folder `_kefu`.

@@ -65,7 +65,7 @@ class Store:
 
     def keys(self, bucket):
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
-        return [entry["Key"] for page in pages for entry in page.get("Contents", []) if entry["Key"].endswith(".parquet")]
+        return [entry["Key"] for page in pages for entry in page.get("Contents", []) if entry["Key"].endswith(".parquet") and "/workers/" not in entry["Key"]]
 
     def content(self, bucket):
         """Each file of the lake with its bytes."""
@@ -126,4 +126,5 @@ def kefu(folder, *arguments, environment=()):
 
 def files(lake):
     """Each file of a lake in a folder with its bytes."""
-    return {str(path.relative_to(lake)): path.read_bytes() for path in lake.rglob("*.parquet")}
+    files = {str(path.relative_to(lake)): path.read_bytes() for path in lake.rglob("*.parquet")}
+    return {path: content for path, content in files.items() if not path.startswith("workers/")}

@@ -181,11 +181,13 @@ impl Stub {
         objects.map(|(key, object)| (key.clone(), object.content.clone())).collect()
     }
 
-    /// The files of tables, by their path below a prefix.
+    /// The files of tables, by their path below a prefix. Without the lists of workers: which run
+    /// writes one depends on when WeChat answers.
     pub fn tables(&self, bucket: &str, prefix: &str) -> BTreeMap<String, Bytes> {
         let named = |(key, content): (String, Bytes)| {
             let name = key.strip_prefix(prefix)?.strip_prefix('/')?;
-            name.ends_with(".parquet").then(|| (name.to_owned(), content))
+            let is_table = name.ends_with(".parquet") && !name.starts_with("workers/");
+            is_table.then(|| (name.to_owned(), content))
         };
         self.objects(bucket).into_iter().filter_map(named).collect()
     }
