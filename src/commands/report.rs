@@ -10,6 +10,7 @@ use super::{days, require_lake};
 use crate::calendar::{Clock, DayRange};
 use crate::cli::{GlobalArgs, OutputFormat, ReportArgs};
 use crate::failure::{Classified, ErrorKind, Failure, UsageError};
+use crate::model::privacy::WorkerNames;
 use crate::operations::replace;
 use crate::report::{self, Figures, Language, Period, ReportJob};
 use crate::settings::{self, Flags, Settings};
@@ -108,6 +109,7 @@ pub(super) fn execute(
         service_level_seconds: args.service_level,
         service_level_target: settings.service_level_target.as_ref().map(|target| target.value),
         with_text: args.with_text,
+        with_names: settings.worker_names == WorkerNames::Keep,
     };
     let figures = report::gather(&job)?;
     if is_to_stdout {

@@ -15,6 +15,9 @@ use crate::wechat::{ApiError, CallError, Integer, Object, Secret, Words, no_json
 /// Maximum total wait between attempts. The list is not worth more: the next run asks again.
 const WAIT_MAX: Duration = Duration::from_secs(15);
 
+/// Maximum time for all attempts together. The metrics of the run wait for them.
+const TOTAL_MAX: Duration = Duration::from_secs(30);
+
 /// The workers of an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkerList {
@@ -42,7 +45,10 @@ impl Source {
             let body = self.client.worker_list(&token).await?;
             parse(&body).map_err(|error| error.hiding(&token).from_peer(self.client.peer()))
         };
-        self.repeat(&budget, &mut CallCounts::default(), call).await
+        let mut calls = CallCounts::default();
+        let listed = tokio::time::timeout(TOTAL_MAX, self.repeat(&budget, &mut calls, call)).await;
+        let late = || CallError::Unreadable(format!("it took over {} s", TOTAL_MAX.as_secs()));
+        listed.unwrap_or_else(|_| Err(late()))
     }
 }
 

@@ -100,6 +100,21 @@ impl Lake {
         Ok(AppliedPrivacy::parse(footer.privacy_of(table)).map(of))
     }
 
+    /// Checks that the privacy record of an account is still the one that this run has read. In a
+    /// folder, the lock of the account ensures that.
+    ///
+    /// # Errors
+    /// [`LakeError::Changed`] when another process has written the record.
+    pub fn require_same_privacy(&self, account: &Account) -> Result<(), LakeError> {
+        let key = record_of(account);
+        let looks = self.looks.as_ref().filter(|_| !self.is_in_folder());
+        let Some(read) = looks.and_then(|looks| looks.small(&key)) else { return Ok(()) };
+        match self.store.look(&key, u64::MAX)?.map(|look| look.tail) == read {
+            true => Ok(()),
+            false => Err(LakeError::Changed { path: self.path_of(&key) }),
+        }
+    }
+
     fn recorded_privacy(&self, account: &Account) -> Result<Option<AccountPrivacy>, LakeError> {
         let path = self.privacy_record(account);
         let damaged = |reason| LakeError::DamagedPrivacy { path: path.clone(), reason };

@@ -57,6 +57,7 @@ impl Lake {
         mut change: impl FnMut(RecordBatch) -> Result<RecordBatch, LakeError>,
     ) -> Result<FinishedPartition, LakeError> {
         let table = key.table;
+        let seen = self.see(key)?;
         let written = self.footer(key)?;
         let mut footer = written.clone();
         privacy.iter().for_each(|privacy| footer.set_privacy(table, privacy));
@@ -89,7 +90,8 @@ impl Lake {
         if rows > 0 && privacy.is_some() {
             staged.footer().set_redacted(&written);
         }
-        staged.finish()
+        // In a bucket, a run may have replaced the partition meanwhile.
+        Ok(staged.finish()?.if_unchanged(&seen))
     }
 }
 

@@ -447,6 +447,8 @@ impl StagedDay {
             // Dropping the staged files deletes them.
             return Ok(fetched);
         }
+        // A customer who was forgotten meanwhile must not come back.
+        job.lake.require_same_privacy(&job.account)?;
         match rejected {
             Some(rejected) => {
                 rejected.commit()?;

@@ -72,6 +72,8 @@ pub struct ReportJob {
     pub service_level_target: Option<f64>,
     /// Whether to show the texts that customers wrote.
     pub with_text: bool,
+    /// Whether to show the names of workers.
+    pub with_names: bool,
 }
 
 /// The days of a report.
@@ -237,8 +239,11 @@ pub fn gather(job: &ReportJob) -> Result<Figures, Failure> {
     Ok(figures)
 }
 
-/// Adds the latest names of the workers.
+/// Adds the latest names of the workers, if the settings allow it.
 fn add_names(figures: &mut Figures, job: &ReportJob) -> Result<(), Failure> {
+    if !job.with_names {
+        return Ok(());
+    }
     let names = job.accounts.iter().map(|account| Ok((account, job.lake.worker_names(account)?)));
     let names: BTreeMap<&Account, BTreeMap<String, String>> =
         names.collect::<Result<_, LakeError>>()?;

@@ -192,7 +192,7 @@ pub struct Settings {
     shard: Option<Shard>,
     texts: Texts,
     openid_key: Option<Setting<SecretSource>>,
-    worker_names: WorkerNames,
+    pub worker_names: WorkerNames,
 }
 
 impl Settings {

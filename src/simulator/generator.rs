@@ -347,8 +347,8 @@ impl Records for Generated {
         page
     }
 
-    /// One worker has another name from [`RENAMED_AFTER`] days on. Another one has left after
-    /// [`LEFT_AFTER`] days.
+    /// One worker has another name from `RENAMED_AFTER` days on. Another one has left after
+    /// `LEFT_AFTER` days.
     fn workers(&self, day: Day) -> Vec<SimulatedWorker> {
         let days = i64::from(day.number()) - i64::from(self.options.first_day.number());
         let worker = |number: u16| {

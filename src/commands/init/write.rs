@@ -53,13 +53,16 @@ pub(super) fn write(
 }
 
 fn create(path: &Path, content: &[u8], mode: u32) -> Result<(), InitError> {
-    let written = || -> io::Result<()> {
-        // Does not follow a link that another user created.
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-        file.write_all(content)?;
-        file.sync_all()
-    };
-    written().map_err(|source| InitError { path: path.to_owned(), source })
+    let failed = |source| InitError { path: path.to_owned(), source };
+    // Does not follow a link that another user created.
+    let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
+    let mut file = opened.map_err(failed)?;
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    if written.is_err() {
+        // A part of a file must not stay. The error of the disk says more than one of this.
+        let _ = fs_err::remove_file(path);
+    }
+    written.map_err(failed)
 }
 
 /// The content of the settings file.
