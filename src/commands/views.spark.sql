@@ -61,7 +61,10 @@ FROM (
 -- Service level of the turns that were asked in business hours. Only seconds within these hours
 -- count. Without a schedule, everything is 0 or null.
 CREATE OR REPLACE TEMPORARY VIEW business_service_level AS
-SELECT *, in_time / nullif(answered + unanswered_first, 0) AS service_level
+SELECT
+    seconds, unit, account, worker, date, asked_in_hours, asked_out_of_hours, answered, in_time,
+    unanswered_first, in_time / nullif(answered + unanswered_first, 0) AS service_level,
+    business_seconds_p50, business_seconds_p90
 FROM (
     SELECT
         seconds, unit, account, worker,
@@ -78,7 +81,10 @@ FROM (
 
 -- The same of all workers of an account together.
 CREATE OR REPLACE TEMPORARY VIEW business_service_level_of_accounts AS
-SELECT *, in_time / nullif(answered + unanswered_first, 0) AS service_level
+SELECT
+    seconds, unit, account, date, asked_in_hours, asked_out_of_hours, answered, in_time,
+    unanswered_first, in_time / nullif(answered + unanswered_first, 0) AS service_level,
+    business_seconds_p50, business_seconds_p90
 FROM (
     SELECT
         seconds, unit, account,

@@ -266,6 +266,8 @@ COMMENT ON VIEW sessions IS 'One row a session: a conversation without a longer 
 COMMENT ON VIEW worker_daily IS 'One row a worker and day. Percentiles do not add up: see worker_weekly';
 COMMENT ON VIEW worker_hourly IS 'One row a worker and local hour of a day';
 COMMENT ON VIEW account_daily IS 'One row an account and fetched day, over all workers';
+COMMENT ON VIEW workers IS 'One row a worker and day on which the list of workers had changed';
+COMMENT ON VIEW worker_names IS 'The latest name of each worker';
 COMMENT ON VIEW worker_weekly IS 'One row a worker and week, with exact percentiles and distinct customers';
 COMMENT ON VIEW worker_monthly IS 'One row a worker and month, with exact percentiles and distinct customers';
 COMMENT ON VIEW load_by_weekday_and_hour_overall IS 'Messages on an average weekday, by local hour';

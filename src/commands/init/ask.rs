@@ -160,10 +160,11 @@ impl Terminal<'_> {
 
     fn ask_secret(&self, question: &str) -> Result<Secret, Failure> {
         loop {
-            prompt(&format!("{question}: "));
+            // Before the question, because somebody may type or paste the answer at once.
             let echo = NoEcho::begin().map_err(|error| {
                 usage(format!("the terminal cannot hide input: {error}"), "use --secret-stdin")
             })?;
+            prompt(&format!("{question}: "));
             let line = self.line();
             drop(echo);
             // The line break that was typed was not shown.
