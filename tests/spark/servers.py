@@ -77,7 +77,7 @@ class Store:
         lines = [line.split('"') for line in self.log.read_text().splitlines() if line.count('"') >= 2]
         asked = [(parts[1].split(), int(parts[2].split()[0])) for parts in lines]
         puts = [(request[1], status) for request, status in asked if request[0].endswith("PUT")]
-        return [(path, status) for path, status in puts if path.startswith(f"/{bucket}/") and ".parquet" in path]
+        return [(path, status) for path, status in puts if path.startswith(f"/{bucket}/") and ".parquet" in path and "/workers/" not in path]
 
     def close(self):
         self.process.terminate()
