@@ -190,11 +190,14 @@ fn require_no_credential(text: &[u8], place: &str) {
     }
 }
 
-/// The command lines of all processes.
+/// The command lines of the running kefu. Other processes of the machine may have any text in
+/// theirs.
 fn process_list() -> Vec<u8> {
     let processes = fs_err::read_dir("/proc").unwrap().flatten();
     processes
-        .flat_map(|process| fs_err::read(process.path().join("cmdline")).unwrap_or_default())
+        .map(|process| fs_err::read(process.path().join("cmdline")).unwrap_or_default())
+        .filter(|line| line.starts_with(env!("CARGO_BIN_EXE_kefu").as_bytes()))
+        .flatten()
         .collect()
 }
 
