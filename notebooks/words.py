@@ -54,7 +54,7 @@ class Catalogue:
         return None
 
     def _missing(self, text):
-        """Collects what has no translation, for whoever adds one: KEFU_MISSING_WORDS names the file."""
+        """Collects texts without a translation in the file that KEFU_MISSING_WORDS names."""
         if "KEFU_MISSING_WORDS" in os.environ:
             with open(os.environ["KEFU_MISSING_WORDS"], "a", encoding="utf-8") as file:
                 file.write(repr(text) + "\n")

@@ -1,4 +1,4 @@
-"""dlt into DuckDB, the way its tutorials do it. `dlt_duckdb.py BASE_URL APPID SECRET FIRST LAST OUT`"""
+"""dlt into DuckDB, with Parquet as the loader's file format, which its documentation recommends for speed. `dlt_duckdb.py BASE_URL APPID SECRET FIRST LAST OUT`"""
 
 import datetime
 import os
@@ -35,7 +35,8 @@ def main():
     os.makedirs(out)
     os.chdir(out)
     destination = dlt.destinations.duckdb("messages.duckdb")
-    dlt.pipeline(pipeline_name="kefu_bench", pipelines_dir="pipelines", destination=destination, dataset_name="wechat").run(messages())
+    pipeline = dlt.pipeline(pipeline_name="kefu_bench", pipelines_dir="pipelines", destination=destination, dataset_name="wechat")
+    pipeline.run(messages(), loader_file_format="parquet")
 
 
 if __name__ == "__main__":

@@ -111,9 +111,10 @@ def kefu(job, arguments):
     # kefu must not outlive a task that Spark kills.
     process = subprocess.run(command, stdout=subprocess.PIPE, text=True, preexec_fn=stop_with_parent)
     code = process.returncode if process.returncode >= 0 else 128 - process.returncode
-    lines = process.stdout.splitlines()
-    result = json.loads(lines[-1]) if lines else {"failure": {"class": "killed", "reason": f"exit code {code}, no result"}}
-    return code, result
+    try:
+        return code, json.loads(process.stdout.splitlines()[-1])
+    except (IndexError, ValueError):  # Killed before its last line was whole.
+        return code, {"failure": {"class": "killed", "reason": f"exit code {code}, no result"}}
 
 
 def stop_with_parent():
