@@ -12,9 +12,9 @@ use crate::printable::printable;
 use crate::secret::hide_likely;
 
 /// The commands that work on a lake.
-const OF_A_LAKE: [&str; 11] = [
+const OF_A_LAKE: [&str; 12] = [
     "run", "fetch", "metrics", "accounts", "status", "doctor", "prune", "redact", "forget",
-    "verify", "report",
+    "verify", "report", "sql",
 ];
 
 static LAKE: OnceLock<PathBuf> = OnceLock::new();
@@ -57,7 +57,7 @@ fn with_lake(text: &str, lake: &Path) -> String {
 }
 
 /// A word of a shell command.
-fn quoted(word: &str) -> Cow<'_, str> {
+pub fn quoted(word: &str) -> Cow<'_, str> {
     let is_plain = |character: char| character.is_alphanumeric() || "/._-:+@%,".contains(character);
     match !word.is_empty() && word.chars().all(is_plain) {
         true => Cow::Borrowed(word),
@@ -74,7 +74,8 @@ mod tests {
         let completed = |text: &str, lake: &str| with_lake(text, Path::new(lake));
         assert_eq!(
             completed("run `kefu run --date 2024-05-13 --force`, then `kefu metrics`", "data/demo"),
-            "run `kefu run --date 2024-05-13 --force --lake data/demo`, then `kefu metrics --lake data/demo`"
+            "run `kefu run --date 2024-05-13 --force --lake data/demo`, then `kefu metrics --lake \
+             data/demo`"
         );
         assert_eq!(completed("`kefu redact --yes`", "a b"), "`kefu redact --yes --lake 'a b'`");
         for text in ["`kefu help run`", "`kefu status --lake x` and `seq`", "the kefu run `x"] {

@@ -46,11 +46,12 @@ Exit codes:
    2  wrong usage
    3  some days or accounts failed, the others are committed; verify --against-api: some days differ
   65  the API's data breaks the contract, or a day has lost records; verify: the lake is damaged
-  69  the API was unreachable or busy through every retry
+  69  the API or the bucket was unreachable or busy through every retry
   73  the lake cannot be written or read
-  75  another run has the account locked, or a quota is used up
-  77  refused: credentials, IP whitelist, permission, frozen account
-  78  settings are wrong or missing";
+  75  another run has the account locked or has replaced the day, or a quota is used up
+  77  refused by the API or the bucket: credentials, IP whitelist, permission, frozen account
+  78  settings are wrong or missing, or the bucket is
+ 130  stopped by SIGINT; 143 by SIGTERM";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -188,7 +189,12 @@ pub struct GlobalArgs {
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Number of computing threads [default: one for each core]
-    #[arg(long, global = true, value_name = "THREADS", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(
+        long,
+        global = true,
+        value_name = "THREADS",
+        value_parser = clap::value_parser!(u16).range(1..=256)
+    )]
     pub threads: Option<u16>,
     /// Format of the result on stdout; with json, one object on the last line
     #[arg(long, global = true, value_enum, default_value_t)]
@@ -270,7 +276,12 @@ pub struct FetchArgs {
     #[command(flatten)]
     pub many: ManyArgs,
     /// Without days: number of days up to yesterday to look at [default: 3]
-    #[arg(long, value_name = "DAYS", conflicts_with_all = ["date", "from", "to", "last"], value_parser = clap::value_parser!(u16).range(1..=3650))]
+    #[arg(
+        long,
+        value_name = "DAYS",
+        conflicts_with_all = ["date", "from", "to", "last"],
+        value_parser = clap::value_parser!(u16).range(1..=3650)
+    )]
     pub lookback: Option<u16>,
     /// Fetch days again that are already in the lake, and replace them; a day that lost records
     /// and a pruned day stay as they are
@@ -306,7 +317,12 @@ pub struct MetricsArgs {
 #[derive(Debug, Args)]
 pub struct AccountsArgs {
     /// Show which of N shards each account is in
-    #[arg(long, value_name = "N", conflicts_with = "shard", value_parser = clap::value_parser!(u32).range(1..=i64::from(SHARDS_MAX)))]
+    #[arg(
+        long,
+        value_name = "N",
+        conflicts_with = "shard",
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(SHARDS_MAX))
+    )]
     pub shards: Option<u32>,
     /// List only shard I of N
     #[arg(long, value_name = "I/N")]
@@ -341,7 +357,12 @@ pub struct ReportArgs {
     #[command(flatten)]
     pub days: DaysArgs,
     /// Without days: number of days up to the last final one [default: 7]
-    #[arg(long = "days", value_name = "DAYS", conflicts_with_all = ["date", "from", "to", "last"], value_parser = clap::value_parser!(u16).range(1..=3660))]
+    #[arg(
+        long = "days",
+        value_name = "DAYS",
+        conflicts_with_all = ["date", "from", "to", "last"],
+        value_parser = clap::value_parser!(u16).range(1..=3660)
+    )]
     pub final_days: Option<u16>,
     /// File of the report; an existing file is replaced. One that ends with .xlsx is a workbook. -
     /// is stdout
@@ -354,7 +375,12 @@ pub struct ReportArgs {
     #[arg(long)]
     pub with_text: bool,
     /// Time limit of the service level: a turn is answered in time within this many seconds
-    #[arg(long, value_name = "SECONDS", default_value = "180", value_parser = PossibleValuesParser::new(["30", "60", "180", "300"]).try_map(|seconds| seconds.parse::<i64>()))]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "180",
+        value_parser = PossibleValuesParser::new(["30", "60", "180", "300"]).try_map(|seconds| seconds.parse::<i64>())
+    )]
     pub service_level: i64,
 }
 
@@ -372,7 +398,11 @@ pub struct PruneArgs {
     #[arg(long)]
     pub all: bool,
     /// A table to delete from; may be given several times
-    #[arg(long = "table", value_name = "TABLE", value_enum, default_values_t = [Table::Messages, Table::Rejects])]
+    #[arg(
+        long = "table",
+        value_name = "TABLE", value_enum,
+        default_values_t = [Table::Messages, Table::Rejects]
+    )]
     pub tables: Vec<Table>,
     /// Delete the listed days; without it, nothing is deleted
     #[arg(long)]

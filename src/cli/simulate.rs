@@ -17,7 +17,12 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "DAY", default_value = "2024-05-13", conflicts_with = "records")]
     pub first_day: Day,
     /// Generated days
-    #[arg(long, default_value_t = 7, conflicts_with = "records", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(
+        long,
+        default_value_t = 7,
+        conflicts_with = "records",
+        value_parser = clap::value_parser!(u32).range(1..=100_000)
+    )]
     pub days: u32,
     /// Generated messages on each day
     #[arg(long, default_value_t = 1_500, conflicts_with = "records")]
@@ -28,7 +33,12 @@ pub struct SimulateArgs {
     /// Serve this many accounts, each with its own records; their app ids are wx and the number of
     /// the account from 1 on in 16 hexadecimal digits (wx0000000000000001 …), and their secret is
     /// the same
-    #[arg(long, value_name = "ACCOUNTS", conflicts_with = "records", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(
+        long,
+        value_name = "ACCOUNTS",
+        conflicts_with = "records",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
     pub accounts: Option<u32>,
     /// Messages on each day of the first of these accounts, in place of --messages-per-day
     #[arg(long, value_name = "MESSAGES", requires = "accounts")]
@@ -61,7 +71,13 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "RECORDS", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub page_cap: Option<u16>,
     /// Hours by which the windows are later than the requested ones
-    #[arg(long, value_name = "HOURS", default_value_t = 0, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-48..=48))]
+    #[arg(
+        long,
+        value_name = "HOURS",
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        value_parser = clap::value_parser!(i64).range(-48..=48)
+    )]
     pub shift_hours: i64,
     /// Give the first page of a window again and again, each time with a higher msgid
     #[arg(long)]

@@ -100,11 +100,15 @@ pub(super) fn execute(global: &GlobalArgs, cancel: &Cancel) -> Result<Option<Err
     match global.output {
         OutputFormat::Table => show(&job.lake, &account, range, &workers)?,
         OutputFormat::Json => {
-            let names = job.lake.worker_names(&account)?;
+            let names = names_of(&job.lake, &account)?;
             telemetry::print_result(&as_json(&workers, &names).to_string())?;
         }
     }
     Ok(None)
+}
+
+fn names_of(lake: &Lake, account: &Account) -> Result<BTreeMap<String, String>, Failure> {
+    Ok(lake.worker_names(std::slice::from_ref(account))?.remove(account).unwrap_or_default())
 }
 
 /// The lake of the demo. For a bucket, the settings say how to reach it.
@@ -140,7 +144,7 @@ fn show(
     let mut table = TextTable::new();
     table.load_style(presets::ASCII_MARKDOWN);
     table.set_header(["worker", "name"].into_iter().chain(SHOWN.map(|(_, shown)| shown)));
-    let names = lake.worker_names(account)?;
+    let names = names_of(lake, account)?;
     let number =
         |column: &str, row: usize| value(workers, column, row).and_then(|number| number.as_f64());
     for row in 0..workers.num_rows() {

@@ -128,7 +128,8 @@ fn of_account(
 /// The warning that a redaction of an account was interrupted.
 pub(super) fn pending_redaction(account: &str) -> String {
     hint::complete(format!(
-        "files of {account} may hold personal data that is to be removed: `kefu redact --account {account} --yes` finishes the removal"
+        "files of {account} may hold personal data that is to be removed: `kefu redact --account \
+         {account} --yes` finishes the removal"
     ))
 }
 

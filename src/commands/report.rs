@@ -10,6 +10,7 @@ use super::{days, require_lake};
 use crate::calendar::{Clock, DayRange};
 use crate::cli::{GlobalArgs, OutputFormat, ReportArgs};
 use crate::failure::{Classified, ErrorKind, Failure, UsageError};
+use crate::hint;
 use crate::model::privacy::WorkerNames;
 use crate::operations::replace;
 use crate::report::{self, Figures, Language, Period, ReportJob};
@@ -172,19 +173,9 @@ fn render(written: &Written<'_>) -> String {
         column.set_cell_alignment(CellAlignment::Right);
     }
     lines.push(table.to_string());
-    let by_day = &figures.together.days;
-    let absent: Vec<_> =
-        by_day.iter().filter(|day| day.accounts < accounts.len()).map(|day| day.date).collect();
-    if !absent.is_empty() {
-        lines.push(format!("not in the lake for all accounts: {}", DayRange::list(&absent)));
-    }
-    let open: Vec<_> =
-        by_day.iter().filter(|day| day.accounts > 0 && !day.is_final).map(|day| day.date).collect();
-    if !open.is_empty() {
-        lines.push(format!(
-            "not final yet: {}; replies may still come, so they are not compared",
-            DayRange::list(&open)
-        ));
+    for (text, command) in report::warnings(figures, Language::En) {
+        let command = command.map(|command| hint::complete(format!(" `{command}`")));
+        lines.push(format!("{text}{}", command.unwrap_or_default()));
     }
     if !figures.left_out.is_empty() {
         lines.push(format!(

@@ -22,7 +22,8 @@ use crate::telemetry;
 const SKEW_SECONDS_WARNED: i64 = 60;
 
 /// A store without conditions was accepted, because of `single_writer = true`.
-const UNPROTECTED: &str = "the store of the lake does not check conditions, so overlapping runs of one account are not protected from each other (single_writer = true)";
+const UNPROTECTED: &str = "the store of the lake does not check conditions, so overlapping runs \
+    of one account are not protected from each other (single_writer = true)";
 
 pub(super) fn run(
     global: &GlobalArgs,

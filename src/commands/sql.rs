@@ -103,7 +103,8 @@ fn duckdb_view(table: Table, folder: Option<&Path>, accounts: &[String]) -> Stri
     let later: String = later.collect();
     let wanted = of_accounts(accounts);
     format!(
-        "CREATE OR REPLACE VIEW {table} AS SELECT f.* FROM read_parquet({files}, hive_partitioning = true, union_by_name = true) AS f{wanted}{later};\n"
+        "CREATE OR REPLACE VIEW {table} AS SELECT f.* FROM read_parquet({files}, \
+         hive_partitioning = true, union_by_name = true) AS f{wanted}{later};\n"
     )
 }
 
@@ -131,7 +132,8 @@ fn spark_view(table: Table, folder: Option<&Path>, accounts: &[String]) -> Strin
     // Spark takes backslashes for escapes.
     let path = literal(&folder.replace('\\', "\\\\"));
     format!(
-        "{view}_files USING parquet OPTIONS (path {path}, mergeSchema 'true');\n{view} AS SELECT f.* FROM {table}_files AS f{};\n",
+        "{view}_files USING parquet OPTIONS (path {path}, mergeSchema 'true');\n{view} AS SELECT \
+         f.* FROM {table}_files AS f{};\n",
         of_accounts(accounts)
     )
 }
@@ -153,7 +155,8 @@ fn secret(options: &BucketOptions) -> String {
         fields.push("USE_SSL false".to_owned());
     }
     format!(
-        "INSTALL httpfs;\nLOAD httpfs;\nINSTALL aws;\nLOAD aws;\nCREATE OR REPLACE SECRET kefu_lake ({});\n\n",
+        "INSTALL httpfs;\nLOAD httpfs;\nINSTALL aws;\nLOAD aws;\nCREATE OR REPLACE SECRET \
+         kefu_lake ({});\n\n",
         fields.join(", ")
     )
 }

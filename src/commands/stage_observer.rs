@@ -67,7 +67,15 @@ impl Observer for StageObserver<'_> {
                 failure.kind.exit_code(),
                 failure.hint.as_deref().unwrap_or_default(),
             );
-            tracing::error!(event = "day_failed", account = %self.account, date = %failed.day, class = kind, exit_code, reason = %failure, hint);
+            tracing::error!(
+                event = "day_failed",
+                account = %self.account,
+                date = %failed.day,
+                class = kind,
+                exit_code,
+                reason = %failure,
+                hint
+            );
         }
     }
 

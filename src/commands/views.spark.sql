@@ -27,7 +27,7 @@ FROM response_pairs
 CROSS JOIN (SELECT explode(array(30, 60, 180, 300)) AS seconds) AS limits
 CROSS JOIN (SELECT explode(array('day', 'week', 'month', 'all')) AS unit) AS units;
 
--- Of the turns that were answered or opened a session in vain, the share answered in time. `strict`
+-- Of the turns that were answered, or opened a session without an answer, the share answered in time. `strict`
 -- counts as unanswered also what came later in a session, mostly a closing "thanks".
 CREATE OR REPLACE TEMPORARY VIEW service_level AS
 SELECT *,

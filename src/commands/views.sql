@@ -24,8 +24,8 @@ SELECT
     asked_in_hours AND outcome = 'answered' AND business_seconds <= seconds AS is_in_time_in_hours
 FROM response_pairs;
 
--- Service level within `seconds`, by account, worker and period: of the turns that were answered
--- or opened a session in vain, the share answered in time. `strict` counts as unanswered also what
+-- Service level within `seconds`, by account, worker and period: of the turns that were answered,
+-- or opened a session without an answer, the share answered in time. `strict` counts as unanswered also what
 -- came later in a session, which is mostly a closing "thanks". `date` is the first day of the
 -- period, `unit` is 'day', 'week', 'month' or 'all'.
 --   FROM service_level(180);

@@ -52,7 +52,8 @@ fn next(global: &GlobalArgs) -> String {
             lake = demo::LAKE
         ),
         (false, false) => format!(
-            "Here: no account is set, and there is no lake at {place} yet. Begin with `kefu demo`, or with `kefu init`."
+            "Here: no account is set, and there is no lake at {place} yet. Begin with `kefu \
+             demo`, or with `kefu init`."
         ),
         (true, false) => {
             format!(

@@ -188,7 +188,7 @@ impl Classified for LakeError {
                 Some("remove the rules in [metrics] with a text, a prefix or a regex, or fetch the day again with --force".into())
             }
             Self::Damaged { key, .. } => key.as_ref().map(|key| match Table::METRICS.contains(&key.table) {
-                true => "move the file out of the lake, then run `kefu metrics` to compute it again. If its messages are gone, restore the file from a backup instead".into(),
+                true => "run `kefu verify`. Unless it says how to compute the file again, restore the file from a backup".into(),
                 false => format!(
                     "restore the file from a backup. Or, while WeChat has the day's records, run `kefu fetch --date {} --force` to fetch it again, then `kefu metrics` \
                      to compute what depends on it", key.date

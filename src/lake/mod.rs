@@ -91,7 +91,7 @@ pub struct Lake {
     staging: Arc<Staging>,
     /// See [`Lake::known_apps`].
     apps: Arc<OnceLock<KnownApps>>,
-    /// What a run remembers of it. None where each question is asked anew.
+    /// What a run has seen of the lake. None where each look is a new one.
     looks: Option<Arc<Looks>>,
 }
 

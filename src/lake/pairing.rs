@@ -95,6 +95,27 @@ impl Lake {
         }
     }
 
+    /// Removes the rejects of a day whose messages name none. Looks at the messages again: in a
+    /// bucket, another run may have replaced both files meanwhile.
+    ///
+    /// # Errors
+    /// Fails when the lake cannot be read or written.
+    pub(crate) fn remove_unnamed_rejects(
+        &self,
+        account: &Account,
+        day: Day,
+    ) -> Result<(), LakeError> {
+        let rejects = account.partition(Table::Rejects, day);
+        if !self.has(&rejects)? {
+            return Ok(());
+        }
+        let messages = self.footer(&account.partition(Table::Messages, day))?;
+        match messages.names_rejects(None) {
+            Some(true) => self.remove(&rejects),
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the days with a note of an earlier version of kefu, with the names of their
     /// accounts. Such a note means that a run was changing the day.
     ///
@@ -146,6 +167,7 @@ fn older_note(account: &Account, day: Day) -> Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calendar::Zone;
 
     #[test]
     fn messages_belong_with_the_rejects_that_they_name_and_older_ones_with_as_many_as_they_count() {
@@ -170,5 +192,28 @@ mod tests {
         assert_eq!(belong(&older), [false, true, true, false]);
         older.set("rejects", 0);
         assert_eq!(belong(&older), [true, false, false, false]);
+    }
+
+    #[test]
+    fn only_rejects_that_the_messages_do_not_name_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = Lake::at(folder.path().join("lake"));
+        let (account, zone) =
+            (Account::new("acme".into()).unwrap(), Zone::named("Asia/Shanghai").unwrap());
+        let day: Day = "2024-05-13".parse().unwrap();
+        let _lock = lake.lock(&account).unwrap();
+        let key = account.partition(Table::Rejects, day);
+        let rejects = lake.stage(key.clone(), zone.name(), zone.bounds(day)).unwrap();
+        let rejects = rejects.finish().unwrap();
+        let rejects_hash = rejects.content_hash().clone();
+        rejects.commit().unwrap();
+        for (named, stays) in [(Some(&rejects_hash), true), (None, false)] {
+            let messages =
+                lake.stage_messages(&account, day, zone.name(), zone.bounds(day)).unwrap();
+            let count = u64::from(named.is_some());
+            messages.finish(count, named).unwrap().commit().unwrap();
+            lake.remove_unnamed_rejects(&account, day).unwrap();
+            assert_eq!(lake.has(&key).unwrap(), stays);
+        }
     }
 }

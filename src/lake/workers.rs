@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use rayon::prelude::*;
 
 use super::store::Key;
 use super::{Account, ContentHash, Lake, LakeError, Table, account_folder};
@@ -69,17 +70,29 @@ impl Lake {
         }
     }
 
-    /// The latest name of each worker that ever had one. `kefu verify` reports damaged lists.
+    /// The latest name of each worker that ever had one, by account. `kefu verify` reports damaged
+    /// lists.
     ///
     /// # Errors
     /// When the lake cannot be read.
-    pub fn worker_names(&self, account: &Account) -> Result<BTreeMap<String, String>, LakeError> {
-        let mut names = BTreeMap::new();
-        for day in self.days(Table::Workers, account)? {
-            match self.names_of(account, day) {
-                Err(LakeError::Damaged { .. }) => {}
-                listed => names.extend(listed?),
-            }
+    pub fn worker_names(
+        &self,
+        accounts: &[Account],
+    ) -> Result<BTreeMap<Account, BTreeMap<String, String>>, LakeError> {
+        let accounts: BTreeMap<&str, &Account> =
+            accounts.iter().map(|account| (account.as_str(), account)).collect();
+        let files = self.store.files_below(&Key::of_table(Table::Workers))?;
+        let list = |file: &Key| Some((*accounts.get(file.account_name()?)?, file.folder().day()?));
+        let mut lists: Vec<(&Account, Day)> = files.iter().filter_map(list).collect();
+        lists.sort_unstable();
+        let read = |(account, day): (&Account, Day)| match self.names_of(account, day) {
+            Err(LakeError::Damaged { .. }) => Ok((account.clone(), Vec::new())),
+            listed => Ok((account.clone(), listed?)),
+        };
+        let read_all = || lists.into_par_iter().map(read).collect::<Result<Vec<_>, LakeError>>();
+        let mut names: BTreeMap<Account, BTreeMap<String, String>> = BTreeMap::new();
+        for (account, listed) in self.reading(read_all)?? {
+            names.entry(account).or_default().extend(listed);
         }
         Ok(names)
     }
@@ -97,7 +110,7 @@ impl Lake {
     }
 }
 
-/// Where it is noted of which day the latest list is.
+/// The file with the day of the latest list.
 fn note_of(account: &Account) -> Key {
     account_folder(account).join(NOTE)
 }

@@ -77,6 +77,8 @@ pub enum Kind {
     Values,
     /// Metrics whose messages are lost: missing, although retention did not delete them.
     LostMessages,
+    /// Metrics that are missing and cannot be computed again, because retention deleted their messages.
+    LostMetrics,
     /// Metrics of other messages or parameters than the current ones.
     Stale,
     MissingMetrics,
@@ -118,6 +120,7 @@ impl Kind {
             Self::Stale => "stale",
             Self::MissingMetrics => "missing_metrics",
             Self::LostMessages => "lost_messages",
+            Self::LostMetrics => "lost_metrics",
             Self::MissingDays => "missing_days",
             Self::Unfinished => "unfinished",
             Self::Staging => "staging",

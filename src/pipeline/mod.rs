@@ -15,6 +15,7 @@ mod budget;
 mod cancel_tests;
 mod chunks;
 mod compare;
+mod day_before;
 mod examined_day;
 mod fetch_days;
 mod finding;

@@ -17,6 +17,7 @@ use arrow::datatypes::Int32Type;
 
 use crate::calendar::Day;
 use crate::failure::{Classified, ErrorKind, Failure};
+use crate::hint;
 use crate::lake::{Account, AccountPrivacy, Lake, LakeError, PartitionKey, Table};
 use crate::model::cancel::Cancel;
 use crate::model::privacy::{AppliedPrivacy, Change, Privacy};
@@ -60,7 +61,7 @@ impl Classified for PrivacyError {
         let redact = |account: &Account, root: &Path| {
             format!(
                 "`kefu redact --account {account} --lake {}` lists what is to be removed, and with --yes removes it for good",
-                root.display()
+                hint::quoted(&root.to_string_lossy())
             )
         };
         Some(match self {
@@ -69,7 +70,7 @@ impl Classified for PrivacyError {
                 format!("{}; or set [privacy] back to {lake}", redact(account, root))
             }
             Self::Impossible { lake, .. } => {
-                format!("set [privacy] back to {lake}, or begin another lake with --lake")
+                format!("set [privacy] back to {lake}, with the key that the openids were hashed with")
             }
             Self::OtherFile { key, .. } if Table::METRICS.contains(&key.table) => {
                 "move it out of the lake: `kefu metrics` computes it again while its messages are there".into()

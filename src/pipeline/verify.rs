@@ -108,11 +108,8 @@ pub fn verify(
         verification.findings.append(&mut examined.findings);
         days_of_account.entry(account).or_default().insert(day, examined);
     }
-    for key in lists.iter().filter(|key| is_wanted(key.date)) {
-        cancel.check()?;
-        verification.files += 1;
-        verification.findings.extend(examine_file(job, key)?.err().into_iter().flatten());
-    }
+    let lists = lists.into_iter().filter(|key| is_wanted(key.date)).collect();
+    examine_lists(job, lists, &mut verification, cancel)?;
     let mut lake = Verification::default();
     lake.findings.extend(misread_place(&job.lake)?);
     let mut apps = recorded_apps(&job.lake, &mut lake)?;
@@ -142,6 +139,23 @@ pub fn verify(
     // Accounts without their own retention mark share one, and so report the same finding.
     verification.findings.dedup();
     Ok(verification)
+}
+
+/// Checks the lists of workers, which are not of a day as the other tables are.
+fn examine_lists(
+    job: &VerifyJob,
+    lists: Vec<PartitionKey>,
+    verification: &mut Verification,
+    cancel: &Cancel,
+) -> Result<(), Failure> {
+    verification.files += lists.len();
+    let examine = |key: PartitionKey| {
+        cancel.check()?;
+        Ok(examine_file(job, &key)?.err().into_iter().flatten().collect::<Vec<_>>())
+    };
+    let examine_all = || lists.into_par_iter().map(examine).collect::<Result<Vec<_>, Failure>>();
+    verification.findings.extend(job.lake.reading(examine_all)??.into_iter().flatten());
+    Ok(())
 }
 
 /// Returns the partitions to check, by account and day: those of the wanted days, and the messages

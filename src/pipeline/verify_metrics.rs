@@ -104,6 +104,11 @@ enum Comparison<'a> {
     With(&'a Contents),
 }
 
+/// Whether a day has a partition of any table of metrics.
+fn has_metrics(examined: &ExaminedDay) -> bool {
+    Table::METRICS.iter().any(|table| examined.there.contains(table))
+}
+
 fn comparison<'a>(
     job: &MetricsJob,
     inputs: &Inputs,
@@ -141,9 +146,13 @@ fn comparison<'a>(
         // Retention deleted some of their messages, so these partitions are frozen.
         (true, Some(sound)) if inputs.lack_some_of(&sound.footer) => Comparison::Nothing,
         (true, _) if inputs.was_pruned(day) => Comparison::Nothing,
-        (false, _) if !inputs.fetched.contains(&day) || inputs.pruned.includes(table, day) => {
-            Comparison::Nothing
-        }
+        (false, _) if inputs.pruned.includes(table, day) => Comparison::Nothing,
+        (false, _) if inputs.was_pruned(day) && has_metrics(examined) => found(
+            Kind::LostMetrics,
+            "missing, although the day has other metrics, and its messages were deleted".to_owned(),
+            "restore the file from a backup",
+        ),
+        (false, _) if !inputs.fetched.contains(&day) => Comparison::Nothing,
         // Damaged messages have their own finding. Without them, nothing can be computed for
         // comparison.
         _ if !dependency_window(&inputs.fetched, day).days().all(is_sound) => Comparison::Nothing,

@@ -38,12 +38,12 @@ use rayon::prelude::*;
 
 pub use figures::{AccountCoverage, Figures, NothingToCompare, Totals};
 pub use language::Language;
-pub use page::{headline, page, summary};
+pub use page::{headline, page, summary, warnings};
 pub use workbook::workbook;
 
 use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::{Classified, ErrorKind, Failure};
-use crate::lake::{Account, Lake, LakeError, Table};
+use crate::lake::{Account, Lake, Table};
 use crate::metrics::Rules;
 use crate::pipeline::{DayStatus, Freshness, MetricsJob, status};
 use facts::DayFacts;
@@ -142,7 +142,7 @@ impl Classified for ReportError {
             Self::NoSuchDays { asked: DayRange { first, last }, .. } => {
                 format!("name days that are there, or fetch these with `kefu run --from {first} --to {last}`")
             }
-            Self::NoMetrics { .. } => "`kefu metrics` computes them".into(),
+            Self::NoMetrics { .. } => "`kefu metrics` computes them, unless `kefu prune` has deleted them".into(),
         })
     }
 }
@@ -244,9 +244,7 @@ fn add_names(figures: &mut Figures, job: &ReportJob) -> Result<(), Failure> {
     if !job.with_names {
         return Ok(());
     }
-    let names = job.accounts.iter().map(|account| Ok((account, job.lake.worker_names(account)?)));
-    let names: BTreeMap<&Account, BTreeMap<String, String>> =
-        names.collect::<Result<_, LakeError>>()?;
+    let names = job.lake.worker_names(&job.accounts)?;
     let name = |account: &Account, worker: &String| names.get(account)?.get(worker).cloned();
     for worker in &mut figures.workers {
         worker.name = name(&worker.account, &worker.worker);

@@ -14,7 +14,8 @@ pub(super) static METRICS: [Metric; 28] = [
         en: Words {
             label: "Service level",
             short: "Service level",
-            definition: "Turns answered in time, of those that were answered or opened a session and got no reply.",
+            definition: "Turns answered in time, of those that were answered or opened a session \
+                and got no reply.",
         },
         zh: Words {
             label: "服务水平",
@@ -30,7 +31,8 @@ pub(super) static METRICS: [Metric; 28] = [
         en: Words {
             label: "Response time, median",
             short: "Median",
-            definition: "From a turn's first message to its reply: half of the answered turns waited no longer.",
+            definition: "From a turn's first message to its reply: half of the answered turns \
+                waited no longer.",
         },
         zh: Words {
             label: "响应时间中位数",
@@ -62,7 +64,8 @@ pub(super) static METRICS: [Metric; 28] = [
         en: Words {
             label: "First response, median",
             short: "First response, median",
-            definition: "The response time of turns that opened a session: half of them waited no longer.",
+            definition: "The response time of turns that opened a session: half of them waited no \
+                longer.",
         },
         zh: Words {
             label: "首次响应时间中位数",
@@ -78,7 +81,8 @@ pub(super) static METRICS: [Metric; 28] = [
         en: Words {
             label: "Own response, median",
             short: "Own median",
-            definition: "Median wait from the first message that the replying worker received of the turn: what lies in that worker's hands.",
+            definition: "Median wait from the first message that the replying worker received of \
+                the turn: what lies in that worker's hands.",
         },
         zh: Words {
             label: "本人响应中位数",
@@ -94,7 +98,8 @@ pub(super) static METRICS: [Metric; 28] = [
         en: Words {
             label: "Service level in hours",
             short: "In hours",
-            definition: "The service level of turns that were asked in business hours. Only seconds within business hours count.",
+            definition: "The service level of turns that were asked in business hours. Only \
+                seconds within business hours count.",
         },
         zh: Words {
             label: "工作时间服务水平",
@@ -110,7 +115,8 @@ pub(super) static METRICS: [Metric; 28] = [
         en: Words {
             label: "Response in hours, median",
             short: "Median in hours",
-            definition: "Of turns asked in business hours: half waited no longer. Only seconds within business hours count.",
+            definition: "Of turns asked in business hours: half waited no longer. Only seconds \
+                within business hours count.",
         },
         zh: Words {
             label: "工作时间响应中位数",
@@ -126,7 +132,8 @@ pub(super) static METRICS: [Metric; 28] = [
         en: Words {
             label: "Response in hours, 90th percentile",
             short: "p90 in hours",
-            definition: "Of turns asked in business hours: nine of ten waited no longer. Only seconds within business hours count.",
+            definition: "Of turns asked in business hours: nine of ten waited no longer. Only \
+                seconds within business hours count.",
         },
         zh: Words {
             label: "工作时间响应 90% 分位",
@@ -346,7 +353,7 @@ pub(super) static METRICS: [Metric; 28] = [
         en: Words {
             label: "Handed off",
             short: "Handed off",
-            definition: "Turns of which a worker received a message and another one is credited.",
+            definition: "Turns with a message to this worker that are credited to another one.",
         },
         zh: Words {
             label: "转出",
@@ -408,7 +415,8 @@ pub(super) static METRICS: [Metric; 28] = [
         en: Words {
             label: "Customer wrote last",
             short: "Customer wrote last",
-            definition: "Sessions in which a worker wrote and the last turn got no reply: mostly a closing “thanks”.",
+            definition: "Sessions in which a worker wrote and the last turn got no reply: mostly \
+                a closing “thanks”.",
         },
         zh: Words {
             label: "客户最后发言",

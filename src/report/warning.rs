@@ -23,19 +23,25 @@ pub(super) struct Remedy {
 
 impl Language {
     /// Renders what to know about days with this mark before trusting the figures. None if nothing.
-    pub(super) fn warning(self, mark: Mark, days: &str, first_run: DayRange) -> Option<Warning> {
-        let DayRange { first, last } = first_run;
+    /// `range` has the days that can be fetched again.
+    pub(super) fn warning(
+        self,
+        mark: Mark,
+        days: &str,
+        range: Option<DayRange>,
+    ) -> Option<Warning> {
         let remedy = |what, command| Some(Remedy { what, command });
+        let run = |what, more: &str| {
+            let DayRange { first, last } = range?;
+            remedy(what, format!("kefu run --from {first} --to {last}{more}"))
+        };
         let (text, remedy) = match mark {
             Mark::Missing => (
                 self.pick(
                     format!("Not in the figures, because the data is missing: {days}."),
                     format!("数据缺失、未计入：{days}。"),
                 ),
-                remedy(
-                    self.pick("Fetch missing days", "拉取缺失的日期"),
-                    format!("kefu run --from {first} --to {last}"),
-                ),
+                run(self.pick("Fetch missing days", "拉取缺失的日期"), ""),
             ),
             Mark::NotComputed => (
                 self.pick(
@@ -49,15 +55,17 @@ impl Language {
                     format!("Messages cannot be read: {days}."),
                     format!("消息无法读取：{days}。"),
                 ),
-                remedy(
-                    self.pick("Replace damaged days", "重新拉取损坏的日期"),
-                    format!("kefu run --from {first} --to {last} --force"),
-                ),
+                run(self.pick("Replace damaged days", "重新拉取损坏的日期"), " --force"),
             ),
             Mark::NotFinal => (
                 self.pick(
-                    format!("Not final: {days}. Turns without a reply may still get one, until the three days after are in the data."),
-                    format!("尚未最终：{days}。其后三天的数据到齐之前，未回复的提问仍可能得到回复。"),
+                    format!(
+                        "Not final: {days}. Turns without a reply may still get one, until \
+                        the three days after are in the data."
+                    ),
+                    format!(
+                        "尚未最终：{days}。其后三天的数据到齐之前，未回复的提问仍可能得到回复。"
+                    ),
                 ),
                 None,
             ),
@@ -73,7 +81,10 @@ impl Language {
             ),
             Mark::Pruned => (
                 self.pick(
-                    format!("Messages were deleted after their retention: {days}. Their distinct customers and texts are no longer known."),
+                    format!(
+                        "Messages were deleted after their retention: {days}. Their distinct \
+                        customers and texts are no longer known."
+                    ),
                     format!("消息已按保留期限清理：{days}。去重客户数与消息内容无从得知。"),
                 ),
                 None,

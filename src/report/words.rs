@@ -90,7 +90,8 @@ pub(super) const EN: Words = Words {
     better: "better",
     worse: "worse",
     within_chance: "within chance",
-    chance_note: "A change of the service level is within chance when a two-proportion z test at 95% does not tell the two periods apart.",
+    chance_note: "A change of the service level is within chance when a two-proportion z test at \
+        95% does not tell the two periods apart.",
     business_heading: "In business hours",
     sessions_heading: "How sessions ended",
     sessions_note: "A session is a conversation without a silence longer than the session gap.",
@@ -106,9 +107,12 @@ pub(super) const EN: Words = Words {
     small_sample: "small sample: fewer than 30 answered turns",
     no_workers: "No worker was active in these days.",
     unanswered_by_day: "Unanswered turns by day",
-    unanswered_by_day_note: "First: the customer opened a session and got no answer. Later: no answer to a later message, mostly a closing “thanks”. The table of days above has the numbers.",
-    unanswered_heading: "Who waited in vain",
-    unanswered_note: "Sessions without an answer first, the longest wait at the top: until the customer asked again, or until WeChat allowed no reply any more.",
+    unanswered_by_day_note: "First: the customer opened a session and got no answer. Later: no \
+        answer to a later message, mostly a closing “thanks”. The table of days above has the \
+        numbers.",
+    unanswered_heading: "Customers without an answer",
+    unanswered_note: "Sessions without an answer first, the longest wait at the top: until the \
+        customer asked again, or until WeChat allowed no reply any more.",
     no_unanswered: "Every turn of these days was answered, or may still be.",
     no_text: "(no text in the lake)",
     texts_withheld: "What customers wrote is left out.",

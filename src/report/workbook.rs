@@ -10,7 +10,7 @@ use rust_xlsxwriter::{
 use super::figures::{DayFigures, Figures, UnansweredTurn, WeekdayLoad, WorkerFigures};
 use super::language::Language;
 use super::metric::{Metric, Place, Unit, Values, shown_of};
-use super::page::visible;
+use super::page::{visible, warnings};
 use super::registry::METRICS;
 use crate::calendar::Day;
 use crate::failure::{BugError, Failure};
@@ -152,6 +152,13 @@ impl<'a> Book<'a> {
         self.hours(workbook.add_worksheet().set_name(hours)?)?;
         self.unanswered(workbook.add_worksheet().set_name(unanswered)?)?;
         self.definitions(workbook.add_worksheet().set_name(definitions)?)?;
+        let warnings = warnings(self.figures, self.language);
+        if !warnings.is_empty() {
+            let attention = self.language.words().attention;
+            let sheet = workbook.add_worksheet().set_name(attention)?;
+            self.headings(sheet, &[(attention, 110)])?;
+            self.rows(sheet, warnings.iter().map(|(text, _)| vec![Cell::Text(text)]))?;
+        }
         workbook.save_to_buffer()
     }
 

@@ -43,10 +43,11 @@ impl Sources<'_> {
         };
         if !is_bucket(&lake.value) {
             let text = lake.value.to_string_lossy();
-            return match text.split_once("://") {
+            return match text.split_once(":/") {
                 Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
                     Err(wrong(
-                        "a lake is a folder, or a bucket as in s3://bucket/prefix. OSS, COS, R2 and MinIO are also s3://, with their endpoint under [lake_options]",
+                        "a lake is a folder, or a bucket as in s3://bucket/prefix. OSS, COS, R2 \
+                         and MinIO are also s3://, with their endpoint under [lake_options]",
                     ))
                 }
                 _ => Ok((LakePlace::Folder(lake.value.clone()), Vec::new())),
@@ -128,19 +129,24 @@ impl Sources<'_> {
     }
 
     fn addressing(&self) -> Result<Setting<Addressing>, SettingsError> {
+        let endpoint = self.endpoint()?.value.and_then(|url| reqwest::Url::parse(&url).ok());
+        // The name of a bucket cannot stand before an IP address.
+        let is_address = endpoint.as_ref().is_some_and(|url| url.domain().is_none());
         let options = &self.file.values.lake_options;
         if let Some(text) = options.addressing.clone() {
             let origin = self.in_file("lake_options.addressing");
             return Setting { value: text, origin }.try_map(|text| match text.as_str() {
                 "path" => Ok(Addressing::Path),
+                "virtual" if is_address => {
+                    Err("write \"path\", because the endpoint is an IP address".to_owned())
+                }
                 "virtual" => Ok(Addressing::Virtual),
                 _ => Err("write \"path\" or \"virtual\"".to_owned()),
             });
         }
-        let endpoint = self.endpoint()?.value.and_then(|url| reqwest::Url::parse(&url).ok());
-        let value = match endpoint {
-            Some(url) if is_loopback(&url) => Addressing::Path,
-            _ => Addressing::Virtual,
+        let value = match is_address || endpoint.is_some_and(|url| is_loopback(&url)) {
+            true => Addressing::Path,
+            false => Addressing::Virtual,
         };
         Ok(Setting { value, origin: Origin::Default })
     }
@@ -262,8 +268,12 @@ mod tests {
             (options.url().as_str(), options.addressing),
             ("s3://records", Addressing::Path)
         );
+        let by_address =
+            [("KEFU_LAKE", "s3://records"), ("AWS_ENDPOINT_URL_S3", "https://192.0.2.5:9000")];
+        assert_eq!(with(&by_address).unwrap().addressing, Addressing::Path);
         for (name, value) in [
             ("KEFU_LAKE", "s3://"),
+            ("KEFU_LAKE", "s3:/records/a"),
             ("KEFU_LAKE", "s3://records/a/../b"),
             ("KEFU_LAKE", "oss://records/a"),
             ("AWS_ENDPOINT_URL_S3", "http://minio.example.com"),

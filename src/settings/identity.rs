@@ -100,7 +100,8 @@ impl Identity {
         }
         let appid = self.appid.clone().ok_or(SettingsError::Missing {
             what: "the account",
-            remedy: "run `kefu init` in a terminal, or set KEFU_APPID (the developer id of the Official Account), or KEFU_ACCOUNT to choose another name for its files",
+            remedy: "run `kefu init` in a terminal, or set KEFU_APPID (the developer id of the \
+                Official Account), or KEFU_ACCOUNT to choose another name for its files",
         })?;
         Ok(appid.try_map(Account::new)?.value)
     }

@@ -14,6 +14,9 @@ use crate::plain_file;
 use crate::secret;
 use crate::wechat::BaseUrl;
 
+/// The lake, unless the settings name another one.
+pub const LAKE: &str = "data/lake";
+
 const CONFIG: &str = "kefu.toml";
 
 pub(super) struct LoadedFile {
@@ -111,7 +114,7 @@ impl Sources<'_> {
         }
         let named = self.text(("--lake", None), "KEFU_LAKE", ("lake", &self.file.values.lake));
         let Some(named) = named else {
-            return Ok(Setting { value: PathBuf::from("data/lake"), origin: Origin::Default });
+            return Ok(Setting { value: PathBuf::from(LAKE), origin: Origin::Default });
         };
         let lake = named.try_map(|path| match path.is_empty() {
             true => Err("it is empty".to_owned()),

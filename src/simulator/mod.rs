@@ -6,6 +6,7 @@
 //! ([`Generated`]).
 
 mod accounts;
+mod answer;
 mod fault;
 mod generator;
 mod phrases;

@@ -1,26 +1,24 @@
 //! The HTTP server of the simulator.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::{CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::header::{DATE, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::accounts::{ALONE, Accounts, Book, Counted, UnderWay};
+use super::answer::{Answer, Reset, answer_json, error, misbehave, plain, render};
 use super::fault::{Affected, FaultKind};
 use super::query::{TokenRequest, parameter};
-use super::records::{RenderedPage, SimulatedWorker};
+use super::records::SimulatedWorker;
 use super::tokens::{Refusal, TokenBook};
 use super::{Options, SECRET};
 use crate::calendar::Day;
@@ -88,13 +86,6 @@ pub(super) async fn serve(listener: TcpListener, service: Arc<Service>) {
         while connections.try_join_next().is_some() {}
     }
 }
-
-/// The error that closes the connection without an answer.
-#[derive(Debug, thiserror::Error)]
-#[error("reset")]
-pub(super) struct Reset;
-
-type Answer = Response<SimulatedBody>;
 
 impl Service {
     pub(super) fn new(accounts: Accounts, options: Options) -> Self {
@@ -362,100 +353,8 @@ impl Service {
     }
 }
 
-fn render(page: RenderedPage) -> Vec<u8> {
-    let mut body = Vec::with_capacity(page.records.len() + 64);
-    body.extend_from_slice(b"{\"recordlist\":[");
-    body.extend_from_slice(&page.records);
-    body.extend_from_slice(
-        format!("],\"number\":{},\"msgid\":{}}}", page.number, page.msgid).as_bytes(),
-    );
-    body
-}
-
-/// Returns the answer, or what the fault makes of it.
-fn misbehave(fault: Option<FaultKind>, answer: impl FnOnce() -> Answer) -> Result<Answer, Reset> {
-    match fault {
-        None | Some(FaultKind::StuckCursor | FaultKind::WrongNumber | FaultKind::ExpireToken) => {
-            Ok(answer())
-        }
-        Some(FaultKind::Reset) => Err(Reset),
-        Some(FaultKind::Cut) => Ok(answer().map(|body| SimulatedBody { is_cut: true, ..body })),
-        Some(FaultKind::Html) => Ok(plain(
-            200,
-            "text/html",
-            b"<html><body>Please log in to the network</body></html>".as_slice(),
-        )),
-        Some(FaultKind::ErrorCode(40164)) => {
-            Ok(error(40164, "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist"))
-        }
-        Some(FaultKind::ErrorCode(code)) => Ok(error(code, "simulated")),
-        Some(FaultKind::Status { status, retry_after }) => {
-            let mut answer = plain(status, "text/html", b"<html></html>".as_slice());
-            if let Some(wait) = retry_after {
-                answer.headers_mut().insert(RETRY_AFTER, wait.as_secs().into());
-            }
-            Ok(answer)
-        }
-    }
-}
-
-fn error(code: i64, message: &str) -> Answer {
-    answer_json(
-        &json!({ "errcode": code, "errmsg": format!("{message} rid: 66433a5f-1b2c3d4e-5f607182") }),
-    )
-}
-
-fn answer_json(value: &Value) -> Answer {
-    plain(200, "text/plain", value.to_string().into_bytes())
-}
-
-fn plain(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(SimulatedBody { full: Full::new(body.into()), is_cut: false });
-    *answer.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    answer
-}
-
 /// Ignores a poisoned lock. After a panic the simulator is not usable, but a test still shows its
 /// message.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A body. If cut, it announces its full length, sends half and closes the connection.
-#[derive(Debug)]
-pub(super) struct SimulatedBody {
-    full: Full<Bytes>,
-    is_cut: bool,
-}
-
-impl Body for SimulatedBody {
-    type Data = Bytes;
-    type Error = Reset;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Reset>>> {
-        let frame = match Pin::new(&mut self.full).poll_frame(context) {
-            Poll::Ready(frame) => frame,
-            Poll::Pending => return Poll::Pending,
-        };
-        let data = frame.map(|frame: Result<Frame<Bytes>, Infallible>| {
-            frame.unwrap_or_else(|never| match never {}).into_data().unwrap_or_default()
-        });
-        Poll::Ready(match data {
-            Some(data) if self.is_cut => Some(Ok(Frame::data(data.slice(..data.len() / 2)))),
-            None if self.is_cut => Some(Err(Reset)),
-            data => data.map(|data| Ok(Frame::data(data))),
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        !self.is_cut && self.full.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.full.size_hint()
-    }
 }

@@ -341,7 +341,7 @@ fn read_rows(path: &Path) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// A request for days by name, all of which are over.
+/// A request for days by name. All of them are over.
 pub fn wanted(first: &str, last: &str) -> Wanted {
     let (first, last) = (first.parse().unwrap(), last.parse().unwrap());
     Wanted {

@@ -32,7 +32,7 @@ friday = ["09:00-18:00", "21:00-02:00"]
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory):
-    """A lake of three accounts, one of which lacks a day; what the demo leaves; and the reports on them."""
+    """A lake of three accounts (one lacks a day); what the demo leaves; and the reports on them."""
     folder = tmp_path_factory.mktemp("reports")
     for account, seed, ranges in [
         ("one", "1", [("2024-05-01", "2024-05-21")]),

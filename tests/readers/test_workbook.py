@@ -8,8 +8,8 @@ import pytest
 from conftest import kefu, simulator
 
 SHEETS = {
-    "en": ["Key figures", "Days", "Workers", "Hours", "Unanswered turns", "Definitions"],
-    "zh": ["核心指标", "每日", "客服", "时段", "未回复", "指标口径"],
+    "en": ["Key figures", "Days", "Workers", "Hours", "Unanswered turns", "Definitions", "Read with care"],
+    "zh": ["核心指标", "每日", "客服", "时段", "未回复", "指标口径", "阅读提示"],
 }
 HOSTILE = ["=cmd|' /C calc'!A0@shop", "+1", "-1+1", "@SUM(A1)", "\t=1+1", "left\u202ecod.exe", "a\u0000b", "قسم", "'quoted", "_x003D_1"]
 
@@ -45,7 +45,7 @@ def same(found, expected):
 def test_every_figure_is_that_of_the_json(folder, language):
     figures, book = opened(folder, "--lang", language, "--from", "2024-05-13", "--to", "2024-05-19", "--with-text")
     assert book.sheetnames == SHEETS[language]
-    key_figures, days, workers, hours, unanswered, definitions = book.worksheets
+    key_figures, days, workers, hours, unanswered, definitions, attention = book.worksheets
     for sheet in book.worksheets:
         assert sheet.freeze_panes == "B2"
         assert all(sheet.column_dimensions[cell.column_letter].width > 5 for cell in sheet[1])
@@ -96,6 +96,12 @@ def test_every_figure_is_that_of_the_json(folder, language):
     heading, listed = rows(definitions)
     assert {row[0] for row in listed} >= set(labels)
     assert all(len(row[2]) > 5 for row in listed)
+
+    # The last days of the demo are not final.
+    heading, listed = rows(attention)
+    open_days = [day["date"] for day in figures["days"] if not day["is_final"]]
+    assert heading == (SHEETS[language][-1],) and len(open_days) > 1
+    assert any(open_days[0] in text and open_days[-1] in text for [text] in listed), listed
 
 
 def test_the_same_lake_gives_the_same_bytes(folder):

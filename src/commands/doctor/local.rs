@@ -181,8 +181,10 @@ pub(super) fn bucket(lake: &Lake) -> Check {
         ),
         Ok(Some(_)) => Check::warn(
             "bucket",
-            "can be listed, read, written and deleted from, but the store does not check the conditions of a PUT: overlapping runs are not protected",
-            "keep runs of one account apart, and say so with single_writer = true under [lake_options]. Without that, kefu does not write (78)",
+            "can be listed, read, written and deleted from, but the store does not check the \
+             conditions of a PUT: overlapping runs are not protected",
+            "keep runs of one account apart, and say so with single_writer = true under \
+             [lake_options]. Without that, kefu does not write (78)",
         ),
     }
 }

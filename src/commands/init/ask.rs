@@ -75,7 +75,9 @@ impl Answers {
             (true, _) => secret_on_stdin()?,
             (false, Some(terminal)) => terminal.ask_secret("AppSecret (not shown)")?,
             (false, None) => {
-                let advice = "give the AppSecret on stdin: `kefu init --appid wx… --secret-stdin < FILE`. It has no flag, because flags are visible to other users of the machine";
+                let advice = "give the AppSecret on stdin: `kefu init --appid wx… --secret-stdin \
+                    < FILE`. It has no flag, because flags are visible to other users of the \
+                    machine";
                 return Err(usage("--secret-stdin is missing", advice).into());
             }
         };

@@ -34,7 +34,7 @@ pub(super) fn execute(
     let answers = Answers::of(global, args, cancel)?;
     write::write(&answers, global, &config, &secret)?;
     telemetry::print_note(&format!(
-        "wrote {} and {}, which only this user can read",
+        "wrote {}, and {} with the secret, which only this user can read",
         config.display(),
         secret.display()
     ));
@@ -50,7 +50,9 @@ fn exists(path: &std::path::Path) -> UsageError {
     UsageError {
         message: format!("{} exists already, and is not replaced", path.display()),
         advice: Some(
-            "change it with an editor; or name another settings file, in a folder of its own, with --config".into(),
+            "change it with an editor; or name another settings file, in a folder of its own, \
+             with --config"
+                .into(),
         ),
     }
 }

@@ -33,8 +33,7 @@ impl Classified for InitError {
     }
 }
 
-/// Writes both files, neither of which may exist. When the second one cannot be written, the first
-/// one is removed.
+/// Creates both files. When the second one cannot be written, the first one is removed.
 ///
 /// # Errors
 /// When the disk refuses it.
@@ -67,7 +66,10 @@ fn create(path: &Path, content: &[u8], mode: u32) -> Result<(), InitError> {
 
 /// The content of the settings file.
 fn settings(answers: &Answers, global: &GlobalArgs, secret: &Path) -> String {
-    let lake = global.lake.as_ref().map_or_else(|| "lake".to_owned(), |lake| absolute(lake));
+    let lake = global
+        .lake
+        .as_ref()
+        .map_or_else(|| crate::settings::LAKE.to_owned(), |lake| absolute(lake));
     let secret = secret.file_name().unwrap_or_default().to_string_lossy();
     let hours = match answers.has_hours {
         true => HOURS.to_owned(),
@@ -96,7 +98,8 @@ fn absolute(lake: &Path) -> String {
     }
 }
 
-/// A string of TOML, whose escapes are those of JSON.
+/// A string of TOML.
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    // The escapes of JSON are also those of TOML. TOML also forbids the character DEL.
+    serde_json::Value::from(text).to_string().replace('\u{7f}', r"\u007f")
 }

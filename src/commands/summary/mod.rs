@@ -98,7 +98,11 @@ impl Report for RunReport {
             lines.push("metrics   not computed, because the lake cannot be written; the same run again does that".to_owned());
         }
         if self.unprotected {
-            lines.push("lake      overlapping runs of one account are not protected from each other (single_writer = true)".to_owned());
+            lines.push(
+                "lake      overlapping runs of one account are not protected from each \
+                other (single_writer = true)"
+                    .to_owned(),
+            );
         }
         if let Some(metrics) = &self.metrics {
             let left_out = metrics.waiting.len() + metrics.damaged.len();

@@ -113,7 +113,7 @@ fn check_sizes(store: &dyn Store, staging: &Staging) {
             let look = store.look(&key, tail).unwrap().unwrap();
             let start = bytes - (bytes as u64).min(tail) as usize;
             assert_eq!(look.bytes, bytes as u64);
-            assert!(look.tail == content[start..bytes], "{bytes} bytes, of which the last {tail}");
+            assert!(look.tail == content[start..bytes], "the last {tail} of {bytes} bytes");
         }
         assert!(content_of(store, &key) == content[..bytes], "{bytes} bytes");
         seen = Some(store.look(&key, 0).unwrap().unwrap().version);

@@ -79,7 +79,7 @@ impl Store for Folder {
         expected: &Expected,
         check: Check<'_>,
     ) -> Result<(), LakeError> {
-        // A lake that has vanished, with a disk that is no longer mounted say, is not begun anew:
+        // A lake that has vanished, with a disk that is no longer mounted say, is not created again:
         // then the staged file is gone.
         self.disk.move_into_place(staged.path(), &self.path(key), || {
             staged.require_own()?;

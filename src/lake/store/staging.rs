@@ -101,7 +101,7 @@ fn owner_state(name: &str) -> OwnerState {
     let process = i32::try_from(owner.process).ok().and_then(Pid::from_raw);
     match process.map(test_kill_process) {
         Some(Err(Errno::SRCH)) => OwnerState::Gone,
-        // One of which nothing can be read may be hidden from this user.
+        // A process without readable facts may be hidden from this user.
         _ => match process_facts(owner.process) {
             Some(facts) if facts.is_dead || facts.started != owner.started => OwnerState::Gone,
             _ => OwnerState::Alive,

@@ -42,8 +42,13 @@ pub(super) fn warnings(figures: &Figures, language: Language) -> Vec<Warning> {
     };
     let all_days = || figures.coverage.iter().flat_map(|account| &account.days);
     let of_mark = |mark: Mark| {
-        let days = || all_days().filter(|day| holds(mark, day)).map(|day| day.status.date);
-        let range = DayRange { first: days().min()?, last: days().max()? };
+        let days = || all_days().filter(|day| holds(mark, day));
+        days().next()?;
+        // Only metrics are left of a day that retention deleted. Fetching it would replace them by
+        // those of a day without its neighbours.
+        let fetched_again = || days().filter(|day| !day.status.pruned).map(|day| day.status.date);
+        let range = fetched_again().min().zip(fetched_again().max());
+        let range = range.map(|(first, last)| DayRange { first, last });
         let shown = days_with(figures, language, |day| holds(mark, day));
         language.warning(mark, &shown, range)
     };

@@ -48,6 +48,12 @@ pub fn headline(figures: &Figures) -> String {
     Language::En.headline(&figures.together, figures)
 }
 
+/// What to know before trusting the figures, as the page says it, each with the command that helps.
+pub fn warnings(figures: &Figures, language: Language) -> Vec<(String, Option<String>)> {
+    let warnings = coverage::warnings(figures, language).into_iter();
+    warnings.map(|warning| (warning.text, warning.remedy.map(|remedy| remedy.command))).collect()
+}
+
 /// The most important metrics in English: label, value, and value of the days before.
 pub fn summary(figures: &Figures) -> Vec<[String; 3]> {
     let language = Language::En;

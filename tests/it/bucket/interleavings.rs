@@ -108,7 +108,7 @@ impl Hook for Arc<Gate> {
                 return fate;
             }
         }
-        // A process that was killed asks nothing more. Here it goes on, but in vain.
+        // A process that was killed asks nothing more. Here it goes on, and every request fails.
         match runs[which].is_killed {
             true => Fate::Refuse(403, "AccessDenied"),
             false => Fate::Pass,

@@ -1,4 +1,4 @@
-//! A lake in a bucket, on a server of ours that can be told to fail.
+//! A lake in a bucket, on a test server that fails on demand.
 //!
 //! - `stub` is the server. The unit tests of the lake use it, too.
 //! - `interleavings` tests every order of the requests of two runs.

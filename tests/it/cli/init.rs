@@ -51,7 +51,7 @@ fn settings_that_were_written_are_the_settings_that_are_used() {
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
-    let lake = world.folder.path().join("lake");
+    let lake = world.folder.path().join("data/lake");
     assert!(lake.join("messages/date=2016-06-01/shop.parquet").is_file());
 }
 

@@ -501,6 +501,27 @@ fn verify_has_no_finding_after_a_prune_of_any_table() {
     }
 }
 
+/// Nobody can compute it again, and `kefu metrics` and reports go on without it.
+#[test]
+fn verify_finds_a_lost_table_of_a_day_whose_messages_were_deleted() {
+    let days = TwelveDays::new();
+    days.kefu(&["prune", "--before", "2024-05-04", "--yes"]);
+    let lost = days.world.path("account_daily", "2024-05-02");
+    fs_err::remove_file(&lost).unwrap();
+    let output = days.world.kefu(&days.simulator, &["verify", "--output", "json"]);
+    assert_eq!(output.status.code(), Some(65));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = found["findings"].as_array().unwrap();
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert_eq!(findings[0]["kind"], "lost_metrics");
+    let report = days.world.kefu(
+        &days.simulator,
+        &["report", "--from", "2024-05-01", "--to", "2024-05-04", "--out", "page.html"],
+    );
+    let said = String::from_utf8(report.stdout).unwrap();
+    assert!(said.contains("2024-05-02") && !said.contains("kefu run"), "{said}");
+}
+
 #[test]
 fn a_prune_names_days_whose_metrics_are_out_of_date() {
     let days = TwelveDays::new().with_a_late_message("2024-05-03");

@@ -1003,7 +1003,7 @@ fn a_lake_with_the_same_records_as_the_api_is_equal() {
 #[test]
 fn added_and_missing_records_are_shown_and_the_lake_does_not_change() {
     let world = World::new();
-    // Three equal records, one of which is removed later. One record whose text changes, and one
+    // Three equal records. One is removed later. One record whose text changes, and one
     // that stays.
     let alike = || record(MIDNIGHT, "[image]");
     run(

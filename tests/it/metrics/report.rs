@@ -361,7 +361,7 @@ fn days_that_are_not_final_are_hatched_and_their_figures_are_not_compared() {
     let (chinese, _) = page(&world, &[&days[..], &["--lang", "zh"]].concat());
     assert_eq!(chinese.matches("</svg>尚未最终</li>").count(), 2);
     let said = String::from_utf8(report(&world, &days).stdout).unwrap();
-    assert!(said.contains("not final yet: 2024-05-18 to 2024-05-20"), "{said}");
+    assert!(said.contains("Not final: 2024-05-18 to 2024-05-20"), "{said}");
 
     // Without a final day, the report shows the days that are there.
     let (_, first_days) = page(&generated(3), &[]);

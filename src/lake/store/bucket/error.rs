@@ -1,4 +1,4 @@
-//! Errors of a bucket: what failed, of which object at which host, and the store's own code and
+//! Errors of a bucket: what failed, the object and the host, and the store's own code and
 //! words. The client's texts are not shown, because they have URLs with queries and whole answers.
 
 use object_store::Error;
@@ -38,6 +38,8 @@ pub(super) struct Answer {
     message: Option<String>,
     /// The request may not have arrived, or its answer was lost.
     is_transport: bool,
+    /// The innermost cause of that, like a refused connection.
+    cause: Option<String>,
     is_redirect: bool,
     /// The failed request was for credentials.
     is_about_credentials: bool,
@@ -49,6 +51,8 @@ impl Answer {
         for cause in causes(error) {
             answer.is_transport |= cause.downcast_ref::<HttpError>().is_some();
             let text = cause.to_string();
+            // Errors of the client have the whole address in them.
+            answer.cause = Some(text.clone()).filter(|text| !text.contains("://"));
             let between = |begin: &str, end: &str| {
                 let found = text.split_once(begin)?.1.split_once(end)?.0;
                 Some(found.to_owned()).filter(|found| !found.is_empty())
@@ -126,9 +130,10 @@ impl Answer {
             (Some(code), None, _) => code.clone(),
             (None, _, Some(405 | 501)) => "the store does not support this request".to_owned(),
             (None, _, Some(status)) => format!("the store answers with status {status}"),
-            (None, _, None) if self.is_transport => {
-                "the store cannot be reached, or does not answer".to_owned()
-            }
+            (None, _, None) if self.is_transport => match &self.cause {
+                Some(cause) => format!("the store cannot be reached, or does not answer: {cause}"),
+                None => "the store cannot be reached, or does not answer".to_owned(),
+            },
             (None, _, None) => "the store's answer makes no sense".to_owned(),
         }
     }
@@ -136,7 +141,8 @@ impl Answer {
     fn hint(&self) -> Option<String> {
         let hint = match (self.code.as_deref(), self.kind()) {
             _ if self.is_about_credentials => {
-                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give this machine or container a role"
+                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give this \
+                 machine or container a role"
             }
             (Some("RequestTimeTooSkewed"), _) => "set this machine's clock (NTP), then run again",
             (Some("ExpiredToken" | "TokenRefreshRequired"), _) => {
@@ -146,10 +152,12 @@ impl Answer {
                 "check the access key, and that it may list, read, write and delete below this prefix"
             }
             (Some("NoSuchBucket" | "InvalidBucketName"), _) => {
-                "create the bucket, or correct its name in --lake, KEFU_LAKE or kefu.toml. kefu creates no bucket"
+                "create the bucket, or correct its name in --lake, KEFU_LAKE or kefu.toml. kefu \
+                 creates no bucket"
             }
             (_, ErrorKind::Settings) => {
-                "correct endpoint, addressing and region under [lake_options]. `kefu doctor` shows where they come from"
+                "correct endpoint, addressing and region under [lake_options]. `kefu doctor` \
+                 shows where they come from"
             }
             (_, ErrorKind::Unavailable) => {
                 "check endpoint and network, then run again. What was committed stays"
@@ -163,11 +171,25 @@ impl Answer {
 /// The error for a request that failed.
 pub(super) fn failed(what: &'static str, place: String, error: &Error) -> BucketError {
     let answer = Answer::of(error);
-    let reason = match error {
-        Error::NotFound { .. } if answer.code.is_none() => "it does not exist".to_owned(),
-        _ => answer.reason(),
-    };
-    BucketError { kind: answer.kind(), what, place, reason, hint: answer.hint() }
+    let (kind, hint) = (answer.kind(), answer.hint());
+    match error {
+        // Every bucket can be listed and written.
+        Error::NotFound { .. } if kind != ErrorKind::Settings && what != "read" => BucketError {
+            kind: ErrorKind::Settings,
+            what,
+            place,
+            reason: "the endpoint is no S3-compatible store, or has a path too many".to_owned(),
+            hint: Some(
+                "correct endpoint and addressing under [lake_options]: an endpoint is only the \
+                 address of the store, without the bucket"
+                    .to_owned(),
+            ),
+        },
+        Error::NotFound { .. } if answer.code.is_none() => {
+            BucketError { kind, what, place, reason: "it does not exist".to_owned(), hint }
+        }
+        _ => BucketError { kind, what, place, reason: answer.reason(), hint },
+    }
 }
 
 #[cfg(test)]
@@ -204,6 +226,10 @@ mod tests {
         }
         let error = failed_with("Error performing PUT http://169.254.169.254/latest/api/token");
         assert_eq!(error.kind, ErrorKind::Refused);
+        let nothing =
+            || Error::NotFound { path: "k".into(), source: said("404", "NoSuchKey").into() };
+        assert_eq!(failed("write", "k at host".into(), &nothing()).kind, ErrorKind::Settings);
+        assert_eq!(failed("read", "k at host".into(), &nothing()).kind, ErrorKind::Lake);
         let error = failed_with("Received redirect without LOCATION");
         assert_eq!(error.kind, ErrorKind::Settings);
     }

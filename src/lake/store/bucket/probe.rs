@@ -49,9 +49,12 @@ impl Bucket {
             kind: ErrorKind::Settings,
             what: "protect",
             place: self.place(&Key::root()),
-            reason: format!("{reason}, so two runs at the same time could replace each other's days"),
+            reason: format!(
+                "{reason}, so two runs at the same time could replace each other's days"
+            ),
             hint: Some(
-                "use a store that supports If-None-Match and If-Match. Or, if a scheduler keeps runs of one account apart, set single_writer = true under [lake_options]"
+                "use a store that supports If-None-Match and If-Match. Or, if a scheduler keeps \
+                 runs of one account apart, set single_writer = true under [lake_options]"
                     .to_owned(),
             ),
         }

@@ -19,7 +19,7 @@ pub(super) const ONE_PUT_BYTES: u64 = 64 << 20;
 /// Size of the parts of a larger one, but for the last.
 const PART_BYTES: u64 = 16 << 20;
 
-/// How often a PUT is sent whose answer was lost, beside the retries of the client.
+/// How often a PUT is sent when its answer is lost, apart from the retries of the client.
 const ATTEMPTS: usize = 3;
 
 /// Bytes that are compared at once.
@@ -38,20 +38,19 @@ impl Bucket {
             return self.put_in_parts(key, staged, expected, check);
         }
         let content = Bytes::from(fs_err::read(staged.path())?);
-        for _ in 1..ATTEMPTS {
-            match self.put_once(key, content.clone(), expected, check)? {
-                Ok(()) => return Ok(()),
-                Err(error) if !is_undecided(&error) => {
-                    return Err(self.failed("write", key, &error));
-                }
-                Err(_) if self.is_there(key, staged, expected)? => return Ok(()),
-                Err(_) => {}
+        let mut attempt = 1;
+        loop {
+            let Err(error) = self.put_once(key, content.clone(), expected, check)? else {
+                return Ok(());
+            };
+            let is_undecided = is_undecided(&error);
+            if is_undecided && self.is_there(key, staged, expected)? {
+                return Ok(());
             }
-        }
-        match self.put_once(key, content, expected, check)? {
-            Ok(()) => Ok(()),
-            Err(error) if is_undecided(&error) && self.is_there(key, staged, expected)? => Ok(()),
-            Err(error) => Err(self.failed("write", key, &error)),
+            if !is_undecided || attempt == ATTEMPTS {
+                return Err(self.failed("write", key, &error));
+            }
+            attempt += 1;
         }
     }
 

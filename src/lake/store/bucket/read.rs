@@ -96,7 +96,8 @@ impl Bucket {
             self.scratch.display(),
             free >> 20
         );
-        let hint = "free some space there, or name another folder with `scratch` under [lake_options]. Then run again";
+        let hint = "free some space there, or name another folder with `scratch` under \
+            [lake_options]. Then run again";
         let (kind, place) = (ErrorKind::Lake, self.place(key));
         Err(BucketError { kind, what: "copy", place, reason, hint: Some(hint.to_owned()) }.into())
     }
