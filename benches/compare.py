@@ -121,6 +121,7 @@ def fetch(options):
             "kefu run (metrics too)": lambda folder: measure([KEFU, "run", *server.fetch()[2:]], folder, server.settings, server),
             "floor program": lambda folder: measure([FLOOR, *server.arguments, str(start), "10", "4"], folder, server=server),
             "strong script: threads, orjson, polars": script("strong.py"),
+            "strong script, and simpler metrics": script("strong_job.py"),
             "plain script: requests, pandas": script("plain.py"),
         }
         figures = in_turn(contenders, options.rounds)

@@ -270,9 +270,9 @@ impl Progress {
         Self { bar }
     }
 
-    /// Sets the number of days when it becomes known.
+    /// Adds a number of days when it becomes known.
     pub fn expect(&self, days: usize) {
-        self.bar.set_length(days as u64);
+        self.bar.inc_length(days as u64);
     }
 
     pub fn advance(&self, what: &str) {

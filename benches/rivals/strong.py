@@ -13,8 +13,8 @@ SCHEMA = {"openid": polars.String, "worker": polars.String, "opercode": polars.I
 BEIJING = datetime.timezone(datetime.timedelta(hours=8))
 
 
-def main():
-    base, appid, secret, first, last, out = sys.argv[1:]
+def download(base, appid, secret, first, last, out):
+    """Writes each day's messages, and returns the days with their messages."""
     first, last = datetime.date.fromisoformat(first), datetime.date.fromisoformat(last)
     body = {"grant_type": "client_credential", "appid": appid, "secret": secret}
     token = requests.post(f"{base}/cgi-bin/stable_token", json=body).json()["access_token"]
@@ -34,11 +34,17 @@ def main():
         frame = polars.concat(pages).with_columns(polars.from_epoch("time", "s").dt.cast_time_unit("us").alias("sent_at")).drop("time")
         folder = pathlib.Path(out, f"date={day}")
         folder.mkdir(parents=True)
-        frame.sort("sent_at", maintain_order=True).with_row_index("seq").write_parquet(folder / "messages.parquet", compression="zstd")
+        frame = frame.sort("sent_at", maintain_order=True).with_row_index("seq")
+        frame.write_parquet(folder / "messages.parquet", compression="zstd")
+        return day, frame
 
     days = [first + datetime.timedelta(number) for number in range((last - first).days + 1)]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(fetch, days))
+        return list(pool.map(fetch, days))
+
+
+def main():
+    download(*sys.argv[1:])
 
 
 if __name__ == "__main__":

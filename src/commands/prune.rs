@@ -14,7 +14,7 @@ use crate::metrics::{DAYS_AFTER, DAYS_BEFORE};
 use crate::model::cancel::Cancel;
 use crate::printable::counted;
 use crate::settings::{self, Settings};
-use crate::telemetry;
+use crate::telemetry::{self, Progress};
 
 /// JSON output, part of kefu's contract.
 #[derive(Debug, Serialize)]
@@ -89,9 +89,10 @@ pub(super) fn execute(
         },
     };
     if args.yes {
+        let days = pruning.tables.iter().map(|table| table.days.len()).sum();
+        let progress = Progress::begin("prune", days);
         for table in tables {
-            cancel.check()?;
-            lake.prune(&[table], before)?;
+            delete(&lake, table, before, &progress, cancel)?;
         }
     }
     match global.output {
@@ -99,6 +100,22 @@ pub(super) fn execute(
         OutputFormat::Table => telemetry::print_result(&pruning.render())?,
     }
     Ok(None)
+}
+
+/// Deletes a table's days before one. A signal stops it between two days.
+fn delete(
+    lake: &Lake,
+    table: Table,
+    before: Day,
+    progress: &Progress,
+    cancel: &Cancel,
+) -> Result<(), Failure> {
+    cancel.check()?;
+    lake.prune(&[table], before, |day| {
+        cancel.check()?;
+        progress.advance(&format!("{} {day}", table.name()));
+        Ok::<_, Failure>(())
+    })
 }
 
 /// Returns the first day to keep, at most the day after the newest day in the lake. Later days must

@@ -15,7 +15,7 @@ use crate::model::privacy::WorkerNames;
 use crate::operations::replace;
 use crate::report::{self, Figures, Language, Period, ReportJob};
 use crate::settings::{self, Flags, Settings};
-use crate::telemetry;
+use crate::telemetry::{self, Progress};
 
 /// Number of days in a report if no days are named.
 const DAYS: u16 = 7;
@@ -73,7 +73,7 @@ pub(super) fn execute(
         &Flags { accounts: Vec::new(), ..global.flags() },
         &settings::environment,
     )?;
-    let lake = settings.open_lake()?;
+    let lake = settings.open_lake()?.remembering();
     require_lake(&lake, "report")?;
     let settings = settings.in_zone_of(&lake)?;
     lake.require_zone(settings.zone.value.name())?;
@@ -112,7 +112,7 @@ pub(super) fn execute(
         with_text: args.with_text,
         with_names: settings.worker_names == WorkerNames::Keep,
     };
-    let figures = report::gather(&job)?;
+    let figures = report::gather(&job, &Progress::begin("report", 0))?;
     if is_to_stdout {
         telemetry::print_result(report::page(&figures, args.lang)?.trim_end())?;
         return Ok(None);

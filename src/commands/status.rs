@@ -14,6 +14,7 @@ use crate::model::cancel::Cancel;
 use crate::pipeline::{DayStatus, Freshness, OutOfDate, reasons, status};
 use crate::printable::counted;
 use crate::settings::Settings;
+use crate::telemetry::Progress;
 
 /// JSON output, part of kefu's contract.
 #[derive(Debug, Serialize)]
@@ -54,7 +55,7 @@ fn look(settings: &Settings, among: Option<DayRange>) -> Result<Status, Failure>
         lake: job.lake.root().display().to_string(),
         accounts: job.lake.accounts()?.into_iter().collect(),
         redaction_pending: job.lake.has_pending_redaction(&job.account)?,
-        days: status(&job, among)?,
+        days: status(&job, among, &Progress::begin("status", 0))?,
     };
     Ok(status)
 }

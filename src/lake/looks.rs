@@ -119,6 +119,11 @@ impl Looks {
         self.remembered().partitions.get(place)?.seen.there().cloned()
     }
 
+    /// The size of a file that was looked at.
+    pub(super) fn bytes(&self, place: &Key) -> Option<u64> {
+        Some(self.remembered().partitions.get(place)?.bytes)
+    }
+
     /// The footers of an account in a table that were looked at, the last day first.
     fn footers(&self, table: Table, account: &Account) -> Vec<(Day, Footer)> {
         let remembered = self.remembered();

@@ -19,6 +19,7 @@ mod messages;
 mod mounts;
 mod original;
 mod pairing;
+mod parts;
 mod place;
 mod privacy;
 mod prune;

@@ -186,14 +186,21 @@ impl Lake {
     }
 
     /// Deletes the tables' partitions of the days before one, of every account. They must be
-    /// [locked](Lake::lock_all).
+    /// [locked](Lake::lock_all). Calls `next` before each day of a table.
     ///
     /// # Errors
-    /// When the disk refuses it. What was deleted until then stays so, and the same again goes on from there.
-    pub fn prune(&self, tables: &[Table], before: Day) -> Result<(), LakeError> {
+    /// When the disk refuses it, and the errors of `next`. What was deleted until then stays so, and
+    /// the same again goes on from there.
+    pub fn prune<E: From<LakeError>>(
+        &self,
+        tables: &[Table],
+        before: Day,
+        next: impl Fn(Day) -> Result<(), E>,
+    ) -> Result<(), E> {
         self.remember_pruned(tables, before)?;
         for table in tables {
             for (day, files) in self.files_before(*table, before)? {
+                next(day)?;
                 // Kefu wrote no file of another name.
                 files
                     .iter()

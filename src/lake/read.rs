@@ -10,7 +10,7 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaDataReader;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 use super::guard::guarded;
 use super::store::{File, Key, Look, TAIL_BYTES};
@@ -100,22 +100,11 @@ impl Lake {
         schema: &SchemaRef,
         columns: &[&str],
     ) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>> + use<>, LakeError> {
-        let (key, file) = (key.clone(), self.open_seen(key)?);
+        let (key, file) = (key.clone(), self.open_columns(key, columns)?);
         match read_file(file, key.table, schema, columns, BATCH_ROWS) {
             Ok(batches) => Ok(batches.map(move |batch| batch.map_err(|error| error.of(&key)))),
             Err(error) => Err(error.of(&key)),
         }
-    }
-
-    /// Opens a partition: the version that this run has looked at, if it has.
-    fn open_seen(&self, key: &PartitionKey) -> Result<File, LakeError> {
-        let place = Key::of_partition(key);
-        let version = self.looks.as_ref().and_then(|looks| looks.version(&place));
-        let opened = self.store.open(&place, version.as_ref());
-        if matches!(opened, Err(LakeError::Changed { .. })) {
-            self.forget(&place);
-        }
-        opened
     }
 
     /// All columns of a partition that its file has, names and texts as strings.
@@ -146,6 +135,15 @@ impl Lake {
 
 /// Reads the footer at the end of a file. The inner error is the number of bytes that it takes.
 fn parse_footer(path: &Path, look: &Look) -> Result<Result<Footer, u64>, LakeError> {
+    Ok(parse_metadata(path, look)?.map(|metadata| Footer::of(&metadata)))
+}
+
+/// Reads Parquet's metadata at the end of a file. The inner error is the number of bytes that they
+/// take.
+pub(super) fn parse_metadata(
+    path: &Path,
+    look: &Look,
+) -> Result<Result<ParquetMetaData, u64>, LakeError> {
     let mut reader = ParquetMetaDataReader::new();
     guarded(path, || {
         bounds::check_footer(path, &look.tail)?;
@@ -153,7 +151,7 @@ fn parse_footer(path: &Path, look: &Look) -> Result<Result<Footer, u64>, LakeErr
             Err(ParquetError::NeedMoreData(bytes)) => Ok(Err(bytes as u64)),
             parsed => parsed
                 .and_then(|()| reader.finish())
-                .map(|metadata| Ok(Footer::of(&metadata)))
+                .map(Ok)
                 .map_err(|error| LakeError::unreadable(path, &error)),
         }
     })

@@ -102,6 +102,8 @@ pub(super) fn read_inputs(
             has_all_texts: footer.has_all_texts(),
         })
     };
+    let messages = |day: &Day| job.account.partition(Table::Messages, *day);
+    job.lake.look_ahead(fetched.iter().map(messages))?;
     let mut inputs = Inputs { fetched, days: BTreeMap::new(), damaged: BTreeMap::new(), pruned };
     for (day, input) in inputs.fetched.par_iter().map(|day| (*day, read(day))).collect::<Vec<_>>() {
         match input {

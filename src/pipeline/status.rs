@@ -11,6 +11,10 @@ use crate::calendar::{Day, DayRange};
 use crate::failure::Failure;
 use crate::lake::{LakeError, Table};
 use crate::metrics::DAYS_AFTER;
+use crate::telemetry::Progress;
+
+/// Number of days that a bucket is asked about before the progress is shown.
+const DAYS_AT_ONCE: usize = 60;
 
 /// Status of a day, from the footers alone.
 #[derive(Clone, Debug, Serialize)]
@@ -49,11 +53,15 @@ pub enum Freshness {
 }
 
 /// Returns the status of all days from the first to the last one in the lake, including missing
-/// days. With `among`, returns the days of that range instead.
+/// days. With `among`, returns the days of that range instead. Adds the days to the progress.
 ///
 /// # Errors
 /// Fails when the lake cannot be read.
-pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus>, Failure> {
+pub fn status(
+    job: &MetricsJob,
+    among: Option<DayRange>,
+    progress: &Progress,
+) -> Result<Vec<DayStatus>, Failure> {
     let inputs = read_inputs(job, None, job.lake.pruned(&job.account)?)?;
     let computed = job.lake.days(Table::AccountDaily, &job.account)?;
     let lost = inputs.lost(job, None)?;
@@ -103,10 +111,17 @@ pub fn status(job: &MetricsJob, among: Option<DayRange>) -> Result<Vec<DayStatus
             is_final,
         })
     };
-    let keys =
-        days.iter().flat_map(|day| Table::ALL.map(|table| job.account.partition(table, *day)));
-    job.lake.look_ahead(keys)?;
-    Ok(days.par_iter().map(of_day).collect::<Result<_, _>>()?)
+    progress.expect(days.len());
+    let mut statuses = Vec::with_capacity(days.len());
+    for days in days.chunks(DAYS_AT_ONCE) {
+        let keys =
+            days.iter().flat_map(|day| Table::ALL.map(|table| job.account.partition(table, *day)));
+        job.lake.look_ahead(keys)?;
+        let of_days = days.par_iter().map(of_day).collect::<Result<Vec<_>, _>>()?;
+        of_days.iter().for_each(|day| progress.advance(&day.date.to_string()));
+        statuses.extend(of_days);
+    }
+    Ok(statuses)
 }
 
 /// Whether a day was final when its metrics were computed.

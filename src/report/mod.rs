@@ -46,6 +46,7 @@ use crate::failure::{Classified, ErrorKind, Failure};
 use crate::lake::{Account, Lake, Table};
 use crate::metrics::Rules;
 use crate::pipeline::{DayStatus, Freshness, MetricsJob, status};
+use crate::telemetry::Progress;
 use facts::DayFacts;
 use figures::{AccountFigures, CoveredDay};
 use ids::IdCounter;
@@ -182,11 +183,12 @@ struct AccountDays {
     facts: Vec<DayFacts>,
 }
 
-/// Computes the figures of a report.
+/// Computes the figures of a report. Adds to the progress each day of each account twice: when its
+/// status is known, and when it is read.
 ///
 /// # Errors
 /// Fails when there is nothing to report, or the lake cannot be read.
-pub fn gather(job: &ReportJob) -> Result<Figures, Failure> {
+pub fn gather(job: &ReportJob, progress: &Progress) -> Result<Figures, Failure> {
     let there = days_there(&job.lake, &job.accounts)?;
     let (period, limit) = (job.period.days, job.service_level_seconds);
     let counter = IdCounter::default();
@@ -194,7 +196,7 @@ pub fn gather(job: &ReportJob) -> Result<Figures, Failure> {
     let (mut now, mut before) = (Vec::new(), Vec::new());
     for account in &job.accounts {
         let reader = Reader::new(&job.lake, account, limit, &counter);
-        let (days_before, days) = read(job, account, &reader)?;
+        let (days_before, days) = read(job, account, &reader, progress)?;
         next_turns.add(&reader, period, &days)?;
         before.push(days_before);
         now.push(days);
@@ -273,6 +275,7 @@ fn read(
     job: &ReportJob,
     account: &Account,
     reader: &Reader<'_>,
+    progress: &Progress,
 ) -> Result<(AccountDays, AccountDays), Failure> {
     let period = job.period.days;
     let metrics = MetricsJob {
@@ -282,12 +285,16 @@ fn read(
         rules: job.rules.clone(),
     };
     let both = DayRange { first: period.before().first, last: period.last };
-    let statuses = status(&metrics, Some(both))?;
+    let statuses = status(&metrics, Some(both), progress)?;
+    progress.expect(statuses.len());
     let read = |day: &DayStatus| {
         let has_messages = day.fetched && day.metrics != Some(Freshness::Damaged);
-        reader.day(day.date, has_messages)
+        let facts = reader.day(day.date, has_messages);
+        progress.advance(&day.date.to_string());
+        facts
     };
-    let facts: Vec<Option<DayFacts>> = statuses.par_iter().map(read).collect::<Result<_, _>>()?;
+    let read = || statuses.par_iter().map(read).collect::<Result<Vec<_>, _>>();
+    let facts: Vec<Option<DayFacts>> = job.lake.reading(read)??;
     let empty = || AccountDays { account: account.clone(), covered: Vec::new(), facts: Vec::new() };
     let (mut before, mut now) = (empty(), empty());
     for (status, facts) in statuses.into_iter().zip(facts) {

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
 
 use super::{Disk, Entry, Expected, Key, Kind, StagedFile, Staging, Store, Version};
 use crate::lake::{Account, LakeError};
@@ -69,8 +70,18 @@ fn check_conditions(store: &dyn Store, staging: &Staging) {
     assert!(changed(put(b"third", Expected::Seen(first.clone()))), "it is another version");
     let opened = |version: Option<Version>| store.open(&key, version.as_ref()).map(drop);
     assert!(opened(version()).is_ok());
+    let of_first = store.open_parts(&key, first.as_ref().unwrap(), 5, &[0..2]).map(drop);
+    assert!(changed(of_first), "it is another version");
     assert!(changed(opened(first)), "it is another version");
     assert_eq!(content(), b"other");
+    let seen = version().unwrap();
+    let parts = store.open_parts(&key, &seen, 5, &[0..1, 3..5]).unwrap();
+    for (at, expected) in [(0, &b"o"[..]), (3, b"er")] {
+        let mut part = vec![0; expected.len()];
+        parts.file().read_exact_at(&mut part, at).unwrap();
+        assert_eq!(part, expected);
+    }
+    assert_eq!(parts.metadata().unwrap().len(), 5);
     for (tail, expected) in [(0, &b""[..]), (2, b"er"), (5, b"other"), (u64::MAX, b"other")] {
         let look = store.look(&key, tail).unwrap().unwrap();
         assert_eq!((look.bytes, look.tail.as_ref()), (5, expected));

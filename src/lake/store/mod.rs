@@ -29,6 +29,7 @@ mod staged;
 mod staging;
 
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -138,6 +139,21 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`LakeError::Changed`] when another version is there; also when no file is there.
     fn open(&self, key: &Key, version: Option<&Version>) -> Result<File, LakeError>;
+
+    /// Opens a file of this version and size to read parts of it. A store that copies files leaves
+    /// out the rest, which then reads as zeros.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    fn open_parts(
+        &self,
+        key: &Key,
+        version: &Version,
+        _bytes: u64,
+        _parts: &[Range<u64>],
+    ) -> Result<File, LakeError> {
+        self.open(key, Some(version))
+    }
 
     /// Moves a file, which must be complete and synced, to its place. Calls `check` before it
     /// changes anything, and just before the file gets visible.

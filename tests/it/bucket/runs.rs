@@ -9,6 +9,8 @@ use kefu::failure::ErrorKind;
 use kefu::model::cancel::Cancel;
 use kefu::pipeline::{AccountJob, Request, Wanted, run_account};
 use kefu::simulator::{Recorded, SECRET, Simulator};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
 
 use super::stub::{Fate, Mode, Request as Asked, Stub};
 use super::{KEY, KEY_ID, PREFIX, command, lake_of};
@@ -71,6 +73,40 @@ fn a_nightly_run_asks_little_of_a_bucket_with_three_years() {
     let puts = requests.iter().filter(|asked| asked.method == "PUT").count();
     assert!(puts <= 30, "{puts} PUTs");
     assert!(stub.tables(BUCKET, PREFIX).contains_key(&format!("messages/date={DAY}/acme.parquet")));
+}
+
+#[test]
+fn of_a_large_day_metrics_fetch_no_texts() {
+    let (world, stub) = (World::new(), stub(Mode::Honours));
+    let mut random = Pcg64Mcg::seed_from_u64(1);
+    let mut text =
+        || (0..40).map(|_| format!("{:016x}", random.random::<u64>())).collect::<String>();
+    let large = (0..20_000).map(|second| record(MIDNIGHT + second, &text()));
+    let simulator = world.simulate(recorded(large), world.options(&[]));
+    let run = |request: &Request| {
+        let job =
+            AccountJob { lake: lake_of(&stub, &world, BUCKET, KEY_ID), ..world.job(&simulator) };
+        let report = run_account(&job, request, &(), &Cancel::default());
+        assert_eq!(report.kind(), None, "{report:?}");
+    };
+    run(&Request::Fetch(wanted(DAY, DAY)));
+    let key = format!("{PREFIX}/messages/date={DAY}/acme.parquet");
+    let size = stub.objects(BUCKET)[&key].len();
+    assert!(size > 4 << 20, "{size}");
+    stub.take_requests();
+    run(&Request::Run(wanted(DAY, DAY)));
+    let requests = stub.take_requests();
+    let gets = requests.iter().filter(|asked| asked.method == "GET" && asked.key == key);
+    let fetched: usize = gets.map(|asked| asked.bytes_of(size)).sum();
+    assert!(fetched < size / 5, "{fetched} of {size}");
+    // The same metrics as those of a folder, where the whole file is there.
+    run_account(&world.job(&simulator), &Request::Run(wanted(DAY, DAY)), &(), &Cancel::default());
+    let of_bucket = stub.tables(BUCKET, PREFIX);
+    let of_folder = world.contents();
+    assert_eq!(of_bucket.len(), of_folder.len());
+    for (name, content) in of_folder {
+        assert!(of_bucket[name.to_str().unwrap()] == content, "{}", name.display());
+    }
 }
 
 /// Runs the first job until it puts its first messages, then the second one to its end, then the

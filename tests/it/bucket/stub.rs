@@ -67,6 +67,19 @@ impl Request {
         self.key.ends_with(".parquet")
     }
 
+    /// The bytes of an object of this size that it asks for, in a GET.
+    pub fn bytes_of(&self, size: usize) -> usize {
+        let range = self.header("range").and_then(|range| range.strip_prefix("bytes="));
+        match range.and_then(|range| range.split_once('-')) {
+            None => size,
+            Some(("", tail)) => size.min(tail.parse().unwrap()),
+            Some((start, end)) => {
+                let (start, end): (usize, usize) = (start.parse().unwrap(), end.parse().unwrap());
+                size.min(end + 1) - start
+            }
+        }
+    }
+
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use kefu::failure::{ErrorKind, Failure};
-use kefu::lake::{AppId, Failpoint, LocksOf, Operation, Table};
+use kefu::lake::{AppId, Failpoint, LakeError, LocksOf, Operation, Table};
 use kefu::metrics::{Parameters, Rules};
 use kefu::pipeline::{MetricsJob, rebuild_metrics};
 use kefu::simulator::{APPID, SECRET, Simulator};
@@ -490,7 +490,10 @@ fn a_lake_is_written_even_where_folders_cannot_be_synced() {
     let night = world.fetch(recorded([record(MIDNIGHT, "x")]), &[], &[DAY]);
     assert!(night.report.failed.is_empty(), "{:?}", night.report.failed);
     assert!(world.has(Table::Messages, DAY));
-    world.lake().prune(&[Table::Messages], NEXT.parse().unwrap()).unwrap();
+    world
+        .lake()
+        .prune(&[Table::Messages], NEXT.parse().unwrap(), |_| Ok::<_, LakeError>(()))
+        .unwrap();
     assert!(!world.has(Table::Messages, DAY));
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kefu::lake::{Failpoint, Operation, Table};
+use kefu::lake::{Failpoint, LakeError, Operation, Table};
 use kefu::simulator::{Generated, GeneratorOptions, Records, Simulator};
 use serde_json::{Value, json};
 
@@ -236,7 +236,9 @@ fn a_prune_that_is_killed_before_any_operation_changes_no_number() {
         days.files().into_iter().filter(|(path, _)| !expected.contains_key(path)).collect();
     let prune = |lake: kefu::lake::Lake| {
         let _lock = days.world.lake().lock(&days.world.account()).unwrap();
-        lake.prune(&[Table::Messages, Table::Rejects], "2024-05-06".parse().unwrap())
+        lake.prune(&[Table::Messages, Table::Rejects], "2024-05-06".parse().unwrap(), |_| {
+            Ok::<_, LakeError>(())
+        })
     };
     let mut operations = 0;
     loop {

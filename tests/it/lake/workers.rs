@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use kefu::calendar::{Clock, Day, DayRange};
-use kefu::lake::{AppId, Lake, Table};
+use kefu::lake::{AppId, Lake, LakeError, Table};
 use kefu::model::cancel::Cancel;
 use kefu::model::privacy::{Privacy, WorkerNames};
 use kefu::pipeline::{Request, RunReport, WorkersReport, redact, run_account};
@@ -257,7 +257,8 @@ fn retention_keeps_the_latest_list_of_each_account() {
     };
     assert_eq!(listed("2024-06-12"), ["2024-05-14"]);
     assert_eq!(listed("2025-01-01"), ["2024-05-14", "2024-06-12"]);
-    lake.prune(&[Table::Workers], "2025-01-01".parse().unwrap()).unwrap();
+    lake.prune(&[Table::Workers], "2025-01-01".parse().unwrap(), |_| Ok::<_, LakeError>(()))
+        .unwrap();
     assert_eq!(world.list_days(), ["2024-07-12"]);
     assert_eq!(lake.pruned(&world.account()).unwrap().first_kept(Table::Workers), None);
     assert!(listed("2025-01-01").is_empty());

@@ -10,6 +10,7 @@ use kefu::lake::Table;
 use kefu::metrics::{AutoReply, BusinessHours, Parameters};
 use kefu::pipeline::{Freshness, MetricsJob, MetricsStopped, rebuild_metrics, status};
 use kefu::simulator::{Generated, GeneratorOptions};
+use kefu::telemetry::Progress;
 
 use super::chat::day;
 use crate::world::World;
@@ -191,8 +192,11 @@ fn a_damaged_day_blocks_only_days_whose_dependency_window_contains_it() {
     let computed: BTreeSet<Day> = world.lake().days(Table::AccountDaily, &world.account()).unwrap();
     assert_eq!(report.computed, computed.iter().copied().collect::<Vec<_>>());
     assert_eq!(computed, days(0, 6).into_iter().chain(days(13, 19)).collect());
-    let states: Vec<_> =
-        status(&job(&world), None).unwrap().into_iter().map(|day| day.metrics.unwrap()).collect();
+    let states: Vec<_> = status(&job(&world), None, &Progress::begin("status", 0))
+        .unwrap()
+        .into_iter()
+        .map(|day| day.metrics.unwrap())
+        .collect();
     // Metrics that were never computed are missing, not out of date: there is no file that could
     // mislead a reader.
     assert_eq!(

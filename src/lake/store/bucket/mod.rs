@@ -15,6 +15,7 @@ mod read;
 mod wire;
 
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path as LocalPath, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -211,6 +212,16 @@ impl Store for Bucket {
 
     fn open(&self, key: &Key, version: Option<&Version>) -> Result<File, LakeError> {
         self.copy(key, version)
+    }
+
+    fn open_parts(
+        &self,
+        key: &Key,
+        version: &Version,
+        bytes: u64,
+        parts: &[Range<u64>],
+    ) -> Result<File, LakeError> {
+        self.copy_parts(key, version, bytes, parts)
     }
 
     fn put(

@@ -1,6 +1,8 @@
 //! Looks at objects and copies them to local files.
 
 use std::io::{Seek, Write};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,6 +17,9 @@ use crate::lake::LakeError;
 
 /// Bytes of an object that are fetched by one request.
 const PART_BYTES: u64 = 16 << 20;
+
+/// Requests at the same time for parts of one object. So they take at most 64 MiB of memory.
+const PARTS_AT_ONCE: usize = 4;
 
 /// What a GET or a HEAD has brought.
 struct Got {
@@ -46,12 +51,7 @@ impl Bucket {
 
     /// Copies an object, of this version if one is given, to a local file without a name.
     pub(super) fn copy(&self, key: &Key, version: Option<&Version>) -> Result<File, LakeError> {
-        let expected = match version {
-            None => None,
-            Some(Version::Bucket { e_tag }) => Some(e_tag.clone()),
-            // A version of another store is never that of an object.
-            Some(Version::Folder { .. }) => return Err(self.changed(key)),
-        };
+        let expected = version.map(|version| self.e_tag(key, version)).transpose()?;
         let (path, mut copy) = (self.path(key)?, self.scratch_file()?);
         let (mut copied, mut size, mut e_tag) = (0, PART_BYTES, expected);
         while copied < size {
@@ -70,18 +70,64 @@ impl Bucket {
                     (size, e_tag) = (got.size, got.e_tag);
                 }
                 Err(error) if copied == 0 && is_empty(&error) => break,
-                Err(Error::Precondition { .. }) => return Err(self.changed(key)),
-                Err(error) if is_absent(&error) && version.is_some() => {
-                    return Err(self.changed(key));
-                }
-                Err(error) if is_absent(&error) => {
-                    return Err(LakeError::not_there(&self.shown(key)));
-                }
-                Err(error) => return Err(self.failed("read", key, &error)),
+                Err(error) => return Err(self.unread(key, version, &error)),
             }
         }
         copy.rewind()?;
         Ok(File::from_parts(copy.into_parts().0, self.shown(key)))
+    }
+
+    /// Copies parts of an object of this version and size to a local file without a name. The rest
+    /// of the file reads as zeros.
+    pub(super) fn copy_parts(
+        &self,
+        key: &Key,
+        version: &Version,
+        bytes: u64,
+        parts: &[Range<u64>],
+    ) -> Result<File, LakeError> {
+        let e_tag = self.e_tag(key, version)?;
+        self.require_scratch(key, parts.iter().map(|part| part.end - part.start).sum())?;
+        let (path, copy) = (self.path(key)?, self.scratch_file()?);
+        copy.set_len(bytes)?;
+        let requests: Vec<Range<u64>> = parts.iter().flat_map(requests).collect();
+        for requests in requests.chunks(PARTS_AT_ONCE) {
+            let (path, e_tag) = (path.clone(), e_tag.clone());
+            let got = self.run_all(requests.to_vec(), move |objects, range| {
+                let (path, if_match) = (path.clone(), Some(e_tag.clone()));
+                let range = Some(GetRange::Bounded(range));
+                async move {
+                    let options = GetOptions { range, if_match, ..GetOptions::default() };
+                    get(&*objects, &path, options).await
+                }
+            })?;
+            for (range, got) in requests.iter().zip(got) {
+                let got = got.map_err(|error| self.unread(key, Some(version), &error))?;
+                if got.bytes.len() as u64 != range.end - range.start {
+                    return Err(self.changed(key));
+                }
+                copy.file().write_all_at(&got.bytes, range.start)?;
+            }
+        }
+        Ok(File::from_parts(copy.into_parts().0, self.shown(key)))
+    }
+
+    /// The ETag of a version. A version of another store is never that of an object.
+    fn e_tag(&self, key: &Key, version: &Version) -> Result<String, LakeError> {
+        match version {
+            Version::Bucket { e_tag } => Ok(e_tag.clone()),
+            Version::Folder { .. } => Err(self.changed(key)),
+        }
+    }
+
+    /// Why an object, of this version if one is given, could not be read.
+    fn unread(&self, key: &Key, version: Option<&Version>, error: &Error) -> LakeError {
+        match error {
+            Error::Precondition { .. } => self.changed(key),
+            error if is_absent(error) && version.is_some() => self.changed(key),
+            error if is_absent(error) => LakeError::not_there(&self.shown(key)),
+            error => self.failed("read", key, error),
+        }
     }
 
     /// Checks that a large object fits into the local folder.
@@ -113,6 +159,13 @@ impl Bucket {
         fs_err::remove_file(&path)?;
         Ok(file)
     }
+}
+
+/// The ranges of the requests for a part.
+fn requests(part: &Range<u64>) -> impl Iterator<Item = Range<u64>> + use<> {
+    let end = part.end;
+    let size = usize::try_from(PART_BYTES).unwrap_or(usize::MAX);
+    (part.start..end).step_by(size).map(move |start| start..(start + PART_BYTES).min(end))
 }
 
 /// Fetches a range of an object, or all of it.
