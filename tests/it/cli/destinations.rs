@@ -103,12 +103,12 @@ fn figures_of_a_run_without_settings_replace_nothing_else() {
 fn a_report_has_a_form_that_kefu_can_write() {
     let (world, _simulator) = world_with_settings();
     let report = |path: &str| world.command(&["report", "--out", path]).output().unwrap();
-    for path in ["x.xls", "x.csv", "x.pdf", "x.json", "page", "x.html.bak", ".html", ""] {
+    for path in ["x.xls", "x.csv", "x.pdf", "x.json", "page", "x.html.bak", ".html"] {
         let output = report(path);
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{path}: {said}");
         assert!(said.contains("hint: name a file that ends with .html or .xlsx"), "{said}");
-        assert!(path.is_empty() || !world.folder.path().join(path).exists(), "{path}");
+        assert!(!world.folder.path().join(path).exists(), "{path}");
     }
     for (path, begins) in [("x.html", "<!"), ("x.HTM", "<!"), ("x.XLSX", "PK")] {
         assert!(report(path).status.success(), "{path}");
@@ -126,7 +126,7 @@ fn the_summary_of_a_report_is_in_the_language_of_the_report() {
     };
     let (english, chinese) = (summary("en"), summary("zh"));
     assert!(english.contains("these days") && !english.contains('本'), "{english}");
-    for word in ["本期", "服务水平", "收到的消息"] {
+    for word in ["本期", "服务水平", "收到消息"] {
         assert!(chinese.contains(word), "{word}: {chinese}");
     }
     for word in ["these days", "service level", "Service level", "answered", "Not "] {
