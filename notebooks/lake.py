@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 
 from look import *  # So that a notebook needs one import.
-from look import language, style
+from look import keep_names, language, style, translated
 
 # Parameters of the metrics, if no footer records others.
 _PARAMETERS = {"session_gap": 1_800, "reply_window": 172_800, "business_hours": None, "auto_reply": []}
@@ -69,8 +69,14 @@ _TABLES = {
         *_DAILY,
         *_columns("workers sessions_completed sessions_missed sessions_dropped sessions_open sessions_outreach"),
     ],
+    "workers": _columns("account worker kf_id:BIGINT nick", "VARCHAR"),
     "rejects": _columns("account:VARCHAR page_msgid position reason:VARCHAR raw:VARCHAR"),
 }
+
+
+# Characters of a name that would break a line, or turn the text after it around.
+_UNWANTED = r"[\x00-\x1f\x7f-\x9f\x{61c}\x{200b}\x{200e}\x{200f}\x{2028}-\x{202e}\x{2066}-\x{2069}\x{feff}]+"
+_NAME_LENGTH = 24
 
 
 class NoLake(Exception):
@@ -163,26 +169,65 @@ class Lake:
         ).fetchone()
 
     def _names(self):
-        """`who(account, worker)`: a short name that is still one person's. The same worker under two accounts is two people."""
-        self.connection.execute("CREATE TABLE workers AS SELECT account, worker FROM worker_daily UNION SELECT account, worker FROM messages")
-        is_enough = self.value("SELECT count(*) = count(DISTINCT (account, split_part(worker, '@', 1))) FROM workers")
-        short = "split_part(worker, '@', 1)" if is_enough else "worker"
+        """`worker_names(account, worker, name)`: the latest name of each worker that ever had one.
+
+        `name_of(account, worker)`: what to call a worker among the others of the account: by name; by name and id, if
+        two have the name; by id, where there is no name. `who(account, worker)`: the same among those of all accounts,
+        because the same worker under two accounts is two people.
+        """
+        # An account whose latest list has no name at all drops them: those of older lists are not shown.
+        self.connection.execute(f"""
+            CREATE TABLE worker_names AS
+            WITH latest AS (SELECT account, max(date) AS date FROM workers GROUP BY ALL),
+            named AS (SELECT DISTINCT account FROM workers JOIN latest USING (account, date) WHERE nick IS NOT NULL),
+            cleaned AS (
+                SELECT account, worker, date, trim(regexp_replace(nick, '{_UNWANTED}', ' ', 'g')) AS name
+                FROM workers SEMI JOIN named USING (account) WHERE nick IS NOT NULL
+            )
+            SELECT account, worker,
+                max_by(if(length(name) > {_NAME_LENGTH}, name[:{_NAME_LENGTH - 1}] || '…', name), date) AS name
+            FROM cleaned WHERE name <> '' GROUP BY ALL
+        """)
+        self.connection.execute("""
+            CREATE TABLE people AS
+            WITH everyone AS (SELECT account, worker FROM worker_daily UNION SELECT account, worker FROM messages),
+            short AS (
+                SELECT account, worker, name,
+                    if(count(*) OVER (PARTITION BY account, split_part(worker, '@', 1)) > 1, worker, split_part(worker, '@', 1)) AS id
+                FROM everyone LEFT JOIN worker_names USING (account, worker)
+            )
+            SELECT account AS of_account, worker AS of_worker,
+                CASE
+                    WHEN name IS NULL THEN id
+                    -- Also the id of another worker is no name for one.
+                    WHEN count(*) OVER (PARTITION BY account, name) > 1
+                        OR name IN (SELECT split_part(worker, '@', 1) FROM everyone UNION SELECT worker FROM everyone)
+                        THEN name || ' (' || id || ')'
+                    ELSE name
+                END AS of_name
+            FROM short
+        """)
+        # A map, because a macro cannot tell its parameters from the columns of a table in it.
+        known = "SELECT map(list((of_account, of_worker)), list(of_name)) FROM people"
+        self.connection.execute(f"SET VARIABLE people = ({known})")
         prefix = "" if len(self.accounts) < 2 else "account || ' / ' || "
-        self.connection.execute(f"CREATE MACRO who(account, worker) AS {prefix}{short}")
+        self.connection.execute("CREATE MACRO name_of(account, worker) AS getvariable('people')[(account, worker)]")
+        self.connection.execute(f"CREATE MACRO who(account, worker) AS {prefix}name_of(account, worker)")
+        keep_names(name for (name,) in self.connection.execute("SELECT name FROM worker_names UNION SELECT of_name FROM people").fetchall())
 
     def _repr_html_(self):
         accounts = ", ".join(html.escape(name) for name in self.accounts)
         count = {table: self.value(f"SELECT count(*) FROM {table}") for table in ["messages", "response_pairs", "sessions"]}
         facts = [
             ("accounts 公众号", f"{len(self.accounts)}: {accounts}"),
-            ("days 日期", f"{self.first_day} to {self.last_day}, {self.days} fetched"),
+            ("days 日期", translated(f"{self.first_day} to {self.last_day}, {self.days} fetched")),
             ("messages 消息", f"{count['messages']:,}"),
             ("turns 提问", f"{count['response_pairs']:,}"),
             ("sessions 会话", f"{count['sessions']:,}"),
-            ("time zone 时区", f"{html.escape(self.zone)}, for every day, hour and clock on this page"),
+            ("time zone 时区", html.escape(translated(f"{self.zone}, for every day, hour and clock on this page"))),
         ]
         rows = "".join(f"<tr><th>{key}</th><td>{value}</td></tr>" for key, value in facts)
-        return f'<table class="facts"><caption>{html.escape(self.name)}</caption>{rows}</table>'
+        return f'<table class="facts"><caption>{html.escape(translated(self.name))}</caption>{rows}</table>'
 
 
 def open_lake(folder, account=None, lang="en"):

@@ -3,13 +3,14 @@
 import html
 import logging
 import math
+import re
 import textwrap
 
 import matplotlib.pyplot as plt
 import matplotlib.text
 import numpy as np
 import pandas as pd
-from IPython.display import HTML
+from IPython.display import HTML, display
 from matplotlib import font_manager
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
@@ -26,6 +27,11 @@ def language(lang):
     """The language of plots and summaries: en or zh."""
     global _words
     _words = Catalogue(lang)
+
+
+def keep_names(names):
+    """Names of workers, which are not words: a worker may be called Sun."""
+    _words.names = set(names)
 
 
 def translated(text):
@@ -77,11 +83,25 @@ def number(value):
 
 _MOST_ROWS = 50
 
+# Columns with words of a notebook, not of the data.
+_WRITTEN = {"what", "ending", "enough", "assumption", "measure", "verdict", "remedy", "turn"}
+
+
+def _heading(heading):
+    """A heading in the language of the plots. Many have both languages: `worker 客服`."""
+    if _words.lang == "zh":
+        both = re.fullmatch(r"[ -~…’]* ([\u4e00-\u9fff][^A-Za-z]*)", heading)
+        return both[1] if both and not _words.knows(heading) else translated(heading)
+    return heading
+
 
 def table(frame, caption=None, **columns):
-    """A table for reading: `column="heading"` or `column=("heading", format)`. Everything from the data is escaped."""
+    """A table for reading: `column="heading"` or `column=("heading", format)`. Everything from the data is escaped.
+
+    Headings are in the language of the plots, and so are the cells of columns that notebooks write (`_WRITTEN`).
+    """
     columns = columns or {name: name for name in frame.columns}
-    more = f"<p><em>… and {len(frame) - _MOST_ROWS:,} more</em></p>" if len(frame) > _MOST_ROWS else ""
+    more = f"<p><em>{translated(f'… and {len(frame) - _MOST_ROWS:,} more')}</em></p>" if len(frame) > _MOST_ROWS else ""
     frame = frame.head(_MOST_ROWS)
     heads, bodies = [], []
     for name, heading in columns.items():
@@ -89,11 +109,19 @@ def table(frame, caption=None, **columns):
         numeric = pd.api.types.is_numeric_dtype(frame[name]) or show is not None
         show = show or (number if numeric else lambda value: "–" if pd.isna(value) else str(value))
         side = ' class="number"' if numeric else ""
-        heads.append(f"<th{side}>{html.escape(heading)}</th>")
-        bodies.append([f"<td{side}>{html.escape(show(value))}</td>" for value in frame[name]])
+        heads.append(f"<th{side}>{html.escape(_heading(heading))}</th>")
+        said = translated if name in _WRITTEN else str
+        bodies.append([f"<td{side}>{html.escape(said(show(value)))}</td>" for value in frame[name]])
     rows = "".join(f"<tr>{''.join(row)}</tr>" for row in zip(*bodies))
-    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    title = f"<caption>{html.escape(translated(caption))}</caption>" if caption else ""
     return HTML(f"<table>{title}<thead><tr>{''.join(heads)}</tr></thead><tbody>{rows}</tbody></table>{more}")
+
+
+def to_csv(frame):
+    """The frame as CSV. No text is a formula to a spreadsheet, whatever the name of a worker begins with."""
+    def plain(value):
+        return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t" and value else value
+    return frame.map(plain).to_csv(index=False, encoding="utf-8-sig")
 
 
 # --- Plots --------------------------------------------------------------------------------------
@@ -125,9 +153,7 @@ _DURATIONS = {
 
 
 def _fonts():
-    """The Chinese font of this machine, where the plots need one."""
-    if _words.lang == "en":
-        return []
+    """The Chinese font of this machine: names of workers need it, in every language."""
     there = set(font_manager.get_font_names())
     found = [name for name in CHINESE_FONTS if name in there][:1]
     if not found:
@@ -231,6 +257,12 @@ def end_labels(axes, ends, apart=0.075):
         axes.annotate(text, (1.01, height), xycoords="axes fraction", va="center", color=color, fontsize=9.5, annotation_clip=False)
 
 
+def say(*sentences):
+    """A paragraph in the language of the plots."""
+    joint = "" if _words.lang == "zh" else " "
+    display(HTML(f"<p>{html.escape(joint.join(translated(sentence) for sentence in sentences if sentence))}</p>"))
+
+
 def nothing(what):
     """In place of a plot for which there are no data."""
     return HTML(f"<p><em>{html.escape(translated(what))}</em></p>")
@@ -252,15 +284,19 @@ def dialogue(messages, title):
 
     What is shown comes from strangers: all of it is escaped.
     """
-    lines = [f'<div style="max-width:40rem;margin:1.2rem 0"><div style="font-weight:600;margin-bottom:.5rem">{html.escape(title)}</div>']
+    lines = [
+        '<div style="max-width:40rem;margin:1.2rem 0">'
+        f'<div style="font-weight:600;margin-bottom:.5rem">{html.escape(translated(title))}</div>'
+    ]
     before, day = None, None
     for message in messages.itertuples():
         if message.local.date() != day:
             day = message.local.date()
-            lines.append(_between(f"{day:%Y-%m-%d, %A}"))
+            lines.append(_between(f"{day:%Y-%m-%d}, {translated(f'{day:%a}')}"))
         if before is not None and (message.local - before.local).total_seconds() >= _SILENCE:
-            waits = " until somebody answered" if before.opercode == 2003 and message.opercode == 2002 else ""
-            lines.append(_between(f"{duration((message.local - before.local).total_seconds())}{waits}", bool(waits)))
+            is_wait = before.opercode == 2003 and message.opercode == 2002
+            silence = duration((message.local - before.local).total_seconds())
+            lines.append(_between(translated(f"{silence} until somebody answered") if is_wait else silence, is_wait))
         lines.append(_bubble(message))
         before = message
     return HTML("".join(lines) + "</div>")
@@ -274,8 +310,9 @@ def _between(text, is_late=False):
 def _bubble(message):
     is_customer = message.opercode == 2003
     side, tint = ("flex-start", "127,127,127,.16") if is_customer else ("flex-end", "0,114,178,.2")
-    text = "<em style=\"opacity:.65\">text not kept</em>" if pd.isna(message.text) else html.escape(message.text).replace("\n", "<br>")
-    name = "customer" if is_customer else html.escape(message.who)
+    is_kept = not pd.isna(message.text)
+    text = html.escape(message.text).replace("\n", "<br>") if is_kept else f"<em style=\"opacity:.65\">{translated('text not kept')}</em>"
+    name = translated("customer") if is_customer else html.escape(message.who)
     return (
         f'<div style="display:flex;justify-content:{side};margin:.2rem 0"><div style="max-width:78%;padding:.35rem .7rem;border-radius:.8rem;'
         f'background:rgba({tint});overflow-wrap:anywhere"><div style="font-size:.72rem;opacity:.7">{name} · {message.local:%H:%M:%S}</div>{text}</div></div>'

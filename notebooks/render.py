@@ -23,8 +23,12 @@ from traitlets.config import Config
 
 HERE = Path(__file__).resolve().parent
 DEMO = HERE.parent / "data" / "demo"
-# Languages of the plots.
 LANGUAGES = ["en", "zh"]
+# The texts of a page around its notebook.
+FRAME = {
+    "en": {"code": "code", "demo": "the demo lake (generated conversations)", "lake": "the lake “{}”", "note": "Made by notebooks/render.py from {} and {}."},
+    "zh": {"code": "代码", "demo": "演示数据湖（生成的会话）", "lake": "数据湖“{}”", "note": "由 notebooks/render.py 根据 {} 和{}生成。"},
+}
 # Parts that a page must not have, because they would load something.
 LOADS = re.compile(r"<script|<link|<iframe|@import|url\((?!#)|\b(?:src|srcset)\s*=\s*[\"'](?!data:)", re.IGNORECASE)
 
@@ -62,7 +66,7 @@ def report(path, lake, out, lang):
     began = time.monotonic()
     try:
         notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
-        faults = unclean(notebook)
+        faults = unclean(notebook) + (translate(notebook, path, lang) if lang != "en" else [])
         if not faults:
             execute(notebook)
             page = to_page(notebook, path, lake, lang)
@@ -101,6 +105,26 @@ def clean(path):
     nbformat.write(notebook, path)
 
 
+def translate(notebook, path, lang):
+    """Puts the prose of another language in place of the English one. Returns what is missing, or is of an older text."""
+    there = prose(HERE / f"prose.{lang}" / f"{path.stem}.md")
+    faults = []
+    for cell in (cell for cell in notebook.cells if cell.cell_type == "markdown"):
+        mark = hashlib.sha256(cell.source.encode()).hexdigest()[:8]
+        known, text = there.pop(cell.id, (None, ""))
+        if known != mark:
+            what = "has no text" if known is None else "has changed"
+            faults.append(f"the cell {cell.id} {what} in prose.{lang}; write it there below <!-- {cell.id} {mark} -->")
+        cell.source = text
+    return faults + [f"prose.{lang} has a text for a cell {name}, which is not there" for name in there]
+
+
+def prose(file):
+    """The texts of a notebook in another language, by the cell: the mark of the English text, and the text."""
+    parts = re.split(r"^<!-- (\S+) (\S+) -->\n", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {name: (mark, text.strip()) for name, mark, text in zip(parts[1::3], parts[2::3], parts[3::3])}
+
+
 def execute(notebook):
     # The kernel runs in this folder and communicates through files instead of ports.
     with tempfile.TemporaryDirectory() as sockets:
@@ -126,19 +150,23 @@ def is_page_current(path, page):
 def sources(path):
     """A hash of all that a page is made of, but for the lake."""
     modules = [HERE / name for name in ["lake.py", "look.py", "words.py", "requirements.txt"]]
-    files = [path, *modules, *sorted(HERE.glob("words.*.txt")), *sorted((HERE / "page").iterdir())]
+    texts = [*sorted(HERE.glob("words.*.txt")), *sorted(HERE.glob(f"prose.*/{path.stem}.md"))]
+    files = [path, *modules, *texts, *sorted((HERE / "page").iterdir())]
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 def to_page(notebook, path, lake, lang):
     title = next((line.lstrip("# ") for cell in notebook.cells for line in cell.source.splitlines() if line.startswith("# ")), path.stem)
-    which = "the demo lake (generated conversations)" if lake.name == "demo" else f"the lake “{lake.name}”"
+    frame = FRAME[lang]
+    which = frame["demo"] if lake.name == "demo" else frame["lake"].format(lake.name)
     exporter = HTMLExporter(template_name="page", extra_template_basedirs=[str(HERE)], filters={"shown": shown})
     resources = {
         "title": f"{title} – kefu",
         "css": (HERE / "page" / "page.css").read_text(encoding="utf-8"),
         "sources": sources(path),
-        "note": f"Made by notebooks/render.py from {path.name} and {which}.",
+        "note": frame["note"].format(path.name, which),
+        "lang": lang,
+        "code": frame["code"],
     }
     return exporter.from_notebook_node(notebook, resources=resources)[0]
 

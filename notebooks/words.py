@@ -13,7 +13,7 @@ HERE = Path(__file__).resolve().parent
 
 class Catalogue:
     def __init__(self, lang):
-        self.lang, self.known, self.patterns = lang, {}, []
+        self.lang, self.known, self.patterns, self.names = lang, {}, [], set()
         if lang == "en":
             return
         for english, other in entries(HERE / f"words.{lang}.txt"):
@@ -25,6 +25,9 @@ class Catalogue:
         # The longest pattern says most.
         self.patterns.sort(key=lambda entry: -len(entry[0].pattern))
 
+    def knows(self, text):
+        return text in self.known
+
     def translated(self, text):
         if self.lang == "en" or not re.search("[A-Za-z]", text):
             return text
@@ -34,6 +37,8 @@ class Catalogue:
         return text if said is None else said
 
     def _found(self, text):
+        if text in self.names:
+            return text
         return self.known.get(text) or self._by_pattern(text) or self._by_parts(text)
 
     def _by_pattern(self, text):

@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     shutdown::outlive_large_files();
     telemetry::begin_logging(cli.global.log_format, cli.global.log_level);
     let cancel = Cancel::default();
-    let outcome = shutdown::listen(&cancel)
+    let outcome = shutdown::listen(&cancel, cli.is_committing())
         .and_then(|()| threads::start(cli.global.threads))
         .inspect(|()| {
             if cli.is_computing() {

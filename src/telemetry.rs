@@ -82,7 +82,9 @@ impl Write for Stderr {
         // own colours.
         let text = String::from_utf8_lossy(line);
         let text = without_reordering(&text);
-        BARS.suspend(|| io::stderr().write_all(hide_likely(&text).as_bytes()))?;
+        let gap = gap_before();
+        let text = format!("{gap}{}", hide_likely(&text));
+        BARS.suspend(|| io::stderr().write_all(text.as_bytes()))?;
         Ok(line.len())
     }
 
@@ -127,6 +129,13 @@ pub fn is_for_machines() -> bool {
     IS_JSON.load(Ordering::Relaxed)
 }
 
+/// Whether the last text on stderr was a question without an answer, so that its line is not over.
+static IS_ASKING: AtomicBool = AtomicBool::new(false);
+
+/// Whether the last text on stderr ended with a hint. A blank line then shows that the next text is
+/// about something else.
+static IS_AFTER_HINT: AtomicBool = AtomicBool::new(false);
+
 /// Writes a note for people to stderr.
 pub fn print_note(text: &str) {
     if is_for_machines() {
@@ -134,9 +143,33 @@ pub fn print_note(text: &str) {
         return;
     }
     let text = printable(text);
+    let gap = gap_before();
+    IS_AFTER_HINT.store(text.contains("\n\nhint: "), Ordering::Relaxed);
     BARS.suspend(|| {
-        let _ = writeln!(io::stderr(), "{}", hide_likely(&text));
+        let _ = writeln!(io::stderr(), "{gap}{}", hide_likely(&text));
     });
+}
+
+/// What must come before the next text on stderr.
+fn gap_before() -> &'static str {
+    let is_asking = IS_ASKING.swap(false, Ordering::Relaxed);
+    let is_after_hint = IS_AFTER_HINT.swap(false, Ordering::Relaxed);
+    if is_asking || is_after_hint { "\n" } else { "" }
+}
+
+/// Asks a question on stderr. Its answer is typed in the same line.
+pub fn print_question(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _ = stderr.write_all(printable(text).as_bytes()).and_then(|()| stderr.flush());
+    IS_ASKING.store(true, Ordering::Relaxed);
+}
+
+/// Says that a question was answered. With `is_shown`, the line break of the answer was shown, too.
+pub fn end_question(is_shown: bool) {
+    IS_ASKING.store(false, Ordering::Relaxed);
+    if !is_shown {
+        let _ = writeln!(io::stderr());
+    }
 }
 
 /// Panics of libraries that lack a resource: a part of their message, the lack, and the hint.

@@ -5,22 +5,23 @@
 
 mod days;
 mod help;
+mod report;
 mod simulate;
 
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::PossibleValue;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::calendar::Day;
 use crate::lake::Table;
 use crate::model::{SHARDS_MAX, Shard};
-use crate::report::Language;
 use crate::settings::Flags;
 use crate::telemetry::{LogFormat, LogLevel};
 
 pub use days::{DaysArgs, NamedDay};
 pub use help::{command, parse};
+pub use report::ReportArgs;
 pub use simulate::SimulateArgs;
 
 /// Pulls the customer-service chat records of a WeChat Official Account, night by night, and turns
@@ -165,6 +166,15 @@ impl Cli {
     pub fn is_computing(&self) -> bool {
         use Command::{Demo, Metrics, Report, Run, Verify};
         matches!(self.command, Some(Run(_) | Metrics(_) | Demo | Verify(_) | Report(_)))
+    }
+
+    /// Whether the command changes a lake.
+    pub fn is_committing(&self) -> bool {
+        use Command::{Demo, Fetch, Forget, Metrics, Prune, Redact, Run};
+        matches!(
+            self.command,
+            Some(Run(_) | Fetch(_) | Metrics(_) | Demo | Prune(_) | Redact(_) | Forget(_))
+        )
     }
 }
 
@@ -350,38 +360,6 @@ pub enum Dialect {
     Duckdb,
     /// Spark SQL, from 3.5
     Spark,
-}
-
-#[derive(Debug, Args)]
-pub struct ReportArgs {
-    #[command(flatten)]
-    pub days: DaysArgs,
-    /// Without days: number of days up to the last final one [default: 7]
-    #[arg(
-        long = "days",
-        value_name = "DAYS",
-        conflicts_with_all = ["date", "from", "to", "last"],
-        value_parser = clap::value_parser!(u16).range(1..=3660)
-    )]
-    pub final_days: Option<u16>,
-    /// File of the report; an existing file is replaced. One that ends with .xlsx is a workbook. -
-    /// is stdout
-    #[arg(long, value_name = "FILE", default_value = "kefu-report.html")]
-    pub out: PathBuf,
-    /// Language of the report
-    #[arg(long, value_enum, default_value_t)]
-    pub lang: Language,
-    /// Show what customers wrote in the turns without an answer, which is personal data
-    #[arg(long)]
-    pub with_text: bool,
-    /// Time limit of the service level: a turn is answered in time within this many seconds
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        default_value = "180",
-        value_parser = PossibleValuesParser::new(["30", "60", "180", "300"]).try_map(|seconds| seconds.parse::<i64>())
-    )]
-    pub service_level: i64,
 }
 
 #[derive(Debug, Args)]

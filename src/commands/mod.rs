@@ -3,6 +3,7 @@
 mod accounts;
 mod days;
 mod demo;
+mod destination;
 mod doctor;
 mod each_account;
 mod init;
@@ -27,7 +28,7 @@ use crate::calendar::Clock;
 use crate::cli::{Cli, Command, GlobalArgs};
 use crate::failure::{ErrorKind, Failure};
 use crate::hint;
-use crate::lake::{Lake, LakeError};
+use crate::lake::{Account, Lake, LakeError};
 use crate::model::cancel::Cancel;
 use crate::pipeline::{AccountJob, Request};
 use crate::settings::{self, Flags, Settings};
@@ -85,6 +86,16 @@ fn settings_for_lake(global: &GlobalArgs, command: &str) -> Result<Settings, Fai
 
 /// Returns the settings like [`settings_for_lake`], from these flags.
 fn settings_with_flags(flags: &Flags, command: &str) -> Result<Settings, Failure> {
+    settings_among(flags, command, Lake::accounts_named)
+}
+
+/// Returns the settings like [`settings_for_lake`], from these flags. `accounts` finds accounts of
+/// the lake by their names.
+fn settings_among(
+    flags: &Flags,
+    command: &str,
+    accounts: fn(&Lake, &[String]) -> Result<Vec<Account>, LakeError>,
+) -> Result<Settings, Failure> {
     let settings = Settings::resolve(
         &Flags { accounts: Vec::new(), shard: None, ..flags.clone() },
         &settings::environment,
@@ -96,7 +107,7 @@ fn settings_with_flags(flags: &Flags, command: &str) -> Result<Settings, Failure
     }
     let lake = settings.open_lake()?;
     require_lake(&lake, command)?;
-    let accounts = lake.accounts_named(&flags.accounts)?;
+    let accounts = accounts(&lake, &flags.accounts)?;
     // If the lake has no accounts either, the settings report what is missing.
     let settings = if accounts.is_empty() { settings } else { settings.for_accounts(accounts) };
     Ok(settings.in_shard(flags.shard))

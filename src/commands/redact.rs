@@ -3,10 +3,11 @@
 use serde::Serialize;
 
 use super::each_account::{Report, for_each_account};
-use super::{account_job, settings_for_lake};
+use super::{account_job, settings_among};
 use crate::cli::{ForgetArgs, GlobalArgs, RedactArgs};
 use crate::failure::{Classified, ErrorKind, Failure, UsageError};
 use crate::hint;
+use crate::lake::{Account, Lake, LakeError};
 use crate::model::cancel::Cancel;
 use crate::pipeline::{AccountJob, RedactReport, RedactedTable, Request, redact, run_account};
 use crate::plain_file;
@@ -81,10 +82,18 @@ fn for_each(
     is_applied: bool,
     cancel: &Cancel,
 ) -> Result<Option<ErrorKind>, Failure> {
-    let settings = settings_for_lake(global, request.name())?;
+    let settings = settings_among(&global.flags(), request.name(), finder(request))?;
     for_each_account(request.name(), &settings, global.output, cancel, |settings| {
         of_account(settings, request, is_applied, cancel)
     })
+}
+
+/// How the accounts of a request are found in the lake. Lists of workers have no customer.
+fn finder(request: &Request) -> fn(&Lake, &[String]) -> Result<Vec<Account>, LakeError> {
+    match request {
+        Request::Redact => Lake::accounts_to_redact,
+        _ => Lake::accounts_named,
+    }
 }
 
 /// The work for one account.
@@ -100,7 +109,7 @@ fn of_account(
     lake.require_folder()?;
     // The record of an account without files would apply to records that nobody has seen.
     if lake.privacy(account)?.is_none() {
-        lake.accounts_named(&[account.to_string()])?;
+        finder(request)(lake, &[account.to_string()])?;
     }
     let report = if is_applied {
         let run = run_account(&job, request, &(), cancel);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use comfy_table::{CellAlignment, Table as TextTable, presets};
 use serde::Serialize;
 
+use super::destination::Guarded;
 use super::redact::pending_redaction;
 use super::{days, require_lake};
 use crate::calendar::{Clock, DayRange};
@@ -20,8 +21,39 @@ use crate::telemetry::{self, Progress};
 /// Number of days in a report if no days are named.
 const DAYS: u16 = 7;
 
-/// Value of `--out` that means stdout.
-const STDOUT: &str = "-";
+/// What `--out` says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// A page on stdout.
+    Stdout,
+    Page,
+    Workbook,
+}
+
+impl Form {
+    /// The form that the name of a file asks for.
+    fn of(file: &Path) -> Result<Self, UsageError> {
+        if file.as_os_str() == "-" {
+            return Ok(Self::Stdout);
+        }
+        let ending = file.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+        match ending.as_deref() {
+            Some("html" | "htm") => Ok(Self::Page),
+            Some("xlsx") => Ok(Self::Workbook),
+            _ => Err(UsageError {
+                message: format!(
+                    "--out {}: a report is a page (.html) or an Excel workbook (.xlsx)",
+                    file.display()
+                ),
+                advice: Some(
+                    "name a file that ends with .html or .xlsx, or - for the page on stdout. For \
+                     CSV, pipe the views of `kefu sql` into DuckDB; for PDF, print the page"
+                        .into(),
+                ),
+            }),
+        }
+    }
+}
 
 /// The page could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -63,8 +95,8 @@ pub(super) fn execute(
     global: &GlobalArgs,
     args: &ReportArgs,
 ) -> Result<Option<ErrorKind>, Failure> {
-    let is_to_stdout = args.out.as_os_str() == STDOUT;
-    if is_to_stdout && global.output == OutputFormat::Json {
+    let form = Form::of(&args.out)?;
+    if form == Form::Stdout && global.output == OutputFormat::Json {
         let message = "--out - and --output json both write to stdout".to_owned();
         return Err(UsageError { message, advice: Some("name a file with --out".into()) }.into());
     }
@@ -73,19 +105,13 @@ pub(super) fn execute(
         &Flags { accounts: Vec::new(), ..global.flags() },
         &settings::environment,
     )?;
+    if form != Form::Stdout {
+        Guarded::of(&settings).require_free("--out", &args.out)?;
+    }
     let lake = settings.open_lake()?.remembering();
     require_lake(&lake, "report")?;
     let settings = settings.in_zone_of(&lake)?;
     lake.require_zone(settings.zone.value.name())?;
-    if !is_to_stdout && lake.is_in_folder() && is_within(&args.out, lake.root()) {
-        let message =
-            format!("{} is in the lake, which may contain only its tables", args.out.display());
-        return Err(UsageError {
-            message,
-            advice: Some("name a file elsewhere with --out".into()),
-        }
-        .into());
-    }
     let accounts = report::accounts(&lake, &global.account)?;
     let period = match days::asked(&args.days, &settings.zone.value, &Clock::System)? {
         Some(days) => Period::named(days),
@@ -113,13 +139,13 @@ pub(super) fn execute(
         with_names: settings.worker_names == WorkerNames::Keep,
     };
     let figures = report::gather(&job, &Progress::begin("report", 0))?;
-    if is_to_stdout {
-        telemetry::print_result(report::page(&figures, args.lang)?.trim_end())?;
-        return Ok(None);
-    }
-    let content = match is_workbook(&args.out) {
-        true => report::workbook(&figures, args.lang)?,
-        false => report::page(&figures, args.lang)?.into_bytes(),
+    let content = match form {
+        Form::Workbook => report::workbook(&figures, args.lang)?,
+        Form::Page => report::page(&figures, args.lang)?.into_bytes(),
+        Form::Stdout => {
+            telemetry::print_result(report::page(&figures, args.lang)?.trim_end())?;
+            return Ok(None);
+        }
     };
     replace(&args.out, &content).map_err(|source| WriteError { path: args.out.clone(), source })?;
     let written = Written {
@@ -136,51 +162,39 @@ pub(super) fn execute(
     Ok(None)
 }
 
-/// Whether a file is to be an Excel workbook, by its name.
-fn is_workbook(file: &Path) -> bool {
-    file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("xlsx"))
-}
-
-/// Whether a file would be inside a folder. Resolves symbolic links first.
-fn is_within(file: &Path, folder: &Path) -> bool {
-    let above =
-        file.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match (fs_err::canonicalize(above), fs_err::canonicalize(folder)) {
-        (Ok(above), Ok(folder)) => above.starts_with(folder),
-        _ => false,
-    }
-}
-
+/// The summary in the terminal, in the language of the report.
 fn render(written: &Written<'_>) -> String {
-    let figures = written.figures;
+    let Written { figures, lang, .. } = *written;
     let accounts: Vec<&str> =
         figures.accounts.iter().map(|account| account.account.as_str()).collect();
     let days = DayRange { first: figures.first, last: figures.last };
     let mut lines = vec![format!(
-        "{} · {days} · {} · {}",
+        "{} · {} · {} · {}",
         written.path.display(),
+        lang.range(days),
         accounts.join(", "),
         figures.timezone
     )];
-    lines.push(report::headline(figures));
+    lines.push(report::headline(figures, lang));
     let mut table = TextTable::new();
     table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header(["", "these days", "the days before"]);
-    for row in report::summary(figures) {
+    table.set_header(lang.pick(["", "these days", "the days before"], ["", "本期", "前期"]));
+    for row in report::summary(figures, lang) {
         table.add_row(row);
     }
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     lines.push(table.to_string());
-    for (text, command) in report::warnings(figures, Language::En) {
+    for (text, command) in report::warnings(figures, lang) {
         let command = command.map(|command| hint::complete(format!(" `{command}`")));
         lines.push(format!("{text}{}", command.unwrap_or_default()));
     }
     if !figures.left_out.is_empty() {
-        lines.push(format!(
-            "not final yet, and left out: {} (--from and --to show them)",
-            DayRange::list(&figures.left_out)
+        let days = DayRange::list(&figures.left_out);
+        lines.push(lang.pick(
+            format!("not final yet, and left out: {days} (--from and --to show them)"),
+            format!("尚未最终、未计入：{days}（用 --from 和 --to 查看）"),
         ));
     }
     lines.join("\n")

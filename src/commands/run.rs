@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::destination::Guarded;
 use super::each_account::EachAccount;
 use super::stage_observer::StageObserver;
 use super::textfile::{Textfile, log_end};
@@ -32,8 +33,10 @@ pub(super) fn run(
     request: fn(Wanted) -> Request,
     cancel: &Cancel,
 ) -> Result<Option<ErrorKind>, Failure> {
-    let mut textfile = Textfile::new(args.textfile.clone());
-    let outcome = settings_to_fetch(global, args).and_then(|(settings, wanted)| {
+    let to_fetch = settings_to_fetch(global, args);
+    let guarded = guarded(global, to_fetch.as_ref().ok().map(|(settings, _)| settings));
+    let mut textfile = Textfile::new(args.textfile.clone(), &guarded)?;
+    let outcome = to_fetch.and_then(|(settings, wanted)| {
         for_each(global, &settings, &request(wanted), &mut textfile, cancel)
     });
     textfile.write(command, outcome)
@@ -44,15 +47,22 @@ pub(super) fn metrics(
     args: &MetricsArgs,
     cancel: &Cancel,
 ) -> Result<Option<ErrorKind>, Failure> {
-    let mut textfile = Textfile::new(args.textfile.clone());
     let flags = args.many.flags(global);
-    let outcome = settings_with_flags(&flags, "metrics").and_then(|settings| {
+    let settings = settings_with_flags(&flags, "metrics");
+    let guarded = guarded(global, settings.as_ref().ok());
+    let mut textfile = Textfile::new(args.textfile.clone(), &guarded)?;
+    let outcome = settings.and_then(|settings| {
         let among: Option<BTreeSet<Day>> =
             days::asked(&args.days, &settings.zone.value, &Clock::System)?
                 .map(|range| range.days().collect());
         for_each(global, &settings, &Request::Metrics(among), &mut textfile, cancel)
     });
     textfile.write("metrics", outcome)
+}
+
+/// What the file of figures must not replace. It is written also when the settings cannot be used.
+fn guarded(global: &GlobalArgs, settings: Option<&Settings>) -> Guarded {
+    settings.map_or_else(|| Guarded::without_settings(global), Guarded::of)
 }
 
 /// The settings of a command that fetches, and the days that it is about.

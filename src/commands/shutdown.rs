@@ -28,24 +28,25 @@ pub fn outlive_large_files() {
     runtime.block_on(async { drop(signal(SignalKind::from_raw(FILE_TOO_LARGE))) });
 }
 
-/// Listens for SIGINT and SIGTERM from now on. The thread that this takes is created here, so that a
+/// Listens for SIGINT and SIGTERM from now on. Says that what was committed stays, if the command
+/// commits something. The thread that this takes is created here, so that a
 /// signal needs none.
 ///
 /// # Errors
 /// When the thread cannot be created.
-pub fn listen(cancel: &Cancel) -> Result<(), ThreadsError> {
+pub fn listen(cancel: &Cancel, is_committing: bool) -> Result<(), ThreadsError> {
     let cancel = cancel.clone();
     let (ready, is_ready) = channel();
     std::thread::Builder::new()
         .name("signals".into())
-        .spawn(move || wait_for_signals(&cancel, ready))
+        .spawn(move || wait_for_signals(&cancel, is_committing, ready))
         .map_err(|source| ThreadsError { needed: 1, purpose: "signals", source })?;
     // Fails where signals cannot be had. There they kill the process as they do by default.
     let _ = is_ready.recv();
     Ok(())
 }
 
-fn wait_for_signals(cancel: &Cancel, ready: Sender<()>) {
+fn wait_for_signals(cancel: &Cancel, is_committing: bool, ready: Sender<()>) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return;
     };
@@ -60,10 +61,11 @@ fn wait_for_signals(cancel: &Cancel, ready: Sender<()>) {
             _ = interrupt.recv() => Signal::Interrupt,
             _ = terminate.recv() => Signal::Terminate,
         };
-        telemetry::print_note(&format!(
-            "stopped by {}; what was committed stays, run again for the rest",
-            first.name()
-        ));
+        let stays = match is_committing {
+            true => "; what was committed stays, run again for the rest",
+            false => "",
+        };
+        telemetry::print_note(&format!("stopped by {}{stays}", first.name()));
         cancel.cancel(first);
         tokio::select! {
             () = tokio::time::sleep(LIMIT) => {}

@@ -6,6 +6,7 @@ use super::settings_for_lake;
 use crate::cli::{Dialect, GlobalArgs, SqlArgs};
 use crate::failure::{ErrorKind, Failure};
 use crate::lake::{Addressing, BucketOptions, Table};
+use crate::model::privacy::WorkerNames;
 use crate::model::record::Direction;
 use crate::settings::SettingsError;
 use crate::telemetry;
@@ -48,11 +49,12 @@ pub(super) fn execute(global: &GlobalArgs, args: &SqlArgs) -> Result<Option<Erro
             format!("-- Views over a kefu lake, for Spark SQL.\nSET TIME ZONE {zone};\n\n")
         }
     };
+    let names = settings.worker_names;
     for table in Table::ALL {
         let files = lake.has_files(table)?.then(|| root.join(table.name()));
         script.push_str(&match args.dialect {
-            Dialect::Duckdb => duckdb_view(table, files.as_deref(), &accounts),
-            Dialect::Spark => spark_view(table, files.as_deref(), &accounts),
+            Dialect::Duckdb => duckdb_view(table, files.as_deref(), &accounts, names),
+            Dialect::Spark => spark_view(table, files.as_deref(), &accounts, names),
         });
     }
     script.push('\n');
@@ -69,6 +71,11 @@ pub(super) fn execute(global: &GlobalArgs, args: &SqlArgs) -> Result<Option<Erro
     Ok(None)
 }
 
+/// Whether a view must not show names of workers, because the settings drop them.
+fn without_names(table: Table, names: WorkerNames) -> bool {
+    table == Table::Workers && names == WorkerNames::Drop
+}
+
 /// Selects some accounts. Empty for all of them.
 fn of_accounts(accounts: &[String]) -> String {
     match accounts {
@@ -77,7 +84,12 @@ fn of_accounts(accounts: &[String]) -> String {
     }
 }
 
-fn duckdb_view(table: Table, folder: Option<&Path>, accounts: &[String]) -> String {
+fn duckdb_view(
+    table: Table,
+    folder: Option<&Path>,
+    accounts: &[String],
+    names: WorkerNames,
+) -> String {
     let schema = table.schema();
     let Some(folder) = folder else {
         // A table without files is empty, not an error. A lake without rejects has no file of
@@ -102,14 +114,24 @@ fn duckdb_view(table: Table, folder: Option<&Path>, accounts: &[String]) -> Stri
     });
     let later: String = later.collect();
     let wanted = of_accounts(accounts);
+    // Older lists have the names until `kefu redact` removes them.
+    let columns = match without_names(table, names) {
+        true => "f.* REPLACE (NULL::VARCHAR AS nick)",
+        false => "f.*",
+    };
     format!(
-        "CREATE OR REPLACE VIEW {table} AS SELECT f.* FROM read_parquet({files}, \
+        "CREATE OR REPLACE VIEW {table} AS SELECT {columns} FROM read_parquet({files}, \
          hive_partitioning = true, union_by_name = true) AS f{wanted}{later};\n"
     )
 }
 
 /// Spark's own view of the files has the types that they have, and the view above it the accounts.
-fn spark_view(table: Table, folder: Option<&Path>, accounts: &[String]) -> String {
+fn spark_view(
+    table: Table,
+    folder: Option<&Path>,
+    accounts: &[String],
+    names: WorkerNames,
+) -> String {
     let view = format!("CREATE OR REPLACE TEMPORARY VIEW {table}");
     let Some(folder) = folder else {
         let columns = table
@@ -131,9 +153,13 @@ fn spark_view(table: Table, folder: Option<&Path>, accounts: &[String]) -> Strin
     };
     // Spark takes backslashes for escapes.
     let path = literal(&folder.replace('\\', "\\\\"));
+    let columns = match without_names(table, names) {
+        true => "f.account, f.worker, f.kf_id, CAST(NULL AS STRING) AS nick, f.date",
+        false => "f.*",
+    };
     format!(
         "{view}_files USING parquet OPTIONS (path {path}, mergeSchema 'true');\n{view} AS SELECT \
-         f.* FROM {table}_files AS f{};\n",
+         {columns} FROM {table}_files AS f{};\n",
         of_accounts(accounts)
     )
 }

@@ -93,12 +93,11 @@ impl Observer for StageObserver<'_> {
     }
 
     fn workers_updated(&self, workers: &WorkersReport) {
-        let WorkersReport { listed, unreadable, is_changed, failure } = workers;
+        let WorkersReport { listed, unreadable, is_changed, .. } = workers;
         tracing::debug!(event = "workers_listed", account = %self.account, listed, changed = is_changed);
         // People read it in the summary.
         if let Some(reason) = workers.problem().filter(|_| telemetry::is_for_machines()) {
-            let hint = failure.as_ref().and_then(|failure| failure.hint.as_deref());
-            let hint = hint.unwrap_or_default();
+            let hint = workers.hint().unwrap_or_default();
             tracing::warn!(event = "workers_not_listed", account = %self.account, unreadable, reason, hint);
         }
     }

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use super::destination::Guarded;
 use crate::calendar::Clock;
-use crate::failure::{ErrorKind, Failure};
-use crate::operations::write_textfile;
+use crate::failure::{ErrorKind, Failure, UsageError};
+use crate::operations::{has_something_else, write_textfile};
 use crate::pipeline::{RunRecord, RunReport};
 use crate::telemetry;
 
@@ -20,8 +21,21 @@ pub(super) struct Textfile {
 }
 
 impl Textfile {
-    pub(super) fn new(path: Option<PathBuf>) -> Self {
-        Self { path, records: Vec::new(), all_accounts: None }
+    /// Checks the file before any work.
+    ///
+    /// # Errors
+    /// When the file would replace one that is not for figures.
+    pub(super) fn new(path: Option<PathBuf>, guarded: &Guarded) -> Result<Self, UsageError> {
+        if let Some(path) = &path {
+            guarded.require_free("--textfile", path)?;
+            if has_something_else(path) {
+                return Err(UsageError {
+                    message: format!("{} has other contents than figures of kefu", path.display()),
+                    advice: Some("name another file with --textfile, or remove this one".into()),
+                });
+            }
+        }
+        Ok(Self { path, records: Vec::new(), all_accounts: None })
     }
 
     /// Names all accounts of the settings, where they list all of them.

@@ -318,8 +318,16 @@ impl Lake {
     /// # Errors
     /// When a folder cannot be listed.
     pub fn accounts(&self) -> Result<BTreeSet<String>, LakeError> {
+        self.accounts_in(Table::of_days())
+    }
+
+    /// The accounts that have a file in any of these tables.
+    fn accounts_in(
+        &self,
+        tables: impl Iterator<Item = Table>,
+    ) -> Result<BTreeSet<String>, LakeError> {
         let mut accounts = BTreeSet::new();
-        for table in Table::of_days() {
+        for table in tables {
             let files = self.store.files_below(&Key::of_table(table))?;
             let of_days = files.iter().filter(|file| file.folder().day().is_some());
             let names = of_days.filter_map(|file| file.account_name());
@@ -345,12 +353,16 @@ impl Lake {
     /// # Errors
     /// [`LakeError::NoAccount`] when one is not there, or when a folder cannot be listed.
     pub fn accounts_named(&self, named: &[String]) -> Result<Vec<Account>, LakeError> {
-        let there = self.accounts()?;
-        if let Some(unknown) = named.iter().find(|name| !there.contains(*name)) {
-            return Err(LakeError::NoAccount { unknown: unknown.clone(), there });
-        }
-        let wanted = there.into_iter().filter(|name| named.is_empty() || named.contains(name));
-        Ok(wanted.filter_map(|name| Account::existing(name).ok()).collect())
+        among(self.accounts()?, named)
+    }
+
+    /// The accounts of these names, like [`accounts_named`](Self::accounts_named). Includes
+    /// accounts of which only lists of workers are there: they have names, too.
+    ///
+    /// # Errors
+    /// Those of [`accounts_named`](Self::accounts_named).
+    pub fn accounts_to_redact(&self, named: &[String]) -> Result<Vec<Account>, LakeError> {
+        among(self.accounts_in(Table::ALL.into_iter())?, named)
     }
 
     /// Checks that there is a lake to read.
@@ -377,4 +389,13 @@ fn accounts_folder() -> Key {
 /// Where the lock, the staging, the retention mark and the run history of an account are.
 fn account_folder(account: &Account) -> Key {
     accounts_folder().join(account.as_str())
+}
+
+/// The accounts of these names among those that are there; all of them, if none is named.
+fn among(there: BTreeSet<String>, named: &[String]) -> Result<Vec<Account>, LakeError> {
+    if let Some(unknown) = named.iter().find(|name| !there.contains(*name)) {
+        return Err(LakeError::NoAccount { unknown: unknown.clone(), there });
+    }
+    let wanted = there.into_iter().filter(|name| named.is_empty() || named.contains(name));
+    Ok(wanted.filter_map(|name| Account::existing(name).ok()).collect())
 }

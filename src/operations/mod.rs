@@ -4,4 +4,4 @@ mod replace;
 mod textfile;
 
 pub use replace::replace;
-pub use textfile::{TextfileError, write_textfile};
+pub use textfile::{TextfileError, has_something_else, write_textfile};

@@ -88,6 +88,15 @@ const FIGURES: [Figure; 11] = [
     ("kefu_retries", "Calls that the last run repeated.", |record| record.retries as f64),
 ];
 
+/// Whether a file has contents that are not figures of kefu, as after a mistake in its name. A file
+/// that cannot be read does not tell: writing it will.
+pub fn has_something_else(path: &Path) -> bool {
+    plain_file::read(path).is_ok_and(|text| {
+        let text = String::from_utf8_lossy(&text);
+        !text.trim().is_empty() && !text.contains("# HELP kefu_")
+    })
+}
+
 /// Writes the figures of runs that have just ended, atomically. `all_accounts` has all configured
 /// accounts, including those without a run, if they are known.
 ///

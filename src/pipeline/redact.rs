@@ -233,7 +233,11 @@ fn sweep(
         is_pending: true,
         forgotten: redaction.forgotten.clone(),
     };
-    if is_applied {
+    // A record of an account that has only lists of workers would apply to records that nobody has
+    // seen, and refuse other settings for them.
+    let is_recorded =
+        is_applied && (lake.privacy(account)?.is_some() || lake.has_account(account)?);
+    if is_recorded {
         lake.record_privacy(account, &record)?;
     }
     let mut report = RedactReport::default();
@@ -263,7 +267,7 @@ fn sweep(
     if let Some(failure) = failed {
         return Err(failure);
     }
-    if is_applied {
+    if is_recorded {
         record.is_pending = false;
         lake.record_privacy(account, &record)?;
     }

@@ -56,6 +56,19 @@ impl WorkersReport {
         Self { failure: Some(failure), ..Self::default() }
     }
 
+    /// What to do about it. None where there is nothing to do.
+    pub fn hint(&self) -> Option<String> {
+        match (&self.failure, self.listed, self.unreadable) {
+            (Some(failure), ..) => failure.hint.clone(),
+            (None, 0, 0) => Some(
+                "the names that the lake has stay. Where workers are bound to the account, check \
+                 that the app id is this account's and that customer service is enabled for it"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
+
     /// What went wrong, in words. None when all went well.
     pub fn problem(&self) -> Option<String> {
         match (&self.failure, self.listed, self.unreadable) {

@@ -27,7 +27,8 @@ impl Language {
         }
     }
 
-    pub(super) fn pick<T>(self, english: T, chinese: T) -> T {
+    /// Chooses between a text in English and the same text in Chinese.
+    pub fn pick<T>(self, english: T, chinese: T) -> T {
         match self {
             Self::En => english,
             Self::Zh => chinese,
@@ -90,7 +91,8 @@ impl Language {
         self.pick(format!("{seconds} s"), format!("{seconds} 秒"))
     }
 
-    pub(super) fn range(self, range: DayRange) -> String {
+    /// Renders days, like `2024-05-01 to 2024-05-07`.
+    pub fn range(self, range: DayRange) -> String {
         let DayRange { first, last } = range;
         if first == last {
             first.to_string()

@@ -50,7 +50,10 @@ impl Sources<'_> {
                          and MinIO are also s3://, with their endpoint under [lake_options]",
                     ))
                 }
-                _ => Ok((LakePlace::Folder(lake.value.clone()), Vec::new())),
+                _ => {
+                    self.refuse_options(lake)?;
+                    Ok((LakePlace::Folder(lake.value.clone()), Vec::new()))
+                }
             };
         }
         let url = lake.value.to_str().and_then(|url| url.strip_prefix(SCHEME)).unwrap_or_default();
@@ -104,6 +107,26 @@ impl Sources<'_> {
             credentials,
         };
         Ok((LakePlace::Bucket(Box::new(options)), listed))
+    }
+
+    /// Refuses `[lake_options]` beside a lake in a folder: who wrote them expects a bucket. A flag
+    /// and a file with a bucket may name another lake for once.
+    fn refuse_options(&self, lake: &Setting<PathBuf>) -> Result<(), SettingsError> {
+        let values = &self.file.values;
+        let has_bucket = values.lake.as_ref().is_some_and(|lake| is_bucket(Path::new(lake)));
+        let is_for_once = has_bucket || matches!(lake.origin, Origin::Flag(_));
+        match values.lake_options.first_key().filter(|_| !is_for_once) {
+            None => Ok(()),
+            Some(key) => Err(SettingsError::Wrong {
+                origin: self.in_file(format!("lake_options.{key}")),
+                reason: format!(
+                    "it is for a lake in a bucket, and the lake is the folder {} ({}); set lake to \
+                     s3://bucket/prefix, or remove [lake_options]",
+                    lake.value.display(),
+                    lake.origin
+                ),
+            }),
+        }
     }
 
     fn endpoint(&self) -> Result<Setting<Option<String>>, SettingsError> {
@@ -284,6 +307,36 @@ mod tests {
             let error = error.unwrap_err().to_string();
             assert!(error.contains(name) && !error.contains("hunter3"), "{error}");
         }
+    }
+
+    #[test]
+    fn options_of_a_bucket_beside_a_folder_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("kefu.toml");
+        let resolved = |text: &str, flags: Flags, lake: Option<&str>| {
+            fs_err::write(&config, text).unwrap();
+            let environment = |name: &str| match name {
+                "KEFU_LAKE" => lake.map(str::to_owned),
+                "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("hunter2hunter".to_owned()),
+                _ => None,
+            };
+            Settings::resolve(&Flags { config: Some(config.clone()), ..flags }, &environment)
+        };
+        let options = "[lake_options]\nregion = \"cn-hangzhou\"\n";
+        let in_folder = format!("lake = \"records\"\n{options}");
+        let in_bucket = format!("lake = \"s3://records\"\n{options}");
+        for (text, lake) in [(&in_folder, None), (&options.to_owned(), Some("/data/lake"))] {
+            let error = resolved(text, Flags::default(), lake).unwrap_err().to_string();
+            for word in ["`lake_options.region`", "the lake is the folder", "s3://bucket/prefix"] {
+                assert!(error.contains(word), "{error}");
+            }
+        }
+        // Somebody looks at another lake for once.
+        let demo = || Flags { lake: Some("data/demo".into()), ..Flags::default() };
+        assert!(resolved(&in_folder, demo(), None).is_ok());
+        assert!(resolved(&in_bucket, Flags::default(), Some("/data/lake")).is_ok());
+        assert!(resolved(&in_bucket, Flags::default(), None).is_ok());
+        assert!(resolved(options, Flags::default(), Some("s3://records")).is_ok());
     }
 
     #[test]

@@ -65,6 +65,20 @@ pub(super) struct LakeOptions {
     pub scratch: Option<PathBuf>,
 }
 
+impl LakeOptions {
+    /// The first key that is set.
+    pub(super) fn first_key(&self) -> Option<&'static str> {
+        let keys = [
+            ("endpoint", self.endpoint.is_some()),
+            ("addressing", self.addressing.is_some()),
+            ("region", self.region.is_some()),
+            ("single_writer", self.single_writer.is_some()),
+            ("scratch", self.scratch.is_some()),
+        ];
+        keys.into_iter().find_map(|(key, is_there)| is_there.then_some(key))
+    }
+}
+
 /// `[metrics]`
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::file::Openid;
+use super::identity::Identity;
 use super::secret_source::SecretSource;
 use super::sources::Sources;
 use super::{Origin, Setting, Settings};
@@ -101,6 +103,11 @@ impl Settings {
         files
     }
 
+    /// The settings file, and all files that it names: secrets, keys, lists and programs.
+    pub fn needed_files(&self) -> &[PathBuf] {
+        &self.needed_files
+    }
+
     /// The [`secret_files`](Self::secret_files) that every user of this machine can read. Omits
     /// files that cannot be examined: the command that needs the secret reports them.
     pub fn exposed_files(&self) -> Vec<PathBuf> {
@@ -114,6 +121,31 @@ impl Settings {
 }
 
 impl Sources<'_> {
+    /// The settings file, and all files that it names. Includes secrets that the environment
+    /// replaces, because another command may need them.
+    pub(super) fn needed_files(&self, identities: &[Identity]) -> Vec<PathBuf> {
+        let values = &self.file.values;
+        let in_folder = |path: &PathBuf| self.folder().join(path);
+        let key = match &values.privacy.openid {
+            Some(Openid::KeyFile(path)) => Some(path),
+            _ => None,
+        };
+        let named = [&values.secret_file, &values.access_token_file, &values.accounts_file];
+        let named = named.into_iter().flatten().chain(key).map(in_folder);
+        let of_accounts = |source: &Setting<SecretSource>| match &source.value {
+            SecretSource::File(path) => Some(path.clone()),
+            SecretSource::Command(command) => Some(command.program().to_owned()),
+            _ => None,
+        };
+        let secrets = identities.iter().flat_map(|one| [&one.secret, &one.access_token]);
+        let programs = values.accounts_command.iter().map(|list| list.program().to_owned());
+        std::iter::once(self.file.path.clone())
+            .chain(named)
+            .chain(secrets.flatten().filter_map(of_accounts))
+            .chain(programs)
+            .collect()
+    }
+
     /// The settings of metrics and privacy. They can be set only in the file.
     pub(super) fn rules_listed(
         &self,

@@ -23,6 +23,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::calendar::Zone;
 use crate::failure::{Classified, ErrorKind};
+use crate::hint;
 use crate::lake::{Account, AppId, BucketOptions, Lake, LakeError, LakePlace};
 use crate::metrics::Rules;
 use crate::model::Shard;
@@ -36,7 +37,7 @@ use network::Network;
 use secret_source::SecretSource;
 pub use secret_source::not_a_word;
 use selection::{first_few, in_shard};
-pub use sources::LAKE;
+pub use sources::{LAKE, named_places};
 use sources::{Sources, read_file};
 
 /// The origin of a value.
@@ -119,7 +120,9 @@ impl Classified for SettingsError {
             Self::UnreadableFile { .. } => {
                 Some("check that the file exists and that this user can read it. A relative path in kefu.toml starts at the folder of kefu.toml".into())
             }
-            Self::Exposed { path } => Some(format!("run `chmod o-r {}`", path.display())),
+            Self::Exposed { path } => {
+                Some(format!("run `chmod o-r {}`", hint::quoted(&path.to_string_lossy())))
+            }
             Self::AccountsCommand { .. } => Some(
                 "run the program by hand to see its output: it must print one JSON object a line, within 30 seconds. It runs without a shell, and a relative path starts at the folder of kefu.toml"
                     .into(),
@@ -185,6 +188,7 @@ pub struct Settings {
     pub service_level_target: Option<Setting<f64>>,
     network: Network,
     config: Setting<String>,
+    needed_files: Vec<PathBuf>,
     rules_listed: Vec<Listed>,
     /// The names in the list of accounts, including accounts that are not selected.
     all_accounts: Option<Arc<BTreeSet<String>>>,
@@ -218,6 +222,7 @@ impl Settings {
             service_level_target: sources.service_level_target()?,
             network: Network::from_environment(environment),
             config: file.shown(),
+            needed_files: sources.needed_files(&identities),
             rules_listed: sources.rules_listed(&parameters, texts, openid_key.as_ref()),
             all_accounts: sources.has_several().then(|| {
                 let names = identities.iter().filter_map(|identity| identity.name().ok());

@@ -40,11 +40,7 @@ pub(super) fn read_file(
     flags: &Flags,
     environment: Environment<'_>,
 ) -> Result<LoadedFile, SettingsError> {
-    let (path, origin) = match (&flags.config, environment("KEFU_CONFIG")) {
-        (Some(path), _) => (path.clone(), Origin::Flag("--config")),
-        (None, Some(path)) => (PathBuf::from(path), Origin::Environment("KEFU_CONFIG")),
-        (None, None) => (PathBuf::from(CONFIG), Origin::Default),
-    };
+    let (path, origin) = config_file(flags, environment);
     secret::suspect(&path.to_string_lossy());
     match read_text(&path) {
         Ok(text) => {
@@ -57,6 +53,23 @@ pub(super) fn read_file(
         }
         Err(error) => Err(SettingsError::Unreadable(error)),
     }
+}
+
+/// The path of the settings file, and where the path comes from.
+fn config_file(flags: &Flags, environment: Environment<'_>) -> (PathBuf, Origin) {
+    match (&flags.config, environment("KEFU_CONFIG")) {
+        (Some(path), _) => (path.clone(), Origin::Flag("--config")),
+        (None, Some(path)) => (PathBuf::from(path), Origin::Environment("KEFU_CONFIG")),
+        (None, None) => (PathBuf::from(CONFIG), Origin::Default),
+    }
+}
+
+/// The settings file, and the lake as a flag, the environment or the default names it. For
+/// commands that must know them although the settings cannot be used.
+pub fn named_places(flags: &Flags, environment: Environment<'_>) -> (PathBuf, PathBuf) {
+    let in_environment = || environment("KEFU_LAKE").map(PathBuf::from);
+    let lake = flags.lake.clone().or_else(in_environment).unwrap_or_else(|| PathBuf::from(LAKE));
+    (config_file(flags, environment).0, lake)
 }
 
 fn read_text(path: &Path) -> std::io::Result<String> {

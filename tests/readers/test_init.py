@@ -131,9 +131,19 @@ def test_an_interrupted_question_leaves_no_file_and_a_terminal_with_echo(served,
     terminal.type("half of a secret\x03")
     terminal.read_until("stopped by SIGINT")
     assert terminal.end() == 130
+    # One line of its own, and nothing about a lake.
+    assert terminal.shown.splitlines()[-2:] == ["AppSecret (not shown): ", "stopped by SIGINT"], terminal.shown
     assert "half of a secret" not in terminal.shown
     assert termios.tcgetattr(terminal.terminal)[3] & termios.ECHO
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_simulator_says_so_in_a_line(tmp_path):
+    terminal = Terminal(tmp_path, {}, "simulate")
+    terminal.read_until("base_url")
+    terminal.type("\x03")
+    assert terminal.end() == 130
+    assert re.sub(r"^\^C", "", terminal.shown.splitlines()[-1]) == "stopped by SIGINT", terminal.shown
 
 
 def test_the_end_of_the_input_leaves_no_file(served, tmp_path):

@@ -6,7 +6,7 @@ use crate::failure::{Classified, ErrorKind, Failure};
 use crate::lake::{Account, Conditions, Lake, LakeError, Table};
 use crate::pipeline::{redaction, require_app};
 use crate::printable::counted;
-use crate::settings::Settings;
+use crate::settings::{Settings, SettingsError};
 
 /// With fewer free bytes, a large day may not fit.
 const FREE_BYTES_LOW: u64 = 1 << 30;
@@ -59,14 +59,10 @@ pub(super) fn secrets(settings: &Settings) -> Check {
             "create the file, or correct the path in kefu.toml",
         );
     }
-    match settings.exposed_files().first() {
+    match settings.exposed_files().into_iter().next() {
         Some(path) => {
-            let advice = format!("run `chmod 600 {}`", path.display());
-            Check::warn(
-                "secrets",
-                format!("every user of this machine can read {}", path.display()),
-                advice,
-            )
+            let exposed = SettingsError::Exposed { path };
+            Check::warn("secrets", exposed.to_string(), exposed.hint().unwrap_or_default())
         }
         None if files.is_empty() => Check::ok("secrets", "no secret is in a file"),
         None => Check::ok("secrets", "in files that other users cannot read"),

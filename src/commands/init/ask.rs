@@ -1,6 +1,6 @@
 //! The answers: from flags, else from the terminal.
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Read};
 
 use super::super::wait_for;
 use crate::calendar::Zone;
@@ -9,6 +9,7 @@ use crate::failure::{Failure, UsageError};
 use crate::lake::{Account, AppId};
 use crate::model::cancel::Cancel;
 use crate::settings;
+use crate::telemetry;
 use crate::terminal::NoEcho;
 use crate::wechat::Secret;
 
@@ -150,12 +151,13 @@ impl Terminal<'_> {
             format!(" [{}]", default.escape_debug())
         };
         loop {
-            prompt(&format!("{question}{shown}: "));
+            telemetry::print_question(&format!("{question}{shown}: "));
             let line = self.line()?;
+            telemetry::end_question(true);
             let answer = if line.trim().is_empty() { default } else { line.trim() };
             match read(answer) {
                 Ok(answer) => return Ok(answer),
-                Err(reason) => prompt(&format!("  {}\n", crate::printable::printable(&reason))),
+                Err(reason) => telemetry::print_note(&format!("  {reason}")),
             }
         }
     }
@@ -166,14 +168,15 @@ impl Terminal<'_> {
             let echo = NoEcho::begin().map_err(|error| {
                 usage(format!("the terminal cannot hide input: {error}"), "use --secret-stdin")
             })?;
-            prompt(&format!("{question}: "));
+            telemetry::print_question(&format!("{question}: "));
             let line = self.line();
             drop(echo);
+            let line = line?;
             // The line break that was typed was not shown.
-            prompt("\n");
-            match secret_of(&line?) {
+            telemetry::end_question(false);
+            match secret_of(&line) {
                 Ok(secret) => return Ok(secret),
-                Err(reason) => prompt(&format!("  {reason}\n")),
+                Err(reason) => telemetry::print_note(&format!("  {reason}")),
             }
         }
     }
@@ -197,9 +200,4 @@ impl Terminal<'_> {
             _ => Err(ended().into()),
         }
     }
-}
-
-fn prompt(text: &str) {
-    let mut stderr = io::stderr().lock();
-    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }

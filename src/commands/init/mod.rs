@@ -3,14 +3,16 @@
 mod ask;
 mod write;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ask::Answers;
 
+use super::destination::Guarded;
 use super::doctor;
 use crate::cli::{DoctorArgs, GlobalArgs, InitArgs};
 use crate::failure::{ErrorKind, Failure, UsageError};
 use crate::model::cancel::Cancel;
+use crate::settings;
 use crate::telemetry;
 
 /// The settings file, unless `--config` names another one.
@@ -31,6 +33,8 @@ pub(super) fn execute(
             return Err(exists(path).into());
         }
     }
+    let lake = global.lake.as_deref().unwrap_or(Path::new(settings::LAKE));
+    Guarded::in_lake(lake).require_free("--config", &config)?;
     let answers = Answers::of(global, args, cancel)?;
     write::write(&answers, global, &config, &secret)?;
     telemetry::print_note(&format!(
@@ -46,7 +50,7 @@ pub(super) fn execute(
     doctor::execute(&global, &DoctorArgs { probe: false, date: None }, cancel)
 }
 
-fn exists(path: &std::path::Path) -> UsageError {
+fn exists(path: &Path) -> UsageError {
     UsageError {
         message: format!("{} exists already, and is not replaced", path.display()),
         advice: Some(

@@ -2,14 +2,12 @@
 
 mod fetch;
 
-use std::collections::BTreeSet;
-
 use fetch::{WHAT_TO_CHECK, WINDOWS_ADVICE, in_common};
 
 use super::each_account::Report;
 use crate::calendar::DayRange;
 use crate::failure::{ErrorKind, Failure};
-use crate::pipeline::{FailedDay, RunReport, WorkersReport, reasons};
+use crate::pipeline::{FailedDay, FetchReport, RunReport, reasons};
 use crate::printable::counted;
 use crate::telemetry;
 
@@ -55,33 +53,28 @@ impl Report for RunReport {
                 self.account, shrunk.date, shrunk.records_after, shrunk.records_before
             ));
         }
-        if let Some(problem) = self.workers.as_ref().and_then(WorkersReport::problem) {
-            let text = format!("warning: {}: names of workers: {problem}", self.account);
-            telemetry::print_note(&text);
+        if let Some(workers) = &self.workers
+            && let Some(problem) = workers.problem()
+        {
+            let text = format!("{}: names of workers: {problem}", self.account);
+            telemetry::print_plain_warning(&text, workers.hint().as_deref());
         }
-        let failed: Vec<FailedDay> = fetch.failed.iter().map(FailedDay::from).collect();
-        for (days, failed) in in_common(&failed) {
-            let verb = if days.len() == 1 { "was" } else { "were" };
-            let again =
-                if days.iter().all(|day| fetch.unchanged.contains(day)) { " again" } else { "" };
-            let days = DayRange::list(&days);
-            telemetry::print_note(&format!(
-                "error: {}: {days} {verb} not fetched{again}: {}",
-                self.account, failed.reason
-            ));
+        for (errors, hint) in self.errors_of_days(fetch) {
+            let hint = match (hint, errors.len()) {
+                (None, _) => String::new(),
+                (Some(hint), 1) => format!("\n\nhint: {hint}"),
+                (Some(hint), count) => format!("\n\nhint: (for these {count} errors) {hint}"),
+            };
+            telemetry::print_note(&format!("{}{hint}", errors.join("\n")));
         }
         if !fetch.given_up.is_empty() {
             let is_stopped = matches!(RunReport::kind(self), Some(ErrorKind::Stopped(_)));
             let because = if is_stopped { "of the signal" } else { "the same would happen" };
             telemetry::print_note(&format!(
-                "  not tried, because {because}: {}",
+                "note: {}: not tried, because {because}: {}",
+                self.account,
                 DayRange::list(&fetch.given_up)
             ));
-        }
-        let hints: BTreeSet<&String> =
-            failed.iter().filter_map(|failed| failed.hint.as_ref()).collect();
-        for hint in hints {
-            telemetry::print_note(&format!("\nhint: {hint}"));
         }
     }
 
@@ -150,5 +143,30 @@ impl Report for RunReport {
             }));
         }
         lines.join("\n")
+    }
+}
+
+impl RunReport {
+    /// The errors of days that were not fetched, with the hint for them: those with the same hint
+    /// together, in order of their first days.
+    fn errors_of_days(&self, fetch: &FetchReport) -> Vec<(Vec<String>, Option<String>)> {
+        let failed: Vec<FailedDay> = fetch.failed.iter().map(FailedDay::from).collect();
+        let mut by_hint: Vec<(Vec<String>, Option<String>)> = Vec::new();
+        for (days, failed) in in_common(&failed) {
+            let verb = if days.len() == 1 { "was" } else { "were" };
+            let is_there = days.iter().all(|day| fetch.unchanged.contains(day));
+            let again = if is_there { " again" } else { "" };
+            let error = format!(
+                "error: {}: {} {verb} not fetched{again}: {}",
+                self.account,
+                DayRange::list(&days),
+                failed.reason
+            );
+            match by_hint.iter_mut().find(|(_, hint)| hint.is_some() && *hint == failed.hint) {
+                Some((errors, _)) => errors.push(error),
+                None => by_hint.push((vec![error], failed.hint.clone())),
+            }
+        }
+        by_hint
     }
 }

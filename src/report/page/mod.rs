@@ -43,9 +43,9 @@ pub fn page(figures: &Figures, language: Language) -> Result<String, Failure> {
     Ok(format!("{}\n", page.trim()))
 }
 
-/// The sentence at the top of the page, in English.
-pub fn headline(figures: &Figures) -> String {
-    Language::En.headline(&figures.together, figures)
+/// The sentence at the top of the page.
+pub fn headline(figures: &Figures, language: Language) -> String {
+    language.headline(&figures.together, figures)
 }
 
 /// What to know before trusting the figures, as the page says it, each with the command that helps.
@@ -54,9 +54,8 @@ pub fn warnings(figures: &Figures, language: Language) -> Vec<(String, Option<St
     warnings.map(|warning| (warning.text, warning.remedy.map(|remedy| remedy.command))).collect()
 }
 
-/// The most important metrics in English: label, value, and value of the days before.
-pub fn summary(figures: &Figures) -> Vec<[String; 3]> {
-    let language = Language::En;
+/// The most important metrics: label, value, and value of the days before.
+pub fn summary(figures: &Figures, language: Language) -> Vec<[String; 3]> {
     let scope = &figures.together;
     let (now, before) = (Values::of(&scope.totals), Values::of(&scope.before.totals));
     let row = |metric: &metric::Metric| {

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod command_line;
+mod destinations;
 mod errors;
 mod identity;
 mod init;

@@ -135,3 +135,25 @@ fn a_failed_account_among_others_is_marked_as_failed_on_stdout() {
     let failed = "\nFAILED    `accounts.outlet.secret_file` in kefu.toml";
     assert!(shown.contains("\noutlet · ") && shown.contains(failed), "{shown}");
 }
+
+#[test]
+fn each_hint_stands_below_its_error() {
+    let world = World::new();
+    let faults = world.options(&["wrong-number@1", "status:404@3"]);
+    let simulator = world.simulate(crate::world::generated("2024-05-13", 4, 50, 1), faults);
+    let arguments = ["run", "--from", "2024-05-13", "--to", "2024-05-16", "--concurrency", "1"];
+    let output = world.kefu(&simulator, &arguments);
+    let said = String::from_utf8(output.stderr).unwrap();
+    let parts: Vec<&str> = said.trim().split("\n\n").collect();
+    let begins = [
+        ("error: acme: 2024-05-13 was not fetched", "declares 51 records"),
+        ("hint: run again", "msgid"),
+        ("error: acme: 2024-05-14 was not fetched", "HTTP 404"),
+        ("hint: check the base URL", "proxy"),
+        ("note: acme: not tried, because the same would happen", "2024-05-16"),
+    ];
+    assert_eq!(parts.len(), begins.len(), "{said}");
+    for (part, (begin, word)) in parts.into_iter().zip(begins) {
+        assert!(part.starts_with(begin) && part.contains(word), "{part}");
+    }
+}

@@ -242,6 +242,40 @@ fn names_are_left_out_and_removed_where_the_settings_say_so() {
     assert_eq!(world.name("kf2001@kefu_demo").as_deref(), Some("小陈"));
 }
 
+/// A first run that finds no record leaves a list of workers, and no day.
+#[test]
+fn an_account_that_has_only_a_list_can_be_redacted() {
+    let world = World::new();
+    let simulator = world.simulate_at(generated(), 9, &[]);
+    let mut job = world.job(&simulator);
+    job.clock = midday(1);
+    let asked = Request::Fetch(wanted("2024-05-10", "2024-05-11"));
+    assert!(succeeded(run_account(&job, &asked, &(), &Cancel::default())).is_changed);
+    fs_err::write(world.folder.path().join("kefu.toml"), "privacy.workers = \"drop\"\n").unwrap();
+    let names = || -> Vec<_> {
+        world.rows("workers", "2024-05-14").into_iter().map(|row| row[3].clone()).collect()
+    };
+    let before = names();
+    let redact = |arguments: &[&str]| {
+        let output = world.command(&[&["redact"], arguments].concat()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(redact(&[]).contains("6 names removed"));
+    assert_eq!(names(), before);
+    // The account comes from the lake, or is named.
+    redact(&["--account", "acme", "--yes"]);
+    assert!(names().iter().all(|name| name == "null"), "{:?}", names());
+    assert!(redact(&["--yes"]).contains("no file has anything to remove"));
+    // It leaves no record of settings that later records would have to follow.
+    assert!(world.lake().privacy(&world.account()).unwrap().is_none());
+    // There is no customer to forget, and no other account.
+    for arguments in [&["forget", "--openid", "oC1"][..], &["redact", "--account", "nobody"]] {
+        let output = world.command(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(78), "{arguments:?}");
+    }
+}
+
 #[test]
 fn retention_keeps_the_latest_list_of_each_account() {
     let world = World::new();
@@ -309,6 +343,10 @@ fn the_command_line_warns_of_a_list_that_cannot_be_read() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{stderr}");
     assert!(stderr.contains("warning: acme: names of workers: WeChat answered 48001"), "{stderr}");
+    assert!(
+        stderr.contains("\n\nhint: check the account's verification and permissions"),
+        "{stderr}"
+    );
     let arguments = ["run", "--date", FIRST, "--force", "--log-format", "json"];
     let output = world.kefu(&simulator, &arguments);
     let stderr = String::from_utf8(output.stderr).unwrap();

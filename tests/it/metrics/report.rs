@@ -800,9 +800,9 @@ fn the_page_replaces_only_plain_files_and_follows_links() {
         at("link.html").is_symlink()
             && fs_err::read_to_string(at("real.html")).unwrap().contains("</html>")
     );
-    assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
-    let refused = report(&world, &["--out", "pipe"]);
+    assert!(std::process::Command::new("mkfifo").arg(at("pipe.html")).status().unwrap().success());
+    let refused = report(&world, &["--out", "pipe.html"]);
     assert_eq!(refused.status.code(), Some(73));
-    assert!(!at("pipe").is_file() && at("pipe").exists());
+    assert!(!at("pipe.html").is_file() && at("pipe.html").exists());
     assert!(String::from_utf8_lossy(&refused.stderr).contains("not a plain file"));
 }
