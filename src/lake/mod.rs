@@ -36,7 +36,7 @@ mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 
@@ -89,10 +89,21 @@ pub struct Lake {
     /// The lock files that this process has locked.
     locked: Arc<Mutex<BTreeMap<Account, FileId>>>,
     staging: Arc<Staging>,
-    /// See [`Lake::known_apps`].
-    apps: Arc<OnceLock<KnownApps>>,
+    /// What the accounts of a command share.
+    shared: Arc<Shared>,
     /// What a run has seen of the lake. None where each look is a new one.
     looks: Option<Arc<Looks>>,
+}
+
+/// What one account has found out about a lake, and the others of a command need not find out again.
+#[derive(Debug, Default)]
+struct Shared {
+    /// See [`Lake::known_apps`].
+    apps: OnceLock<KnownApps>,
+    /// Locked while an account reads the records of apps.
+    reads_apps: Mutex<()>,
+    /// The time zones that some file of the lake names. See [`Lake::require_zone`].
+    zones: Mutex<BTreeSet<String>>,
 }
 
 impl Lake {
@@ -101,8 +112,8 @@ impl Lake {
         let (root, disk) = (root.into(), Disk::default());
         let store = store::open(&root, &disk);
         let staging = Arc::new(Staging::below(root.join(OWN)));
-        let (locked, apps) = (Arc::default(), Arc::default());
-        Self { root, disk, store, locked, staging, apps, looks: None }
+        let (locked, shared) = (Arc::default(), Arc::default());
+        Self { root, disk, store, locked, staging, shared, looks: None }
     }
 
     /// The lake at this place.
@@ -121,7 +132,7 @@ impl Lake {
                     store: Arc::new(store),
                     locked: Arc::default(),
                     staging: Arc::new(staging),
-                    apps: Arc::default(),
+                    shared: Arc::default(),
                     looks: None,
                 })
             }
@@ -273,11 +284,20 @@ impl Lake {
     /// # Errors
     /// [`LakeError::OtherZone`] when they are cut in another one.
     pub fn require_zone(&self, zone: &str) -> Result<(), LakeError> {
+        let zones = || self.shared.zones.lock().unwrap_or_else(PoisonError::into_inner);
+        // A day of thousands of accounts takes long to list.
+        if zones().contains(zone) {
+            return Ok(());
+        }
         match self.zone()? {
             Some(lake) if lake != zone && self.find_zone(|lake| lake == zone)?.is_none() => {
                 Err(LakeError::OtherZone { lake, asked: zone.to_owned() })
             }
-            _ => Ok(()),
+            Some(_) => {
+                zones().insert(zone.to_owned());
+                Ok(())
+            }
+            None => Ok(()),
         }
     }
 

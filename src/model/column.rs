@@ -225,7 +225,7 @@ pub(super) const REJECTS: &[Column] = &[
 pub(super) const WORKERS: &[Column] = &[
     ACCOUNT,
     WORKER.sorted(1),
-    Column::whole("kf_id").nullable(),
+    Column::whole("kf_id"),
     Column::text("nick").nullable(),
 ];
 
