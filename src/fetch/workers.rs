@@ -76,11 +76,7 @@ fn worker(entry: &Value) -> Option<ListedWorker> {
         _ => None,
     };
     let Integer(kf_id) = Integer::deserialize(entry.get("kf_id")?).ok()?;
-    Some(ListedWorker {
-        worker: text("kf_account")?,
-        kf_id,
-        nick: text("kf_nick"),
-    })
+    Some(ListedWorker { worker: text("kf_account")?, kf_id, nick: text("kf_nick") })
 }
 
 #[cfg(test)]

@@ -397,3 +397,32 @@ fn accounts_folder() -> Key {
 fn account_folder(account: &Account) -> Key {
     accounts_folder().join(account.as_str())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calendar::Span;
+
+    #[test]
+    fn a_time_zone_that_one_account_has_found_is_not_looked_for_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let account = Account::new("acme".to_owned()).unwrap();
+        let commit = |zone: &str| {
+            let lake = Lake::at(folder.path());
+            let _lock = lake.lock(&account).unwrap();
+            let key = account.partition(Table::Messages, "2016-06-01".parse().unwrap());
+            let staged = lake.stage(key, zone, Span { start: 0, end: 1 }).unwrap();
+            staged.finish().unwrap().commit().unwrap();
+        };
+        commit("UTC");
+        let first = Lake::at(folder.path());
+        first.require_zone("UTC").unwrap();
+        commit("Asia/Shanghai");
+        let fresh = || Lake::at(folder.path());
+        assert!(matches!(fresh().require_zone("UTC"), Err(LakeError::OtherZone { .. })));
+        fresh().sharing_with(&first).require_zone("UTC").unwrap();
+        first.require_zone("Asia/Shanghai").unwrap();
+        let refused = first.require_zone("America/New_York");
+        assert!(matches!(refused, Err(LakeError::OtherZone { .. })));
+    }
+}
