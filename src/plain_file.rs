@@ -35,6 +35,9 @@ pub(crate) fn open_with(options: &mut OpenOptions, path: &Path) -> io::Result<Fi
     // This flag has no effect on reads and writes of plain files.
     let file =
         options.custom_flags(OFlags::NONBLOCK.bits() as i32).open(path).map_err(|error| {
+            if error.kind() == io::ErrorKind::NotFound {
+                return error;
+            }
             // A pipe without a reader, a socket, or a device without its driver cannot be opened.
             match fs_err::metadata(path).map(|facts| facts.file_type()) {
                 Ok(found) if !found.is_file() && !found.is_dir() => not_plain(path, found),

@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
+use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::runtime::Runtime;
 
@@ -97,6 +98,27 @@ pub fn writers() -> Result<&'static ThreadPool, ThreadsError> {
         ThreadsError { needed: WRITERS, purpose: "writing", source: io::Error::other(error) }
     })?;
     Ok(POOL.get_or_init(|| pool))
+}
+
+/// Number of items up to which one thread does what takes some microseconds for each: to hand them
+/// to other threads and to wait for these takes longer.
+const FEW: usize = 32;
+
+/// Maps items. The computing threads share the work, unless it is small: then the current thread does
+/// it. Work is small if there is one item, or if `is_quick` says so of each and they are few.
+///
+/// # Errors
+/// An error of `work`.
+pub fn map<T: Send, R: Send, E: Send>(
+    items: Vec<T>,
+    is_quick: bool,
+    work: impl Fn(T) -> Result<R, E> + Sync + Send,
+) -> Result<Vec<R>, E> {
+    match items.len() {
+        0 | 1 => items.into_iter().map(work).collect(),
+        2..=FEW if is_quick => items.into_iter().map(work).collect(),
+        _ => items.into_par_iter().map(work).collect(),
+    }
 }
 
 /// The runtime for requests to a bucket, which any thread may wait for.

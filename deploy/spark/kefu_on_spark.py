@@ -6,8 +6,9 @@ What follows `--` is the kefu command, by default `run`. ../README.md has the co
 Kubernetes and the services of cloud vendors.
 
 A task whose kefu exits with 3, 69 or 75 fails, so that Spark tries it again. It does not when only
-accounts have failed that a retry cannot help. The last attempt returns its result in any case. So
-do all other exit codes. Every day that an earlier attempt has committed is skipped.
+accounts have failed that a retry cannot help, like those whose quota is used up until tomorrow. The
+last attempt returns its result in any case. So do all other exit codes. Every day that an earlier
+attempt has committed is skipped.
 
 Prints the accounts that failed, and exits with the worst exit code of all shards.
 """
@@ -30,7 +31,7 @@ from pyspark import SparkFiles, TaskContext
 from pyspark.sql import SparkSession
 
 # Exit codes after which a retry may help, and the classes of an account's failure that belong to
-# them.
+# them. 75 also has the class `quota`: WeChat refuses more calls until tomorrow.
 RETRIED = {3, 69, 75}
 RETRIED_CLASSES = {"partial", "unavailable", "occupied", "stopped"}
 # kefu's order of severity. Codes that are not listed are worse: kefu was killed.

@@ -8,8 +8,13 @@ tables: `account_monthly` and `worker_monthly`, with percentiles and service lev
 
 A month is read when the list of its files in the lake (path, size, time) differs from the last run,
 and written when the list of its final files (path, content hash) does. Both are in `_inputs.json`
-beside the files of the month, written last: a month that a killed run left half written is written
-again. While a month is written, readers do not find all of its rows.
+beside the files of the month.
+
+A month is written in `<out>/_writing/` first, then moved to its place: `_inputs.json` is removed, the
+folder is replaced, and the new `_inputs.json` is written. So a reader has all rows of a month if its
+`_inputs.json` is there before it reads, and is the same afterwards. In a folder or in HDFS the move is
+two renames; in a bucket each file is copied. A month that a killed run left without `_inputs.json` is
+written again. One run at a time.
 
 Months that are gone from the lake altogether stay. Needs pyarrow on the executors.
 """
@@ -113,6 +118,8 @@ class Rollup:
             if known[output].get("inputs") != inputs:
                 frame = self.rows(table, month, newest, finals)
                 self.write(output, month, frame if output == table else monthly(frame, finals, MONTHLY[output]), finals)
+                self.files.remove(f"{self.folder(output, month)}/{MANIFEST}")
+                self.files.replace(self.folder(output, month), self.staged(output, month))
             manifest = {"listed": listed, "inputs": inputs, "files": len(finals)}
             self.files.put(f"{self.folder(output, month)}/{MANIFEST}", json.dumps(manifest))
             state = "unchanged" if known[output].get("inputs") == inputs else "written"
@@ -123,6 +130,10 @@ class Rollup:
 
     def folder(self, output, month):
         return f"{self.out}/{output}/month={month}"
+
+    def staged(self, output, month):
+        """Where the month is written. Readers skip names that begin with `_`."""
+        return f"{self.out}/_writing/{output}/month={month}"
 
     def manifest(self, output, month):
         return json.loads(self.files.get(f"{self.folder(output, month)}/{MANIFEST}") or "{}")
@@ -148,7 +159,7 @@ class Rollup:
             files = max(1, math.ceil(sum(final.bytes for final in finals) / FILE_BYTES))
             keys = ["account", "date"]
         frame = frame.repartitionByRange(files, *keys).sortWithinPartitions(*keys, *METRICS.get(output, MONTHLY.get(output)))
-        frame.write.mode("overwrite").option("compression", "zstd").parquet(self.folder(output, month))
+        frame.write.mode("overwrite").option("compression", "zstd").parquet(self.staged(output, month))
 
 
 def monthly(pairs, finals, keys):
@@ -195,14 +206,39 @@ class Files:
         return [(file.getPath().toString(), file.getLen(), file.getModificationTime()) for file in system.globStatus(path) or []]
 
     def get(self, path):
-        system, path = self.at(path)
-        if not system.exists(path):
+        if not self.exists(path):
             return None
+        system, path = self.at(path)
         stream = system.open(path)
         try:
             return self.text.toString(stream, "UTF-8")
         finally:
             stream.close()
+
+    def remove(self, path):
+        """Removes a file or a folder, if it is there."""
+        system, path = self.at(path)
+        system.delete(path, True)
+
+    def rename(self, path, place):
+        """Moves a folder to a place where nothing is."""
+        system, place = self.at(place)
+        system.mkdirs(place.getParent())
+        if not system.rename(self.at(path)[1], place):
+            raise OSError(f"{path} cannot be moved to {place.toString()}")
+
+    def exists(self, path):
+        system, path = self.at(path)
+        return system.exists(path)
+
+    def replace(self, place, new):
+        """Puts a new folder in the place of another one, if there is one."""
+        old = f"{new}.old"
+        self.remove(old)
+        if self.exists(place):
+            self.rename(place, old)
+        self.rename(new, place)
+        self.remove(old)
 
     def put(self, path, content):
         system, path = self.at(path)

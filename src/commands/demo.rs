@@ -90,7 +90,7 @@ pub(super) fn execute(global: &GlobalArgs, cancel: &Cancel) -> Result<Option<Err
 
     let targets = targets(&zone, &days.iter().copied().collect(), &days);
     let workers = metrics::period(
-        &read_history(&job.metrics(), range, cancel)?,
+        &read_history(&job.metrics(), range, usize::MAX, cancel)?,
         account.as_str(),
         &zone,
         &targets,

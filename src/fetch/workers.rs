@@ -23,7 +23,7 @@ const TOTAL_MAX: Duration = Duration::from_secs(30);
 pub struct WorkerList {
     /// By `worker`, each once.
     pub workers: Vec<ListedWorker>,
-    /// Number of entries without a usable `kf_account`. They are not in `workers`.
+    /// Number of entries without a usable `kf_account` and `kf_id`. They are not in `workers`.
     pub unreadable: usize,
 }
 
@@ -68,26 +68,22 @@ fn parse(body: &[u8]) -> Result<WorkerList, CallError> {
     Ok(WorkerList { workers: by_name.into_values().collect(), unreadable })
 }
 
-/// Reads an entry. None without a usable `kf_account`.
+/// Reads an entry. None without a usable `kf_account` and `kf_id`.
 fn worker(entry: &Value) -> Option<ListedWorker> {
     let text = |field: &str| match entry.get(field)? {
         Value::String(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     };
-    let id = entry.get("kf_id").and_then(|id| Integer::deserialize(id).ok());
-    Some(ListedWorker {
-        worker: text("kf_account")?,
-        kf_id: id.map(|Integer(id)| id),
-        nick: text("kf_nick"),
-    })
+    let Integer(kf_id) = Integer::deserialize(entry.get("kf_id")?).ok()?;
+    Some(ListedWorker { worker: text("kf_account")?, kf_id, nick: text("kf_nick") })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn listed(worker: &str, kf_id: Option<i64>, nick: Option<&str>) -> ListedWorker {
+    fn listed(worker: &str, kf_id: i64, nick: Option<&str>) -> ListedWorker {
         ListedWorker { worker: worker.to_owned(), kf_id, nick: nick.map(str::to_owned) }
     }
 
@@ -96,19 +92,20 @@ mod tests {
         let body = r#"{"kf_list":[
             {"kf_account":"b@acme","kf_nick":"小陈","kf_id":"1002","kf_headimgurl":""},
             {"kf_account":" a@acme ","kf_nick":"half \ud83d a pair","kf_id":1001},
-            {"kf_account":"c@acme","kf_nick":"","kf_id":"one"},
-            {"kf_account":"d@acme","kf_nick":7},
+            {"kf_account":"c@acme","kf_nick":"","kf_id":1003},
+            {"kf_account":"d@acme","kf_nick":7,"kf_id":1004},
+            {"kf_account":"e@acme","kf_nick":"小李","kf_id":"one"}, {"kf_account":"f@acme"},
             {"kf_account":"b@acme","kf_nick":"陈","kf_id":1002},
-            {"kf_nick":"nobody"}, {"kf_account":""}, "x", null
+            {"kf_nick":"nobody","kf_id":1}, {"kf_account":"","kf_id":2}, "x", null
         ]}"#;
         let list = parse(body.as_bytes()).unwrap();
         let workers = [
-            listed("a@acme", Some(1001), Some("half \u{fffd} a pair")),
-            listed("b@acme", Some(1002), Some("陈")),
-            listed("c@acme", None, None),
-            listed("d@acme", None, Some("7")),
+            listed("a@acme", 1001, Some("half \u{fffd} a pair")),
+            listed("b@acme", 1002, Some("陈")),
+            listed("c@acme", 1003, None),
+            listed("d@acme", 1004, Some("7")),
         ];
-        assert_eq!(list, WorkerList { workers: workers.to_vec(), unreadable: 4 });
+        assert_eq!(list, WorkerList { workers: workers.to_vec(), unreadable: 6 });
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::PoisonError;
 
 use super::store::Key;
 use super::{Account, Lake, LakeError, OWN, Table};
@@ -45,10 +46,52 @@ impl fmt::Display for AppId {
 /// The accounts of apps, as a lake knew them when it was first asked.
 #[derive(Debug)]
 pub struct KnownApps {
-    pub recorded: BTreeMap<AppId, Account>,
+    recorded: BTreeMap<AppId, Account>,
     /// Accounts without a record, by the app of their newest messages. The record is missing when a
     /// lake was copied without the folder `_kefu`.
-    pub unrecorded: BTreeMap<AppId, Account>,
+    unrecorded: BTreeMap<AppId, Account>,
+    /// The recorded apps, by the name of their account in lowercase.
+    by_name: BTreeMap<String, Vec<AppId>>,
+}
+
+impl KnownApps {
+    fn new(recorded: BTreeMap<AppId, Account>, unrecorded: BTreeMap<AppId, Account>) -> Self {
+        let mut by_name: BTreeMap<String, Vec<AppId>> = BTreeMap::new();
+        for (app, account) in &recorded {
+            by_name.entry(in_lowercase(account)).or_default().push(app.clone());
+        }
+        Self { recorded, unrecorded, by_name }
+    }
+
+    /// The account that is recorded for an app. Without a record of it, the one whose newest messages
+    /// are from the app.
+    pub fn account_of(&self, app: &AppId) -> Option<&Account> {
+        self.recorded.get(app).or_else(|| self.unrecorded.get(app))
+    }
+
+    pub fn is_recorded(&self, app: &AppId) -> bool {
+        self.recorded.contains_key(app)
+    }
+
+    /// The apps that are recorded for an account, in order.
+    pub fn apps_of(&self, account: &Account) -> impl Iterator<Item = &AppId> {
+        self.with_name_like(account).filter(move |(_, name)| *name == account).map(|(app, _)| app)
+    }
+
+    /// The recorded accounts whose names differ from this one only in case, in the order of their
+    /// apps.
+    pub fn alike(&self, account: &Account) -> impl Iterator<Item = &Account> {
+        self.with_name_like(account).filter(move |(_, name)| *name != account).map(|(_, name)| name)
+    }
+
+    fn with_name_like(&self, account: &Account) -> impl Iterator<Item = (&AppId, &Account)> {
+        let apps = self.by_name.get(&in_lowercase(account)).into_iter().flatten();
+        apps.filter_map(|app| Some((app, self.recorded.get(app)?)))
+    }
+}
+
+fn in_lowercase(account: &Account) -> String {
+    account.as_str().to_lowercase()
 }
 
 impl Lake {
@@ -74,7 +117,13 @@ impl Lake {
     /// # Errors
     /// Those of [`apps`](Self::apps), and when the newest day cannot be listed.
     pub fn known_apps(&self) -> Result<&KnownApps, LakeError> {
-        if let Some(apps) = self.apps.get() {
+        let known = &self.shared.apps;
+        if let Some(apps) = known.get() {
+            return Ok(apps);
+        }
+        let _reads = self.shared.reads_apps.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another account may have read them meanwhile.
+        if let Some(apps) = known.get() {
             return Ok(apps);
         }
         let recorded = self.apps()?;
@@ -85,13 +134,13 @@ impl Lake {
         let unrecorded = unrecorded
             .filter_map(|key| Some((self.footer(&key).ok()?.app_id()?, key.account)))
             .collect();
-        Ok(self.apps.get_or_init(|| KnownApps { recorded, unrecorded }))
+        Ok(known.get_or_init(|| KnownApps::new(recorded, unrecorded)))
     }
 
-    /// Shares what another lake at the same place knows of its apps.
+    /// Shares what another lake at the same place has found out about its apps and its time zone.
     #[must_use]
-    pub fn knowing_apps_of(self, other: &Self) -> Self {
-        Self { apps: other.apps.clone(), ..self }
+    pub fn sharing_with(self, other: &Self) -> Self {
+        Self { shared: other.shared.clone(), ..self }
     }
 
     /// The account under which an app's records are kept, if that is recorded.
@@ -130,7 +179,7 @@ impl Lake {
             return Ok(());
         }
         // Other apps of the account are left from files that were deleted, or the run were refused.
-        for (other, _) in self.known_apps()?.recorded.iter().filter(|(_, name)| *name == account) {
+        for other in self.known_apps()?.apps_of(account) {
             self.store.remove(&folder(), &[record_of(other)])?;
             self.forget(&record_of(other));
         }
@@ -167,6 +216,21 @@ fn record_of(app: &AppId) -> Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn apps_are_found_by_the_name_of_their_account() {
+        let app = |id: &str| AppId::new(id.to_owned()).unwrap();
+        let account = |name: &str| Account::new(name.to_owned()).unwrap();
+        let recorded = [("wx1", "shop"), ("wx2", "Shop"), ("wx3", "shop"), ("wx4", "other")];
+        let recorded = recorded.map(|(id, name)| (app(id), account(name)));
+        let known = KnownApps::new(recorded.into(), [(app("wx5"), account("old"))].into());
+        let shop = account("shop");
+        assert_eq!(known.apps_of(&shop).collect::<Vec<_>>(), [&app("wx1"), &app("wx3")]);
+        assert_eq!(known.alike(&shop).collect::<Vec<_>>(), [&account("Shop")]);
+        assert_eq!(known.alike(&account("none")).count(), 0);
+        assert_eq!(known.account_of(&app("wx5")), Some(&account("old")));
+        assert!(known.is_recorded(&app("wx4")) && !known.is_recorded(&app("wx5")));
+    }
 
     #[test]
     fn an_app_id_never_leaves_its_folder() {

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rayon::prelude::*;
-
 use super::store::Key;
 use super::{Account, Lake, LakeError, PartitionKey, Table};
 use crate::calendar::{Day, DayRange};
+use crate::threads;
 
 /// Days that a bucket is asked about at the same time.
 const DAYS_AT_ONCE: usize = 32;
@@ -58,9 +57,8 @@ impl Lake {
             return Ok(there.map(|(key, _)| key.date).collect());
         }
         self.look_ahead(keys.iter().cloned())?;
-        let is_there = |key: PartitionKey| Ok(self.has(&key)?.then_some(key.date));
-        let there: Vec<Option<Day>> =
-            keys.into_par_iter().map(is_there).collect::<Result<_, LakeError>>()?;
+        let is_there = |key: PartitionKey| Ok::<_, LakeError>(self.has(&key)?.then_some(key.date));
+        let there: Vec<Option<Day>> = threads::map(keys, true, is_there)?;
         Ok(there.into_iter().flatten().collect())
     }
 

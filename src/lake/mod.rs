@@ -37,7 +37,7 @@ mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 
@@ -90,10 +90,21 @@ pub struct Lake {
     /// The lock files that this process has locked.
     locked: Arc<Mutex<BTreeMap<Account, FileId>>>,
     staging: Arc<Staging>,
-    /// See [`Lake::known_apps`].
-    apps: Arc<OnceLock<KnownApps>>,
+    /// What the accounts of a command share.
+    shared: Arc<Shared>,
     /// What a run has seen of the lake. None where each look is a new one.
     looks: Option<Arc<Looks>>,
+}
+
+/// What one account has found out about a lake, and the others of a command need not find out again.
+#[derive(Debug, Default)]
+struct Shared {
+    /// See [`Lake::known_apps`].
+    apps: OnceLock<KnownApps>,
+    /// Locked while an account reads the records of apps.
+    reads_apps: Mutex<()>,
+    /// The time zones that some file of the lake names. See [`Lake::require_zone`].
+    zones: Mutex<BTreeSet<String>>,
 }
 
 impl Lake {
@@ -102,8 +113,8 @@ impl Lake {
         let (root, disk) = (root.into(), Disk::default());
         let store = store::open(&root, &disk);
         let staging = Arc::new(Staging::below(root.join(OWN)));
-        let (locked, apps) = (Arc::default(), Arc::default());
-        Self { root, disk, store, locked, staging, apps, looks: None }
+        let (locked, shared) = (Arc::default(), Arc::default());
+        Self { root, disk, store, locked, staging, shared, looks: None }
     }
 
     /// The lake at this place.
@@ -122,7 +133,7 @@ impl Lake {
                     store: Arc::new(store),
                     locked: Arc::default(),
                     staging: Arc::new(staging),
-                    apps: Arc::default(),
+                    shared: Arc::default(),
                     looks: None,
                 })
             }
@@ -274,11 +285,20 @@ impl Lake {
     /// # Errors
     /// [`LakeError::OtherZone`] when they are cut in another one.
     pub fn require_zone(&self, zone: &str) -> Result<(), LakeError> {
+        let zones = || self.shared.zones.lock().unwrap_or_else(PoisonError::into_inner);
+        // A day of thousands of accounts takes long to list.
+        if zones().contains(zone) {
+            return Ok(());
+        }
         match self.zone()? {
             Some(lake) if lake != zone && self.find_zone(|lake| lake == zone)?.is_none() => {
                 Err(LakeError::OtherZone { lake, asked: zone.to_owned() })
             }
-            _ => Ok(()),
+            Some(_) => {
+                zones().insert(zone.to_owned());
+                Ok(())
+            }
+            None => Ok(()),
         }
     }
 
@@ -398,4 +418,33 @@ fn among(there: BTreeSet<String>, named: &[String]) -> Result<Vec<Account>, Lake
     }
     let wanted = there.into_iter().filter(|name| named.is_empty() || named.contains(name));
     Ok(wanted.filter_map(|name| Account::existing(name).ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calendar::Span;
+
+    #[test]
+    fn a_time_zone_that_one_account_has_found_is_not_looked_for_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let account = Account::new("acme".to_owned()).unwrap();
+        let commit = |zone: &str| {
+            let lake = Lake::at(folder.path());
+            let _lock = lake.lock(&account).unwrap();
+            let key = account.partition(Table::Messages, "2016-06-01".parse().unwrap());
+            let staged = lake.stage(key, zone, Span { start: 0, end: 1 }).unwrap();
+            staged.finish().unwrap().commit().unwrap();
+        };
+        commit("UTC");
+        let first = Lake::at(folder.path());
+        first.require_zone("UTC").unwrap();
+        commit("Asia/Shanghai");
+        let fresh = || Lake::at(folder.path());
+        assert!(matches!(fresh().require_zone("UTC"), Err(LakeError::OtherZone { .. })));
+        fresh().sharing_with(&first).require_zone("UTC").unwrap();
+        first.require_zone("Asia/Shanghai").unwrap();
+        let refused = first.require_zone("America/New_York");
+        assert!(matches!(refused, Err(LakeError::OtherZone { .. })));
+    }
 }

@@ -120,7 +120,7 @@ fn rows(account: &Account, workers: &[ListedWorker]) -> Result<RecordBatch, Lake
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(names)),
         Arc::new(StringArray::from_iter_values(workers.iter().map(|worker| &worker.worker))),
-        Arc::new(Int64Array::from_iter(workers.iter().map(|worker| worker.kf_id))),
+        Arc::new(Int64Array::from_iter_values(workers.iter().map(|worker| worker.kf_id))),
         Arc::new(StringArray::from_iter(workers.iter().map(|worker| worker.nick.as_deref()))),
     ];
     Ok(RecordBatch::try_new(Table::Workers.schema(), columns)?)

@@ -6,7 +6,7 @@ use polars::prelude::*;
 use super::concurrency;
 use super::day_rows::{DayRows, Hour, Outcome};
 use super::statistics::{count, counted, is, statistics};
-use super::{History, MetricsError};
+use super::{History, MetricsError, ROWS_QUICK};
 use crate::model::cancel::Cancel;
 use crate::model::column::Role;
 use crate::model::{Column, Table};
@@ -134,6 +134,8 @@ impl<'a> Activity<'a> {
     /// Computes a query, unless there was a signal.
     pub(super) fn collect(&self, query: LazyFrame) -> Result<DataFrame, MetricsError> {
         self.cancel.check()?;
+        let rows = self.hours.height() + self.visits.height() + self.pairs.height();
+        let query = if rows <= ROWS_QUICK { query.without_optimizations() } else { query };
         Ok(query.collect()?)
     }
 }

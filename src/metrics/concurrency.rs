@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use super::ROWS_QUICK;
 use super::day_rows::Segment;
 use crate::calendar::UnixSeconds;
 
@@ -28,7 +29,12 @@ pub(super) fn by<'a, K: Ord + Send>(
         starts.push(segment.start);
         ends.push(segment.end);
     }
-    bounds.into_par_iter().map(|(key, (starts, ends))| (key, of(starts, ends))).collect()
+    let segments: usize = bounds.values().map(|(starts, _)| starts.len()).sum();
+    let count = |(key, (starts, ends))| (key, of(starts, ends));
+    match segments {
+        0..=ROWS_QUICK => bounds.into_iter().map(count).collect(),
+        _ => bounds.into_par_iter().map(count).collect(),
+    }
 }
 
 /// Sweeps over the sorted bounds. Between two bounds, the number of segments is constant: those

@@ -7,7 +7,6 @@
 //! parallel.
 
 use hashbrown::HashMap;
-use rayon::prelude::*;
 
 use super::business_hours::OpenHours;
 use super::day_rows::{
@@ -18,6 +17,7 @@ use super::message_kind::Kind;
 use super::{DAYS_AFTER, Parameters, Target};
 use crate::calendar::{Day, UnixSeconds};
 use crate::model::cancel::{Cancel, Cancelled};
+use crate::threads;
 
 /// Ranges of customers for each thread. Several ranges keep all threads busy when some take longer.
 const RANGES_PER_THREAD: usize = 4;
@@ -49,11 +49,8 @@ pub(super) fn read(
         }
         Ok(reader.finish())
     };
-    history
-        .ranges((RANGES_PER_THREAD * rayon::current_num_threads()).min(RANGES_MAX))
-        .into_par_iter()
-        .map(read)
-        .collect()
+    let ranges = history.ranges((RANGES_PER_THREAD * rayon::current_num_threads()).min(RANGES_MAX));
+    threads::map(ranges, history.is_small(), read)
 }
 
 /// Indexes the targets by the number of their day, counted from the first day of the history.

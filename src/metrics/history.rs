@@ -10,13 +10,13 @@ use std::ops::Range;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{Int32Type, TimestampMicrosecondType};
-use rayon::prelude::*;
 
 use super::names::{Names, dictionary};
-use super::{AutoReply, MetricsError, Parameters};
+use super::{AutoReply, MetricsError, Parameters, ROWS_QUICK};
 use crate::calendar::{Day, DayRange, OffsetSpan, UnixSeconds, Zone};
 use crate::model::cancel::{Cancel, Cancelled};
 use crate::model::record::Direction;
+use crate::threads;
 
 /// The columns of `messages` that the stage needs.
 pub fn columns(parameters: &Parameters) -> Vec<&'static str> {
@@ -100,6 +100,11 @@ impl History {
         customers.filter_map(timeline)
     }
 
+    /// Whether one thread is enough for it.
+    pub(super) fn is_small(&self) -> bool {
+        self.bounds.last().is_none_or(|messages| *messages <= ROWS_QUICK)
+    }
+
     /// Splits all customers into ranges with about the same number of messages.
     pub(super) fn ranges(&self, wanted: usize) -> Vec<Range<u32>> {
         let messages = self.bounds.last().copied().unwrap_or_default();
@@ -130,7 +135,7 @@ impl History {
             slices.push((range, bounds, slice));
             rest = others;
         }
-        slices.into_par_iter().try_for_each(|(range, bounds, slice)| {
+        let write = |(range, bounds, slice): (Range<u32>, &[usize], &mut [Message])| {
             let offset = bounds.first().copied().unwrap_or_default();
             let mut next: Vec<usize> = bounds.iter().map(|bound| bound - offset).collect();
             for (day, rows) in parts {
@@ -150,7 +155,8 @@ impl History {
                 }
             }
             Ok(())
-        })?;
+        };
+        threads::map(slices, self.is_small(), write)?;
         Ok(messages)
     }
 
@@ -367,7 +373,8 @@ impl<'a> HistoryBuilder<'a> {
             }
             Ok((day, rows))
         };
-        let parts = self.parts.into_par_iter().map(ranked).collect::<Result<Vec<_>, _>>()?;
+        let rows: usize = self.parts.iter().map(|part| part.rows.len()).sum();
+        let parts = threads::map(self.parts, rows <= ROWS_QUICK, ranked)?;
         // Count the messages of each customer to find where each timeline begins in `messages`.
         let mut automatic = Vec::new();
         let mut bounds = vec![0usize; customers.len() + 1];

@@ -40,7 +40,6 @@ use std::collections::BTreeMap;
 use arrow::array::RecordBatch;
 use hashbrown::HashMap;
 use polars::prelude::{DataFrame, IntoLazy, col, df};
-use rayon::prelude::*;
 
 use activity::{Activity, Scope};
 pub use business_hours::{BusinessHours, Shift};
@@ -54,6 +53,7 @@ use crate::calendar::{Day, DayRange, Span, UnixSeconds, Zone};
 use crate::failure::{BUG_HINT, Classified, ErrorKind};
 use crate::lake::Table;
 use crate::model::cancel::{Cancel, Cancelled};
+use crate::threads;
 
 /// Version of the definitions. Increase it when a definition changes: partitions computed with an
 /// older version are then computed again.
@@ -186,6 +186,10 @@ const DAY_SECONDS: i64 = 86_400;
 /// starts another day within its own, nested as deep as there are days.
 const ROWS_SIDE_BY_SIDE: usize = 100_000;
 
+/// Number of rows up to which one thread does the work, and queries are not optimized: both would
+/// take longer than they save.
+const ROWS_QUICK: usize = 20_000;
+
 /// Number of turns at which a group of days is complete. The days of a group are counted and
 /// written together. A single day may have more.
 const TURNS_AT_ONCE: usize = 400_000;
@@ -241,7 +245,7 @@ impl Iterator for Groups<'_> {
             return None;
         }
         let merged = |(target, ranges)| Ok((target, DayRows::of_ranges(ranges, self.cancel)?));
-        Some(group.into_par_iter().map(merged).collect())
+        Some(threads::map(group, turns <= ROWS_QUICK, merged))
     }
 }
 
@@ -281,7 +285,8 @@ fn partitions(
         ];
         Ok((target, partitions.into()))
     };
-    targets.into_iter().zip(found).collect::<Vec<_>>().into_par_iter().map(publish_day).collect()
+    let turns: usize = found.iter().map(|(_, found)| found.turns.len()).sum();
+    threads::map(targets.into_iter().zip(found).collect(), turns <= ROWS_QUICK, publish_day)
 }
 
 /// Returns the rows of each day. In `frame`, rows with the same `day` follow each other.

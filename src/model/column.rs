@@ -222,12 +222,8 @@ pub(super) const REJECTS: &[Column] = &[
     Column::text("raw").encoded(Encoding::Plain),
 ];
 
-pub(super) const WORKERS: &[Column] = &[
-    ACCOUNT,
-    WORKER.sorted(1),
-    Column::whole("kf_id").nullable(),
-    Column::text("nick").nullable(),
-];
+pub(super) const WORKERS: &[Column] =
+    &[ACCOUNT, WORKER.sorted(1), Column::whole("kf_id"), Column::text("nick").nullable()];
 
 pub(super) const RESPONSE_PAIRS: &[Column] = &[
     ACCOUNT,

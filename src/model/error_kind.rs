@@ -2,7 +2,7 @@
 
 use super::cancel::Signal;
 
-/// Says what an error means for the operator. Each kind has its own exit code.
+/// Says what an error means for the operator. Each kind has an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
     /// A bug in kefu.
@@ -18,8 +18,10 @@ pub enum ErrorKind {
     Unavailable,
     /// The lake cannot be written or read.
     Lake,
-    /// Another run has the account locked, or a quota is used up.
+    /// Another run has the account locked, or has replaced the day.
     Occupied,
+    /// A quota is used up. More calls on the same day would be refused, too.
+    Quota,
     /// WeChat refused: credentials, IP whitelist, permission, frozen account.
     Refused,
     /// Settings are wrong or missing.
@@ -38,7 +40,7 @@ impl ErrorKind {
             Self::Contract => 65,
             Self::Unavailable => 69,
             Self::Lake => 73,
-            Self::Occupied => 75,
+            Self::Occupied | Self::Quota => 75,
             Self::Refused => 77,
             Self::Settings => 78,
             Self::Stopped(signal) => signal.exit_code(),
@@ -55,6 +57,7 @@ impl ErrorKind {
             Self::Unavailable => "unavailable",
             Self::Lake => "lake",
             Self::Occupied => "occupied",
+            Self::Quota => "quota",
             Self::Refused => "refused",
             Self::Settings => "settings",
             Self::Stopped(_) => "stopped",
@@ -68,12 +71,13 @@ impl ErrorKind {
             Self::Unavailable => 1,
             Self::Contract => 2,
             Self::Occupied => 3,
-            Self::Lake => 4,
-            Self::Refused => 5,
-            Self::Settings => 6,
-            Self::Usage => 7,
-            Self::Bug => 8,
-            Self::Stopped(_) => 9,
+            Self::Quota => 4,
+            Self::Lake => 5,
+            Self::Refused => 6,
+            Self::Settings => 7,
+            Self::Usage => 8,
+            Self::Bug => 9,
+            Self::Stopped(_) => 10,
         }
     }
 
@@ -81,8 +85,8 @@ impl ErrorKind {
     pub fn ends_the_run(self) -> bool {
         match self {
             Self::Usage | Self::Partial | Self::Contract | Self::Unavailable => false,
-            Self::Bug | Self::Lake | Self::Occupied | Self::Refused | Self::Settings => true,
-            Self::Stopped(_) => true,
+            Self::Bug | Self::Lake | Self::Occupied | Self::Quota => true,
+            Self::Refused | Self::Settings | Self::Stopped(_) => true,
         }
     }
 }
@@ -100,8 +104,9 @@ mod tests {
     #[test]
     fn exit_codes_are_those_of_the_contract() {
         use ErrorKind::*;
-        let codes = [Bug, Usage, Partial, Contract, Unavailable, Lake, Occupied, Refused, Settings]
-            .map(ErrorKind::exit_code);
-        assert_eq!(codes, [1, 2, 3, 65, 69, 73, 75, 77, 78]);
+        let codes =
+            [Bug, Usage, Partial, Contract, Unavailable, Lake, Occupied, Quota, Refused, Settings]
+                .map(ErrorKind::exit_code);
+        assert_eq!(codes, [1, 2, 3, 65, 69, 73, 75, 75, 77, 78]);
     }
 }

@@ -5,8 +5,8 @@
 pub struct ListedWorker {
     /// WeChat's `kf_account`, which is the `worker` of records.
     pub worker: String,
-    /// None where WeChat gives no whole number.
-    pub kf_id: Option<i64>,
+    /// WeChat's number of the worker.
+    pub kf_id: i64,
     /// The name that people see. None where WeChat gives none, or where the settings leave it out.
     pub nick: Option<String>,
 }

@@ -115,10 +115,9 @@ pub fn write_textfile(
         registry.register(Box::new(gauge.clone()))?;
         Ok(gauge)
     };
+    let ran: BTreeSet<&str> = records.iter().map(|record| record.account.as_str()).collect();
     // Figures without an account are from a run that failed early. The next run removes them.
-    let has_run = |account: &str| {
-        account.is_empty() || records.iter().any(|record| record.account == account)
-    };
+    let has_run = |account: &str| account.is_empty() || ran.contains(account);
     let stays = |account: &String| {
         !has_run(account) && all_accounts.is_none_or(|all| all.contains(account))
     };
@@ -155,16 +154,16 @@ pub fn write_textfile(
     let last_success =
         gauge(LAST_SUCCESS, "When the last run ended that did all of its work.", &["account"])?;
     let seconds = now.unix_timestamp() as f64;
+    let successes: BTreeMap<String, f64> = before
+        .of(LAST_SUCCESS, &["account"])
+        .into_iter()
+        .filter_map(|(values, figure)| Some((values.into_iter().next()?, figure)))
+        .collect();
     for record in records {
         last_run.with_label_values(&[&record.account]).set(seconds);
-        let succeeded_before = before
-            .of(LAST_SUCCESS, &["account"])
-            .into_iter()
-            .find(|(values, _)| values.first() == Some(&record.account));
-        let success = if record.exit_code == Some(0) {
-            Some(seconds)
-        } else {
-            succeeded_before.map(|(_, figure)| figure)
+        let success = match record.exit_code {
+            Some(0) => Some(seconds),
+            _ => successes.get(&record.account).copied(),
         };
         if let Some(success) = success {
             last_success.with_label_values(&[&record.account]).set(success);

@@ -73,33 +73,26 @@ pub fn require_app(lake: &Lake, account: &Account, app_id: Option<&AppId>) -> Re
         return Ok(());
     }
     let known = lake.known_apps()?;
-    let apps = &known.recorded;
-    let in_small = |account: &Account| account.as_str().to_lowercase();
-    let alike = |name: &&Account| *name != account && in_small(name) == in_small(account);
-    for there in apps.values().filter(alike) {
+    for there in known.alike(account) {
         // An account without files can still have a record: its files were deleted.
         if lake.has_account(there)? {
             return Err(AppError::OnlyCase { there: there.clone(), asked: account.clone() });
         }
     }
     let Some(asked) = app_id else { return Ok(()) };
-    let elsewhere = match apps.get(asked) {
-        Some(there) => Some(there.clone()).filter(|there| there != account),
-        None => known.unrecorded.get(asked).filter(|there| *there != account).cloned(),
-    };
-    if let Some(there) = elsewhere
-        && lake.has_account(&there)?
+    if let Some(there) = known.account_of(asked).filter(|there| *there != account)
+        && lake.has_account(there)?
     {
-        return Err(AppError::OtherAccount { app: asked.clone(), there, asked: account.clone() });
+        let (app, there, asked) = (asked.clone(), there.clone(), account.clone());
+        return Err(AppError::OtherAccount { app, there, asked });
     }
     // An account without files can still have a record: its files were deleted.
     if !lake.has_account(account)? {
         return Ok(());
     }
-    let other = apps.iter().find(|(app, name)| *name == account && *app != asked);
-    let there = match other {
-        Some((app, _)) => Some(app.clone()),
-        None if apps.contains_key(asked) => None,
+    let there = match known.apps_of(account).find(|app| *app != asked) {
+        Some(app) => Some(app.clone()),
+        None if known.is_recorded(asked) => None,
         None => lake.newest_app(account)?.filter(|app| app != asked),
     };
     match there {

@@ -11,13 +11,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rayon::prelude::*;
-
 use super::rules::{OutOfDate, expected, other_rules};
 use super::{MetricsJob, PrivacyError};
 use crate::calendar::{Day, DayRange};
 use crate::lake::{ContentHash, Footer, LakeError, Pruned, Seen, Table};
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE, DEFINITIONS_VERSION, Parameters, RuleChange, Rules};
+use crate::threads;
 
 /// The fetched days of an account: all of them, or those that the wanted days depend on.
 #[derive(Debug)]
@@ -105,7 +104,8 @@ pub(super) fn read_inputs(
     let messages = |day: &Day| job.account.partition(Table::Messages, *day);
     job.lake.look_ahead(fetched.iter().map(messages))?;
     let mut inputs = Inputs { fetched, days: BTreeMap::new(), damaged: BTreeMap::new(), pruned };
-    for (day, input) in inputs.fetched.par_iter().map(|day| (*day, read(day))).collect::<Vec<_>>() {
+    let read_day = |day: Day| Ok::<_, LakeError>((day, read(&day)));
+    for (day, input) in threads::map(inputs.fetched.iter().copied().collect(), true, read_day)? {
         match input {
             Ok(input) => drop(inputs.days.insert(day, input)),
             Err(error @ LakeError::Damaged { .. }) => drop(inputs.damaged.insert(day, error)),

@@ -27,6 +27,10 @@ use crate::threads;
 /// Number of rows that are written between checks for a signal.
 const ROWS_UNCHECKED: usize = 1 << 16;
 
+/// Number of messages up to which one thread reads and writes an account's days. Other accounts keep
+/// the other threads busy.
+const ROWS_QUICK: usize = 20_000;
+
 /// The account whose metrics to compute, and the rules for them.
 #[derive(Clone, Debug)]
 pub struct MetricsJob {
@@ -190,10 +194,10 @@ impl Plan {
         )?;
         let state = |day: Day| {
             cancel.check()?;
-            Ok((day, state_of(job, &inputs, day)?))
+            Ok::<_, Failure>((day, state_of(job, &inputs, day)?))
         };
-        let states = computable.into_par_iter().map(state);
-        let states: BTreeMap<Day, DayState> = states.collect::<Result<_, Failure>>()?;
+        let states: BTreeMap<Day, DayState> =
+            threads::map(computable, true, state)?.into_iter().collect();
         if let Some((day, state)) = states.iter().rfind(|(_, state)| !state.other_rules.is_empty())
         {
             let changes = state.other_rules.clone();
@@ -248,7 +252,7 @@ impl Plan {
         for chunk in chunks(inputs, stale) {
             cancel.check()?;
             let _reserved = budget::reserve(chunk.rows, cancel)?;
-            let history = read_history(job, chunk.window(inputs), cancel)?;
+            let history = read_history(job, chunk.window(inputs), chunk.rows, cancel)?;
             let targets = targets(&job.zone, &inputs.fetched, &chunk.days);
             let write = |(target, mut partitions): (Target, Partitions)| {
                 partitions.retain(|table, _| {
@@ -259,6 +263,22 @@ impl Plan {
                 day_computed(target.day);
                 Ok(())
             };
+            let compute =
+                |emit: &mut dyn FnMut(Vec<(Target, Partitions)>) -> Result<(), Failure>| {
+                    metrics::compute_in_groups(
+                        &history,
+                        job.account.as_str(),
+                        &job.zone,
+                        &targets,
+                        job.rules.parameters(),
+                        cancel,
+                        emit,
+                    )
+                };
+            if targets.len() == 1 && chunk.rows <= ROWS_QUICK {
+                compute(&mut |group| group.into_iter().try_for_each(write))?;
+                continue;
+            }
             // Write days while the next ones are computed. A separate thread waits for the writers,
             // because work of other accounts would have to wait for a pool thread that waits.
             std::thread::scope(|scope| -> Result<(), Failure> {
@@ -271,20 +291,11 @@ impl Plan {
                     })
                 };
                 let writing = threads::spawn_scoped(scope, "write", write_all)?;
-                let emit = |group| {
+                let computed = compute(&mut |group| {
                     cancel.check()?;
                     let gone = || BugError("the writer of metrics is gone".into());
                     sender.send(group).map_err(|_| Failure::from(gone()))
-                };
-                let computed = metrics::compute_in_groups(
-                    &history,
-                    job.account.as_str(),
-                    &job.zone,
-                    &targets,
-                    job.rules.parameters(),
-                    cancel,
-                    emit,
-                );
+                });
                 drop(sender);
                 // A failed writer accepts no more groups, so return its error and not that of the
                 // computation.
@@ -376,19 +387,25 @@ pub fn targets(zone: &Zone, fetched: &BTreeSet<Day>, days: &[Day]) -> Vec<Target
 }
 
 /// Reads the messages of a range without missing days, as input of the metrics stage.
+/// `rows` is the number of their messages. A few are read by one thread.
 ///
 /// # Errors
 /// Fails when a partition cannot be read, or when its texts were dropped and a rule for automatic
 /// replies needs them.
-pub fn read_history(job: &MetricsJob, days: DayRange, cancel: &Cancel) -> Result<History, Failure> {
+pub fn read_history(
+    job: &MetricsJob,
+    days: DayRange,
+    rows: usize,
+    cancel: &Cancel,
+) -> Result<History, Failure> {
     let days: Vec<Day> = days.days().collect();
     let parameters = job.rules.parameters();
     let columns = metrics::columns(parameters);
     let mut history = HistoryBuilder::new(&job.zone, parameters);
     let needs_texts = parameters.needs_texts();
-    let read = |day: &Day| -> Result<Vec<Part>, Failure> {
+    let read = |day: Day| -> Result<Vec<Part>, Failure> {
         cancel.check()?;
-        let key = job.account.partition(Table::Messages, *day);
+        let key = job.account.partition(Table::Messages, day);
         if needs_texts && !job.lake.footer(&key)?.has_texts() {
             return Err(LakeError::TextsDropped { key }.into());
         }
@@ -399,13 +416,14 @@ pub fn read_history(job: &MetricsJob, days: DayRange, cancel: &Cancel) -> Result
         let decode = |batch: Result<RecordBatch, LakeError>| -> Result<Part, Failure> {
             cancel.check()?;
             let batch = batch?;
-            let part = history.decode(*day, first_row, &batch).map_err(damaged)?;
+            let part = history.decode(day, first_row, &batch).map_err(damaged)?;
             first_row += batch.num_rows();
             Ok(part)
         };
         batches.map(decode).collect()
     };
-    let read_all = || days.par_iter().map(read).collect::<Result<Vec<_>, _>>();
+    let is_quick = job.lake.is_in_folder() && rows <= ROWS_QUICK;
+    let read_all = || threads::map(days, is_quick, read);
     for part in job.lake.reading(read_all)??.into_iter().flatten() {
         cancel.check()?;
         history.push(part);

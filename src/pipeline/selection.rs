@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rayon::prelude::*;
-
 use crate::calendar::{Day, DayRange};
 use crate::lake::{Account, Footer, Lake, LakeError, Table};
+use crate::threads;
 
 /// The wanted days, and what to do with those that are in the lake.
 #[derive(Clone, Copy, Debug)]
@@ -91,8 +90,7 @@ impl Selection {
             let is_unfinished = lake.is_unfinished(account, day, footer.as_ref())?;
             Ok((day, footer, is_unfinished))
         };
-        let looked_at: Vec<_> =
-            seen.into_par_iter().map(look_at).collect::<Result<_, LakeError>>()?;
+        let looked_at = threads::map(seen.into_iter().collect(), true, look_at)?;
         let (mut footers, mut unfinished) = (BTreeMap::new(), BTreeSet::new());
         for (day, footer, is_unfinished) in looked_at {
             unfinished.extend(is_unfinished.then_some(day));

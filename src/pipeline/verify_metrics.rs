@@ -196,7 +196,7 @@ fn recompute(
     let path = |table: Table, day: Day| job.lake.path(&job.account.partition(table, day));
     let wanted: Vec<Day> = tables.keys().copied().collect();
     for chunk in chunks(inputs, &wanted) {
-        let history = read_history(job, chunk.window(inputs), cancel)?;
+        let history = read_history(job, chunk.window(inputs), chunk.rows, cancel)?;
         let targets = targets(&job.zone, &inputs.fetched, &chunk.days);
         let compare =
             |(target, partitions): (Target, Partitions)| -> Result<Vec<Finding>, LakeError> {

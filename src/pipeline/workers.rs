@@ -14,7 +14,7 @@ use crate::model::privacy::WorkerNames;
 pub struct WorkersReport {
     /// Number of workers in the list.
     pub listed: usize,
-    /// Entries without a usable `kf_account`, which were left out.
+    /// Entries without a usable `kf_account` and `kf_id`, which were left out.
     pub unreadable: usize,
     /// Whether the list differs from the latest one in the lake, and was written.
     pub is_changed: bool,
@@ -76,7 +76,7 @@ impl WorkersReport {
             (None, 0, 0) => Some("WeChat lists no worker".to_owned()),
             (None, _, 0) => None,
             (None, _, unreadable) => Some(format!(
-                "entries without a usable kf_account, which were left out: {unreadable}"
+                "entries without a usable kf_account and kf_id, which were left out: {unreadable}"
             )),
         }
     }

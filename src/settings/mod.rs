@@ -287,7 +287,7 @@ impl Settings {
             }
         };
         match self.place {
-            LakePlace::Folder(_) => Ok(Lake::open(&self.place)?.knowing_apps_of(first)),
+            LakePlace::Folder(_) => Ok(Lake::open(&self.place)?.sharing_with(first)),
             LakePlace::Bucket(_) => Ok(first.clone()),
         }
     }

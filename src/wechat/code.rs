@@ -80,7 +80,7 @@ impl Classified for ApiError {
         match self.action() {
             Action::RenewToken | Action::StopRefused => ErrorKind::Refused,
             Action::BackOff | Action::AwaitNextMinute => ErrorKind::Unavailable,
-            Action::StopForToday => ErrorKind::Occupied,
+            Action::StopForToday => ErrorKind::Quota,
             Action::StopOurBug => ErrorKind::Bug,
         }
     }

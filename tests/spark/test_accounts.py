@@ -117,22 +117,22 @@ def test_shards_fill_a_bucket_in_any_order_and_at_once(store, wechat, expected, 
 
 
 def test_failures_are_retried_only_when_that_can_help(tmp_path):
-    faults = ["--fault", "account=3/status:503:retry-after=600"]
-    with simulator("--accounts", "3", "--first-day", "2024-05-12", "--days", "5", "--messages-per-day", "60", *faults) as (base_url, secret):
+    faults = ["--fault", "account=3/status:503:retry-after=600", "--fault", "account=4/errcode:45009"]
+    with simulator("--accounts", "4", "--first-day", "2024-05-12", "--days", "5", "--messages-per-day", "60", *faults) as (base_url, secret):
         lake = tmp_path / "lake"
-        settings(tmp_path / "job", lake, 3, base_url, {"secret": secret, "wrong": "no-secret-of-this-one"})
-        # Each account has a shard of its own, and one shard has none.
-        options = ["--kefu", KEFU, "--config", tmp_path / "job/kefu.toml", "--shards", "4", "--reports", tmp_path / "reports"]
+        settings(tmp_path / "job", lake, 4, base_url, {"secret": secret, "wrong": "no-secret-of-this-one"})
+        # Each account has a shard of its own, and two shards have none.
+        options = ["--kefu", KEFU, "--config", tmp_path / "job/kefu.toml", "--shards", "6", "--reports", tmp_path / "reports"]
         driver = submit("local[2,2]", [], SCRIPT, *options, "--", "run", *DAYS)
         out = finished(driver, code=77)
     rows = {row["account"]: row for row in reports(tmp_path / "reports")}
-    assert sorted(rows) == [name(1), name(2), name(3)]
+    assert sorted(rows) == [name(1), name(2), name(3), name(4)]
     assert [(row["failure"], row["exit_code"], row["attempt"]) for _, row in sorted(rows.items())] == [
-        (None, 0, 0), ("refused", 77, 0), ("unavailable", 69, 1),
+        (None, 0, 0), ("refused", 77, 0), ("unavailable", 69, 1), ("quota", 75, 0),
     ]
     lines = out.splitlines()
-    assert lines[0] == "3 accounts, 2 failed" and lines[1] == "account\tfailure\tshard\treason"
-    assert [line.split("\t")[:2] for line in lines[2:]] == [[name(2), "refused"], [name(3), "unavailable"]]
+    assert lines[0] == "4 accounts, 3 failed" and lines[1] == "account\tfailure\tshard\treason"
+    assert [line.split("\t")[:2] for line in lines[2:]] == [[name(2), "refused"], [name(3), "unavailable"], [name(4), "quota"]]
     assert len(files(lake)) == 3 * 6
 
 

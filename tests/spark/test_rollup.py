@@ -1,7 +1,9 @@
 """`deploy/spark/rollup.py`, and the recipe for one machine in the documentation, against `kefu report`."""
 
+import itertools
 import pathlib
 import re
+import shutil
 import subprocess
 
 import duckdb
@@ -134,6 +136,89 @@ def same(monthly, report):
         assert monthly[column] == pytest.approx(report[reported], rel=1e-9), column
 
 
+class Watched(rollup.Files):
+    """Calls something before each step that changes a file or a folder."""
+
+    def __init__(self, spark, before_step):
+        super().__init__(spark)
+        self.before_step = before_step
+
+    def remove(self, path):
+        self.before_step()
+        super().remove(path)
+
+    def rename(self, path, place):
+        self.before_step()
+        super().rename(path, place)
+
+    def put(self, path, content):
+        self.before_step()
+        super().put(path, content)
+
+
+class Changed:
+    """Copies of the lake and of its roll-ups. May has lost a file of `account_daily` since."""
+
+    def __init__(self, spark, rolled, folder):
+        lake, rollups, *_ = rolled
+        self.spark, self.lake, self.out = spark, folder / "lake", folder / "rollup"
+        shutil.copytree(lake.folder / "lake", self.lake)
+        shutil.copytree(rollups / "account_daily", self.out / "account_daily")
+        self.rows_before = self.look()[1]
+        (self.lake / f"account_daily/date=2024-05-20/{name(3)}.parquet").unlink()
+        self.rows_after = self.rows_before - 1
+
+    def update(self, before_step):
+        rolled = rollup.Rollup(self.spark, str(self.lake), str(self.out))
+        rolled.files = Watched(self.spark, before_step)
+        rolled.update("account_daily", "2024-05")
+
+    def look(self):
+        """`_inputs.json` of May, if it is there, and the number of rows that a reader finds in May."""
+        inputs = self.out / "account_daily/month=2024-05" / rollup.MANIFEST
+        found = duckdb.sql(f"SELECT count(*) FROM {table(self.out, 'account_daily')} WHERE month = '2024-05'").fetchone()
+        return inputs.read_text() if inputs.exists() else None, found[0]
+
+
+def test_a_reader_who_finds_the_same_inputs_afterwards_has_all_rows(spark, rolled, tmp_path):
+    changed = Changed(spark, rolled, tmp_path)
+    moments = []
+    changed.update(lambda: moments.append(changed.look()))
+    moments.append(changed.look())
+    whole = {changed.rows_before, changed.rows_after}
+    assert any(rows not in whole for _, rows in moments), "the month was never incomplete"
+    trusted = set()
+    for begin, read, end in itertools.combinations_with_replacement(moments, 3):
+        if begin[0] is not None and begin[0] == end[0]:
+            trusted.add(read[1])
+    assert trusted == whole
+
+
+def test_a_run_that_is_killed_leaves_a_month_that_the_next_run_completes(spark, rolled, tmp_path):
+    class Killed(Exception):
+        pass
+
+    for steps in itertools.count():
+        changed = Changed(spark, rolled, tmp_path / str(steps))
+        left = iter(range(steps))
+
+        def next_step():
+            if next(left, None) is None:
+                raise Killed
+
+        try:
+            changed.update(next_step)
+            break
+        except Killed:
+            inputs, rows = changed.look()
+            assert inputs is None or rows in (changed.rows_before, changed.rows_after), steps
+        changed.update(lambda: None)
+        inputs, rows = changed.look()
+        assert inputs is not None and rows == changed.rows_after, steps
+        assert not list((changed.out / "_writing").rglob("*.parquet")), steps
+    assert steps > 4
+
+
 def test_rows_are_sorted_and_complete(rolled):
     lake, folder, *_ = rolled
     for name, order in rollup.METRICS.items():
@@ -155,13 +240,18 @@ def test_the_recipe_of_the_documentation_gives_the_same(rolled, tmp_path, monkey
     lake, folder, *_ = rolled
     views = subprocess.run([KEFU, "sql"], cwd=lake.folder, env={}, capture_output=True, text=True, check=True).stdout
     section = PAGE.read_text().split("## Roll-ups")[1].split("\n## ")[0]
-    recipe = re.findall(r"^```sql\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```(sql|sh)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "rollup").mkdir()
     connection = duckdb.connect()
     connection.execute(views)
-    for block in recipe:
-        connection.execute(block.replace("data/lake", f"{lake.folder}/lake"))
+    for _ in range(2):
+        for language, block in blocks:
+            match language:
+                case "sql":
+                    connection.execute(block.replace("data/lake", f"{lake.folder}/lake"))
+                case "sh":
+                    subprocess.run(["sh", "-e", "-c", block], check=True)
+    assert not list((tmp_path / "rollup/_writing").rglob("*.parquet"))
     for name in ["account_daily", "account_monthly"]:
         mine = connection.sql(f"SELECT * FROM {table(tmp_path / 'rollup', name)} ORDER BY ALL")
         columns = ", ".join(mine.columns)

@@ -21,7 +21,7 @@ struct UsedUp(u64);
 
 impl Classified for UsedUp {
     fn kind(&self) -> ErrorKind {
-        ErrorKind::Occupied
+        ErrorKind::Quota
     }
 
     fn hint(&self) -> Option<String> {

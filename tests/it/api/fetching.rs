@@ -164,7 +164,7 @@ fn a_run_waits_for_the_minute_limit_and_ends_at_the_daily_limit() {
         Options { daily_limit: 2, ..world.options(&[]) },
         &["2016-06-01", "2016-06-02", "2016-06-03", "2016-06-04"],
     );
-    assert_eq!(night.report.kind(), Some(ErrorKind::Occupied));
+    assert_eq!(night.report.kind(), Some(ErrorKind::Quota));
     assert_eq!(
         (night.report.fetched.len(), night.report.failed.len(), night.report.given_up.len()),
         (2, 1, 1)

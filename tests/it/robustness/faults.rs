@@ -46,7 +46,7 @@ const LASTING: [(&str, ErrorKind); 22] = [
     ("errcode:50002", ErrorKind::Refused),
     ("errcode:61007", ErrorKind::Refused),
     ("errcode:65400", ErrorKind::Refused),
-    ("errcode:45009", ErrorKind::Occupied),
+    ("errcode:45009", ErrorKind::Quota),
     ("errcode:65416", ErrorKind::Bug),
     ("errcode:41001", ErrorKind::Bug),
     ("errcode:47001", ErrorKind::Bug),
