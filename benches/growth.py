@@ -4,7 +4,8 @@
     python3 benches/growth.py [--only messages,days,accounts] [--messages 1000,10000,100000] [--days 10,100] [--accounts 1,10,100] [--rounds 3]
 
 Prints Markdown, medians. `slope` compares a row with the one before it: the logarithm of the ratio of processor seconds, divided by that of
-the sizes. 1 is linear, and 0 is constant. The default sizes take some minutes. `--messages 10000000`, `--days 3650` and
+the sizes. 1 is linear, and 0 is constant. `µs more` is the processor time of each message more than in the row before, without what
+every run costs: for linear work, it is the same in each row. The default sizes take some minutes. `--messages 10000000`, `--days 3650` and
 `--accounts 10000` take long.
 """
 
@@ -30,7 +31,7 @@ class Server:
 
     def __init__(self, days, messages, *arguments):
         generate = ["--first-day", str(FIRST), "--days", str(days), "--messages-per-day", str(messages)]
-        self.process = subprocess.Popen([KEFU, "simulate", *generate, *arguments], stdout=subprocess.PIPE)
+        self.process = subprocess.Popen([KEFU, "simulate", *generate, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         hello = json.loads(self.process.stdout.readline())
         self.secret = hello["secret"]
         self.settings = {"KEFU_BASE_URL": hello["base_url"], "KEFU_APPID": hello["appid"], "KEFU_SECRET": hello["secret"]}
@@ -76,16 +77,18 @@ class Growth:
 
     def __init__(self, what):
         self.before = None
-        print(f"| {what} | seconds | processor s | µs each | slope | peak MiB | requests | files |\n|---|---:|---:|---:|---:|---:|---:|---:|")
+        print(f"| {what} | seconds | processor s | µs each | µs more | slope | peak MiB | requests | files |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|")
 
     def row(self, name, size, of, figures):
         """`size` is the number of messages, days or accounts, and `of` the number of messages that the work is about."""
         wall, processor, peak, calls, written = figures
-        slope = ""
+        slope = more = ""
         if self.before:
-            slope = f"{math.log(processor / self.before[1]) / math.log(size / self.before[0]):.2f}"
-        self.before = (size, processor)
-        print(f"| {name} | {wall:.2f} | {processor:.2f} | {processor / of * 1e6:.2f} | {slope} | {peak:.0f} | {calls:,} | {written:,} |", flush=True)
+            size_before, of_before, processor_before = self.before
+            slope = f"{math.log(processor / processor_before) / math.log(size / size_before):.2f}"
+            more = f"{(processor - processor_before) / (of - of_before) * 1e6:.2f}" if of > of_before else ""
+        self.before = (size, of, processor)
+        print(f"| {name} | {wall:.2f} | {processor:.2f} | {processor / of * 1e6:.2f} | {more} | {slope} | {peak:.0f} | {calls:,} | {written:,} |", flush=True)
 
 
 def measured(command, place, server):

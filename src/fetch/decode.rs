@@ -20,7 +20,7 @@ use super::repair::{Repaired, repair};
 use super::wire::{Answer, Envelope, Integer, Object, OddRecord, Text, WireRecord};
 use crate::calendar::Span;
 use crate::model::record::{self, Direction, Records};
-use crate::wechat::{ApiError, CallError, no_json};
+use crate::wechat::{ApiError, CallError, PAGE_RECORDS_MAX, no_json};
 
 /// A decoded page.
 #[derive(Clone, Debug)]
@@ -122,7 +122,8 @@ pub fn decode(body: &[u8], window: Span) -> Result<Page, CallError> {
 /// Reads a page whose records are all regular. None if it is not such a page, or has a reject: the
 /// slow path keeps the record as received.
 fn regular_page(text: &str, window: Span) -> Option<Page> {
-    let mut builder = RecordBuilder::new(window, text.len() / REGULAR_BYTES);
+    let mut builder =
+        RecordBuilder::new(window, (text.len() / REGULAR_BYTES).min(PAGE_RECORDS_MAX));
     let (records, envelope) = regular::read(text, |record| builder.take(record).ok().map(drop))?;
     let facts = envelope.facts(Some(records)).ok()?;
     builder.into_page(facts, Vec::new()).ok()
