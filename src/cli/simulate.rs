@@ -58,6 +58,9 @@ pub struct SimulateArgs {
     /// Number of requested pages to keep, for fast repeated answers in benchmarks
     #[arg(long, value_name = "PAGES", default_value_t = 0)]
     pub keep_pages: usize,
+    /// Compress pages with gzip for clients that accept it
+    #[arg(long)]
+    pub gzip: bool,
     /// A record at exactly endtime belongs to the window (WeChat does not document this)
     #[arg(long)]
     pub end_inclusive: bool,

@@ -47,6 +47,7 @@ pub(super) fn execute(args: &SimulateArgs, cancel: &Cancel) -> Result<Option<Err
         daily_limit: args.daily_limit,
         faults: args.fault.clone(),
         pages_kept: args.keep_pages,
+        gzip: args.gzip,
         hold_until: 0,
         clock: Clock::System,
     };

@@ -1,8 +1,8 @@
 //! Decodes the body of a page into Arrow.
 //!
-//! The strict parser comes first, because it is fast. If it refuses a page, each record is read on
-//! its own, so one irregular record does not affect the others. An irregular record is read
-//! leniently (see [`super::odd_record`]). It is a reject only if it lacks a field that a message
+//! A page of [regular](super::regular) records is read in one pass, because that is fast. On any
+//! other page, each record is read on its own, so one irregular record does not affect the others.
+//! An irregular record is read leniently (see [`super::odd_record`]). It is a reject only if it lacks a field that a message
 //! needs. A page that is not JSON is [repaired](super::repair()) first.
 
 use std::sync::Arc;
@@ -15,11 +15,12 @@ use arrow::error::ArrowError;
 use serde_json::value::RawValue;
 
 use super::pager::PageFacts;
+use super::regular;
 use super::repair::{Repaired, repair};
-use super::wire::{Answer, Integer, Object, OddRecord, Text, WireRecord};
+use super::wire::{Answer, Envelope, Integer, Object, OddRecord, Text, WireRecord};
 use crate::calendar::Span;
 use crate::model::record::{self, Direction, Records};
-use crate::wechat::{ApiError, CallError, no_json};
+use crate::wechat::{ApiError, CallError, PAGE_RECORDS_MAX, no_json};
 
 /// A decoded page.
 #[derive(Clone, Debug)]
@@ -101,22 +102,11 @@ pub struct Reject {
 pub fn decode(body: &[u8], window: Span) -> Result<Page, CallError> {
     // Checking the whole body once is faster than checking each string.
     let text = simdutf8::basic::from_utf8(body).ok();
-    if let Some(Ok(Object(answer))) =
-        text.map(serde_json::from_str::<Object<Answer<Object<WireRecord<'_>>>>>)
-    {
-        match answer
-            .into_page(window, |Object(record), builder, _| builder.take(&record).map(|_| None))
-        {
-            // A record parses but is a reject. The slow path finds it and keeps the original
-            // record.
-            Err(CallError::Unreadable(_)) => {}
-            page_or_error => return page_or_error,
-        }
+    if let Some(page) = text.and_then(|text| regular_page(text, window)) {
+        return Ok(page);
     }
-    if let Some(Ok(Object(answer))) = text.map(serde_json::from_str::<Object<Answer<&RawValue>>>) {
-        return answer.into_page(window, |raw, builder, position| {
-            Ok(take_or_reject(raw, false, builder, position))
-        });
+    if let Some(page) = text.and_then(|text| each_record(text, window)) {
+        return page;
     }
     let repaired = Repaired::of(body);
     // The parser's message would describe the repaired text. The error only says that the body is
@@ -124,10 +114,33 @@ pub fn decode(body: &[u8], window: Span) -> Result<Page, CallError> {
     let Object(answer): Object<Answer<&RawValue>> = serde_json::from_str(&repaired.text)
         .map_err(|error| CallError::Unreadable(no_json(body, &without_content(&error))))?;
     let page = answer.into_page(window, |raw, builder, position| {
-        Ok(take_or_reject(raw, repaired.is_changed_in(raw.get()), builder, position))
+        take_or_reject(raw, repaired.is_changed_in(raw.get()), builder, position)
     })?;
     Ok(Page { is_repaired: true, ..page })
 }
+
+/// Reads a page whose records are all regular. None if it is not such a page, or has a reject: the
+/// slow path keeps the record as received.
+fn regular_page(text: &str, window: Span) -> Option<Page> {
+    let mut builder =
+        RecordBuilder::new(window, (text.len() / REGULAR_BYTES).min(PAGE_RECORDS_MAX));
+    let (records, envelope) = regular::read(text, |record| builder.take(record).ok().map(drop))?;
+    let facts = envelope.facts(Some(records)).ok()?;
+    builder.into_page(facts, Vec::new()).ok()
+}
+
+/// Reads each record on its own. None if the text is not the JSON of an answer.
+fn each_record(text: &str, window: Span) -> Option<Result<Page, CallError>> {
+    let Object(answer): Object<Answer<&RawValue>> = serde_json::from_str(text).ok()?;
+    Some(
+        answer.into_page(window, |raw, builder, position| {
+            take_or_reject(raw, false, builder, position)
+        }),
+    )
+}
+
+/// Bytes of a short regular record, to reserve memory for the columns.
+const REGULAR_BYTES: usize = 120;
 
 fn without_content(error: &serde_json::Error) -> String {
     format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column())
@@ -170,35 +183,36 @@ impl<R> Answer<R> {
     fn into_page(
         self,
         window: Span,
-        mut take: impl FnMut(R, &mut RecordBuilder, i64) -> Result<Option<Reject>, String>,
+        mut take: impl FnMut(R, &mut RecordBuilder, i64) -> Option<Reject>,
     ) -> Result<Page, CallError> {
+        let (records, envelope) = self.open();
+        let facts = envelope.facts(records.as_ref().map(Vec::len))?;
+        let mut builder = RecordBuilder::new(window, facts.records);
+        let mut rejects = Vec::new();
+        for (record, position) in records.into_iter().flatten().zip(0i64..) {
+            rejects.extend(take(record, &mut builder, position));
+        }
+        builder.into_page(facts, rejects)
+    }
+}
+
+impl Envelope {
+    /// The facts of a page with this number of records.
+    ///
+    /// # Errors
+    /// The error from WeChat, or [`CallError::Unreadable`] when this is neither a page nor an error.
+    fn facts(self, records: Option<usize>) -> Result<PageFacts, CallError> {
         if let Some(error) = ApiError::in_answer(self.errcode, self.errmsg) {
             return Err(error.into());
         }
         let (Some(records), Some(Integer(number)), Some(Integer(msgid))) =
-            (self.recordlist, self.number, self.msgid)
+            (records, self.number, self.msgid)
         else {
             return Err(CallError::Unreadable(
                 "it has neither an errcode nor a recordlist with number and msgid".into(),
             ));
         };
-        let facts = PageFacts { number, msgid, records: records.len() };
-        let mut builder = RecordBuilder::new(window, records.len());
-        let mut rejects = Vec::new();
-        for (record, position) in records.into_iter().zip(0i64..) {
-            rejects.extend(take(record, &mut builder, position).map_err(CallError::Unreadable)?);
-        }
-        let RecordBuilder { outside_window, misplaced, repaired_records, .. } = builder;
-        let records = builder.columns.finish();
-        Ok(Page {
-            facts,
-            outside_window,
-            misplaced,
-            repaired_records,
-            records: records.map_err(|error| CallError::Unreadable(error.to_string()))?,
-            rejects,
-            is_repaired: false,
-        })
+        Ok(PageFacts { number, msgid, records })
     }
 }
 
@@ -311,6 +325,19 @@ impl RecordBuilder {
         Ok(is_within)
     }
 
+    fn into_page(self, facts: PageFacts, rejects: Vec<Reject>) -> Result<Page, CallError> {
+        let records = self.columns.finish();
+        Ok(Page {
+            facts,
+            records: records.map_err(|error| CallError::Unreadable(error.to_string()))?,
+            outside_window: self.outside_window,
+            misplaced: self.misplaced,
+            rejects,
+            repaired_records: self.repaired_records,
+            is_repaired: false,
+        })
+    }
+
     fn is_within(&mut self, time: Integer) -> Result<bool, String> {
         if self.window.contains(time.0) {
             return Ok(true);
@@ -321,5 +348,106 @@ impl RecordBuilder {
         }
         self.outside_window += 1;
         Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const WINDOW: Span = Span { start: 1_464_710_400, end: 1_464_796_800 };
+
+    /// Pieces of JSON, valid or not, joined by `with`.
+    fn pieces(of: &[&'static str], with: &'static str) -> impl Strategy<Value = String> {
+        prop::collection::vec(prop::sample::select(of.to_vec()), 0..9)
+            .prop_map(move |pieces| pieces.join(with))
+    }
+
+    fn record() -> impl Strategy<Value = String> {
+        let regular = [
+            r#""openid":"oC1""#,
+            r#""worker":"A@acme""#,
+            r#""opercode":2003"#,
+            r#""text":"\u4f60\u597d""#,
+            "\"time\" : 1464710400",
+        ];
+        let fields = [
+            r#""openid":" ""#,
+            r#""openid":"o\"C\\1""#,
+            r#""openid":7"#,
+            r#""worker":"""#,
+            r#""opercode":2e3"#,
+            r#""opercode":"2002""#,
+            r#""opercode":99999999999"#,
+            r#""text":null"#,
+            r#""text":"你好，8 字节以上的文字\n""#,
+            r#""text":"\ud83d""#,
+            r#""text":1"#,
+            "\"text\":\"\u{1}\"",
+            r#""text":"""#,
+            r#""time":01464710400"#,
+            r#""time":1464796800"#,
+            r#""time":-0"#,
+            r#""time":14647104000000000000"#,
+            r#""time":"1464710401""#,
+            r#""time":1464710400.0"#,
+            r#""ti\u006de":1464710400"#,
+            r#""x":[{"y":"]}"},1.5e3,null]"#,
+            r#""x":[1"#,
+            r#""x":nul"#,
+            "",
+            " ",
+            r#""text""#,
+            r#""":"""#,
+        ];
+        let odd = prop::collection::vec(prop::sample::select(fields.to_vec()), 0..3);
+        (Just(regular.to_vec()).prop_shuffle(), odd, 0usize..6).prop_map(|(mut all, odd, left)| {
+            all.truncate(5 - left / 5);
+            all.extend(odd);
+            format!("{{{}}}", all.join(","))
+        })
+    }
+
+    proptest! {
+        /// Whatever the fast path accepts, it reads like the slow path.
+        #[test]
+        fn a_regular_page_is_read_as_each_of_its_records(
+            records in prop::collection::vec(record(), 0..4),
+            between in prop::sample::select(vec![",", " ,\n", "", ",,"]),
+            rest in pieces(&[
+                r#""number":2"#, r#""msgid":20165258"#, r#""number":"2""#, r#""msgid":0"#, r#""errcode":0"#,
+                r#""errcode":-1"#, r#""errmsg":"ok""#, r#""errmsg":{}"#, r#""recordlist":[]"#, r#""x":{}"#,
+            ], ", "),
+            end in prop::sample::select(vec!["}", "}\n", "}}", "", "},"]),
+        ) {
+            let list = records.join(between);
+            let text = format!("{{\"recordlist\":[{list}],\"number\":1,{rest}{end}");
+            for text in [text.replace(",\"number\":1,", ","), text] {
+                if let Some(page) = regular_page(&text, WINDOW) {
+                    let slow = each_record(&text, WINDOW).unwrap().unwrap();
+                    prop_assert_eq!(format!("{page:?}"), format!("{slow:?}"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_servers_write_is_regular() {
+        let record = r#"{"openid":"oC1","opercode":2003,"text":"你好，有货吗？\n","time":1464710400,"worker":"A@acme"}"#;
+        let page = format!(r#"{{"recordlist":[{record},{record}],"number":2,"msgid":20165258}}"#);
+        for page in [
+            page.replace(":", " : ").replace(",\"", " ,\r\n\t\""),
+            page.replace("2003", "\"2003\"").replace("\"你", "\"\\u4f60"),
+            page.replace("\"time\"", "\"msgtype\":{\"a\":[1.5]},\"time\""),
+            page.replace("\"number\"", "\"errcode\":0,\"errmsg\":\"ok\",\"number\""),
+            page.replace("\"text\":\"你好，有货吗？\\n\",", ""),
+            page.replace("\"你好，有货吗？\\n\"", "null"),
+            page,
+        ] {
+            assert_eq!(regular_page(&page, WINDOW).unwrap().records.num_rows(), 2, "{page}");
+        }
+        let none = r#"{"recordlist":[],"number":0,"msgid":0}"#;
+        assert_eq!(regular_page(none, WINDOW).unwrap().facts.records, 0);
     }
 }

@@ -10,6 +10,7 @@ mod odd_record;
 mod pager;
 mod plan;
 mod probe;
+mod regular;
 mod repair;
 mod retry;
 mod window;

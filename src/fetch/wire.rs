@@ -19,6 +19,22 @@ pub(super) struct Answer<R> {
     pub errmsg: Option<Words>,
 }
 
+/// The fields of an answer other than its records.
+#[derive(Default)]
+pub(super) struct Envelope {
+    pub number: Option<Integer>,
+    pub msgid: Option<Integer>,
+    pub errcode: Option<Integer>,
+    pub errmsg: Option<Words>,
+}
+
+impl<R> Answer<R> {
+    pub(super) fn open(self) -> (Option<Vec<R>>, Envelope) {
+        let Self { recordlist, number, msgid, errcode, errmsg } = self;
+        (recordlist, Envelope { number, msgid, errcode, errmsg })
+    }
+}
+
 /// Declares the fields of a record: the strict type, and the function that reads an irregular
 /// value.
 macro_rules! record {

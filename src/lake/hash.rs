@@ -122,14 +122,23 @@ impl ContentHasher {
             }
             DataType::Utf8 => {
                 let column = column.as_string::<i32>();
-                for value in column {
-                    scratch.extend_from_slice(&(value.map_or(0, str::len) as u32).to_le_bytes());
+                scratch.reserve(size_of::<u32>() * column.len());
+                let length = |length: usize| (length as u32).to_le_bytes();
+                if has_nulls {
+                    scratch.extend(column.iter().flat_map(|text| length(text.map_or(0, str::len))));
+                    column
+                        .iter()
+                        .flatten()
+                        .for_each(|text| scratch.extend_from_slice(text.as_bytes()));
+                    self.hasher.update(scratch);
+                } else {
+                    scratch.extend(column.offsets().lengths().flat_map(length));
+                    self.hasher.update(scratch);
+                    // Without nulls, the texts follow each other.
+                    let ends = [column.value_offsets().first(), column.value_offsets().last()];
+                    let [from, to] = ends.map(|end| end.map_or(0, |end| *end as usize));
+                    self.hasher.update(column.value_data().get(from..to).unwrap_or_default());
                 }
-                column
-                    .iter()
-                    .flatten()
-                    .for_each(|value| scratch.extend_from_slice(value.as_bytes()));
-                self.hasher.update(scratch);
             }
             other => {
                 return Err(arrow::error::ArrowError::NotYetImplemented(format!(

@@ -1,14 +1,19 @@
 //! Answers of the simulator, and what faults make of them.
 
 use std::convert::Infallible;
+use std::io::Write;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http_body_util::Full;
 use hyper::Response;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER,
+};
 use serde_json::{Value, json};
 
 use super::fault::FaultKind;
@@ -29,6 +34,29 @@ pub(super) fn render(page: RenderedPage) -> Vec<u8> {
         format!("],\"number\":{},\"msgid\":{}}}", page.number, page.msgid).as_bytes(),
     );
     body
+}
+
+/// Whether the client accepts gzip.
+pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|encoding| encoding.trim() == "gzip")
+}
+
+/// # Errors
+/// Never: it writes to memory.
+pub(super) fn gzip(body: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(body)?;
+    encoder.finish()
+}
+
+/// The answer with a page, which may be compressed.
+pub(super) fn page(body: Bytes, is_gzip: bool) -> Answer {
+    let mut answer = plain(200, "text/plain", body);
+    if is_gzip {
+        answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    answer
 }
 
 /// Returns the answer, or what the fault makes of it.

@@ -58,6 +58,8 @@ pub struct Options {
     /// Maximum number of cached pages. A repeated request for a cached page costs almost nothing,
     /// which benchmarks need.
     pub pages_kept: usize,
+    /// Whether pages are compressed with gzip, for clients that accept it.
+    pub gzip: bool,
     /// Answers no `getmsglist` call until this many accounts have calls under way at once. From then
     /// on, calls are answered as they come.
     pub hold_until: usize,
@@ -79,6 +81,7 @@ impl Default for Options {
             daily_limit: 5_000_000,
             faults: Vec::new(),
             pages_kept: 0,
+            gzip: false,
             hold_until: 0,
             clock: Clock::System,
         }

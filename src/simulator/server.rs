@@ -15,10 +15,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::accounts::{ALONE, Accounts, Book, Counted, UnderWay};
-use super::answer::{Answer, Reset, answer_json, error, misbehave, plain, render};
+use super::answer::{
+    self, Answer, Reset, accepts_gzip, answer_json, error, gzip, misbehave, plain, render,
+};
 use super::fault::{Affected, FaultKind};
 use super::query::{TokenRequest, parameter};
-use super::records::SimulatedWorker;
+use super::records::{RenderedPage, SimulatedWorker};
 use super::tokens::{Refusal, TokenBook};
 use super::{Options, SECRET};
 use crate::calendar::Day;
@@ -34,6 +36,8 @@ pub struct LoggedRequest {
     pub account: u32,
     /// For `getmsglist`: the number of accounts with calls under way when it arrived, with its own.
     pub side_by_side: usize,
+    /// For `getmsglist`: whether a page is compressed with gzip.
+    pub is_gzip: bool,
 }
 
 /// Beijing is 8 hours ahead of UTC, all year.
@@ -41,6 +45,15 @@ const BEIJING_SECONDS: i64 = 8 * 3_600;
 
 /// Maximum number of logged calls.
 const LOG_MAX: usize = 100_000;
+
+/// A page that was asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Asked {
+    account: u32,
+    /// Start, end, msgid and number of the request.
+    request: [i64; 4],
+    is_gzip: bool,
+}
 
 pub(super) struct Service {
     accounts: Arc<Accounts>,
@@ -50,9 +63,8 @@ pub(super) struct Service {
     /// Whether enough accounts have had calls under way at once ([`Options::hold_until`]).
     is_released: watch::Sender<bool>,
     log: Mutex<Vec<LoggedRequest>>,
-    /// Cached pages without a fault, by account and by start, end, msgid and number of their
-    /// request.
-    kept: Mutex<HashMap<(u32, [i64; 4]), Bytes>>,
+    /// Cached pages without a fault.
+    kept: Mutex<HashMap<Asked, Bytes>>,
 }
 
 impl std::fmt::Debug for Service {
@@ -122,6 +134,7 @@ impl Service {
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
         let query = request.uri().query().unwrap_or_default().to_owned();
+        let is_gzip = self.options.gzip && accepts_gzip(request.headers());
         let body = Limited::new(request.into_body(), 1 << 20)
             .collect()
             .await
@@ -135,7 +148,7 @@ impl Service {
             Some((accounts, call)) => (accounts, Some(call)),
             None => (0, None),
         };
-        self.log(&path, &body, account, side_by_side);
+        self.log(&path, &body, account, side_by_side, is_page && is_gzip);
         if is_page {
             self.hold(side_by_side).await;
         }
@@ -147,7 +160,7 @@ impl Service {
                 self.token_call(&body, |_| Some(TokenRequest::from_query(&query)))
             }
             (Method::POST, "/customservice/msgrecord/getmsglist") => {
-                self.page_call(account, &query, &body).await
+                self.page_call(account, &query, &body, is_gzip).await
             }
             (Method::GET, "/cgi-bin/customservice/getkflist") => {
                 self.worker_list_call(account, &query)
@@ -165,7 +178,7 @@ impl Service {
         }
     }
 
-    fn log(&self, path: &str, body: &[u8], account: u32, side_by_side: usize) {
+    fn log(&self, path: &str, body: &[u8], account: u32, side_by_side: usize, is_gzip: bool) {
         let mut log = locked(&self.log);
         if log.len() < LOG_MAX {
             let call = path.rsplit('/').next().unwrap_or_default().to_owned();
@@ -174,6 +187,7 @@ impl Service {
                 body: serde_json::from_slice(body).unwrap_or_default(),
                 account,
                 side_by_side,
+                is_gzip,
             });
         }
     }
@@ -227,7 +241,13 @@ impl Service {
         misbehave(self.fault(account, Affected::Token, call), token)
     }
 
-    async fn page_call(&self, account: u32, query: &str, body: &[u8]) -> Result<Answer, Reset> {
+    async fn page_call(
+        &self,
+        account: u32,
+        query: &str,
+        body: &[u8],
+        is_gzip: bool,
+    ) -> Result<Answer, Reset> {
         let count = |counted: &mut Counted| {
             counted.page_calls += 1;
             counted.page_calls
@@ -259,10 +279,11 @@ impl Service {
         if request.endtime - request.starttime > WINDOW_SECONDS_MAX {
             return Ok(error(65417, "invalid time range, the span is over 24 hours"));
         }
-        let asked = [request.starttime, request.endtime, request.msgid, request.number as i64];
-        let kept = locked(&self.kept).get(&(account, asked)).cloned();
+        let PageRequest { starttime, endtime, msgid, number } = request;
+        let asked = Asked { account, request: [starttime, endtime, msgid, number as i64], is_gzip };
+        let kept = locked(&self.kept).get(&asked).cloned();
         if let Some(page) = kept.filter(|_| fault.is_none()) {
-            return Ok(plain(200, "text/plain", page));
+            return Ok(answer::page(page, is_gzip));
         }
         let accounts = self.accounts.clone();
         let shift = self.options.shift_hours * 3_600;
@@ -286,14 +307,14 @@ impl Service {
             Some(FaultKind::WrongNumber) => page.number += 1,
             _ => {}
         }
-        let page = Bytes::from(render(page));
+        let page = page_body(page, is_gzip).await?;
         if fault.is_none() {
             let mut kept = locked(&self.kept);
             if kept.len() < self.options.pages_kept {
-                kept.insert((account, asked), page.clone());
+                kept.insert(asked, page.clone());
             }
         }
-        misbehave(fault, || plain(200, "text/plain", page))
+        misbehave(fault, || answer::page(page, is_gzip))
     }
 
     fn with_token(&self, query: &str, answer: impl FnOnce() -> Value) -> Result<Answer, Reset> {
@@ -351,6 +372,15 @@ impl Service {
             "rate_limit": { "call_count": 5000, "refresh_second": 60 },
         })
     }
+}
+
+/// The body of an answer with a page.
+async fn page_body(page: RenderedPage, is_gzip: bool) -> Result<Bytes, Reset> {
+    if !is_gzip {
+        return Ok(render(page).into());
+    }
+    let packed = tokio::task::spawn_blocking(move || gzip(&render(page))).await;
+    packed.ok().and_then(Result::ok).map(Bytes::from).ok_or(Reset)
 }
 
 /// Ignores a poisoned lock. After a panic the simulator is not usable, but a test still shows its

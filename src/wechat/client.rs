@@ -4,11 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER,
+};
 use reqwest::{StatusCode, Url};
 use serde::Serialize;
 
-use super::body::{render, text_of};
+use super::body::{Incoming, beginning, render, too_long};
 use super::transport::classify;
 use super::{
     Action, ApiError, Endpoint, PageRequest, Peer, Places, Secret, TokenCommandError,
@@ -234,7 +236,10 @@ impl Client {
         token: &Secret,
         request: &PageRequest,
     ) -> Result<DatedBody, CallError> {
-        self.post_dated("customservice/msgrecord/getmsglist", Some(token), request).await
+        let path = "customservice/msgrecord/getmsglist";
+        let request = self.post_request(path, Some(token), request)?;
+        // A page is several times smaller with gzip. The connection is slower than decompression.
+        self.receive(request.header(ACCEPT_ENCODING, "gzip")).await
     }
 
     /// Requests the list of workers and returns the body without decoding it. The body may be an
@@ -264,24 +269,20 @@ impl Client {
         token: Option<&Secret>,
         body: &impl Serialize,
     ) -> Result<Bytes, CallError> {
-        Ok(self.post_dated(path, token, body).await?.body)
+        Ok(self.receive(self.post_request(path, token, body)?).await?.body)
     }
 
-    async fn post_dated(
+    fn post_request(
         &self,
         path: &str,
         token: Option<&Secret>,
         body: &impl Serialize,
-    ) -> Result<DatedBody, CallError> {
+    ) -> Result<reqwest::RequestBuilder, CallError> {
         let body = serde_json::to_vec(body).map_err(|error| {
             CallError::Unreadable(format!("the request cannot be serialized: {error}"))
         })?;
-        let request = self
-            .http
-            .post(self.url(path, token))
-            .header(CONTENT_TYPE, "application/json")
-            .body(body);
-        self.receive(request).await
+        let request = self.http.post(self.url(path, token));
+        Ok(request.header(CONTENT_TYPE, "application/json").body(body))
     }
 
     async fn receive(&self, request: reqwest::RequestBuilder) -> Result<DatedBody, CallError> {
@@ -289,29 +290,21 @@ impl Client {
         if response.status() != StatusCode::OK {
             let retry_after = retry_after(response.headers());
             let status = response.status().as_u16();
-            let came = render(&first_bytes(&mut response).await);
+            let came = render(&beginning(&first_bytes(&mut response).await, ERROR_BYTES));
             return Err(CallError::Status { status, retry_after, peer: self.peer.clone(), came });
         }
         let date = date(response.headers());
-        let too_long = || {
-            let reason = format!("it is longer than {} MiB", BODY_BYTES_MAX >> 20);
-            CallError::Unreadable(reason).from_peer(&self.peer)
-        };
         let claimed = response.content_length().unwrap_or(0);
         let claimed = usize::try_from(claimed).unwrap_or(usize::MAX);
         if claimed > BODY_BYTES_MAX {
-            return Err(too_long());
+            return Err(too_long(BODY_BYTES_MAX).from_peer(&self.peer));
         }
-        let mut body = BytesMut::with_capacity(claimed.min(BODY_ROOM_MAX));
+        let mut body = Incoming::new(claimed.min(BODY_ROOM_MAX), BODY_BYTES_MAX);
         while let Some(chunk) = response.chunk().await.map_err(|error| self.transport(error))? {
-            if body.len() + chunk.len() > BODY_BYTES_MAX {
-                return Err(too_long());
-            }
-            body.extend_from_slice(&chunk);
+            body.push(&chunk).map_err(|error| error.from_peer(&self.peer))?;
         }
         let encoding = response.headers().get(CONTENT_ENCODING).and_then(|name| name.to_str().ok());
-        let body = text_of(body.freeze(), encoding, BODY_BYTES_MAX)
-            .map_err(|error| error.from_peer(&self.peer))?;
+        let body = body.finish(encoding).map_err(|error| error.from_peer(&self.peer))?;
         Ok(DatedBody { body, date })
     }
 

@@ -275,6 +275,12 @@ fn each_hostile_body_has_its_expected_outcome() {
         encoded("gzip, not said", "identity", gzip(page.as_bytes()), &one),
         encoded("gzip that is none", "gzip", page.clone().into(), &one),
         encoded("gzip that is cut", "gzip", gzip(page.as_bytes())[..40].to_vec(), "69"),
+        Row::new(
+            "gzip that is cut, once",
+            [ok(&gzip(page.as_bytes())[..40]), ok(gzip(page.as_bytes()))],
+            &*one,
+        ),
+        encoded("gzip, then more", "gzip", [gzip(page.as_bytes()), b"x".into()].concat(), "69"),
         encoded("gzip within gzip", "gzip, gzip", gzip(&gzip(page.as_bytes())), "69"),
         encoded("gzip of nothing", "gzip", gzip(b""), "69"),
         encoded("gzip bomb", "gzip", gzip(&bomb), "69"),

@@ -85,7 +85,7 @@ impl Server {
         self.connections.load(Ordering::SeqCst)
     }
 
-    fn requests(&self) -> Vec<String> {
+    pub fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 }

@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""How the costs of kefu grow: with the messages of a day, the days of history, and the number of accounts.
+
+    python3 benches/growth.py [--only messages,days,accounts] [--messages 1000,10000,100000] [--days 10,100] [--accounts 1,10,100] [--rounds 3]
+
+Prints Markdown, medians. `slope` compares a row with the one before it: the logarithm of the ratio of processor seconds, divided by that of
+the sizes. 1 is linear, and 0 is constant. `µs more` is the processor time of each message more than in the row before, without what
+every run costs: for linear work, it is the same in each row. The default sizes take some minutes. `--messages 10000000`, `--days 3650` and
+`--accounts 10000` take long.
+"""
+
+import argparse
+import datetime
+import json
+import math
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import tempfile
+
+from compare import KEFU, measure
+
+FIRST = datetime.date(2015, 5, 15)
+SECRET_FILE = "secret"
+
+
+class Server:
+    """`kefu simulate`. Its pages are generated as they are asked for."""
+
+    def __init__(self, days, messages, *arguments):
+        generate = ["--first-day", str(FIRST), "--days", str(days), "--messages-per-day", str(messages)]
+        self.process = subprocess.Popen([KEFU, "simulate", *generate, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        hello = json.loads(self.process.stdout.readline())
+        self.secret = hello["secret"]
+        self.settings = {"KEFU_BASE_URL": hello["base_url"], "KEFU_APPID": hello["appid"], "KEFU_SECRET": hello["secret"]}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def day(number):
+    return str(FIRST + datetime.timedelta(number))
+
+
+def folder():
+    return tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_FOLDER"))
+
+
+def files(place):
+    return sum(1 for path in pathlib.Path(place, "data/lake").rglob("*.parquet") if "_kefu" not in path.parts)
+
+
+def requests(place):
+    """The calls of `getmsglist`, by the latest record in the history of each account's runs."""
+    total = 0
+    for runs in pathlib.Path(place, "data/lake/_kefu/accounts").glob("*/runs"):
+        latest = max(runs.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        total += json.loads(latest.read_text())["requests"]
+    return total
+
+
+def repeated(rounds, run):
+    """The median wall seconds, processor seconds and peak MiB of some runs, and the requests and files of the last one."""
+    figures = [run() for _ in range(rounds)]
+    return [statistics.median(figure[place] for figure in figures) for place in range(3)] + list(figures[-1][3:])
+
+
+class Growth:
+    """A table whose rows grow."""
+
+    def __init__(self, what):
+        self.before = None
+        print(f"| {what} | seconds | processor s | µs each | µs more | slope | peak MiB | requests | files |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+
+    def row(self, name, size, of, figures):
+        """`size` is the number of messages, days or accounts, and `of` the number of messages that the work is about."""
+        wall, processor, peak, calls, written = figures
+        slope = more = ""
+        if self.before:
+            size_before, of_before, processor_before = self.before
+            slope = f"{math.log(processor / processor_before) / math.log(size / size_before):.2f}"
+            more = f"{(processor - processor_before) / (of - of_before) * 1e6:.2f}" if of > of_before else ""
+        self.before = (size, of, processor)
+        print(f"| {name} | {wall:.2f} | {processor:.2f} | {processor / of * 1e6:.2f} | {more} | {slope} | {peak:.0f} | {calls:,} | {written:,} |", flush=True)
+
+
+def measured(command, place, server):
+    wall, processor, peak, _ = measure(command, place, server.settings)
+    return wall, processor, peak, requests(place), files(place)
+
+
+def messages(options):
+    """One day, by its messages: `kefu run` from nothing. Linear."""
+    growth = Growth("messages of the day")
+    for size in options.messages:
+        with Server(1, size, "--keep-pages", str(size // 5_000 + 10)) as server:
+
+            def run():
+                with folder() as place:
+                    return measured([KEFU, "run", "--date", day(0)], place, server)
+
+            run()
+            growth.row(f"{size:,}", size, size, repeated(options.rounds, run))
+    print()
+
+
+def days(options):
+    """History, 200 messages a day: the first run of all days (linear), then the night after (constant)."""
+    rows = []
+    each = 200
+    first = Growth("first run, days")
+    for size in options.days:
+        with Server(size + 1, each) as server, folder() as place:
+            all_days = [KEFU, "run", "--from", day(0), "--to", day(size - 1)]
+            first.row(f"{size:,}", size, size * each, measured(all_days, place, server))
+
+            def night():
+                with folder() as copy:
+                    # Hard links: kefu replaces files and never writes into them.
+                    shutil.copytree(place, copy, copy_function=os.link, dirs_exist_ok=True)
+                    return measured([KEFU, "run", "--date", day(size)], copy, server)
+
+            rows.append((size, repeated(options.rounds, night)))
+    print()
+    nights = Growth("the night after, days of history")
+    for size, figures in rows:
+        nights.row(f"{size:,}", size, each, figures)
+    print()
+
+
+def accounts(options):
+    """One night of many accounts, each with 1,000 messages. Linear."""
+    each = 1_000
+    growth = Growth("accounts")
+    for size in options.accounts:
+        with Server(3, each, "--accounts", str(size)) as server:
+
+            def run():
+                with folder() as place:
+                    path = pathlib.Path(place)
+                    (path / SECRET_FILE).write_text(server.secret)
+                    (path / SECRET_FILE).chmod(0o600)
+                    lines = [json.dumps({"name": f"account{number}", "appid": f"wx{number:016x}", "secret_file": SECRET_FILE}) for number in range(1, size + 1)]
+                    (path / "accounts.jsonl").write_text("\n".join(lines))
+                    (path / "kefu.toml").write_text('accounts_file = "accounts.jsonl"\n')
+                    settings = {"KEFU_BASE_URL": server.settings["KEFU_BASE_URL"]}
+                    wall, processor, peak, _ = measure([KEFU, "run", "--date", day(1)], place, settings)
+                    return wall, processor, peak, requests(place), files(place)
+
+            growth.row(f"{size:,}", size, size * each, repeated(options.rounds, run))
+    print()
+
+
+PARTS = {part.__name__: part for part in (messages, days, accounts)}
+
+
+def main():
+    sizes = lambda text: [int(size) for size in text.split(",")]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default=",".join(PARTS))
+    parser.add_argument("--messages", type=sizes, default=[1_000, 10_000, 100_000, 1_000_000])
+    parser.add_argument("--days", type=sizes, default=[10, 100, 365, 1_096])
+    parser.add_argument("--accounts", type=sizes, default=[1, 10, 100, 1_000])
+    options = parser.parse_args()
+    if not KEFU.exists():
+        raise SystemExit("build kefu first: cargo build --release")
+    for name in options.only.split(","):
+        print(f"### {PARTS[name].__doc__}\n", flush=True)
+        PARTS[name](options)
+
+
+if __name__ == "__main__":
+    main()
