@@ -2,8 +2,8 @@
 //!
 //! A page of [regular](super::regular) records is read in one pass, because that is fast. On any
 //! other page, each record is read on its own, so one irregular record does not affect the others.
-//! An irregular record is read leniently (see [`super::odd_record`]). It is a reject only if it lacks a field that a message
-//! needs. A page that is not JSON is [repaired](super::repair()) first.
+//! An irregular record is read leniently (see [`super::odd_record`]). It is a reject only if it
+//! lacks a field that a message needs. A page that is not JSON is [repaired](super::repair()) first.
 
 use std::sync::Arc;
 
@@ -200,7 +200,8 @@ impl Envelope {
     /// The facts of a page with this number of records.
     ///
     /// # Errors
-    /// The error from WeChat, or [`CallError::Unreadable`] when this is neither a page nor an error.
+    /// The error from WeChat, or [`CallError::Unreadable`] when this is neither a page nor an
+    /// error.
     fn facts(self, records: Option<usize>) -> Result<PageFacts, CallError> {
         if let Some(error) = ApiError::in_answer(self.errcode, self.errmsg) {
             return Err(error.into());
