@@ -176,8 +176,9 @@ class Changed:
     def look(self):
         """`_inputs.json` of May, if it is there, and the number of rows that a reader finds in May."""
         inputs = self.out / "account_daily/month=2024-05" / rollup.MANIFEST
-        found = duckdb.sql(f"SELECT count(*) FROM {table(self.out, 'account_daily')} WHERE month = '2024-05'").fetchone()
-        return inputs.read_text() if inputs.exists() else None, found[0]
+        query = f"SELECT count(*) FROM {table(self.out, 'account_daily')} WHERE month = '2024-05'"
+        [[found]] = duckdb.sql(query).fetchall()
+        return inputs.read_text() if inputs.exists() else None, found
 
 
 def test_a_reader_who_finds_the_same_inputs_afterwards_has_all_rows(spark, rolled, tmp_path):
