@@ -125,11 +125,17 @@ impl ContentHasher {
                 for value in column {
                     scratch.extend_from_slice(&(value.map_or(0, str::len) as u32).to_le_bytes());
                 }
-                column
-                    .iter()
-                    .flatten()
-                    .for_each(|value| scratch.extend_from_slice(value.as_bytes()));
+                let (from, to) = match column.value_offsets() {
+                    [from, .., to] if !has_nulls => (*from as usize, *to as usize),
+                    _ => (0, 0),
+                };
+                if has_nulls {
+                    let values = column.iter().flatten();
+                    values.for_each(|value| scratch.extend_from_slice(value.as_bytes()));
+                }
                 self.hasher.update(scratch);
+                // Without nulls, the values follow each other.
+                self.hasher.update(column.value_data().get(from..to).unwrap_or_default());
             }
             other => {
                 return Err(arrow::error::ArrowError::NotYetImplemented(format!(
