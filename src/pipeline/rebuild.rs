@@ -19,7 +19,7 @@ use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::{BugError, Failure};
 use crate::lake::{Account, Lake, LakeError, Seen, Table};
 use crate::metrics::{
-    self, DAYS_AFTER, History, HistoryBuilder, MetricsError, Part, Partitions, Rules, Target,
+    self, DAYS_AFTER, History, HistoryBuilder, MetricsError, Partitions, Rules, Target,
 };
 use crate::model::cancel::Cancel;
 use crate::threads;
@@ -384,32 +384,25 @@ pub fn read_history(job: &MetricsJob, days: DayRange, cancel: &Cancel) -> Result
     let days: Vec<Day> = days.days().collect();
     let parameters = job.rules.parameters();
     let columns = metrics::columns(parameters);
-    let mut history = HistoryBuilder::new(&job.zone, parameters);
+    let history = HistoryBuilder::new(&job.zone, parameters);
     let needs_texts = parameters.needs_texts();
-    let read = |day: &Day| -> Result<Vec<Part>, Failure> {
-        cancel.check()?;
+    let read = |day: &Day| -> Result<(), Failure> {
         let key = job.account.partition(Table::Messages, *day);
         if needs_texts && !job.lake.footer(&key)?.has_texts() {
             return Err(LakeError::TextsDropped { key }.into());
         }
-        let batches = job.lake.read(&key, &columns)?;
         // The columns match the schema, so unexpected values in them mean that the file is damaged.
         let damaged = |error: MetricsError| job.lake.damaged(&key, error.to_string());
         let mut first_row = 0;
-        let decode = |batch: Result<RecordBatch, LakeError>| -> Result<Part, Failure> {
+        for batch in job.lake.read(&key, &columns)? {
             cancel.check()?;
             let batch = batch?;
-            let part = history.decode(*day, first_row, &batch).map_err(damaged)?;
+            history.add(*day, first_row, &batch).map_err(damaged)?;
             first_row += batch.num_rows();
-            Ok(part)
-        };
-        batches.map(decode).collect()
+        }
+        Ok(())
     };
-    let read_all = || days.par_iter().map(read).collect::<Result<Vec<_>, _>>();
-    for part in job.lake.reading(read_all)??.into_iter().flatten() {
-        cancel.check()?;
-        history.push(part);
-    }
+    job.lake.reading(|| days.par_iter().try_for_each(read))??;
     Ok(history.finish(cancel)?)
 }
 
