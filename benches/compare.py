@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """kefu beside what a user would pick instead, in one run: on the same server and files, in turn, several rounds, as whole processes.
 
-    python3 benches/compare.py [--rounds 5] [--only fetch,latency,metrics,size,growth,idle]
+    python3 benches/compare.py [--rounds 5] [--only fetch,latency,metrics,verify,size,growth,idle,nightly]
 
 Builds kefu and the floor program, and makes a virtual environment with the pinned rivals beside cargo's target folder. Prints Markdown: medians
 (minimum–maximum), the ratio of the medians to kefu's, peak memory, and what the server cost beside each. The server keeps its pages
@@ -41,12 +41,13 @@ def prepare():
 class Server:
     """`kefu simulate`, which keeps its pages ready."""
 
-    def __init__(self, days, messages, latency=0):
-        generate = ["--first-day", str(FIRST), "--days", str(days), "--messages-per-day", str(messages)]
+    def __init__(self, days, messages, latency=0, first=FIRST):
+        self.first = first
+        generate = ["--first-day", str(first), "--days", str(days), "--messages-per-day", str(messages)]
         command = [KEFU, "simulate", *generate, "--latency-ms", str(latency), "--keep-pages", "2000"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE)
         hello = json.loads(self.process.stdout.readline())
-        self.last = FIRST + datetime.timedelta(days - 1)
+        self.last = first + datetime.timedelta(days - 1)
         self.arguments = [hello["base_url"], hello["appid"], hello["secret"]]
         self.settings = {"KEFU_BASE_URL": hello["base_url"], "KEFU_APPID": hello["appid"], "KEFU_SECRET": hello["secret"]}
 
@@ -64,7 +65,7 @@ class Server:
         self.process.stdout.close()
 
     def fetch(self, *arguments):
-        return [KEFU, "fetch", "--from", str(FIRST), "--to", str(self.last), *arguments]
+        return [KEFU, "fetch", "--from", str(self.first), "--to", str(self.last), *arguments]
 
 
 def measure(command, folder, settings=None, server=None):
@@ -144,9 +145,9 @@ def latency(options):
 
 
 @contextlib.contextmanager
-def lake(days, messages):
+def lake(days, messages, first=FIRST):
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_FOLDER")) as folder:
-        with Server(days, messages) as server:
+        with Server(days, messages, first=first) as server:
             measure(server.fetch(), folder, server.settings)
             yield pathlib.Path(folder), server.settings
 
@@ -170,6 +171,16 @@ def metrics(options):
             "polars Python, 2 threads": script("metrics_polars.py"),
         }
         table(in_turn(contenders, options.rounds, warm=0), "kefu metrics")
+
+
+def verify(options):
+    """408,000 messages of 609 days: `verify` beside `metrics`."""
+    with lake(609, 670) as (folder, settings):
+        contenders = {
+            "kefu metrics": lambda _: compute(folder, settings),
+            "kefu verify": lambda _: measure([KEFU, "verify"], folder, settings),
+        }
+        table(in_turn(contenders, options.rounds, warm=1), "kefu metrics")
 
 
 def size(options):
@@ -221,7 +232,34 @@ def idle(options):
     table(figures, "kefu metrics, three years")
 
 
-PARTS = {part.__name__: part for part in (fetch, latency, metrics, size, growth, idle)}
+def nightly(options):
+    """`kefu run` of the next day of an account with 20,000 messages a day and three years of history, 200 ms before each page.
+
+    It fetches yesterday, fetches the day before again, and computes the metrics of four days.
+    """
+    days, messages = 1_095, 20_000
+    first = datetime.datetime.now(datetime.timezone(datetime.timedelta(hours=8))).date() - datetime.timedelta(days + 1)
+    with lake(days, messages, first) as (history, settings), Server(days + 1, messages, 200, first) as server:
+        compute(history, settings)
+
+        def run(folder):
+            # A run replaces files and never writes into them, but for its own, which are not in the tables.
+            def copied(source, place):
+                return shutil.copy2(source, place) if "_kefu" in pathlib.Path(source).parts else os.link(source, place)
+
+            shutil.copytree(history / "data", pathlib.Path(folder, "data"), copy_function=copied)
+            os.sync()
+            figure = measure([KEFU, "run"], folder, server.settings, server)
+            written = {day.name for day in pathlib.Path(folder).glob("data/lake/*/*") if any(file.stat().st_nlink == 1 for file in day.iterdir())}
+            if len(written) != 4:
+                raise SystemExit(f"the run has written {sorted(written)}")
+            return figure
+
+        figures = in_turn({"kefu run": run}, options.rounds)
+    table(figures, "kefu run")
+
+
+PARTS = {part.__name__: part for part in (fetch, latency, metrics, verify, size, growth, idle, nightly)}
 
 
 def main():

@@ -94,8 +94,22 @@ impl<W: Write + Send> Encoder<W> {
     /// Adds rows. They must have the table's columns and follow its order.
     pub(super) fn append(&mut self, batch: RecordBatch) -> Result<(), EncodeError> {
         self.rows += batch.num_rows();
-        self.uncut.push_batch(batch)?;
-        self.encode_cut()
+        let mut from = 0;
+        while from < batch.num_rows() {
+            let waiting = self.uncut.get_buffered_rows();
+            let rows = (ENCODER_ROWS - waiting).min(batch.num_rows() - from);
+            let cut = batch.slice(from, rows);
+            from += rows;
+            match rows {
+                // Rows that are not joined with others are not copied.
+                ENCODER_ROWS => self.encode(&cut)?,
+                _ => {
+                    self.uncut.push_batch(cut)?;
+                    self.encode_cut()?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Writes the remaining rows and the footer.
@@ -130,10 +144,15 @@ impl<W: Write + Send> Encoder<W> {
 
     fn encode_cut(&mut self) -> Result<(), EncodeError> {
         while let Some(batch) = self.uncut.next_completed_batch() {
-            self.hasher.update(&batch)?;
-            self.writer.write(&batch).map_err(EncodeError::Parquet)?;
+            self.encode(&batch)?;
         }
         Ok(())
+    }
+
+    /// Encodes [`ENCODER_ROWS`], or the last rows.
+    fn encode(&mut self, batch: &RecordBatch) -> Result<(), EncodeError> {
+        self.hasher.update(batch)?;
+        self.writer.write(batch).map_err(EncodeError::Parquet)
     }
 }
 

@@ -232,7 +232,7 @@ impl Lake {
         };
         let began = self.looks.as_ref().map_or(0, |looks| looks.changes());
         let listed: BTreeSet<Key> =
-            self.store.files_below(&Key::of_table(Table::Rejects))?.into_iter().collect();
+            self.store.files_of_days(&Key::of_table(Table::Rejects))?.into_iter().collect();
         let days = days(&listed);
         if let Some(looks) = &self.looks {
             looks.add(began, |remembered| remembered.rejects = Some(listed));

@@ -348,9 +348,8 @@ impl Lake {
     ) -> Result<BTreeSet<String>, LakeError> {
         let mut accounts = BTreeSet::new();
         for table in tables {
-            let files = self.store.files_below(&Key::of_table(table))?;
-            let of_days = files.iter().filter(|file| file.folder().day().is_some());
-            let names = of_days.filter_map(|file| file.account_name());
+            let files = self.store.files_of_days(&Key::of_table(table))?;
+            let names = files.iter().filter_map(|file| file.account_name());
             accounts.extend(names.map(str::to_owned));
         }
         Ok(accounts)

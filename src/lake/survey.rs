@@ -51,18 +51,12 @@ impl Lake {
             if root.iter().any(|entry| entry.key == folder && entry.kind != Kind::Folder) {
                 foreign.push((None, self.path_of(&folder)));
             }
-            let (mut days, mut folders) = (Vec::new(), Vec::new());
-            for Entry { key, kind } in self.store.list(&folder)? {
-                match key.day().filter(|_| kind == Kind::Folder) {
-                    None => foreign.push((None, self.path_of(&key))),
-                    Some(day) => {
-                        days.push(day);
-                        folders.push(key);
-                    }
-                }
-            }
-            for (day, entries) in days.into_iter().zip(self.store.list_all(&folders)?) {
-                for Entry { key, kind } in entries {
+            for (entry, inside) in self.store.list_table(&folder)? {
+                let Some(day) = entry.key.day().filter(|_| entry.is_day()) else {
+                    foreign.push((None, self.path_of(&entry.key)));
+                    continue;
+                };
+                for Entry { key, kind } in inside {
                     match key.account().filter(|_| kind == Kind::File) {
                         None => foreign.push((Some(day), self.path_of(&key))),
                         Some(account) => partitions.push(account.partition(table, day)),

@@ -81,7 +81,7 @@ impl Lake {
     ) -> Result<BTreeMap<Account, BTreeMap<String, String>>, LakeError> {
         let accounts: BTreeMap<&str, &Account> =
             accounts.iter().map(|account| (account.as_str(), account)).collect();
-        let files = self.store.files_below(&Key::of_table(Table::Workers))?;
+        let files = self.store.files_of_days(&Key::of_table(Table::Workers))?;
         let list = |file: &Key| Some((*accounts.get(file.account_name()?)?, file.folder().day()?));
         let mut lists: Vec<(&Account, Day)> = files.iter().filter_map(list).collect();
         lists.sort_unstable();

@@ -2,17 +2,19 @@
 //! from them.
 
 use polars::prelude::*;
+use polars::series::IsSorted;
+use rayon::prelude::*;
 
 use super::concurrency;
-use super::day_rows::{DayRows, Hour, Outcome};
-use super::statistics::{count, counted, is, statistics};
-use super::{History, MetricsError, ROWS_QUICK};
+use super::day_rows::{DayRows, Hour, Outcome, Turn};
+use super::statistics::{count, counted, is, statistics, with_percentiles};
+use super::{History, MetricsError, ROWS_QUICK, ROWS_SIDE_BY_SIDE};
 use crate::model::cancel::Cancel;
 use crate::model::column::Role;
 use crate::model::{Column, Table};
 
 /// The input of the statistics of some days. Each frame has the keys `day` (i32, since 1970-01-01)
-/// and `worker` (u32).
+/// and `worker` (u32), and both as one number, because polars groups by one number faster.
 pub(super) struct Activity<'a> {
     /// The days by number, each with its rows.
     days: &'a [(i32, DayRows)],
@@ -21,12 +23,13 @@ pub(super) struct Activity<'a> {
     /// `outreach`, `first_sent_at`, `last_sent_at`.
     pub hours: DataFrame,
     /// `customer`, `was_received`, `was_sent`: each customer who exchanged messages with the worker
-    /// that day.
+    /// that day. `any_received`, `any_sent`: the same with any worker, once for each customer.
     visits: DataFrame,
     /// One row for each automatic OUT.
     automatic: DataFrame,
     /// Response pairs, with the local `hour` of the question: `outcome`, `is_first`,
-    /// `asked_in_hours` and durations.
+    /// `asked_in_hours` and durations. Sorted by `day`, `worker` and `hour`, so that polars finds
+    /// the rows of a group together.
     pub pairs: DataFrame,
     /// Turns in which the worker received an IN, but another worker is credited. `is_first` marks
     /// the first hand-off of a turn.
@@ -62,6 +65,16 @@ impl Scope {
             Self::Period => (0, worker),
         }
     }
+
+    /// Computes the columns for each key.
+    fn count(self, frame: LazyFrame, columns: Vec<Expr>) -> LazyFrame {
+        let key = match self {
+            Self::Worker => WORKER_OF_DAY,
+            Self::Account => "day",
+            Self::Period => "worker",
+        };
+        count_by(frame, key, &KEYS, columns)
+    }
 }
 
 impl<'a> Activity<'a> {
@@ -77,10 +90,13 @@ impl<'a> Activity<'a> {
             .map(|(day, worker)| (history.first_day() + i32::from(*day), *worker));
         let (automatic_day, automatic_worker): (Vec<i32>, Vec<u32>) =
             automatic.filter(|(day, _)| is_wanted(day)).unzip();
+        let automatic_keys = automatic_day.iter().zip(&automatic_worker);
+        let automatic_keys = automatic_keys.map(|(day, worker)| worker_of_day(*day, *worker));
+        let automatic_keys: Vec<i64> = automatic_keys.collect();
 
         let hours = Rows::of(days, |day| &day.hours);
         let visits = Rows::of(days, |day| &day.visits);
-        let pairs = Rows::of(days, |day| &day.turns);
+        let pairs = Rows::of(days, |day| &day.turns).sorted(|turn| (turn.worker, turn.hour));
         let hand_offs = Rows::of(days, |day| &day.hand_offs);
         let instant = |of: fn((i64, i64)) -> i64| move |hour: &Hour| hour.sent.map(of);
         let checked = |frame: PolarsResult<DataFrame>| -> Result<DataFrame, MetricsError> {
@@ -93,6 +109,7 @@ impl<'a> Activity<'a> {
             hours: checked(df! {
                 "day" => hours.days(),
                 "worker" => hours.map(|hour| hour.worker),
+                WORKER_OF_DAY => hours.keys(|hour| hour.worker),
                 "hour" => hours.map(|hour| i32::from(hour.hour)),
                 "messages_received" => hours.map(|hour| hour.received),
                 "messages_sent" => hours.map(|hour| hour.replies + hour.follow_ups + hour.outreach),
@@ -105,14 +122,23 @@ impl<'a> Activity<'a> {
             visits: checked(df! {
                 "day" => visits.days(),
                 "worker" => visits.map(|visit| visit.worker),
+                WORKER_OF_DAY => visits.keys(|visit| visit.worker),
                 "customer" => visits.map(|visit| visit.customer),
                 "was_received" => visits.flags(|visit| Some(visit.received)),
                 "was_sent" => visits.flags(|visit| Some(visit.sent)),
+                "any_received" => visits.flags(|visit| Some(visit.of_customer?.received)),
+                "any_sent" => visits.flags(|visit| Some(visit.of_customer?.sent)),
             })?,
-            automatic: df! { "day" => automatic_day, "worker" => automatic_worker }?,
+            automatic: df! {
+                "day" => automatic_day,
+                "worker" => automatic_worker,
+                WORKER_OF_DAY => automatic_keys,
+            }?,
             pairs: checked(df! {
                 "day" => pairs.days(),
                 "worker" => pairs.map(|turn| turn.worker),
+                WORKER_OF_DAY => ascending(pairs.keys(|turn| turn.worker)),
+                HOUR_OF_WORKER => ascending(pairs.0.iter().map(|(day, turn)| hour_of_worker(*day, turn)).collect()),
                 "hour" => pairs.map(|turn| i32::from(turn.hour)),
                 "outcome" => pairs.map(|turn| turn.outcome as u32),
                 "is_first" => pairs.flags(|turn| Some(turn.is_first)),
@@ -126,6 +152,7 @@ impl<'a> Activity<'a> {
             hand_offs: checked(df! {
                 "day" => hand_offs.days(),
                 "worker" => hand_offs.map(|hand_off| hand_off.worker),
+                WORKER_OF_DAY => hand_offs.keys(|hand_off| hand_off.worker),
                 "is_first" => hand_offs.flags(|hand_off| Some(hand_off.is_first)),
             })?,
         })
@@ -140,41 +167,90 @@ impl<'a> Activity<'a> {
     }
 }
 
-/// Converts rows of one kind, of several days, to columns.
-struct Rows<'a, T>(Vec<(i32, &'a [T])>);
+/// Column of `day` and `worker` as one number.
+const WORKER_OF_DAY: &str = "worker_of_day";
+
+/// Column of `day`, `worker` and `hour` as one number.
+pub(super) const HOUR_OF_WORKER: &str = "hour_of_worker";
+
+fn worker_of_day(day: i32, worker: u32) -> i64 {
+    i64::from(day) << 32 | i64::from(worker)
+}
+
+fn hour_of_worker(day: i32, turn: &Turn) -> i64 {
+    worker_of_day(day, turn.worker) << 5 | i64::from(turn.hour)
+}
+
+/// A column of numbers that ascend. polars does not look for the rows of its groups elsewhere.
+fn ascending(numbers: Vec<i64>) -> Int64Chunked {
+    let mut column = Int64Chunked::from_vec(PlSmallStr::EMPTY, numbers);
+    column.set_sorted_flag(IsSorted::Ascending);
+    column
+}
+
+/// Computes the columns for each number of the column `key`, which stands for the `keys`.
+pub(super) fn count_by(
+    frame: LazyFrame,
+    key: &str,
+    keys: &[&str],
+    mut columns: Vec<Expr>,
+) -> LazyFrame {
+    columns.extend(keys.iter().filter(|other| **other != key).map(|other| col(*other).first()));
+    let counted = frame.group_by([col(key)]).agg(columns);
+    if keys.contains(&key) { counted } else { counted.drop(cols([key])) }
+}
+
+/// Rows of one kind, each with its day. Converts them to columns.
+struct Rows<'a, T>(Vec<(i32, &'a T)>);
 
 impl<'a, T> Rows<'a, T> {
+    /// The rows of some days, in order of the days.
     fn of(days: &'a [(i32, DayRows)], rows: impl Fn(&DayRows) -> &Vec<T>) -> Self {
-        Self(days.iter().map(|(day, found)| (*day, rows(found).as_slice())).collect())
+        let all = days.iter().flat_map(|(day, found)| rows(found).iter().map(|row| (*day, row)));
+        let mut with_days =
+            Vec::with_capacity(days.iter().map(|(_, found)| rows(found).len()).sum());
+        with_days.extend(all);
+        Self(with_days)
     }
 
-    fn rows(&self) -> impl Iterator<Item = &'a T> {
-        self.0.iter().flat_map(|(_, rows)| rows.iter())
+    /// The same rows, those of each day sorted by worker and hour.
+    fn sorted(mut self, key: impl Fn(&T) -> (u32, u8) + Sync) -> Self
+    where
+        T: Sync,
+    {
+        for of_day in self.0.chunk_by_mut(|(day, _), (other, _)| day == other) {
+            match of_day.len() {
+                ROWS_SIDE_BY_SIDE.. => of_day.par_sort_unstable_by_key(|(_, row)| key(row)),
+                _ => of_day.sort_unstable_by_key(|(_, row)| key(row)),
+            }
+        }
+        self
     }
 
-    fn len(&self) -> usize {
-        self.0.iter().map(|(_, rows)| rows.len()).sum()
+    fn days(&self) -> Int32Chunked {
+        let days = self.0.iter().map(|(day, _)| *day).collect();
+        let mut column = Int32Chunked::from_vec(PlSmallStr::EMPTY, days);
+        column.set_sorted_flag(IsSorted::Ascending);
+        column
     }
 
-    fn days(&self) -> Vec<i32> {
-        self.0.iter().flat_map(|(day, rows)| std::iter::repeat_n(*day, rows.len())).collect()
+    fn keys(&self, worker: impl Fn(&T) -> u32) -> Vec<i64> {
+        self.0.iter().map(|(day, row)| worker_of_day(*day, worker(row))).collect()
     }
 
     fn map<V>(&self, value: impl Fn(&T) -> V) -> Vec<V> {
-        let mut values = Vec::with_capacity(self.len());
-        values.extend(self.rows().map(value));
-        values
+        self.0.iter().map(|(_, row)| value(row)).collect()
     }
 
     fn numbers(&self, value: impl Fn(&T) -> Option<i64>) -> Int64Chunked {
-        let mut column = PrimitiveChunkedBuilder::<Int64Type>::new(PlSmallStr::EMPTY, self.len());
-        self.rows().for_each(|row| column.append_option(value(row)));
+        let mut column = PrimitiveChunkedBuilder::<Int64Type>::new(PlSmallStr::EMPTY, self.0.len());
+        self.0.iter().for_each(|(_, row)| column.append_option(value(row)));
         column.finish()
     }
 
     fn flags(&self, value: impl Fn(&T) -> Option<bool>) -> BooleanChunked {
-        let mut column = BooleanChunkedBuilder::new(PlSmallStr::EMPTY, self.len());
-        self.rows().for_each(|row| column.append_option(value(row)));
+        let mut column = BooleanChunkedBuilder::new(PlSmallStr::EMPTY, self.0.len());
+        self.0.iter().for_each(|(_, row)| column.append_option(value(row)));
         column.finish()
     }
 }
@@ -184,20 +260,18 @@ pub(super) const KEYS: [&str; 2] = ["day", "worker"];
 /// The statistics of each (`day`, `worker`) of a scope: one frame for each kind of activity.
 pub(super) fn parts(activity: &Activity, scope: Scope) -> Result<[DataFrame; 6], MetricsError> {
     let queries = [
-        by_message(scope.labelled(&activity.hours)),
+        by_message(scope.labelled(&activity.hours), scope),
         by_customer(scope.labelled(&activity.visits), scope),
-        scope
-            .labelled(&activity.automatic)
-            .group_by(KEYS.map(col))
-            .agg([len().alias("auto_messages_sent")]),
-        by_turn(scope.labelled(&activity.pairs))?,
+        scope.count(scope.labelled(&activity.automatic), vec![len().alias("auto_messages_sent")]),
+        by_turn(scope.labelled(&activity.pairs), scope)?,
         by_hand_off(scope.labelled(&activity.hand_offs), scope),
     ];
     let [messages, customers, automatic, turns, hand_offs] =
         queries.map(|query| activity.collect(query));
+    let turns = with_percentiles(turns?, Table::WorkerDaily)?;
     activity.cancel.check()?;
     let concurrency = by_segment(activity.days, scope)?;
-    Ok([messages?, customers?, automatic?, turns?, hand_offs?, concurrency])
+    Ok([messages?, customers?, automatic?, turns, hand_offs?, concurrency])
 }
 
 /// Replaces missing counts with 0: a part without a row counted nothing. Counts that need business
@@ -213,26 +287,31 @@ pub(super) fn complete(rows: LazyFrame, has_schedule: bool) -> LazyFrame {
 }
 
 /// Counts messages by the day of the message.
-fn by_message(hours: LazyFrame) -> LazyFrame {
+fn by_message(hours: LazyFrame, scope: Scope) -> LazyFrame {
     let counts = ["messages_received", "messages_sent", "replies", "follow_ups", "outreach"];
     let mut columns = counts.map(|name| col(name).sum()).to_vec();
     columns.extend([col("first_sent_at").min(), col("last_sent_at").max()]);
-    hours.group_by(KEYS.map(col)).agg(columns)
+    scope.count(hours, columns)
 }
 
 /// Counts customers by the day of the message. Each customer counts once.
 fn by_customer(visits: LazyFrame, scope: Scope) -> LazyFrame {
-    let visits = match scope {
-        Scope::Worker => visits,
-        // Workers or days now share a key. A customer of several of them must count once.
-        Scope::Account | Scope::Period => visits
-            .group_by([col("day"), col("worker"), col("customer")])
-            .agg([col("was_received").any(true), col("was_sent").any(true)]),
+    let (visits, received, sent) = match scope {
+        Scope::Worker => (visits, "was_received", "was_sent"),
+        // One visit of each customer knows of the others.
+        Scope::Account => (visits, "any_received", "any_sent"),
+        // Days now share a key. A customer of several days must count once.
+        Scope::Period => {
+            let flags = [col("was_received").any(true), col("was_sent").any(true)];
+            let once = visits.group_by([col("day"), col("worker"), col("customer")]).agg(flags);
+            (once, "was_received", "was_sent")
+        }
     };
-    visits.group_by(KEYS.map(col)).agg([
-        count(col("was_received")).alias("customers"),
-        count(col("was_received").and(col("was_sent"))).alias("customers_served"),
-    ])
+    let columns = vec![
+        count(col(received)).alias("customers"),
+        count(col(received).and(col(sent))).alias("customers_served"),
+    ];
+    scope.count(visits, columns)
 }
 
 /// Computes how many customers were served at once, by the day of the segment.
@@ -250,7 +329,7 @@ fn by_segment(days: &[(i32, DayRows)], scope: Scope) -> PolarsResult<DataFrame> 
 }
 
 /// Counts turns by the day on which they were asked. They are credited to the pair's worker.
-fn by_turn(pairs: LazyFrame) -> PolarsResult<LazyFrame> {
+fn by_turn(pairs: LazyFrame, scope: Scope) -> PolarsResult<LazyFrame> {
     let mut columns = vec![
         count(is(Outcome::Answered)).alias("answered"),
         count(is(Outcome::Pending)).alias("pending"),
@@ -264,7 +343,7 @@ fn by_turn(pairs: LazyFrame) -> PolarsResult<LazyFrame> {
     ];
     columns.extend(Table::WorkerDaily.columns().filter_map(|column| within(column.name)));
     columns.extend(statistics(Table::WorkerDaily)?);
-    Ok(pairs.group_by(KEYS.map(col)).agg(columns))
+    Ok(scope.count(pairs, columns))
 }
 
 /// Counts the turns that were answered within the seconds in the column's name. None for other
@@ -281,5 +360,5 @@ fn by_hand_off(hand_offs: LazyFrame, scope: Scope) -> LazyFrame {
         Scope::Account => hand_offs.filter(col("is_first")),
         Scope::Worker | Scope::Period => hand_offs,
     };
-    hand_offs.group_by(KEYS.map(col)).agg([len().alias("handed_off")])
+    scope.count(hand_offs, vec![len().alias("handed_off")])
 }

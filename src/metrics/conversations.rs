@@ -10,8 +10,10 @@ use hashbrown::HashMap;
 
 use super::business_hours::OpenHours;
 use super::day_rows::{
-    DayRows, HandOff, Hour, Outcome, RANGES_MAX, Segment, Session, SessionOutcome, Turn, Visit,
+    DayRows, HandOff, Hour, OfCustomer, Outcome, RANGES_MAX, Segment, Session, SessionOutcome,
+    Turn, Visit,
 };
+use super::dealing::Timelines;
 use super::history::{History, Message};
 use super::message_kind::Kind;
 use super::{DAYS_AFTER, Parameters, Target};
@@ -35,11 +37,11 @@ pub(super) fn read(
     cancel: &Cancel,
 ) -> Result<Vec<HashMap<Day, DayRows>>, Cancelled> {
     let targets_by_day = by_day(history.first_day(), targets);
-    let read = |customers| {
+    let read = |blocks: &[Timelines]| {
         cancel.check()?;
         let mut unchecked = 0;
         let mut reader = Reader::new(&targets_by_day, parameters, open_hours);
-        for (customer, timeline) in history.timelines(customers) {
+        for (customer, timeline) in blocks.iter().flat_map(Timelines::each) {
             reader.read(customer, timeline);
             unchecked += timeline.len();
             if unchecked >= MESSAGES_UNCHECKED {
@@ -425,6 +427,7 @@ impl<'a> Reader<'a> {
                 customer: self.customer,
                 received: inbound,
                 sent: !inbound,
+                of_customer: None,
             }),
         }
 
@@ -455,6 +458,11 @@ impl<'a> Reader<'a> {
     }
 
     fn end_visits(&mut self) {
+        let received = self.visits.iter().any(|visit| visit.received);
+        let sent = self.visits.iter().any(|visit| visit.sent);
+        if let Some(last) = self.visits.last_mut() {
+            last.of_customer = Some(OfCustomer { received, sent });
+        }
         if let Some(found) = self.found.get_mut(usize::from(self.visited_on)) {
             found.visits.append(&mut self.visits);
         }

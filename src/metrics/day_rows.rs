@@ -85,6 +85,15 @@ pub(super) struct Visit {
     pub received: bool,
     /// Whether the worker sent a message to the customer.
     pub sent: bool,
+    /// All visits of the customer on the day together. Only one of them has this.
+    pub of_customer: Option<OfCustomer>,
+}
+
+/// Directions of the messages between a customer and any worker on a day.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OfCustomer {
+    pub received: bool,
+    pub sent: bool,
 }
 
 /// A span of a day, `[start, end)`, that a worker spent with one customer.

@@ -3,18 +3,20 @@
 //! Openids and workers are numbered here once, in the order of their names. Numbers are faster to
 //! compare, group and sort, and sorting by the number is sorting by the name.
 //!
-//! The partitions arrive in order of time. Each row is appended to the timeline of its customer, so
-//! no other sorting is needed. Texts are read only when a rule for automatic replies needs them.
+//! The rows of a partition are in order of time. Each row is appended to the timeline of its
+//! customer, so no other sorting is needed. Texts are read only when a rule for automatic replies
+//! needs them.
 
-use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{Int32Type, TimestampMicrosecondType};
 
-use super::names::{Names, dictionary};
+use super::dealing::{Blocks, Dealt, Row, Timelines};
+use super::names::{Hashed, Names, dictionary};
 use super::{AutoReply, MetricsError, Parameters, ROWS_QUICK};
 use crate::calendar::{Day, DayRange, OffsetSpan, UnixSeconds, Zone};
-use crate::model::cancel::{Cancel, Cancelled};
+use crate::model::cancel::Cancel;
 use crate::model::record::Direction;
 use crate::threads;
 
@@ -28,9 +30,9 @@ pub fn columns(parameters: &Parameters) -> Vec<&'static str> {
 }
 
 /// A visible message. It is kept small because a history contains millions of messages.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Message {
-    sent_at: u32,
+    pub(super) sent_at: u32,
     /// `seq` of the message: its row in the day's partition.
     pub seq: u32,
     /// Index into [`History::workers`].
@@ -57,11 +59,8 @@ pub struct History {
     first_day: i32,
     customers: StringArray,
     workers: StringArray,
-    /// The timelines of all customers, one after another, in the order of the customers. Each
-    /// timeline is in order of (`sent_at`, `seq`).
-    messages: Vec<Message>,
-    /// Start of each customer's timeline in `messages`, and the end of the last one.
-    bounds: Vec<usize>,
+    /// The timelines of all customers, in the order of the customers.
+    blocks: Vec<Timelines>,
     /// Day (counted from the first) and worker of each automatic message.
     automatic: Vec<(u16, u32)>,
 }
@@ -87,77 +86,23 @@ impl History {
         &self.automatic
     }
 
-    /// The timeline of each customer of a range, in order.
-    pub(super) fn timelines(
-        &self,
-        customers: Range<u32>,
-    ) -> impl Iterator<Item = (u32, &[Message])> {
-        let timeline = |customer: u32| {
-            let (start, end) =
-                (self.bounds.get(customer as usize)?, self.bounds.get(customer as usize + 1)?);
-            Some((customer, self.messages.get(*start..*end)?))
-        };
-        customers.filter_map(timeline)
-    }
-
     /// Whether one thread is enough for it.
     pub(super) fn is_small(&self) -> bool {
-        self.bounds.last().is_none_or(|messages| *messages <= ROWS_QUICK)
+        self.blocks.iter().map(Timelines::len).sum::<usize>() <= ROWS_QUICK
     }
 
-    /// Splits all customers into ranges with about the same number of messages.
-    pub(super) fn ranges(&self, wanted: usize) -> Vec<Range<u32>> {
-        let messages = self.bounds.last().copied().unwrap_or_default();
-        let starts = (0..wanted).map(|part| {
-            self.bounds.partition_point(|start| *start < messages * part / wanted) as u32
-        });
-        let mut starts: Vec<u32> = starts.chain([self.customers.len() as u32]).collect();
-        starts.dedup();
-        starts.windows(2).filter_map(|ends| Some(*ends.first()?..*ends.last()?)).collect()
-    }
-
-    /// Arranges the rows of all parts, each with its day, as [`messages`](Self::messages).
-    fn timelines_of(
-        &self,
-        parts: &[(u16, Vec<Row>)],
-        cancel: &Cancel,
-    ) -> Result<Vec<Message>, Cancelled> {
-        let nobody = Message { sent_at: 0, seq: 0, worker: 0, day: 0, hour: 0, inbound: false };
-        let mut messages = vec![nobody; self.bounds.last().copied().unwrap_or_default()];
-        // Each thread writes the messages of its own range of customers.
-        let mut slices = Vec::new();
-        let mut rest = messages.as_mut_slice();
-        for range in self.ranges(rayon::current_num_threads()) {
-            let bounds =
-                self.bounds.get(range.start as usize..=range.end as usize).unwrap_or_default();
-            let length = bounds.last().zip(bounds.first()).map_or(0, |(last, first)| last - first);
-            let (slice, others) = rest.split_at_mut(length);
-            slices.push((range, bounds, slice));
-            rest = others;
-        }
-        let write = |(range, bounds, slice): (Range<u32>, &[usize], &mut [Message])| {
-            let offset = bounds.first().copied().unwrap_or_default();
-            let mut next: Vec<usize> = bounds.iter().map(|bound| bound - offset).collect();
-            for (day, rows) in parts {
-                cancel.check()?;
-                for row in rows.iter().filter(|row| !row.automatic) {
-                    if !range.contains(&row.customer) {
-                        continue;
-                    }
-                    let place = next.get_mut((row.customer - range.start) as usize);
-                    if let Some((place, message)) = place
-                        .and_then(|place| slice.get_mut(*place).map(|message| (place, message)))
-                    {
-                        let Row { sent_at, seq, worker, hour, inbound, .. } = *row;
-                        *message = Message { sent_at, seq, worker, day: *day, hour, inbound };
-                        *place += 1;
-                    }
-                }
+    /// Splits the blocks of customers into ranges with about the same number of messages.
+    pub(super) fn ranges(&self, wanted: usize) -> Vec<&[Timelines]> {
+        let messages = self.blocks.iter().map(Timelines::len).sum::<usize>();
+        let (mut ranges, mut first, mut so_far) = (Vec::new(), 0, 0);
+        for (block, timelines) in self.blocks.iter().enumerate() {
+            so_far += timelines.len();
+            if so_far * wanted >= messages * (ranges.len() + 1) {
+                ranges.extend(self.blocks.get(first..=block));
+                first = block + 1;
             }
-            Ok(())
-        };
-        threads::map(slices, self.is_small(), write)?;
-        Ok(messages)
+        }
+        ranges
     }
 
     /// A copy with only the messages of these days.
@@ -165,78 +110,51 @@ impl History {
         let is_within = |day: u16| {
             (days.first.number()..=days.last.number()).contains(&(self.first_day + i32::from(day)))
         };
-        let mut messages = Vec::new();
-        let mut bounds = vec![0];
-        for (_, timeline) in self.timelines(0..self.customers.len() as u32) {
-            messages.extend(timeline.iter().filter(|message| is_within(message.day)));
-            bounds.push(messages.len());
-        }
+        let filtered = |block: &Timelines| block.filtered(|message| is_within(message.day));
         let automatic = self.automatic.iter().copied().filter(|(day, _)| is_within(*day)).collect();
         Self {
             first_day: self.first_day,
             customers: self.customers.clone(),
             workers: self.workers.clone(),
-            messages,
-            bounds,
+            blocks: self.blocks.iter().map(filtered).collect(),
             automatic,
         }
     }
 }
 
-/// Collects partitions of `messages`, in order of days.
+/// Collects partitions of `messages`.
 #[derive(Debug)]
 pub struct HistoryBuilder<'a> {
     zone: &'a Zone,
     auto_reply: &'a [AutoReply],
-    first_day: Option<Day>,
-    customers: Names,
-    workers: Names,
-    parts: Vec<NumberedPart>,
+    found: Mutex<Found>,
     /// Day of the last appended batch, and the number of rows appended for that day.
     appended: Option<(Day, usize)>,
 }
 
-/// The visible and automatic messages of a batch. Names are numbered within the batch.
-#[derive(Debug)]
-pub struct Part {
-    day: Day,
-    customers: StringArray,
-    workers: StringArray,
-    rows: Vec<Row>,
+/// What was found in the batches so far.
+#[derive(Debug, Default)]
+struct Found {
+    customers: Names,
+    workers: Names,
+    parts: Vec<Part>,
 }
 
-/// A part, with the number across all parts for each name of its batch.
+/// The visible and automatic messages of a batch. Names are numbered within the batch.
 #[derive(Debug)]
-struct NumberedPart {
+struct Part {
     day: Day,
+    first_row: usize,
+    /// The number across all batches for each name of this one.
     customers: Vec<u32>,
     workers: Vec<u32>,
     rows: Vec<Row>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Row {
-    sent_at: u32,
-    seq: u32,
-    customer: u32,
-    worker: u32,
-    hour: u8,
-    inbound: bool,
-    automatic: bool,
-}
-
 impl<'a> HistoryBuilder<'a> {
     pub fn new(zone: &'a Zone, parameters: &'a Parameters) -> Self {
         let auto_reply = &parameters.auto_reply;
-        Self {
-            zone,
-            auto_reply,
-            first_day: None,
-            customers: Names::default(),
-            workers: Names::default(),
-            parts: Vec::new(),
-            appended: None,
-        }
+        Self { zone, auto_reply, found: Mutex::default(), appended: None }
     }
 
     /// Adds rows of a day, which follow the rows added before. `batch` has the [`columns`]: names
@@ -249,25 +167,19 @@ impl<'a> HistoryBuilder<'a> {
             Some((last, rows)) if last == day => rows,
             _ => 0,
         };
-        let part = self.decode(day, first_row, batch)?;
-        self.push(part);
+        self.add(day, first_row, batch)?;
         self.appended = Some((day, first_row + batch.num_rows()));
         Ok(())
     }
 
-    /// Decodes a batch for [`push`](Self::push). Batches can be decoded in parallel. `first_row` is
-    /// the number of rows of the day before this batch. A message's `seq` is its row in the
-    /// partition, so the column is not read.
+    /// Adds rows of a day. Several threads may do this, in any order. `first_row` is the number of
+    /// rows of the day before this batch. A message's `seq` is its row in the partition, so the
+    /// column is not read.
     ///
     /// # Errors
     /// Fails when the batch has other columns than [`append`](Self::append) needs, or an instant
     /// before 1970 or after 2106.
-    pub fn decode(
-        &self,
-        day: Day,
-        first_row: usize,
-        batch: &RecordBatch,
-    ) -> Result<Part, MetricsError> {
+    pub fn add(&self, day: Day, first_row: usize, batch: &RecordBatch) -> Result<(), MetricsError> {
         let unexpected = |what: &str| MetricsError::Unexpected(what.to_owned());
         u32::try_from(first_row + batch.num_rows())
             .map_err(|_| unexpected("more rows on one day than 32 bits count"))?;
@@ -303,13 +215,13 @@ impl<'a> HistoryBuilder<'a> {
             }))
         });
         let rows = rows.collect::<Result<_, _>>()?;
-        let names = |names: &ArrayRef| names.as_string::<i32>().clone();
-        Ok(Part {
-            day,
-            customers: names(customers.values()),
-            workers: names(workers.values()),
-            rows,
-        })
+        let customers = Hashed::of(customers.values().as_string::<i32>());
+        let workers = Hashed::of(workers.values().as_string::<i32>());
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let customers = found.customers.number_all(&customers);
+        let workers = found.workers.number_all(&workers);
+        found.parts.push(Part { day, first_row, customers, workers, rows });
+        Ok(())
     }
 
     /// Finds the rows that match a rule for automatic replies, with any opercode. Empty without
@@ -341,63 +253,42 @@ impl<'a> HistoryBuilder<'a> {
         Ok((0..batch.num_rows()).map(is_automatic).collect())
     }
 
-    /// Adds a part, which follows the parts added before.
-    pub fn push(&mut self, part: Part) {
-        let customers = self.customers.number_all(&part.customers);
-        let workers = self.workers.number_all(&part.workers);
-        self.first_day.get_or_insert(part.day);
-        self.parts.push(NumberedPart { day: part.day, customers, workers, rows: part.rows });
-    }
-
     /// Sorts the messages of all parts into the timelines of their customers.
     ///
     /// # Errors
     /// Fails when a day is more than 65,535 days after the first one, or after a signal.
     pub fn finish(self, cancel: &Cancel) -> Result<History, MetricsError> {
-        let first_day = self.first_day.map_or(0, Day::number);
-        let (customers, customer_ranks) = self.customers.in_order(cancel)?;
-        let (workers, worker_ranks) = self.workers.in_order(cancel)?;
-        let ranked = |part: NumberedPart| -> Result<(u16, Vec<Row>), MetricsError> {
+        let Found { customers, workers, mut parts } =
+            self.found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        parts.sort_unstable_by_key(|part| (part.day, part.first_row));
+        let first_day = parts.first().map_or(0, |part| part.day.number());
+        let (customers, customer_ranks) = customers.in_order(cancel)?;
+        let (workers, worker_ranks) = workers.in_order(cancel)?;
+        let blocks = Blocks::of(customers.len());
+        let deal = |part: Part| -> Result<Dealt, MetricsError> {
             cancel.check()?;
             let day = u16::try_from(part.day.number() - first_day).map_err(|_| {
                 MetricsError::Unexpected(format!("{} and a day long before", part.day))
             })?;
-            let customers: Vec<u32> =
-                part.customers.iter().map(|number| at(&customer_ranks, *number)).collect();
-            let workers: Vec<u32> =
-                part.workers.iter().map(|number| at(&worker_ranks, *number)).collect();
+            let ranks = |numbers: Vec<u32>, ranks: &[u32]| {
+                numbers.into_iter().map(|number| at(ranks, number)).collect::<Vec<u32>>()
+            };
+            let customers = ranks(part.customers, &customer_ranks);
+            let workers = ranks(part.workers, &worker_ranks);
             let mut rows = part.rows;
             for row in &mut rows {
                 row.customer = at(&customers, row.customer);
                 row.worker = at(&workers, row.worker);
             }
-            Ok((day, rows))
+            Ok(blocks.deal(day, &rows))
         };
-        let rows: usize = self.parts.iter().map(|part| part.rows.len()).sum();
-        let parts = threads::map(self.parts, rows <= ROWS_QUICK, ranked)?;
-        // Count the messages of each customer to find where each timeline begins in `messages`.
-        let mut automatic = Vec::new();
-        let mut bounds = vec![0usize; customers.len() + 1];
-        for (day, rows) in &parts {
-            cancel.check()?;
-            for row in rows {
-                if row.automatic {
-                    automatic.push((*day, row.worker));
-                } else if let Some(count) = bounds.get_mut(row.customer as usize + 1) {
-                    *count += 1;
-                }
-            }
-        }
-        let mut end = 0;
-        for bound in &mut bounds {
-            end += *bound;
-            *bound = end;
-        }
-
-        let mut history =
-            History { first_day, customers, workers, messages: Vec::new(), bounds, automatic };
-        history.messages = history.timelines_of(&parts, cancel)?;
-        Ok(history)
+        let rows: usize = parts.iter().map(|part| part.rows.len()).sum();
+        let parts = threads::map(parts, rows <= ROWS_QUICK, deal)?;
+        cancel.check()?;
+        let blocks = blocks.timelines(&parts);
+        cancel.check()?;
+        let automatic = parts.into_iter().flat_map(|part| part.automatic).collect();
+        Ok(History { first_day, customers, workers, blocks, automatic })
     }
 }
 

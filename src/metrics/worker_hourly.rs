@@ -3,9 +3,9 @@
 use polars::prelude::*;
 
 use super::MetricsError;
-use super::activity::Activity;
+use super::activity::{Activity, HOUR_OF_WORKER, count_by};
 use super::day_rows::Outcome;
-use super::statistics::{count, counted, is, join_all, keys_of, statistics};
+use super::statistics::{count, counted, is, join_all, keys_of, statistics, with_percentiles};
 use crate::model::Table;
 use crate::model::column::Role;
 
@@ -29,8 +29,9 @@ pub(super) fn worker_hourly(activity: &Activity) -> Result<DataFrame, MetricsErr
         count(is(Outcome::Unanswered).and(col("is_first").not())).alias("unanswered_later"),
     ];
     columns.extend(statistics(Table::WorkerHourly)?);
-    let by_turn = activity.pairs.clone().lazy().group_by(KEYS.map(col)).agg(columns);
-    let parts = [activity.collect(by_message)?, activity.collect(by_turn)?];
+    let by_turn = count_by(activity.pairs.clone().lazy(), HOUR_OF_WORKER, &KEYS, columns);
+    let by_turn = with_percentiles(activity.collect(by_turn)?, Table::WorkerHourly)?;
+    let parts = [activity.collect(by_message)?, by_turn];
     let keys = keys_of(&parts, &KEYS)?;
     let counts = Table::WorkerHourly.names(|column| column.role == Role::Count);
     let rows = join_all(keys, parts, &KEYS).with_columns(counted(&counts));

@@ -86,20 +86,8 @@ pub(super) fn read_inputs(
     };
     let read = |day: &Day| -> Result<Input, LakeError> {
         let key = job.account.partition(Table::Messages, *day);
-        let footer = job.lake.footer(&key)?;
-        let damaged = || job.lake.damaged(&key, "its footer lacks the counts");
-        let count =
-            |key: &str| footer.get(key).and_then(|count| count.parse().ok()).ok_or_else(damaged);
-        let (rows, rejects): (u64, u64) = (count("rows")?, count("rejects")?);
-        let openids = footer.openids().to_owned();
-        Ok(Input {
-            content_hash: footer.content_hash().ok_or_else(damaged)?,
-            redacted_from: footer.redacted_from().collect(),
-            rows: rows as usize,
-            rejects,
-            openids,
-            has_all_texts: footer.has_all_texts(),
-        })
+        let input = Input::of(&job.lake.footer(&key)?);
+        input.ok_or_else(|| job.lake.damaged(&key, "its footer lacks the counts"))
     };
     let messages = |day: &Day| job.account.partition(Table::Messages, *day);
     job.lake.look_ahead(fetched.iter().map(messages))?;
@@ -192,6 +180,19 @@ impl Inputs {
 }
 
 impl Input {
+    /// The day with these messages. None when the footer lacks a count or the hash.
+    pub(super) fn of(messages: &Footer) -> Option<Self> {
+        let count = |key: &str| messages.get(key)?.parse::<u64>().ok();
+        Some(Self {
+            content_hash: messages.content_hash()?,
+            redacted_from: messages.redacted_from().collect(),
+            rows: count("rows")? as usize,
+            rejects: count("rejects")?,
+            openids: messages.openids().to_owned(),
+            has_all_texts: messages.has_all_texts(),
+        })
+    }
+
     /// Whether its rows have this hash, or had it before a redaction.
     fn is(&self, content_hash: &ContentHash) -> bool {
         self.content_hash == *content_hash || self.redacted_from.contains(content_hash)

@@ -19,7 +19,7 @@ use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::{BugError, Failure};
 use crate::lake::{Account, Lake, LakeError, Seen, Table};
 use crate::metrics::{
-    self, DAYS_AFTER, History, HistoryBuilder, MetricsError, Part, Partitions, Rules, Target,
+    self, DAYS_AFTER, History, HistoryBuilder, MetricsError, Partitions, Rules, Target,
 };
 use crate::model::cancel::Cancel;
 use crate::threads;
@@ -401,33 +401,26 @@ pub fn read_history(
     let days: Vec<Day> = days.days().collect();
     let parameters = job.rules.parameters();
     let columns = metrics::columns(parameters);
-    let mut history = HistoryBuilder::new(&job.zone, parameters);
+    let history = HistoryBuilder::new(&job.zone, parameters);
     let needs_texts = parameters.needs_texts();
-    let read = |day: Day| -> Result<Vec<Part>, Failure> {
-        cancel.check()?;
+    let read = |day: Day| -> Result<(), Failure> {
         let key = job.account.partition(Table::Messages, day);
         if needs_texts && !job.lake.footer(&key)?.has_texts() {
             return Err(LakeError::TextsDropped { key }.into());
         }
-        let batches = job.lake.read(&key, &columns)?;
         // The columns match the schema, so unexpected values in them mean that the file is damaged.
         let damaged = |error: MetricsError| job.lake.damaged(&key, error.to_string());
         let mut first_row = 0;
-        let decode = |batch: Result<RecordBatch, LakeError>| -> Result<Part, Failure> {
+        for batch in job.lake.read(&key, &columns)? {
             cancel.check()?;
             let batch = batch?;
-            let part = history.decode(day, first_row, &batch).map_err(damaged)?;
+            history.add(day, first_row, &batch).map_err(damaged)?;
             first_row += batch.num_rows();
-            Ok(part)
-        };
-        batches.map(decode).collect()
+        }
+        Ok(())
     };
     let is_quick = job.lake.is_in_folder() && rows <= ROWS_QUICK;
-    let read_all = || threads::map(days, is_quick, read);
-    for part in job.lake.reading(read_all)??.into_iter().flatten() {
-        cancel.check()?;
-        history.push(part);
-    }
+    job.lake.reading(|| threads::map(days, is_quick, read))??;
     Ok(history.finish(cancel)?)
 }
 

@@ -76,6 +76,7 @@ pub fn verify(
     let (lists, partitions): (Vec<_>, Vec<_>) = std::mem::take(&mut survey.partitions)
         .into_iter()
         .partition(|key| key.table == Table::Workers);
+    let mut fetched = fetched_days(&partitions);
     let tables_of_day = tables_of_day(partitions, among);
     progress.expect(tables_of_day.len());
     let mut verification = Verification::default();
@@ -121,13 +122,14 @@ pub fn verify(
             rules: job.rules.clone(),
         };
         let pruned = pruned.get(&account).unwrap_or(&nothing);
+        let fetched = fetched.remove(&account).unwrap_or_default();
         verification.findings.extend(hidden_account(&job, &days));
-        verification.findings.extend(missing_days(&job, &days, among, pruned)?);
+        verification.findings.extend(missing_days(&job, &days, &fetched, among, pruned));
         let is_pending = verify_privacy(&job, &days, &mut verification)?;
         verification.findings.extend(other_apps(&job.lake, &mut apps, &account, &days));
         // Until a redaction is finished, messages and metrics name customers differently.
         if !is_pending {
-            verify_metrics(&job, &days, is_wanted, pruned, &mut verification, cancel)?;
+            verify_metrics(&job, &days, fetched, is_wanted, pruned, &mut verification, cancel)?;
         }
         verification.accounts.push(account);
     }
@@ -139,6 +141,15 @@ pub fn verify(
     // Accounts without their own retention mark share one, and so report the same finding.
     verification.findings.dedup();
     Ok(verification)
+}
+
+/// Returns the days with messages of each account.
+fn fetched_days(partitions: &[PartitionKey]) -> BTreeMap<Account, BTreeSet<Day>> {
+    let mut fetched: BTreeMap<Account, BTreeSet<Day>> = BTreeMap::new();
+    for key in partitions.iter().filter(|key| key.table == Table::Messages) {
+        fetched.entry(key.account.clone()).or_default().insert(key.date);
+    }
+    fetched
 }
 
 /// Checks the lists of workers, which are not of a day as the other tables are.
@@ -284,10 +295,10 @@ fn hidden_account(job: &MetricsJob, days: &BTreeMap<Day, ExaminedDay>) -> Option
 fn missing_days(
     job: &MetricsJob,
     days: &BTreeMap<Day, ExaminedDay>,
+    fetched: &BTreeSet<Day>,
     among: Option<DayRange>,
     pruned: &Pruned,
-) -> Result<Vec<Finding>, LakeError> {
-    let fetched = job.lake.days(Table::Messages, &job.account)?;
+) -> Vec<Finding> {
     let gaps = fetched.iter().zip(fetched.iter().skip(1)).filter_map(|(before, after)| {
         let (first, last) = (before.plus(1), after.plus(-1));
         let gap = among.map_or(DayRange { first, last }, |range| DayRange {
@@ -314,5 +325,5 @@ fn missing_days(
             advice,
         )
     };
-    Ok(gaps.map(finding).collect())
+    gaps.map(finding).collect()
 }

@@ -1,14 +1,14 @@
 //! Checks the metric partitions of an account against the current messages and against the rules
 //! that the partitions record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
 use super::chunks::chunks;
 use super::examined_day::{ExaminedDay, remedy};
 use super::finding::{Finding, Kind};
-use super::inputs::{Inputs, dependency_window, out_of_date, read_inputs};
+use super::inputs::{Input, Inputs, dependency_window, out_of_date};
 use super::rebuild::{MetricsJob, read_history, targets};
 use super::rules::{OutOfDate, expected, reasons, recorded, recorded_by_day};
 use super::verify::Verification;
@@ -45,12 +45,19 @@ fn add_to_group(groups: &mut Vec<Group>, (day, table): (Day, Table), parameters:
 pub(super) fn verify_metrics(
     job: &MetricsJob,
     days: &BTreeMap<Day, ExaminedDay>,
+    fetched: BTreeSet<Day>,
     is_wanted: impl Fn(Day) -> bool,
     pruned: &Pruned,
     verification: &mut Verification,
     cancel: &Cancel,
 ) -> Result<(), Failure> {
-    let inputs = read_inputs(job, None, pruned.clone())?;
+    // Metrics are computed again only from messages without a finding.
+    let sound = |(day, examined): (&Day, &ExaminedDay)| {
+        Some((*day, Input::of(&examined.sound.get(&Table::Messages)?.footer)?))
+    };
+    let days_of_inputs = days.iter().filter_map(sound).collect();
+    let (damaged, pruned) = (BTreeMap::new(), pruned.clone());
+    let inputs = Inputs { fetched, days: days_of_inputs, damaged, pruned };
     let mut groups: Vec<Group> = Vec::new();
     for (day, examined) in days.iter().filter(|(day, _)| is_wanted(**day)) {
         let footers: BTreeMap<Table, &Footer> =

@@ -10,11 +10,12 @@ use crate::lake::{Account, LakeError};
 /// A file of this size is put into a bucket with one request, and a larger one in parts.
 const ONE_PUT_BYTES: usize = 64 << 20;
 
-/// Checks a store without files of the tables `messages` and `rejects`. The files are staged for
-/// the account 客服, whose staging folder must exist.
+/// Checks a store without files of the tables `messages`, `sessions` and `rejects`. The files are
+/// staged for the account 客服, whose staging folder must exist.
 pub fn check(store: &dyn Store, staging: &Staging) {
     check_conditions(store, staging);
     check_sizes(store, staging);
+    check_table(store, staging);
     check_many_files(store, staging);
 }
 
@@ -91,7 +92,7 @@ fn check_conditions(store: &dyn Store, staging: &Staging) {
 
     put_checked(&other, b"x", Expected::Any, true).unwrap();
     assert_eq!(names(), ["acme.parquet", "客服.parquet"]);
-    assert_eq!(store.files_below(&Key::of("messages")).unwrap(), [other.clone(), key.clone()]);
+    assert_eq!(store.files_of_days(&Key::of("messages")).unwrap(), [other.clone(), key.clone()]);
     let listed = store.list_all(&[folder.clone(), Key::of("absent")]).unwrap();
     assert_eq!(listed, [store.list(&folder).unwrap(), Vec::new()]);
     let absent = folder.join("absent");
@@ -143,6 +144,37 @@ fn check_sizes(store: &dyn Store, staging: &Staging) {
     assert!(is_changed(&changed), "{changed:?}");
     assert_eq!(store.look(&key, 0).unwrap().unwrap().version, seen.unwrap());
     store.remove(&folder, &[key]).unwrap();
+}
+
+/// Checks the listing of a table, with entries that kefu does not write.
+fn check_table(store: &dyn Store, staging: &Staging) {
+    let table = Key::of("sessions");
+    let names = [
+        "date=2024-05-13/acme.parquet",
+        "date=2024-05-13/below/deep.parquet",
+        "date=2024-05-14/客服.parquet",
+        "notes/text",
+        "stray",
+    ];
+    let keys = names.map(|name| Key::of(&format!("sessions/{name}")));
+    for key in &keys {
+        store.put(key, staged(staging, b"x"), &Expected::Seen(None), &|| Ok(())).unwrap();
+    }
+    let listed = store.list_table(&table).unwrap();
+    let entries: Vec<&Entry> = listed.iter().map(|(entry, _)| entry).collect();
+    assert_eq!(entries, store.list(&table).unwrap().iter().collect::<Vec<_>>());
+    for (entry, inside) in &listed {
+        match entry.is_day() {
+            true => assert_eq!(*inside, store.list(&entry.key).unwrap()),
+            false => assert_eq!(*inside, [], "{entry:?}"),
+        }
+    }
+    let files = store.files_of_days(&table).unwrap();
+    assert_eq!(files, [keys[0].clone(), keys[2].clone()]);
+    assert_eq!(store.list_table(&Key::of("absent")).unwrap(), []);
+    for key in &keys {
+        store.remove(&key.folder(), std::slice::from_ref(key)).unwrap();
+    }
 }
 
 /// Checks listings of more files than one answer of a bucket names.

@@ -89,7 +89,7 @@ pub struct Look {
     pub tail: Bytes,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// A plain file.
     File,
@@ -99,10 +99,17 @@ pub enum Kind {
 }
 
 /// An entry of a folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
     pub key: Key,
     pub kind: Kind,
+}
+
+impl Entry {
+    /// Whether it is the folder of a day with partitions.
+    pub fn is_day(&self) -> bool {
+        self.kind == Kind::Folder && self.key.day().is_some()
+    }
 }
 
 /// Names the store of the lake at this place; touches nothing.
@@ -191,13 +198,29 @@ pub trait Store: fmt::Debug + Send + Sync {
         folders.iter().map(|folder| self.list(folder)).collect()
     }
 
-    /// The files in the folders of a folder, in order of their names.
+    /// The entries of a table's folder, each day with the entries of its own folder. In order of
+    /// their names.
     ///
     /// # Errors
     /// Those of [`list`](Self::list).
-    fn files_below(&self, folder: &Key) -> Result<Vec<Key>, LakeError> {
-        let folders: Vec<Key> = self.list(folder)?.into_iter().map(|entry| entry.key).collect();
-        let files = self.list_all(&folders)?.into_iter().flatten();
+    fn list_table(&self, folder: &Key) -> Result<Vec<(Entry, Vec<Entry>)>, LakeError> {
+        let entries = self.list(folder)?;
+        let days = entries.iter().filter(|entry| entry.is_day());
+        let mut inside =
+            self.list_all(&days.map(|day| day.key.clone()).collect::<Vec<_>>())?.into_iter();
+        let mut with_its_own = |entry: Entry| {
+            let own = if entry.is_day() { inside.next() } else { None };
+            (entry, own.unwrap_or_default())
+        };
+        Ok(entries.into_iter().map(&mut with_its_own).collect())
+    }
+
+    /// The files in the folders of a table's days, in order of their names.
+    ///
+    /// # Errors
+    /// Those of [`list`](Self::list).
+    fn files_of_days(&self, folder: &Key) -> Result<Vec<Key>, LakeError> {
+        let files = self.list_table(folder)?.into_iter().flat_map(|(_, inside)| inside);
         Ok(files.filter(|entry| entry.kind == Kind::File).map(|entry| entry.key).collect())
     }
 

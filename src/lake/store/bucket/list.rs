@@ -1,18 +1,20 @@
-//! Lists objects. A listing gives up to 1,000 names for each request, one after another, so large
-//! ones are divided by folder.
+//! Lists objects. A listing gives up to 1,000 names for each request, one after another, so a long
+//! one is divided into ranges of names that are listed at the same time.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::sync::Arc;
 
 use object_store::path::Path;
-use object_store::{Error, ListResult, ObjectMeta, ObjectStore};
+use object_store::{Error, ListResult, ObjectStore};
+use tokio::task::JoinError;
 
 use super::super::{Entry, Key, Kind};
-use super::Bucket;
+use super::{Bucket, REQUESTS_AT_ONCE};
 use crate::lake::LakeError;
 
-/// Up to this number of files, the folders of a folder are listed as one.
-const FILES_AT_ONCE: usize = 10_000;
+/// Up to this number of objects, those below a folder are listed one request after another.
+const NAMES_AT_ONCE: usize = 10_000;
 
 impl Bucket {
     /// The entries of each folder.
@@ -26,28 +28,17 @@ impl Bucket {
         entries.collect()
     }
 
-    /// The files in the folders of a folder, in order.
-    pub(super) fn list_files(&self, folder: &Key) -> Result<Vec<Key>, LakeError> {
+    /// The entries of a table's folder, each day with its own entries. Lists all objects of the
+    /// table, because one request for each day would be many.
+    pub(super) fn list_objects_of(
+        &self,
+        folder: &Key,
+    ) -> Result<Vec<(Entry, Vec<Entry>)>, LakeError> {
         let (objects, path) = (self.objects.clone(), self.path(folder)?);
         let prefix = path.clone();
-        let listed = self.run(async move { list_some(&*objects, &prefix, FILES_AT_ONCE).await })?;
+        let listed = self.run(async move { list_below(objects, prefix, NAMES_AT_ONCE).await })?;
         let listed = listed.map_err(|error| self.failed("list", folder, &error))?;
-        let Some(listed) = listed else {
-            let folders = self.list_folders(std::slice::from_ref(folder))?.into_iter().flatten();
-            let folders: Vec<Key> = folders.map(|entry| entry.key).collect();
-            let files = self.list_folders(&folders)?.into_iter().flatten();
-            return Ok(files.filter(|entry| entry.kind == Kind::File).map(|e| e.key).collect());
-        };
-        let below = |meta: &ObjectMeta| {
-            let parts: Vec<_> = meta.location.prefix_match(&path)?.collect();
-            match parts.as_slice() {
-                [day, file] => Some(folder.join(day.as_ref()).join(file.as_ref())),
-                _ => None,
-            }
-        };
-        let mut files: Vec<Key> = listed.iter().filter_map(below).collect();
-        files.sort();
-        Ok(files)
+        Ok(tree(folder, &path, &listed))
     }
 }
 
@@ -55,21 +46,86 @@ async fn list_folder(objects: Arc<dyn ObjectStore>, path: Path) -> Result<ListRe
     objects.list_with_delimiter((!path.as_ref().is_empty()).then_some(&path)).await
 }
 
-/// All objects below a prefix. None when there are more than `most`.
-async fn list_some(
-    objects: &dyn ObjectStore,
-    prefix: &Path,
+/// All objects below a prefix. When there are more than `most`, the others are divided by folder
+/// into ranges.
+async fn list_below(
+    objects: Arc<dyn ObjectStore>,
+    prefix: Path,
     most: usize,
-) -> Result<Option<Vec<ObjectMeta>>, Error> {
-    let mut listing = objects.list(Some(prefix));
-    let mut listed = Vec::new();
-    while let Some(meta) = poll_fn(|context| listing.as_mut().poll_next(context)).await {
-        if listed.len() == most {
-            return Ok(None);
-        }
-        listed.push(meta?);
+) -> Result<Vec<Path>, Error> {
+    let first = Range { prefix: prefix.clone(), after: None, last: None };
+    let mut listed = first.list(&*objects, most + 1).await?;
+    let Some(after) = listed.last().cloned().filter(|_| listed.len() > most) else {
+        return Ok(listed);
+    };
+    let folders = objects.list_with_delimiter(Some(&prefix)).await?.common_prefixes;
+    let others: Vec<Path> = folders.into_iter().filter(|folder| *folder > after).collect();
+    let step = others.len().div_ceil(REQUESTS_AT_ONCE).max(1);
+    let bounds = others.into_iter().skip(step).step_by(step).map(Some);
+    let starts = [Some(after)].into_iter().chain(bounds.clone());
+    let ranges = starts.zip(bounds.chain([None]));
+    let begin = |(after, last)| {
+        let (objects, range) = (objects.clone(), Range { prefix: prefix.clone(), after, last });
+        tokio::spawn(async move { range.list(&*objects, usize::MAX).await })
+    };
+    let begun: Vec<_> = ranges.map(begin).collect();
+    for range in begun {
+        listed.append(&mut range.await.map_err(stopped)??);
     }
-    Ok(Some(listed))
+    Ok(listed)
+}
+
+fn stopped(source: JoinError) -> Error {
+    Error::JoinError { source }
+}
+
+/// The names below a prefix that are greater than `after` and not greater than `last`.
+struct Range {
+    prefix: Path,
+    after: Option<Path>,
+    last: Option<Path>,
+}
+
+impl Range {
+    /// Lists objects up to this number. A store gives their names in order.
+    async fn list(&self, objects: &dyn ObjectStore, most: usize) -> Result<Vec<Path>, Error> {
+        let mut listing = match &self.after {
+            Some(after) => objects.list_with_offset(Some(&self.prefix), after),
+            None => objects.list(Some(&self.prefix)),
+        };
+        let mut listed = Vec::new();
+        while listed.len() < most
+            && let Some(meta) = poll_fn(|context| listing.as_mut().poll_next(context)).await
+        {
+            let name = meta?.location;
+            if self.last.as_ref().is_some_and(|last| name > *last) {
+                break;
+            }
+            listed.push(name);
+        }
+        Ok(listed)
+    }
+}
+
+/// The entries of a table's folder with these objects, each day with its own entries.
+fn tree(folder: &Key, path: &Path, listed: &[Path]) -> Vec<(Entry, Vec<Entry>)> {
+    let mut entries: BTreeMap<Entry, BTreeSet<Entry>> = BTreeMap::new();
+    for name in listed {
+        let Some(parts) = name.prefix_match(path) else { continue };
+        let parts: Vec<_> = parts.collect();
+        let kind = |place: usize| if parts.len() > place + 1 { Kind::Folder } else { Kind::File };
+        let entry = |folder: &Key, place: usize| {
+            Some(Entry { key: folder.join(parts.get(place)?.as_ref()), kind: kind(place) })
+        };
+        // Some programs create an object for a folder. Its name is that of the folder.
+        let Some(first) = entry(folder, 0) else {
+            entries.entry(Entry { key: folder.clone(), kind: Kind::File }).or_default();
+            continue;
+        };
+        let second = entry(&first.key, 1).filter(|_| first.key.day().is_some());
+        entries.entry(first).or_default().extend(second);
+    }
+    entries.into_iter().map(|(entry, inside)| (entry, inside.into_iter().collect())).collect()
 }
 
 fn entries(folder: &Key, listed: &ListResult) -> Vec<Entry> {
@@ -79,4 +135,39 @@ fn entries(folder: &Key, listed: &ListResult) -> Vec<Entry> {
     let mut entries: Vec<Entry> = folders.chain(files).collect();
     entries.sort_by(|one, other| one.key.cmp(&other.key));
     entries
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+    use object_store::{ObjectStoreExt, PutPayload};
+
+    use super::*;
+
+    #[test]
+    fn a_long_listing_is_divided_and_names_every_object_once() {
+        let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let prefix = Path::parse("lake/messages").unwrap();
+        let days = (1..=70).map(|day| format!("date={:03}", day));
+        let mut names: Vec<String> = days
+            .flat_map(|day| [format!("{day}/a.parquet"), format!("{day}/客服.parquet")])
+            .collect();
+        // Names that no partition has, at both ends of ranges and between them.
+        names.extend(["date=001".into(), "date=036/sub/deep".into(), "date=070x/y".into()]);
+        names.extend(["0".into(), "z".into(), "zz/z".into()]);
+        let runtime = crate::threads::runtime(1).unwrap();
+        for name in &names {
+            let place = Path::parse(format!("{prefix}/{name}")).unwrap();
+            runtime.block_on(objects.put(&place, PutPayload::new())).unwrap();
+        }
+        let mut expected: Vec<String> =
+            names.iter().map(|name| format!("{prefix}/{name}")).collect();
+        expected.sort();
+        for most in [1, 2, 3, 71, 145, 146, 147] {
+            let listed =
+                runtime.block_on(list_below(objects.clone(), prefix.clone(), most)).unwrap();
+            let listed: Vec<&str> = listed.iter().map(AsRef::as_ref).collect();
+            assert_eq!(listed, expected, "{most}");
+        }
+    }
 }

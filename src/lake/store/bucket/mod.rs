@@ -256,8 +256,8 @@ impl Store for Bucket {
         self.list_folders(folders)
     }
 
-    fn files_below(&self, folder: &Key) -> Result<Vec<Key>, LakeError> {
-        self.list_files(folder)
+    fn list_table(&self, folder: &Key) -> Result<Vec<(Entry, Vec<Entry>)>, LakeError> {
+        self.list_objects_of(folder)
     }
 
     fn paths(&self) -> Result<Vec<PathBuf>, LakeError> {
