@@ -13,6 +13,12 @@ use super::{Lake, LakeError, PartitionKey};
 /// Smaller files are fetched whole: one more request takes longer than the bytes that it saves.
 const FETCHED_WHOLE_BYTES: u64 = 4 << 20;
 
+/// Parts of a file that are fetched in place of all of it.
+struct Parts {
+    look: Look,
+    ranges: Vec<Range<u64>>,
+}
+
 impl Lake {
     /// Opens a partition to read the named columns: the version that this run has looked at, if it
     /// has.
@@ -29,9 +35,9 @@ impl Lake {
         let seen = self.looks.as_ref().and_then(|looks| looks.version(&place));
         let opened = match self.parts(&place, columns)? {
             None => self.store.open(&place, seen.as_ref()),
-            Some((look, parts)) => {
+            Some(Parts { look, ranges }) => {
                 let version = seen.as_ref().unwrap_or(&look.version);
-                self.store.open_parts(&place, version, look.bytes, &parts)
+                self.store.open_parts(&place, version, look.bytes, &ranges)
             }
         };
         if matches!(opened, Err(LakeError::Changed { .. })) {
@@ -46,7 +52,7 @@ impl Lake {
         &self,
         place: &Key,
         columns: &[&str],
-    ) -> Result<Option<(Look, Vec<Range<u64>>)>, LakeError> {
+    ) -> Result<Option<Parts>, LakeError> {
         let bytes_seen = || self.looks.as_ref().and_then(|looks| looks.bytes(place));
         if self.is_in_folder() || bytes_seen().is_some_and(|bytes| bytes < FETCHED_WHOLE_BYTES) {
             return Ok(None);
@@ -58,14 +64,14 @@ impl Lake {
         let path = self.path_of(place);
         // A damaged file is fetched whole. Reading it says what is wrong.
         let Ok(Ok(metadata)) = parse_metadata(&path, &look) else { return Ok(None) };
-        let parts = guarded(&path, || Ok(parts_of(&metadata, look.bytes, columns)));
-        Ok(parts.ok().flatten().map(|parts| (look, parts)))
+        let ranges = guarded(&path, || Ok(ranges_of(&metadata, look.bytes, columns)));
+        Ok(ranges.ok().flatten().map(|ranges| Parts { look, ranges }))
     }
 }
 
 /// The parts of a file of this size with the named columns, and all that is after the columns. None
 /// when they are at least half of the file, or when a column would be outside the file.
-fn parts_of(metadata: &ParquetMetaData, bytes: u64, columns: &[&str]) -> Option<Vec<Range<u64>>> {
+fn ranges_of(metadata: &ParquetMetaData, bytes: u64, columns: &[&str]) -> Option<Vec<Range<u64>>> {
     let chunks = || metadata.row_groups().iter().flat_map(|group| group.columns());
     let range = |chunk: &ColumnChunkMetaData| {
         let (start, length) = chunk.byte_range();
@@ -75,7 +81,8 @@ fn parts_of(metadata: &ParquetMetaData, bytes: u64, columns: &[&str]) -> Option<
     let end = ranges.iter().map(|range| range.end).max()?;
     let is_wanted = |chunk: &ColumnChunkMetaData| columns.contains(&chunk.column_descr().name());
     let wanted = ranges.into_iter().zip(chunks()).filter(|(_, chunk)| is_wanted(chunk));
-    let mut wanted: Vec<Range<u64>> = wanted.map(|(range, _)| range).chain([end..bytes]).collect();
+    let footer = Some(end..bytes);
+    let mut wanted: Vec<Range<u64>> = wanted.map(|(range, _)| range).chain(footer).collect();
     wanted.sort_by_key(|range| range.start);
     let mut parts: Vec<Range<u64>> = Vec::new();
     for range in wanted {

@@ -84,11 +84,11 @@ impl Names {
 
     fn length_of_common_prefix(&self) -> usize {
         let Some((first, others)) = self.names.split_first() else { return 0 };
-        let common = |length: usize, name: &Box<str>| {
+        let common = |length: usize, name: &str| {
             let pairs = first.bytes().zip(name.bytes()).take(length);
             pairs.take_while(|(one, other)| one == other).count()
         };
-        others.iter().fold(first.len(), common)
+        others.iter().map(AsRef::as_ref).fold(first.len(), common)
     }
 }
 
