@@ -48,11 +48,7 @@ impl Lake {
 
     /// The parts of a large file in a bucket that hold the named columns and the footer, if they
     /// are less than half of it.
-    fn parts(
-        &self,
-        place: &Key,
-        columns: &[&str],
-    ) -> Result<Option<Parts>, LakeError> {
+    fn parts(&self, place: &Key, columns: &[&str]) -> Result<Option<Parts>, LakeError> {
         let bytes_seen = || self.looks.as_ref().and_then(|looks| looks.bytes(place));
         if self.is_in_folder() || bytes_seen().is_some_and(|bytes| bytes < FETCHED_WHOLE_BYTES) {
             return Ok(None);
