@@ -250,7 +250,7 @@ def nightly(options):
             shutil.copytree(history / "data", pathlib.Path(folder, "data"), copy_function=copied)
             os.sync()
             figure = measure([KEFU, "run"], folder, server.settings, server)
-            written = {day.name for day in pathlib.Path(folder).glob("data/lake/*/*") if any(file.stat().st_nlink == 1 for file in day.iterdir())}
+            written = {day.name for day in pathlib.Path(folder).glob("data/lake/*/date=*") if any(file.stat().st_nlink == 1 for file in day.iterdir())}
             if len(written) != 4:
                 raise SystemExit(f"the run has written {sorted(written)}")
             return figure
