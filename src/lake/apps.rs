@@ -180,6 +180,10 @@ impl Lake {
         }
         // Other apps of the account are left from files that were deleted, or the run were refused.
         for other in self.known_apps()?.apps_of(account) {
+            // Another account may have become that of the app since the command began.
+            if self.account_of_app_now(other)?.as_ref() != Some(account) {
+                continue;
+            }
             self.store.remove(&folder(), &[record_of(other)])?;
             self.forget(&record_of(other));
         }

@@ -13,6 +13,9 @@ use super::super::{Entry, Key, Kind};
 use super::{Bucket, REQUESTS_AT_ONCE};
 use crate::lake::LakeError;
 
+/// A name before all that kefu writes.
+const FIRST_NAME: &str = "!";
+
 /// Up to this number of objects, those below a folder are listed one request after another.
 const NAMES_AT_ONCE: usize = 10_000;
 
@@ -61,7 +64,10 @@ async fn list_below(
     let folders = objects.list_with_delimiter(Some(&prefix)).await?.common_prefixes;
     let others: Vec<Path> = folders.into_iter().filter(|folder| *folder > after).collect();
     let step = others.len().div_ceil(REQUESTS_AT_ONCE).max(1);
-    let bounds = others.into_iter().skip(step).step_by(step).map(Some);
+    // A bound is a name in a folder. After the name of a folder itself, some stores skip what is
+    // in it.
+    let bounds = others.into_iter().skip(step).step_by(step);
+    let bounds = bounds.map(|folder| Some(folder.join(FIRST_NAME)));
     let starts = [Some(after)].into_iter().chain(bounds.clone());
     let ranges = starts.zip(bounds.chain([None]));
     let begin = |(after, last)| {

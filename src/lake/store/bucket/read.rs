@@ -18,7 +18,8 @@ use crate::lake::LakeError;
 /// Bytes of an object that are fetched by one request.
 const PART_BYTES: u64 = 16 << 20;
 
-/// Requests at the same time for parts of one object. So they take at most 64 MiB of memory.
+/// Requests at the same time for parts of one object. They take at most 64 MiB of memory for each
+/// object that is read.
 const PARTS_AT_ONCE: usize = 4;
 
 /// What a GET or a HEAD has brought.
@@ -61,6 +62,8 @@ impl Bucket {
             let (objects, path) = (self.objects.clone(), path.clone());
             match self.run(async move { get(&*objects, &path, options).await })? {
                 Ok(got) if got.bytes.is_empty() => break,
+                // Some stores ignore the condition of a GET.
+                Ok(got) if e_tag.is_some() && got.e_tag != e_tag => return Err(self.changed(key)),
                 Ok(got) => {
                     if copied == 0 && got.size > PART_BYTES {
                         self.require_scratch(key, got.size)?;
@@ -92,9 +95,9 @@ impl Bucket {
         copy.set_len(bytes)?;
         let requests: Vec<Range<u64>> = parts.iter().flat_map(requests).collect();
         for requests in requests.chunks(PARTS_AT_ONCE) {
-            let (path, e_tag) = (path.clone(), e_tag.clone());
+            let (path, expected) = (path.clone(), e_tag.clone());
             let got = self.run_all(requests.to_vec(), move |objects, range| {
-                let (path, if_match) = (path.clone(), Some(e_tag.clone()));
+                let (path, if_match) = (path.clone(), Some(expected.clone()));
                 let range = Some(GetRange::Bounded(range));
                 async move {
                     let options = GetOptions { range, if_match, ..GetOptions::default() };
@@ -103,7 +106,9 @@ impl Bucket {
             })?;
             for (range, got) in requests.iter().zip(got) {
                 let got = got.map_err(|error| self.unread(key, Some(version), &error))?;
-                if got.bytes.len() as u64 != range.end - range.start {
+                let is_whole = got.bytes.len() as u64 == range.end - range.start;
+                // Some stores ignore the condition of a GET.
+                if got.e_tag.as_ref() != Some(&e_tag) || got.size != bytes || !is_whole {
                     return Err(self.changed(key));
                 }
                 copy.file().write_all_at(&got.bytes, range.start)?;
