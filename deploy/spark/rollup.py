@@ -13,8 +13,8 @@ beside the files of the month.
 A month is written in `<out>/_writing/` first, then moved to its place: `_inputs.json` is removed, the
 folder is replaced, and the new `_inputs.json` is written. So a reader has all rows of a month if its
 `_inputs.json` is there before it reads, and is the same afterwards. In a folder or in HDFS the move is
-two renames; in a bucket each file is copied. A month that a killed run left without `_inputs.json` is
-written again. One run at a time.
+two renames; in a bucket each file is copied. A run begins with what a killed one has left: it moves a
+month back that is not in its place. A month without `_inputs.json` is written again. One run at a time.
 
 Months that are gone from the lake altogether stay. Needs pyarrow on the executors.
 """
@@ -76,9 +76,11 @@ def main():
     settings = SparkSession.builder.appName("kefu roll-up").config("spark.sql.session.timeZone", "UTC")
     spark = settings.config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS").getOrCreate()
     rollup = Rollup(spark, options.lake, options.out)
+    rollup.recover()
     for table in METRICS:
         for month in options.months or rollup.months(table):
             rollup.update(table, month)
+    rollup.recover()
 
 
 def parsed():
@@ -97,6 +99,16 @@ class Rollup:
     def __init__(self, spark, lake, out):
         self.spark, self.lake, self.out = spark, lake, out
         self.files = Files(spark)
+
+    def recover(self):
+        """Moves back the months that a killed run has moved away, and removes what it has left."""
+        for path, _, _ in self.files.find(f"{self.out}/_writing/*/month=*.old"):
+            output, month = path.split("/")[-2:]
+            place = f"{self.out}/{output}/{month.removesuffix('.old')}"
+            if not self.files.exists(place):
+                self.files.rename(path, place)
+                self.files.put(f"{place}/{MANIFEST}", "{}")
+        self.files.remove(f"{self.out}/_writing")
 
     def months(self, table):
         """The months in which the lake has days."""

@@ -191,7 +191,9 @@ fn render(written: &Written<'_>) -> String {
         lines.push(format!("{text}{}", command.unwrap_or_default()));
     }
     if !figures.left_out.is_empty() {
-        let days = DayRange::list(&figures.left_out);
+        let runs = DayRange::runs(figures.left_out.iter().copied());
+        let days: Vec<String> = runs.into_iter().map(|run| lang.range(run)).collect();
+        let days = days.join(lang.pick(", ", "、"));
         lines.push(lang.pick(
             format!("not final yet, and left out: {days} (--from and --to show them)"),
             format!("尚未最终、未计入：{days}（用 --from 和 --to 查看）"),

@@ -34,8 +34,8 @@ pub(super) fn run(
     cancel: &Cancel,
 ) -> Result<Option<ErrorKind>, Failure> {
     let to_fetch = settings_to_fetch(global, args);
-    let guarded = guarded(global, to_fetch.as_ref().ok().map(|(settings, _)| settings));
-    let mut textfile = Textfile::new(args.textfile.clone(), &guarded)?;
+    let guarded = || guarded(global, to_fetch.as_ref().ok().map(|(settings, _)| settings));
+    let mut textfile = Textfile::new(args.textfile.clone(), guarded)?;
     let outcome = to_fetch.and_then(|(settings, wanted)| {
         for_each(global, &settings, &request(wanted), &mut textfile, cancel)
     });
@@ -49,8 +49,8 @@ pub(super) fn metrics(
 ) -> Result<Option<ErrorKind>, Failure> {
     let flags = args.many.flags(global);
     let settings = settings_with_flags(&flags, "metrics");
-    let guarded = guarded(global, settings.as_ref().ok());
-    let mut textfile = Textfile::new(args.textfile.clone(), &guarded)?;
+    let guarded = || guarded(global, settings.as_ref().ok());
+    let mut textfile = Textfile::new(args.textfile.clone(), guarded)?;
     let outcome = settings.and_then(|settings| {
         let among: Option<BTreeSet<Day>> =
             days::asked(&args.days, &settings.zone.value, &Clock::System)?

@@ -29,8 +29,7 @@ pub fn outlive_large_files() {
 }
 
 /// Listens for SIGINT and SIGTERM from now on. Says that what was committed stays, if the command
-/// commits something. The thread that this takes is created here, so that a
-/// signal needs none.
+/// commits something. The thread that this takes is created here, so that a signal needs none.
 ///
 /// # Errors
 /// When the thread cannot be created.

@@ -21,16 +21,22 @@ pub(super) struct Textfile {
 }
 
 impl Textfile {
-    /// Checks the file before any work.
+    /// Checks the file before any work, if there is one.
     ///
     /// # Errors
     /// When the file would replace one that is not for figures.
-    pub(super) fn new(path: Option<PathBuf>, guarded: &Guarded) -> Result<Self, UsageError> {
+    pub(super) fn new(
+        path: Option<PathBuf>,
+        guarded: impl FnOnce() -> Guarded,
+    ) -> Result<Self, UsageError> {
         if let Some(path) = &path {
-            guarded.require_free("--textfile", path)?;
+            guarded().require_free("--textfile", path)?;
             if has_something_else(path) {
                 return Err(UsageError {
-                    message: format!("{} has other contents than figures of kefu", path.display()),
+                    message: format!(
+                        "{} contains something other than figures of kefu",
+                        path.display()
+                    ),
                     advice: Some("name another file with --textfile, or remove this one".into()),
                 });
             }

@@ -88,8 +88,8 @@ const FIGURES: [Figure; 11] = [
     ("kefu_retries", "Calls that the last run repeated.", |record| record.retries as f64),
 ];
 
-/// Whether a file has contents that are not figures of kefu, as after a mistake in its name. A file
-/// that cannot be read does not tell: writing it will.
+/// Whether a file has contents that are not figures of kefu, as after a mistake in its name. False
+/// for a file that cannot be read: the error comes when it is written.
 pub fn has_something_else(path: &Path) -> bool {
     plain_file::read(path).is_ok_and(|text| {
         let text = String::from_utf8_lossy(&text);

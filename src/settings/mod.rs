@@ -188,7 +188,7 @@ pub struct Settings {
     pub service_level_target: Option<Setting<f64>>,
     network: Network,
     config: Setting<String>,
-    needed_files: Vec<PathBuf>,
+    needed_files: Arc<[PathBuf]>,
     rules_listed: Vec<Listed>,
     /// The names in the list of accounts, including accounts that are not selected.
     all_accounts: Option<Arc<BTreeSet<String>>>,
@@ -222,7 +222,7 @@ impl Settings {
             service_level_target: sources.service_level_target()?,
             network: Network::from_environment(environment),
             config: file.shown(),
-            needed_files: sources.needed_files(&identities),
+            needed_files: sources.needed_files(&identities).into(),
             rules_listed: sources.rules_listed(&parameters, texts, openid_key.as_ref()),
             all_accounts: sources.has_several().then(|| {
                 let names = identities.iter().filter_map(|identity| identity.name().ok());
