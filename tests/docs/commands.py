@@ -69,7 +69,7 @@ def steps(text):
     for language, code in re.findall(r"^```(sh|toml)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         for written, stand_in in STAND_INS.items():
             code = code.replace(written, stand_in)
-        if language == "toml" or re.search(r"^cd |&& cd |^export ", code, re.MULTILINE):
+        if language == "toml" or re.search(r"^\(?cd |&& cd |^export ", code, re.MULTILINE):
             yield language, code
         else:
             yield from ((language, line) for line in code.splitlines())
