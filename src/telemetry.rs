@@ -129,12 +129,10 @@ pub fn is_for_machines() -> bool {
     IS_JSON.load(Ordering::Relaxed)
 }
 
-/// Whether the last text on stderr was a question without an answer, so that its line is not over.
-static IS_ASKING: AtomicBool = AtomicBool::new(false);
-
-/// Whether the last text on stderr ended with a hint. A blank line then shows that the next text is
-/// about something else.
-static IS_AFTER_HINT: AtomicBool = AtomicBool::new(false);
+/// Whether a line break must come before the next text on stderr. After a question without an
+/// answer, its line is not over. After a hint, a blank line shows that the next text is about
+/// something else.
+static NEEDS_BREAK: AtomicBool = AtomicBool::new(false);
 
 /// Writes a note for people to stderr.
 pub fn print_note(text: &str) {
@@ -144,7 +142,7 @@ pub fn print_note(text: &str) {
     }
     let text = printable(text);
     let gap = gap_before();
-    IS_AFTER_HINT.store(text.contains("\n\nhint: "), Ordering::Relaxed);
+    NEEDS_BREAK.store(text.contains("\n\nhint: "), Ordering::Relaxed);
     BARS.suspend(|| {
         let _ = writeln!(io::stderr(), "{gap}{}", hide_likely(&text));
     });
@@ -152,21 +150,19 @@ pub fn print_note(text: &str) {
 
 /// What must come before the next text on stderr.
 fn gap_before() -> &'static str {
-    let is_asking = IS_ASKING.swap(false, Ordering::Relaxed);
-    let is_after_hint = IS_AFTER_HINT.swap(false, Ordering::Relaxed);
-    if is_asking || is_after_hint { "\n" } else { "" }
+    if NEEDS_BREAK.swap(false, Ordering::Relaxed) { "\n" } else { "" }
 }
 
 /// Asks a question on stderr. Its answer is typed in the same line.
 pub fn print_question(text: &str) {
     let mut stderr = io::stderr().lock();
     let _ = stderr.write_all(printable(text).as_bytes()).and_then(|()| stderr.flush());
-    IS_ASKING.store(true, Ordering::Relaxed);
+    NEEDS_BREAK.store(true, Ordering::Relaxed);
 }
 
 /// Says that a question was answered. With `is_shown`, the line break of the answer was shown, too.
 pub fn end_question(is_shown: bool) {
-    IS_ASKING.store(false, Ordering::Relaxed);
+    NEEDS_BREAK.store(false, Ordering::Relaxed);
     if !is_shown {
         let _ = writeln!(io::stderr());
     }
