@@ -37,7 +37,7 @@ impl Textfile {
                         "{} contains something other than figures of kefu",
                         path.display()
                     ),
-                    advice: Some("name another file with --textfile, or remove this one".into()),
+                    advice: Some("name another file with --textfile".into()),
                 });
             }
         }

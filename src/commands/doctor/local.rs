@@ -173,7 +173,8 @@ pub(super) fn bucket(lake: &Lake) -> Check {
         Err(error) => Check::fail("bucket", error),
         Ok(Some(Conditions::Honoured) | None) => Check::ok(
             "bucket",
-            "can be listed, read, written and deleted from; the store checks the conditions of a PUT",
+            "can be listed, read, written and deleted from; the store checks the conditions of a \
+             PUT. Its lifecycle rules and versioning are not checked",
         ),
         Ok(Some(_)) => Check::warn(
             "bucket",
@@ -183,15 +184,6 @@ pub(super) fn bucket(lake: &Lake) -> Check {
              [lake_options]. Without that, kefu does not write (78)",
         ),
     }
-}
-
-/// Says what kefu does not look at, because it would need the right to read the bucket's settings.
-pub(super) fn bucket_settings() -> Check {
-    Check::ok(
-        "bucket settings",
-        "not looked at: a lifecycle rule should delete incomplete uploads and, in a bucket with \
-         versioning, the old versions that redact, forget and prune leave",
-    )
 }
 
 /// Checks that only holders of credentials reach the bucket.

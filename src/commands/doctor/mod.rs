@@ -135,11 +135,7 @@ fn examine(settings: &Settings, cancel: &Cancel) -> Result<Vec<Check>, Failure> 
         },
     ];
     if !lake.is_in_folder() {
-        checks.extend([
-            local::bucket_access(&lake),
-            local::bucket_clock(&lake),
-            local::bucket_settings(),
-        ]);
+        checks.extend([local::bucket_access(&lake), local::bucket_clock(&lake)]);
     }
     checks.extend(wait_for(1, cancel, async { Ok(api::examine(settings, &clock).await) })?);
     Ok(checks)
