@@ -101,10 +101,10 @@ pub enum Command {
     /// what it would remove
     ///
     /// Changes messages, rejects, response pairs, sessions and workers. Texts and names of workers
-    /// become null, and openids become their keyed hash. Records that could not be read become a note
-    /// of their length. The numbers stay as they are. Needs no network. Removed data cannot be restored: looser
-    /// settings and another key are refused (78). After an interruption, the same command or the
-    /// next run finishes the work.
+    /// become null, and openids become their keyed hash. Records that could not be read become a
+    /// note of their length. The numbers stay as they are. Needs no network. Removed data cannot be
+    /// restored: looser settings and another key are refused (78). After an interruption, the same
+    /// command or the next run finishes the work.
     Redact(RedactArgs),
     /// Remove the texts and the identity of customers from every file, and keep the numbers;
     /// without --yes, only list what it would remove

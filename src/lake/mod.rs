@@ -376,7 +376,7 @@ impl Lake {
     }
 
     /// The accounts of these names, like [`accounts_named`](Self::accounts_named). Includes
-    /// accounts of which only lists of workers are there: they have names, too.
+    /// accounts that have only lists of workers, because these have names.
     ///
     /// # Errors
     /// Those of [`accounts_named`](Self::accounts_named).

@@ -189,7 +189,7 @@ const ROWS_SIDE_BY_SIDE: usize = 100_000;
 
 /// Number of rows up to which one thread does the work, and queries are not optimized: both would
 /// take longer than they save.
-const ROWS_QUICK: usize = 20_000;
+pub const ROWS_QUICK: usize = 20_000;
 
 /// Number of turns at which a group of days is complete. The days of a group are counted and
 /// written together. A single day may have more.

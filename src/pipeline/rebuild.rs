@@ -19,17 +19,13 @@ use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::{BugError, Failure};
 use crate::lake::{Account, Lake, LakeError, Seen, Table};
 use crate::metrics::{
-    self, DAYS_AFTER, History, HistoryBuilder, MetricsError, Partitions, Rules, Target,
+    self, DAYS_AFTER, History, HistoryBuilder, MetricsError, Partitions, ROWS_QUICK, Rules, Target,
 };
 use crate::model::cancel::Cancel;
 use crate::threads;
 
 /// Number of rows that are written between checks for a signal.
 const ROWS_UNCHECKED: usize = 1 << 16;
-
-/// Number of messages up to which one thread reads and writes an account's days. Other accounts keep
-/// the other threads busy.
-const ROWS_QUICK: usize = 20_000;
 
 /// The account whose metrics to compute, and the rules for them.
 #[derive(Clone, Debug)]
