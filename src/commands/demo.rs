@@ -11,12 +11,10 @@ use crate::calendar::{Clock, Day, DayRange, Zone};
 use crate::cli::{GlobalArgs, OutputFormat};
 use crate::failure::{BugError, ErrorKind, Failure};
 use crate::lake::{Account, AppId, Lake, Table};
-use crate::metrics::{self, Parameters};
+use crate::metrics::Parameters;
 use crate::model::cancel::Cancel;
 use crate::model::privacy::Privacy;
-use crate::pipeline::{
-    AccountJob, Api, Network, Request, Wanted, read_history, run_account, targets,
-};
+use crate::pipeline::{AccountJob, Api, Network, Request, Wanted, run_account};
 use crate::printable::counted;
 use crate::settings::{self, Settings};
 use crate::simulator::{APPID, Generated, GeneratorOptions, Options, Simulator};
@@ -88,15 +86,7 @@ pub(super) fn execute(global: &GlobalArgs, cancel: &Cancel) -> Result<Option<Err
         return Err(failure);
     }
 
-    let targets = targets(&zone, &days.iter().copied().collect(), &days);
-    let workers = metrics::period(
-        &read_history(&job.metrics(), range, usize::MAX, cancel)?,
-        account.as_str(),
-        &zone,
-        &targets,
-        job.rules.parameters(),
-        cancel,
-    )?;
+    let workers = job.metrics().period(range, cancel)?;
     match global.output {
         OutputFormat::Table => show(&job.lake, &account, range, &workers)?,
         OutputFormat::Json => {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::each_account::{Report, for_each_account};
+use super::stage_observer::StageObserver;
 use super::{account_job, settings_among};
 use crate::cli::{ForgetArgs, GlobalArgs, RedactArgs};
 use crate::failure::{Classified, ErrorKind, Failure, UsageError};
@@ -111,8 +112,10 @@ fn of_account(
     if lake.privacy(account)?.is_none() {
         finder(request)(lake, &[account.to_string()])?;
     }
+    // It names the account, because there may be others.
+    let observer = StageObserver::new(account, false);
     let report = if is_applied {
-        let run = run_account(&job, request, &(), cancel);
+        let run = run_account(&job, request, &observer, cancel);
         match run.failure {
             Some(failure) => return Err(failure),
             None => run.redaction.unwrap_or_default(),
@@ -122,7 +125,7 @@ fn of_account(
             Request::Forget(openids) => openids.as_slice(),
             _ => &[],
         };
-        redact(lake, account, &privacy, openids, false, cancel)?
+        redact(lake, account, &privacy, openids, false, &observer, cancel)?
     };
     Ok(Redaction {
         command: request.name(),

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::calendar::Day;
-use crate::lake::Account;
+use crate::lake::{Account, Table};
 use crate::pipeline::{
     ChangedRules, DayFailure, FetchedDay, Observer, OlderDays, ShrunkDay, WorkersReport, reasons,
 };
@@ -117,6 +117,14 @@ impl Observer for StageObserver<'_> {
             let (up_to, because) = (older.up_to, reasons(&older.because));
             tracing::warn!(event = "older_days_out_of_date", account = %self.account, up_to = %up_to, because);
         }
+    }
+
+    fn redaction_begun(&self, table: Table, days: usize) {
+        self.begin(table.name(), days);
+    }
+
+    fn day_redacted(&self, day: Day) {
+        self.advance(day);
     }
 
     fn metrics_begun(&self, days: usize) {

@@ -3,6 +3,7 @@
 //! It owns every Parquet file and every path, and sees no HTTP and no metric. All bytes pass through
 //! `store`, so that a file below a table's folder is complete, whatever happened on the way.
 
+mod accounts;
 mod apps;
 mod bounds;
 mod commit;
@@ -34,6 +35,7 @@ mod survey;
 mod thrift;
 mod workers;
 mod write;
+mod zone;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -61,6 +63,7 @@ pub use store::{
 pub use survey::Survey;
 pub use write::{FinishedPartition, Seen, StagedPartition};
 
+use accounts::{account_folder, accounts_folder};
 use looks::Looks;
 use store::{Bucket, Disk, FileId, Key, Staging, Store};
 
@@ -70,9 +73,6 @@ use crate::threads;
 
 /// Folder of kefu's own, below the lake, that no query reads.
 const OWN: &str = "_kefu";
-
-/// Folder in kefu's own with a folder for each account.
-const ACCOUNTS: &str = "accounts";
 
 /// Where a lake is.
 #[derive(Clone, Debug)]
@@ -271,55 +271,6 @@ impl Lake {
         Ok(partitions)
     }
 
-    /// The time zone of the lake's days. None while there are no days.
-    ///
-    /// # Errors
-    /// When a folder cannot be listed.
-    pub fn zone(&self) -> Result<Option<String>, LakeError> {
-        self.find_zone(|_| true)
-    }
-
-    /// Checks that the lake's days are cut in this time zone. It is enough that one is: a file that says otherwise beside it is damaged, which must not keep
-    /// anyone from fetching it again.
-    ///
-    /// # Errors
-    /// [`LakeError::OtherZone`] when they are cut in another one.
-    pub fn require_zone(&self, zone: &str) -> Result<(), LakeError> {
-        let zones = || self.shared.zones.lock().unwrap_or_else(PoisonError::into_inner);
-        // A day of thousands of accounts takes long to list.
-        if zones().contains(zone) {
-            return Ok(());
-        }
-        match self.zone()? {
-            Some(lake) if lake != zone && self.find_zone(|lake| lake == zone)?.is_none() => {
-                Err(LakeError::OtherZone { lake, asked: zone.to_owned() })
-            }
-            Some(_) => {
-                zones().insert(zone.to_owned());
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// The first zone that some file names and that is wanted: of messages, or of the metrics that are left of pruned ones.
-    fn find_zone(&self, is_wanted: impl Fn(&str) -> bool) -> Result<Option<String>, LakeError> {
-        for table in [Table::Messages, Table::AccountDaily] {
-            for folder in self.date_folders(table)?.into_values() {
-                // Of a file that is damaged, or none of kefu's, the next one tells.
-                let files = self.store.list(&folder)?.into_iter();
-                let zones = files
-                    .filter_map(|file| Some(self.footer_of(&file.key).ok()?.zone().to_owned()));
-                if let Some(zone) =
-                    zones.into_iter().find(|zone| !zone.is_empty() && is_wanted(zone))
-                {
-                    return Ok(Some(zone));
-                }
-            }
-        }
-        Ok(None)
-    }
-
     /// Whether a table has a file of any account and day.
     ///
     /// # Errors
@@ -331,57 +282,6 @@ impl Lake {
             }
         }
         Ok(false)
-    }
-
-    /// The accounts that have a file in any table [of days](Table::of_days).
-    ///
-    /// # Errors
-    /// When a folder cannot be listed.
-    pub fn accounts(&self) -> Result<BTreeSet<String>, LakeError> {
-        self.accounts_in(Table::of_days())
-    }
-
-    /// The accounts that have a file in any of these tables.
-    fn accounts_in(
-        &self,
-        tables: impl Iterator<Item = Table>,
-    ) -> Result<BTreeSet<String>, LakeError> {
-        let mut accounts = BTreeSet::new();
-        for table in tables {
-            let files = self.store.files_of_days(&Key::of_table(table))?;
-            let names = files.iter().filter_map(|file| file.account_name());
-            accounts.extend(names.map(str::to_owned));
-        }
-        Ok(accounts)
-    }
-
-    /// The accounts that have a file in any table or a folder of their own, but for names that no
-    /// account could have.
-    ///
-    /// # Errors
-    /// When a folder cannot be listed.
-    pub(super) fn known_accounts(&self) -> Result<BTreeSet<Account>, LakeError> {
-        let folders = self.store.list(&accounts_folder())?.into_iter();
-        let named = folders.map(|folder| folder.key.name().to_owned());
-        let names = self.accounts()?.into_iter().chain(named);
-        Ok(names.filter_map(|name| Account::existing(name).ok()).collect())
-    }
-
-    /// The accounts of these names; all that there are, if none is named. One whose name no account could have is for `kefu verify` to tell.
-    ///
-    /// # Errors
-    /// [`LakeError::NoAccount`] when one is not there, or when a folder cannot be listed.
-    pub fn accounts_named(&self, named: &[String]) -> Result<Vec<Account>, LakeError> {
-        among(self.accounts()?, named)
-    }
-
-    /// The accounts of these names, like [`accounts_named`](Self::accounts_named). Includes
-    /// accounts that have only lists of workers, because these have names.
-    ///
-    /// # Errors
-    /// Those of [`accounts_named`](Self::accounts_named).
-    pub fn accounts_to_redact(&self, named: &[String]) -> Result<Vec<Account>, LakeError> {
-        among(self.accounts_in(Table::ALL.into_iter())?, named)
     }
 
     /// Checks that there is a lake to read.
@@ -398,52 +298,5 @@ impl Lake {
     /// When the lake is no folder, or this user may not write into one of its folders.
     pub fn space(&self) -> Result<Space, LakeError> {
         self.store.space()
-    }
-}
-
-fn accounts_folder() -> Key {
-    Key::of(OWN).join(ACCOUNTS)
-}
-
-/// Where the lock, the staging, the retention mark and the run history of an account are.
-fn account_folder(account: &Account) -> Key {
-    accounts_folder().join(account.as_str())
-}
-
-/// The accounts of these names among those that are there; all of them, if none is named.
-fn among(there: BTreeSet<String>, named: &[String]) -> Result<Vec<Account>, LakeError> {
-    if let Some(unknown) = named.iter().find(|name| !there.contains(*name)) {
-        return Err(LakeError::NoAccount { unknown: unknown.clone(), there });
-    }
-    let wanted = there.into_iter().filter(|name| named.is_empty() || named.contains(name));
-    Ok(wanted.filter_map(|name| Account::existing(name).ok()).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::calendar::Span;
-
-    #[test]
-    fn a_time_zone_that_one_account_has_found_is_not_looked_for_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let account = Account::new("acme".to_owned()).unwrap();
-        let commit = |zone: &str| {
-            let lake = Lake::at(folder.path());
-            let _lock = lake.lock(&account).unwrap();
-            let key = account.partition(Table::Messages, "2016-06-01".parse().unwrap());
-            let staged = lake.stage(key, zone, Span { start: 0, end: 1 }).unwrap();
-            staged.finish().unwrap().commit().unwrap();
-        };
-        commit("UTC");
-        let first = Lake::at(folder.path());
-        first.require_zone("UTC").unwrap();
-        commit("Asia/Shanghai");
-        let fresh = || Lake::at(folder.path());
-        assert!(matches!(fresh().require_zone("UTC"), Err(LakeError::OtherZone { .. })));
-        fresh().sharing_with(&first).require_zone("UTC").unwrap();
-        first.require_zone("Asia/Shanghai").unwrap();
-        let refused = first.require_zone("America/New_York");
-        assert!(matches!(refused, Err(LakeError::OtherZone { .. })));
     }
 }

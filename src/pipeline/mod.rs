@@ -22,8 +22,10 @@ mod finding;
 mod inputs;
 mod job;
 mod mark;
+mod metrics_job;
 mod network;
 mod observer;
+mod plan;
 mod rebuild;
 mod redact;
 mod report;
@@ -47,11 +49,10 @@ pub use finding::{Finding, Kind, Severity};
 pub use inputs::dependents;
 pub use job::{AccountJob, Api, Request};
 pub use mark::Mark;
+pub use metrics_job::MetricsJob;
 pub use network::{Network, NetworkError};
 pub use observer::Observer;
-pub use rebuild::{
-    MetricsJob, MetricsReport, MetricsStopped, read_history, rebuild_metrics, targets,
-};
+pub use rebuild::{MetricsReport, MetricsStopped, rebuild_metrics};
 pub use redact::{PrivacyError, RedactReport, RedactedTable, finish_redaction, redact, redaction};
 pub use report::{FailedDay, RunRecord, RunReport};
 pub use rules::{

@@ -2,6 +2,7 @@
 
 use super::{ChangedRules, DayFailure, FetchedDay, OlderDays, ShrunkDay, WorkersReport};
 use crate::calendar::Day;
+use crate::lake::Table;
 
 /// Receives the events of a run. Cannot fail.
 pub trait Observer: Sync {
@@ -28,6 +29,12 @@ pub trait Observer: Sync {
 
     /// Days before those that are looked at have metrics of other rules, and are left so.
     fn older_days_out_of_date(&self, _older: &OlderDays) {}
+
+    /// Personal data is about to be removed from this many days of a table.
+    fn redaction_begun(&self, _table: Table, _days: usize) {}
+
+    /// A day of that table was looked at, and redacted where necessary. Comes from several threads.
+    fn day_redacted(&self, _day: Day) {}
 
     /// So many days have metrics to be computed.
     fn metrics_begun(&self, _days: usize) {}

@@ -11,30 +11,19 @@ use serde::Serialize;
 use super::Observer;
 use super::budget;
 use super::chunks::chunks;
-use super::inputs::{
-    DayState, Inputs, dependency_window, is_older, read_inputs, record_inputs, state_of,
-};
-use super::rules::{ChangedRules, OlderDays, OutOfDate, UnknownRules, older_days};
-use crate::calendar::{Day, DayRange, Zone};
+use super::inputs::{Inputs, record_inputs};
+use super::metrics_job::MetricsJob;
+use super::plan::Plan;
+use super::rules::{ChangedRules, OlderDays};
+use crate::calendar::Day;
 use crate::failure::{BugError, Failure};
-use crate::lake::{Account, Lake, LakeError, Seen, Table};
-use crate::metrics::{
-    self, DAYS_AFTER, History, HistoryBuilder, MetricsError, Partitions, ROWS_QUICK, Rules, Target,
-};
+use crate::lake::{LakeError, Seen, Table};
+use crate::metrics::{Partitions, ROWS_QUICK, Target};
 use crate::model::cancel::Cancel;
 use crate::threads;
 
 /// Number of rows that are written between checks for a signal.
 const ROWS_UNCHECKED: usize = 1 << 16;
-
-/// The account whose metrics to compute, and the rules for them.
-#[derive(Clone, Debug)]
-pub struct MetricsJob {
-    pub lake: Lake,
-    pub account: Account,
-    pub zone: Zone,
-    pub rules: Rules,
-}
 
 /// Result of a rebuild.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -109,8 +98,7 @@ pub fn rebuild_metrics(
             plan.older_days.iter().for_each(|older| observer.older_days_out_of_date(older));
         }
         observer.metrics_begun(plan.stale.len());
-        let failure = match plan
-            .carry_out(job, &note, cancel)
+        let failure = match carry_out(&plan, job, &note, cancel)
             .map_err(Failure::into_error::<LakeError>)
         {
             Ok(()) => None,
@@ -139,225 +127,61 @@ pub fn rebuild_metrics(
     }
 }
 
-/// The partitions to compute.
-struct Plan {
-    inputs: Inputs,
-    /// State of the partitions of those wanted days that can be computed.
-    states: BTreeMap<Day, DayState>,
-    /// Days of `states` with partitions to compute, in order.
-    stale: Vec<Day>,
-    /// The days whose messages cannot be read, and why.
-    unreadable: BTreeMap<Day, LakeError>,
-    /// Wanted days that depend on unreadable messages.
-    damaged: Vec<Day>,
-    /// Partitions that an older version of kefu wrote and that are not computed again. Old readers
-    /// cannot read them, or columns are missing. Polars and DuckDB need the same columns in all
-    /// files of a table, so these partitions are rewritten.
-    older: Vec<(Table, Day)>,
-    /// Wanted days that have metrics or rejects but have lost their messages.
-    lost: BTreeSet<Day>,
-    /// Days before the wanted ones whose metrics are out of date, because rules or definitions have
-    /// changed.
-    older_days: Option<OlderDays>,
-}
-
-impl Plan {
-    /// Plans the work. `unreadable` are days whose messages could not be read, although their
-    /// footers could.
-    fn make(
-        job: &MetricsJob,
-        among: Option<&BTreeSet<Day>>,
-        mut unreadable: BTreeMap<Day, LakeError>,
-        cancel: &Cancel,
-    ) -> Result<Self, Failure> {
-        let mut inputs = read_inputs(job, among, job.lake.pruned(&job.account)?)?;
-        unreadable.append(&mut inputs.damaged);
-        let is_wanted = |day: &&Day| among.is_none_or(|days| days.contains(*day));
-        let looks_at_damage = |day: &Day| {
-            unreadable
-                .keys()
-                .any(|unreadable| dependency_window(&inputs.fetched, *day).contains(*unreadable))
-        };
-        let (damaged, computable): (Vec<Day>, Vec<Day>) =
-            inputs.fetched.iter().filter(is_wanted).copied().partition(looks_at_damage);
-        inputs.require_one_treatment(job)?;
-        let targets: BTreeSet<&Day> =
-            computable.iter().chain(among.into_iter().flatten()).collect();
-        job.lake.look_ahead(
-            targets
-                .into_iter()
-                .flat_map(|day| Table::METRICS.map(|table| job.account.partition(table, *day))),
-        )?;
-        let state = |day: Day| {
-            cancel.check()?;
-            Ok::<_, Failure>((day, state_of(job, &inputs, day)?))
-        };
-        let states: BTreeMap<Day, DayState> =
-            threads::map(computable, true, state)?.into_iter().collect();
-        if let Some((day, state)) = states.iter().rfind(|(_, state)| !state.other_rules.is_empty())
-        {
-            let changes = state.other_rules.clone();
-            return Err(UnknownRules { account: job.account.clone(), day: *day, changes }.into());
-        }
-        let stale = states
-            .iter()
-            .filter(|(_, state)| !state.stale.is_empty())
-            .map(|(day, _)| *day)
-            .collect();
-        let older = older(job, &states, among)?;
-        let lost = inputs.lost(job, among)?;
-        let older_days = match among.and_then(BTreeSet::first) {
-            Some(first) => older_days(job, *first)?,
-            None => None,
-        };
-        Ok(Self { inputs, states, stale, unreadable, damaged, older, lost, older_days })
-    }
-
-    /// Returns the days to compute again because their partitions record other rules.
-    fn changed_rules(&self) -> Option<ChangedRules> {
-        let mut changed = ChangedRules::default();
-        for (day, state) in &self.states {
-            for reason in &state.because {
-                if let OutOfDate::Rule(rule) = reason {
-                    changed.rules.insert(rule.clone());
-                    changed.days.insert(*day);
-                }
-            }
-        }
-        (!changed.days.is_empty()).then_some(changed)
-    }
-
-    /// Returns why wanted days were left out, if any were.
-    fn damage(self) -> Option<Failure> {
-        let range = dependency_window(&self.inputs.fetched, *self.damaged.first()?);
-        self.unreadable
-            .into_iter()
-            .find(|(day, _)| range.contains(*day))
-            .map(|(_, error)| error.into())
-    }
-
-    /// Computes and writes the partitions that are missing or out of date.
-    fn carry_out(
-        &self,
-        job: &MetricsJob,
-        day_computed: &(dyn Fn(Day) + Sync),
-        cancel: &Cancel,
-    ) -> Result<(), Failure> {
-        let Self { inputs, states, stale, .. } = self;
-        let writers = threads::writers()?;
-        for chunk in chunks(inputs, stale) {
-            cancel.check()?;
-            let _reserved = budget::reserve(chunk.rows, cancel)?;
-            let history = read_history(job, chunk.window(inputs), chunk.rows, cancel)?;
-            let targets = targets(&job.zone, &inputs.fetched, &chunk.days);
-            let write = |(target, mut partitions): (Target, Partitions)| {
-                partitions.retain(|table, _| {
-                    states.get(&target.day).is_some_and(|state| state.stale.contains(table))
-                });
-                let seen = states.get(&target.day).map(|state| &state.seen);
-                write_partitions(job, inputs, &target, partitions, seen, cancel)?;
-                day_computed(target.day);
-                Ok(())
-            };
-            let compute =
-                |emit: &mut dyn FnMut(Vec<(Target, Partitions)>) -> Result<(), Failure>| {
-                    metrics::compute_in_groups(
-                        &history,
-                        job.account.as_str(),
-                        &job.zone,
-                        &targets,
-                        job.rules.parameters(),
-                        cancel,
-                        emit,
-                    )
-                };
-            if targets.len() == 1 && chunk.rows <= ROWS_QUICK {
-                compute(&mut |group| group.into_iter().try_for_each(write))?;
-                continue;
-            }
-            // Write days while the next ones are computed. A separate thread waits for the writers,
-            // because work of other accounts would have to wait for a pool thread that waits.
-            std::thread::scope(|scope| -> Result<(), Failure> {
-                let (sender, receiver) = sync_channel::<Vec<(Target, Partitions)>>(0);
-                let write_all = || {
-                    receiver.into_iter().try_for_each(|group| {
-                        writers.install(|| {
-                            group.into_par_iter().map(write).collect::<Result<(), Failure>>()
-                        })
-                    })
-                };
-                let writing = threads::spawn_scoped(scope, "write", write_all)?;
-                let computed = compute(&mut |group| {
-                    cancel.check()?;
-                    let gone = || BugError("the writer of metrics is gone".into());
-                    sender.send(group).map_err(|_| Failure::from(gone()))
-                });
-                drop(sender);
-                // A failed writer accepts no more groups, so return its error and not that of the
-                // computation.
-                writing.join().map_err(|_| BugError("the writer of metrics panicked".into()))??;
-                computed
-            })?;
-        }
-        for (table, day) in &self.older {
-            cancel.check()?;
-            job.lake.rewrite_older(&job.account.partition(*table, *day))?;
-            tracing::info!(event = "partition_rewritten", account = %job.account, table = table.name(), date = %day);
-        }
-        Ok(())
-    }
-
-    fn report(&self, computed: BTreeSet<Day>) -> MetricsReport {
-        let named = |is: fn(&DayState) -> bool| {
-            self.states
-                .iter()
-                .filter(|(_, state)| is(state))
-                .map(|(day, _)| *day)
-                .collect::<Vec<_>>()
-        };
-        let damaged: BTreeSet<Day> = self.damaged.iter().chain(&self.lost).copied().collect();
-        MetricsReport {
-            fresh: named(|state| state.stale.is_empty() && !state.is_frozen)
-                .into_iter()
-                .filter(|day| !computed.contains(day))
-                .count(),
-            frozen: named(|state| state.is_frozen),
-            waiting: self.stale.iter().copied().filter(|day| !computed.contains(day)).collect(),
-            computed: computed.into_iter().collect(),
-            damaged: damaged.into_iter().collect(),
-            changed_rules: None,
-            older_days: self.older_days.clone(),
-        }
-    }
-}
-
-/// Returns the partitions that an older version of kefu wrote and that are not computed again.
-/// These are frozen partitions, and partitions of days that cannot be computed.
-fn older(
+/// Computes and writes the partitions that are missing or out of date.
+fn carry_out(
+    plan: &Plan,
     job: &MetricsJob,
-    states: &BTreeMap<Day, DayState>,
-    among: Option<&BTreeSet<Day>>,
-) -> Result<Vec<(Table, Day)>, LakeError> {
-    let mut older: Vec<(Table, Day)> = Vec::new();
-    for (day, state) in states {
-        older.extend(state.older.iter().map(|table| (*table, *day)));
-    }
-    for table in Table::METRICS {
-        let days = match among {
-            None => job.lake.days(table, &job.account)?,
-            Some(days) => days.clone(),
+    day_computed: &(dyn Fn(Day) + Sync),
+    cancel: &Cancel,
+) -> Result<(), Failure> {
+    let Plan { inputs, states, stale, .. } = plan;
+    let writers = threads::writers()?;
+    for chunk in chunks(inputs, stale) {
+        cancel.check()?;
+        let _reserved = budget::reserve(chunk.rows, cancel)?;
+        let write = |(target, mut partitions): (Target, Partitions)| {
+            partitions.retain(|table, _| {
+                states.get(&target.day).is_some_and(|state| state.stale.contains(table))
+            });
+            let seen = states.get(&target.day).map(|state| &state.seen);
+            write_partitions(job, inputs, &target, partitions, seen, cancel)?;
+            day_computed(target.day);
+            Ok(())
         };
-        let others = days.into_iter().filter(|day| !states.contains_key(day));
-        for day in job.lake.days_among(table, &job.account, others)? {
-            match job.lake.footer(&job.account.partition(table, day)) {
-                Ok(footer) if is_older(&footer, table) => older.push((table, day)),
-                // `kefu verify` reports damage.
-                Ok(_) | Err(LakeError::Damaged { .. }) => {}
-                Err(error) => return Err(error),
-            }
+        if chunk.days.len() == 1 && chunk.rows <= ROWS_QUICK {
+            job.compute(&chunk, inputs, cancel, |group| group.into_iter().try_for_each(write))?;
+            continue;
         }
+        // Write days while the next ones are computed. A separate thread waits for the writers,
+        // because work of other accounts would have to wait for a pool thread that waits.
+        std::thread::scope(|scope| -> Result<(), Failure> {
+            let (sender, receiver) = sync_channel::<Vec<(Target, Partitions)>>(0);
+            let write_all = || {
+                receiver.into_iter().try_for_each(|group| {
+                    writers.install(|| {
+                        group.into_par_iter().map(write).collect::<Result<(), Failure>>()
+                    })
+                })
+            };
+            let writing = threads::spawn_scoped(scope, "write", write_all)?;
+            let computed = job.compute(&chunk, inputs, cancel, |group| {
+                cancel.check()?;
+                let gone = || BugError("the writer of metrics is gone".into());
+                sender.send(group).map_err(|_| Failure::from(gone()))
+            });
+            drop(sender);
+            // A failed writer accepts no more groups, so return its error and not that of the
+            // computation.
+            writing.join().map_err(|_| BugError("the writer of metrics panicked".into()))??;
+            computed
+        })?;
     }
-    Ok(older)
+    for (table, day) in &plan.older {
+        cancel.check()?;
+        job.lake.rewrite_older(&job.account.partition(*table, *day))?;
+        tracing::info!(event = "partition_rewritten", account = %job.account, table = table.name(), date = %day);
+    }
+    Ok(())
 }
 
 /// Returns the day of the damaged messages that an error names.
@@ -366,58 +190,6 @@ fn unreadable_messages(error: &LakeError) -> Option<Day> {
         LakeError::Damaged { key: Some(key), .. } if key.table == Table::Messages => Some(key.date),
         _ => None,
     }
-}
-
-/// Returns the days as targets. The fetched days decide their horizons.
-pub fn targets(zone: &Zone, fetched: &BTreeSet<Day>, days: &[Day]) -> Vec<Target> {
-    let target = |day: &Day| {
-        let last = dependency_window(fetched, *day).last;
-        Target {
-            day: *day,
-            bounds: zone.bounds(*day),
-            horizon: zone.bounds(last).end,
-            is_final: last == day.plus(DAYS_AFTER),
-        }
-    };
-    days.iter().map(target).collect()
-}
-
-/// Reads the messages of a range without missing days, as input of the metrics stage.
-/// `rows` is the number of their messages. A few are read by one thread.
-///
-/// # Errors
-/// Fails when a partition cannot be read, or when its texts were dropped and a rule for automatic
-/// replies needs them.
-pub fn read_history(
-    job: &MetricsJob,
-    days: DayRange,
-    rows: usize,
-    cancel: &Cancel,
-) -> Result<History, Failure> {
-    let days: Vec<Day> = days.days().collect();
-    let parameters = job.rules.parameters();
-    let columns = metrics::columns(parameters);
-    let history = HistoryBuilder::new(&job.zone, parameters);
-    let needs_texts = parameters.needs_texts();
-    let read = |day: Day| -> Result<(), Failure> {
-        let key = job.account.partition(Table::Messages, day);
-        if needs_texts && !job.lake.footer(&key)?.has_texts() {
-            return Err(LakeError::TextsDropped { key }.into());
-        }
-        // The columns match the schema, so unexpected values in them mean that the file is damaged.
-        let damaged = |error: MetricsError| job.lake.damaged(&key, error.to_string());
-        let mut first_row = 0;
-        for batch in job.lake.read(&key, &columns)? {
-            cancel.check()?;
-            let batch = batch?;
-            history.add(day, first_row, &batch).map_err(damaged)?;
-            first_row += batch.num_rows();
-        }
-        Ok(())
-    };
-    let is_quick = job.lake.is_in_folder() && rows <= ROWS_QUICK;
-    job.lake.reading(|| threads::map(days, is_quick, read))??;
-    Ok(history.finish(cancel)?)
 }
 
 /// Writes the partitions of a day, each only over the one that was seen.

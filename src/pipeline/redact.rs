@@ -15,6 +15,7 @@ use serde::Serialize;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int32Type;
 
+use super::Observer;
 use crate::calendar::Day;
 use crate::failure::{Classified, ErrorKind, Failure};
 use crate::hint;
@@ -145,12 +146,13 @@ pub fn finish_redaction(
     lake: &Lake,
     account: &Account,
     redaction: &Redaction,
+    observer: &dyn Observer,
     cancel: &Cancel,
 ) -> Result<(), Failure> {
     if !lake.privacy(account)?.is_some_and(|privacy| privacy.is_pending) {
         return Ok(());
     }
-    match sweep(lake, account, redaction, true, cancel) {
+    match sweep(lake, account, redaction, true, observer, cancel) {
         Ok((report, _)) => {
             tracing::info!(event = "redaction_finished", account = %account, files = report.files());
             Ok(())
@@ -187,6 +189,7 @@ pub fn redact(
     privacy: &Privacy,
     openids: &[String],
     is_applied: bool,
+    observer: &dyn Observer,
     cancel: &Cancel,
 ) -> Result<RedactReport, Failure> {
     let mut redaction = match redaction(lake, account, privacy) {
@@ -198,7 +201,7 @@ pub fn redact(
     };
     openids.iter().for_each(|openid| redaction.forgotten.add(openid, privacy));
     let was_pending = lake.privacy(account)?.is_some_and(|privacy| privacy.is_pending);
-    let (report, found) = sweep(lake, account, &redaction, is_applied, cancel)?;
+    let (report, found) = sweep(lake, account, &redaction, is_applied, observer, cancel)?;
     let is_found = |openid: &String| {
         let mut names = redaction.forgotten.names_in_lake(openid, privacy);
         found.contains(openid) || names.any(|name| found.contains(name))
@@ -226,6 +229,7 @@ fn sweep(
     account: &Account,
     redaction: &Redaction,
     is_applied: bool,
+    observer: &dyn Observer,
     cancel: &Cancel,
 ) -> Result<(RedactReport, BTreeSet<String>), Failure> {
     let mut record = AccountPrivacy {
@@ -245,9 +249,13 @@ fn sweep(
     let mut failed = None;
     for table in Table::with_personal_data() {
         let days = lake.days(table, account)?;
+        observer.redaction_begun(table, days.len());
         let of_day = |day: Day| -> Result<RedactedFile, Failure> {
             cancel.check()?;
-            Ok(redact_file(lake, &account.partition(table, day), redaction, is_applied)?)
+            let key = account.partition(table, day);
+            let redacted = redact_file(lake, &key, redaction, is_applied);
+            observer.day_redacted(day);
+            Ok(redacted?)
         };
         let outcomes: Vec<_> = days.into_par_iter().map(of_day).collect();
         let mut of_table = RedactedTable { table: table.name(), files: 0, texts: 0, openids: 0 };

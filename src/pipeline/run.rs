@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::fetch_days::{FetchJob, FetchReport, fetch_days};
 use super::inputs::dependents;
-use super::rebuild::{MetricsJob, MetricsStopped, rebuild_metrics};
+use super::metrics_job::MetricsJob;
+use super::rebuild::{MetricsStopped, rebuild_metrics};
 use super::redact::{PrivacyError, finish_redaction, redact, redaction};
 use super::workers::update_workers;
 use super::{
@@ -38,8 +39,8 @@ pub fn run_account(
         }
         Request::Run(wanted) => run(job, *wanted, observer, cancel, report),
         Request::Metrics(among) => metrics(job, among.as_ref(), observer, cancel, report),
-        Request::Redact => remove(job, &[], cancel, report),
-        Request::Forget(openids) => remove(job, openids, cancel, report),
+        Request::Redact => remove(job, &[], observer, cancel, report),
+        Request::Forget(openids) => remove(job, openids, observer, cancel, report),
     })
 }
 
@@ -136,7 +137,7 @@ fn metrics(
     let metrics = job.metrics();
     require_rules(&metrics, among.unwrap_or(&BTreeSet::new()))?;
     if job.lake.privacy(&job.account)?.is_some_and(|privacy| privacy.is_pending) {
-        finished_redaction(job, cancel)?;
+        finished_redaction(job, observer, cancel)?;
     }
     rebuild(&metrics, among, observer, cancel, report)
 }
@@ -163,7 +164,7 @@ fn fetch(
     if report.command != "fetch" {
         require_rules(&job.metrics(), &metrics_of(wanted, selection.days.iter().copied()))?;
     }
-    let redaction = finished_redaction(job, cancel)?;
+    let redaction = finished_redaction(job, observer, cancel)?;
     let Selection { days, refreshed, skipped, pruned, .. } = selection;
     let before = lake.days_among(Table::Messages, account, days.iter().copied())?;
     let source = Arc::new(source.with_redaction(redaction));
@@ -201,11 +202,13 @@ fn fetch(
 fn remove(
     job: &AccountJob,
     openids: &[String],
+    observer: &dyn Observer,
     cancel: &Cancel,
     report: &mut RunReport,
 ) -> Result<(), Failure> {
     let privacy = required_privacy(job)?;
-    report.redaction = Some(redact(&job.lake, &job.account, privacy, openids, true, cancel)?);
+    let AccountJob { lake, account, .. } = job;
+    report.redaction = Some(redact(lake, account, privacy, openids, true, observer, cancel)?);
     Ok(())
 }
 
@@ -216,10 +219,14 @@ fn required_privacy(job: &AccountJob) -> Result<&Privacy, PrivacyError> {
 
 /// What to remove from records. The settings must be those of the lake. Finishes a redaction that was
 /// interrupted.
-fn finished_redaction(job: &AccountJob, cancel: &Cancel) -> Result<Redaction, Failure> {
+fn finished_redaction(
+    job: &AccountJob,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<Redaction, Failure> {
     let AccountJob { lake, account, .. } = job;
     let redaction = redaction(lake, account, required_privacy(job)?)?;
-    finish_redaction(lake, account, &redaction, cancel)?;
+    finish_redaction(lake, account, &redaction, observer, cancel)?;
     Ok(redaction)
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::app::other_apps;
 use super::examined_day::{ExaminedDay, examine_file};
 use super::finding::{Finding, Kind, Severity};
-use super::rebuild::MetricsJob;
+use super::metrics_job::MetricsJob;
 use super::verify_metrics::verify_metrics;
 use super::verify_privacy::verify_privacy;
 use crate::calendar::{Day, DayRange, Zone};

@@ -9,13 +9,13 @@ use super::chunks::chunks;
 use super::examined_day::{ExaminedDay, remedy};
 use super::finding::{Finding, Kind};
 use super::inputs::{Input, Inputs, dependency_window, out_of_date};
-use super::rebuild::{MetricsJob, read_history, targets};
+use super::metrics_job::MetricsJob;
 use super::rules::{OutOfDate, expected, reasons, recorded, recorded_by_day};
 use super::verify::Verification;
 use crate::calendar::{Day, DayRange};
 use crate::failure::Failure;
 use crate::lake::{ContentHash, Contents, Footer, LakeError, PartitionKey, Pruned, Table};
-use crate::metrics::{self, Parameters, Partitions, Rules, Target};
+use crate::metrics::{Parameters, Partitions, Rules, Target};
 use crate::model::cancel::Cancel;
 
 /// Advice for lost messages. Their metrics may be the only data that is left.
@@ -203,8 +203,6 @@ fn recompute(
     let path = |table: Table, day: Day| job.lake.path(&job.account.partition(table, day));
     let wanted: Vec<Day> = tables.keys().copied().collect();
     for chunk in chunks(inputs, &wanted) {
-        let history = read_history(job, chunk.window(inputs), chunk.rows, cancel)?;
-        let targets = targets(&job.zone, &inputs.fetched, &chunk.days);
         let compare =
             |(target, partitions): (Target, Partitions)| -> Result<Vec<Finding>, LakeError> {
                 let sound =
@@ -238,21 +236,13 @@ fn recompute(
                 }
                 Ok(findings)
             };
-        metrics::compute_in_groups(
-            &history,
-            job.account.as_str(),
-            &job.zone,
-            &targets,
-            job.rules.parameters(),
-            cancel,
-            |group| {
-                cancel.check()?;
-                let findings =
-                    group.into_par_iter().map(compare).collect::<Result<Vec<_>, LakeError>>()?;
-                verification.findings.extend(findings.into_iter().flatten());
-                Ok::<_, Failure>(())
-            },
-        )?;
+        job.compute(&chunk, inputs, cancel, |group| {
+            cancel.check()?;
+            let findings =
+                group.into_par_iter().map(compare).collect::<Result<Vec<_>, LakeError>>()?;
+            verification.findings.extend(findings.into_iter().flatten());
+            Ok(())
+        })?;
     }
     Ok(())
 }

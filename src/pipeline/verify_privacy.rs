@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::examined_day::ExaminedDay;
 use super::finding::{Finding, Kind};
-use super::rebuild::MetricsJob;
+use super::metrics_job::MetricsJob;
 use super::redact::forgotten_in;
 use super::verify::Verification;
 use crate::calendar::Day;

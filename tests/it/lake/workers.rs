@@ -224,7 +224,7 @@ fn names_are_left_out_and_removed_where_the_settings_say_so() {
         let _lock = lake.lock(&world.account()).unwrap();
         let cancel = Cancel::default();
         let report =
-            redact(&lake, &world.account(), &world.privacy, &[], is_applied, &cancel).unwrap();
+            redact(&lake, &world.account(), &world.privacy, &[], is_applied, &(), &cancel).unwrap();
         let of_table = report.tables.iter().find(|table| table.table == "workers").unwrap();
         (report.files(), of_table.texts)
     };
