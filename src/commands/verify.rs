@@ -69,7 +69,12 @@ fn against_itself(
     let (zone, rules) = (settings.zone.value, settings.rules);
     let today = days::last_over(&zone, &Clock::System).plus(1);
     let job = VerifyJob { lake, zone, rules, today, shard: args.shard };
-    let verification = verify(&job, among, &Progress::begin("verify", 0), cancel)?;
+    let verified = verify(&job, among, &Progress::begin("verify", 0), cancel);
+    if verified.as_ref().is_err_and(|failure| failure.kind == ErrorKind::Lake) {
+        // In a bucket, another run may have removed a file that was to be read.
+        reading.require_undisturbed()?;
+    }
+    let verification = verified?;
     let verified = Verified {
         command: "verify",
         timezone: job.zone.name().to_owned(),

@@ -6,7 +6,7 @@ use super::store::Key;
 use super::{Account, Lake, LakeError, OWN, Table};
 
 /// Folder in kefu's own with a folder for each account.
-const ACCOUNTS: &str = "accounts";
+pub(super) const ACCOUNTS: &str = "accounts";
 
 pub(super) fn accounts_folder() -> Key {
     Key::of(OWN).join(ACCOUNTS)

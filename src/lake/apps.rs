@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::PoisonError;
 
-use super::store::Key;
+use super::store::{Expected, Key};
 use super::{Account, Lake, LakeError, OWN, Table};
 
 /// Folder of the records, in kefu's own.
@@ -187,7 +187,7 @@ impl Lake {
             self.store.remove(&folder(), &[record_of(other)])?;
             self.forget(&record_of(other));
         }
-        self.put_file(account, &record_of(app), format!("{account}\n").as_bytes())?;
+        self.put_file(account, &record_of(app), format!("{account}\n").as_bytes(), &Expected::Any)?;
         self.looks.iter().for_each(|looks| looks.note_recorded(app));
         Ok(())
     }

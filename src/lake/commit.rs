@@ -35,8 +35,9 @@ impl Lake {
         account: &Account,
         place: &Key,
         content: &[u8],
+        expected: &Expected,
     ) -> Result<(), LakeError> {
-        self.put(account, self.stage_file(account, place, content)?, place, &Expected::Any)
+        self.put(account, self.stage_file(account, place, content)?, place, expected)
     }
 
     /// The same for a file that no other run writes. Does not need the lock.

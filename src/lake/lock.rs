@@ -13,7 +13,7 @@
 //! This file opens lock files itself, beside the store: only a folder has them, and they must be
 //! opened for writing and compared with what is at their path.
 //!
-//! A bucket has no locks. There the guard does nothing.
+//! A bucket has no locks. There a reader compares names and versions of the files before and after.
 //!
 //! Earlier versions of kefu had one lock for the whole lake, `_kefu/lock`. If it exists, runs share
 //! it. A run of such a version then cannot work at the same time.
@@ -29,7 +29,7 @@ use fs_err::{File, OpenOptions};
 
 use super::mounts::file_system_of;
 use super::store::{FILE_MODE, FileId, Key, LockMode};
-use super::{Account, Lake, LakeError, OWN, account_folder, accounts_folder};
+use super::{Account, Lake, LakeError, OWN, Table, account_folder, accounts_folder};
 use crate::model::Shard;
 use crate::plain_file;
 
@@ -68,6 +68,8 @@ impl Drop for Lock {
 pub struct Reading {
     /// The lock files that existed, by path.
     files: BTreeMap<PathBuf, File>,
+    /// What the tables were like. Empty where there are locks.
+    snapshots: Vec<blake3::Hash>,
     of: LocksOf,
     lake: Lake,
 }
@@ -81,13 +83,15 @@ pub enum LocksOf {
 }
 
 impl Reading {
-    /// Checks that no run has begun since the locks were acquired.
+    /// Checks that no run has begun since the locks were acquired, and in a bucket that no file has
+    /// changed.
     ///
     /// # Errors
     /// Fails with [`LakeError::Overtaken`] when a run has begun.
     pub fn require_undisturbed(&self) -> Result<(), LakeError> {
         let there = self.lake.lock_files(&self.of)?;
-        let mut is_undisturbed = there.len() == self.files.len();
+        let mut is_undisturbed =
+            there.len() == self.files.len() && self.snapshots == self.lake.snapshots(&self.of)?;
         for path in there {
             is_undisturbed &= match self.files.get(&path) {
                 Some(file) => is_file_at(file, &path)?,
@@ -315,7 +319,21 @@ impl Lake {
                 files.insert(path, file);
             }
         }
-        Ok(Reading { files, of, lake: self.clone() })
+        let snapshots = self.snapshots(&of)?;
+        Ok(Reading { files, snapshots, of, lake: self.clone() })
+    }
+
+    fn snapshots(&self, of: &LocksOf) -> Result<Vec<blake3::Hash>, LakeError> {
+        let snapshot = |table: Table| {
+            let of = of.clone();
+            let is_wanted = move |name: &str| match &of {
+                LocksOf::All => true,
+                LocksOf::Account(account) => account.as_str() == name,
+                LocksOf::Shard(shard) => shard.contains(name),
+            };
+            self.store.snapshot(&Key::of_table(table), Box::new(is_wanted)).transpose()
+        };
+        Table::ALL.into_iter().filter_map(snapshot).collect()
     }
 
     fn share(&self, path: &Path) -> Result<Option<File>, LakeError> {

@@ -16,6 +16,10 @@ use super::{
 };
 use crate::calendar::Day;
 
+/// Number of files that are looked at before their footers are read. The ends of that many files
+/// are in memory at once, up to 64 KiB of each.
+const LOOKS_AT_ONCE: usize = 512;
+
 /// What a look at the place of a partition found.
 #[derive(Clone, Debug)]
 pub(super) struct Looked {
@@ -39,8 +43,8 @@ pub(super) struct Looks(Mutex<Remembered>);
 #[derive(Debug, Default)]
 struct Remembered {
     partitions: BTreeMap<Key, Looked>,
-    /// Small files of kefu's own.
-    small: BTreeMap<Key, Option<Bytes>>,
+    /// Version and content of small files of kefu's own. None for those that are not there.
+    small: BTreeMap<Key, Option<(Version, Bytes)>>,
     /// The files of `rejects`, once they were listed.
     rejects: Option<BTreeSet<Key>>,
     /// The app whose record this run has written or confirmed.
@@ -67,7 +71,7 @@ impl Looks {
         }
     }
 
-    pub(super) fn small(&self, place: &Key) -> Option<Option<Bytes>> {
+    pub(super) fn small(&self, place: &Key) -> Option<Option<(Version, Bytes)>> {
         self.remembered().small.get(place).cloned()
     }
 
@@ -89,9 +93,9 @@ impl Looks {
         });
     }
 
-    pub(super) fn add_small(&self, began: u64, place: Key, content: Option<Bytes>) {
+    pub(super) fn add_small(&self, began: u64, place: Key, look: Option<Look>) {
         self.add(began, |remembered| {
-            remembered.small.insert(place, content);
+            remembered.small.insert(place, look.map(|look| (look.version, look.tail)));
         });
     }
 
@@ -209,14 +213,16 @@ impl Lake {
         let wanted: Vec<(Key, u64)> =
             partitions.chain(small.map(|place| (place, u64::MAX))).collect();
         let began = looks.changes();
-        let found = self.store.look_all(&wanted)?;
-        for ((place, tail), look) in wanted.into_iter().zip(found) {
-            match tail {
-                TAIL_BYTES => {
-                    let looked = self.understood(&place, look)?;
-                    looks.add_partition(began, place, &looked);
+        for wanted in wanted.chunks(LOOKS_AT_ONCE) {
+            let found = self.store.look_all(wanted)?;
+            for ((place, tail), look) in wanted.iter().cloned().zip(found) {
+                match tail {
+                    TAIL_BYTES => {
+                        let looked = self.understood(&place, look)?;
+                        looks.add_partition(began, place, &looked);
+                    }
+                    _ => looks.add_small(began, place, look),
                 }
-                _ => looks.add_small(began, place, look.map(|look| look.tail)),
             }
         }
         Ok(())

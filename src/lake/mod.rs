@@ -39,7 +39,7 @@ mod zone;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
 
@@ -63,7 +63,7 @@ pub use store::{
 pub use survey::Survey;
 pub use write::{FinishedPartition, Seen, StagedPartition};
 
-use accounts::{account_folder, accounts_folder};
+use accounts::{ACCOUNTS, account_folder, accounts_folder};
 use looks::Looks;
 use store::{Bucket, Disk, FileId, Key, Staging, Store};
 
@@ -236,17 +236,20 @@ impl Lake {
         key: &Key,
         damaged: impl FnOnce(String) -> LakeError,
     ) -> Result<Option<Bytes>, LakeError> {
-        if let Some(content) = self.looks.as_ref().and_then(|looks| looks.small(key)) {
-            return Ok(content);
+        if let Some(read) = self.looks.as_ref().and_then(|looks| looks.small(key)) {
+            return Ok(read.map(|(_, content)| content));
         }
         let began = self.looks.as_ref().map_or(0, |looks| looks.changes());
-        let content = match self.store.look(key, u64::MAX) {
+        let look = match self.store.look(key, u64::MAX) {
             Err(LakeError::Dangling { .. }) => {
                 return Err(damaged("it is a link to a file that does not exist".to_owned()));
             }
-            looked => looked?.map(|look| look.tail),
+            looked => looked?,
         };
-        self.looks.iter().for_each(|looks| looks.add_small(began, key.clone(), content.clone()));
+        let content = look.as_ref().map(|look| look.tail.clone());
+        if let Some(looks) = &self.looks {
+            looks.add_small(began, key.clone(), look);
+        }
         Ok(content)
     }
 

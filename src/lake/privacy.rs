@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::store::Key;
+use super::store::{Expected, Key};
 use super::{Account, Footer, Lake, LakeError, Table, account_folder};
 use crate::model::privacy::AppliedPrivacy;
 use crate::model::redaction::Forgotten;
@@ -91,7 +91,7 @@ impl Lake {
         // A redaction writes the record first, so it was lost.
         if footer.redacted_from().next().is_some() {
             let reason = "the file is missing, although files were redacted".to_owned();
-            return Err(LakeError::DamagedPrivacy { path: self.privacy_record(account), reason });
+            return Err(self.damaged_privacy(account, reason));
         }
         let of = |applied| {
             let forgotten = Forgotten::default();
@@ -109,15 +109,31 @@ impl Lake {
         let key = record_of(account);
         let looks = self.looks.as_ref().filter(|_| !self.is_in_folder());
         let Some(read) = looks.and_then(|looks| looks.small(&key)) else { return Ok(()) };
-        match self.store.look(&key, u64::MAX)?.map(|look| look.tail) == read {
+        match self.store.look(&key, u64::MAX)?.map(|look| look.version) == read.map(|read| read.0) {
             true => Ok(()),
             false => Err(LakeError::Changed { path: self.path_of(&key) }),
         }
     }
 
+    /// Makes the next command repeat the redaction of an account, if another process has written
+    /// the privacy record since this run has read it: files that this run has written may hold what
+    /// that process removes.
+    ///
+    /// # Errors
+    /// [`LakeError::Changed`] when another process has written the record.
+    pub fn repeat_redaction_if_changed(&self, account: &Account) -> Result<(), LakeError> {
+        let same = self.require_same_privacy(account);
+        if let Err(LakeError::Changed { .. }) = same {
+            self.forget(&record_of(account));
+            if let Some(privacy) = self.recorded_privacy(account)? {
+                self.record_privacy(account, &AccountPrivacy { is_pending: true, ..privacy })?;
+            }
+        }
+        same
+    }
+
     fn recorded_privacy(&self, account: &Account) -> Result<Option<AccountPrivacy>, LakeError> {
-        let path = self.privacy_record(account);
-        let damaged = |reason| LakeError::DamagedPrivacy { path: path.clone(), reason };
+        let damaged = |reason| self.damaged_privacy(account, reason);
         let Some(written) = self.small_file(&record_of(account), damaged)? else {
             return Ok(None);
         };
@@ -129,10 +145,12 @@ impl Lake {
         Ok(Some(AccountPrivacy { applied, is_pending: pending, forgotten }))
     }
 
-    /// Records the privacy settings of an account, which must be [locked](Lake::lock).
+    /// Records the privacy settings of an account, which must be [locked](Lake::lock), in place of
+    /// those that this run has read.
     ///
     /// # Errors
-    /// When the disk refuses it.
+    /// [`LakeError::Changed`] when another process has written the record since. A bucket has no
+    /// locks.
     pub fn record_privacy(
         &self,
         account: &Account,
@@ -145,7 +163,22 @@ impl Lake {
             forgotten: WrittenForgotten { key: key.to_owned(), names: names.clone() },
         };
         let written = format!("{}\n", serde_json::json!(written));
-        self.put_file(account, &record_of(account), written.as_bytes())
+        let key = record_of(account);
+        let read = || self.looks.as_ref().and_then(|looks| looks.small(&key));
+        let expected = match read() {
+            Some(read) => Expected::Seen(read.map(|(version, _)| version)),
+            None => Expected::Any,
+        };
+        self.put_file(account, &key, written.as_bytes(), &expected)?;
+        // Read it once more, so that this run knows the version of its own record.
+        match self.small_file(&key, |reason| self.damaged_privacy(account, reason))? {
+            Some(content) if content == written.as_bytes() => Ok(()),
+            _ => Err(LakeError::Changed { path: self.path_of(&key) }),
+        }
+    }
+
+    fn damaged_privacy(&self, account: &Account, reason: String) -> LakeError {
+        LakeError::DamagedPrivacy { path: self.privacy_record(account), reason }
     }
 
     /// Where the privacy settings of an account are recorded.

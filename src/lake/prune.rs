@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::store::{Entry, Key, Kind, Look};
+use super::store::{Entry, Expected, Key, Kind, Look};
 use super::{Account, Lake, LakeError, OWN, Table, account_folder};
 use crate::calendar::Day;
 
@@ -226,7 +226,7 @@ impl Lake {
             let missed = tables.iter().filter(|table| **table != Table::Workers);
             missed.for_each(|table| pruned.add(*table, before));
             let note = format!("{}\n", serde_json::json!(pruned));
-            self.put_file(&account, &own_mark(&account), note.as_bytes())?;
+            self.put_file(&account, &own_mark(&account), note.as_bytes(), &Expected::Any)?;
         }
         Ok(())
     }

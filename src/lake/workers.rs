@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use rayon::prelude::*;
 
-use super::store::Key;
+use super::store::{Expected, Key};
 use super::{Account, ContentHash, Lake, LakeError, Table, account_folder};
 use crate::calendar::{Day, Zone};
 use crate::model::ListedWorker;
@@ -37,7 +37,12 @@ impl Lake {
         let is_the_same = self.latest_list(account, day)?.as_ref() == Some(finished.content_hash());
         if !is_the_same {
             // The note comes first: one that names a list that is not there does no harm.
-            self.put_file(account, &note_of(account), format!("{day}\n").as_bytes())?;
+            self.put_file(
+                account,
+                &note_of(account),
+                format!("{day}\n").as_bytes(),
+                &Expected::Any,
+            )?;
             finished.commit()?;
         }
         Ok(!is_the_same)

@@ -38,7 +38,7 @@ impl MetricsJob {
     ) -> Result<(), Failure> {
         let is_quick = chunk.rows <= ROWS_QUICK && self.lake.is_in_folder();
         let history = self.history(chunk.window(inputs), is_quick, cancel)?;
-        let targets = self.targets(&inputs.fetched, &chunk.days);
+        let targets = targets(&self.zone, &inputs.fetched, &chunk.days);
         let (account, rules) = (self.account.as_str(), self.rules.parameters());
         metrics::compute_in_groups(&history, account, &self.zone, &targets, rules, cancel, emit)
     }
@@ -50,24 +50,10 @@ impl MetricsJob {
     /// Those of [`history`](Self::history).
     pub fn period(&self, days: DayRange, cancel: &Cancel) -> Result<RecordBatch, Failure> {
         let all: Vec<Day> = days.days().collect();
-        let targets = self.targets(&all.iter().copied().collect(), &all);
+        let targets = targets(&self.zone, &all.iter().copied().collect(), &all);
         let history = self.history(days, false, cancel)?;
         let (account, rules) = (self.account.as_str(), self.rules.parameters());
         Ok(metrics::period(&history, account, &self.zone, &targets, rules, cancel)?)
-    }
-
-    /// Returns the days as targets. The fetched days decide their horizons.
-    fn targets(&self, fetched: &BTreeSet<Day>, days: &[Day]) -> Vec<Target> {
-        let target = |day: &Day| {
-            let last = dependency_window(fetched, *day).last;
-            Target {
-                day: *day,
-                bounds: self.zone.bounds(*day),
-                horizon: self.zone.bounds(last).end,
-                is_final: last == day.plus(DAYS_AFTER),
-            }
-        };
-        days.iter().map(target).collect()
     }
 
     /// Reads the messages of a range without missing days. With `is_quick`, one thread does it.
@@ -101,4 +87,18 @@ impl MetricsJob {
         self.lake.reading(|| threads::map(days, is_quick, read))??;
         Ok(history.finish(cancel)?)
     }
+}
+
+/// Returns the days as targets. The fetched days decide their horizons.
+pub fn targets(zone: &Zone, fetched: &BTreeSet<Day>, days: &[Day]) -> Vec<Target> {
+    let target = |day: &Day| {
+        let last = dependency_window(fetched, *day).last;
+        Target {
+            day: *day,
+            bounds: zone.bounds(*day),
+            horizon: zone.bounds(last).end,
+            is_final: last == day.plus(DAYS_AFTER),
+        }
+    };
+    days.iter().map(target).collect()
 }

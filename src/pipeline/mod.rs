@@ -49,7 +49,7 @@ pub use finding::{Finding, Kind, Severity};
 pub use inputs::dependents;
 pub use job::{AccountJob, Api, Request};
 pub use mark::Mark;
-pub use metrics_job::MetricsJob;
+pub use metrics_job::{MetricsJob, targets};
 pub use network::{Network, NetworkError};
 pub use observer::Observer;
 pub use rebuild::{MetricsReport, MetricsStopped, rebuild_metrics};

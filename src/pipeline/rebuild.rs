@@ -223,6 +223,8 @@ fn write_partitions(
         };
         Ok(())
     };
+    // A customer who was forgotten meanwhile must not come back.
+    job.lake.require_same_privacy(&job.account)?;
     // Write one table after another, because many days are already written in parallel. A rayon
     // thread that waits for a table would start another day inside this one.
     partitions.into_iter().try_for_each(write)

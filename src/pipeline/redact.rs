@@ -257,7 +257,7 @@ fn sweep(
             observer.day_redacted(day);
             Ok(redacted?)
         };
-        let outcomes: Vec<_> = days.into_par_iter().map(of_day).collect();
+        let outcomes: Vec<_> = lake.reading(|| days.into_par_iter().map(of_day).collect())?;
         let mut of_table = RedactedTable { table: table.name(), files: 0, texts: 0, openids: 0 };
         for outcome in outcomes {
             match outcome {

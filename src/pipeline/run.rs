@@ -32,15 +32,19 @@ pub fn run_account(
 ) -> RunReport {
     let job = &AccountJob { lake: job.lake.remembering(), ..job.clone() };
     let report = RunReport::begin(job, request.name());
-    recorded(job, report, |report| match request {
-        Request::Fetch(wanted) => {
-            fetch(job, *wanted, observer, cancel, report)?;
-            Ok(cancel.check()?)
-        }
-        Request::Run(wanted) => run(job, *wanted, observer, cancel, report),
-        Request::Metrics(among) => metrics(job, among.as_ref(), observer, cancel, report),
-        Request::Redact => remove(job, &[], observer, cancel, report),
-        Request::Forget(openids) => remove(job, openids, observer, cancel, report),
+    recorded(job, report, |report| {
+        let done = match request {
+            Request::Fetch(wanted) => {
+                fetch(job, *wanted, observer, cancel, report).and_then(|_| Ok(cancel.check()?))
+            }
+            Request::Run(wanted) => run(job, *wanted, observer, cancel, report),
+            Request::Metrics(among) => metrics(job, among.as_ref(), observer, cancel, report),
+            Request::Redact => return remove(job, &[], observer, cancel, report),
+            Request::Forget(openids) => return remove(job, openids, observer, cancel, report),
+        };
+        // In a bucket, a customer may have been forgotten meanwhile.
+        let settled = job.lake.repeat_redaction_if_changed(&job.account);
+        done.and_then(|()| Ok(settled?))
     })
 }
 

@@ -98,6 +98,9 @@ pub enum Kind {
     Other,
 }
 
+/// Tells whether an account of this name is wanted.
+pub type IsWanted = Box<dyn Fn(&str) -> bool + Send>;
+
 /// An entry of a folder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
@@ -196,6 +199,19 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// The first of those of [`list`](Self::list).
     fn list_all(&self, folders: &[Key]) -> Result<Vec<Vec<Entry>>, LakeError> {
         folders.iter().map(|folder| self.list(folder)).collect()
+    }
+
+    /// What tells whether any file in a table's folder has changed, of the wanted accounts. None
+    /// for a store with locks, which readers share.
+    ///
+    /// # Errors
+    /// Those of [`list`](Self::list).
+    fn snapshot(
+        &self,
+        _folder: &Key,
+        _is_wanted: IsWanted,
+    ) -> Result<Option<blake3::Hash>, LakeError> {
+        Ok(None)
     }
 
     /// The entries of a table's folder, each day with the entries of its own folder. In order of

@@ -3,9 +3,11 @@
 //! - `stub` is the server. The unit tests of the lake use it, too.
 //! - `interleavings` tests every order of the requests of two runs.
 //! - `crashes` tests faults at every request.
+//! - `forgetting` tests runs beside `kefu forget`.
 //! - `runs` tests what a run asks of a bucket, and what it says of one that does not answer.
 
 mod crashes;
+mod forgetting;
 mod interleavings;
 mod runs;
 pub mod stub;

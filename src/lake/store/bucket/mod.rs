@@ -12,6 +12,7 @@ mod open;
 mod probe;
 mod put;
 mod read;
+mod snapshot;
 mod wire;
 
 use std::fmt;
@@ -24,7 +25,7 @@ use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt};
 use tokio::sync::Semaphore;
 
-use super::{Check, Entry, Expected, File, Key, Look, Space, StagedFile, Store, Version};
+use super::{Check, Entry, Expected, File, IsWanted, Key, Look, Space, StagedFile, Store, Version};
 use crate::failure::ErrorKind;
 use crate::lake::LakeError;
 use crate::threads;
@@ -246,6 +247,14 @@ impl Store for Bucket {
             _ => None,
         });
         failed.next().map_or(Ok(()), Err)
+    }
+
+    fn snapshot(
+        &self,
+        folder: &Key,
+        is_wanted: IsWanted,
+    ) -> Result<Option<blake3::Hash>, LakeError> {
+        Ok(Some(self.hash_of_names(folder, is_wanted)?))
     }
 
     fn list(&self, folder: &Key) -> Result<Vec<Entry>, LakeError> {
