@@ -99,7 +99,7 @@ pub(super) fn app(settings: &Settings, lake: &Lake) -> Check {
             ),
             _ => Check::ok(
                 "app",
-                "the lake has no other app under this account, and this app under no other account",
+                "this account and this app belong together in the lake",
             ),
         })
     };
