@@ -93,8 +93,8 @@ def run_page(page, folder, environment, left_out):
     ran = 0
     for language, code in steps(text):
         if language == "toml":
-            # Other programs have such settings, too.
-            if "registry" not in code:
+            # Other programs have such settings, too, and there is no bucket.
+            if "registry" not in code and "s3://" not in code:
                 (folder / "kefu.toml").write_text(code)
             continue
         lines = [line for line in code.splitlines() if line.strip()]
@@ -102,7 +102,7 @@ def run_page(page, folder, environment, left_out):
         code = "\n".join(line for line in lines if not reason_not_to_run(line))
         if not code:
             continue
-        done = subprocess.run(["bash", "-ec", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(["bash", "-o", "pipefail", "-ec", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
             raise SystemExit(f"{page.relative_to(ROOT)}: exit code {done.returncode}\n\n{code}\n\n{done.stdout}{done.stderr}")
         ran += 1
