@@ -63,9 +63,7 @@ impl Language {
                         "Not final: {days}. Turns without a reply may still get one, until \
                         the three days after are in the data."
                     ),
-                    format!(
-                        "未定：{days}。其后三天的数据到齐之前，未回复的提问仍可能得到回复。"
-                    ),
+                    format!("未定：{days}。其后三天的数据到齐之前，未回复的提问仍可能得到回复。"),
                 ),
                 None,
             ),

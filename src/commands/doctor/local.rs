@@ -97,10 +97,7 @@ pub(super) fn app(settings: &Settings, lake: &Lake) -> Check {
                 "app",
                 "not known: with a token but no app id, the lake does not record the app",
             ),
-            _ => Check::ok(
-                "app",
-                "this account and this app belong together in the lake",
-            ),
+            _ => Check::ok("app", "this account and this app belong together in the lake"),
         })
     };
     Check::of("app", found())
