@@ -68,13 +68,15 @@ class Server:
         return [KEFU, "fetch", "--from", str(self.first), "--to", str(self.last), *arguments]
 
 
-def measure(command, folder, settings=None, server=None):
-    """Wall and processor seconds and peak MiB of a command, and processor seconds of the server meanwhile."""
+def measure(command, folder, settings=None, server=None, started=None):
+    """Wall and processor seconds and peak MiB of a command, and processor seconds of the server meanwhile. `started` gets its process id."""
     served = server.seconds() if server else 0
     begin = time.perf_counter()
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", folder), **(settings or {})}
     with open(pathlib.Path(folder, "errors"), "wb") as errors:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=errors)
+        if started:
+            started(process.pid)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = status
     wall = time.perf_counter() - begin

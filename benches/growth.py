@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """How the costs of kefu grow: with the messages of a day, the days of history, and the number of accounts.
 
-    python3 benches/growth.py [--only messages,days,accounts] [--messages 1000,10000,100000] [--days 10,100] [--accounts 1,10,100] [--rounds 3]
+    python3 benches/growth.py [--only messages,days,accounts] [--messages 1000,10000,100000] [--days 10,100] [--accounts 1,10,100]
+                                [--latency-ms 0] [--at-once 16] [--rounds 3]
 
 Prints Markdown, medians. `slope` compares a row with the one before it: the logarithm of the ratio of processor seconds, divided by that of
 the sizes. 1 is linear, and 0 is constant. `µs more` is the processor time of each message more than in the row before, without what
-every run costs: for linear work, it is the same in each row. The default sizes take some minutes. `--messages 10000000`, `--days 3650` and
+every run costs: for linear work, it is the same in each row. `--latency-ms` (the simulator waits before each page)
+and `--at-once` (accounts side by side, several values make several tables) are for the accounts alone, and so is `open files`: the most
+that kefu had open, sampled every 10 ms. The default sizes take some minutes. `--messages 10000000`, `--days 3650` and
 `--accounts 10000` take long.
 """
 
@@ -19,6 +22,8 @@ import shutil
 import statistics
 import subprocess
 import tempfile
+import threading
+import time
 
 from compare import KEFU, measure
 
@@ -73,22 +78,23 @@ def repeated(rounds, run):
 
 
 class Growth:
-    """A table whose rows grow."""
+    """A table whose rows grow. `more` are the names of more columns."""
 
-    def __init__(self, what):
+    def __init__(self, what, *more):
         self.before = None
-        print(f"| {what} | seconds | processor s | µs each | µs more | slope | peak MiB | requests | files |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+        columns = [what, "seconds", "processor s", "µs each", "µs more", "slope", "peak MiB", "requests", "files", *more]
+        print(f"| {' | '.join(columns)} |\n|---{'|---:' * (len(columns) - 1)}|")
 
     def row(self, name, size, of, figures):
         """`size` is the number of messages, days or accounts, and `of` the number of messages that the work is about."""
-        wall, processor, peak, calls, written = figures
+        wall, processor, peak, calls, written, *more_figures = figures
         slope = more = ""
         if self.before:
             size_before, of_before, processor_before = self.before
             slope = f"{math.log(processor / processor_before) / math.log(size / size_before):.2f}"
             more = f"{(processor - processor_before) / (of - of_before) * 1e6:.2f}" if of > of_before else ""
         self.before = (size, of, processor)
-        print(f"| {name} | {wall:.2f} | {processor:.2f} | {processor / of * 1e6:.2f} | {more} | {slope} | {peak:.0f} | {calls:,} | {written:,} |", flush=True)
+        print(f"| {name} | {wall:.2f} | {processor:.2f} | {processor / of * 1e6:.2f} | {more} | {slope} | {peak:.0f} | {calls:,} | {written:,} |{''.join(f' {figure:,} |' for figure in more_figures)}", flush=True)
 
 
 def measured(command, place, server):
@@ -135,27 +141,65 @@ def days(options):
     print()
 
 
+class OpenFiles:
+    """The most files that a process had open, sampled until it ends."""
+
+    def __init__(self):
+        self.most = 0
+
+    def watch(self, process):
+        def sample():
+            while True:
+                try:
+                    self.most = max(self.most, len(os.listdir(f"/proc/{process}/fd")))
+                except OSError:  # It has ended.
+                    return
+                time.sleep(0.01)
+
+        threading.Thread(target=sample, daemon=True).start()
+
+
+def account_list(place, size, server):
+    """Settings with a list of the accounts that the server has."""
+    path = pathlib.Path(place)
+    (path / SECRET_FILE).write_text(server.secret)
+    (path / SECRET_FILE).chmod(0o600)
+    lines = [json.dumps({"name": f"account{number}", "appid": f"wx{number:016x}", "secret_file": SECRET_FILE}) for number in range(1, size + 1)]
+    (path / "accounts.jsonl").write_text("\n".join(lines))
+    (path / "kefu.toml").write_text('accounts_file = "accounts.jsonl"\n')
+
+
 def accounts(options):
-    """One night of many accounts, each with 1,000 messages. Linear."""
+    """One night of many accounts, each with 1,000 messages (linear), and the same run again, with nothing to do."""
     each = 1_000
-    growth = Growth("accounts")
-    for size in options.accounts:
-        with Server(3, each, "--accounts", str(size)) as server:
+    for at_once in options.at_once:
+        rows = []
+        growth = Growth(f"accounts, {at_once} at once", "open files")
+        for size in options.accounts:
+            with Server(3, each, "--accounts", str(size), "--latency-ms", str(options.latency_ms)) as server:
+                repeats = []
 
-            def run():
-                with folder() as place:
-                    path = pathlib.Path(place)
-                    (path / SECRET_FILE).write_text(server.secret)
-                    (path / SECRET_FILE).chmod(0o600)
-                    lines = [json.dumps({"name": f"account{number}", "appid": f"wx{number:016x}", "secret_file": SECRET_FILE}) for number in range(1, size + 1)]
-                    (path / "accounts.jsonl").write_text("\n".join(lines))
-                    (path / "kefu.toml").write_text('accounts_file = "accounts.jsonl"\n')
+                def run_once(place):
+                    command = [KEFU, "run", "--date", day(1), "--accounts", str(at_once)]
+                    opened = OpenFiles()
                     settings = {"KEFU_BASE_URL": server.settings["KEFU_BASE_URL"]}
-                    wall, processor, peak, _ = measure([KEFU, "run", "--date", day(1)], place, settings)
-                    return wall, processor, peak, requests(place), files(place)
+                    wall, processor, peak, _ = measure(command, place, settings, started=opened.watch)
+                    return wall, processor, peak, requests(place), files(place), opened.most
 
-            growth.row(f"{size:,}", size, size * each, repeated(options.rounds, run))
-    print()
+                def run():
+                    with folder() as place:
+                        account_list(place, size, server)
+                        figures = run_once(place)
+                        repeats.append(run_once(place))
+                        return figures
+
+                growth.row(f"{size:,}", size, size * each, repeated(options.rounds, run))
+                rows.append((size, repeated(len(repeats), iter(repeats).__next__)))
+        print()
+        again = Growth(f"again, {at_once} at once", "open files")
+        for size, figures in rows:
+            again.row(f"{size:,}", size, size * each, figures)
+        print()
 
 
 PARTS = {part.__name__: part for part in (messages, days, accounts)}
@@ -169,6 +213,8 @@ def main():
     parser.add_argument("--messages", type=sizes, default=[1_000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--days", type=sizes, default=[10, 100, 365, 1_096])
     parser.add_argument("--accounts", type=sizes, default=[1, 10, 100, 1_000])
+    parser.add_argument("--latency-ms", type=int, default=0)
+    parser.add_argument("--at-once", type=sizes, default=[16])
     options = parser.parse_args()
     if not KEFU.exists():
         raise SystemExit("build kefu first: cargo build --release")

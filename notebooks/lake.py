@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 
 from look import *  # So that a notebook needs one import.
-from look import keep_names, language, style, translated
+from look import heading_of, keep_names, language, style, translated
 
 # Parameters of the metrics, if no footer records others.
 _PARAMETERS = {"session_gap": 1_800, "reply_window": 172_800, "business_hours": None, "auto_reply": []}
@@ -226,7 +226,7 @@ class Lake:
             ("sessions 会话", f"{count['sessions']:,}"),
             ("time zone 时区", html.escape(translated(f"{self.zone}, for every day, hour and clock on this page"))),
         ]
-        rows = "".join(f"<tr><th>{key}</th><td>{value}</td></tr>" for key, value in facts)
+        rows = "".join(f"<tr><th>{heading_of(key)}</th><td>{value}</td></tr>" for key, value in facts)
         return f'<table class="facts"><caption>{html.escape(translated(self.name))}</caption>{rows}</table>'
 
 

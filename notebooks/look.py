@@ -63,10 +63,11 @@ def duration(seconds):
 
 
 def _duration_in_chinese(whole):
-    for size, name, rest_size, rest_name in [(86_400, "天", 3_600, "小时"), (3_600, "小时", 60, "分"), (60, "分", 1, "秒")]:
+    for size, name, rest_size, rest_name in [(86_400, "天", 3_600, "小时"), (3_600, "小时", 60, "分钟"), (60, "分", 1, "秒")]:
         if whole >= size:
             rest = whole % size // rest_size
-            return f"{whole // size} {name}" + (f" {rest} {rest_name}" if rest else "")
+            alone = "分钟" if name == "分" else name  # Minutes without seconds after them.
+            return f"{whole // size} {name} {rest} {rest_name}" if rest else f"{whole // size} {alone}"
     return f"{whole} 秒"
 
 
@@ -87,7 +88,7 @@ _MOST_ROWS = 50
 _WRITTEN = {"what", "ending", "enough", "assumption", "measure", "verdict", "remedy", "turn"}
 
 
-def _heading(heading):
+def heading_of(heading):
     """A heading in the language of the plots. Many have both languages: `worker 客服`."""
     if _words.lang == "zh":
         both = re.fullmatch(r"[ -~…’]* ([\u4e00-\u9fff][^A-Za-z]*)", heading)
@@ -109,7 +110,7 @@ def table(frame, caption=None, **columns):
         numeric = pd.api.types.is_numeric_dtype(frame[name]) or show is not None
         show = show or (number if numeric else lambda value: "–" if pd.isna(value) else str(value))
         side = ' class="number"' if numeric else ""
-        heads.append(f"<th{side}>{html.escape(_heading(heading))}</th>")
+        heads.append(f"<th{side}>{html.escape(heading_of(heading))}</th>")
         said = translated if name in _WRITTEN else str
         bodies.append([f"<td{side}>{html.escape(said(show(value)))}</td>" for value in frame[name]])
     rows = "".join(f"<tr>{''.join(row)}</tr>" for row in zip(*bodies))

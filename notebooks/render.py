@@ -1,6 +1,7 @@
 """Executes the notebooks from clean and writes each as one HTML page that needs nothing else: `python render.py [--lake PATH] [NAME …]`.
 
-Ends with 1 when a cell fails, when a committed notebook has outputs, or when a page would load something or name a folder of this machine.
+Ends with 1 when a cell fails, when a committed notebook has outputs, when a text of a plot has no translation, or when a page would load
+something or name a folder of this machine.
 """
 
 import argparse
@@ -54,11 +55,16 @@ def main():
     lake = arguments.lake.resolve()
     os.environ.update(KEFU_LAKE=str(lake), PYTHONHASHSEED="0", PYDEVD_DISABLE_FILE_VALIDATION="1")
     outcomes = []
-    for lang in LANGUAGES:
-        os.environ["KEFU_LANG"] = lang  # The kernels inherit it.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            outcomes += pool.map(lambda path: report(path, lake, arguments.out, lang), notebooks)
-    return 0 if all(outcomes) else 1
+    with tempfile.NamedTemporaryFile("r", encoding="utf-8") as missing:
+        os.environ["KEFU_MISSING_WORDS"] = missing.name
+        for lang in LANGUAGES:
+            os.environ["KEFU_LANG"] = lang  # The kernels inherit it.
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                outcomes += pool.map(lambda path: report(path, lake, arguments.out, lang), notebooks)
+        untranslated = sorted(set(missing.read().splitlines()))
+    for text in untranslated:
+        print(f"words.zh.txt has no {text}", file=sys.stderr)
+    return 0 if all(outcomes) and not untranslated else 1
 
 
 def report(path, lake, out, lang):

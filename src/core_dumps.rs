@@ -1,6 +1,6 @@
 //! Forbids core dumps, because the memory of this process contains secrets and customers' messages.
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// Forbids core dumps of this process and of the programs that it starts.
 ///
@@ -10,5 +10,5 @@ pub fn forbid() {
     let _ = setrlimit(Resource::Core, none);
     // A limit of 0 does not stop a core dump that is piped into a program (core_pattern `|…`).
     #[cfg(target_os = "linux")]
-    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }

@@ -23,6 +23,9 @@ from airflow.sdk import DAG, BaseOperator, CronTriggerTimetable, Param
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 ZONE = "Asia/Shanghai"  # `timezone` in kefu.toml
+# The day of the first run, for example "2024-05-14". It fetches the day before. Airflow makes a run
+# for each day since then, so set it to today. To fetch older days: kefu run --from A --to B.
+START = None
 # Tasks that share the accounts of kefu.toml. For some thousand accounts, a few hundred in each. More
 # than one needs a lake in a bucket, or in a folder that all workers mount.
 SHARDS = 1
@@ -66,15 +69,17 @@ class KefuOperator(BaseOperator):
         self.hook.send_sigterm()  # safe at any time: a file in the lake is whole or not there
 
 
+if START is None:
+    raise ValueError("set START in kefu_dag.py to the day of the first run")
+
 with DAG(
     dag_id="kefu",
     description="WeChat customer-service records of one local day into the lake",
     schedule=CronTriggerTimetable("0 2 * * *", timezone=ZONE, interval=datetime.timedelta(days=1)),
-    # The first run fetches the day before this date. Each run fetches only its own day, so Airflow
-    # must catch up on missed nights. A start_date years ago causes a backfill. By hand, use kefu
-    # run --from A --to B. No run re-fetches the day before its own (`refresh`). To find late
-    # records, run kefu without days, or with --force.
-    start_date=pendulum.datetime(2024, 5, 14, 2, tz=ZONE),
+    # Each run fetches only its own day, so Airflow must catch up on missed nights. No run re-fetches
+    # the day before its own (`refresh`). To find late records, run kefu without days, or with
+    # --force.
+    start_date=pendulum.parse(START, tz=ZONE).at(2),
     catchup=True,
     # One run at a time. A second run would find the accounts locked and exit with 75.
     max_active_runs=1,

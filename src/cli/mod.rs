@@ -139,10 +139,13 @@ pub enum Command {
     /// Customers' texts are in the report only with --with-text. Openids are cut to their end;
     /// workers' names are complete.
     Report(ReportArgs),
-    /// Print DuckDB views over the lake, ready to pipe into duckdb
+    /// Print views over the lake for DuckDB or Spark SQL, ready to pipe into duckdb
     ///
-    /// `(kefu sql; echo "FROM service_level(180);") | duckdb`: a view for each table, a macro
-    /// service_level(T), roll-ups by week and month, and the load by weekday and hour.
+    /// `(kefu sql; echo "FROM service_level(180);") | duckdb`: a view for each table, and views
+    /// worker_names, worker_weekly and worker_monthly. Macros for DuckDB: service_level,
+    /// service_level_of_accounts, business_service_level, business_service_level_of_accounts,
+    /// sessions_by_outcome, worker_period, load_by_weekday_and_hour, load_by_half_hour,
+    /// conversation, turn_messages.
     Sql(SqlArgs),
     /// Serve the WeChat API on a loopback port, from recorded or generated records
     ///
@@ -153,12 +156,18 @@ pub enum Command {
     ///
     /// bash reads ~/.local/share/bash-completion/completions/kefu. zsh reads a file _kefu in a folder
     /// of $fpath. fish reads ~/.config/fish/completions/kefu.fish.
-    Completions { shell: clap_complete::Shell },
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
     /// Print the manual page of kefu or of one of its commands to stdout, for `man -l -`
     ///
     /// To install the pages: `kefu man > ~/.local/share/man/man1/kefu.1`, and for a command
     /// `kefu man run > ~/.local/share/man/man1/kefu-run.1`.
-    Man { command: Option<String> },
+    Man {
+        /// The command; without it, kefu itself
+        command: Option<String>,
+    },
 }
 
 impl Cli {

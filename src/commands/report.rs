@@ -196,7 +196,7 @@ fn render(written: &Written<'_>) -> String {
         let days = days.join(lang.pick(", ", "、"));
         lines.push(lang.pick(
             format!("not final yet, and left out: {days} (--from and --to show them)"),
-            format!("尚未最终、未计入：{days}（用 --from 和 --to 查看）"),
+            format!("未定、未计入：{days}（用 --from 和 --to 查看）"),
         ));
     }
     lines.join("\n")

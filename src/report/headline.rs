@@ -19,8 +19,8 @@ impl Language {
                         .flatten()
                         .collect();
                 let said = self.pick(
-                    format!("{level} of turns were answered {within}"),
-                    format!("{within}回复了 {level} 的提问"),
+                    format!("The service level {within} was {level}"),
+                    format!("{within}的服务水平为 {level}"),
                 );
                 match against.is_empty() {
                     true => said,
@@ -78,7 +78,7 @@ impl Language {
                 .pick(format!("{points} worse than in {before}"), format!("比{before}低 {points}")),
             _ => self.pick(
                 format!("no clear change against {before} ({sign}{points}, within chance)"),
-                format!("与{before}相比无明显变化（{sign}{points}，在随机波动之内）"),
+                format!("与{before}相比无明显变化（{sign}{points}，属正常波动）"),
             ),
         })
     }

@@ -72,7 +72,10 @@ impl Language {
     /// Renders a duration in its two largest units, like `26 s`, `1 min 34 s`, `2 h 5 min` or `1 d
     /// 3 h`.
     pub(super) fn duration(self, seconds: f64) -> String {
-        two_units(seconds, self.pick([" s", " min", " h", " d"], [" 秒", " 分", " 小时", " 天"]))
+        let units = self.pick([" s", " min", " h", " d"], [" 秒", " 分", " 小时", " 天"]);
+        let duration = two_units(seconds, units);
+        // Without seconds after them, minutes have their whole name in Chinese.
+        if duration.ends_with(" 分") { format!("{duration}钟") } else { duration }
     }
 
     /// Renders a duration for a table, like `1m 34s`.
@@ -180,13 +183,13 @@ impl Language {
             }
             NothingToCompare::PeriodNotFinal => self.pick(
                 "days of this period are not final yet, and replies may still come.",
-                "本期有尚未最终的日期，仍可能得到回复。",
+                "本期有未定的日期，仍可能得到回复。",
             ),
             NothingToCompare::BeforeIncomplete => {
                 self.pick("not all of it is in the lake.", "上期数据不完整。")
             }
             NothingToCompare::BeforeNotFinal => {
-                self.pick("not all of its days are final.", "上期有尚未最终的日期。")
+                self.pick("not all of its days are final.", "上期有未定的日期。")
             }
         };
         self.pick(
@@ -197,8 +200,8 @@ impl Language {
 
     pub(super) fn mark(self, mark: Mark) -> &'static str {
         match mark {
-            Mark::Final => self.pick("final", "最终"),
-            Mark::NotFinal => self.pick("not final yet", "尚未最终"),
+            Mark::Final => self.pick("final", "已定"),
+            Mark::NotFinal => self.pick("not final yet", "未定"),
             Mark::Empty => self.pick("no messages", "无消息"),
             Mark::WithRejects => self.pick("with rejects", "有无法读取的记录"),
             Mark::Stale => self.pick("metrics out of date", "指标过期"),
@@ -305,9 +308,10 @@ mod tests {
         ];
         assert_eq!(english, expected);
         assert_eq!(
-            (Language::Zh.duration(94.0), Language::En.short_duration(94.0)),
-            ("1 分 34 秒".to_owned(), "1m 34s".to_owned())
+            [94.0, 180.0, 7_500.0, 97_200.0].map(|seconds| Language::Zh.duration(seconds)),
+            ["1 分 34 秒", "3 分钟", "2 小时 5 分钟", "1 天 3 小时"]
         );
+        assert_eq!(Language::En.short_duration(94.0), "1m 34s");
     }
 
     #[test]

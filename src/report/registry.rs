@@ -87,7 +87,7 @@ pub(super) static METRICS: [Metric; 28] = [
         zh: Words {
             label: "本人响应中位数",
             short: "本人 中位数",
-            definition: "从回复者本人收到该轮第一条消息算起的等待中位数，即由其本人掌握的部分。",
+            definition: "从回复者本人收到该轮第一条消息算起的等待中位数，只反映本人能控制的那段时间。",
         },
     },
     Metric {

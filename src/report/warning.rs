@@ -63,9 +63,7 @@ impl Language {
                         "Not final: {days}. Turns without a reply may still get one, until \
                         the three days after are in the data."
                     ),
-                    format!(
-                        "尚未最终：{days}。其后三天的数据到齐之前，未回复的提问仍可能得到回复。"
-                    ),
+                    format!("未定：{days}。其后三天的数据到齐之前，未回复的提问仍可能得到回复。"),
                 ),
                 None,
             ),
@@ -125,14 +123,14 @@ impl Language {
         let days = self.days(days);
         self.pick(
             format!("Not final yet, so not in this report: {days}."),
-            format!("尚未最终、未计入本报告：{days}。"),
+            format!("未定、未计入本报告：{days}。"),
         )
     }
 
     /// How the days that are left out are shown. None without days.
     pub(super) fn show_left_out(self, first: Day, left_out: &[Day]) -> Option<Remedy> {
         Some(Remedy {
-            what: self.pick("Show days that are not final", "查看尚未最终的日期"),
+            what: self.pick("Show days that are not final", "查看未定的日期"),
             command: format!("kefu report --from {first} --to {}", left_out.last()?),
         })
     }

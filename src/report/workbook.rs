@@ -68,7 +68,7 @@ const ZH: Words = Words {
     last: "末日",
     timezone: "时区",
     name: "昵称",
-    is_final: "已最终确定",
+    is_final: "已定",
     days: "平均天数",
     unit: "单位",
     seconds: "秒",

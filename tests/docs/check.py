@@ -316,11 +316,15 @@ def check_json(kefu, lake, results):
     compare(place, "history: the field", first_cells(section(text, "## History of runs")), record)
     known = set(re.findall(r"`(\w+)`", text + read("docs/reference/verify.md")))
     results["history"] = record["days"]
-    for command in ["status", "verify", "doctor"]:
-        shown = output(kefu, command, "--lake", lake, "--output", "json", "--log-level", "error", env={})
+    account = {"KEFU_ACCOUNT": "demo", "KEFU_APPID": "wx5ec0de51mu1a70"}
+    page = str(pathlib.Path(lake).parent / "page.html")
+    for command in ["status", "verify", "doctor", "metrics", "redact", "prune --keep-days 5", "accounts --shards 2", f"report --out {page}"]:
+        shown = output(kefu, *command.split(), "--lake", lake, "--output", "json", "--log-level", "error", env=account)
         results[command] = json.loads(shown.splitlines()[-1])
+    # Figures of the report have the names of columns.
+    columns = set(re.findall(r"^\| `(\w+)` \|", read("docs/reference/tables.md"), re.MULTILINE))
     for name, result in results.items():
-        for field in sorted(keys_of(result) - known):
+        for field in sorted(keys_of(result) - known - (columns if name.startswith("report") else set())):
             problem(place, f"{name}: the field `{field}` is missing")
 
 

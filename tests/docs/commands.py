@@ -6,6 +6,7 @@ The folder has the demo's lake and two months in data/lake. kefu calls the simul
 WeChat. A block of settings becomes kefu.toml. Needs duckdb and polars.
 """
 
+import collections
 import datetime
 import json
 import os
@@ -18,8 +19,15 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGES = ["README.md", "README.zh-CN.md", "docs/guide/*.md", "docs/design/*.md", "docs/reference/*.md"]
-# Lines that change the machine, wait for a person, or build kefu.
-NOT_RUN = re.compile(r"^(sudo|cargo|INSTA|export HTTPS_PROXY)|kefu simulate|kefu man|kefu completions|^kill %1|/var/lib")
+# Lines that are not run, by the reason.
+NOT_RUN = {
+    "changes the machine": r"^sudo|/var/lib|kefu completions|kefu man",
+    "builds kefu": r"^(cargo|INSTA|rustup|deploy/build-static\.sh)|maturin build",
+    "needs a network": r"^export (HTTPS_PROXY|RUSTUP_)|^curl ",
+    "needs a bucket": r"s3://|s3a://|^export AWS_|^duckdb -init views\.sql",
+    "needs Spark": r"^spark-submit",
+    "runs until it is stopped": r"kefu simulate|^kill %1",
+}
 # What a page writes for a real account, and what the simulator knows.
 STAND_INS = {
     "wx0123456789abcdef": "wx5ec0de51mu1a70",
@@ -67,6 +75,7 @@ def simulator(kefu, first_day, days):
 def steps(text):
     """The blocks of a page, as (language, code). A block that leaves its folder stays together."""
     for language, code in re.findall(r"^```(sh|toml)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        code = code.replace("\\\n", " ")
         for written, stand_in in STAND_INS.items():
             code = code.replace(written, stand_in)
         if language == "toml" or re.search(r"^\(?cd |&& cd |^export ", code, re.MULTILINE):
@@ -75,19 +84,25 @@ def steps(text):
             yield from ((language, line) for line in code.splitlines())
 
 
-def run_page(page, folder, environment):
+def reason_not_to_run(line):
+    return next((reason for reason, pattern in NOT_RUN.items() if re.search(pattern, line)), None)
+
+
+def run_page(page, folder, environment, left_out):
     text = page.read_text()
     ran = 0
     for language, code in steps(text):
         if language == "toml":
-            # Other programs have such settings, too.
-            if "registry" not in code:
+            # Other programs have such settings, too, and there is no bucket.
+            if "registry" not in code and "s3://" not in code:
                 (folder / "kefu.toml").write_text(code)
             continue
-        code = "\n".join(line for line in code.splitlines() if line.strip() and not NOT_RUN.search(line))
+        lines = [line for line in code.splitlines() if line.strip()]
+        left_out.update(reason for reason in map(reason_not_to_run, lines) if reason)
+        code = "\n".join(line for line in lines if not reason_not_to_run(line))
         if not code:
             continue
-        done = subprocess.run(["bash", "-ec", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(["bash", "-o", "pipefail", "-ec", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
             raise SystemExit(f"{page.relative_to(ROOT)}: exit code {done.returncode}\n\n{code}\n\n{done.stdout}{done.stderr}")
         ran += 1
@@ -127,7 +142,7 @@ def main():
                     cwd=prepared, env=environment | account, stdout=subprocess.DEVNULL, check=True,
                 )
             pages = [page for pattern in PAGES for page in sorted(ROOT.glob(pattern))]
-            ran = 0
+            ran, left_out = 0, collections.Counter()
             for number, page in enumerate(pages):
                 folder = temporary / str(number)
                 shutil.copytree(prepared, folder)
@@ -138,8 +153,10 @@ def main():
                     own["KEFU_BASE_URL"] = facts_of_recent["base_url"]
                 else:
                     own |= account
-                ran += run_page(page, folder, environment | own)
+                ran += run_page(page, folder, environment | own, left_out)
         print(f"docs: {ran} commands of {len(pages)} pages ran")
+        for reason, lines in left_out.items():
+            print(f"docs: not run, {reason}: {lines} lines")
     finally:
         for one in served:
             one.terminate()

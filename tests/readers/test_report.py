@@ -165,7 +165,7 @@ def headline(figures, page, sql, period, before, is_complete):
     shown = page.headline.replace("\xa0", " ")
     assert f"{math.floor(1000 * level + 0.5) / 10:.1f}%" in shown
     distance = tenths(100 * abs(level - TARGET))
-    if "turns were answered" in shown:
+    if "The service level" in shown:
         assert f"{distance} points {'above' if level >= TARGET else 'below'} the target of 87.5%" in shown
     else:
         assert f"比目标 87.5% {'高' if level >= TARGET else '低'} {distance} 个百分点" in shown
@@ -179,7 +179,7 @@ def headline(figures, page, sql, period, before, is_complete):
         change = level - then["service_level"]
         assert close(said["change"], change)
         assert said["change_is_within_chance"] == (abs(change) <= 1.959964 * spread)
-        assert ("within chance" in shown or "随机波动" in shown) == said["change_is_within_chance"]
+        assert ("within chance" in shown or "正常波动" in shown) == said["change_is_within_chance"]
     else:
         assert said["change"] is None and said["change_is_within_chance"] is None
 

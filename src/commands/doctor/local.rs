@@ -97,10 +97,7 @@ pub(super) fn app(settings: &Settings, lake: &Lake) -> Check {
                 "app",
                 "not known: with a token but no app id, the lake does not record the app",
             ),
-            _ => Check::ok(
-                "app",
-                "the lake has no other app under this account, and this app under no other account",
-            ),
+            _ => Check::ok("app", "this account and this app belong together in the lake"),
         })
     };
     Check::of("app", found())

@@ -88,7 +88,7 @@ impl Report for RunReport {
             lines.push(format!("workers   {listed} in a list that has changed"));
         }
         if self.metrics_put_off {
-            lines.push("metrics   not computed, because the lake cannot be written; the same run again does that".to_owned());
+            lines.push("metrics   not computed, because the lake cannot be written; run the same command again to compute them".to_owned());
         }
         if self.unprotected {
             lines.push(

@@ -359,7 +359,7 @@ fn days_that_are_not_final_are_hatched_and_their_figures_are_not_compared() {
         assert_eq!(figures["before"]["volume"][figure], before["totals"][figure], "{figure}");
     }
     let (chinese, _) = page(&world, &[&days[..], &["--lang", "zh"]].concat());
-    assert_eq!(chinese.matches("</svg>尚未最终</li>").count(), 2);
+    assert_eq!(chinese.matches("</svg>未定</li>").count(), 2);
     let said = String::from_utf8(report(&world, &days).stdout).unwrap();
     assert!(said.contains("Not final: 2024-05-18 to 2024-05-20"), "{said}");
 
@@ -479,14 +479,14 @@ fn one_sentence_says_what_happened() {
     let (english, figures) = page(&world, &days);
     assert_eq!(
         headline(&english).replace('\u{a0}', " "),
-        "62.5% of turns were answered within 3 min: 30 points below the target of 92.5%, \
+        "The service level within 3 min was 62.5%: 30 points below the target of 92.5%, \
          32.5 points worse than in the 2 days before; worst on Sat 2024-05-18 (50.0%); \
          busiest from 10:00 to 12:00 (100.0% of the messages received)."
     );
     let (chinese, _) = page(&world, &[&days[..], &["--lang", "zh"]].concat());
     assert_eq!(
         headline(&chinese).replace('\u{a0}', " "),
-        "3 分内回复了 62.5% 的提问：比目标 92.5% 低 30 个百分点，比前 2 天低 32.5 个百分点；\
+        "3 分钟内的服务水平为 62.5%：比目标 92.5% 低 30 个百分点，比前 2 天低 32.5 个百分点；\
          最差的一天是 2024-05-18 周六（50.0%）；10:00–12:00 最忙（占收到消息的 100.0%）。"
     );
     assert_eq!(
