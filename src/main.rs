@@ -8,6 +8,8 @@ use kefu::failure::{ErrorKind, Failure};
 use kefu::model::cancel::{Cancel, Signal};
 use kefu::{commands, core_dumps, metrics, telemetry, threads};
 
+// It serves C code as well: zstd allocates contexts for each column of each file, and the C library
+// would return their memory to the system each time.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
