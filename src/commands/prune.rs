@@ -91,31 +91,20 @@ pub(super) fn execute(
     if args.yes {
         let days = pruning.tables.iter().map(|table| table.days.len()).sum();
         let progress = Progress::begin("prune", days);
-        for table in tables {
-            delete(&lake, table, before, &progress, cancel)?;
-        }
+        cancel.check()?;
+        // A signal stops it between two days.
+        let tables: Vec<Table> = tables.into_iter().collect();
+        lake.prune(&tables, before, |table, day| {
+            cancel.check()?;
+            progress.advance(&format!("{} {day}", table.name()));
+            Ok::<_, Failure>(())
+        })?;
     }
     match global.output {
         OutputFormat::Json => telemetry::print_result(&serde_json::json!(pruning).to_string())?,
         OutputFormat::Table => telemetry::print_result(&pruning.render())?,
     }
     Ok(None)
-}
-
-/// Deletes a table's days before one. A signal stops it between two days.
-fn delete(
-    lake: &Lake,
-    table: Table,
-    before: Day,
-    progress: &Progress,
-    cancel: &Cancel,
-) -> Result<(), Failure> {
-    cancel.check()?;
-    lake.prune(&[table], before, |day| {
-        cancel.check()?;
-        progress.advance(&format!("{} {day}", table.name()));
-        Ok::<_, Failure>(())
-    })
 }
 
 /// Returns the first day to keep, at most the day after the newest day in the lake. Later days must

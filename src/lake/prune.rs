@@ -186,7 +186,8 @@ impl Lake {
     }
 
     /// Deletes the tables' partitions of the days before one, of every account. They must be
-    /// [locked](Lake::lock_all). Calls `next` before each day of a table.
+    /// [locked](Lake::lock_all). Calls `next` before each day of
+    /// a table.
     ///
     /// # Errors
     /// When the disk refuses it, and the errors of `next`. What was deleted until then stays so, and
@@ -195,12 +196,12 @@ impl Lake {
         &self,
         tables: &[Table],
         before: Day,
-        next: impl Fn(Day) -> Result<(), E>,
+        next: impl Fn(Table, Day) -> Result<(), E>,
     ) -> Result<(), E> {
         self.remember_pruned(tables, before)?;
         for table in tables {
             for (day, files) in self.files_before(*table, before)? {
-                next(day)?;
+                next(*table, day)?;
                 // Kefu wrote no file of another name.
                 files
                     .iter()

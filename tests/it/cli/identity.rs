@@ -492,7 +492,7 @@ fn a_lake_is_written_even_where_folders_cannot_be_synced() {
     assert!(world.has(Table::Messages, DAY));
     world
         .lake()
-        .prune(&[Table::Messages], NEXT.parse().unwrap(), |_| Ok::<_, LakeError>(()))
+        .prune(&[Table::Messages], NEXT.parse().unwrap(), |_, _| Ok::<_, LakeError>(()))
         .unwrap();
     assert!(!world.has(Table::Messages, DAY));
 }

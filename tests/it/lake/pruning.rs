@@ -236,7 +236,7 @@ fn a_prune_that_is_killed_before_any_operation_changes_no_number() {
         days.files().into_iter().filter(|(path, _)| !expected.contains_key(path)).collect();
     let prune = |lake: kefu::lake::Lake| {
         let _lock = days.world.lake().lock(&days.world.account()).unwrap();
-        lake.prune(&[Table::Messages, Table::Rejects], "2024-05-06".parse().unwrap(), |_| {
+        lake.prune(&[Table::Messages, Table::Rejects], "2024-05-06".parse().unwrap(), |_, _| {
             Ok::<_, LakeError>(())
         })
     };

@@ -201,7 +201,7 @@ fn a_second_run_takes_over_the_lake_and_leaves_the_staging_of_the_first_run() {
     for said in
         [
             refused(lake.remove(&world.account().partition(Table::Messages, day))),
-            refused(lake.prune(&[Table::Messages], "2016-06-02".parse().unwrap(), |_| {
+            refused(lake.prune(&[Table::Messages], "2016-06-02".parse().unwrap(), |_, _| {
                 Ok::<_, LakeError>(())
             })),
         ]

@@ -291,7 +291,7 @@ fn retention_keeps_the_latest_list_of_each_account() {
     };
     assert_eq!(listed("2024-06-12"), ["2024-05-14"]);
     assert_eq!(listed("2025-01-01"), ["2024-05-14", "2024-06-12"]);
-    lake.prune(&[Table::Workers], "2025-01-01".parse().unwrap(), |_| Ok::<_, LakeError>(()))
+    lake.prune(&[Table::Workers], "2025-01-01".parse().unwrap(), |_, _| Ok::<_, LakeError>(()))
         .unwrap();
     assert_eq!(world.list_days(), ["2024-07-12"]);
     assert_eq!(lake.pruned(&world.account()).unwrap().first_kept(Table::Workers), None);
