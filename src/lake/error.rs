@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use arrow::error::ArrowError;
 use parquet::errors::ParquetError;
 
-use super::store::{BucketError, NotPlain};
+use super::store::{BucketError, NotPlain, SCRATCH_HINT, ScratchFull};
 use super::{PartitionKey, Table};
 use crate::failure::{Classified, ErrorKind, MEMORY_HINT, os_code};
 use crate::threads::ThreadsError;
@@ -208,6 +208,9 @@ impl Classified for LakeError {
             ),
             Self::Io(error) if error.get_ref().is_some_and(|cause| cause.is::<NotPlain>()) => {
                 Some("move what is at this path out of the lake, then run again: a regular file belongs there".into())
+            }
+            Self::Io(error) if error.get_ref().is_some_and(|cause| cause.is::<ScratchFull>()) => {
+                Some(format!("{SCRATCH_HINT}, then run again. No partial file was left"))
             }
             Self::Io(error) => match error.kind() {
                 std::io::ErrorKind::FileTooLarge => {

@@ -57,8 +57,8 @@ pub use prune::{PartitionFile, Pruned};
 pub use spill::Spill;
 pub(crate) use store::replace_file;
 pub use store::{
-    Addressing, BucketCredentials, BucketError, BucketOptions, Conditions, Failpoint, Operation,
-    Space,
+    Addressing, BucketCredentials, BucketError, BucketOptions, Conditions, Failpoint, OpenToAll,
+    Operation, SCRATCH_HINT, Space,
 };
 pub use survey::Survey;
 pub use write::{FinishedPartition, Seen, StagedPartition};
@@ -129,7 +129,7 @@ impl Lake {
                 let staging = Staging::below(store::own_scratch(&options.scratch, &options.url())?);
                 Ok(Self {
                     root: options.url().into(),
-                    disk: Disk::default(),
+                    disk: Disk::default().in_scratch(&options.scratch),
                     store: Arc::new(store),
                     locked: Arc::default(),
                     staging: Arc::new(staging),
@@ -142,7 +142,12 @@ impl Lake {
 
     /// Whether it is in a folder of this machine.
     pub fn is_in_folder(&self) -> bool {
-        self.store.scratch().is_none()
+        self.scratch().is_none()
+    }
+
+    /// The local folder for files of a lake in a bucket.
+    pub fn scratch(&self) -> Option<&Path> {
+        self.store.scratch()
     }
 
     /// Does parallel work that reads the lake. For a bucket, more threads than compute do it, because
@@ -181,7 +186,7 @@ impl Lake {
     ///
     /// # Errors
     /// When the bucket cannot be listed.
-    pub fn open_to_all(&self) -> Result<Option<&'static str>, LakeError> {
+    pub fn open_to_all(&self) -> Result<OpenToAll, LakeError> {
         let file = self.last_partitions(Table::AccountDaily, 1)?.into_iter().next();
         Ok(self.store.open_to_all(file.as_ref().map(Key::of_partition).as_ref()))
     }

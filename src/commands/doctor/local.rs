@@ -1,9 +1,11 @@
 //! Checks that need no network.
 
+use std::path::Path;
+
 use super::Check;
 use crate::calendar::{Clock, DayRange, Zone};
 use crate::failure::{Classified, ErrorKind, Failure};
-use crate::lake::{Account, Conditions, Lake, LakeError, Table};
+use crate::lake::{Account, Conditions, Lake, LakeError, OpenToAll, SCRATCH_HINT, Space, Table};
 use crate::pipeline::{redaction, require_app};
 use crate::printable::counted;
 use crate::settings::{Settings, SettingsError};
@@ -17,8 +19,11 @@ const FREE_BYTES_MIN: u64 = 16 << 20;
 
 /// The disk is not full yet, but a run would fill it.
 #[derive(Debug, thiserror::Error)]
-#[error("only {} MiB are free", .0 >> 20)]
-struct NearlyFull(u64);
+#[error("only {} MiB are free", free_bytes >> 20)]
+struct NearlyFull {
+    free_bytes: u64,
+    hint: String,
+}
 
 impl Classified for NearlyFull {
     fn kind(&self) -> ErrorKind {
@@ -26,7 +31,7 @@ impl Classified for NearlyFull {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("free some space, or choose another lake with --lake".into())
+        Some(self.hint.clone())
     }
 }
 
@@ -104,15 +109,27 @@ pub(super) fn app(settings: &Settings, lake: &Lake) -> Check {
 }
 
 pub(super) fn disk(lake: &Lake) -> Check {
-    match lake.space() {
+    disk_with(lake.space(), lake.scratch())
+}
+
+/// `scratch` is the local folder for the files of a bucket.
+fn disk_with(space: Result<Space, LakeError>, scratch: Option<&Path>) -> Check {
+    let hint = match scratch {
+        Some(scratch) => format!("{SCRATCH_HINT} ({} is in use)", scratch.display()),
+        None => "free some space, or choose another lake with --lake".to_owned(),
+    };
+    match space {
         Err(error) => Check::fail("disk", error),
-        Ok(space) if space.free_bytes < FREE_BYTES_MIN => {
-            Check::fail("disk", NearlyFull(space.free_bytes))
+        Ok(Space { free_bytes }) if free_bytes < FREE_BYTES_MIN => {
+            Check::fail("disk", NearlyFull { free_bytes, hint })
         }
-        Ok(space) if space.free_bytes < FREE_BYTES_LOW => Check::warn(
+        Ok(Space { free_bytes }) if free_bytes < FREE_BYTES_LOW => Check::warn(
             "disk",
-            format!("writable, {} MiB free", space.free_bytes >> 20),
-            "free some space: a large day may not fit",
+            format!("writable, {} MiB free", free_bytes >> 20),
+            match scratch {
+                Some(_) => format!("{hint}: a large day may not fit"),
+                None => "free some space: a large day may not fit".to_owned(),
+            },
         ),
         Ok(space) => Check::ok("disk", format!("writable, {} GiB free", space.free_bytes >> 30)),
     }
@@ -185,12 +202,19 @@ pub(super) fn bucket(lake: &Lake) -> Check {
 
 /// Checks that only holders of credentials reach the bucket.
 pub(super) fn bucket_access(lake: &Lake) -> Check {
-    let found = |open: Option<&str>| match open {
-        None => Check::ok("bucket access", "nobody lists or reads it without credentials"),
-        Some(what) => Check::warn(
+    let found = |open: OpenToAll| match open {
+        OpenToAll::Nothing => {
+            Check::ok("bucket access", "nobody lists or reads it without credentials")
+        }
+        OpenToAll::Can(what) => Check::warn(
             "bucket access",
             format!("anybody can {what}, without credentials"),
             "make the bucket private: it has the conversations of your customers",
+        ),
+        OpenToAll::Unknown(what) => Check::warn(
+            "bucket access",
+            format!("not known: {what} without credentials"),
+            "run `kefu doctor` again when the lake has metrics and the store answers",
         ),
     };
     Check::of("bucket access", lake.open_to_all().map(found))
@@ -228,5 +252,25 @@ pub(super) fn lock(lake: &Lake) -> Check {
             "wait until the active run has ended: another run of the same account would end with 75",
         ),
         Err(error) => Check::fail("lock", error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_advice_for_a_full_disk_fits_a_folder_and_a_bucket() {
+        let advice = |free_bytes, scratch| {
+            let check = disk_with(Ok(Space { free_bytes }), scratch);
+            check.advice.unwrap()
+        };
+        let scratch = Some(Path::new("/var/scratch"));
+        for free_bytes in [1 << 20, 100 << 20] {
+            let of_bucket = advice(free_bytes, scratch);
+            assert!(of_bucket.contains("`scratch`") && of_bucket.contains("/var/scratch"));
+            assert!(!of_bucket.contains("--lake"), "{of_bucket}");
+            assert!(!advice(free_bytes, None).contains("scratch"));
+        }
     }
 }

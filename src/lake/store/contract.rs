@@ -188,7 +188,11 @@ fn check_many_files(store: &dyn Store, staging: &Staging) {
     }
     let there = store.list(&folder).unwrap();
     assert_eq!(there.iter().map(|entry| entry.key.clone()).collect::<Vec<_>>(), keys);
-    assert_eq!(store.list(&Key::of("rejects")).unwrap().len(), 1);
+    let table = Key::of("rejects");
+    assert_eq!(store.list(&table).unwrap().len(), 1);
+    let day = Entry { key: folder.clone(), kind: Kind::Folder };
+    assert_eq!(store.list_table(&table).unwrap(), [(day, there)]);
+    assert_eq!(store.files_of_days(&table).unwrap(), keys);
     store.remove(&folder, &keys).unwrap();
     assert_eq!(store.list(&folder).unwrap(), []);
 }

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use fs_err::{File, OpenOptions};
 
+use super::ScratchFull;
+
 /// Permissions of new files in the lake, from which the umask takes away: records name customers.
 pub const FILE_MODE: u32 = 0o640;
 
@@ -68,11 +70,28 @@ pub trait Failpoint: fmt::Debug + Send + Sync {
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     failpoint: Option<Arc<dyn Failpoint>>,
+    /// The local folder that all files are in, if they are of a lake in a bucket.
+    scratch: Option<Arc<Path>>,
 }
 
 impl Disk {
     pub fn with_failpoint(failpoint: Arc<dyn Failpoint>) -> Self {
-        Self { failpoint: Some(failpoint) }
+        Self { failpoint: Some(failpoint), scratch: None }
+    }
+
+    /// The disk for files in a local folder, of a lake in a bucket. Its errors name the folder when
+    /// it is full.
+    #[must_use]
+    pub fn in_scratch(self, scratch: &Path) -> Self {
+        Self { scratch: Some(scratch.into()), ..self }
+    }
+
+    /// Does something that needs space.
+    pub(super) fn fill<T>(&self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        work().map_err(|error| match &self.scratch {
+            Some(scratch) => ScratchFull::instead_of(error, scratch),
+            None => error,
+        })
     }
 
     pub(super) fn begin(&self, operation: Operation, path: &Path) -> io::Result<()> {
@@ -81,14 +100,18 @@ impl Disk {
 
     /// Creates a file, which must not be there, with these permissions.
     pub fn create(&self, path: &Path, mode: u32) -> io::Result<File> {
-        self.begin(Operation::CreateFile, path)?;
-        OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path)
+        self.fill(|| {
+            self.begin(Operation::CreateFile, path)?;
+            OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path)
+        })
     }
 
     /// Sees to it that a file's content is on the disk.
     pub fn sync_file(&self, file: &File) -> io::Result<()> {
-        self.begin(Operation::SyncFile, file.path())?;
-        file.sync_all()
+        self.fill(|| {
+            self.begin(Operation::SyncFile, file.path())?;
+            file.sync_all()
+        })
     }
 
     /// Sees to it that all that was written to a folder's file system is on the disk.
@@ -134,14 +157,18 @@ impl Disk {
     }
 
     pub fn create_folders(&self, path: &Path) -> io::Result<()> {
-        self.begin(Operation::CreateFolder, path)?;
-        create_folder(path, true)
+        self.fill(|| {
+            self.begin(Operation::CreateFolder, path)?;
+            create_folder(path, true)
+        })
     }
 
     /// Creates a folder, which must not be there, in one that must.
     pub fn create_folder(&self, path: &Path) -> io::Result<()> {
-        self.begin(Operation::CreateFolder, path)?;
-        create_folder(path, false)
+        self.fill(|| {
+            self.begin(Operation::CreateFolder, path)?;
+            create_folder(path, false)
+        })
     }
 
     pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -143,7 +143,7 @@ impl Store for Folder {
         if self.root.exists() {
             self.require()?;
         }
-        Space::of(&self.root)
+        Space::of_lake(&self.root)
     }
 }
 

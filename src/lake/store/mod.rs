@@ -42,7 +42,7 @@ use folder::Folder;
 pub(crate) use crate::plain_file::NotPlain;
 pub use disk::{Disk, FILE_MODE, Failpoint, FileId, LockMode, Operation, replace_file};
 pub use key::Key;
-pub use space::Space;
+pub use space::{SCRATCH_HINT, ScratchFull, Space};
 pub use staged::{StagedFile, StagedPath, WrittenFile};
 pub use staging::{Staging, own_scratch};
 
@@ -100,6 +100,16 @@ pub enum Kind {
 
 /// Tells whether an account of this name is wanted.
 pub type IsWanted = Box<dyn Fn(&str) -> bool + Send>;
+
+/// What requests without credentials can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenToAll {
+    Nothing,
+    /// Like `list it`.
+    Can(&'static str),
+    /// What is not known, like `whether anybody can list it`.
+    Unknown(&'static str),
+}
 
 /// An entry of a folder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -278,14 +288,15 @@ pub trait Store: fmt::Debug + Send + Sync {
     }
 
     /// What anybody can do without credentials: list the store, or read this file of it.
-    fn open_to_all(&self, _file: Option<&Key>) -> Option<&'static str> {
-        None
+    fn open_to_all(&self, _file: Option<&Key>) -> OpenToAll {
+        OpenToAll::Nothing
     }
 
-    /// What the store does with the conditions of `put`, tried out. None where there are locks.
+    /// What the store does with the conditions of `put`, tried out. None where there are locks. Also
+    /// reads what it writes, and deletes what earlier trials have left.
     ///
     /// # Errors
-    /// When it cannot be written, or does not answer.
+    /// When it cannot be written or read, or does not answer.
     fn conditions(&self) -> Result<Option<Conditions>, LakeError> {
         Ok(None)
     }

@@ -101,8 +101,10 @@ pub struct WrittenFile {
 
 impl Write for WrittenFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.disk.begin(Operation::Write, self.file.path())?;
-        (&*self.file).write(bytes)
+        self.disk.fill(|| {
+            self.disk.begin(Operation::Write, self.file.path())?;
+            (&*self.file).write(bytes)
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {

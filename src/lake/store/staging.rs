@@ -150,7 +150,7 @@ fn in_use() -> MutexGuard<'static, BTreeSet<String>> {
 pub fn own_scratch(scratch: &Path, lake: &str) -> io::Result<PathBuf> {
     let user = rustix::process::getuid();
     let own = scratch.join(format!("kefu-{}", user.as_raw()));
-    Disk::default().create_folders(&own)?;
+    Disk::default().in_scratch(scratch).create_folders(&own)?;
     // The names in /tmp can be guessed.
     let facts = fs_err::symlink_metadata(&own)?;
     if !facts.is_dir() || facts.uid() != user.as_raw() {

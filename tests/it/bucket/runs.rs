@@ -204,6 +204,109 @@ fn a_store_without_conditions_needs_a_single_writer() {
     }
 }
 
+/// The state and the finding of a check of `kefu doctor`.
+fn checked(world: &World, stub: &Stub, simulator: &Simulator, check: &str) -> (String, String) {
+    let arguments = ["doctor", "--output", "json"];
+    let output = command(stub, world, simulator, BUCKET, &arguments).output().unwrap();
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let found = said["checks"].as_array().unwrap().iter().find(|found| found["check"] == check);
+    let text = |name: &str| found.unwrap()[name].as_str().unwrap().to_owned();
+    (text("state"), text("finding"))
+}
+
+#[test]
+fn the_doctor_says_whether_anybody_reaches_the_bucket_and_what_it_does_not_know() {
+    let (world, stub) = (World::new(), stub(Mode::Honours));
+    let simulator = world.simulate(days(2), world.options(&[]));
+    let found = |fate: fn(&Asked) -> Fate| {
+        stub.set_hook(move |asked: &Asked| match asked.signer() {
+            "" => fate(asked),
+            _ => Fate::Pass,
+        });
+        checked(&world, &stub, &simulator, "bucket access")
+    };
+    // There is no object yet that anybody could read.
+    let (state, finding) = found(|_| Fate::Refuse(403, "AccessDenied"));
+    assert_eq!(state, "warn");
+    assert!(finding.contains("not known: whether anybody can read its objects"), "{finding}");
+    done(&command(&stub, &world, &simulator, BUCKET, &["run", "--date", DAY]).output().unwrap());
+    let cases: [(fn(&Asked) -> Fate, &str, &str); 6] = [
+        (|_| Fate::Refuse(403, "AccessDenied"), "ok", "nobody lists or reads it"),
+        (|_| Fate::Pass, "warn", "anybody can list it"),
+        (
+            |asked| match asked.is_listing() {
+                true => Fate::Refuse(403, "AccessDenied"),
+                false => Fate::Pass,
+            },
+            "warn",
+            "anybody can read its objects",
+        ),
+        (|_| Fate::Drop, "warn", "not known: whether anybody can list it or read its objects"),
+        (
+            |asked| match asked.is_listing() {
+                true => Fate::Refuse(503, "SlowDown"),
+                false => Fate::Refuse(403, "AccessDenied"),
+            },
+            "warn",
+            "not known: whether anybody can list it",
+        ),
+        (
+            |asked| match asked.is_listing() {
+                true => Fate::Refuse(403, "AccessDenied"),
+                false => Fate::Refuse(301, "PermanentRedirect"),
+            },
+            "warn",
+            "not known: whether anybody can read its objects",
+        ),
+    ];
+    for (fate, state, finding) in cases {
+        let found = found(fate);
+        assert!(found.0 == state && found.1.contains(finding), "{finding}: {found:?}");
+    }
+}
+
+#[test]
+fn the_doctor_compares_the_clocks() {
+    let (world, stub) = (World::new(), stub(Mode::Honours));
+    let simulator = world.simulate(days(2), world.options(&[]));
+    for (ahead, state, finding) in [
+        (Some(0), "ok", "agrees"),
+        (Some(600), "warn", "s behind the store's clock"),
+        (Some(-600), "warn", "s ahead of the store's clock"),
+        (None, "warn", "have no date"),
+    ] {
+        stub.set_clock(ahead);
+        let found = checked(&world, &stub, &simulator, "bucket clock");
+        assert!(found.0 == state && found.1.contains(finding), "{ahead:?}: {found:?}");
+    }
+}
+
+#[test]
+fn empty_objects_for_folders_are_no_damage_and_no_accounts() {
+    let (world, stub) = (World::new(), stub(Mode::Honours));
+    let simulator = world.simulate(days(2), world.options(&[]));
+    let run = |arguments: &[&str]| {
+        done(&command(&stub, &world, &simulator, BUCKET, arguments).output().unwrap())
+    };
+    run(&["run", "--from", "2016-05-31", "--to", DAY]);
+    let mut objects = stub.objects(BUCKET);
+    let folders: Vec<String> = objects
+        .keys()
+        .flat_map(|key| key.match_indices('/').map(|(at, _)| key[..=at].to_owned()))
+        .collect();
+    objects.extend(folders.into_iter().map(|folder| (folder, bytes::Bytes::new())));
+    stub.fill(BUCKET, &objects);
+    run(&["verify"]);
+    run(&["status"]);
+    run(&["prune", "--before", DAY, "--yes"]);
+    let accounts = format!("{PREFIX}/_kefu/accounts/");
+    let others = stub.objects(BUCKET).into_keys().filter(|key| {
+        let below = key.strip_prefix(&accounts).filter(|below| !below.is_empty());
+        below.is_some_and(|below| !below.starts_with("acme/"))
+    });
+    assert_eq!(others.collect::<Vec<_>>(), Vec::<String>::new());
+}
+
 /// A bucket that cannot be used: the answers to all requests or only to listings, the exit code and
 /// a word of the hint.
 const UNUSABLE: [(&str, u16, &str, u8, &str); 8] = [

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
@@ -121,6 +121,8 @@ struct State {
     hook: Mutex<Option<Arc<dyn Hook>>>,
     buckets: Mutex<BTreeMap<String, Objects>>,
     log: Mutex<Vec<Request>>,
+    /// Seconds that the dates of its answers are ahead. None for answers without a date.
+    ahead: Mutex<Option<i64>>,
     is_over: AtomicBool,
 }
 
@@ -148,6 +150,7 @@ impl Stub {
             hook: Mutex::default(),
             buckets: Mutex::default(),
             log: Mutex::default(),
+            ahead: Mutex::new(Some(0)),
             is_over: AtomicBool::new(false),
         });
         let address = listener.local_addr().unwrap();
@@ -176,6 +179,12 @@ impl Stub {
 
     pub fn set_hook(&self, hook: impl Hook + 'static) {
         *locked(&self.state.hook) = Some(Arc::new(hook));
+    }
+
+    #[allow(dead_code)] // The contract does not need it.
+    /// Changes the dates of its answers by some seconds. None for answers without a date.
+    pub fn set_clock(&self, ahead: Option<i64>) {
+        *locked(&self.state.ahead) = ahead;
     }
 
     pub fn unset_hook(&self) {
@@ -306,7 +315,8 @@ impl State {
                 }
             };
             let Some(answer) = answer else { break };
-            write_answer(stream, &request, &answer)?;
+            let ahead = *locked(&self.ahead);
+            write_answer(stream, &request, &answer, ahead)?;
         }
         // A lost answer must not be read as an end of the stream that is orderly.
         stream.shutdown(std::net::Shutdown::Both)
@@ -535,10 +545,21 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> std::io::Result<Option<Re
     }))
 }
 
-fn write_answer(mut stream: &TcpStream, request: &Request, answer: &Answer) -> std::io::Result<()> {
-    let date = httpdate::fmt_http_date(SystemTime::now());
+fn write_answer(
+    mut stream: &TcpStream,
+    request: &Request,
+    answer: &Answer,
+    ahead: Option<i64>,
+) -> std::io::Result<()> {
+    let date = ahead.map(|seconds| {
+        let change = Duration::from_secs(seconds.unsigned_abs());
+        let now = SystemTime::now();
+        let date = if seconds < 0 { now - change } else { now + change };
+        format!("Date: {}\r\n", httpdate::fmt_http_date(date))
+    });
+    let date = date.unwrap_or_default();
     let mut head = format!(
-        "HTTP/1.1 {} Stub\r\nDate: {date}\r\nx-amz-request-id: 1\r\nContent-Length: {}\r\n",
+        "HTTP/1.1 {} Stub\r\n{date}x-amz-request-id: 1\r\nContent-Length: {}\r\n",
         answer.status,
         answer.body.len(),
     );

@@ -8,11 +8,16 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
-use super::wire::{StoreClock, Watching};
+use super::wire::{Limits, StoreClock, Watching};
 use crate::secret::Secret;
 
-/// Maximum time for one request, with its body.
-const REQUEST_LIMIT: Duration = Duration::from_secs(120);
+/// An object of 64 MiB, which is put with one request, has 286 s. The signature of a request, which
+/// is the same for all attempts, is valid for 15 minutes.
+const LIMITS: Limits = Limits {
+    whole: Duration::from_secs(300),
+    silence: Duration::from_secs(30),
+    sent_per_second: 256 << 10,
+};
 
 /// Where the name of the bucket is in the URL of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +110,15 @@ impl BucketOptions {
         &self,
         clock: &StoreClock,
     ) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
+        self.connect_within(LIMITS, clock)
+    }
+
+    /// The client, with these limits.
+    pub(super) fn connect_within(
+        &self,
+        limits: Limits,
+        clock: &StoreClock,
+    ) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
         // Fails when it is already installed, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let retries = RetryConfig {
@@ -114,10 +128,11 @@ impl BucketOptions {
                 base: 3.0,
             },
             max_retries: 7,
-            retry_timeout: Duration::from_secs(120),
+            // A request that was hung is tried again.
+            retry_timeout: limits.whole * 2,
         };
         let is_plain = self.endpoint.as_ref().is_some_and(|url| url.starts_with("http://"));
-        let client = ClientOptions::new().with_timeout(REQUEST_LIMIT).with_allow_http(is_plain);
+        let client = ClientOptions::new().with_allow_http(is_plain);
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(&self.bucket)
             .with_region(&self.region)
@@ -125,7 +140,7 @@ impl BucketOptions {
             // One request for each object: not every store has the request for many.
             .with_disable_bulk_delete(true)
             .with_client_options(client)
-            .with_http_connector(Watching(clock.clone()))
+            .with_http_connector(Watching { clock: clock.clone(), limits })
             .with_retry(retries);
         if let Some(endpoint) = self.endpoint_of_bucket() {
             builder = builder.with_endpoint(endpoint);

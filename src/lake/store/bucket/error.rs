@@ -43,6 +43,12 @@ pub(super) struct Answer {
     is_redirect: bool,
     /// The failed request was for credentials.
     is_about_credentials: bool,
+    /// The same of a request to STS, which gives credentials for a web identity.
+    is_of_sts: bool,
+    /// The file with the token for credentials that cannot be read, and why.
+    unread_token: Option<String>,
+    /// The request was a HEAD, whose answer has no body with a reason.
+    is_head: bool,
 }
 
 impl Answer {
@@ -71,7 +77,14 @@ impl Answer {
             ]
             .iter()
             .any(|sign| text.contains(sign));
+            // The client hides the address of a request with the token, and of no other.
+            answer.is_of_sts |= text.contains("Error performing POST REDACTED ");
+            answer.is_head |= text.contains("Error performing HEAD ");
+            let token = || text.split_once("Failed to read ")?.1.split_once("token file ");
+            answer.unread_token = answer.unread_token.or_else(|| Some(token()?.1.to_owned()));
         }
+        let is_of_sts = answer.is_of_sts && !answer.is_lost();
+        answer.is_about_credentials |= is_of_sts || answer.unread_token.is_some();
         answer
     }
 
@@ -111,6 +124,8 @@ impl Answer {
             | (_, Some(301 | 307 | 405 | 501)) => ErrorKind::Settings,
             (Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired"), _)
             | (_, Some(401 | 403)) => ErrorKind::Refused,
+            (None, Some(400)) if self.is_head => ErrorKind::Refused,
+            (Some("RequestTimeout" | "NoSuchUpload"), _) => ErrorKind::Unavailable,
             (_, Some(408 | 429 | 500..)) => ErrorKind::Unavailable,
             _ if self.is_redirect => ErrorKind::Settings,
             _ if self.is_transport => ErrorKind::Unavailable,
@@ -119,8 +134,17 @@ impl Answer {
     }
 
     fn reason(&self) -> String {
+        if let Some(file) = &self.unread_token {
+            return format!("the file with the token for credentials cannot be read: {file}");
+        }
         if self.is_about_credentials {
-            return "no credentials were found, or they could not be renewed".to_owned();
+            let none = "no credentials were found, or they could not be renewed";
+            let said = [&self.code, &self.message].map(|said| said.iter().map(String::as_str));
+            return [none]
+                .into_iter()
+                .chain(said.into_iter().flatten())
+                .collect::<Vec<_>>()
+                .join(": ");
         }
         if self.is_redirect {
             return "the store sends the request to another region".to_owned();
@@ -128,18 +152,28 @@ impl Answer {
         match (&self.code, &self.message, self.status) {
             (Some(code), Some(message), _) => format!("{code}: {message}"),
             (Some(code), None, _) => code.clone(),
+            (None, _, Some(400)) if self.is_head => {
+                "the store refuses the request (400) and gives no reason: the credentials may have \
+                 expired"
+                    .to_owned()
+            }
             (None, _, Some(405 | 501)) => "the store does not support this request".to_owned(),
             (None, _, Some(status)) => format!("the store answers with status {status}"),
-            (None, _, None) if self.is_transport => match &self.cause {
-                Some(cause) => format!("the store cannot be reached, or does not answer: {cause}"),
-                None => "the store cannot be reached, or does not answer".to_owned(),
-            },
+            (None, _, None) if self.is_transport => {
+                let who = if self.is_of_sts { "STS" } else { "the store" };
+                let cause = self.cause.as_ref().map(|cause| format!(": {cause}"));
+                format!("{who} cannot be reached, or does not answer{}", cause.unwrap_or_default())
+            }
             (None, _, None) => "the store's answer makes no sense".to_owned(),
         }
     }
 
     fn hint(&self) -> Option<String> {
         let hint = match (self.code.as_deref(), self.kind()) {
+            _ if self.is_of_sts && self.is_about_credentials || self.unread_token.is_some() => {
+                "check the role and the token of this machine or container: AWS_ROLE_ARN and \
+                 AWS_WEB_IDENTITY_TOKEN_FILE"
+            }
             _ if self.is_about_credentials => {
                 "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give this \
                  machine or container a role"
@@ -147,6 +181,9 @@ impl Answer {
             (Some("RequestTimeTooSkewed"), _) => "set this machine's clock (NTP), then run again",
             (Some("ExpiredToken" | "TokenRefreshRequired"), _) => {
                 "renew AWS_SESSION_TOKEN with its two keys, then run again"
+            }
+            (None, ErrorKind::Refused) if self.is_head && self.status == Some(400) => {
+                "renew the credentials, and check the region under [lake_options]. Then run again"
             }
             (_, ErrorKind::Refused) => {
                 "check the access key, and that it may list, read, write and delete below this prefix"
@@ -168,13 +205,33 @@ impl Answer {
     }
 }
 
+/// The name that is not valid.
+fn name_in(error: &object_store::path::Error) -> String {
+    use object_store::path::Error::{BadSegment, EmptySegment};
+    match error {
+        EmptySegment { path } | BadSegment { path, .. } => path.clone(),
+        other => other.to_string(),
+    }
+}
+
 /// The error for a request that failed.
 pub(super) fn failed(what: &'static str, place: String, error: &Error) -> BucketError {
     let answer = Answer::of(error);
     let (kind, hint) = (answer.kind(), answer.hint());
     match error {
+        Error::InvalidPath { source } => BucketError {
+            kind: ErrorKind::Lake,
+            what,
+            place,
+            reason: format!("the object {:?} has a name that kefu cannot read", name_in(source)),
+            hint: Some(
+                "move or delete that object with another program, then run again. kefu writes no \
+                 such name"
+                    .to_owned(),
+            ),
+        },
         // Every bucket can be listed and written.
-        Error::NotFound { .. } if kind != ErrorKind::Settings && what != "read" => BucketError {
+        Error::NotFound { .. } if kind == ErrorKind::Lake && what != "read" => BucketError {
             kind: ErrorKind::Settings,
             what,
             place,
@@ -232,5 +289,37 @@ mod tests {
         assert_eq!(failed("read", "k at host".into(), &nothing()).kind, ErrorKind::Lake);
         let error = failed_with("Received redirect without LOCATION");
         assert_eq!(error.kind, ErrorKind::Settings);
+    }
+
+    /// The texts are those of object_store 0.14.2.
+    #[test]
+    fn credentials_that_cannot_be_renewed_are_refused_and_a_busy_service_for_them_is_not() {
+        let sts = |status: &str, code: &str| {
+            failed_with(&format!(
+                "Error performing POST REDACTED in 12.3ms - Server returned non-2xx status code: \
+                 {status}: <ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code>\
+                 <Message>it says</Message></Error></ErrorResponse>"
+            ))
+        };
+        for code in ["InvalidIdentityToken", "ExpiredTokenException", "AccessDenied"] {
+            let error = sts("400 Bad Request", code);
+            assert_eq!(error.kind, ErrorKind::Refused, "{code}");
+            assert!(error.reason.ends_with(&format!(": {code}: it says")), "{error}");
+            assert!(error.hint.unwrap().contains("AWS_WEB_IDENTITY_TOKEN_FILE"));
+        }
+        assert_eq!(sts("503 Service Unavailable", "x").kind, ErrorKind::Unavailable);
+        for (file, kind) in [("token", "Failed to read "), ("EKS token", "Failed to read EKS ")] {
+            let text = format!("{kind}token file '/run/t': No such file or directory (os error 2)");
+            let error = failed_with(&text);
+            assert_eq!(error.kind, ErrorKind::Refused, "{file}");
+            assert!(error.reason.contains("'/run/t': No such file"), "{error}");
+        }
+        let timeout = "Error performing PUT http://h/b/k in 1s, after 7 retries, max_retries: 7, \
+             retry_timeout: 600s  - Server returned non-2xx status code: 408 Request Timeout: \
+             <Error><Code>RequestTimeout</Code></Error>";
+        assert_eq!(failed_with(timeout).kind, ErrorKind::Unavailable);
+        let head = "Error performing HEAD http://h/b/k in 1ms - Server returned non-2xx status \
+             code: 400 Bad Request: ";
+        assert_eq!(failed_with(head).kind, ErrorKind::Refused);
     }
 }

@@ -18,14 +18,16 @@ mod wire;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path as LocalPath, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt};
 use tokio::sync::Semaphore;
 
-use super::{Check, Entry, Expected, File, IsWanted, Key, Look, Space, StagedFile, Store, Version};
+use super::{
+    Check, Entry, Expected, File, IsWanted, Key, Look, OpenToAll, Space, StagedFile, Store, Version,
+};
 use crate::failure::ErrorKind;
 use crate::lake::LakeError;
 use crate::threads;
@@ -52,7 +54,7 @@ pub struct Bucket {
     /// The store does not check conditions, and there is only one writer: kefu looks before it puts.
     is_unprotected: AtomicBool,
     /// Whether this process has probed the store.
-    is_probed: AtomicBool,
+    is_probed: Mutex<bool>,
 }
 
 impl Bucket {
@@ -90,7 +92,7 @@ impl Bucket {
             clock: StoreClock::default(),
             is_single_writer: false,
             is_unprotected: AtomicBool::new(false),
-            is_probed: AtomicBool::new(false),
+            is_probed: Mutex::new(false),
         }
     }
 
@@ -194,6 +196,7 @@ fn is_absent(error: &Error) -> bool {
         && Answer::of(error).code.as_deref() != Some("NoSuchBucket")
 }
 
+/// `Self::name(self, …)` is the method of the same name that one of the files beside this one has.
 impl Store for Bucket {
     fn require(&self) -> Result<(), LakeError> {
         match self.list(&Key::root())?.is_empty() {
@@ -204,15 +207,15 @@ impl Store for Bucket {
 
     fn look(&self, key: &Key, tail: u64) -> Result<Option<Look>, LakeError> {
         let wanted = [(key.clone(), tail)];
-        Ok(self.look_all(&wanted)?.pop().flatten())
+        Ok(Self::look_all(self, &wanted)?.pop().flatten())
     }
 
     fn look_all(&self, wanted: &[(Key, u64)]) -> Result<Vec<Option<Look>>, LakeError> {
-        self.look_at_all(wanted)
+        Self::look_all(self, wanted)
     }
 
     fn open(&self, key: &Key, version: Option<&Version>) -> Result<File, LakeError> {
-        self.copy(key, version)
+        Self::open(self, key, version)
     }
 
     fn open_parts(
@@ -222,7 +225,7 @@ impl Store for Bucket {
         bytes: u64,
         parts: &[Range<u64>],
     ) -> Result<File, LakeError> {
-        self.copy_parts(key, version, bytes, parts)
+        Self::open_parts(self, key, version, bytes, parts)
     }
 
     fn put(
@@ -232,9 +235,7 @@ impl Store for Bucket {
         expected: &Expected,
         check: Check<'_>,
     ) -> Result<(), LakeError> {
-        check()?;
-        staged.require_own()?;
-        self.put_staged(key, &staged, expected, check)
+        Self::put(self, key, &staged, expected, check)
     }
 
     fn remove(&self, _folder: &Key, files: &[Key]) -> Result<(), LakeError> {
@@ -254,19 +255,19 @@ impl Store for Bucket {
         folder: &Key,
         is_wanted: IsWanted,
     ) -> Result<Option<blake3::Hash>, LakeError> {
-        Ok(Some(self.hash_of_names(folder, is_wanted)?))
+        Self::snapshot(self, folder, is_wanted).map(Some)
     }
 
     fn list(&self, folder: &Key) -> Result<Vec<Entry>, LakeError> {
-        Ok(self.list_all(std::slice::from_ref(folder))?.pop().unwrap_or_default())
+        Ok(Self::list_all(self, std::slice::from_ref(folder))?.pop().unwrap_or_default())
     }
 
     fn list_all(&self, folders: &[Key]) -> Result<Vec<Vec<Entry>>, LakeError> {
-        self.list_folders(folders)
+        Self::list_all(self, folders)
     }
 
     fn list_table(&self, folder: &Key) -> Result<Vec<(Entry, Vec<Entry>)>, LakeError> {
-        self.list_objects_of(folder)
+        Self::list_table(self, folder)
     }
 
     fn paths(&self) -> Result<Vec<PathBuf>, LakeError> {
@@ -282,7 +283,9 @@ impl Store for Bucket {
     }
 
     fn begin_run(&self) -> Result<(), LakeError> {
-        if self.is_probed.load(Ordering::Acquire) {
+        // Accounts begin side by side: one of them probes, and the others wait for it.
+        let mut is_probed = self.is_probed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *is_probed {
             return Ok(());
         }
         let conditions = self.probe()?;
@@ -292,7 +295,7 @@ impl Store for Bucket {
             }
             self.is_unprotected.store(true, Ordering::Release);
         }
-        self.is_probed.store(true, Ordering::Release);
+        *is_probed = true;
         Ok(())
     }
 
@@ -304,12 +307,12 @@ impl Store for Bucket {
         self.clock.skew_seconds()
     }
 
-    fn open_to_all(&self, file: Option<&Key>) -> Option<&'static str> {
-        self.find_open(file)
+    fn open_to_all(&self, file: Option<&Key>) -> OpenToAll {
+        Self::open_to_all(self, file)
     }
 
     fn conditions(&self) -> Result<Option<Conditions>, LakeError> {
-        self.probe().map(Some)
+        Self::conditions(self).map(Some)
     }
 }
 

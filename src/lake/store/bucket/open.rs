@@ -2,37 +2,50 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, Url};
+use reqwest::{Client, RequestBuilder, Url};
 
-use super::super::Key;
+use super::super::{Key, OpenToAll};
 use super::Bucket;
 
 /// Maximum time for one of these requests. They are only a precaution.
 const LIMIT: Duration = Duration::from_secs(5);
 
 impl Bucket {
-    /// What anybody can do with the bucket: list it, or read this object. None also when the store
-    /// does not answer.
-    pub(super) fn find_open(&self, object: Option<&Key>) -> Option<&'static str> {
-        let bucket = Url::parse(self.address.as_ref()?).ok()?;
-        let mut listing = bucket.clone();
-        listing.query_pairs_mut().append_pair("list-type", "2").append_pair("max-keys", "1");
-        let object = object.and_then(|key| {
-            let (mut url, path) = (bucket, self.path(key).ok()?);
-            let parts = path.as_ref().split('/');
-            url.path_segments_mut().ok()?.pop_if_empty().extend(parts);
+    /// What anybody can do with the bucket: list it, or read this object.
+    pub(super) fn open_to_all(&self, object: Option<&Key>) -> OpenToAll {
+        let bucket = self.address.as_ref().and_then(|address| Url::parse(address).ok());
+        let listing = bucket.clone().map(|mut url| {
+            url.query_pairs_mut().append_pair("list-type", "2").append_pair("max-keys", "1");
+            url
+        });
+        let object = bucket.zip(object).and_then(|(mut url, key)| {
+            let path = self.path(key).ok()?;
+            url.path_segments_mut().ok()?.pop_if_empty().extend(path.as_ref().split('/'));
             Some(url)
         });
-        let asked = async move {
+        let asked = self.run(async move {
             let client = Client::builder().timeout(LIMIT).build().ok()?;
-            let is_open = async |request: reqwest::RequestBuilder| {
-                request.send().await.is_ok_and(|answer| answer.status().is_success())
-            };
-            if is_open(client.get(listing)).await {
-                return Some("list it");
-            }
-            is_open(client.head(object?)).await.then_some("read its objects")
-        };
-        self.run(asked).ok().flatten()
+            let listed = is_open(listing.map(|url| client.get(url))).await;
+            Some((listed, is_open(object.map(|url| client.head(url))).await))
+        });
+        match asked.ok().flatten().unwrap_or_default() {
+            (Some(true), _) => OpenToAll::Can("list it"),
+            (_, Some(true)) => OpenToAll::Can("read its objects"),
+            (None, None) => OpenToAll::Unknown("whether anybody can list it or read its objects"),
+            (None, _) => OpenToAll::Unknown("whether anybody can list it"),
+            (_, None) => OpenToAll::Unknown("whether anybody can read its objects"),
+            (Some(false), Some(false)) => OpenToAll::Nothing,
+        }
+    }
+}
+
+/// Whether the store does what is asked. None when it neither does nor refuses it.
+async fn is_open(request: Option<RequestBuilder>) -> Option<bool> {
+    let status = request?.send().await.ok()?.status();
+    match status.as_u16() {
+        200..300 => Some(true),
+        408 | 429 => None,
+        400..500 => Some(false),
+        _ => None,
     }
 }

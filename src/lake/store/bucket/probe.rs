@@ -1,12 +1,17 @@
 //! Whether a store checks the conditions of a PUT. Names and versions of products do not tell, so
 //! each process that writes tries it, with an object of its own.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use object_store::{Error, PutMode, UpdateVersion};
 
 use super::super::{Key, Store};
 use super::{Answer, Bucket, BucketError};
 use crate::failure::ErrorKind;
 use crate::lake::{LakeError, OWN};
+
+/// How long a probe object stays that a killed run has left.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a store does with the conditions of a PUT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,13 +30,64 @@ impl Bucket {
     /// # Errors
     /// When a request fails for another reason.
     pub(super) fn probe(&self) -> Result<Conditions, LakeError> {
-        let name = format!("{:016x}", rand::random::<u64>());
-        let key = Key::of(OWN).join("probe").join(&name);
-        let probed = self.probe_with(&key);
-        let removed = self.remove(&key, std::slice::from_ref(&key));
-        let conditions = probed?;
-        removed?;
+        self.with_probe(|key| self.probe_with(key))
+    }
+
+    /// Probes the store. Also reads an object, and deletes what killed runs have left.
+    ///
+    /// # Errors
+    /// When a request fails, or another content is read than was written.
+    pub(super) fn conditions(&self) -> Result<Conditions, LakeError> {
+        let conditions = self.with_probe(|key| {
+            let conditions = self.probe_with(key)?;
+            self.require_readable(key)?;
+            Ok(conditions)
+        })?;
+        self.remove_old_probes(SystemTime::now())?;
         Ok(conditions)
+    }
+
+    /// Does something with the key of an object that is not there, and deletes the object.
+    fn with_probe<T>(
+        &self,
+        work: impl FnOnce(&Key) -> Result<T, LakeError>,
+    ) -> Result<T, LakeError> {
+        // Two runs at the same time must not meet in one object: each would take the other's PUT
+        // for a condition that the store ignores.
+        let key = folder().join(&format!("{:016x}", rand::random::<u64>()));
+        let worked = work(&key);
+        let removed = self.remove(&key, std::slice::from_ref(&key));
+        let worked = worked?;
+        removed?;
+        Ok(worked)
+    }
+
+    /// Writes the object without a condition, and reads it.
+    fn require_readable(&self, key: &Key) -> Result<(), LakeError> {
+        const CONTENT: &[u8] = b"3";
+        let put = self.put_probe(self.path(key)?, CONTENT, PutMode::Overwrite)?;
+        put.map_err(|error| self.failed("write", key, &error))?;
+        let look = Self::look_all(self, &[(key.clone(), u64::MAX)])?.pop().flatten();
+        if look.is_some_and(|look| look.tail == CONTENT) {
+            return Ok(());
+        }
+        let reason = "the store does not give the bytes that were just written".to_owned();
+        let hint = Some("use a store that is compatible with S3".to_owned());
+        let (kind, place) = (ErrorKind::Settings, self.place(key));
+        Err(BucketError { kind, what: "read", place, reason, hint }.into())
+    }
+
+    /// Deletes the probe objects that are older than a day: killed runs have left them.
+    fn remove_old_probes(&self, now: SystemTime) -> Result<(), LakeError> {
+        let is_old = |seconds: i64| {
+            let written = u64::try_from(seconds).ok().map(Duration::from_secs);
+            let written = written.and_then(|since| UNIX_EPOCH.checked_add(since));
+            written.is_some_and(|at| now.duration_since(at).is_ok_and(|age| age > KEPT))
+        };
+        let folder = folder();
+        let written = self.written(&folder)?.into_iter();
+        let old = written.filter_map(|(key, seconds)| is_old(seconds).then_some(key));
+        self.remove(&folder, &old.collect::<Vec<_>>())
     }
 
     fn probe_with(&self, key: &Key) -> Result<Conditions, LakeError> {
@@ -60,6 +116,10 @@ impl Bucket {
         }
         .into()
     }
+}
+
+fn folder() -> Key {
+    Key::of(OWN).join("probe")
 }
 
 /// Tries the conditions with puts of one object, which is not there.

@@ -8,9 +8,11 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{Error, MultipartUpload, ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
 use std::io::Read;
+use std::sync::Arc;
+use tokio::sync::Mutex;
 
 use super::super::{Check, Expected, Key, StagedFile, Store, Version};
-use super::{Answer, Bucket};
+use super::{Answer, Bucket, is_absent};
 use crate::lake::LakeError;
 
 /// Up to this size, an object is put with one request.
@@ -26,13 +28,16 @@ const ATTEMPTS: usize = 3;
 const COMPARED_BYTES: usize = 1 << 20;
 
 impl Bucket {
-    pub(super) fn put_staged(
+    /// Puts a staged file with one request, or in parts if it is large.
+    pub(super) fn put(
         &self,
         key: &Key,
         staged: &StagedFile,
         expected: &Expected,
         check: Check<'_>,
     ) -> Result<(), LakeError> {
+        check()?;
+        staged.require_own()?;
         let bytes = fs_err::metadata(staged.path())?.len();
         if bytes > ONE_PUT_BYTES {
             return self.put_in_parts(key, staged, expected, check);
@@ -148,56 +153,54 @@ impl Bucket {
         let (objects, path) = (self.objects.clone(), self.path(key)?);
         let begun = self.run(async move { objects.put_multipart(&path).await })?;
         let upload = begun.map_err(|error| self.failed("write", key, &error))?;
-        let (upload, sent) = self.send_parts(key, staged, upload)?;
-        let checked = sent.and_then(|()| {
-            check()?;
-            self.require_expected(key, expected)
-        });
-        if let Err(error) = checked {
-            self.abort(upload)?;
-            return Err(error);
+        let upload = Arc::new(Mutex::new(upload));
+        let put = self.complete(key, staged, expected, check, &upload);
+        if put.is_err() {
+            // What cannot be aborted is for a lifecycle rule of the bucket.
+            let _ = self.run(async move { upload.lock().await.abort().await });
         }
-        let (upload, completed) = self.run(complete(upload))?;
-        match completed {
-            Ok(()) => Ok(()),
-            Err(error) if is_undecided(&error) && self.is_there(key, staged, expected)? => Ok(()),
-            Err(error) => {
-                self.abort(upload)?;
-                Err(self.failed("write", key, &error))
-            }
+        put
+    }
+
+    fn complete(
+        &self,
+        key: &Key,
+        staged: &StagedFile,
+        expected: &Expected,
+        check: Check<'_>,
+        upload: &Upload,
+    ) -> Result<(), LakeError> {
+        self.send_parts(key, staged, upload)?;
+        check()?;
+        self.require_expected(key, expected)?;
+        let upload = upload.clone();
+        let completed = self.run(async move { upload.lock().await.complete().await })?;
+        let Err(error) = completed else { return Ok(()) };
+        // The client tries again when an answer is lost. If the upload was completed by then, the
+        // store does not know it any more.
+        let is_undecided = is_undecided(&error) || is_absent(&error);
+        match is_undecided && self.is_there(key, staged, expected)? {
+            true => Ok(()),
+            false => Err(self.failed("write", key, &error)),
         }
     }
 
     /// Sends the parts one by one, so that only one is in memory.
-    fn send_parts(
-        &self,
-        key: &Key,
-        staged: &StagedFile,
-        mut upload: Upload,
-    ) -> Result<(Upload, Result<(), LakeError>), LakeError> {
+    fn send_parts(&self, key: &Key, staged: &StagedFile, upload: &Upload) -> Result<(), LakeError> {
         let mut file = fs_err::File::open(staged.path())?;
         loop {
             let mut part = Vec::new();
-            if let Err(error) = file.by_ref().take(PART_BYTES).read_to_end(&mut part) {
-                return Ok((upload, Err(error.into())));
-            }
+            file.by_ref().take(PART_BYTES).read_to_end(&mut part)?;
             if part.is_empty() {
-                return Ok((upload, Ok(())));
+                return Ok(());
             }
-            let sent;
-            (upload, sent) = self.run(async move {
-                let sent = upload.put_part(part.into()).await;
-                (upload, sent)
+            let upload = upload.clone();
+            let sent = self.run(async move {
+                let sending = upload.lock().await.put_part(part.into());
+                sending.await
             })?;
-            if let Err(error) = sent {
-                return Ok((upload, Err(self.failed("write", key, &error))));
-            }
+            sent.map_err(|error| self.failed("write", key, &error))?;
         }
-    }
-
-    /// Gives up a large object. What cannot be aborted is for a lifecycle rule of the bucket.
-    fn abort(&self, mut upload: Upload) -> Result<(), LakeError> {
-        self.run(async move { drop(upload.abort().await) })
     }
 
     /// Puts a small object for the probe, and gives its version.
@@ -216,12 +219,7 @@ impl Bucket {
     }
 }
 
-type Upload = Box<dyn MultipartUpload>;
-
-async fn complete(mut upload: Upload) -> (Upload, Result<(), Error>) {
-    let completed = upload.complete().await.map(drop);
-    (upload, completed)
-}
+type Upload = Arc<Mutex<Box<dyn MultipartUpload>>>;
 
 /// Whether another look says what became of a PUT: the store refused the condition, or its answer
 /// was lost.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 
-use super::super::{File, Key, Look, Space, Version};
+use super::super::{File, Key, Look, SCRATCH_HINT, ScratchFull, Space, Version};
 use super::error::{Answer, BucketError};
 use super::{Bucket, is_absent};
 use crate::failure::ErrorKind;
@@ -32,10 +32,7 @@ struct Got {
 
 impl Bucket {
     /// Looks at each object, and reads as many bytes at its end as are given with its name.
-    pub(super) fn look_at_all(
-        &self,
-        wanted: &[(Key, u64)],
-    ) -> Result<Vec<Option<Look>>, LakeError> {
+    pub(super) fn look_all(&self, wanted: &[(Key, u64)]) -> Result<Vec<Option<Look>>, LakeError> {
         let paths = wanted.iter().map(|(key, tail)| Ok((self.path(key)?, *tail)));
         let paths = paths.collect::<Result<Vec<_>, LakeError>>()?;
         let found = self.run_all(paths, |objects, (path, tail)| get_end(objects, path, tail))?;
@@ -51,7 +48,7 @@ impl Bucket {
     }
 
     /// Copies an object, of this version if one is given, to a local file without a name.
-    pub(super) fn copy(&self, key: &Key, version: Option<&Version>) -> Result<File, LakeError> {
+    pub(super) fn open(&self, key: &Key, version: Option<&Version>) -> Result<File, LakeError> {
         let expected = version.map(|version| self.e_tag(key, version)).transpose()?;
         let (path, mut copy) = (self.path(key)?, self.scratch_file()?);
         let (mut copied, mut size, mut e_tag) = (0, PART_BYTES, expected);
@@ -68,7 +65,7 @@ impl Bucket {
                     if copied == 0 && got.size > PART_BYTES {
                         self.require_scratch(key, got.size)?;
                     }
-                    copy.write_all(&got.bytes)?;
+                    copy.write_all(&got.bytes).map_err(|error| self.in_scratch(error))?;
                     copied += got.bytes.len() as u64;
                     (size, e_tag) = (got.size, got.e_tag);
                 }
@@ -82,7 +79,7 @@ impl Bucket {
 
     /// Copies parts of an object of this version and size to a local file without a name. The rest
     /// of the file reads as zeros.
-    pub(super) fn copy_parts(
+    pub(super) fn open_parts(
         &self,
         key: &Key,
         version: &Version,
@@ -111,7 +108,8 @@ impl Bucket {
                 if got.e_tag.as_ref() != Some(&e_tag) || got.size != bytes || !is_whole {
                     return Err(self.changed(key));
                 }
-                copy.file().write_all_at(&got.bytes, range.start)?;
+                let written = copy.file().write_all_at(&got.bytes, range.start);
+                written.map_err(|error| self.in_scratch(error))?;
             }
         }
         Ok(File::from_parts(copy.into_parts().0, self.shown(key)))
@@ -147,19 +145,23 @@ impl Bucket {
             self.scratch.display(),
             free >> 20
         );
-        let hint = "free some space there, or name another folder with `scratch` under \
-            [lake_options]. Then run again";
+        let hint = format!("{SCRATCH_HINT}, then run again");
         let (kind, place) = (ErrorKind::Lake, self.place(key));
-        Err(BucketError { kind, what: "copy", place, reason, hint: Some(hint.to_owned()) }.into())
+        Err(BucketError { kind, what: "copy", place, reason, hint: Some(hint) }.into())
+    }
+
+    fn in_scratch(&self, error: std::io::Error) -> std::io::Error {
+        ScratchFull::instead_of(error, &self.scratch)
     }
 
     /// A new local file without a name.
     fn scratch_file(&self) -> Result<File, LakeError> {
-        fs_err::create_dir_all(&self.scratch)?;
+        fs_err::create_dir_all(&self.scratch).map_err(|error| self.in_scratch(error))?;
         let path = self.scratch.join(format!("{:032x}", rand::random::<u128>()));
         let mut options = fs_err::OpenOptions::new();
         fs_err::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.read(true).write(true).create_new(true).open(&path)?;
+        let file = options.read(true).write(true).create_new(true).open(&path);
+        let file = file.map_err(|error| self.in_scratch(error))?;
         // It vanishes when it is closed, even if this process is killed.
         fs_err::remove_file(&path)?;
         Ok(file)

@@ -1,13 +1,18 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use object_store::memory::InMemory;
 
-use super::super::{Staging, contract};
+use super::super::{Disk, Kind, Staging, contract};
+use super::wire::Limits;
 use super::*;
 use crate::failure::Classified;
 use crate::lake::Account;
 use crate::secret::Secret;
-use stub::{Mode, Stub};
+use stub::{Fate, Mode, Request, Stub};
 
 // The integration tests use the same server.
 #[allow(dead_code, clippy::missing_docs_in_private_items)]
@@ -36,8 +41,8 @@ fn bucket() -> (tempfile::TempDir, Bucket, Staging) {
     (root, bucket, staging)
 }
 
-fn at(endpoint: &str, scratch: &LocalPath, single_writer: bool) -> Bucket {
-    let options = BucketOptions {
+fn options(endpoint: &str, scratch: &LocalPath, single_writer: bool) -> BucketOptions {
+    BucketOptions {
         bucket: variable("KEFU_CONTRACT_BUCKET", "contract"),
         prefix: "lake/中国".to_owned(),
         endpoint: Some(endpoint.to_owned()),
@@ -50,8 +55,11 @@ fn at(endpoint: &str, scratch: &LocalPath, single_writer: bool) -> Bucket {
             key: Secret::new(variable("AWS_SECRET_ACCESS_KEY", "hunter2hunter2")),
             token: None,
         },
-    };
-    Bucket::at(&options).unwrap()
+    }
+}
+
+fn at(endpoint: &str, scratch: &LocalPath, single_writer: bool) -> Bucket {
+    Bucket::at(&options(endpoint, scratch, single_writer)).unwrap()
 }
 
 fn stub(mode: Mode) -> Stub {
@@ -103,6 +111,7 @@ fn the_server_of_the_environment_keeps_the_contract() {
     let bucket = at(&endpoint, root.path(), false);
     bucket.begin_run().unwrap();
     contract::check(&bucket, &staging);
+    check_divided_listing(&bucket);
     assert_eq!(bucket.list(&Key::root()).unwrap(), []);
 }
 
@@ -129,4 +138,290 @@ fn a_store_that_honours_conditions_can_be_written_and_no_trace_of_the_probe_is_l
     bucket.begin_run().unwrap();
     assert!(!bucket.is_unprotected());
     assert!(matches!(bucket.require(), Err(LakeError::Absent { .. })));
+}
+
+/// A file above 64 MiB, staged.
+fn large(staging: &Staging) -> StagedFile {
+    let account = Account::existing("客服".to_owned()).unwrap();
+    let (staged, mut file) = staging.create(&Disk::default(), &account, "large").unwrap();
+    file.write_all(&vec![7; (64 << 20) + 1]).unwrap();
+    staged.sync().unwrap();
+    staged
+}
+
+fn is_completion(request: &Request) -> bool {
+    request.method == "POST" && request.query.contains_key("uploadId")
+}
+
+#[test]
+fn a_large_file_is_put_although_the_answer_to_its_completion_is_lost() {
+    let (root, staging) = staging();
+    let key = Key::of("messages").join("date=2024-05-13").join("客服.parquet");
+    for fate in [Fate::LoseAnswer, Fate::RefuseAfter(500, "InternalError")] {
+        let stub = stub(Mode::Honours);
+        let bucket = at(&stub.endpoint(), root.path(), false);
+        let is_first = AtomicBool::new(true);
+        stub.set_hook(move |request: &Request| {
+            let is_lost = is_completion(request) && is_first.swap(false, Ordering::SeqCst);
+            if is_lost { fate } else { Fate::Pass }
+        });
+        let put = Store::put(&bucket, &key, large(&staging), &Expected::Seen(None), &|| Ok(()));
+        assert!(put.is_ok(), "{fate:?}: {put:?}");
+        assert_eq!(Store::look(&bucket, &key, 0).unwrap().unwrap().bytes, (64 << 20) + 1);
+    }
+}
+
+#[test]
+fn a_large_upload_that_fails_in_any_way_is_aborted() {
+    let (root, staging) = staging();
+    let key = Key::of("messages").join("date=2024-05-13").join("客服.parquet");
+    let refused = Fate::Refuse(403, "AccessDenied");
+    let is_part = |request: &Request| request.query.contains_key("partNumber");
+    let is_head = |request: &Request| request.method == "HEAD";
+    // The completion is refused, and so is the look that would say what became of it.
+    let after_completion = [(is_completion as fn(&Request) -> bool, Fate::Refuse(412, "x"))];
+    for fates in [
+        vec![(is_part as fn(&Request) -> bool, refused)],
+        vec![(is_completion, refused)],
+        after_completion.into_iter().chain([(is_head as fn(&Request) -> bool, refused)]).collect(),
+    ] {
+        let stub = stub(Mode::Honours);
+        let bucket = at(&stub.endpoint(), root.path(), false);
+        stub.set_hook(move |request: &Request| {
+            let fate = fates.iter().find(|(is_meant, _)| is_meant(request));
+            fate.map_or(Fate::Pass, |(_, fate)| *fate)
+        });
+        let put = Store::put(&bucket, &key, large(&staging), &Expected::Any, &|| Ok(()));
+        assert_eq!(put.unwrap_err().kind(), ErrorKind::Refused);
+        assert_eq!(stub.uploads("contract"), 0);
+    }
+}
+
+#[test]
+fn accounts_side_by_side_probe_once() {
+    let (root, _staging) = staging();
+    let stub = stub(Mode::Honours);
+    let bucket = at(&stub.endpoint(), root.path(), false);
+    std::thread::scope(|scope| {
+        (0..8).for_each(|_| drop(scope.spawn(|| bucket.begin_run().unwrap())));
+    });
+    let puts = stub.take_requests().into_iter().filter(|request| request.method == "PUT");
+    assert_eq!(puts.count(), 3);
+}
+
+#[test]
+fn the_doctor_reads_what_it_wrote_and_deletes_what_killed_runs_have_left() {
+    let (root, _staging) = staging();
+    let stub = stub(Mode::Honours);
+    let bucket = at(&stub.endpoint(), root.path(), false);
+    // The objects of the stub are of 2016.
+    let left = "lake/中国/_kefu/probe/0123456789abcdef".to_owned();
+    stub.fill("contract", &BTreeMap::from([(left, Bytes::from_static(b"1"))]));
+    assert_eq!(Store::conditions(&bucket).unwrap(), Some(Conditions::Honoured));
+    assert!(stub.objects("contract").is_empty(), "{:?}", stub.objects("contract"));
+    stub.set_hook(|request: &Request| match request.method.as_str() {
+        "GET" if !request.is_listing() => Fate::Refuse(403, "AccessDenied"),
+        _ => Fate::Pass,
+    });
+    assert_eq!(Store::conditions(&bucket).unwrap_err().kind(), ErrorKind::Refused);
+    assert!(stub.objects("contract").is_empty(), "{:?}", stub.objects("contract"));
+    bucket.begin_run().unwrap();
+}
+
+/// Lists folders of a bucket in which other programs have created an empty object for each.
+#[test]
+fn an_empty_object_for_a_folder_is_no_file() {
+    let (root, _staging) = staging();
+    let stub = stub(Mode::Honours);
+    let bucket = at(&stub.endpoint(), root.path(), false);
+    let object = |name: &str| (format!("lake/中国/{name}"), Bytes::from_static(b"x"));
+    let marker = |name: &str| (format!("lake/中国/{name}"), Bytes::new());
+    let list = |folder: &str| Store::list(&bucket, &Key::of(folder)).unwrap();
+    stub.fill("contract", &[marker("")].into());
+    assert!(matches!(bucket.require(), Err(LakeError::Absent { .. })));
+    let objects = [
+        marker(""),
+        marker("_kefu/accounts/"),
+        marker("_kefu/accounts/acme/"),
+        object("_kefu/accounts/acme/runs.jsonl"),
+        marker("messages/"),
+        marker("messages/date=2024-05-12/"),
+        marker("messages/date=2024-05-13/"),
+        object("messages/date=2024-05-13/acme.parquet"),
+        marker("messages/date=2024-05-13/below/"),
+        object("messages/date=2024-05-13/below/deep"),
+        marker("messages/date=2024-05-14/empty.parquet"),
+        marker("messages/notes/"),
+        object("messages/notes/text"),
+    ];
+    stub.fill("contract", &objects.into());
+    let names = |entries: &[Entry]| -> Vec<_> {
+        entries.iter().map(|entry| (entry.key.name().to_owned(), entry.kind)).collect()
+    };
+    let entry = |name: &str, kind| (name.to_owned(), kind);
+    assert_eq!(names(&list("_kefu/accounts")), [entry("acme", Kind::Folder)]);
+    let day = [entry("acme.parquet", Kind::File), entry("below", Kind::Folder)];
+    assert_eq!(names(&list("messages/date=2024-05-13")), day);
+    assert_eq!(names(&list("messages/date=2024-05-14")), [entry("empty.parquet", Kind::File)]);
+    let table = Store::list_table(&bucket, &Key::of("messages")).unwrap();
+    let days: Vec<Entry> = table.iter().map(|(day, _)| day.clone()).collect();
+    assert_eq!(days, list("messages"));
+    for (day, inside) in table.iter().filter(|(day, _)| day.is_day()) {
+        assert_eq!(*inside, Store::list(&bucket, &day.key).unwrap(), "{day:?}");
+    }
+}
+
+#[test]
+fn an_object_with_a_name_that_cannot_be_read_is_named() {
+    let (root, _staging) = staging();
+    let stub = stub(Mode::Honours);
+    let bucket = at(&stub.endpoint(), root.path(), false);
+    for (name, shown) in [("messages//x", "messages//x"), ("messages/a\u{1}b", "messages/a\\u{1}b")]
+    {
+        let key = format!("lake/中国/{name}");
+        stub.fill("contract", &BTreeMap::from([(key, Bytes::from_static(b"x"))]));
+        let error = Store::list_table(&bucket, &Key::of("messages")).unwrap_err();
+        let said = error.to_string();
+        assert!(said.contains(&format!("lake/中国/{shown}")), "{said}");
+        assert_eq!(error.kind(), ErrorKind::Lake);
+        assert!(error.hint().unwrap().contains("move or delete that object"));
+    }
+}
+
+/// Lists many days in ranges, and compares that with one long listing.
+fn check_divided_listing(bucket: &Bucket) {
+    let put = |name: &str| {
+        let (objects, path) = (bucket.objects.clone(), bucket.path(&Key::of(name)).unwrap());
+        bucket.run(async move { objects.put(&path, "x".into()).await }).unwrap().unwrap();
+    };
+    let names: Vec<String> = (1..=31)
+        .flat_map(|day| {
+            ["acme", "客服"].map(|name| format!("sessions/date=2024-05-{day:02}/{name}"))
+        })
+        .collect();
+    names.iter().for_each(|name| put(name));
+    let folder = Key::of("sessions");
+    let list = |most: usize| {
+        let (objects, path) = (bucket.objects.clone(), bucket.path(&folder).unwrap());
+        bucket.run(list::list_below(objects, path, most)).unwrap().unwrap()
+    };
+    let whole = list(usize::MAX - 1);
+    assert_eq!(whole.len(), names.len());
+    for most in [1, 2, 7, 61] {
+        assert_eq!(list(most), whole, "{most}");
+    }
+    let keys: Vec<Key> = names.iter().map(|name| Key::of(name)).collect();
+    bucket.remove(&folder, &keys).unwrap();
+}
+
+#[test]
+fn a_server_lists_a_range_of_names() {
+    let (root, _staging) = staging();
+    let stub = stub(Mode::Honours);
+    check_divided_listing(&at(&stub.endpoint(), root.path(), false));
+    let requests = stub.take_requests();
+    assert!(requests.iter().any(|request| request.query.contains_key("start-after")));
+}
+
+/// A bucket whose requests may take only a moment.
+fn hurried(stub: &Stub, scratch: &LocalPath) -> Bucket {
+    let limits = Limits {
+        whole: Duration::from_secs(20),
+        silence: Duration::from_millis(500),
+        sent_per_second: 1 << 20,
+    };
+    let bucket = at(&stub.endpoint(), scratch, false);
+    let objects = options(&stub.endpoint(), scratch, false)
+        .connect_within(limits, &StoreClock::default())
+        .unwrap();
+    Bucket { objects, ..bucket }
+}
+
+#[test]
+fn a_request_without_an_answer_is_sent_again() {
+    let (root, staging) = staging();
+    let stub = stub(Mode::Honours);
+    let bucket = hurried(&stub, root.path());
+    let begun = Instant::now();
+    let hung = Mutex::new(BTreeSet::new());
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    let receiver = Mutex::new(receiver);
+    stub.set_hook(move |request: &Request| {
+        // The first of each kind gets no answer until the test is over.
+        if hung.lock().unwrap().insert(request.method.clone()) {
+            let _ = receiver.lock().unwrap().recv();
+        }
+        Fate::Pass
+    });
+    let key = Key::of("messages/x");
+    assert!(Store::look(&bucket, &key, 1).unwrap().is_none());
+    let (staged, mut file) = staging
+        .create(&Disk::default(), &Account::existing("客服".to_owned()).unwrap(), "x")
+        .unwrap();
+    file.write_all(b"x").unwrap();
+    Store::put(&bucket, &key, staged, &Expected::Seen(None), &|| Ok(())).unwrap();
+    assert_eq!(Store::look(&bucket, &key, 1).unwrap().unwrap().bytes, 1);
+    assert!(begun.elapsed() < Duration::from_secs(20), "it waits for the end of a whole request");
+    drop(sender);
+}
+
+#[test]
+fn a_large_body_may_take_longer_than_an_answer() {
+    let (root, staging) = staging();
+    let stub = stub(Mode::Honours);
+    let bucket = hurried(&stub, root.path());
+    stub.set_hook(|request: &Request| {
+        if request.method == "PUT" {
+            std::thread::sleep(Duration::from_millis(1_200));
+        }
+        Fate::Pass
+    });
+    let account = Account::existing("客服".to_owned()).unwrap();
+    let (staged, mut file) = staging.create(&Disk::default(), &account, "x").unwrap();
+    file.write_all(&vec![7; 4 << 20]).unwrap();
+    Store::put(&bucket, &Key::of("messages/x"), staged, &Expected::Any, &|| Ok(())).unwrap();
+    assert_eq!(stub.take_requests().len(), 1);
+}
+
+#[test]
+fn a_store_that_waited_too_long_for_a_body_gets_it_again() {
+    let (root, staging) = staging();
+    let stub = stub(Mode::Honours);
+    let bucket = at(&stub.endpoint(), root.path(), false);
+    let is_first = AtomicBool::new(true);
+    stub.set_hook(move |_: &Request| match is_first.swap(false, Ordering::SeqCst) {
+        true => Fate::Refuse(400, "RequestTimeout"),
+        false => Fate::Pass,
+    });
+    let account = Account::existing("客服".to_owned()).unwrap();
+    let (staged, mut file) = staging.create(&Disk::default(), &account, "x").unwrap();
+    file.write_all(b"x").unwrap();
+    Store::put(&bucket, &Key::of("messages/x"), staged, &Expected::Any, &|| Ok(())).unwrap();
+}
+
+#[test]
+fn an_expired_token_on_a_look_without_content_is_no_damaged_file() {
+    let (root, _staging) = staging();
+    let stub = stub(Mode::Honours);
+    let bucket = at(&stub.endpoint(), root.path(), false);
+    stub.set_hook(|_: &Request| Fate::Refuse(400, "ExpiredToken"));
+    let error = Store::look(&bucket, &Key::of("messages/x"), 0).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    assert!(error.to_string().contains("may have expired"), "{error}");
+}
+
+#[test]
+fn a_token_file_that_cannot_be_read_is_about_credentials() {
+    let (root, _staging) = staging();
+    let options = BucketOptions {
+        credentials: BucketCredentials::Role(vec![
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", root.path().join("absent").display().to_string()),
+            ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/kefu".to_owned()),
+        ]),
+        ..options("http://127.0.0.1:9", root.path(), false)
+    };
+    let error = Store::list(&Bucket::at(&options).unwrap(), &Key::root()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    assert!(error.to_string().contains("absent"), "{error}");
+    assert!(error.hint().unwrap().contains("AWS_WEB_IDENTITY_TOKEN_FILE"));
 }
