@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use rustix::io::Errno;
+
 use crate::hint;
 use crate::model::cancel::Cancelled;
 pub use crate::model::error_kind::ErrorKind;
@@ -98,16 +100,17 @@ impl<E: Classified> From<E> for Failure {
     }
 }
 
+/// The machine or the process has run out of a resource.
+pub(crate) const EXHAUSTED: [Errno; 4] = [Errno::NFILE, Errno::MFILE, Errno::NOMEM, Errno::AGAIN];
+
 /// The hint if an error comes from a lack of files or memory. Examines only I/O errors, because the
 /// text of any other error may be from a server.
 pub(crate) fn exhausted(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     causes(error).find_map(|cause| {
         let error = cause.downcast_ref::<std::io::Error>()?;
-        match error.raw_os_error().or_else(|| os_code(error))? {
-            // ENFILE and EMFILE.
-            23 | 24 => Some(FILES_HINT),
-            // ENOMEM.
-            12 => Some(MEMORY_HINT),
+        match Errno::from_io_error(error).or_else(|| os_code(error))? {
+            Errno::NFILE | Errno::MFILE => Some(FILES_HINT),
+            Errno::NOMEM => Some(MEMORY_HINT),
             _ => None,
         }
     })
@@ -115,9 +118,10 @@ pub(crate) fn exhausted(error: &(dyn std::error::Error + 'static)) -> Option<&'s
 
 /// The code of an operating system error, from the end of its text. fs-err and the Parquet reader
 /// keep only the text.
-pub(crate) fn os_code(error: &dyn std::error::Error) -> Option<i32> {
+pub(crate) fn os_code(error: &dyn std::error::Error) -> Option<Errno> {
     let text = error.to_string();
-    text.strip_suffix(')')?.rsplit_once("(os error ")?.1.parse().ok()
+    let code = text.strip_suffix(')')?.rsplit_once("(os error ")?.1.parse().ok()?;
+    Errno::from_io_error(&std::io::Error::from_raw_os_error(code))
 }
 
 /// An error and its causes. Includes the error inside an [`std::io::Error`], which its own `source`
@@ -230,6 +234,8 @@ mod tests {
         let kept_as_text = io::Error::other("failed to open file `x`: it failed (os error 24)");
         assert_eq!(kind("cannot read it", Some(kept_as_text)), ErrorKind::Lake);
         assert_eq!(kind("a server says (os error 24)", None), ErrorKind::Refused);
+        let no_code = io::Error::other("it failed (os error 99999)");
+        assert_eq!(kind("cannot read it", Some(no_code)), ErrorKind::Refused);
         let quoted = io::Error::other("cannot read the file `(os error 24).txt`");
         assert_eq!(kind("it failed", Some(quoted)), ErrorKind::Refused);
     }

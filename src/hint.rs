@@ -61,8 +61,13 @@ pub fn quoted(word: &str) -> Cow<'_, str> {
     let is_plain = |character: char| character.is_alphanumeric() || "/._-:+@%,".contains(character);
     match !word.is_empty() && word.chars().all(is_plain) {
         true => Cow::Borrowed(word),
-        false => Cow::Owned(format!("'{}'", word.replace('\'', r"'\''"))),
+        false => Cow::Owned(in_quotes(word)),
     }
+}
+
+/// A word of a shell command, in quotes even if it needs none.
+pub fn in_quotes(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

@@ -1,19 +1,22 @@
-//! kefu pulls the customer-service (客服) chat records of a WeChat Official Account and turns them into Parquet.
+//! kefu pulls the customer-service (客服) chat records of a WeChat Official Account and turns them
+//! into Parquet.
 //!
 //! ```text
-//!            wechat            fetch                lake                metrics               lake
-//!  WeChat ── calls ── pages of records ── messages/date=…  ── one pass over ── response_pairs/date=…
-//!            tokens   windows, cursors,   rejects/date=…      each customer,    worker_daily/date=…
-//!            codes    retries, decoding                       then polars
+//!           wechat            fetch               lake                metrics              lake
+//! WeChat ── calls ── pages of records ── messages/date=… ── one pass over ── response_pairs/date=…
+//!           tokens   windows, cursors,   rejects/date=…     each customer,   worker_daily/date=…
+//!           codes    retries, decoding                      then polars
 //! ```
 //!
-//! Dependencies point down only: [`commands`] → [`report`] → [`pipeline`] → [`fetch`], [`metrics`], [`lake`] → [`model`], [`failure`]. `fetch` never
-//! sees Parquet, `lake` never sees HTTP, `metrics` sees neither.
+//! Dependencies point down only: [`commands`] → [`report`] → [`pipeline`] → [`fetch`], [`metrics`],
+//! [`lake`] → [`model`], [`failure`]. `fetch` never sees Parquet, `lake` never sees the HTTP of
+//! WeChat, `metrics` sees neither.
 //!
-//! [`report`] makes a page of what is in the lake.
+//! [`report`] writes a page with the figures of the lake.
 //!
-//! The command line is the product; the library is for embedding the stages and for tests. A day of generated records, fetched over HTTP from the
-//! built-in simulator, committed, and computed:
+//! The command line is the product. The library is for embedding the stages and for tests. This
+//! example fetches a day of generated records over HTTP from the built-in simulator, commits them,
+//! and computes their metrics:
 //!
 //! ```
 //! use kefu::calendar::{Clock, DayRange, Zone};
@@ -26,8 +29,8 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let day = "2024-05-13".parse()?;
-//! let records =
-//!     Generated::new(GeneratorOptions { first_day: day, days: 1, messages_per_day: 200, seed: 1 });
+//! let options = GeneratorOptions { first_day: day, days: 1, messages_per_day: 200, seed: 1 };
+//! let records = Generated::new(options);
 //! let runtime = tokio::runtime::Runtime::new()?;
 //! let simulator = runtime.block_on(Simulator::start(records, Options::default()))?;
 //!
@@ -39,7 +42,8 @@
 //!     rules: Parameters::in_zone(zone.name()).into(),
 //!     zone,
 //!     privacy: Some(Privacy::default()),
-//!     // With a real account: `Endpoint::direct(BaseUrl::WECHAT.parse()?)` and `Proof::AppSecret { … }.into()`.
+//!     // With a real account: `Endpoint::direct(BaseUrl::WECHAT.parse()?)` and
+//!     // `Proof::AppSecret { … }.into()`.
 //!     api: Some(Api {
 //!         network: Network::open(&simulator.client_url()?, 4)?,
 //!         credential: Simulator::credential(),
@@ -66,7 +70,6 @@
 
 pub mod cli;
 pub mod commands;
-pub mod core_dumps;
 pub mod failure;
 pub mod fetch;
 pub mod hint;
@@ -78,6 +81,7 @@ pub mod pipeline;
 mod plain_file;
 pub mod printable;
 pub mod process_group;
+pub mod process_limits;
 pub mod report;
 pub mod secret;
 pub mod settings;

@@ -6,7 +6,7 @@ use kefu::cli::{self, OutputFormat};
 use kefu::commands::shutdown;
 use kefu::failure::{ErrorKind, Failure};
 use kefu::model::cancel::{Cancel, Signal};
-use kefu::{commands, core_dumps, metrics, telemetry, threads};
+use kefu::{commands, metrics, process_limits, telemetry, threads};
 
 // It serves C code as well: zstd allocates contexts for each column of each file, and the C library
 // would return their memory to the system each time.
@@ -14,7 +14,8 @@ use kefu::{commands, core_dumps, metrics, telemetry, threads};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    core_dumps::forbid();
+    process_limits::forbid_core_dumps();
+    process_limits::raise_open_files();
     telemetry::exit_on_panic();
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
@@ -26,8 +27,9 @@ fn main() -> ExitCode {
     shutdown::outlive_large_files();
     telemetry::begin_logging(cli.global.log_format, cli.global.log_level);
     let cancel = Cancel::default();
-    let outcome = shutdown::listen(&cancel, cli.is_committing())
-        .and_then(|()| threads::start(cli.global.threads))
+    // The first one sets a variable of the environment, so no other thread may exist yet.
+    let outcome = threads::start(cli.global.threads)
+        .and_then(|()| shutdown::listen(&cancel, cli.is_committing()))
         .inspect(|()| {
             if cli.is_computing() {
                 metrics::start_threads();

@@ -18,6 +18,11 @@ pub(crate) struct NotPlain {
     found: &'static str,
 }
 
+/// Whether an error says that there is nothing at the path.
+pub(crate) fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
 /// Opens a plain file for reading.
 ///
 /// # Errors

@@ -1,7 +1,9 @@
 //! Secret values, and functions that hide them in output.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
@@ -11,10 +13,19 @@ use zeroize::Zeroizing;
 /// overwritten when the last copy is dropped.
 #[derive(Clone, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "Written")]
-pub struct Secret(Arc<Zeroizing<String>>);
+pub struct Secret(Arc<Value>);
 
-/// All existing secrets. No output shows any of them ([`hide_all`]).
-static KNOWN: Mutex<Vec<Weak<Zeroizing<String>>>> = Mutex::new(Vec::new());
+/// The value of a secret.
+#[derive(PartialEq, Eq)]
+struct Value {
+    plain: Zeroizing<String>,
+    /// All forms that output must not show, in lower case: plain, in the query of a URL, in JSON,
+    /// within base64, and in hexadecimal.
+    forms: Vec<Zeroizing<String>>,
+}
+
+/// All existing secrets, by the hash of their values. No output shows any of them ([`hide_all`]).
+static KNOWN: LazyLock<Mutex<HashMap<blake3::Hash, Weak<Value>>>> = LazyLock::new(Mutex::default);
 
 /// Values that look like a secret, but were written in place of a path or a name ([`suspect`]).
 static SUSPECTED: Mutex<Vec<Secret>> = Mutex::new(Vec::new());
@@ -47,31 +58,30 @@ impl Secret {
     /// Creates a value that [`hide_all`] does not hide. Its `Debug` shows nothing, but output may
     /// contain the same text from another source.
     pub fn not_hidden(value: String) -> Self {
-        Self(Arc::new(Zeroizing::new(value)))
+        Self(Arc::new(Value::new(value)))
     }
 
     pub fn new(value: String) -> Self {
-        let value = Arc::new(Zeroizing::new(value));
-        if value.len() >= HIDDEN_BYTES_MIN {
-            let mut known = locked(&KNOWN);
-            known.retain(|secret| secret.strong_count() > 0);
-            // Many accounts may have the same secret. Hiding it once is enough.
-            if let Some(same) = known.iter().filter_map(Weak::upgrade).find(|same| *same == value) {
-                return Self(same);
-            }
-            known.push(Arc::downgrade(&value));
+        if value.len() < HIDDEN_BYTES_MIN {
+            return Self::not_hidden(value);
         }
-        Self(value)
+        let mut known = locked(&KNOWN);
+        let hash = blake3::hash(value.as_bytes());
+        // Many accounts may have the same secret. Hiding it once is enough.
+        if let Some(same) = known.get(&hash).and_then(Weak::upgrade) {
+            drop(Zeroizing::new(value));
+            return Self(same);
+        }
+        let secret = Self::not_hidden(value);
+        known.insert(hash, Arc::downgrade(&secret.0));
+        secret
     }
 
     /// Replaces every form of the value in a text.
     pub fn hidden_in<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut hidden = Cow::Borrowed(text);
-        if self.0.is_empty() {
-            return hidden;
-        }
-        for form in self.forms() {
-            if let Some(without) = replaced(&hidden, &form) {
+        for form in &self.0.forms {
+            if let Some(without) = replaced(&hidden, form) {
                 hidden = Cow::Owned(without);
             }
         }
@@ -83,29 +93,41 @@ impl Secret {
         matches!(self.hidden_in(text), Cow::Owned(_))
     }
 
-    /// All forms of the value: plain, in the query of a URL, in JSON, within base64, and in
-    /// hexadecimal.
-    fn forms(&self) -> Vec<Zeroizing<String>> {
-        let value = self.expose();
-        let mut forms = vec![Zeroizing::new(value.to_owned())];
-        let mut url = reqwest::Url::parse("https://localhost").ok();
-        if let Some(url) = &mut url {
-            url.query_pairs_mut().append_key_only(value);
-        }
-        forms.extend(url.and_then(|url| url.query().map(|form| Zeroizing::new(form.to_owned()))));
-        let json = serde_json::Value::from(value).to_string();
-        forms.push(Zeroizing::new(json.trim_matches('"').to_owned()));
-        if value.len() >= HIDDEN_BYTES_MIN {
-            forms.extend((0..3).map(|offset| in_base64(value, offset)));
-            let hex = value.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
-            forms.push(Zeroizing::new(hex));
-        }
-        forms
-    }
-
     /// The value, for the call that needs it.
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.0.plain
+    }
+}
+
+impl Value {
+    fn new(value: String) -> Self {
+        let plain = Zeroizing::new(value);
+        let mut forms = vec![plain.clone()];
+        let mut url = reqwest::Url::parse("https://localhost").ok();
+        if let Some(url) = &mut url {
+            url.query_pairs_mut().append_key_only(&plain);
+        }
+        forms.extend(url.and_then(|url| url.query().map(|form| Zeroizing::new(form.to_owned()))));
+        let json = serde_json::Value::from(plain.as_str()).to_string();
+        forms.push(Zeroizing::new(json.trim_matches('"').to_owned()));
+        if plain.len() >= HIDDEN_BYTES_MIN {
+            forms.extend((0..3).map(|offset| in_base64(&plain, offset)));
+            let hex = plain.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+            forms.push(Zeroizing::new(hex));
+        }
+        forms.iter_mut().for_each(|form| form.make_ascii_lowercase());
+        Self { plain, forms }
+    }
+}
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        let mut known = locked(&KNOWN);
+        let hash = blake3::hash(self.plain.as_bytes());
+        // The same secret may have been created again meanwhile.
+        if known.get(&hash).is_some_and(|known| known.strong_count() == 0) {
+            known.remove(&hash);
+        }
     }
 }
 
@@ -121,15 +143,16 @@ fn in_base64(value: &str, offset: usize) -> Zeroizing<String> {
     Zeroizing::new(encoded.get(first..last).unwrap_or_default().to_owned())
 }
 
-/// Replaces a value in the text, ignoring ASCII case. None if the text does not contain it.
-fn replaced(text: &str, value: &str) -> Option<String> {
-    if value.is_empty() || value.len() > text.len() {
+/// Replaces a form of a secret in the text, ignoring ASCII case. The form is in lower case. None if
+/// the text does not contain it.
+fn replaced(text: &str, form: &str) -> Option<String> {
+    if form.is_empty() || form.len() > text.len() {
         return None;
     }
-    let (lower_text, lower_value) = (text.to_ascii_lowercase(), value.to_ascii_lowercase());
+    let lower_text = text.to_ascii_lowercase();
     let mut without = String::new();
     let mut taken = 0;
-    for (place, found) in lower_text.match_indices(&lower_value) {
+    for (place, found) in lower_text.match_indices(form) {
         without.push_str(text.get(taken..place)?);
         without.push_str(HIDDEN);
         taken = place + found.len();
@@ -140,19 +163,27 @@ fn replaced(text: &str, value: &str) -> Option<String> {
 
 /// Hides every secret of this process in a text. Replaces the whole text if it contains a disguised
 /// secret, for instance with invisible characters between its letters.
+///
+/// Searches the text for each existing secret, so the time grows with their number.
 pub fn hide_all(text: &str) -> Cow<'_, str> {
-    let known: Vec<_> = locked(&KNOWN).iter().filter_map(Weak::upgrade).map(Secret).collect();
+    let known: Vec<_> = locked(&KNOWN).values().filter_map(Weak::upgrade).map(Secret).collect();
+    let lower_text = text.to_ascii_lowercase();
+    let is_in = |form: &Zeroizing<String>| lower_text.contains(form.as_str());
+    let mut found: Vec<_> =
+        known.iter().filter(|secret| secret.0.forms.iter().any(is_in)).collect();
+    // A secret may be a part of another one.
+    found.sort_by_key(|secret| Reverse(secret.expose().len()));
     let mut hidden = Cow::Borrowed(text);
-    for secret in &known {
+    for secret in found {
         if let Cow::Owned(without) = secret.hidden_in(&hidden) {
             hidden = Cow::Owned(without);
         }
     }
     let Some(plain) = undisguised(&hidden) else { return hidden };
-    let holds = |secret: &Secret| {
-        secret.expose().len() >= HIDDEN_BYTES_MIN && replaced(&plain, secret.expose()).is_some()
-    };
-    if known.iter().any(holds) { Cow::Borrowed(HIDDEN) } else { hidden }
+    let plain = plain.to_ascii_lowercase();
+    let is_disguised =
+        |secret: &Secret| secret.0.forms.first().is_some_and(|form| plain.contains(form.as_str()));
+    if known.iter().any(is_disguised) { Cow::Borrowed(HIDDEN) } else { hidden }
 }
 
 /// Hides every secret of this process, and every word that looks like one. Such a word has 32
@@ -304,6 +335,13 @@ mod tests {
             assert!(hide_all(told).ends_with("(secret)"), "{told}: {}", hide_all(told));
         }
         assert_eq!(hide_all("100 %ab \\u12 50 %"), "100 %ab \\u12 50 %");
+        let longer = Secret::new("hunter+2/x=/more".into());
+        assert_eq!(hide_all("x hunter+2/x=/more y"), "x (secret) y");
+        let same = Secret::new("hunter+2/x=/more".into());
+        drop(longer);
+        assert_eq!(hide_all("x hunter+2/x=/more y"), "x (secret) y");
+        drop(same);
+        assert_eq!(hide_all("x hunter+2/x=/more y"), "x (secret)/more y");
         assert!(secret.is_in("a-HUNTER+2/x=-b") && !secret.is_in("a-hunter"));
         let secret = Secret::new("hunter2".into());
         assert_eq!(format!("{secret:?} {secret:#?}"), "(secret) (secret)");

@@ -72,7 +72,8 @@ pub fn start(limit: Option<u16>) -> Result<(), ThreadsError> {
     reserve(2 * computing + 1, "computing")?;
     // polars reads its limit only from the environment.
     #[allow(unsafe_code)]
-    // SAFETY: the threads that exist neither read nor write the environment (see above).
+    // SAFETY: no other thread reads or writes the environment (see above). `reserve` has joined the
+    // threads that it created.
     unsafe {
         std::env::set_var("POLARS_MAX_THREADS", computing.to_string());
     }
@@ -104,8 +105,8 @@ pub fn writers() -> Result<&'static ThreadPool, ThreadsError> {
 /// to other threads and to wait for these takes longer.
 const FEW: usize = 32;
 
-/// Maps items. The computing threads share the work, unless it is small: then the current thread does
-/// it. Work is small if there is one item, or if `is_quick` says so of each and they are few.
+/// Maps items. The computing threads share the work, unless it is small: then the current thread
+/// does it. Work is small if there is one item, or if `is_quick` says so of each and they are few.
 ///
 /// # Errors
 /// An error of `work`.

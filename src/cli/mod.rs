@@ -1,6 +1,7 @@
 //! The command line. What each field's comment says is what `--help` shows.
 
-// They are written for a terminal: a default in brackets is no link, and an address is not decorated.
+// The comments are for a terminal: a default in brackets is no link, and an address is not
+// decorated.
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::bare_urls)]
 
 mod days;
@@ -58,8 +59,8 @@ Exit codes:
 pub enum Command {
     /// Write kefu.toml and the file of the secret, from questions or flags, then check them
     ///
-    /// Asks in a terminal for what no flag gives: the AppID, the name of the account, the time zone,
-    /// business hours, and the AppSecret, which is not shown. Then makes the checks of `kefu
+    /// Asks in a terminal for what no flag gives: the AppID, the name of the account, the time
+    /// zone, business hours, and the AppSecret, which is not shown. Then makes the checks of `kefu
     /// doctor`. Replaces no file.
     Init(InitArgs),
     /// The nightly job: fetch what is missing, then bring every metric partition up to date
@@ -116,9 +117,11 @@ pub enum Command {
     /// Read the whole lake and check every file
     ///
     /// Compares each file with its footer, its rows with their hash, and the metrics with a
-    /// recomputation from their inputs, for all accounts. Needs no network and no credentials, and
-    /// changes nothing. Ends with 65 when a check fails. A file that is only missing or out of
-    /// date is a note.
+    /// recomputation from their inputs. Needs no network and no credentials, and changes nothing.
+    /// Ends with 65 when a check fails. A file that is only missing or out of date is a note.
+    ///
+    /// Checks all accounts of the lake, and what belongs to no account. With --account, checks only
+    /// these accounts.
     Verify(VerifyArgs),
     /// Write a report on some days: figures, charts and tables, as one HTML file or as a workbook
     ///
@@ -154,8 +157,8 @@ pub enum Command {
     Simulate(SimulateArgs),
     /// Print the completions for a shell to stdout: `kefu completions bash > FILE`
     ///
-    /// bash reads ~/.local/share/bash-completion/completions/kefu. zsh reads a file _kefu in a folder
-    /// of $fpath. fish reads ~/.config/fish/completions/kefu.fish.
+    /// bash reads ~/.local/share/bash-completion/completions/kefu. zsh reads a file _kefu in a
+    /// folder of $fpath. fish reads ~/.config/fish/completions/kefu.fish.
     Completions {
         /// The shell
         shell: clap_complete::Shell,

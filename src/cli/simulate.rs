@@ -87,10 +87,11 @@ pub struct SimulateArgs {
     pub repeat_pages: bool,
     /// Inject a fault: [account=N/][token/|workers/]KIND[@CALL[xTIMES]]; may be given several times
     ///
-    /// KIND is errcode:N, status:N[:retry-after=S], reset, cut, html, stuck-cursor, wrong-number
-    /// or expire-token. It affects the calls of getmsglist (with token/, the calls for a token; with
-    /// workers/, those of getkflist) from number CALL on, TIMES in a row. Without @CALL, it affects all calls. With account=N/, it
-    /// affects only the account with this number of --accounts. Calls are counted for each account.
+    /// KIND is errcode:N, status:N[:retry-after=S], reset, cut, html, stuck-cursor, wrong-number or
+    /// expire-token. It affects the calls of getmsglist (with token/, the calls for a token; with
+    /// workers/, those of getkflist) from number CALL on, TIMES in a row. Without @CALL, it affects
+    /// all calls. With account=N/, it affects only the account with this number of --accounts.
+    /// Calls are counted for each account.
     #[arg(long, value_name = "FAULT")]
     pub fault: Vec<Fault>,
 }

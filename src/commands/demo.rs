@@ -10,7 +10,8 @@ use super::stage_observer::StageObserver;
 use crate::calendar::{Clock, Day, DayRange, Zone};
 use crate::cli::{GlobalArgs, OutputFormat};
 use crate::failure::{BugError, ErrorKind, Failure};
-use crate::lake::{Account, AppId, Lake, Table};
+use crate::hint::in_quotes;
+use crate::lake::{Account, AppId, Lake, Table, entry};
 use crate::metrics::Parameters;
 use crate::model::cancel::Cancel;
 use crate::model::privacy::Privacy;
@@ -22,7 +23,6 @@ use crate::{telemetry, threads};
 
 pub(super) const LAKE: &str = "data/demo";
 const ACCOUNT: &str = "demo";
-const TIMEZONE: &str = "Asia/Shanghai";
 const FIRST_DAY: &str = "2024-05-13";
 const LAST_DAY: &str = "2024-05-19";
 const MESSAGES_PER_DAY: u32 = 1_500;
@@ -38,7 +38,7 @@ pub(super) fn execute(global: &GlobalArgs, cancel: &Cancel) -> Result<Option<Err
         last: LAST_DAY.parse().map_err(constant)?,
     };
     let days: Vec<Day> = range.days().collect();
-    let zone = Zone::named(TIMEZONE).map_err(constant)?;
+    let zone = Zone::named(Zone::DEFAULT).map_err(constant)?;
     let account = Account::new(ACCOUNT.into()).map_err(constant)?;
     let generator = GeneratorOptions {
         first_day: range.first,
@@ -157,21 +157,34 @@ fn show(
         column.set_cell_alignment(CellAlignment::Right);
     }
     telemetry::print_result(&format!(
-        "Workers, {range} ({TIMEZONE}), generated conversations\n{table}\n"
+        "Workers, {range} ({}), generated conversations\n{table}\n",
+        Zone::DEFAULT
     ))?;
     telemetry::print_result(&tree(lake, account)?)?;
-    let root = lake.root().display().to_string().replace('\'', "''");
-    telemetry::print_result(&format!(
-        "Read it with DuckDB:\n\n  duckdb -c \"SELECT date, worker, answered, response_seconds_p50 FROM '{root}/worker_daily/*/*.parquet' ORDER BY ALL\"\n"
-    ))?;
-    let kefu = called();
+    let root = lake.root().display().to_string();
+    let sql = in_shell(&format!(
+        "SELECT date, worker, answered, response_seconds_p50 \
+         FROM '{}/worker_daily/*/*.parquet' ORDER BY ALL",
+        root.replace('\'', "''")
+    ));
+    telemetry::print_result(&format!("Read it with DuckDB:\n\n  duckdb -c {sql}\n"))?;
+    let (kefu, lake) = (called(), in_quotes(&root));
     telemetry::print_result(&format!(
         "Next steps:\n\n  \
-         {kefu} report --lake '{root}'    write a page with figures and charts: kefu-report.html\n  \
-         {kefu} verify --lake '{root}'    check these files\n  \
+         {kefu} report --lake {lake}    write a page with figures and charts: kefu-report.html\n  \
+         {kefu} verify --lake {lake}    check these files\n  \
          {kefu} doctor    check the settings of your own account\n"
     ))?;
     Ok(())
+}
+
+/// Returns an SQL query as a word of a shell command. Double quotes are easier to read, because the
+/// query has single quotes.
+fn in_shell(sql: &str) -> String {
+    match sql.contains(['"', '$', '`', '\\', '!']) {
+        true => in_quotes(sql),
+        false => format!("\"{sql}\""),
+    }
 }
 
 /// Returns how kefu was called, so that a printed command line can be pasted unchanged.
@@ -232,7 +245,7 @@ fn tree(lake: &Lake, account: &Account) -> Result<String, Failure> {
         for (day, branch) in first.into_iter().chain([(last, "└──")]) {
             let bytes = lake.bytes(&account.partition(table, day))?.unwrap_or(0);
             let footer = lake.footer(&account.partition(table, day))?;
-            let rows: u64 = footer.get("rows").and_then(|rows| rows.parse().ok()).unwrap_or(0);
+            let rows: u64 = footer.get(entry::ROWS).and_then(|rows| rows.parse().ok()).unwrap_or(0);
             lines.push(format!(
                 "│   {branch} date={day}/{account}.parquet   {}, {} KiB",
                 counted(rows, "row"),

@@ -101,7 +101,8 @@ fn for_each(
         is_alone: count == 1,
         calls: count.min(at_once) * usize::from(settings.concurrency.value),
         network: Mutex::default(),
-        is_skew_told: AtomicBool::new(false),
+        has_warned_of_skew: AtomicBool::new(false),
+        has_warned_of_store: AtomicBool::new(false),
         cancel,
     };
     let (command, format) = (request.name(), global.output);
@@ -118,7 +119,8 @@ struct Shared<'a> {
     calls: usize,
     /// None until the first account needs it.
     network: Mutex<Option<Network>>,
-    is_skew_told: AtomicBool,
+    has_warned_of_skew: AtomicBool,
+    has_warned_of_store: AtomicBool,
     cancel: &'a Cancel,
 }
 
@@ -144,13 +146,14 @@ impl Shared<'_> {
             Ok(job) => run_account(&job, request, &observer, self.cancel),
             Err(failure) => record_failure(&job, request.name(), failure),
         };
-        if job.lake.is_unprotected() {
+        if job.lake.is_unprotected() && !self.has_warned_of_store.swap(true, Ordering::Relaxed) {
             telemetry::print_plain_warning(UNPROTECTED, None);
         }
         log_end(&report);
         let skew = report.fetch.as_ref().and_then(|fetch| fetch.clock_skew_seconds);
         let skew = skew.unwrap_or_default();
-        if skew.abs() >= SKEW_SECONDS_WARNED && !self.is_skew_told.swap(true, Ordering::Relaxed) {
+        let is_skewed = skew.abs() >= SKEW_SECONDS_WARNED;
+        if is_skewed && !self.has_warned_of_skew.swap(true, Ordering::Relaxed) {
             warn_of_skew(skew);
         }
         Ok(report)

@@ -18,8 +18,8 @@ const LIMIT: Duration = Duration::from_millis(1_800);
 /// SIGXFSZ, on Linux and on macOS.
 const FILE_TOO_LARGE: i32 = 25;
 
-/// Makes a file that may not grow an error, like a full disk, instead of a reason to be killed. Best
-/// effort.
+/// Makes a file that may not grow an error, like a full disk, instead of a reason to be killed.
+/// Best effort.
 pub fn outlive_large_files() {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return;

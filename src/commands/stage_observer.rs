@@ -1,4 +1,4 @@
-//! The days of a run as they are done: on the progress bar and in the log.
+//! Shows the progress of a run on the progress bar and in the log.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -59,7 +59,7 @@ impl Observer for StageObserver<'_> {
     }
 
     fn day_failed(&self, failed: &DayFailure) {
-        // People are told at the end, all at once.
+        // The summary shows failures to people, all at once.
         if telemetry::is_for_machines() {
             let failure = &failed.failure;
             let (kind, exit_code, hint) = (

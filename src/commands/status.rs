@@ -39,11 +39,19 @@ pub(super) fn execute(
     let lake = settings.open_lake()?;
     let settings = settings.in_zone_of(&lake)?;
     let among = days::asked(&args.days, &settings.zone.value, &Clock::System)?;
-    for_each_account("status", &settings, global.output, cancel, |settings| look(settings, among))
+    let accounts: Vec<String> = lake.accounts()?.into_iter().collect();
+    for_each_account("status", &settings, global.output, cancel, |settings| {
+        look(settings, accounts.clone(), among, cancel)
+    })
 }
 
-/// Reads the status of one account.
-fn look(settings: &Settings, among: Option<DayRange>) -> Result<Status, Failure> {
+/// Reads the status of one account. `accounts` are all accounts of the lake.
+fn look(
+    settings: &Settings,
+    accounts: Vec<String>,
+    among: Option<DayRange>,
+    cancel: &Cancel,
+) -> Result<Status, Failure> {
     let mut job = account_job(settings)?.metrics();
     job.lake = job.lake.remembering();
     job.lake.require_folder()?;
@@ -53,9 +61,9 @@ fn look(settings: &Settings, among: Option<DayRange>) -> Result<Status, Failure>
         account: job.account.to_string(),
         timezone: job.zone.name().to_owned(),
         lake: job.lake.root().display().to_string(),
-        accounts: job.lake.accounts()?.into_iter().collect(),
+        accounts,
         redaction_pending: job.lake.has_pending_redaction(&job.account)?,
-        days: status(&job, among, &Progress::begin("status", 0))?,
+        days: status(&job, among, &Progress::begin("status", 0), cancel)?,
     };
     Ok(status)
 }

@@ -32,7 +32,12 @@ pub(super) fn execute(
     args: &VerifyArgs,
     cancel: &Cancel,
 ) -> Result<Option<ErrorKind>, Failure> {
-    let settings = Settings::resolve(&global.flags(), &settings::environment)?;
+    let mut flags = global.flags();
+    if !args.against_api {
+        // The lake may have accounts that the settings do not have.
+        flags.accounts.clear();
+    }
+    let settings = Settings::resolve(&flags, &settings::environment)?;
     let lake = settings.open_lake()?;
     let settings = settings.in_zone_of(&lake)?;
     if args.against_api {
@@ -63,12 +68,19 @@ fn against_itself(
     let among = days::asked(&args.days, &settings.zone.value, &Clock::System)?;
     let lake = settings.open_lake()?;
     require_lake(&lake, "verify")?;
-    // Without this lock, a run that replaces files could make a good lake look broken.
-    let locks = args.shard.map_or(LocksOf::All, LocksOf::Shard);
-    let reading = lake.lock_shared(locks)?;
+    let accounts = match global.account.as_slice() {
+        [] => None,
+        named => Some(lake.accounts_named(named)?),
+    };
+    // Without these locks, a run that replaces files could make a good lake look broken.
+    let reading = lake.lock_shared(match (&accounts, args.shard) {
+        (Some(accounts), _) => LocksOf::Accounts(accounts.clone()),
+        (None, Some(shard)) => LocksOf::Shard(shard),
+        (None, None) => LocksOf::All,
+    })?;
     let (zone, rules) = (settings.zone.value, settings.rules);
     let today = days::last_over(&zone, &Clock::System).plus(1);
-    let job = VerifyJob { lake, zone, rules, today, shard: args.shard };
+    let job = VerifyJob { lake, zone, rules, today, accounts, shard: args.shard };
     let verified = verify(&job, among, &Progress::begin("verify", 0), cancel);
     if verified.as_ref().is_err_and(|failure| failure.kind == ErrorKind::Lake) {
         // In a bucket, another run may have removed a file that was to be read.
@@ -220,7 +232,7 @@ fn against_api(
     let source = Source::connect(&settings.endpoint()?, credential, clock)?.with_proved_ends();
     let lake = settings.open_lake()?;
     lake.require_folder()?;
-    let reading = lake.lock_shared(LocksOf::Account(account.clone()))?;
+    let reading = lake.lock_shared(LocksOf::Accounts(vec![account.clone()]))?;
     lake.require_zone(zone.name())?;
     require_app(&lake, &account, app_id.as_ref())?;
     // The records of the API need the same redaction as those of the lake. Otherwise all openids

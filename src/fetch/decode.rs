@@ -3,7 +3,8 @@
 //! A page of [regular](super::regular) records is read in one pass, because that is fast. On any
 //! other page, each record is read on its own, so one irregular record does not affect the others.
 //! An irregular record is read leniently (see [`super::odd_record`]). It is a reject only if it
-//! lacks a field that a message needs. A page that is not JSON is [repaired](super::repair()) first.
+//! lacks a field that a message needs. A page that is not JSON is [repaired](super::repair())
+//! first.
 
 use std::sync::Arc;
 

@@ -30,7 +30,7 @@ use tokio::task::JoinSet;
 pub use clock::AnsweredAt;
 use decode::Outline;
 pub use decode::{Page, Reject, decode};
-pub use pager::{ContractError, Holds, PageFacts, Pager};
+pub use pager::{ContractError, KeptIn, PageFacts, Pager};
 pub use probe::{Answer, Probe, Question, State as AnswerState};
 pub use repair::repair;
 pub use retry::{Attempts, RetryBudget, RetryPolicy, Step};
@@ -240,14 +240,17 @@ impl Source {
     /// [`FetchError`]. The pages sent until then do not cover the whole span.
     /// [`FetchError::NotOver`] when WeChat's clock was before the end of the span as it answered.
     /// Such a page holds only the records that WeChat had at that time.
+    ///
+    /// Adds the calls to `counts`, also when it fails.
     pub async fn fetch(
         self: &Arc<Self>,
         span: Span,
         connections: &Arc<Semaphore>,
         retry_budget: &Arc<RetryBudget>,
         events: mpsc::Sender<FetchEvent>,
-    ) -> Result<CallCounts, FetchError> {
-        let mut counts = CallCounts::default();
+        counts: &mut CallCounts,
+    ) -> Result<(), FetchError> {
+        let retries_before = counts.retries;
         let mut plan = Plan::new(span, self.page_records, self.proves_ends);
         let mut on_their_way = JoinSet::new();
         // The outline of the latest page of each time slice, to detect a repeated page.
@@ -276,7 +279,7 @@ impl Source {
             let Some(arrived) = on_their_way.join_next().await else { break };
             let (id, slice, asked_msgid, page, calls) =
                 arrived.map_err(|error| BugError(format!("a call stopped: {error}")))?;
-            counts += calls;
+            *counts += calls;
             let (page, answered) = page?;
             if answered.wechat.is_some_and(|wechat| wechat < span.end) {
                 return Err(FetchError::NotOver(answered));
@@ -300,7 +303,7 @@ impl Source {
                 continue;
             }
             // A retry suggests that calls come too fast. More concurrent calls would not help.
-            let others = if counts.retries == 0 {
+            let others = if counts.retries == retries_before {
                 connections.available_permits().saturating_sub(1)
             } else {
                 0
@@ -312,7 +315,7 @@ impl Source {
         if !plan.is_complete() {
             return Err(BugError("the calls ended before the time span was complete".into()).into());
         }
-        Ok(counts)
+        Ok(())
     }
 
     /// Records a page that is not full. Returns whether another time slice had a page with exactly
@@ -391,7 +394,7 @@ impl Source {
     ) -> Result<(Page, AnsweredAt), CallError> {
         let now = || self.clock.now().unix_timestamp();
         let start = now();
-        let DatedBody { body, date } = self.client.dated_message_page(token, request).await?;
+        let DatedBody { body, date } = self.client.message_page(token, request).await?;
         let here = Span { start, end: now() };
         let answered = AnsweredAt {
             here,

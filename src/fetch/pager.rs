@@ -52,23 +52,23 @@ pub enum ContractError {
     Endless { seconds: i64, records: u64 },
     #[error("{misplaced} of {records} records have a time outside the requested window")]
     Misplaced { misplaced: u64, records: u64 },
-    /// `before` and `after` count rows and rejects. `holds` says what has the `before` records: the
-    /// lake, or only the day's metrics.
-    #[error("WeChat returns {after} records of the day, but {holds} {before}")]
-    Shrunk { before: u64, after: u64, holds: Holds },
+    /// `before` and `after` count rows and rejects. `kept_in` says what has the `before` records:
+    /// the lake, or only the day's metrics.
+    #[error("WeChat returns {after} records of the day, but {kept_in} {before}")]
+    Shrunk { before: u64, after: u64, kept_in: KeptIn },
 }
 
 /// What the lake still has of the records that WeChat no longer returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Holds {
+pub enum KeptIn {
     /// The records themselves.
     Lake,
     /// The metrics computed from the records.
     Metrics,
 }
 
-impl std::fmt::Display for Holds {
+impl std::fmt::Display for KeptIn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Lake => "the lake has",
@@ -102,7 +102,7 @@ impl Classified for ContractError {
                  But an earlier window that ended with the same number of records was treated as complete"
                     .into()
             }
-            Self::Shrunk { holds: Holds::Metrics, .. } => {
+            Self::Shrunk { kept_in: KeptIn::Metrics, .. } => {
                 "leave the day out: WeChat no longer has its records, and the lake has only its metrics. The lake was not changed. \
                  --allow-shrink would replace the metrics with those of the fewer records, and the present ones would be lost"
                     .into()

@@ -46,7 +46,8 @@ fn set<T>(field: &mut Option<T>, value: T) -> Option<()> {
     field.replace(value).is_none().then_some(())
 }
 
-/// A position in the text of an answer. Its functions return None where the text is not as expected.
+/// A position in the text of an answer. Its functions return None where the text is not as
+/// expected.
 struct Cursor<'a> {
     text: &'a str,
     at: usize,

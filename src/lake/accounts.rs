@@ -52,7 +52,8 @@ impl Lake {
         Ok(names.filter_map(|name| Account::existing(name).ok()).collect())
     }
 
-    /// The accounts of these names; all that there are, if none is named. One whose name no account could have is for `kefu verify` to tell.
+    /// The accounts of these names, or all accounts if no name is given. Leaves out names that no
+    /// account could have; `kefu verify` reports those.
     ///
     /// # Errors
     /// [`LakeError::NoAccount`] when one is not there, or when a folder cannot be listed.

@@ -1,6 +1,6 @@
-//! Which app an account is. WeChat knows an account by its app id, the lake by a name that the user
-//! chooses: `_kefu/apps/<appid>` holds the name under which the records of an app are kept. The
-//! footers of `messages` say the app id, too.
+//! The app of each account. WeChat identifies an account by its app id, the lake by a name that the
+//! user chooses. `_kefu/apps/<appid>` contains the account name of an app. The footers of
+//! `messages` contain the app id, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::PoisonError;
 
 use super::store::{Expected, Key};
-use super::{Account, Lake, LakeError, OWN, Table};
+use super::{Account, Lake, LakeError, OWN, OwnRecord, Table};
 
 /// Folder of the records, in kefu's own.
 const FOLDER: &str = "apps";
@@ -63,8 +63,8 @@ impl KnownApps {
         Self { recorded, unrecorded, by_name }
     }
 
-    /// The account that is recorded for an app. Without a record of it, the one whose newest messages
-    /// are from the app.
+    /// The account that is recorded for an app. Without a record of it, the one whose newest
+    /// messages are from the app.
     pub fn account_of(&self, app: &AppId) -> Option<&Account> {
         self.recorded.get(app).or_else(|| self.unrecorded.get(app))
     }
@@ -148,7 +148,8 @@ impl Lake {
     /// # Errors
     /// When the record cannot be read, or does not hold the name of an account.
     pub fn account_of_app(&self, app: &AppId) -> Result<Option<Account>, LakeError> {
-        let damaged = |reason| LakeError::DamagedApp { path: self.path_of_app(app), reason };
+        let (record, path) = (OwnRecord::App, self.path_of_app(app));
+        let damaged = |reason| LakeError::DamagedRecord { record, path: path.clone(), reason };
         let Some(written) = self.small_file(&record_of(app), damaged)? else { return Ok(None) };
         let name = String::from_utf8_lossy(&written).trim().to_owned();
         Account::existing(name).map(Some).map_err(damaged)

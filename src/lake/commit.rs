@@ -1,7 +1,7 @@
-//! Making a file visible: the one place where anything gets into the lake.
+//! Puts files into the lake. Every file that a reader can see passes through here.
 //!
-//! This does not rest on the lock, which does nothing on some network file systems and can be
-//! removed: [`super::store`] puts a file in one step, and only if nobody else has touched it.
+//! Commits are safe without the lock, because some network file systems ignore locks and a lock
+//! file can be removed: [`super::store`] puts a file in one step, and only over the expected file.
 
 use std::io::Write;
 
@@ -12,11 +12,11 @@ impl Lake {
     /// Moves a staged file, which must be synced, to its place, where it replaces the expected one.
     ///
     /// # Errors
-    /// - [`LakeError::Displaced`] when another process has replaced the staged file or the lock file
-    ///   of the account
+    /// - [`LakeError::Displaced`] when another process has replaced the staged file or the lock
+    ///   file of the account
     /// - [`LakeError::Changed`] when the file in place is not the expected one
     ///
-    /// The place is then as it was.
+    /// The file in place is then unchanged.
     pub(super) fn put(
         &self,
         account: &Account,
@@ -65,7 +65,7 @@ impl Lake {
         Ok(staged)
     }
 
-    /// Takes a partition away, if it is there.
+    /// Removes a partition, if it exists.
     ///
     /// # Errors
     /// When the file is there and cannot be removed.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::store::Key;
 use super::{Account, Lake, LakeError, PartitionKey, Table};
-use crate::calendar::{Day, DayRange};
+use crate::calendar::Day;
 use crate::threads;
 
 /// Days that a bucket is asked about at the same time.
@@ -20,7 +20,7 @@ impl Lake {
     }
 
     /// The first of the days for which an account has a partition.
-    fn first_with(
+    pub(super) fn first_with(
         &self,
         table: Table,
         account: &Account,
@@ -73,19 +73,12 @@ impl Lake {
         self.days_among(table, account, self.date_folders(table)?.into_keys())
     }
 
-    /// The first and the last day for which an account has a partition.
+    /// The last day for which an account has a partition.
     ///
     /// # Errors
     /// When the folder is there but cannot be listed.
-    pub fn first_and_last(
-        &self,
-        table: Table,
-        account: &Account,
-    ) -> Result<Option<DayRange>, LakeError> {
-        let folders = self.date_folders(table)?;
-        let first = self.first_with(table, account, folders.keys().copied())?;
-        let last = self.first_with(table, account, folders.keys().rev().copied())?;
-        Ok(first.zip(last).map(|(first, last)| DayRange { first, last }))
+    pub fn last_day(&self, table: Table, account: &Account) -> Result<Option<Day>, LakeError> {
+        self.first_with(table, account, self.date_folders(table)?.into_keys().rev())
     }
 
     /// The last day before one for which an account has a partition.

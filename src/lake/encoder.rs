@@ -17,7 +17,7 @@ use parquet::schema::types::ColumnPath;
 use super::footer::Footer;
 use super::hash::ContentHasher;
 use super::thrift::Thrift;
-use super::{ContentHash, LakeError, Table};
+use super::{ContentHash, LakeError, Table, entry};
 use crate::model::column::Encoding as Stored;
 
 /// Rows of a row group. DuckDB uses the same size, and reads such row groups best in parallel.
@@ -117,8 +117,8 @@ impl<W: Write + Send> Encoder<W> {
         self.uncut.finish_buffered_batch()?;
         self.encode_cut()?;
         let facts = PartitionFacts { rows: self.rows, content_hash: self.hasher.finish()? };
-        self.footer.set("rows", facts.rows);
-        self.footer.set("content_hash", &facts.content_hash);
+        self.footer.set(entry::ROWS, facts.rows);
+        self.footer.set(entry::CONTENT_HASH, &facts.content_hash);
         for entry in self.footer.key_values() {
             self.writer.append_key_value_metadata(entry);
         }

@@ -8,7 +8,7 @@ use parquet::errors::ParquetError;
 
 use super::store::{BucketError, NotPlain, SCRATCH_HINT, ScratchFull};
 use super::{PartitionKey, Table};
-use crate::failure::{Classified, ErrorKind, MEMORY_HINT, os_code};
+use crate::failure::{Classified, EXHAUSTED, ErrorKind, MEMORY_HINT, os_code};
 use crate::threads::ThreadsError;
 
 #[derive(Debug, thiserror::Error)]
@@ -32,11 +32,7 @@ pub enum LakeError {
         reason: String,
     },
     #[error("{path} is not valid: {reason}")]
-    DamagedApp { path: PathBuf, reason: String },
-    #[error("{path} is not valid: {reason}")]
-    DamagedMark { path: PathBuf, reason: String },
-    #[error("{path} is not valid: {reason}")]
-    DamagedPrivacy { path: PathBuf, reason: String },
+    DamagedRecord { record: OwnRecord, path: PathBuf, reason: String },
     #[error("{what} is locked by another run: {owner}")]
     Occupied { what: String, owner: String },
     #[error("{} was removed or replaced by another process", path.display())]
@@ -66,8 +62,34 @@ pub enum LakeError {
     TextsDropped { key: PartitionKey },
 }
 
-/// ENOMEM, ENFILE, EMFILE and EAGAIN: the machine or the process has run out of a resource.
-const EXHAUSTED: [i32; 4] = [12, 23, 24, 11];
+/// A file of kefu's own, without which a run could lose data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnRecord {
+    /// The account of an app.
+    App,
+    /// The retention mark of an account.
+    Mark,
+    /// The privacy settings and the forgotten customers of an account.
+    Privacy,
+}
+
+impl OwnRecord {
+    /// What to do when the file is damaged.
+    pub(crate) fn advice(self) -> &'static str {
+        match self {
+            Self::App => {
+                "write the name of the account with the records of this app into the file, or move the file out of the lake. The next run that fetches writes it again"
+            }
+            Self::Mark => {
+                "restore the file from a backup, or write it again: for each pruned table, the first day that was kept, as in {\"messages\":\"2024-05-14\"}. \
+                 Without it, metrics next to pruned days would be computed again from the remaining messages"
+            }
+            Self::Privacy => {
+                "restore the file from a backup. It lists the forgotten customers, and without it a re-fetch would bring them back"
+            }
+        }
+    }
+}
 
 /// A file that cannot be read because the machine or the process has run out of a resource.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +121,7 @@ impl LakeError {
     pub(super) fn unreadable(path: &Path, error: &dyn std::error::Error) -> Self {
         match os_code(error).filter(|code| EXHAUSTED.contains(code)) {
             Some(code) => {
-                let source = std::io::Error::from_raw_os_error(code);
+                let source = std::io::Error::from(code);
                 let unread = Unread { path: path.to_owned(), source };
                 Self::Io(std::io::Error::new(unread.source.kind(), unread))
             }
@@ -147,9 +169,7 @@ impl Classified for LakeError {
             Self::Io(_)
             | Self::Parquet { .. }
             | Self::Damaged { .. }
-            | Self::DamagedApp { .. }
-            | Self::DamagedMark { .. }
-            | Self::DamagedPrivacy { .. }
+            | Self::DamagedRecord { .. }
             | Self::Dangling { .. }
             | Self::NoFolder { .. }
             | Self::NoLocks { .. } => ErrorKind::Lake,
@@ -194,18 +214,7 @@ impl Classified for LakeError {
                      to compute what depends on it", key.date
                 ),
             }),
-            Self::DamagedApp { .. } => {
-                Some("write the name of the account with the records of this app into the file, or move the file out of the lake. The next run that fetches writes it again".into())
-            }
-            Self::DamagedMark { .. } => Some(
-                "restore the file from a backup, or write it again: for each pruned table, the first day that was kept, as in {\"messages\":\"2024-05-14\"}. \
-                 Without it, metrics next to pruned days would be computed again from the remaining messages"
-                    .into(),
-            ),
-            Self::DamagedPrivacy { .. } => Some(
-                "restore the file from a backup. It lists the forgotten customers, and without it a re-fetch would bring them back"
-                    .into(),
-            ),
+            Self::DamagedRecord { record, .. } => Some(record.advice().into()),
             Self::Io(error) if error.get_ref().is_some_and(|cause| cause.is::<NotPlain>()) => {
                 Some("move what is at this path out of the lake, then run again: a regular file belongs there".into())
             }

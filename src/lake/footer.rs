@@ -10,8 +10,42 @@ use crate::model::privacy::AppliedPrivacy;
 
 const PREFIX: &str = "kefu.";
 
-/// Key of the content hashes that the rows had before redactions.
-pub const REDACTED_FROM: &str = "redacted_from";
+/// The keys of the entries, without the prefix.
+pub mod entry {
+    // Of every file.
+    pub const SCHEMA_VERSION: &str = "schema_version";
+    pub const TABLE: &str = "table";
+    pub const ACCOUNT: &str = "account";
+    pub const DATE: &str = "date";
+    pub const TIMEZONE: &str = "timezone";
+    pub const WINDOW_START: &str = "window_start";
+    pub const WINDOW_END: &str = "window_end";
+    pub const ROWS: &str = "rows";
+    pub const CONTENT_HASH: &str = "content_hash";
+
+    /// How the personal data was treated. Missing if all of it was kept.
+    pub const PRIVACY: &str = "privacy";
+    /// The content hashes that the rows had before redactions. Missing without a redaction.
+    pub const REDACTED_FROM: &str = "redacted_from";
+
+    // Of `messages`.
+    pub const MESSAGES_RECEIVED: &str = "messages_received";
+    pub const MESSAGES_SENT: &str = "messages_sent";
+    pub const MESSAGES_OTHER: &str = "messages_other";
+    /// Number of rejects.
+    pub const REJECTS: &str = "rejects";
+    /// Content hash of the rejects. Missing in files of earlier versions.
+    pub const REJECTS_HASH: &str = "rejects_hash";
+    /// Missing in files of earlier versions, and of accounts with only a token.
+    pub const APP_ID: &str = "app_id";
+
+    // Of metrics.
+    pub const DEFINITIONS_VERSION: &str = "definitions_version";
+    pub const PARAMETERS: &str = "parameters";
+    pub const INPUTS: &str = "inputs";
+    pub const HORIZON: &str = "horizon";
+    pub const FINAL: &str = "final";
+}
 
 /// Privacy of a file without a `privacy` entry.
 const EVERYTHING_KEPT: &str = "text=keep openid=keep";
@@ -30,13 +64,13 @@ impl Footer {
     pub fn new(key: &PartitionKey, zone: &str, window: Span) -> Self {
         let PartitionKey { account, date, table } = key;
         let mut footer = Self::default();
-        footer.set("schema_version", table.schema_version());
-        footer.set("table", table);
-        footer.set("account", account);
-        footer.set("date", date);
-        footer.set("timezone", zone);
-        footer.set("window_start", window.start);
-        footer.set("window_end", window.end);
+        footer.set(entry::SCHEMA_VERSION, table.schema_version());
+        footer.set(entry::TABLE, table);
+        footer.set(entry::ACCOUNT, account);
+        footer.set(entry::DATE, date);
+        footer.set(entry::TIMEZONE, zone);
+        footer.set(entry::WINDOW_START, window.start);
+        footer.set(entry::WINDOW_END, window.end);
         footer
     }
 
@@ -53,11 +87,6 @@ impl Footer {
         self.0.keys().map(String::as_str)
     }
 
-    /// Whether this footer has all entries of `other`.
-    pub fn includes(&self, other: &Self) -> bool {
-        other.0.iter().all(|(key, value)| self.get(key) == Some(value))
-    }
-
     /// Describes where entries of this footer differ from those of `other`, or are missing.
     pub fn contradictions(&self, other: &Self) -> Vec<String> {
         let contradiction = |(key, expected): (&String, &String)| match self.get(key) {
@@ -69,18 +98,18 @@ impl Footer {
     }
 
     pub fn zone(&self) -> &str {
-        self.get("timezone").unwrap_or_default()
+        self.get(entry::TIMEZONE).unwrap_or_default()
     }
 
     /// How the personal data of messages or rejects was treated before it was written.
     pub fn privacy(&self) -> &str {
-        self.get("privacy").unwrap_or(EVERYTHING_KEPT)
+        self.get(entry::PRIVACY).unwrap_or(EVERYTHING_KEPT)
     }
 
     /// How the personal data in a file of this table was treated. Metrics have no texts.
     pub fn privacy_of(&self, table: Table) -> &str {
         let unchanged = if table.names_customers() { OPENIDS_KEPT } else { EVERYTHING_KEPT };
-        self.get("privacy").unwrap_or(unchanged)
+        self.get(entry::PRIVACY).unwrap_or(unchanged)
     }
 
     /// Records how the personal data in a file of this table was treated. Without a change, there
@@ -89,9 +118,9 @@ impl Footer {
         let privacy = if table.names_customers() { privacy.of_openids() } else { privacy.clone() };
         match privacy.to_string() {
             kept if [OPENIDS_KEPT, EVERYTHING_KEPT].contains(&kept.as_str()) => {
-                self.0.remove("privacy");
+                self.0.remove(entry::PRIVACY);
             }
-            applied => self.set("privacy", applied),
+            applied => self.set(entry::PRIVACY, applied),
         }
     }
 
@@ -106,7 +135,9 @@ impl Footer {
     /// Content hashes of the messages that metrics were computed from, for each day. Empty if the
     /// entry is missing or cannot be read.
     pub fn inputs(&self) -> BTreeMap<Day, ContentHash> {
-        self.get("inputs").and_then(|inputs| serde_json::from_str(inputs).ok()).unwrap_or_default()
+        self.get(entry::INPUTS)
+            .and_then(|inputs| serde_json::from_str(inputs).ok())
+            .unwrap_or_default()
     }
 
     /// Whether the messages still have their texts.
@@ -117,23 +148,29 @@ impl Footer {
     /// App id of the messages. Missing in files of earlier versions, and in files that were fetched
     /// with only a token.
     pub fn app_id(&self) -> Option<AppId> {
-        AppId::new(self.get("app_id")?.to_owned()).ok()
+        AppId::new(self.get(entry::APP_ID)?.to_owned()).ok()
+    }
+
+    /// Whether the metrics can no longer change, because the three days after their day are
+    /// fetched.
+    pub fn is_final(&self) -> bool {
+        self.get(entry::FINAL) == Some("true")
     }
 
     /// Content hash of the file's rows.
     pub fn content_hash(&self) -> Option<ContentHash> {
-        self.get("content_hash").map(ContentHash::from)
+        self.get(entry::CONTENT_HASH).map(ContentHash::from)
     }
 
     /// Whether no text was removed from the file, of any customer.
     pub fn has_all_texts(&self) -> bool {
-        self.has_texts() && self.get(REDACTED_FROM).is_none()
+        self.has_texts() && self.get(entry::REDACTED_FROM).is_none()
     }
 
     /// Content hashes that the file's rows had before redactions, the latest first. Metrics of
     /// those rows are still up to date.
     pub fn redacted_from(&self) -> impl Iterator<Item = ContentHash> {
-        self.get(REDACTED_FROM)
+        self.get(entry::REDACTED_FROM)
             .into_iter()
             .flat_map(|hashes| hashes.split(' '))
             .map(ContentHash::from)
@@ -148,7 +185,7 @@ impl Footer {
     pub(super) fn set_redacted(&mut self, before: &Self) {
         let before = before.content_hash().into_iter().chain(before.redacted_from());
         let before: Vec<String> = before.map(|hash| hash.to_string()).collect();
-        self.set(REDACTED_FROM, before.join(" "));
+        self.set(entry::REDACTED_FROM, before.join(" "));
     }
 
     pub(super) fn key_values(&self) -> impl Iterator<Item = KeyValue> {

@@ -31,7 +31,7 @@ use super::mounts::file_system_of;
 use super::store::{FILE_MODE, FileId, Key, LockMode};
 use super::{Account, Lake, LakeError, OWN, Table, account_folder, accounts_folder};
 use crate::model::Shard;
-use crate::plain_file;
+use crate::plain_file::{self, is_absent};
 
 /// The name of a lock file.
 const FILE: &str = "lock";
@@ -78,8 +78,19 @@ pub struct Reading {
 #[derive(Clone, Debug)]
 pub enum LocksOf {
     All,
-    Account(Account),
+    Accounts(Vec<Account>),
     Shard(Shard),
+}
+
+impl LocksOf {
+    /// Whether the account of this name is one of them.
+    fn includes(&self, account: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Accounts(accounts) => accounts.iter().any(|wanted| wanted.as_str() == account),
+            Self::Shard(shard) => shard.contains(account),
+        }
+    }
 }
 
 impl Reading {
@@ -245,20 +256,18 @@ impl Lake {
         self.path_of(&Key::of(OWN).join(FILE))
     }
 
-    /// The lock files that exist: of one account or of all, and of the whole lake.
+    /// The lock files that exist: of some accounts or of all, and of the whole lake.
     fn lock_files(&self, of: &LocksOf) -> Result<Vec<PathBuf>, LakeError> {
         if !self.is_in_folder() {
             return Ok(Vec::new());
         }
-        let is_wanted = |account: &str| match of {
-            LocksOf::Shard(shard) => shard.contains(account),
-            LocksOf::All | LocksOf::Account(_) => true,
-        };
-        let mut files = match of {
-            LocksOf::Account(account) => vec![self.lock_path(account)],
+        let mut files: Vec<PathBuf> = match of {
+            LocksOf::Accounts(accounts) => {
+                accounts.iter().map(|account| self.lock_path(account)).collect()
+            }
             LocksOf::All | LocksOf::Shard(_) => {
                 let folders = self.store.list(&accounts_folder())?.into_iter();
-                let wanted = folders.filter(|folder| is_wanted(folder.key.name()));
+                let wanted = folders.filter(|folder| of.includes(folder.key.name()));
                 wanted.map(|folder| self.path_of(&folder.key.join(FILE))).collect()
             }
         };
@@ -326,11 +335,7 @@ impl Lake {
     fn snapshots(&self, of: &LocksOf) -> Result<Vec<blake3::Hash>, LakeError> {
         let snapshot = |table: Table| {
             let of = of.clone();
-            let is_wanted = move |name: &str| match &of {
-                LocksOf::All => true,
-                LocksOf::Account(account) => account.as_str() == name,
-                LocksOf::Shard(shard) => shard.contains(name),
-            };
+            let is_wanted = move |name: &str| of.includes(name);
             self.store.snapshot(&Key::of_table(table), Box::new(is_wanted)).transpose()
         };
         Table::ALL.into_iter().filter_map(snapshot).collect()
@@ -376,10 +381,6 @@ fn open(path: &Path) -> Result<Option<File>, LakeError> {
         Err(error) if is_absent(&error) => Ok(None),
         file => Ok(Some(file?)),
     }
-}
-
-fn is_absent(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
 }
 
 /// The account of a lock file. None for the lock file of the whole lake.

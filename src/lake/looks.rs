@@ -49,7 +49,8 @@ struct Remembered {
     rejects: Option<BTreeSet<Key>>,
     /// The app whose record this run has written or confirmed.
     app: Option<AppId>,
-    /// Number of changes that this run has made. A look that began before one says nothing after it.
+    /// Number of changes that this run has made. A look that began before one says nothing after
+    /// it.
     changes: u64,
 }
 
@@ -99,7 +100,8 @@ impl Looks {
         });
     }
 
-    /// Forgets a file, because it was or will be changed.
+    /// Forgets what was seen of a file, because it was or will be changed. A file of `rejects` that
+    /// was not listed may exist now, so it is looked at again.
     pub(super) fn forget(&self, place: &Key) {
         let mut remembered = self.remembered();
         remembered.changes += 1;

@@ -19,7 +19,7 @@ use super::read::read_file;
 use super::store::{Expected, StagedPath};
 use super::{
     Account, AppId, ContentHash, FinishedPartition, Lake, LakeError, MessageCounts,
-    StagedPartition, Table,
+    StagedPartition, Table, entry,
 };
 use crate::calendar::{Day, Span};
 use crate::model::Column;
@@ -140,12 +140,12 @@ impl StagedMessages {
         }
         let counts = self.counts;
         let footer = self.current.footer();
-        footer.set("messages_received", counts.received);
-        footer.set("messages_sent", counts.sent);
-        footer.set("messages_other", counts.other);
+        footer.set(entry::MESSAGES_RECEIVED, counts.received);
+        footer.set(entry::MESSAGES_SENT, counts.sent);
+        footer.set(entry::MESSAGES_OTHER, counts.other);
         footer.set_rejects(rejects, rejects_hash);
-        self.privacy.iter().for_each(|privacy| footer.set("privacy", privacy));
-        self.app_id.iter().for_each(|app_id| footer.set("app_id", app_id));
+        self.privacy.iter().for_each(|privacy| footer.set(entry::PRIVACY, privacy));
+        self.app_id.iter().for_each(|app_id| footer.set(entry::APP_ID, app_id));
         Ok(self.current.finish()?.replacing(self.before))
     }
 

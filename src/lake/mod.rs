@@ -1,7 +1,7 @@
-//! The lake: where things are, in which shape, and how they get there.
+//! The lake: the places and the formats of files, and how they are written and read.
 //!
-//! It owns every Parquet file and every path, and sees no HTTP and no metric. All bytes pass through
-//! `store`, so that a file below a table's folder is complete, whatever happened on the way.
+//! It owns every Parquet file and every path. It sees no HTTP of WeChat and no metric. All
+//! partitions pass through `store`, so that a file below a table's folder is always complete.
 
 mod accounts;
 mod apps;
@@ -45,9 +45,9 @@ use bytes::Bytes;
 
 pub use apps::{AppId, KnownApps};
 pub use encoder::PartitionFacts;
-pub use error::LakeError;
+pub use error::{LakeError, OwnRecord};
 pub use examine::{Contents, Examined};
-pub use footer::{Footer, REDACTED_FROM};
+pub use footer::{Footer, entry};
 pub use hash::ContentHash;
 pub use lock::{Lock, LocksOf, Reading};
 pub use messages::StagedMessages;
@@ -96,7 +96,7 @@ pub struct Lake {
     looks: Option<Arc<Looks>>,
 }
 
-/// What one account has found out about a lake, and the others of a command need not find out again.
+/// Facts about a lake that one account of a command has read, for its other accounts.
 #[derive(Debug, Default)]
 struct Shared {
     /// See [`Lake::known_apps`].
@@ -112,9 +112,13 @@ impl Lake {
     pub fn at(root: impl Into<PathBuf>) -> Self {
         let (root, disk) = (root.into(), Disk::default());
         let store = store::open(&root, &disk);
-        let staging = Arc::new(Staging::below(root.join(OWN)));
+        let staging = Staging::below(root.join(OWN));
+        Self::of(root, disk, store, staging)
+    }
+
+    fn of(root: PathBuf, disk: Disk, store: Arc<dyn Store>, staging: Staging) -> Self {
         let (locked, shared) = (Arc::default(), Arc::default());
-        Self { root, disk, store, locked, staging, shared, looks: None }
+        Self { root, disk, store, locked, staging: Arc::new(staging), shared, looks: None }
     }
 
     /// The lake at this place.
@@ -127,15 +131,8 @@ impl Lake {
             LakePlace::Bucket(options) => {
                 let store = Bucket::at(options)?;
                 let staging = Staging::below(store::own_scratch(&options.scratch, &options.url())?);
-                Ok(Self {
-                    root: options.url().into(),
-                    disk: Disk::default().in_scratch(&options.scratch),
-                    store: Arc::new(store),
-                    locked: Arc::default(),
-                    staging: Arc::new(staging),
-                    shared: Arc::default(),
-                    looks: None,
-                })
+                let disk = Disk::default().in_scratch(&options.scratch);
+                Ok(Self::of(options.url().into(), disk, Arc::new(store), staging))
             }
         }
     }
@@ -150,8 +147,8 @@ impl Lake {
         self.store.scratch()
     }
 
-    /// Does parallel work that reads the lake. For a bucket, more threads than compute do it, because
-    /// each of them waits for the store.
+    /// Does parallel work that reads the lake. For a bucket, more threads than compute do it,
+    /// because each of them waits for the store.
     ///
     /// # Errors
     /// When the threads cannot be created.
@@ -176,8 +173,8 @@ impl Lake {
         self.store.conditions()
     }
 
-    /// Seconds that this machine's clock is ahead of that of the store (behind, when negative). None
-    /// for a folder, and while no answer had a date.
+    /// Seconds that this machine's clock is ahead of that of the store (behind, when negative).
+    /// None for a folder, and while no answer had a date.
     pub fn clock_skew_seconds(&self) -> Option<i64> {
         self.store.clock_skew_seconds()
     }
@@ -205,7 +202,7 @@ impl Lake {
         }
     }
 
-    /// The same lake, with something in the way of all that changes it.
+    /// The same lake, with a failpoint before each operation that changes it.
     #[must_use]
     pub fn with_failpoint(self, failpoint: Arc<dyn Failpoint>) -> Self {
         let disk = Disk::with_failpoint(failpoint);

@@ -1,16 +1,16 @@
-//! A file that is written once more, to see whether the same bytes come.
+//! Checks whether encoding the rows of a file again gives the same bytes.
 
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 
 use super::store::File;
 
-/// Takes bytes and holds them against those of a file.
+/// A writer that compares the written bytes with those of a file.
 #[derive(Debug)]
 pub(super) struct Original {
     file: File,
     differs: bool,
-    /// How many bytes came.
+    /// Number of bytes written so far.
     bytes: u64,
     read: Vec<u8>,
 }

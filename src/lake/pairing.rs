@@ -11,13 +11,10 @@
 use std::collections::BTreeSet;
 
 use super::store::Key;
-use super::{Account, ContentHash, Footer, Lake, LakeError, OWN, Table};
+use super::{Account, ContentHash, Footer, Lake, LakeError, OWN, Table, entry};
 use crate::calendar::Day;
 
-/// Footer key of `messages` with the content hash of the rejects.
-const REJECTS_HASH: &str = "rejects_hash";
-
-/// Value of that key for messages without rejects.
+/// Value of [`entry::REJECTS_HASH`] for messages without rejects.
 const NONE: &str = "none";
 
 /// Folder of the notes of earlier versions.
@@ -29,21 +26,21 @@ const DAY_CHARACTERS: usize = "2016-06-01".len();
 impl Footer {
     /// Records the rejects that were fetched with these messages.
     pub(super) fn set_rejects(&mut self, count: u64, content_hash: Option<&ContentHash>) {
-        self.set("rejects", count);
-        self.set(REJECTS_HASH, named(content_hash));
+        self.set(entry::REJECTS, count);
+        self.set(entry::REJECTS_HASH, named(content_hash));
     }
 
     /// Whether these messages name rejects with this content hash. `None` for a file of an earlier
     /// version of kefu, which does not name them.
     pub fn names_rejects(&self, content_hash: Option<&ContentHash>) -> Option<bool> {
-        Some(self.get(REJECTS_HASH)? == named(content_hash))
+        Some(self.get(entry::REJECTS_HASH)? == named(content_hash))
     }
 
     /// Whether the entries about rejects are consistent: the hash is `none` exactly when the number
     /// is 0.
     pub(crate) fn has_possible_rejects(&self) -> bool {
-        let names_none = self.get(REJECTS_HASH).map(|named| named == NONE);
-        names_none.is_none_or(|names_none| names_none == (self.get("rejects") == Some("0")))
+        let names_none = self.get(entry::REJECTS_HASH).map(|named| named == NONE);
+        names_none.is_none_or(|names_none| names_none == (self.get(entry::REJECTS) == Some("0")))
     }
 
     /// Whether these messages belong together with the rejects that have the footer `rejects`. In
@@ -52,11 +49,13 @@ impl Footer {
         let names = match rejects {
             None => self.names_rejects(None),
             // A redaction changes the rejects, but not the hash that the messages have of them.
-            Some(rejects) => self.get(REJECTS_HASH).map(|named| rejects.is_known_as(&named.into())),
+            Some(rejects) => {
+                self.get(entry::REJECTS_HASH).map(|named| rejects.is_known_as(&named.into()))
+            }
         };
         names.unwrap_or_else(|| {
-            let rows = rejects.map_or(Some("0"), |rejects| rejects.get("rows"));
-            self.get("rejects") == rows
+            let rows = rejects.map_or(Some("0"), |rejects| rejects.get(entry::ROWS));
+            self.get(entry::REJECTS) == rows
         })
     }
 }
@@ -173,8 +172,8 @@ mod tests {
     fn messages_belong_with_the_rejects_that_they_name_and_older_ones_with_as_many_as_they_count() {
         let rejects = |hash: &str, rows: u64| {
             let mut footer = Footer::default();
-            footer.set("content_hash", hash);
-            footer.set("rows", rows);
+            footer.set(entry::CONTENT_HASH, hash);
+            footer.set(entry::ROWS, rows);
             footer
         };
         let (one, other, more) = (rejects("a", 1), rejects("b", 1), rejects("c", 2));
@@ -188,9 +187,9 @@ mod tests {
         messages.set_rejects(0, None);
         assert_eq!(belong(&messages), [true, false, false, false]);
         let mut older = Footer::default();
-        older.set("rejects", 1);
+        older.set(entry::REJECTS, 1);
         assert_eq!(belong(&older), [false, true, true, false]);
-        older.set("rejects", 0);
+        older.set(entry::REJECTS, 0);
         assert_eq!(belong(&older), [true, false, false, false]);
     }
 

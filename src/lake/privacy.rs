@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::store::{Expected, Key};
-use super::{Account, Footer, Lake, LakeError, Table, account_folder};
+use super::{Account, Footer, Lake, LakeError, OwnRecord, Table, account_folder};
 use crate::model::privacy::AppliedPrivacy;
 use crate::model::redaction::Forgotten;
 
@@ -43,7 +43,7 @@ impl Lake {
     /// The privacy settings of an account. None while it has no files.
     ///
     /// # Errors
-    /// [`LakeError::DamagedPrivacy`] when the record is not as kefu wrote it; when the lake cannot
+    /// [`LakeError::DamagedRecord`] when the record is not as kefu wrote it; when the lake cannot
     /// be read.
     pub fn privacy(&self, account: &Account) -> Result<Option<AccountPrivacy>, LakeError> {
         if let Some(recorded) = self.recorded_privacy(account)? {
@@ -56,14 +56,15 @@ impl Lake {
             }
         }
         for table in std::iter::once(Table::Messages).chain(Table::with_openids()) {
-            for day in self.date_folders(table)?.into_keys().rev() {
-                let key = account.partition(table, day);
+            let mut days = self.date_folders(table)?;
+            while let Some(day) = self.first_with(table, account, days.keys().rev().copied())? {
                 // A damaged file does not tell.
-                let footer = self.has(&key)?.then(|| self.footer(&key).ok()).flatten();
-                let Some(footer) = footer else { continue };
-                if let Some(said) = self.privacy_in(account, table, &footer)? {
+                let footer = self.footer(&account.partition(table, day)).ok();
+                let said = footer.map(|footer| self.privacy_in(account, table, &footer));
+                if let Some(said) = said.transpose()?.flatten() {
                     return Ok(Some(said));
                 }
+                days.retain(|other, _| *other < day);
             }
         }
         Ok(None)
@@ -76,7 +77,7 @@ impl Lake {
     /// When the lake cannot be read.
     pub fn has_pending_redaction(&self, account: &Account) -> Result<bool, LakeError> {
         match self.recorded_privacy(account) {
-            Err(LakeError::DamagedPrivacy { .. }) => Ok(false),
+            Err(LakeError::DamagedRecord { .. }) => Ok(false),
             recorded => Ok(recorded?.is_some_and(|recorded| recorded.is_pending)),
         }
     }
@@ -178,7 +179,8 @@ impl Lake {
     }
 
     fn damaged_privacy(&self, account: &Account, reason: String) -> LakeError {
-        LakeError::DamagedPrivacy { path: self.privacy_record(account), reason }
+        let (record, path) = (OwnRecord::Privacy, self.privacy_record(account));
+        LakeError::DamagedRecord { record, path, reason }
     }
 
     /// Where the privacy settings of an account are recorded.

@@ -1,7 +1,7 @@
-//! Deleting old partitions for good, and remembering that it was done on purpose.
+//! Deletes old partitions for good, and records that they were deleted on purpose.
 //!
-//! What is remembered comes first, so that a prune that is killed halfway leaves no day of which it is unknown whether it is missing or pruned; the
-//! same prune again does the rest.
+//! The record is written first, so that each missing day is known to be deleted or lost, even if a
+//! prune is killed. The same prune again deletes the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -9,14 +9,15 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::store::{Entry, Expected, Key, Kind, Look};
-use super::{Account, Lake, LakeError, OWN, Table, account_folder};
+use super::{Account, Lake, LakeError, OWN, OwnRecord, Table, account_folder, entry};
 use crate::calendar::Day;
 
 /// The file in an account's own folder that says what was pruned. Earlier versions of kefu had one
 /// for the whole lake.
 pub(super) const MARK: &str = "pruned.json";
 
-/// Up to where each table of an account was pruned: the first day that was not, by the table's name.
+/// Up to where each table of an account was pruned: the first day that was not, by the table's
+/// name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Pruned(BTreeMap<String, Day>);
@@ -63,7 +64,7 @@ impl Lake {
     /// What was pruned of an account so far.
     ///
     /// # Errors
-    /// [`LakeError::DamagedMark`] when there is a mark that kefu did not write.
+    /// [`LakeError::DamagedRecord`] when there is a mark that kefu did not write.
     pub fn pruned(&self, account: &Account) -> Result<Pruned, LakeError> {
         let mut key = own_mark(account);
         let mut mark = self.small_file(&key, |reason| self.damaged_mark(&key, reason))?;
@@ -92,17 +93,18 @@ impl Lake {
     }
 
     fn damaged_mark(&self, key: &Key, reason: String) -> LakeError {
-        LakeError::DamagedMark { path: self.path_of(key), reason }
+        LakeError::DamagedRecord { record: OwnRecord::Mark, path: self.path_of(key), reason }
     }
 
     /// Checks that no future day is marked as pruned: it would never be fetched.
     ///
     /// # Errors
-    /// [`LakeError::DamagedMark`] when one is, and when there is a note that cannot be read.
+    /// [`LakeError::DamagedRecord`] when one is, and when there is a note that cannot be read.
     pub fn require_no_mark_after(&self, account: &Account, today: Day) -> Result<(), LakeError> {
         match self.pruned(account)?.mark_after(today) {
             None => Ok(()),
-            Some((table, first_kept)) => Err(LakeError::DamagedMark {
+            Some((table, first_kept)) => Err(LakeError::DamagedRecord {
+                record: OwnRecord::Mark,
                 path: self.pruned_mark(account),
                 reason: in_the_future(table, first_kept),
             }),
@@ -127,7 +129,7 @@ impl Lake {
                 let written = day.to_string();
                 let is_partition = |file: &Entry| {
                     self.footer_of(&file.key)
-                        .is_ok_and(|footer| footer.get("date") == Some(written.as_str()))
+                        .is_ok_and(|footer| footer.get(entry::DATE) == Some(written.as_str()))
                 };
                 if self.store.list(folder)?.iter().any(is_partition) {
                     newest = Some(day);
@@ -190,8 +192,8 @@ impl Lake {
     /// a table.
     ///
     /// # Errors
-    /// When the disk refuses it, and the errors of `next`. What was deleted until then stays so, and
-    /// the same again goes on from there.
+    /// When the disk refuses it, and the errors of `next`. What was deleted until then stays so,
+    /// and the same again goes on from there.
     pub fn prune<E: From<LakeError>>(
         &self,
         tables: &[Table],

@@ -9,7 +9,7 @@ use arrow::datatypes::Field;
 use arrow::error::ArrowError;
 
 use super::hash::ContentHasher;
-use super::{FinishedPartition, Lake, LakeError, PartitionKey, Table};
+use super::{FinishedPartition, Lake, LakeError, PartitionKey, Table, entry};
 use crate::model::privacy::AppliedPrivacy;
 
 impl Lake {
@@ -61,7 +61,7 @@ impl Lake {
         let written = self.footer(key)?;
         let mut footer = written.clone();
         privacy.iter().for_each(|privacy| footer.set_privacy(table, privacy));
-        footer.set("schema_version", table.schema_version());
+        footer.set(entry::SCHEMA_VERSION, table.schema_version());
         let batches = self.rows(key)?;
         let mut staged = self.stage_with(key.clone(), footer)?;
         let mut hasher = ContentHasher::default();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 
-use super::{Footer, Table};
+use super::{Footer, Table, entry};
 use crate::model::column::FIRST_VERSION;
 
 /// Returns the columns that a file with the columns `there` should have, with the types of
@@ -24,7 +24,7 @@ pub(super) fn of_file(table: Table, schema: &SchemaRef, there: &Schema) -> Schem
 pub(super) fn version(table: Table, there: &Schema, footer: &Footer) -> &'static str {
     let is_first = match table.later_columns().first() {
         Some(later) => there.field_with_name(later.name()).is_err(),
-        None => footer.get("schema_version") == Some(FIRST_VERSION),
+        None => footer.get(entry::SCHEMA_VERSION) == Some(FIRST_VERSION),
     };
     if is_first { FIRST_VERSION } else { table.schema_version() }
 }

@@ -64,8 +64,8 @@ impl Lake {
         latest.map_or(Ok(None), hash_of)
     }
 
-    /// The day of the latest list, as the account's own folder has it. Without the note, each day of
-    /// the table must be looked at.
+    /// The day of the latest list, as the account's own folder has it. Without the note, each day
+    /// of the table must be looked at.
     fn noted_list(&self, account: &Account) -> Result<Option<Day>, LakeError> {
         let key = note_of(account);
         let damaged = |reason| LakeError::damaged(self.path_of(&key), reason);

@@ -10,7 +10,8 @@ use super::store::{Expected, Key, StagedFile, StagedPath, Version, WrittenFile};
 use super::{ContentHash, Lake, LakeError, PartitionFacts, PartitionKey};
 use crate::calendar::Span;
 
-/// A partition being written. Nothing of it can be read before it is finished and [committed](FinishedPartition::commit); dropped, it vanishes.
+/// A partition that is being written. Readers see it only after it is finished and
+/// [committed](FinishedPartition::commit). Dropping it deletes its file.
 pub struct StagedPartition {
     lake: Lake,
     key: PartitionKey,
@@ -19,7 +20,7 @@ pub struct StagedPartition {
     file: StagedFile,
 }
 
-/// A partition that is complete and on the disk, but not in its place yet. Dropped, it vanishes.
+/// A partition that is complete and on the disk, but not committed. Dropping it deletes its file.
 #[derive(Debug)]
 pub struct FinishedPartition {
     lake: Lake,
@@ -166,7 +167,8 @@ impl StagedPartition {
         self.encoder.append(batch).map_err(|error| self.located(error))
     }
 
-    /// Completes the file, which stays in staging. All that a full disk can refuse is done after this.
+    /// Completes the file, which stays in staging. All that a full disk can refuse is done after
+    /// this.
     ///
     /// # Errors
     /// When the disk refuses it.

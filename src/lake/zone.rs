@@ -13,11 +13,11 @@ impl Lake {
         self.find_zone(|_| true)
     }
 
-    /// Checks that the lake's days are cut in this time zone. It is enough that one is: a file that says otherwise beside it is damaged, which must not keep
-    /// anyone from fetching it again.
+    /// Checks that the lake's days are in this time zone. One such day is enough: a file with
+    /// another zone is then damaged, and damage must not prevent a new fetch.
     ///
     /// # Errors
-    /// [`LakeError::OtherZone`] when they are cut in another one.
+    /// [`LakeError::OtherZone`] when all days are in another zone.
     pub fn require_zone(&self, zone: &str) -> Result<(), LakeError> {
         let zones = || self.shared.zones.lock().unwrap_or_else(PoisonError::into_inner);
         // A day of thousands of accounts takes long to list.
@@ -36,11 +36,12 @@ impl Lake {
         }
     }
 
-    /// The first zone that some file names and that is wanted: of messages, or of the metrics that are left of pruned ones.
+    /// The first wanted zone that a file names. Reads messages, then metrics, which remain when
+    /// retention has deleted the messages.
     fn find_zone(&self, is_wanted: impl Fn(&str) -> bool) -> Result<Option<String>, LakeError> {
         for table in [Table::Messages, Table::AccountDaily] {
             for folder in self.date_folders(table)?.into_values() {
-                // Of a file that is damaged, or none of kefu's, the next one tells.
+                // Ignores damaged and foreign files.
                 let files = self.store.list(&folder)?.into_iter();
                 let zones = files
                     .filter_map(|file| Some(self.footer_of(&file.key).ok()?.zone().to_owned()));

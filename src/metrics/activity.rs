@@ -1,6 +1,7 @@
 //! Counts for each worker and day. Polars makes `worker_daily`, `worker_hourly` and `account_daily`
 //! from them.
 
+use hashbrown::HashSet;
 use polars::prelude::*;
 use polars::series::IsSorted;
 use rayon::prelude::*;
@@ -83,13 +84,13 @@ impl<'a> Activity<'a> {
         history: &History,
         cancel: &'a Cancel,
     ) -> Result<Self, MetricsError> {
-        let is_wanted = |day: &i32| days.iter().any(|(wanted, _)| wanted == day);
+        let wanted: HashSet<i32> = days.iter().map(|(day, _)| *day).collect();
         let automatic = history
             .automatic()
             .iter()
             .map(|(day, worker)| (history.first_day() + i32::from(*day), *worker));
         let (automatic_day, automatic_worker): (Vec<i32>, Vec<u32>) =
-            automatic.filter(|(day, _)| is_wanted(day)).unzip();
+            automatic.filter(|(day, _)| wanted.contains(day)).unzip();
         let automatic_keys = automatic_day.iter().zip(&automatic_worker);
         let automatic_keys = automatic_keys.map(|(day, worker)| worker_of_day(*day, *worker));
         let automatic_keys: Vec<i64> = automatic_keys.collect();

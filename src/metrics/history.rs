@@ -128,8 +128,6 @@ pub struct HistoryBuilder<'a> {
     zone: &'a Zone,
     auto_reply: &'a [AutoReply],
     found: Mutex<Found>,
-    /// Day of the last appended batch, and the number of rows appended for that day.
-    appended: Option<(Day, usize)>,
 }
 
 /// What was found in the batches so far.
@@ -154,31 +152,16 @@ struct Part {
 impl<'a> HistoryBuilder<'a> {
     pub fn new(zone: &'a Zone, parameters: &'a Parameters) -> Self {
         let auto_reply = &parameters.auto_reply;
-        Self { zone, auto_reply, found: Mutex::default(), appended: None }
-    }
-
-    /// Adds rows of a day, which follow the rows added before. `batch` has the [`columns`]: names
-    /// as dictionaries with int32 keys, text as strings.
-    ///
-    /// # Errors
-    /// Fails when the batch has other columns.
-    pub fn append(&mut self, day: Day, batch: &RecordBatch) -> Result<(), MetricsError> {
-        let first_row = match self.appended {
-            Some((last, rows)) if last == day => rows,
-            _ => 0,
-        };
-        self.add(day, first_row, batch)?;
-        self.appended = Some((day, first_row + batch.num_rows()));
-        Ok(())
+        Self { zone, auto_reply, found: Mutex::default() }
     }
 
     /// Adds rows of a day. Several threads may do this, in any order. `first_row` is the number of
-    /// rows of the day before this batch. A message's `seq` is its row in the partition, so the
-    /// column is not read.
+    /// rows of the day before this batch. `batch` has the [`columns`]: names as dictionaries with
+    /// int32 keys, text as strings. A message's `seq` is its row in the partition, so the column is
+    /// not read.
     ///
     /// # Errors
-    /// Fails when the batch has other columns than [`append`](Self::append) needs, or an instant
-    /// before 1970 or after 2106.
+    /// Fails when the batch has other columns, or an instant before 1970 or after 2106.
     pub fn add(&self, day: Day, first_row: usize, batch: &RecordBatch) -> Result<(), MetricsError> {
         let unexpected = |what: &str| MetricsError::Unexpected(what.to_owned());
         u32::try_from(first_row + batch.num_rows())

@@ -3,7 +3,9 @@
 //! ```text
 //! messages ─ History ─ conversations ─ DayRows ─┬─ turns ───── response_pairs
 //!                                               ├─ sessions ── sessions
-//!                                               └─ all ─────── Activity ─ worker_daily, worker_hourly, account_daily
+//!                                               └─ all ─────── Activity ─┬─ worker_daily
+//!                                                                        ├─ worker_hourly
+//!                                                                        └─ account_daily
 //! ```
 //!
 //! [`History`] puts the messages of each customer in order. `conversations` reads them once,
@@ -52,7 +54,7 @@ pub use statistics::percentile;
 
 use crate::calendar::{Day, DayRange, Span, UnixSeconds, Zone};
 use crate::failure::{BUG_HINT, Classified, ErrorKind};
-use crate::lake::Table;
+use crate::model::Table;
 use crate::model::cancel::{Cancel, Cancelled};
 use crate::threads;
 
@@ -115,30 +117,10 @@ pub struct Target {
 /// The metric partitions of one day. Columns and rows are in the order of their tables.
 pub type Partitions = BTreeMap<Table, RecordBatch>;
 
-/// Computes the metric partitions of the `targets`.
+/// Computes the metric partitions of the `targets`, and emits each group of days when it is ready.
 ///
 /// `history` contains every fetched day from two before the first target to three after the last.
 /// No day in between is missing.
-///
-/// # Errors
-/// After a signal. No others that a user could cause.
-pub fn compute(
-    history: &History,
-    account: &str,
-    zone: &Zone,
-    targets: &[Target],
-    parameters: &Parameters,
-    cancel: &Cancel,
-) -> Result<BTreeMap<Day, Partitions>, MetricsError> {
-    let mut computed = BTreeMap::new();
-    compute_in_groups(history, account, zone, targets, parameters, cancel, |group| {
-        computed.extend(group.into_iter().map(|(target, partitions)| (target.day, partitions)));
-        Ok::<_, MetricsError>(())
-    })?;
-    Ok(computed)
-}
-
-/// Computes the metric partitions of the `targets`, and emits each group of days when it is ready.
 ///
 /// A partition depends only on its own dependency window, D−2 to D+3, but the targets share one
 /// timeline. The result is the same. Two neighbouring messages that are three days or more apart
@@ -357,7 +339,7 @@ mod tests {
         let parameters = Parameters::in_zone(zone.name());
         let first: Day = "2005-01-01".parse().unwrap();
         let days: Vec<Day> = (0..DAYS).map(|day| first.plus(day)).collect();
-        let mut history = HistoryBuilder::new(&zone, &parameters);
+        let history = HistoryBuilder::new(&zone, &parameters);
         for day in &days {
             let names = |name: &str| {
                 Arc::new([name, name].into_iter().collect::<DictionaryArray<Int32Type>>())
@@ -371,7 +353,7 @@ mod tests {
                 ("opercode", Arc::new(Int32Array::from(vec![2003, 2002])) as ArrayRef),
                 ("sent_at", Arc::new(sent_at) as ArrayRef),
             ];
-            history.append(*day, &RecordBatch::try_from_iter(columns).unwrap()).unwrap();
+            history.add(*day, 0, &RecordBatch::try_from_iter(columns).unwrap()).unwrap();
         }
         let target = |day: &Day| Target {
             day: *day,
@@ -382,10 +364,15 @@ mod tests {
         let targets: Vec<Target> = days.iter().map(target).collect();
         let cancel = Cancel::default();
         let history = history.finish(&cancel).unwrap();
-        let computed = compute(&history, "acme", &zone, &targets, &parameters, &cancel).unwrap();
+        let mut computed = Vec::new();
+        let emit = |group: Vec<(Target, Partitions)>| -> Result<(), MetricsError> {
+            computed.extend(group.into_iter().map(|(_, partitions)| partitions));
+            Ok(())
+        };
+        compute_in_groups(&history, "acme", &zone, &targets, &parameters, &cancel, emit).unwrap();
         assert_eq!(computed.len() as i64, DAYS);
         assert!(
-            computed.values().all(|partitions| partitions[&Table::ResponsePairs].num_rows() == 1)
+            computed.iter().all(|partitions| partitions[&Table::ResponsePairs].num_rows() == 1)
         );
     }
 }

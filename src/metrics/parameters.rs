@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BusinessHours, DAYS_AFTER, REPLY_WINDOW_MAX, Shift};
 use crate::calendar::{Day, DayRange};
-use crate::lake::Table;
+use crate::model::Table;
 
 /// Rules on which metrics depend. The footer of each metric file records the ones that the file
 /// depends on ([`for_partition`](Self::for_partition)). When one of them changes, the file is

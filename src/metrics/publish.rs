@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use super::day_rows::{Outcome, Session, SessionOutcome, Turn};
 use super::{History, MetricsError, ROWS_SIDE_BY_SIDE};
 use crate::calendar::UnixSeconds;
-use crate::lake::Table;
+use crate::model::Table;
 use crate::model::cancel::Cancel;
 
 /// Builds `response_pairs` from the turns of a day.

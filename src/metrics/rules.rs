@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AutoReply, BusinessHours, Parameters, REPLY_WINDOW_MAX, SESSION_GAP_MAX, Shift};
 use crate::calendar::Day;
-use crate::lake::Table;
+use crate::model::Table;
 
 /// The metric rules of a command. They belong to the lake. Without the lake's settings file, only
 /// the partitions record them.

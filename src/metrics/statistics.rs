@@ -10,7 +10,8 @@ use super::day_rows::Outcome;
 use crate::model::Table;
 use crate::model::column::Role;
 
-/// The percentile of values, by the rule of all tables. `share` is from 0 to 1. None without values.
+/// The percentile of values, by the rule of all tables. `share` is from 0 to 1. None without
+/// values.
 pub fn percentile(values: &[i64], share: f64) -> Option<f64> {
     percentiles_of(values.to_vec(), 0, &[share]).pop().flatten()
 }

@@ -203,6 +203,9 @@ pub struct Zone {
 static RULES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
 impl Zone {
+    /// The zone of the local days, unless the settings name another one.
+    pub const DEFAULT: &str = "Asia/Shanghai";
+
     /// Looks up the zone in the compiled-in IANA database.
     ///
     /// # Errors

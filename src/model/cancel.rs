@@ -30,7 +30,7 @@ impl Signal {
     }
 }
 
-/// Tells long work to stop. Clones are told together.
+/// Tells long work to stop. All clones share the signal.
 ///
 /// Work that takes longer than about 0.3 seconds must check it in between, so that a process ends
 /// within 2 seconds of a signal.

@@ -64,8 +64,8 @@ impl Classified for AppError {
 /// - [`AppError::OtherAccount`] when the app's records are stored under another account.
 /// - [`AppError::OnlyCase`] when the name differs from a recorded account only in case.
 pub fn require_app(lake: &Lake, account: &Account, app_id: Option<&AppId>) -> Result<(), AppError> {
-    // The app was checked when it was recorded. In a bucket, to list the others would cost a request
-    // for each account.
+    // The app was checked when it was recorded. In a bucket, to list the others would cost a
+    // request for each account.
     if !lake.is_in_folder()
         && let Some(asked) = app_id
         && lake.account_of_app(asked)?.as_ref() == Some(account)

@@ -1,18 +1,19 @@
 //! A signal is noticed in each stage of a rebuild, and leaves a lake that the next run completes.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 
-use super::{MetricsJob, rebuild_metrics};
+use super::{MetricsJob, VerifyJob, rebuild_metrics, status, verify};
 use crate::calendar::{Day, Zone};
-use crate::failure::ErrorKind;
+use crate::failure::{ErrorKind, Failure};
 use crate::lake::{Account, Lake, Table};
 use crate::metrics::Parameters;
 use crate::model::cancel::{Cancel, Signal};
 use crate::model::record;
+use crate::telemetry::Progress;
 
 /// The stages that take longer than 0.3 seconds on 10 million messages, by file.
 const STAGES: [&str; 7] = [
@@ -55,16 +56,46 @@ fn metrics_of(job: &MetricsJob, days: &[Day]) -> BTreeMap<PathBuf, Vec<u8>> {
     paths.filter_map(|path| Some((path.clone(), fs_err::read(path).ok()?))).collect()
 }
 
-#[test]
-fn each_stage_of_a_rebuild_notices_a_signal() {
-    let folder = tempfile::tempdir().unwrap();
+fn job_in(folder: &Path) -> MetricsJob {
     let zone = Zone::named("Asia/Shanghai").unwrap();
-    let job = MetricsJob {
-        lake: Lake::at(folder.path().join("lake")),
+    MetricsJob {
+        lake: Lake::at(folder.join("lake")),
         account: Account::new("acme".into()).unwrap(),
         rules: Parameters::in_zone(zone.name()).into(),
         zone,
-    };
+    }
+}
+
+#[test]
+fn verify_and_status_notice_a_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = job_in(folder.path());
+    let days: [Day; 2] = ["2024-05-13", "2024-05-14"].map(|day| day.parse().unwrap());
+    let _lock = job.lake.lock(&job.account).unwrap();
+    days.into_iter().for_each(|day| commit(&job, day));
+    let MetricsJob { lake, zone, rules, .. } = job.clone();
+    let today = days[1].plus(1);
+    let checked = VerifyJob { lake, zone, rules, today, accounts: None, shard: None };
+    let progress = || Progress::begin("test", 0);
+    type Work<'a> = &'a dyn Fn(&Cancel) -> Result<(), Failure>;
+    let verify: Work = &|cancel| verify(&checked, None, &progress(), cancel).map(drop);
+    let status: Work = &|cancel| status(&job, None, &progress(), cancel).map(drop);
+    for (work, stage) in [(verify, "pipeline/verify_privacy.rs"), (status, "pipeline/status.rs")] {
+        let cancel = Cancel::default();
+        work(&cancel).unwrap();
+        let (count, files) = cancel.checked();
+        assert!(files.iter().any(|file| file.ends_with(stage)), "{stage} is not in {files:?}");
+        for checks in 0..count {
+            let stopped = work(&Cancel::after(checks)).unwrap_err();
+            assert_eq!(stopped.kind, ErrorKind::Stopped(Signal::Terminate), "{checks}");
+        }
+    }
+}
+
+#[test]
+fn each_stage_of_a_rebuild_notices_a_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = job_in(folder.path());
     let days = ["2024-05-13", "2024-05-14"].map(|day| day.parse().unwrap());
     let _lock = job.lake.lock(&job.account).unwrap();
     days.into_iter().for_each(|day| commit(&job, day));

@@ -13,8 +13,8 @@ use super::FetchJob;
 use super::fetch_days::in_local_time;
 use crate::calendar::{Day, UnixSeconds};
 use crate::failure::{BugError, Failure};
-use crate::fetch::{FetchError, FetchEvent};
-use crate::lake::{LakeError, Table};
+use crate::fetch::{CallCounts, FetchError, FetchEvent};
+use crate::lake::{LakeError, Table, entry};
 use crate::model::record::{self, Records};
 use crate::telemetry::Progress;
 
@@ -124,14 +124,15 @@ async fn compare_day(
         tokio::task::spawn_blocking(move || compare_pages(&job, day, receiver))
     };
     let retry_budget = job.source.retry_budget(job.account.as_str(), day);
-    let fetched = job.source.fetch(job.zone.bounds(day), connections, &retry_budget, sender).await;
+    let (span, mut calls) = (job.zone.bounds(day), CallCounts::default());
+    let fetched = job.source.fetch(span, connections, &retry_budget, sender, &mut calls).await;
     let compared =
         comparing.await.map_err(|error| BugError(format!("comparing a day stopped: {error}")))?;
     match (fetched, compared) {
         // The fetch was abandoned because the lake could not be read.
         (Err(FetchError::Abandoned), Err(refused)) => Err(refused.into()),
         (Err(error), _) => Err(in_local_time(error, &job.zone)),
-        (Ok(_), compared) => Ok(compared?),
+        (Ok(()), compared) => Ok(compared?),
     }
 }
 
@@ -145,7 +146,7 @@ fn compare_pages(
     let rejects = job
         .lake
         .footer(&job.account.partition(Table::Messages, day))?
-        .get("rejects")
+        .get(entry::REJECTS)
         .and_then(|count| count.parse().ok());
     let mut compared = ComparedDay::new(day, true, rejects.unwrap_or_default());
     let keys = Keys::new()?;

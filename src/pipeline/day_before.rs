@@ -5,7 +5,7 @@ use arrow::datatypes::Int64Type;
 
 use super::FetchJob;
 use crate::calendar::Day;
-use crate::lake::{ContentHash, Footer, LakeError, Table};
+use crate::lake::{ContentHash, Footer, LakeError, Table, entry};
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE};
 
 /// The day in the lake, according to the footer of its messages.
@@ -21,7 +21,7 @@ impl Before {
     pub(super) fn of(job: &FetchJob, day: Day) -> Result<Option<Self>, LakeError> {
         let Some(footer) = footer(job, Table::Messages, day)? else { return Ok(None) };
         let count = |key: &str| footer.get(key).and_then(|count| count.parse().ok());
-        let counts = count("rows").zip(count("rejects"));
+        let counts = count(entry::ROWS).zip(count(entry::REJECTS));
         Ok(counts.map(|(rows, rejects)| Self {
             rows,
             rejects,
@@ -39,7 +39,8 @@ fn footer(job: &FetchJob, table: Table, day: Day) -> Result<Option<Footer>, Lake
     }
 }
 
-/// Returns the number of records that the lake has of a day, rows and rejects together.
+/// Returns the number of records that the lake has of a day, rows and rejects together. `before` is
+/// the day in the lake.
 ///
 /// The number comes from the footer of the messages. If that file is damaged or missing, the number
 /// is estimated from the rest of the lake and may be too low:
@@ -49,13 +50,17 @@ fn footer(job: &FetchJob, table: Table, day: Day) -> Result<Option<Footer>, Lake
 /// - At least 1 if metrics of any day were computed from messages of this day.
 /// - At least 1 if no metrics depend on the day, and the file of the messages is damaged or
 ///   retention deleted the day. The day may have had records.
-pub(super) fn records_before(job: &FetchJob, day: Day) -> Result<u64, LakeError> {
-    if let Some(before) = Before::of(job, day)? {
+pub(super) fn records_before(
+    job: &FetchJob,
+    day: Day,
+    before: Option<&Before>,
+) -> Result<u64, LakeError> {
+    if let Some(before) = before {
         return Ok(before.rows + before.rejects);
     }
     let is_there = |table: Table| job.lake.has(&job.account.partition(table, day));
     let rejects = match footer(job, Table::Rejects, day)? {
-        Some(footer) => footer.get("rows").and_then(|rows| rows.parse().ok()).unwrap_or(1),
+        Some(footer) => footer.get(entry::ROWS).and_then(|rows| rows.parse().ok()).unwrap_or(1),
         None => u64::from(is_there(Table::Rejects)?),
     };
     let at_least = match had_messages(job, day)? {

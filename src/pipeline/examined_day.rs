@@ -6,7 +6,7 @@ use super::VerifyJob;
 use super::finding::{Finding, Kind};
 use crate::calendar::{Day, DayRange, Zone};
 use crate::lake::{
-    Account, Contents, Examined, Footer, LakeError, PartitionKey, Pruned, REDACTED_FROM, Table,
+    Account, Contents, Examined, Footer, LakeError, PartitionKey, Pruned, Table, entry,
 };
 use crate::model::privacy::AppliedPrivacy;
 
@@ -95,7 +95,7 @@ impl ExaminedDay {
             return (!is_whole).then(|| (Kind::Unfinished, Table::Messages, killed()));
         }
         let is_whole = messages.belongs_with(None) || pruned.includes(Table::Rejects, day);
-        let counted = messages.get("rejects").unwrap_or_default();
+        let counted = messages.get(entry::REJECTS).unwrap_or_default();
         let missing = || format!("is missing, but the footer of the messages counts {counted}");
         (!is_whole).then(|| (Kind::Rejects, Table::Rejects, missing()))
     }
@@ -105,7 +105,7 @@ impl ExaminedDay {
     fn totals_flaw(&self) -> Option<String> {
         let (messages, metrics) =
             (self.sound.get(&Table::Messages)?, self.sound.get(&Table::AccountDaily)?);
-        let day: Day = messages.footer.get("date")?.parse().ok()?;
+        let day: Day = messages.footer.get(entry::DATE)?.parse().ok()?;
         let made_of = metrics.footer.inputs();
         let is_input = made_of.get(&day).is_some_and(|hash| messages.footer.is_known_as(hash));
         let (there, counted) = (messages.counts, metrics.counts);
@@ -150,18 +150,32 @@ fn examine_with(
 /// Footer keys of a table's files, in addition to the keys of every file.
 fn own_keys(table: Table) -> &'static [&'static str] {
     match table {
-        Table::Messages => &["content_hash", "rejects"],
-        Table::Rejects | Table::Workers => &["content_hash"],
-        _ => &["content_hash", "definitions_version", "parameters", "inputs", "horizon", "final"],
+        Table::Messages => &[entry::CONTENT_HASH, entry::REJECTS],
+        Table::Rejects | Table::Workers => &[entry::CONTENT_HASH],
+        _ => &[
+            entry::CONTENT_HASH,
+            entry::DEFINITIONS_VERSION,
+            entry::PARAMETERS,
+            entry::INPUTS,
+            entry::HORIZON,
+            entry::FINAL,
+        ],
     }
 }
 
-/// Footer keys of `messages` that count its rows by kind.
-const MESSAGE_COUNTS: [&str; 3] = ["messages_received", "messages_sent", "messages_other"];
-
-/// Optional footer keys of `messages`. Earlier versions of kefu do not write the second one.
-const MESSAGE_APP: &str = "app_id";
-const MESSAGE_REJECTS: &str = "rejects_hash";
+/// Optional footer keys of a table's files.
+fn optional_keys(table: Table) -> &'static [&'static str] {
+    match table {
+        Table::Messages => &[
+            entry::MESSAGES_RECEIVED,
+            entry::MESSAGES_SENT,
+            entry::MESSAGES_OTHER,
+            entry::APP_ID,
+            entry::REJECTS_HASH,
+        ],
+        _ => &[],
+    }
+}
 
 /// Returns where a file contradicts its own footer, or does not belong in its place.
 fn flaws(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<(Kind, String)> {
@@ -244,11 +258,11 @@ fn flaws(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<(Kind, Str
 /// The counts in the footer of a file that differ from its rows.
 fn miscounted(contents: &Contents, table: Table) -> Vec<String> {
     let mut counts = Footer::default();
-    counts.set("rows", contents.rows);
+    counts.set(entry::ROWS, contents.rows);
     if table == Table::Messages {
-        counts.set("messages_received", contents.counts.received);
-        counts.set("messages_sent", contents.counts.sent);
-        counts.set("messages_other", contents.counts.other);
+        counts.set(entry::MESSAGES_RECEIVED, contents.counts.received);
+        counts.set(entry::MESSAGES_SENT, contents.counts.sent);
+        counts.set(entry::MESSAGES_OTHER, contents.counts.other);
     }
     contents.footer.contradictions(&counts)
 }
@@ -257,7 +271,7 @@ fn miscounted(contents: &Contents, table: Table) -> Vec<String> {
 fn wrong_in_footer(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<String> {
     let (footer, table) = (&contents.footer, key.table);
     let mut place = Footer::new(key, zone.name(), zone.bounds(key.date));
-    place.set("schema_version", contents.schema_version);
+    place.set(entry::SCHEMA_VERSION, contents.schema_version);
     let mut wrong = footer.contradictions(&place);
     wrong.extend(
         own_keys(table)
@@ -266,13 +280,9 @@ fn wrong_in_footer(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<
             .map(|key| format!("`{key}` is missing")),
     );
     let known = |key: &str| {
-        let others: &[&str] = if table == Table::Messages { &MESSAGE_COUNTS } else { &[] };
-        key == "rows"
-            || key == "privacy"
-            || key == REDACTED_FROM
-            || ([MESSAGE_APP, MESSAGE_REJECTS].contains(&key) && table == Table::Messages)
+        [entry::ROWS, entry::PRIVACY, entry::REDACTED_FROM].contains(&key)
             || own_keys(table).contains(&key)
-            || others.contains(&key)
+            || optional_keys(table).contains(&key)
             || place.get(key).is_some()
     };
     wrong.extend(
@@ -280,18 +290,18 @@ fn wrong_in_footer(contents: &Contents, key: &PartitionKey, zone: &Zone) -> Vec<
     );
     wrong.extend(
         footer
-            .get("privacy")
+            .get(entry::PRIVACY)
             .filter(|said| AppliedPrivacy::parse(said).is_none())
             .map(|said| format!("`privacy` has the invalid value {said}")),
     );
     wrong.extend(
         footer
-            .get(MESSAGE_APP)
+            .get(entry::APP_ID)
             .filter(|_| footer.app_id().is_none())
-            .map(|said| format!("`{MESSAGE_APP}` has the invalid value {}", said.escape_debug())),
+            .map(|said| format!("`app_id` has the invalid value {}", said.escape_debug())),
     );
     if !footer.has_possible_rejects() {
-        wrong.push(format!("`{MESSAGE_REJECTS}` contradicts `rejects`"));
+        wrong.push("`rejects_hash` contradicts `rejects`".to_owned());
     }
     wrong
 }

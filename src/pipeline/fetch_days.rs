@@ -1,4 +1,5 @@
-//! Days → `messages` and `rejects`: which are fetched side by side, and when to stop.
+//! Fetches days and commits their `messages` and `rejects`. Decides how many days are fetched
+//! concurrently, and when to stop.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,28 +14,31 @@ use super::staged_day::{EmptyDay, StagedDay, stage_pages};
 use super::{FailedDay, Observer, OnShrink};
 use crate::calendar::{Day, Zone};
 use crate::failure::{BugError, Classified, ErrorKind, Failure};
-use crate::fetch::{CallCounts, ContractError, FetchError, Holds, RetryBudget, Source};
+use crate::fetch::{CallCounts, ContractError, FetchError, KeptIn, RetryBudget, Source};
 use crate::lake::{Account, AppId, Lake, MessageCounts, Table};
 use crate::model::cancel::Cancel;
 
-/// Pages between the network and the disk. With one being fetched and one being written, a day costs the memory of three.
+/// Maximum number of pages that wait between the network and the disk. One more is being fetched
+/// and one is being written, so a day needs the memory of three pages.
 const PAGES_IN_FLIGHT: usize = 1;
 
-/// So many days in a row that could not be reached through all their retries mean that the next one cannot either.
+/// After this number of days in a row that could not be fetched despite all retries, no other day
+/// is tried.
 const UNAVAILABLE_MAX: usize = 3;
 
-/// Where records come from and where they go.
+/// The days of one account are fetched from this source into this lake.
 #[derive(Clone, Debug)]
 pub struct FetchJob {
     pub source: Arc<Source>,
     pub lake: Lake,
     pub account: Account,
-    /// The app whose records are fetched, where it is known: with a token alone it is not.
+    /// The app whose records are fetched. None with a token alone.
     pub app_id: Option<AppId>,
     pub zone: Zone,
-    /// Calls that are made side by side: of as many days, or of parts of a large one.
+    /// Maximum number of concurrent calls. They fetch several days, or parts of a large day.
     pub concurrency: usize,
-    /// Days that are there, and are replaced only if they have changed: messages can come late.
+    /// Days in the lake that are fetched again and replaced only if they have changed, because
+    /// messages can come late.
     pub refreshed: BTreeSet<Day>,
     pub on_shrink: OnShrink,
     /// Checked between days and while calls are made. A day that is being committed is completed.
@@ -42,16 +46,18 @@ pub struct FetchJob {
 }
 
 impl FetchJob {
-    /// What the footers say about privacy: nothing where everything is kept.
+    /// The privacy entry of the footers. None if everything is kept.
     pub(super) fn privacy(&self) -> Option<String> {
         Some(self.source.privacy())
             .filter(|privacy| !privacy.keeps_everything())
             .map(ToString::to_string)
     }
 
-    /// Records that the account has the records of this app. Only once WeChat has answered: a wrong
-    /// app id that was recorded would keep the right one out. A run of another account with the same
-    /// app may have begun at the same time.
+    /// Records that the account has the records of this app. Call this only after WeChat has
+    /// answered: a recorded wrong app id would make later runs refuse the right one.
+    ///
+    /// # Errors
+    /// Fails when a concurrent run of another account has recorded the same app.
     fn record_app(&self) -> Result<(), Failure> {
         let Some(app) = &self.app_id else { return Ok(()) };
         if self.lake.has_recorded(app) {
@@ -75,9 +81,9 @@ pub struct FetchedDay {
     #[serde(flatten)]
     pub messages: MessageCounts,
     pub rejects: u64,
-    /// Of the rejects: records of another time than was asked for, outside the window.
+    /// Number of rejects whose time is outside the requested window.
     pub misplaced: u64,
-    /// Records that the API gave at exactly the end of a window. The next window has them.
+    /// Records at exactly the end of a window. They belong to the next window.
     pub outside_window: u64,
     pub pages: u64,
     pub repaired_pages: u64,
@@ -85,24 +91,24 @@ pub struct FetchedDay {
     pub repaired_records: u64,
     #[serde(flatten)]
     pub calls: CallCounts,
-    /// Of a day that was there before and was to be refreshed.
+    /// Only for a refreshed day that was in the lake before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refreshed: Option<Refreshed>,
 }
 
-/// What a second look at a day found.
+/// The result of fetching a day again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Refreshed {
-    /// Whether the day was replaced. One that is the same was left alone.
+    /// Whether the day was replaced. An unchanged day is not written again.
     pub is_changed: bool,
     pub messages_before: u64,
 }
 
-/// A day that came back with fewer records, rows and rejects together, and was left as it is.
+/// A day that has fewer records than before, messages and rejects together, and was not replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ShrunkDay {
     pub date: Day,
-    /// Where the messages cannot be read, a number that may be too low.
+    /// If the messages cannot be read, this number may be too low.
     pub records_before: u64,
     pub records_after: u64,
 }
@@ -114,29 +120,30 @@ pub struct DayFailure {
     pub failure: Failure,
 }
 
-/// What became of the days.
+/// The outcome of each day.
 #[derive(Debug, Default)]
 pub struct FetchReport {
     /// In order of the days.
     pub fetched: Vec<FetchedDay>,
     /// In order of the days.
     pub failed: Vec<DayFailure>,
-    /// Days that were not tried, because the failure of another would have met them too.
+    /// Days that were not attempted, because another day failed for a reason that concerns all
+    /// days.
     pub given_up: Vec<Day>,
-    /// Days that were there before, and were left as they were.
+    /// Days that were in the lake and were not fetched again.
     pub skipped: Vec<Day>,
-    /// Days that were left away, because they were pruned.
+    /// Days that were not fetched, because retention deleted them.
     pub pruned: Vec<Day>,
-    /// Of those that failed or were not tried: the days that are in the lake, as they were before.
+    /// Failed or not attempted days that are unchanged in the lake.
     pub unchanged: Vec<Day>,
     /// In order of the days.
     pub shrunk: Vec<ShrunkDay>,
     /// Empty days that were not committed, because the account has no earlier day. In order.
     pub left_out: Vec<Day>,
-    /// With days that were left out: the account's first day in the lake, if it has any.
+    /// The account's first day in the lake. Set only if days were left out.
     pub first_day: Option<Day>,
-    /// Seconds that this machine's clock is ahead of WeChat's (behind, when negative). None while
-    /// no answer had a `Date`.
+    /// Seconds by which this machine's clock is ahead of WeChat's (negative: behind). None if no
+    /// answer had a `Date`.
     pub clock_skew_seconds: Option<i64>,
 }
 
@@ -165,8 +172,9 @@ impl FetchReport {
         self.failed.iter().map(|failed| failed.failure.kind).max_by_key(|kind| kind.severity())
     }
 
-    /// The error kind of the run: that of a failure that ended it, else [`ErrorKind::Partial`] when
-    /// some days are there and some are not, unless those only have fewer records.
+    /// The error kind of the run. It is [`ErrorKind::Partial`] if some days are in the lake and
+    /// others failed. It is the worst kind if no day is in the lake, a failure ended the run, or
+    /// days failed only because they have fewer records.
     pub fn kind(&self) -> Option<ErrorKind> {
         let worst = self.worst()?;
         let is_something_there =
@@ -175,13 +183,13 @@ impl FetchReport {
         Some(if is_partial { ErrorKind::Partial } else { worst })
     }
 
-    /// Whether WeChat gave the records of some day, or said that there are none.
+    /// Whether WeChat returned the records of some day, or that there are none.
     pub(super) fn has_answers(&self) -> bool {
         !self.fetched.is_empty() || !self.left_out.is_empty() || !self.shrunk.is_empty()
     }
 
-    /// Whether days failed only because WeChat gives fewer records of them: then running again does
-    /// not help.
+    /// Whether days failed only because WeChat returns fewer records of them. Running again does
+    /// not help then.
     fn only_shrunk(&self) -> bool {
         let is_shrunk = |failed: &DayFailure| {
             let error = failed.failure.error_ref::<ContractError>();
@@ -191,8 +199,8 @@ impl FetchReport {
     }
 }
 
-/// Fetches the days, some side by side. A day that fails does not keep the others from being committed, unless they
-/// would fail alike.
+/// Fetches the days, several concurrently. A failed day does not stop the others, unless the reason
+/// concerns them too.
 pub async fn fetch_days(job: &FetchJob, days: &[Day], observer: &dyn Observer) -> FetchReport {
     let mut report = FetchReport::default();
     let connections = Arc::new(Semaphore::new(job.concurrency));
@@ -225,7 +233,9 @@ pub async fn fetch_days(job: &FetchJob, days: &[Day], observer: &dyn Observer) -
             Err(error) => (error.id(), Err(BugError(format!("fetching stopped: {error}")).into())),
         };
         let Some(day) = day_of_task.remove(&task) else { continue };
-        unavailable_in_a_row *= usize::from(outcome.is_err());
+        let is_unavailable =
+            matches!(&outcome, Err(failure) if failure.kind == ErrorKind::Unavailable);
+        unavailable_in_a_row = if is_unavailable { unavailable_in_a_row + 1 } else { 0 };
         match outcome {
             Ok(DayOutcome::Committed(fetched)) => {
                 silence.day_committed(day);
@@ -237,15 +247,14 @@ pub async fn fetch_days(job: &FetchJob, days: &[Day], observer: &dyn Observer) -
                 observer.day_shrunk(&shrunk);
                 report.shrunk.push(shrunk);
             }
-            // It is as it was before.
+            // The day is unchanged.
             Err(Failure { kind: ErrorKind::Stopped(_), .. }) => {
                 is_over = true;
                 report.given_up.push(day);
             }
             Err(failure) => {
-                // The days under way go on: they commit, or fail by themselves within the bounds of their retries.
+                // Days that have begun continue until they commit or fail.
                 is_over |= failure.kind.ends_the_run();
-                unavailable_in_a_row += usize::from(failure.kind == ErrorKind::Unavailable);
                 is_over |= unavailable_in_a_row >= UNAVAILABLE_MAX.max(job.concurrency);
                 let failed = DayFailure { day, failure };
                 observer.day_failed(&failed);
@@ -264,35 +273,36 @@ pub async fn fetch_days(job: &FetchJob, days: &[Day], observer: &dyn Observer) -
     report
 }
 
-/// What became of a day that was fetched.
+/// The outcome of a fetched day.
 enum DayOutcome {
     Committed(FetchedDay),
-    /// It has no records, and the lake has no earlier day of the account. With the account's first
-    /// day.
+    /// It has no records, and the lake has no earlier day of the account. Also contains the
+    /// account's first day.
     Empty(EmptyDay, Option<Day>),
-    /// It was left as it is.
+    /// It has fewer records than before and was not replaced.
     Shrunk(ShrunkDay),
 }
 
-/// Fetches one day and commits it. After an error nothing has changed.
+/// Fetches one day and commits it. An error leaves the lake unchanged.
 async fn fetch_day(
     job: &FetchJob,
     connections: &Arc<Semaphore>,
     day: Day,
 ) -> Result<DayOutcome, Failure> {
     let retry_budget = job.source.retry_budget(job.account.as_str(), day);
-    let (staged, calls) = match stage_day(job, connections, &retry_budget, day).await? {
-        (Some(staged), calls) => (staged, calls),
-        (None, _) => {
-            // With a cursor of its own, which counts as one of all calls that are made.
+    let mut calls = CallCounts::default();
+    let staged = match stage_day(job, connections, &retry_budget, day, &mut calls).await? {
+        Some(staged) => staged,
+        None => {
+            // Its one cursor takes one of the account's connections.
             let _connection = job
                 .cancel
                 .or(connections.acquire())
                 .await?
                 .map_err(|error| BugError(error.to_string()))?;
-            let (staged, calls) =
-                stage_day(job, &Arc::new(Semaphore::new(1)), &retry_budget, day).await?;
-            (staged.ok_or_else(|| BugError("a day with one cursor is not split".into()))?, calls)
+            let alone = Arc::new(Semaphore::new(1));
+            let staged = stage_day(job, &alone, &retry_budget, day, &mut calls).await?;
+            staged.ok_or_else(|| BugError("a day with one cursor is not split".into()))?
         }
     };
     let job = job.clone();
@@ -300,8 +310,8 @@ async fn fetch_day(
     commit.await.map_err(|error| BugError(format!("committing a day stopped: {error}")))?
 }
 
-/// Commits a day that can be a day of this account, has lost no records, and is not empty before
-/// the account's first one.
+/// Commits a day, unless it has too many rejects, has lost records, or is an empty day before the
+/// account's first day.
 fn commit_day(job: &FetchJob, staged: StagedDay, calls: CallCounts) -> Result<DayOutcome, Failure> {
     job.cancel.check()?;
     staged.check()?;
@@ -311,8 +321,8 @@ fn commit_day(job: &FetchJob, staged: StagedDay, calls: CallCounts) -> Result<Da
             OnShrink::Fail => {
                 let is_there =
                     job.lake.has(&job.account.partition(Table::Messages, shrunk.date))?;
-                let holds = if is_there { Holds::Lake } else { Holds::Metrics };
-                return Err(ContractError::Shrunk { before, after, holds }.into());
+                let kept_in = if is_there { KeptIn::Lake } else { KeptIn::Metrics };
+                return Err(ContractError::Shrunk { before, after, kept_in }.into());
             }
             OnShrink::Keep => return Ok(DayOutcome::Shrunk(shrunk)),
             OnShrink::Replace => {}
@@ -350,7 +360,7 @@ impl Classified for NotOver {
     }
 }
 
-/// The error, with both clocks in local time where they disagree about the day.
+/// Converts an error. If the clocks disagree about the day, shows both in local time.
 pub(super) fn in_local_time(error: FetchError, zone: &Zone) -> Failure {
     match &error {
         FetchError::NotOver(answered) => Failure::from(NotOver {
@@ -363,29 +373,30 @@ pub(super) fn in_local_time(error: FetchError, zone: &Zone) -> Failure {
     }
 }
 
-/// None when the day must be walked with one cursor: a reject is known by its page and its position there, which are those of the day as a whole.
+/// Fetches one day into staging, and adds its calls to `calls`. Returns `None` if a split day has a
+/// reject: such a day must be fetched with one cursor. A reject is identified by its page and its
+/// position there, and only one cursor gives the same pages again.
 async fn stage_day(
     job: &FetchJob,
     connections: &Arc<Semaphore>,
     retry_budget: &Arc<RetryBudget>,
     day: Day,
-) -> Result<(Option<StagedDay>, CallCounts), Failure> {
+    calls: &mut CallCounts,
+) -> Result<Option<StagedDay>, Failure> {
     let (sender, receiver) = mpsc::channel(PAGES_IN_FLIGHT);
     let writer = {
         let job = job.clone();
         tokio::spawn(async move { stage_pages(job, day, receiver).await })
     };
-    let calls = job.source.fetch(job.zone.bounds(day), connections, retry_budget, sender);
-    let calls = job.cancel.or(calls).await;
+    let fetched = job.source.fetch(job.zone.bounds(day), connections, retry_budget, sender, calls);
+    let fetched = job.cancel.or(fetched).await;
     let staged =
         writer.await.map_err(|error| BugError(format!("writing a day stopped: {error}")))?;
-    match (calls?, staged) {
-        // When the disk refuses a page, the fetch ends because of that: the disk's reason is the one to report.
+    match (fetched?, staged) {
+        // The disk refused a page, which ended the fetch. Report the disk's error.
         (Err(FetchError::Abandoned), Err(refused)) => Err(refused),
-        (Err(FetchError::Abandoned), Ok(None)) => Ok((None, CallCounts::default())),
-        (calls, staged) => {
-            let calls = calls.map_err(|error| in_local_time(error, &job.zone));
-            calls.and_then(|calls| Ok((staged?, calls)))
-        }
+        (Err(FetchError::Abandoned), Ok(None)) => Ok(None),
+        (Err(error), _) => Err(in_local_time(error, &job.zone)),
+        (Ok(()), staged) => staged,
     }
 }

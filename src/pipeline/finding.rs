@@ -77,7 +77,8 @@ pub enum Kind {
     Values,
     /// Metrics whose messages are lost: missing, although retention did not delete them.
     LostMessages,
-    /// Metrics that are missing and cannot be computed again, because retention deleted their messages.
+    /// Metrics that are missing and cannot be computed again, because retention deleted their
+    /// messages.
     LostMetrics,
     /// Metrics of other messages or parameters than the current ones.
     Stale,

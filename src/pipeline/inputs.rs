@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::rules::{OutOfDate, expected, other_rules};
 use super::{MetricsJob, PrivacyError};
 use crate::calendar::{Day, DayRange};
-use crate::lake::{ContentHash, Footer, LakeError, Pruned, Seen, Table};
+use crate::lake::{ContentHash, Footer, LakeError, Pruned, Seen, Table, entry};
 use crate::metrics::{DAYS_AFTER, DAYS_BEFORE, DEFINITIONS_VERSION, Parameters, RuleChange, Rules};
 use crate::threads;
 
@@ -186,8 +186,8 @@ impl Input {
         Some(Self {
             content_hash: messages.content_hash()?,
             redacted_from: messages.redacted_from().collect(),
-            rows: count("rows")? as usize,
-            rejects: count("rejects")?,
+            rows: count(entry::ROWS)? as usize,
+            rejects: count(entry::REJECTS)?,
             openids: messages.openids().to_owned(),
             has_all_texts: messages.has_all_texts(),
         })
@@ -226,13 +226,13 @@ pub(super) fn record_inputs(
         .range(range.first..=range.last)
         .map(|(day, input)| (day.to_string(), &input.content_hash))
         .collect();
-    footer.set("definitions_version", DEFINITIONS_VERSION);
-    footer.set("parameters", parameters.for_partition(table, day));
-    footer.set("inputs", serde_json::json!(hashes));
+    footer.set(entry::DEFINITIONS_VERSION, DEFINITIONS_VERSION);
+    footer.set(entry::PARAMETERS, parameters.for_partition(table, day));
+    footer.set(entry::INPUTS, serde_json::json!(hashes));
     if let Some(input) =
         inputs.days.get(&day).filter(|input| table.names_customers() && input.openids != "keep")
     {
-        footer.set("privacy", format!("openid={}", input.openids));
+        footer.set(entry::PRIVACY, format!("openid={}", input.openids));
     }
 }
 
@@ -247,10 +247,10 @@ pub(super) fn out_of_date(
 ) -> BTreeSet<OutOfDate> {
     let mut expected = Footer::default();
     record_inputs(&mut expected, parameters, inputs, table, day);
-    expected.set("schema_version", table.schema_version());
+    expected.set(entry::SCHEMA_VERSION, table.schema_version());
     let differs = |key: &str| expected.get(key).is_some_and(|value| footer.get(key) != Some(value));
     let mut reasons = BTreeSet::new();
-    if differs("parameters") {
+    if differs(entry::PARAMETERS) {
         let changes = other_rules(footer, parameters, table, day);
         match changes.is_empty() {
             true => drop(reasons.insert(OutOfDate::Unreadable)),
@@ -260,13 +260,13 @@ pub(super) fn out_of_date(
     if !inputs.are_those_of(footer, day) {
         reasons.insert(OutOfDate::Messages);
     }
-    if differs("definitions_version") || differs("schema_version") {
+    if differs(entry::DEFINITIONS_VERSION) || differs(entry::SCHEMA_VERSION) {
         reasons.insert(OutOfDate::Definitions);
     }
     // Days without messages have the same content with every treatment of openids.
     let has_other_openids =
         || inputs.days.get(&day).is_some_and(|input| input.openids != footer.openids());
-    if differs("privacy") || table.names_customers() && has_other_openids() {
+    if differs(entry::PRIVACY) || table.names_customers() && has_other_openids() {
         reasons.insert(OutOfDate::Openids);
     }
     reasons
@@ -278,7 +278,7 @@ pub(super) struct DayState {
     /// What was in the place of each partition.
     pub(super) seen: BTreeMap<Table, Seen>,
     /// Tables whose partition is missing, damaged or out of date.
-    pub(super) stale: Vec<Table>,
+    pub(super) to_rebuild: Vec<Table>,
     /// Why existing partitions are out of date.
     pub(super) because: BTreeSet<OutOfDate>,
     /// Where the defaults differ from the rules that partitions record. Empty if a settings file
@@ -293,7 +293,9 @@ pub(super) struct DayState {
 /// Whether an older version of kefu wrote a partition. Readers may refuse it together with current
 /// partitions.
 pub(super) fn is_older(footer: &Footer, table: Table) -> bool {
-    footer.get("schema_version").is_some_and(|version| version < table.schema_version())
+    let number = |version: &str| version.parse::<u32>().ok();
+    let written = footer.get(entry::SCHEMA_VERSION).and_then(number);
+    written.is_some() && written < number(table.schema_version())
 }
 
 impl DayState {
@@ -313,14 +315,14 @@ pub(super) fn state_of(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<Da
         if !is_there {
             // Partitions that retention deleted are not computed again.
             if !inputs.pruned.includes(table, day) {
-                state.stale.push(table);
+                state.to_rebuild.push(table);
             }
             continue;
         }
         match footer {
             Ok(footer) => footers.extend(footer.map(|footer| (table, footer))),
             Err(LakeError::Damaged { .. }) => {
-                state.stale.push(table);
+                state.to_rebuild.push(table);
                 state.because.insert(OutOfDate::Unreadable);
             }
             Err(error) => return Err(error),
@@ -341,7 +343,7 @@ pub(super) fn state_of(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<Da
             state.is_frozen = true;
             state.older.extend(Some(table).filter(|_| is_older(footer, table)));
         } else {
-            state.stale.push(table);
+            state.to_rebuild.push(table);
             state.because.extend(reasons);
         }
     }
@@ -357,10 +359,22 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_day_ends_the_view_on_its_side() {
+    fn versions_of_schemas_are_numbers() {
+        let is_older = |version: &str, table: Table| {
+            let mut footer = Footer::default();
+            footer.set(entry::SCHEMA_VERSION, version);
+            is_older(&footer, table)
+        };
+        assert!(Table::ALL.into_iter().all(|table| !is_older("10", table)));
+        assert!(Table::ALL.into_iter().any(|table| is_older("1", table)));
+        assert!(Table::ALL.into_iter().all(|table| !is_older(table.schema_version(), table)));
+    }
+
+    #[test]
+    fn a_missing_day_ends_the_dependency_window_on_its_side() {
         let fetched: BTreeSet<Day> =
             ["2024-05-10", "2024-05-12", "2024-05-13", "2024-05-14", "2024-05-16"].map(day).into();
-        let view = dependency_window(&fetched, day("2024-05-13"));
-        assert_eq!(view, DayRange { first: day("2024-05-12"), last: day("2024-05-14") });
+        let window = dependency_window(&fetched, day("2024-05-13"));
+        assert_eq!(window, DayRange { first: day("2024-05-12"), last: day("2024-05-14") });
     }
 }

@@ -1,13 +1,14 @@
-//! The glue between the stages: fetch a day, refresh a metric partition.
+//! Connects the stages: fetches days into the lake, and rebuilds their metrics.
 //!
 //! ```text
 //! wechat ── fetch ──(pages)── lake: messages, rejects
-//!                             lake: messages ── metrics ── lake: response_pairs, sessions, worker_daily, …
+//!                             lake: messages ── metrics ── lake: response_pairs, sessions, …
 //! ```
 //!
-//! And both against what is there already: [`verify`] reads the lake, [`compare_days`] fetches once more.
+//! Also compares results with the lake: [`verify`] checks its files, and [`compare_days`] fetches
+//! days again.
 //!
-//! Only this module knows both ends of either arrow.
+//! Only this module uses both a stage and the lake.
 
 mod app;
 mod budget;

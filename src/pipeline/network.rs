@@ -8,8 +8,8 @@ use crate::failure::{Classified, ErrorKind};
 use crate::threads::{self, ThreadsError};
 use crate::wechat::{CallError, Client, Endpoint};
 
-/// Number of concurrent calls up to which each has its own threads for the disk. Further calls share
-/// them: none keeps a thread while it waits for WeChat.
+/// Number of concurrent calls up to which each has its own threads for the disk. Further calls
+/// share them: none keeps a thread while it waits for WeChat.
 const CALLS_WITH_THREADS: usize = 16;
 
 /// The machine lacks what it takes to make calls.

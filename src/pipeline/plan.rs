@@ -19,7 +19,7 @@ pub(super) struct Plan {
     /// State of the partitions of those wanted days that can be computed.
     pub(super) states: BTreeMap<Day, DayState>,
     /// Days of `states` with partitions to compute, in order.
-    pub(super) stale: Vec<Day>,
+    pub(super) to_rebuild: Vec<Day>,
     /// The days whose messages cannot be read, and why.
     pub(super) unreadable: BTreeMap<Day, LakeError>,
     /// Wanted days that depend on unreadable messages.
@@ -73,9 +73,9 @@ impl Plan {
             let changes = state.other_rules.clone();
             return Err(UnknownRules { account: job.account.clone(), day: *day, changes }.into());
         }
-        let stale = states
+        let to_rebuild = states
             .iter()
-            .filter(|(_, state)| !state.stale.is_empty())
+            .filter(|(_, state)| !state.to_rebuild.is_empty())
             .map(|(day, _)| *day)
             .collect();
         let older = older(job, &states, among)?;
@@ -84,7 +84,7 @@ impl Plan {
             Some(first) => older_days(job, *first)?,
             None => None,
         };
-        Ok(Self { inputs, states, stale, unreadable, damaged, older, lost, older_days })
+        Ok(Self { inputs, states, to_rebuild, unreadable, damaged, older, lost, older_days })
     }
 
     /// Returns the days to compute again because their partitions record other rules.
@@ -120,12 +120,17 @@ impl Plan {
         };
         let damaged: BTreeSet<Day> = self.damaged.iter().chain(&self.lost).copied().collect();
         MetricsReport {
-            fresh: named(|state| state.stale.is_empty() && !state.is_frozen)
+            fresh: named(|state| state.to_rebuild.is_empty() && !state.is_frozen)
                 .into_iter()
                 .filter(|day| !computed.contains(day))
                 .count(),
             frozen: named(|state| state.is_frozen),
-            waiting: self.stale.iter().copied().filter(|day| !computed.contains(day)).collect(),
+            waiting: self
+                .to_rebuild
+                .iter()
+                .copied()
+                .filter(|day| !computed.contains(day))
+                .collect(),
             computed: computed.into_iter().collect(),
             damaged: damaged.into_iter().collect(),
             changed_rules: None,

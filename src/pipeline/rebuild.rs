@@ -17,7 +17,7 @@ use super::plan::Plan;
 use super::rules::{ChangedRules, OlderDays};
 use crate::calendar::Day;
 use crate::failure::{BugError, Failure};
-use crate::lake::{LakeError, Seen, Table};
+use crate::lake::{LakeError, Seen, Table, entry};
 use crate::metrics::{Partitions, ROWS_QUICK, Target};
 use crate::model::cancel::Cancel;
 use crate::threads;
@@ -97,7 +97,7 @@ pub fn rebuild_metrics(
             changed_rules.iter().for_each(|changed| observer.rules_changed(changed));
             plan.older_days.iter().for_each(|older| observer.older_days_out_of_date(older));
         }
-        observer.metrics_begun(plan.stale.len());
+        observer.metrics_begun(plan.to_rebuild.len());
         let failure = match carry_out(&plan, job, &note, cancel)
             .map_err(Failure::into_error::<LakeError>)
         {
@@ -134,14 +134,14 @@ fn carry_out(
     day_computed: &(dyn Fn(Day) + Sync),
     cancel: &Cancel,
 ) -> Result<(), Failure> {
-    let Plan { inputs, states, stale, .. } = plan;
+    let Plan { inputs, states, to_rebuild, .. } = plan;
     let writers = threads::writers()?;
-    for chunk in chunks(inputs, stale) {
+    for chunk in chunks(inputs, to_rebuild) {
         cancel.check()?;
         let _reserved = budget::reserve(chunk.rows, cancel)?;
         let write = |(target, mut partitions): (Target, Partitions)| {
             partitions.retain(|table, _| {
-                states.get(&target.day).is_some_and(|state| state.stale.contains(table))
+                states.get(&target.day).is_some_and(|state| state.to_rebuild.contains(table))
             });
             let seen = states.get(&target.day).map(|state| &state.seen);
             write_partitions(job, inputs, &target, partitions, seen, cancel)?;
@@ -209,8 +209,8 @@ fn write_partitions(
         )?;
         record_inputs(staged.footer(), job.rules.parameters(), inputs, table, target.day);
         // Information for users. Both values follow from the inputs.
-        staged.footer().set("horizon", target.horizon);
-        staged.footer().set("final", target.is_final);
+        staged.footer().set(entry::HORIZON, target.horizon);
+        staged.footer().set(entry::FINAL, target.is_final);
         for first in (0..batch.num_rows()).step_by(ROWS_UNCHECKED) {
             cancel.check()?;
             staged.append(batch.slice(first, ROWS_UNCHECKED.min(batch.num_rows() - first)))?;

@@ -157,16 +157,28 @@ pub fn finish_redaction(
             tracing::info!(event = "redaction_finished", account = %account, files = report.files());
             Ok(())
         }
-        // A damaged file stays as it is until a fetch or `kefu metrics` replaces it.
-        Err(failure) if is_damage(&failure) => Ok(()),
-        Err(failure) => Err(failure),
+        Err(failure) => match damaged_file(&failure) {
+            // It stays as it is until a fetch or `kefu metrics` replaces it.
+            Some(path) => {
+                tracing::warn!(
+                    event = "redaction_pending",
+                    account = %account,
+                    path = %path.display(),
+                    "cannot remove personal data from a damaged file"
+                );
+                Ok(())
+            }
+            None => Err(failure),
+        },
     }
 }
 
-/// Whether a failure says that a file is damaged.
-fn is_damage(failure: &Failure) -> bool {
-    let error = failure.error_ref::<PrivacyError>();
-    matches!(error, Some(PrivacyError::Lake(LakeError::Damaged { .. })))
+/// The damaged file, if that is what a failure is about.
+fn damaged_file(failure: &Failure) -> Option<&Path> {
+    match failure.error_ref::<PrivacyError>()? {
+        PrivacyError::Lake(LakeError::Damaged { path, .. }) => Some(path),
+        _ => None,
+    }
 }
 
 /// Removes personal data from all files of an account: data that `privacy` does not keep, and data
@@ -246,7 +258,7 @@ fn sweep(
     }
     let mut report = RedactReport::default();
     let mut found = BTreeSet::new();
-    let mut failed = None;
+    let mut failed: Option<Failure> = None;
     for table in Table::with_personal_data() {
         let days = lake.days(table, account)?;
         observer.redaction_begun(table, days.len());
@@ -267,7 +279,14 @@ fn sweep(
                     of_table.openids += file.openids;
                     found.extend(file.found);
                 }
-                Err(failure) => drop(failed.get_or_insert(failure)),
+                Err(failure) => {
+                    // Damage is no reason to stop a run, so it must not hide another failure.
+                    let is_damage = |failure: &Failure| damaged_file(failure).is_some();
+                    if failed.as_ref().is_none_or(|first| is_damage(first) && !is_damage(&failure))
+                    {
+                        failed = Some(failure);
+                    }
+                }
             }
         }
         report.tables.push(of_table);

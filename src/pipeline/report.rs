@@ -34,8 +34,8 @@ pub struct RunReport {
     /// What `redact` or `forget` has removed. The command shows it in a form of its own.
     #[serde(skip)]
     pub redaction: Option<RedactReport>,
-    /// Whether nothing keeps another run of the account from replacing its days: the store of the lake
-    /// does not check conditions, and `single_writer` is set.
+    /// Whether nothing keeps another run of the account from replacing its days: the store of the
+    /// lake does not check conditions, and `single_writer` is set.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unprotected: bool,
     /// What stopped the run, or kept it from beginning. Days that failed are in `fetch`.
@@ -51,25 +51,14 @@ pub struct RunReport {
 impl RunReport {
     pub(super) fn begin(job: &AccountJob, command: &'static str) -> Self {
         Self {
-            command,
             account: job.account.to_string(),
             timezone: job.zone.name().to_owned(),
             lake: job.lake.root().display().to_string(),
-            fetch: None,
-            workers: None,
-            metrics: None,
-            metrics_put_off: false,
-            redaction: None,
-            unprotected: false,
-            failure: None,
-            started_at: job.clock.now(),
-            ended_at: None,
+            ..Self::new(command, &job.clock)
         }
     }
 
-    /// A run that failed before it came to any account.
-    pub fn without_account(command: &'static str, failure: Failure, clock: &Clock) -> Self {
-        let now = clock.now();
+    fn new(command: &'static str, clock: &Clock) -> Self {
         Self {
             command,
             account: String::new(),
@@ -81,10 +70,17 @@ impl RunReport {
             metrics_put_off: false,
             redaction: None,
             unprotected: false,
-            failure: Some(failure),
-            started_at: now,
-            ended_at: Some(now),
+            failure: None,
+            started_at: clock.now(),
+            ended_at: None,
         }
+    }
+
+    /// A run that failed before it came to any account.
+    pub fn without_account(command: &'static str, failure: Failure, clock: &Clock) -> Self {
+        let mut report = Self::new(command, clock);
+        report.end(clock, Err(failure));
+        report
     }
 
     pub(super) fn end(&mut self, clock: &Clock, outcome: Result<(), Failure>) {
@@ -169,11 +165,12 @@ impl RunReport {
     }
 }
 
-/// A run in the history, one JSON file in `_kefu/accounts/<account>/runs`, as DuckDB reads it. Every
-/// field is always there.
+/// A run in the history, one JSON file in `_kefu/accounts/<account>/runs`, as DuckDB reads it.
+/// Every field is always there.
 ///
 /// ```sql
-/// SELECT started_at, outcome, duration_seconds, retries, rejects FROM read_json('data/lake/_kefu/accounts/*/runs/*.json') ORDER BY started_at DESC;
+/// SELECT started_at, outcome, duration_seconds, retries, rejects
+/// FROM read_json('data/lake/_kefu/accounts/*/runs/*.json') ORDER BY started_at DESC;
 /// ```
 ///
 /// It is written when the run begins, with the outcome `running`, and again when the run ends. If

@@ -11,7 +11,7 @@ use super::MetricsJob;
 use super::inputs::is_older;
 use crate::calendar::Day;
 use crate::failure::{Classified, ErrorKind};
-use crate::lake::{Account, Footer, LakeError, PartitionKey, Table};
+use crate::lake::{Account, Footer, LakeError, PartitionKey, Table, entry};
 use crate::metrics::{DEFINITIONS_VERSION, Parameters, RuleChange, Rules};
 
 /// Why a metric partition is out of date.
@@ -90,7 +90,7 @@ pub(super) fn older_days(job: &MetricsJob, first: Day) -> Result<Option<OlderDay
     // Metrics are not computed again when some of their messages are gone.
     let inputs: BTreeSet<Day> = footer.inputs().into_keys().collect();
     if lake.days_among(Table::Messages, account, inputs.iter().copied())? == inputs {
-        if footer.get("definitions_version") != Some(DEFINITIONS_VERSION) {
+        if footer.get(entry::DEFINITIONS_VERSION) != Some(DEFINITIONS_VERSION) {
             because.insert(OutOfDate::Definitions);
         }
         if let Rules::Given(parameters) = &job.rules {
@@ -103,7 +103,7 @@ pub(super) fn older_days(job: &MetricsJob, first: Day) -> Result<Option<OlderDay
 
 /// Returns the rules that a partition records. `None` when its footer does not contain them.
 pub(super) fn recorded(footer: &Footer, table: Table, day: Day) -> Option<Parameters> {
-    Parameters::recorded(footer.get("parameters")?, table, day)
+    Parameters::recorded(footer.get(entry::PARAMETERS)?, table, day)
 }
 
 /// Returns the rules that the metrics of a day record. If the tables differ, `account_daily`
@@ -135,7 +135,7 @@ pub(super) fn expected<'a>(
             // Most lakes use the default rules. Comparing text finds that without parsing.
             let is_default = |(table, footer): (&Table, &&Footer)| {
                 let default = defaults.for_partition(*table, day).to_string();
-                footer.get("parameters") == Some(&default)
+                footer.get(entry::PARAMETERS) == Some(&default)
             };
             match footers.iter().all(is_default) {
                 true => Cow::Borrowed(defaults),
@@ -209,8 +209,8 @@ pub fn require_rules(job: &MetricsJob, near: &BTreeSet<Day>) -> Result<(), Rules
     let near = job.lake.days_among(table, &job.account, near.iter().copied())?;
     let newest = match near.last() {
         Some(day) => Some(partition(*day)),
-        None => match job.lake.first_and_last(table, &job.account)? {
-            Some(days) => Some(partition(days.last)),
+        None => match job.lake.last_day(table, &job.account)? {
+            Some(day) => Some(partition(day)),
             None => job.lake.last_partitions(table, 1)?.into_iter().next(),
         },
     };
@@ -232,7 +232,7 @@ pub(super) fn other_rules(
     table: Table,
     day: Day,
 ) -> BTreeSet<RuleChange> {
-    let text = footer.get("parameters");
+    let text = footer.get(entry::PARAMETERS);
     match text == Some(&parameters.for_partition(table, day).to_string()) {
         true => BTreeSet::new(),
         false => recorded(footer, table, day)

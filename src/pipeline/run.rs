@@ -126,8 +126,8 @@ fn metrics_of(wanted: Wanted, fetched: impl IntoIterator<Item = Day>) -> BTreeSe
     days
 }
 
-/// Rebuilds the metrics of days that were fetched before. Needs the privacy settings only to finish a
-/// redaction that was interrupted.
+/// Rebuilds the metrics of days that were fetched before. Needs the privacy settings only to finish
+/// a redaction that was interrupted.
 fn metrics(
     job: &AccountJob,
     among: Option<&BTreeSet<Day>>,
@@ -221,8 +221,8 @@ fn required_privacy(job: &AccountJob) -> Result<&Privacy, PrivacyError> {
     job.privacy.as_ref().ok_or_else(unknown)
 }
 
-/// What to remove from records. The settings must be those of the lake. Finishes a redaction that was
-/// interrupted.
+/// What to remove from records. The settings must be those of the lake. Finishes a redaction that
+/// was interrupted.
 fn finished_redaction(
     job: &AccountJob,
     observer: &dyn Observer,

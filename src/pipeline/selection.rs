@@ -116,10 +116,4 @@ impl Selection {
             days.iter().copied().filter(|day| !wanted.force && is_refreshed(day)).collect();
         Ok(Self { days, refreshed, skipped, pruned, footers })
     }
-
-    /// Returns the days that will certainly be replaced. A re-fetched day is replaced only if it
-    /// has changed, which is not known yet.
-    pub fn replaced(&self) -> BTreeSet<Day> {
-        self.days.iter().copied().filter(|day| !self.refreshed.contains(day)).collect()
-    }
 }

@@ -11,7 +11,9 @@ use super::{FetchJob, FetchedDay, Refreshed, ShrunkDay};
 use crate::calendar::{Day, Span, UnixSeconds};
 use crate::failure::{BugError, Failure};
 use crate::fetch::{CallCounts, ContractError, FetchEvent, FetchedPage, Reject};
-use crate::lake::{FinishedPartition, LakeError, Spill, StagedMessages, StagedPartition, Table};
+use crate::lake::{
+    FinishedPartition, LakeError, Spill, StagedMessages, StagedPartition, Table, entry,
+};
 
 /// Maximum number of unreadable records of a day. It is 3, half of the records but at most 100, or
 /// one record in a hundred, whichever is the largest. More unreadable records mean that WeChat has
@@ -54,10 +56,11 @@ struct Waiting {
     is_ended: bool,
 }
 
-/// Writes pages to staging until the fetch ends. Returns `None` as soon as a split day has a reject.
+/// Writes pages to staging until the fetch ends. Returns `None` as soon as a split day has a
+/// reject.
 ///
-/// Each page is written in a blocking thread, and none is kept while the next page is on its way. So
-/// few threads serve many accounts.
+/// Each page is written in a blocking thread, and none is kept while the next page is on its way.
+/// So few threads serve many accounts.
 pub(super) async fn stage_pages(
     job: FetchJob,
     day: Day,
@@ -223,7 +226,7 @@ impl StagedDay {
     /// # Errors
     /// Fails when the lake cannot be read.
     pub(super) fn shrinkage(&self, job: &FetchJob) -> Result<Option<ShrunkDay>, LakeError> {
-        let records_before = records_before(job, self.day)?;
+        let records_before = records_before(job, self.day, self.before.as_ref())?;
         let records_after = self.records();
         let shrunk = ShrunkDay { date: self.day, records_before, records_after };
         Ok((records_after < records_before).then_some(shrunk))
@@ -299,7 +302,9 @@ impl StagedDay {
                     job.zone.name(),
                     span,
                 )?;
-                job.privacy().iter().for_each(|privacy| staged.footer().set("privacy", privacy));
+                job.privacy()
+                    .iter()
+                    .for_each(|privacy| staged.footer().set(entry::PRIVACY, privacy));
                 self.rejected.insert(staged)
             }
         };

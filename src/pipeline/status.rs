@@ -9,8 +9,9 @@ use super::inputs::{dependency_window, read_inputs, state_of};
 use super::{MetricsJob, OutOfDate};
 use crate::calendar::{Day, DayRange};
 use crate::failure::Failure;
-use crate::lake::{LakeError, Table};
+use crate::lake::Table;
 use crate::metrics::DAYS_AFTER;
+use crate::model::cancel::Cancel;
 use crate::telemetry::Progress;
 
 /// Number of days that a bucket is asked about before the progress is shown.
@@ -56,11 +57,12 @@ pub enum Freshness {
 /// days. With `among`, returns the days of that range instead. Adds the days to the progress.
 ///
 /// # Errors
-/// Fails when the lake cannot be read.
+/// Fails when the lake cannot be read, or after a signal.
 pub fn status(
     job: &MetricsJob,
     among: Option<DayRange>,
     progress: &Progress,
+    cancel: &Cancel,
 ) -> Result<Vec<DayStatus>, Failure> {
     let inputs = read_inputs(job, None, job.lake.pruned(&job.account)?)?;
     let computed = job.lake.days(Table::AccountDaily, &job.account)?;
@@ -73,13 +75,14 @@ pub fn status(
         .map(|(first, last)| DayRange { first: *first, last: *last });
     let Some(range) = among.or(all) else { return Ok(Vec::new()) };
     let days: Vec<Day> = range.days().collect();
-    let of_day = |day: &Day| -> Result<DayStatus, LakeError> {
+    let of_day = |day: &Day| -> Result<DayStatus, Failure> {
+        cancel.check()?;
         let input = inputs.days.get(day);
         let pruned = inputs.was_pruned(*day);
         let state = input.map(|_| state_of(job, &inputs, *day)).transpose()?;
         let metrics = match &state {
             Some(state) if state.is_outdated() => Some(Freshness::Stale),
-            Some(state) if !state.stale.is_empty() => Some(Freshness::Missing),
+            Some(state) if !state.to_rebuild.is_empty() => Some(Freshness::Missing),
             Some(state) if state.is_frozen => Some(Freshness::Frozen),
             Some(_) => Some(Freshness::Fresh),
             None if inputs.damaged.contains_key(day) || lost.contains(day) => {
@@ -129,5 +132,5 @@ fn was_final(job: &MetricsJob, day: Day) -> bool {
     let footers = Table::METRICS
         .into_iter()
         .filter_map(|table| job.lake.footer(&job.account.partition(table, day)).ok());
-    footers.take(1).any(|footer| footer.get("final") == Some("true"))
+    footers.take(1).any(|footer| footer.is_final())
 }

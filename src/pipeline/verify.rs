@@ -30,6 +30,8 @@ pub struct VerifyJob {
     pub rules: Rules,
     /// The current day by the machine's clock.
     pub today: Day,
+    /// Check only these accounts, and not what belongs to no account.
+    pub accounts: Option<Vec<Account>>,
     /// Check only the accounts in this shard. The first shard also checks what belongs to no
     /// account.
     pub shard: Option<Shard>,
@@ -53,6 +55,43 @@ impl Verification {
     pub fn count(&self, severity: Severity) -> usize {
         self.findings.iter().filter(|finding| finding.severity == severity).count()
     }
+
+    /// Counts the files of a day, and takes its findings.
+    fn add(&mut self, day: &mut ExaminedDay) {
+        self.days += 1;
+        self.files += day.there.len();
+        self.messages += day.sound.get(&Table::Messages).map_or(0, |messages| messages.rows);
+        self.findings.append(&mut day.findings);
+    }
+}
+
+impl VerifyJob {
+    fn includes(&self, account: &Account) -> bool {
+        self.accounts.as_ref().is_none_or(|accounts| accounts.contains(account))
+            && self.shard.is_none_or(|shard| shard.contains(account.as_str()))
+    }
+
+    /// Whether to check what belongs to no account.
+    fn includes_the_rest(&self) -> bool {
+        self.accounts.is_none() && self.shard.is_none_or(|shard| shard.is_first())
+    }
+
+    fn metrics(&self, account: &Account) -> MetricsJob {
+        MetricsJob {
+            lake: self.lake.clone(),
+            account: account.clone(),
+            zone: self.zone.clone(),
+            rules: self.rules.clone(),
+        }
+    }
+}
+
+/// What was found of an account.
+struct AccountFiles {
+    days: BTreeMap<Day, ExaminedDay>,
+    /// Days with messages. Also those that are not checked.
+    fetched: BTreeSet<Day>,
+    pruned: Pruned,
 }
 
 /// Checks the whole lake. With `among`, checks those days and the messages that their metrics were
@@ -68,9 +107,7 @@ pub fn verify(
     cancel: &Cancel,
 ) -> Result<Verification, Failure> {
     let mut survey = job.lake.survey()?;
-    if let Some(shard) = job.shard {
-        survey.partitions.retain(|key| shard.contains(key.account.as_str()));
-    }
+    survey.partitions.retain(|key| job.includes(&key.account));
     require_zone(job, &survey)?;
     let is_wanted = |day: Day| among.is_none_or(|range| range.contains(day));
     let (lists, partitions): (Vec<_>, Vec<_>) = std::mem::take(&mut survey.partitions)
@@ -87,6 +124,39 @@ pub fn verify(
         let of_account = pruned_days(job, &account, &mut verification)?;
         pruned.insert(account, of_account);
     }
+    let examined = examine_days(job, tables_of_day, &pruned, progress, cancel)?;
+    let lists = lists.into_iter().filter(|key| is_wanted(key.date)).collect();
+    examine_lists(job, lists, &mut verification, cancel)?;
+    let mut lake = Verification::default();
+    lake.findings.extend(misread_place(&job.lake)?);
+    let mut apps = recorded_apps(&job.lake, &mut lake)?;
+    for (account, mut days) in examined {
+        days.values_mut().for_each(|day| verification.add(day));
+        verification.findings.extend(other_apps(&job.lake, &mut apps, &account, &days));
+        let fetched = fetched.remove(&account).unwrap_or_default();
+        let pruned = pruned.remove(&account).unwrap_or_default();
+        let files = AccountFiles { days, fetched, pruned };
+        verify_account(&job.metrics(&account), files, among, &mut verification, cancel)?;
+        verification.accounts.push(account);
+    }
+    lake.findings.extend(lake_findings(&survey, is_wanted));
+    if job.includes_the_rest() {
+        verification.findings.append(&mut lake.findings);
+    }
+    verification.findings.sort();
+    // Accounts without their own retention mark share one, and so report the same finding.
+    verification.findings.dedup();
+    Ok(verification)
+}
+
+/// Reads the files of each day.
+fn examine_days(
+    job: &VerifyJob,
+    tables_of_day: BTreeMap<(Account, Day), BTreeSet<Table>>,
+    pruned: &BTreeMap<Account, Pruned>,
+    progress: &Progress,
+    cancel: &Cancel,
+) -> Result<BTreeMap<Account, BTreeMap<Day, ExaminedDay>>, Failure> {
     let noted = job.lake.older_notes()?;
     let nothing = Pruned::default();
     let examine = |((account, day), tables): ((Account, Day), BTreeSet<Table>)| {
@@ -99,48 +169,30 @@ pub fn verify(
     };
     let examine_all = || tables_of_day.into_par_iter().map(examine).collect::<Result<_, Failure>>();
     let examined: Vec<_> = job.lake.reading(examine_all)??;
-
     let mut days_of_account: BTreeMap<Account, BTreeMap<Day, ExaminedDay>> = BTreeMap::new();
-    for (account, day, mut examined) in examined {
-        verification.days += 1;
-        verification.files += examined.there.len();
-        verification.messages +=
-            examined.sound.get(&Table::Messages).map_or(0, |messages| messages.rows);
-        verification.findings.append(&mut examined.findings);
+    for (account, day, examined) in examined {
         days_of_account.entry(account).or_default().insert(day, examined);
     }
-    let lists = lists.into_iter().filter(|key| is_wanted(key.date)).collect();
-    examine_lists(job, lists, &mut verification, cancel)?;
-    let mut lake = Verification::default();
-    lake.findings.extend(misread_place(&job.lake)?);
-    let mut apps = recorded_apps(&job.lake, &mut lake)?;
-    for (account, days) in days_of_account {
-        let job = MetricsJob {
-            lake: job.lake.clone(),
-            account: account.clone(),
-            zone: job.zone.clone(),
-            rules: job.rules.clone(),
-        };
-        let pruned = pruned.get(&account).unwrap_or(&nothing);
-        let fetched = fetched.remove(&account).unwrap_or_default();
-        verification.findings.extend(hidden_account(&job, &days));
-        verification.findings.extend(missing_days(&job, &days, &fetched, among, pruned));
-        let is_pending = verify_privacy(&job, &days, &mut verification)?;
-        verification.findings.extend(other_apps(&job.lake, &mut apps, &account, &days));
-        // Until a redaction is finished, messages and metrics name customers differently.
-        if !is_pending {
-            verify_metrics(&job, &days, fetched, is_wanted, pruned, &mut verification, cancel)?;
-        }
-        verification.accounts.push(account);
+    Ok(days_of_account)
+}
+
+/// Checks the days of an account against each other and against its records.
+fn verify_account(
+    job: &MetricsJob,
+    files: AccountFiles,
+    among: Option<DayRange>,
+    verification: &mut Verification,
+    cancel: &Cancel,
+) -> Result<(), Failure> {
+    let AccountFiles { days, fetched, pruned } = files;
+    verification.findings.extend(hidden_account(job, &days));
+    verification.findings.extend(missing_days(job, &days, &fetched, among, &pruned));
+    // Until a redaction is finished, messages and metrics name customers differently.
+    if verify_privacy(job, &days, verification, cancel)? {
+        return Ok(());
     }
-    lake.findings.extend(lake_findings(&survey, is_wanted));
-    if job.shard.is_none_or(|shard| shard.is_first()) {
-        verification.findings.append(&mut lake.findings);
-    }
-    verification.findings.sort();
-    // Accounts without their own retention mark share one, and so report the same finding.
-    verification.findings.dedup();
-    Ok(verification)
+    let is_wanted = |day: Day| among.is_none_or(|range| range.contains(day));
+    verify_metrics(job, &days, fetched, is_wanted, &pruned, verification, cancel)
 }
 
 /// Returns the days with messages of each account.
@@ -234,7 +286,7 @@ fn pruned_days(
     verification: &mut Verification,
 ) -> Result<Pruned, LakeError> {
     let (pruned, reason) = match job.lake.pruned(account) {
-        Err(LakeError::DamagedMark { reason, .. }) => (Pruned::default(), Some(reason)),
+        Err(LakeError::DamagedRecord { reason, .. }) => (Pruned::default(), Some(reason)),
         pruned => {
             let pruned = pruned?;
             let reason = pruned.mark_after(job.today).map(|(table, day)| in_the_future(table, day));
@@ -253,10 +305,9 @@ fn recorded_apps(
     verification: &mut Verification,
 ) -> Result<BTreeMap<AppId, Account>, LakeError> {
     match lake.apps() {
-        Err(LakeError::DamagedApp { path, reason }) => {
-            let advice = "write the name of the account with the records of this app into the file, or move the file out of the lake. \
-                 The next run that fetches writes it again";
-            verification.findings.push(Finding::new(Kind::Unreadable, path, reason, advice));
+        Err(LakeError::DamagedRecord { record, path, reason }) => {
+            let finding = Finding::new(Kind::Unreadable, path, reason, record.advice());
+            verification.findings.push(finding);
             Ok(BTreeMap::new())
         }
         apps => apps,

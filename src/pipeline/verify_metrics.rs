@@ -14,7 +14,7 @@ use super::rules::{OutOfDate, expected, reasons, recorded, recorded_by_day};
 use super::verify::Verification;
 use crate::calendar::{Day, DayRange};
 use crate::failure::Failure;
-use crate::lake::{ContentHash, Contents, Footer, LakeError, PartitionKey, Pruned, Table};
+use crate::lake::{ContentHash, Contents, Footer, LakeError, PartitionKey, Pruned, Table, entry};
 use crate::metrics::{Parameters, Partitions, Rules, Target};
 use crate::model::cancel::Cancel;
 
@@ -183,7 +183,7 @@ fn own_rules(
 ) -> Option<Parameters> {
     let of_day = rules_of_day?;
     let text = of_day.for_partition(key.table, key.date).to_string();
-    match footer.get("parameters") == Some(&text) {
+    match footer.get(entry::PARAMETERS) == Some(&text) {
         true => Some(of_day.clone()),
         false => {
             recorded(footer, key.table, key.date).filter(|own| own.timezone == job.zone.name())
@@ -227,8 +227,8 @@ fn recompute(
                         );
                     }
                     let mut known = Footer::default();
-                    known.set("horizon", target.horizon);
-                    known.set("final", target.is_final);
+                    known.set(entry::HORIZON, target.horizon);
+                    known.set(entry::FINAL, target.is_final);
                     let wrong = written.footer.contradictions(&known);
                     if !wrong.is_empty() {
                         finding(Kind::Footer, wrong.join("; "));

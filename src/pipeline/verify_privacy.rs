@@ -8,8 +8,10 @@ use super::metrics_job::MetricsJob;
 use super::redact::forgotten_in;
 use super::verify::Verification;
 use crate::calendar::Day;
+use crate::failure::Failure;
 use crate::lake::{AccountPrivacy, Contents, LakeError, PartitionKey};
 use crate::model::Table;
+use crate::model::cancel::Cancel;
 use crate::model::privacy::{AppliedPrivacy, Change};
 
 /// Finds files whose personal data does not match the account's record. Returns whether a redaction
@@ -18,13 +20,13 @@ pub(super) fn verify_privacy(
     job: &MetricsJob,
     days: &BTreeMap<Day, ExaminedDay>,
     verification: &mut Verification,
-) -> Result<bool, LakeError> {
+    cancel: &Cancel,
+) -> Result<bool, Failure> {
     let record = job.lake.privacy_record(&job.account);
     let mut add = |finding: Finding| verification.findings.push(finding);
     let privacy = match job.lake.privacy(&job.account) {
-        Err(LakeError::DamagedPrivacy { path, reason }) => {
-            let advice = "restore it from a backup: it lists the forgotten customers";
-            add(Finding::new(Kind::Privacy, path, reason, advice));
+        Err(LakeError::DamagedRecord { record, path, reason }) => {
+            add(Finding::new(Kind::Privacy, path, reason, record.advice()));
             return Ok(false);
         }
         privacy => privacy?,
@@ -43,6 +45,7 @@ pub(super) fn verify_privacy(
         sound.map(|(table, contents)| (job.account.partition(*table, *day), contents))
     });
     for (key, contents) in files {
+        cancel.check()?;
         if let Some((what, advice)) = other_settings(&key, contents, &settings) {
             add(Finding::new(Kind::Openids, job.lake.path(&key), what, advice));
         } else if forgotten_in(&job.lake, &key, &forgotten)?.is_by_openid {

@@ -40,6 +40,13 @@ pub(super) struct Rect {
     pub title: String,
 }
 
+impl Rect {
+    fn new(class: impl Into<String>, (x, y): (f64, f64), (width, height): (f64, f64)) -> Self {
+        let (x, y, width, height) = (Px(x), Px(y), Px(width), Px(height));
+        Self { x, y, width, height, class: class.into(), title: String::new() }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Path {
     pub d: String,
@@ -91,46 +98,22 @@ impl Scene {
     pub(super) fn rect(
         &mut self,
         class: impl Into<String>,
-        (x, y): (f64, f64),
-        (width, height): (f64, f64),
+        position: (f64, f64),
+        size: (f64, f64),
     ) {
-        let rect = Rect {
-            x: Px(x),
-            y: Px(y),
-            width: Px(width),
-            height: Px(height),
-            class: class.into(),
-            title: String::new(),
-        };
-        self.rects.push(rect);
+        self.rects.push(Rect::new(class, position, size));
     }
 
     /// Adds a tooltip. A phone has no pointer that could rest on it.
-    pub(super) fn hover(&mut self, title: String, (x, y): (f64, f64), (width, height): (f64, f64)) {
+    pub(super) fn hover(&mut self, title: String, position: (f64, f64), size: (f64, f64)) {
         if self.class == "narrow" {
             return;
         }
-        let hover = Rect {
-            x: Px(x),
-            y: Px(y),
-            width: Px(width),
-            height: Px(height),
-            class: "hover".to_owned(),
-            title,
-        };
-        self.hovers.push(hover);
+        self.hovers.push(Rect { title, ..Rect::new("hover", position, size) });
     }
 
-    fn backdrop(&mut self, class: &str, (x, y): (f64, f64), (width, height): (f64, f64)) {
-        let rect = Rect {
-            x: Px(x),
-            y: Px(y),
-            width: Px(width),
-            height: Px(height),
-            class: class.to_owned(),
-            title: String::new(),
-        };
-        self.backdrop.push(rect);
+    fn backdrop(&mut self, class: &str, position: (f64, f64), size: (f64, f64)) {
+        self.backdrop.push(Rect::new(class, position, size));
     }
 
     /// Adds a horizontal line of the grid.

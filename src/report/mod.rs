@@ -45,6 +45,7 @@ use crate::calendar::{Day, DayRange, Zone};
 use crate::failure::{Classified, ErrorKind, Failure};
 use crate::lake::{Account, Lake, Table};
 use crate::metrics::Rules;
+use crate::model::cancel::Cancel;
 use crate::pipeline::{DayStatus, Freshness, MetricsJob, status};
 use crate::telemetry::Progress;
 use facts::DayFacts;
@@ -107,7 +108,7 @@ impl Period {
         // A damaged file counts as final here: it must fail the report, not shift the period.
         let is_final_of = |account: &&Account, day: Day| {
             lake.footer(&account.partition(Table::AccountDaily, day))
-                .map_or(true, |footer| reading::is_final(&footer))
+                .map_or(true, |footer| footer.is_final())
         };
         let is_final = |(day, accounts): &(&Day, &Vec<&Account>)| {
             accounts.iter().all(|account| is_final_of(account, **day))
@@ -285,7 +286,8 @@ fn read(
         rules: job.rules.clone(),
     };
     let both = DayRange { first: period.before().first, last: period.last };
-    let statuses = status(&metrics, Some(both), progress)?;
+    // A report changes nothing, so a signal may end the process.
+    let statuses = status(&metrics, Some(both), progress, &Cancel::default())?;
     progress.expect(statuses.len());
     let read = |day: &DayStatus| {
         let has_messages = day.fetched && day.metrics != Some(Freshness::Damaged);

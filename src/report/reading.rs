@@ -11,14 +11,9 @@ use super::facts::{
 use super::ids::{IdCounter, Ids};
 use crate::calendar::{Day, UnixSeconds};
 use crate::failure::Failure;
-use crate::lake::{Account, Footer, Lake, Table};
+use crate::lake::{Account, Lake, Table, entry};
 use crate::metrics::Parameters;
 use crate::model::record::Direction;
-
-/// Whether the footer of a metric partition says that later days can no longer change it.
-pub(super) fn is_final(footer: &Footer) -> bool {
-    footer.get("final") == Some("true")
-}
 
 /// Reads facts of one account from a lake, for one service level.
 #[derive(Debug)]
@@ -51,13 +46,13 @@ impl<'a> Reader<'a> {
         }
         let footer = self.lake.footer(&self.account.partition(Table::AccountDaily, day))?;
         let parameters = footer
-            .get("parameters")
+            .get(entry::PARAMETERS)
             .and_then(|text| Parameters::recorded(text, Table::AccountDaily, day))
             .unwrap_or_else(|| Parameters::in_zone(footer.zone()));
         let has_turns = self.has(Table::ResponsePairs, day)?;
         Ok(Some(DayFacts {
             day,
-            is_final: is_final(&footer),
+            is_final: footer.is_final(),
             has_business_hours: parameters.business_hours.is_some(),
             counts: self.counts(day)?,
             workers: self.workers(day)?,

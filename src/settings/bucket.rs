@@ -11,6 +11,7 @@ use super::{Origin, Setting, SettingsError};
 use crate::lake::{Addressing, BucketCredentials, BucketOptions, LakePlace};
 use crate::plain_file;
 use crate::secret::Secret;
+use crate::wechat::is_loopback;
 
 const SCHEME: &str = "s3://";
 
@@ -226,14 +227,6 @@ impl Sources<'_> {
             false => "the role in the environment".to_owned(),
         };
         Ok((BucketCredentials::Role(role), origin))
-    }
-}
-
-fn is_loopback(url: &reqwest::Url) -> bool {
-    match url.host_str() {
-        Some("localhost" | "[::1]") => true,
-        Some(host) => host.parse().is_ok_and(|ip: std::net::Ipv4Addr| ip.is_loopback()),
-        None => false,
     }
 }
 

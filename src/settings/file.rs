@@ -38,8 +38,8 @@ pub(super) struct File {
     pub report: Report,
 }
 
-/// One of `[[accounts]]`, or a line of a list of accounts. It names the source of its secret and contains no secret, so a file with
-/// several accounts can be shown to others.
+/// One of `[[accounts]]`, or a line of a list of accounts. It names the source of its secret and
+/// contains no secret, so a file with several accounts can be shown to others.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct AccountTable {

@@ -37,7 +37,7 @@ use network::Network;
 use secret_source::SecretSource;
 pub use secret_source::not_a_word;
 use selection::{first_few, in_shard};
-pub use sources::{LAKE, named_places};
+pub use sources::{CONFIG, LAKE, named_places};
 use sources::{Sources, read_file};
 
 /// The origin of a value.

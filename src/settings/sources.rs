@@ -17,7 +17,8 @@ use crate::wechat::BaseUrl;
 /// The lake, unless the settings name another one.
 pub const LAKE: &str = "data/lake";
 
-const CONFIG: &str = "kefu.toml";
+/// The settings file, unless a flag or the environment names another one.
+pub const CONFIG: &str = "kefu.toml";
 
 pub(super) struct LoadedFile {
     pub(super) path: PathBuf,
@@ -109,7 +110,7 @@ impl Sources<'_> {
     pub(super) fn zone(&self, flags: &Flags) -> Result<Setting<Zone>, SettingsError> {
         let flag = ("--timezone", flags.timezone.clone());
         self.text(flag, "KEFU_TIMEZONE", ("timezone", &self.file.values.timezone))
-            .unwrap_or_else(|| Setting { value: "Asia/Shanghai".into(), origin: Origin::Default })
+            .unwrap_or_else(|| Setting { value: Zone::DEFAULT.into(), origin: Origin::Default })
             .try_map(|name| Zone::named(&name))
     }
 

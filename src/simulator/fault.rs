@@ -3,9 +3,9 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A fault, and the calls that it affects. Written as `[account=N/][token/|workers/]KIND[@CALL[xTIMES]]`. For
-/// instance, `status:503:retry-after=2@3x2` answers calls 3 and 4 of `getmsglist` with HTTP 503.
-/// Without `@`, the fault affects every call.
+/// A fault, and the calls that it affects. Written as
+/// `[account=N/][token/|workers/]KIND[@CALL[xTIMES]]`. For instance, `status:503:retry-after=2@3x2`
+/// answers calls 3 and 4 of `getmsglist` with HTTP 503. Without `@`, the fault affects every call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     pub kind: FaultKind,

@@ -15,7 +15,7 @@ use rand_pcg::Pcg64Mcg;
 use super::phrases::Phrase;
 use super::records::{Records, RenderedPage, SimulatedWorker, ordinal_after, sparse_id};
 use crate::calendar::Day;
-use crate::lake::opercode;
+use crate::model::record::opercode;
 
 /// Options of the generator.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,7 @@ pub struct GeneratorOptions {
 }
 
 /// Beijing is 8 hours ahead of UTC, all year.
-const BEIJING_SECONDS: i64 = 8 * 3_600;
+pub(super) const BEIJING_SECONDS: i64 = 8 * 3_600;
 const DAY_SECONDS: i64 = 86_400;
 
 /// Names of workers, as customers see them.

@@ -60,8 +60,8 @@ pub struct Options {
     pub pages_kept: usize,
     /// Whether pages are compressed with gzip, for clients that accept it.
     pub gzip: bool,
-    /// Answers no `getmsglist` call until this many accounts have calls under way at once. From then
-    /// on, calls are answered as they come.
+    /// Answers no `getmsglist` call until this many accounts have calls under way at once. From
+    /// then on, calls are answered as they come.
     pub hold_until: usize,
     pub clock: Clock,
 }

@@ -19,6 +19,7 @@ use super::answer::{
     self, Answer, Reset, accepts_gzip, answer_json, error, gzip, misbehave, plain, render,
 };
 use super::fault::{Affected, FaultKind};
+use super::generator::BEIJING_SECONDS;
 use super::query::{TokenRequest, parameter};
 use super::records::{RenderedPage, SimulatedWorker};
 use super::tokens::{Refusal, TokenBook};
@@ -39,9 +40,6 @@ pub struct LoggedRequest {
     /// For `getmsglist`: whether a page is compressed with gzip.
     pub is_gzip: bool,
 }
-
-/// Beijing is 8 hours ahead of UTC, all year.
-const BEIJING_SECONDS: i64 = 8 * 3_600;
 
 /// Maximum number of logged calls.
 const LOG_MAX: usize = 100_000;

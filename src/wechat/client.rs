@@ -18,7 +18,7 @@ use super::{
 };
 use crate::failure::{Classified, ErrorKind};
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// Maximum time without data while a body arrives.
 const READ_LIMIT: Duration = Duration::from_secs(30);
 const CALL_LIMIT: Duration = Duration::from_secs(120);
@@ -214,24 +214,12 @@ impl Client {
         CallError::Transport(Box::new(classify(error, &self.peer)))
     }
 
-    /// Requests one page of `getmsglist` and returns the body without decoding it. The body may be
-    /// an error from WeChat.
+    /// Requests one page of `getmsglist`. Returns the body without decoding it, and the server's
+    /// clock. The body may be an error from WeChat.
     ///
     /// # Errors
     /// [`CallError::Transport`] and [`CallError::Status`].
     pub async fn message_page(
-        &self,
-        token: &Secret,
-        request: &PageRequest,
-    ) -> Result<Bytes, CallError> {
-        Ok(self.dated_message_page(token, request).await?.body)
-    }
-
-    /// Requests a page like [`message_page`](Self::message_page). Also returns the server's clock.
-    ///
-    /// # Errors
-    /// Those of [`message_page`](Self::message_page).
-    pub async fn dated_message_page(
         &self,
         token: &Secret,
         request: &PageRequest,

@@ -16,6 +16,7 @@ mod user_command;
 
 pub use crate::secret::Secret;
 pub use base_url::BaseUrl;
+pub(crate) use base_url::is_loopback;
 pub use body::no_json;
 pub use client::{CallError, Client, DatedBody};
 pub use code::{Action, ApiError};

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 
 use super::Peer;
+use super::client::CONNECT_LIMIT;
 use crate::failure::{Classified, ErrorKind, causes, exhausted};
 
 /// A call without an answer. Names the host and the proxy, but no URL, because the token is part of
@@ -91,7 +92,9 @@ impl TransportError {
             Trouble::Tls(Whose::Host) => format!("cannot open a TLS connection with {peer}"),
             Trouble::Tls(whose) => format!("cannot open a TLS connection with {}", name(whose)),
             Trouble::NothingTrusted => "this machine has no trusted certificates".to_owned(),
-            Trouble::ConnectTimeout => format!("no connection to {peer} within 10 seconds"),
+            Trouble::ConnectTimeout => {
+                format!("no connection to {peer} within {} seconds", CONNECT_LIMIT.as_secs())
+            }
             Trouble::Timeout => format!("no answer from {peer} in time"),
             Trouble::Cut => {
                 format!("the connection to {peer} ended before the answer was complete")

@@ -23,8 +23,8 @@ const TOKEN_BYTES_MAX: usize = 8 << 10;
 /// Maximum number of bytes read from the output with a token.
 const TOKEN_OUTPUT_BYTES_MAX: u64 = 16 << 10;
 
-/// A program with its arguments. It prints a token or a list of accounts, and runs without a shell. Neither its output
-/// nor its arguments are ever shown.
+/// A program with its arguments. It prints a token or a list of accounts, and runs without a shell.
+/// Neither its output nor its arguments are ever shown.
 #[derive(Clone, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct UserCommand {
@@ -142,7 +142,8 @@ impl UserCommand {
     /// Runs the program and returns its output.
     ///
     /// # Errors
-    /// When the program cannot be run, takes too long, fails, or prints more than `bytes_max` bytes.
+    /// When the program cannot be run, takes too long, fails, or prints more than `bytes_max`
+    /// bytes.
     pub async fn output(&self, bytes_max: u64) -> Result<Vec<u8>, Why> {
         let output = self.run(bytes_max + 1).await?;
         if output.len() as u64 > bytes_max {

@@ -149,8 +149,8 @@ async fn permission(
     let hour = Span { start, end: start + 3_600 };
     let request =
         PageRequest { starttime: hour.start, endtime: hour.end, msgid: FIRST_MSGID, number: 1 };
-    let body = client.message_page(token, &request).await?;
-    decode(&body, hour).map_err(|error| error.hiding(token).from_peer(client.peer()))?;
+    let answer = client.message_page(token, &request).await?;
+    decode(&answer.body, hour).map_err(|error| error.hiding(token).from_peer(client.peer()))?;
     Ok(Check::ok("permission", "getmsglist answered"))
 }
 

@@ -13,8 +13,6 @@ use crate::telemetry;
 use crate::terminal::NoEcho;
 use crate::wechat::Secret;
 
-const ZONE: &str = "Asia/Shanghai";
-
 /// Maximum number of bytes of a secret on stdin. WeChat's have 32.
 const SECRET_BYTES_MAX: u64 = 4_096;
 
@@ -64,8 +62,8 @@ impl Answers {
         };
         let zone = match (&global.timezone, terminal) {
             (Some(name), _) => checked("--timezone", name, Zone::named)?,
-            (None, Some(terminal)) => terminal.ask("Time zone", ZONE, Zone::named)?,
-            (None, None) => checked("--timezone", ZONE, Zone::named)?,
+            (None, Some(terminal)) => terminal.ask("Time zone", Zone::DEFAULT, Zone::named)?,
+            (None, None) => checked("--timezone", Zone::DEFAULT, Zone::named)?,
         };
         let has_hours = match (args.business_hours, terminal) {
             (Some(answer), _) => answer.is_yes(),

@@ -15,9 +15,6 @@ use crate::model::cancel::Cancel;
 use crate::settings;
 use crate::telemetry;
 
-/// The settings file, unless `--config` names another one.
-const CONFIG: &str = "kefu.toml";
-
 /// The file of the secret, beside the settings file.
 const SECRET: &str = "kefu.secret";
 
@@ -26,7 +23,7 @@ pub(super) fn execute(
     args: &InitArgs,
     cancel: &Cancel,
 ) -> Result<Option<ErrorKind>, Failure> {
-    let config = global.config.clone().unwrap_or_else(|| PathBuf::from(CONFIG));
+    let config = global.config.clone().unwrap_or_else(|| PathBuf::from(settings::CONFIG));
     let secret = config.with_file_name(SECRET);
     for path in [&config, &secret] {
         if path.symlink_metadata().is_ok() {

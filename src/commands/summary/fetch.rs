@@ -5,12 +5,13 @@ use crate::failure::ErrorKind;
 use crate::pipeline::{FailedDay, FetchReport, FetchedDay, Refreshed};
 use crate::printable::counted;
 
-/// The failures that differ, in order of their first days, each with all of its days and as the first of them met it.
+/// Groups equal failures of several days, in order of their first days. Each group has its days and
+/// its first failure.
 pub(super) fn in_common(failed: &[FailedDay]) -> Vec<(Vec<Day>, &FailedDay)> {
     let mut groups: Vec<(Vec<Day>, &FailedDay)> = Vec::new();
     for day in failed {
         let is_the_same = |other: &FailedDay| match (other.kind, day.kind) {
-            // Each day's files have names of their own; what the disk has against them is what there is to do about it.
+            // The reason contains the path of the day's file, so compare the hints.
             (ErrorKind::Lake, ErrorKind::Lake) => other.hint.is_some() && other.hint == day.hint,
             (others, kind) => {
                 others == kind && without_call(&other.reason) == without_call(&day.reason)
@@ -24,7 +25,7 @@ pub(super) fn in_common(failed: &[FailedDay]) -> Vec<(Vec<Day>, &FailedDay)> {
     groups
 }
 
-/// A reason without what WeChat names a single call by: each day has one of its own.
+/// A reason without the ids that WeChat gives to each call, because these always differ.
 fn without_call(reason: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut is_name = false;
@@ -98,7 +99,7 @@ impl FetchReport {
         lines
     }
 
-    /// What was unusual about the records and the calls.
+    /// Renders what was unusual about the records and the calls.
     fn render_remarks(&self) -> Vec<String> {
         let total = |count: fn(&FetchedDay) -> u64| self.fetched.iter().map(count).sum::<u64>();
         let remarks: [(&str, u64, &str); 7] = [
@@ -139,7 +140,7 @@ pub(super) const WHAT_TO_CHECK: &str = "check that customer service is enabled a
 pub(super) const WINDOWS_ADVICE: &str = "records inside the window may be missing in their place: `kefu doctor --probe --date` the day shows what WeChat does with windows";
 
 impl FetchReport {
-    /// The days that came with records outside the window.
+    /// Renders the days that have records outside the window.
     pub(super) fn render_misplaced(&self) -> Option<String> {
         let with_some = self.fetched.iter().filter(|day| day.misplaced > 0);
         let days: Vec<Day> = with_some.map(|day| day.date).collect();
@@ -153,12 +154,12 @@ impl FetchReport {
         })
     }
 
-    /// Whether WeChat has no record of any day, and never had.
+    /// Whether WeChat has no records, and the lake has no day of the account.
     pub(super) fn found_nothing(&self) -> bool {
         !self.left_out.is_empty() && self.first_day.is_none() && self.failed.is_empty()
     }
 
-    /// The empty days that were not committed.
+    /// Renders the empty days that were not committed.
     fn render_left_out(&self) -> Option<String> {
         let days = counted(self.left_out.len(), "day");
         let before = self.first_day.map(|first| format!(" before {first}")).unwrap_or_default();
@@ -167,7 +168,7 @@ impl FetchReport {
             .then(|| format!("no records{before}: {days} left out ({listed})"))
     }
 
-    /// What a second look at days that were there has found.
+    /// Renders the outcome of days that were fetched again.
     fn render_refreshed(&self) -> Vec<String> {
         let refreshed: Vec<(&FetchedDay, Refreshed)> =
             self.fetched.iter().filter_map(|day| Some((day, day.refreshed?))).collect();

@@ -1,5 +1,5 @@
-//! The operations that change or lock files. All of them pass through here, so that tests can make
-//! each of them fail.
+//! Operations that change or lock files, each with a failpoint for tests. Removing an empty folder,
+//! clearing staging, and writing into lock files have none.
 
 use std::fmt;
 use std::fs::{DirBuilder, Metadata, TryLockError};
@@ -22,7 +22,7 @@ const FOLDER_MODE: u32 = 0o750;
 /// How often a folder may be removed while a file is put into it.
 const ATTEMPTS: usize = 8;
 
-/// What is about to be done.
+/// An operation that changes or locks a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     CreateFile,
@@ -58,15 +58,16 @@ impl FileId {
     }
 }
 
-/// Something in the way: a disk that is full or refuses, or a process that is killed and does
-/// nothing more.
+/// Makes operations fail in tests, like a full disk, or like a process that is killed.
 pub trait Failpoint: fmt::Debug + Send + Sync {
+    /// Called before each operation.
+    ///
     /// # Errors
-    /// What the operation is to fail with. Then it is not done.
+    /// With an error, the operation is not done and fails with this error.
     fn before(&self, operation: Operation, path: &Path) -> io::Result<()>;
 }
 
-/// The disk, as it is unless there is a failpoint.
+/// The disk, with an optional failpoint.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     failpoint: Option<Arc<dyn Failpoint>>,
@@ -106,7 +107,7 @@ impl Disk {
         })
     }
 
-    /// Sees to it that a file's content is on the disk.
+    /// Syncs the content of a file.
     pub fn sync_file(&self, file: &File) -> io::Result<()> {
         self.fill(|| {
             self.begin(Operation::SyncFile, file.path())?;
@@ -114,7 +115,7 @@ impl Disk {
         })
     }
 
-    /// Sees to it that all that was written to a folder's file system is on the disk.
+    /// Syncs the whole file system of a folder.
     pub fn sync_file_system(&self, folder: &Path) -> io::Result<()> {
         self.begin(Operation::SyncFileSystem, folder)?;
         #[cfg(target_os = "linux")]
@@ -126,8 +127,8 @@ impl Disk {
         Ok(())
     }
 
-    /// Sees to it that a folder's entries are on the disk, where the file system can do that: CIFS
-    /// and some FUSE file systems have no fsync for folders, and say so with EINVAL or EOPNOTSUPP.
+    /// Syncs the entries of a folder. Does nothing on a file system without fsync for folders. CIFS
+    /// and some FUSE file systems have none, and answer with EINVAL or EOPNOTSUPP.
     pub fn sync_folder(&self, path: &Path) -> io::Result<()> {
         let sync = || {
             self.begin(Operation::SyncFolder, path)?;
@@ -177,8 +178,8 @@ impl Disk {
     }
 
     /// Moves a synced file to its place, in one step, and syncs the folder, so that a power cut
-    /// cannot undo that. Creates missing folders. Calls `check` before it changes anything, and just
-    /// before the rename.
+    /// cannot undo that. Creates missing folders. Calls `check` before it changes anything, and
+    /// just before the rename.
     pub fn move_into_place<E: From<io::Error>>(
         &self,
         from: &Path,
@@ -222,7 +223,8 @@ impl Disk {
 /// first, which must be in the same folder and not be there.
 ///
 /// # Errors
-/// When the disk refuses it. The file at `path` is then the one before.
+/// When the disk refuses it. The file at `path` is then the one before, unless only the sync of the
+/// folder failed.
 pub fn replace_file(path: &Path, beside: &Path, contents: &[u8]) -> io::Result<()> {
     const MODE: u32 = 0o666;
     let disk = Disk::default();

@@ -9,7 +9,7 @@ use super::{
     Check, Disk, Entry, Expected, File, Key, Kind, Look, Space, StagedFile, Store, Version,
 };
 use crate::lake::LakeError;
-use crate::plain_file;
+use crate::plain_file::{self, is_absent};
 
 #[derive(Debug)]
 pub struct Folder {
@@ -79,8 +79,8 @@ impl Store for Folder {
         expected: &Expected,
         check: Check<'_>,
     ) -> Result<(), LakeError> {
-        // A lake that has vanished, with a disk that is no longer mounted say, is not created again:
-        // then the staged file is gone.
+        // A lake that has vanished, with a disk that is no longer mounted say, is not created
+        // again: then the staged file is gone.
         self.disk.move_into_place(staged.path(), &self.path(key), || {
             staged.require_own()?;
             check()?;
@@ -188,10 +188,6 @@ pub(super) fn paths_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
         Err(error) if is_absent(&error) => Ok(Vec::new()),
         Err(error) => Err(error),
     }
-}
-
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@
 //! - A file is complete or absent. [`put`](Store::put) makes it visible in one step, and replaces
 //!   the file before it in the same step.
 //! - After `put` and [`remove`](Store::remove) have returned, a power cut cannot undo them.
-//! - `put` leaves everything as it was when it fails, when its check fails, and when the file in
-//!   place is not the expected one.
+//! - `put` changes nothing when its check fails, when the file in place is not the expected one,
+//!   and when the file cannot be moved to its place. If only the sync of the folder fails, the new
+//!   file is in its place, and a power cut could still undo that.
 //! - A file that was put or removed is seen so by every later [`look`](Store::look),
 //!   [`open`](Store::open) and [`list`](Store::list), of every process.
 //!
@@ -141,8 +142,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Looks at a file, and reads up to `tail` bytes at its end. None when nothing is there.
     ///
     /// # Errors
-    /// [`LakeError::Dangling`] for a link to nothing; when something is there that is not a file, or
-    /// it cannot be read.
+    /// [`LakeError::Dangling`] for a link to nothing; when something is there that is not a file,
+    /// or it cannot be read.
     fn look(&self, key: &Key, tail: u64) -> Result<Option<Look>, LakeError>;
 
     /// Looks at several files, each with its own `tail`, in the same order. A store that takes long
@@ -202,8 +203,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// When the folder is there and cannot be listed.
     fn list(&self, folder: &Key) -> Result<Vec<Entry>, LakeError>;
 
-    /// The entries of several folders, in the order of the folders. A store that takes long to answer
-    /// is asked for several at the same time.
+    /// The entries of several folders, in the order of the folders. A store that takes long to
+    /// answer is asked for several at the same time.
     ///
     /// # Errors
     /// The first of those of [`list`](Self::list).
@@ -281,8 +282,8 @@ pub trait Store: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Seconds that this machine's clock is ahead of the store's (behind, when negative), by its last
-    /// answer. None where the store has no clock of its own.
+    /// Seconds that this machine's clock is ahead of the store's (behind, when negative), by its
+    /// last answer. None where the store has no clock of its own.
     fn clock_skew_seconds(&self) -> Option<i64> {
         None
     }

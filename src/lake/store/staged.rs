@@ -66,12 +66,12 @@ impl StagedFile {
         self.staged.as_path()
     }
 
-    /// Closes it, for what is only read again and never gets to a place in the lake.
+    /// Closes the file. For files that are only read again, and never put into the lake.
     pub fn close(self) -> StagedPath {
         self.staged
     }
 
-    /// Sees to it that the content is on the disk.
+    /// Syncs the content.
     ///
     /// # Errors
     /// When the disk refuses it.

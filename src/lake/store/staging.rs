@@ -118,8 +118,12 @@ fn place() -> Option<String> {
         hasher.update(link.unwrap_or_default().as_os_str().as_encoded_bytes());
         hasher.update(b"\n");
     }
-    let word: String = hasher.finalize().to_hex().chars().take(16).collect();
-    Some(word)
+    Some(word(hasher.finalize()))
+}
+
+/// The first 16 characters of a hash.
+fn word(hash: blake3::Hash) -> String {
+    hash.to_hex().chars().take(16).collect()
 }
 
 struct ProcessFacts {
@@ -157,8 +161,7 @@ pub fn own_scratch(scratch: &Path, lake: &str) -> io::Result<PathBuf> {
         let reason = format!("{} is not a folder of this user", own.display());
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
     }
-    let name: String = blake3::hash(lake.as_bytes()).to_hex().chars().take(16).collect();
-    Ok(own.join(name))
+    Ok(own.join(word(blake3::hash(lake.as_bytes()))))
 }
 
 /// The staging folders of one [`Lake`](crate::lake::Lake), each made when the first file of its
@@ -167,12 +170,8 @@ pub struct Staging {
     /// The folder that has the staging folders of all accounts below it.
     root: PathBuf,
     name: String,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    made: BTreeSet<PathBuf>,
+    /// The folders that exist.
+    made: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl Staging {
@@ -180,11 +179,11 @@ impl Staging {
     pub fn below(root: PathBuf) -> Self {
         let name = new_name();
         in_use().insert(name.clone());
-        Self { root, name, state: Mutex::default() }
+        Self { root, name, made: Mutex::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn made(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The folder with what all processes have in staging for an account.
@@ -212,12 +211,12 @@ impl Staging {
 
     /// The folder of this process for an account, which is made if it is not there yet.
     fn own_folder(&self, disk: &Disk, account: &Account) -> io::Result<PathBuf> {
-        let mut state = self.state();
+        let mut made = self.made();
         let folder = self.of_account(account).join(&self.name);
-        if !state.made.contains(&folder) {
+        if !made.contains(&folder) {
             // Its name is new. The folder above is there as long as the lake is.
             disk.create_folder(&folder)?;
-            state.made.insert(folder.clone());
+            made.insert(folder.clone());
         }
         Ok(folder)
     }
@@ -268,7 +267,7 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        for folder in &self.state().made {
+        for folder in self.made().iter() {
             // One that is not empty is for the next run to clear.
             let _ = fs_err::remove_dir(folder);
         }

@@ -817,6 +817,43 @@ fn an_outage_ends_a_long_run_after_three_days() {
 }
 
 #[test]
+fn only_days_in_a_row_that_are_unavailable_end_a_run() {
+    let line = |day: i64| record(MIDNIGHT + day * 86_400, "x");
+    let attempts = World::new().fetch(records(1), &["status:500"], &[DAY]).page_requests().len();
+    // The 1st, the 2nd and the 4th day are unavailable. The 3rd one breaks the contract.
+    let faults = [
+        format!("status:500@1x{}", 2 * attempts),
+        format!("wrong-number@{}", 2 * attempts + 1),
+        format!("status:500@{}x{attempts}", 2 * attempts + 2),
+    ];
+    let days: Vec<String> = (1..=5).map(|day| format!("2016-06-{day:02}")).collect();
+    let night = World::new().fetch(
+        recorded((0..5).map(line)),
+        &faults.each_ref().map(String::as_str),
+        &days.iter().map(String::as_str).collect::<Vec<_>>(),
+    );
+    let kinds: Vec<ErrorKind> =
+        night.report.failed.iter().map(|failed| failed.failure.kind).collect();
+    use ErrorKind::{Contract, Unavailable};
+    assert_eq!(kinds, [Unavailable, Unavailable, Contract, Unavailable]);
+    assert_eq!((night.report.fetched.len(), night.report.given_up.len()), (1, 0));
+}
+
+#[test]
+fn the_calls_before_a_large_day_is_fetched_again_count_too() {
+    let mut lines: Vec<String> =
+        (0..3_000).map(|number| record(MIDNIGHT + number * 28, "x")).collect();
+    lines[1_500] = r#"{"openid":"oC1","text":"no time"}"#.to_owned();
+    let world = World { concurrency: 8, ..World::new().with_page_records(100) };
+    let night = world.fetch(recorded(lines), &[], &[DAY]);
+    let fetched = &night.report.fetched[0];
+    assert_eq!((fetched.rejects, fetched.messages.received), (1, 2_999));
+    let (counted, made) = (fetched.calls.requests, night.page_requests().len() as u64);
+    // Calls that were under way when the first attempt ended have no answer.
+    assert!(fetched.pages < counted && counted <= made, "{counted} of {made}");
+}
+
+#[test]
 fn a_failed_commit_leaves_no_rejects() {
     let world = World::new();
     // A folder is at the path of the new file.

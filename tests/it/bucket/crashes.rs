@@ -156,6 +156,7 @@ impl Editions {
             zone: self.world.zone.clone(),
             rules: Parameters::in_zone(self.world.zone.name()).into(),
             today: "2027-01-15".parse().unwrap(),
+            accounts: None,
             shard: None,
         };
         let found = verify(&job, None, &Progress::begin("verify", 0), &Cancel::default()).unwrap();

@@ -64,7 +64,7 @@ impl Scene {
     fn findings(&self) -> Vec<String> {
         let AccountJob { lake, zone, rules, .. } = self.job("RUN-A");
         let today = DAY.parse::<kefu::calendar::Day>().unwrap().plus(1);
-        let job = VerifyJob { lake, zone, rules, today, shard: None };
+        let job = VerifyJob { lake, zone, rules, today, accounts: None, shard: None };
         let progress = Progress::begin("verify", 0);
         let verification = verify(&job, None, &progress, &Cancel::default()).unwrap();
         verification.findings.iter().map(|finding| format!("{finding:?}")).collect()
@@ -105,7 +105,8 @@ fn a_reader_notices_that_a_run_has_changed_files() {
     };
     run(DAY);
     let other = Account::new("other".to_owned()).unwrap();
-    let readings = [LocksOf::All, LocksOf::Account(scene.world.account()), LocksOf::Account(other)]
+    let of = |account: Account| LocksOf::Accounts(vec![account]);
+    let readings = [LocksOf::All, of(scene.world.account()), of(other)]
         .map(|of| scene.job("RUN-B").lake.lock_shared(of).unwrap());
     let changed = || readings.each_ref().map(|reading| reading.require_undisturbed().is_err());
     assert_eq!(changed(), [false; 3]);

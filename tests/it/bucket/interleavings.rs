@@ -385,6 +385,7 @@ impl Trial {
             zone: self.world.zone.clone(),
             rules: Parameters::in_zone(self.world.zone.name()).into(),
             today: "2027-01-15".parse().unwrap(),
+            accounts: None,
             shard: None,
         };
         let found = verify(&job, None, &Progress::begin("verify", 0), &Cancel::default()).unwrap();

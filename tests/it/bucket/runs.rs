@@ -200,6 +200,15 @@ fn a_store_without_conditions_needs_a_single_writer() {
         let doctor = run(&["doctor", "--output", "json"]);
         let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
         assert!(said.contains("not protected") || said.contains("single_writer"), "{said}");
+        // Several accounts say it once.
+        fs_err::write(&settings, TWO_ACCOUNTS).unwrap();
+        let metrics = command(&stub, &world, &simulator, BUCKET, &["metrics"])
+            .env_remove("KEFU_APPID")
+            .env_remove("KEFU_SECRET")
+            .env_remove("KEFU_ACCOUNT")
+            .output();
+        let said = String::from_utf8(metrics.unwrap().stderr).unwrap();
+        assert_eq!(said.matches("not protected").count(), 1, "{said}");
         fs_err::remove_file(&settings).unwrap();
     }
 }
@@ -306,6 +315,16 @@ fn empty_objects_for_folders_are_no_damage_and_no_accounts() {
     });
     assert_eq!(others.collect::<Vec<_>>(), Vec::<String>::new());
 }
+
+const TWO_ACCOUNTS: &str = "
+lake_options.single_writer = true
+[[accounts]]
+name = 'acme'
+access_token_file = 'token'
+[[accounts]]
+name = 'other'
+access_token_file = 'token'
+";
 
 /// A bucket that cannot be used: the answers to all requests or only to listings, the exit code and
 /// a word of the hint.

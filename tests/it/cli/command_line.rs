@@ -332,6 +332,30 @@ fn the_demo_always_gives_the_same_result() {
     );
 }
 
+#[test]
+fn the_commands_that_the_demo_prints_can_be_pasted_whatever_the_lake_is_called() {
+    for lake in ["it's a lake", "a \"lake\" for $HOME `id`!"] {
+        let world = World::new();
+        let output = world.command(&["demo", "--lake", lake]).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let printed = stdout(&output);
+        let line = |word: &str| {
+            let line = printed.lines().find(|line| line.contains(word)).unwrap();
+            line.split("    ").next().unwrap().to_owned()
+        };
+        let pasted = |line: &str| {
+            let script = format!("duckdb() {{ printf %s \"$2\"; }}; {line}");
+            let mut shell = std::process::Command::new("sh");
+            shell.args(["-c", &script]).current_dir(world.folder.path()).output().unwrap()
+        };
+        let sql = stdout(&pasted(&line("duckdb -c")));
+        let lake = lake.replace('\'', "''");
+        assert!(sql.contains(&format!("FROM '{lake}/worker_daily/*/*.parquet' ORDER")), "{sql}");
+        let verified = pasted(&line(" verify --lake"));
+        assert!(verified.status.success(), "{}", stderr(&verified));
+    }
+}
+
 /// Prints the next step for this lake, and fails. A script that lost its command must not pass for
 /// a job that is done.
 #[test]

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use kefu::calendar::Day;
 use kefu::failure::{BugError, Classified, Failure};
-use kefu::fetch::{ContractError, Holds};
-use kefu::lake::{Account, AppId, LakeError, Table};
+use kefu::fetch::{ContractError, KeptIn};
+use kefu::lake::{Account, AppId, LakeError, OwnRecord, Table};
 use kefu::model::privacy::AppliedPrivacy;
 use kefu::pipeline::{AppError, PrivacyError};
 use kefu::settings::{Flags, Settings, SettingsError};
@@ -125,8 +125,8 @@ fn each_network_error_has_its_message_and_hint() {
             reason: "missing field `time`".into(),
         },
         ContractError::Misplaced { misplaced: 48, records: 144 },
-        ContractError::Shrunk { before: 1_500, after: 1_490, holds: Holds::Lake },
-        ContractError::Shrunk { before: 40, after: 0, holds: Holds::Metrics },
+        ContractError::Shrunk { before: 1_500, after: 1_490, kept_in: KeptIn::Lake },
+        ContractError::Shrunk { before: 40, after: 0, kept_in: KeptIn::Metrics },
     ];
     insta::assert_snapshot!(
         "errors_of_the_network",
@@ -158,7 +158,8 @@ fn each_error_of_the_lake_has_its_message_and_hint() {
         refused(io::ErrorKind::FileTooLarge, "File too large"),
         refused(io::ErrorKind::QuotaExceeded, "Disk quota exceeded"),
         refused(io::ErrorKind::NotADirectory, "Not a directory"),
-        LakeError::DamagedMark {
+        LakeError::DamagedRecord {
+            record: OwnRecord::Mark,
             path: "data/lake/_kefu/accounts/acme/pruned.json".into(),
             reason: "expected value at line 1 column 1".into(),
         },
@@ -184,7 +185,8 @@ fn each_error_of_the_lake_has_its_message_and_hint() {
             source: io::Error::from_raw_os_error(37),
         },
         LakeError::Misread { root: "data/lake".into(), folder: "region=cn".into() },
-        LakeError::DamagedApp {
+        LakeError::DamagedRecord {
+            record: OwnRecord::App,
             path: "data/lake/_kefu/apps/wx0123456789abcdef".into(),
             reason: "an account's name has 1 to 200 bytes".into(),
         },

@@ -779,6 +779,43 @@ fn a_damaged_file_does_not_stop_the_fetch_that_replaces_it() {
     assert_eq!(verified(&world, &simulator), (Some(0), 0));
 }
 
+/// Fails every rename of a file of one day.
+#[derive(Debug)]
+struct RefusesDay(&'static str);
+
+impl Failpoint for RefusesDay {
+    fn before(&self, operation: Operation, path: &std::path::Path) -> std::io::Result<()> {
+        let is_refused = operation == Operation::Rename && path.to_string_lossy().contains(self.0);
+        if is_refused { Err(std::io::Error::other("refused")) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn damage_hides_no_other_failure_of_a_pending_redaction() {
+    let (mut world, simulator) = open_lake();
+    settings(&world, HASHED_AND_DROPPED);
+    world.privacy = drop_and_hash();
+    fs_err::write(world.path("messages", "2024-05-13"), "garbage").unwrap();
+    let failed = |request: &Request, refused: &'static str| {
+        let job = world.job(&simulator);
+        let lake = job.lake.with_failpoint(Arc::new(RefusesDay(refused)));
+        run_account(&AccountJob { lake, ..job }, request, &(), &Default::default()).failure
+    };
+    assert!(failed(&Request::Redact, "date=2024-05-15").is_some());
+    assert!(world.lake().privacy(&world.account()).unwrap().unwrap().is_pending);
+    let night = Request::Fetch(crate::world::wanted("2024-05-16", "2024-05-17"));
+    let failure = failed(&night, "date=2024-05-15").unwrap();
+    assert!(failure.to_string().contains("refused"), "{failure}");
+
+    // Damage alone does not stop the run.
+    let failure = failed(&night, "date=1970-01-01");
+    assert!(failure.is_none(), "{failure:?}");
+    let log = world.kefu(&simulator, &["fetch", "--date", "2024-05-17", "--log-format", "json"]);
+    let (pending, log) = ("\"event\":\"redaction_pending\"", stderr(&log));
+    assert!(log.lines().any(|line| line.contains(pending) && line.contains("2024-05-13")), "{log}");
+    assert!(world.lake().privacy(&world.account()).unwrap().unwrap().is_pending);
+}
+
 /// Rules that match texts give other numbers once texts are removed.
 #[test]
 fn numbers_of_rules_that_match_texts_stay_after_a_customer_is_forgotten() {

@@ -198,14 +198,12 @@ fn a_second_run_takes_over_the_lake_and_leaves_the_staging_of_the_first_run() {
     assert_eq!(world.bytes(DAY), before);
     let day = DAY.parse().unwrap();
     let refused = |result: Result<(), LakeError>| result.unwrap_err().to_string();
-    for said in
-        [
-            refused(lake.remove(&world.account().partition(Table::Messages, day))),
-            refused(lake.prune(&[Table::Messages], "2016-06-02".parse().unwrap(), |_, _| {
-                Ok::<_, LakeError>(())
-            })),
-        ]
-    {
+    for said in [
+        refused(lake.remove(&world.account().partition(Table::Messages, day))),
+        refused(lake.prune(&[Table::Messages], "2016-06-02".parse().unwrap(), |_, _| {
+            Ok::<_, LakeError>(())
+        })),
+    ] {
         assert!(
             said.ends_with("_kefu/accounts/acme/lock was removed or replaced by another process"),
             "{said}"

@@ -906,6 +906,16 @@ fn verify_covers_the_named_days_and_all_accounts() {
         broken(&other),
         [("unreadable".to_owned(), "sessions/date=2024-05-13/two.parquet".to_owned())]
     );
+    let foreign = other.path("sessions", DAYS[0]).with_file_name("foreign");
+    fs_err::write(foreign, "").unwrap();
+    assert_eq!(found(&other, &["--account", "one"], "broken"), []);
+    assert_eq!(found(&other, &["--account", "two"], "broken").len(), 1);
+    assert_eq!(found(&other, &["--account", "one", "--account", "two"], "broken").len(), 1);
+    let _lock = other.lake().lock(&kefu::lake::Account::new("two".into()).unwrap()).unwrap();
+    assert_eq!(found(&other, &["--account", "one"], "broken"), []);
+    let unknown = verify(&other, &["--account", "three"]);
+    assert_eq!(unknown.status.code(), Some(78));
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("no account `three`"));
 }
 
 #[test]
@@ -1113,6 +1123,7 @@ fn any_changed_byte_is_found() {
         zone: world.zone.clone(),
         rules,
         today: "2027-01-15".parse().unwrap(),
+        accounts: None,
         shard: None,
     });
     let mut rng = Pcg64Mcg::seed_from_u64(1);

@@ -11,7 +11,9 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use kefu::calendar::{Day, DayRange, Zone};
 use kefu::lake::{Table, opercode};
-use kefu::metrics::{self, AutoReply, BusinessHours, HistoryBuilder, Parameters, Partitions};
+use kefu::metrics::{
+    self, AutoReply, BusinessHours, HistoryBuilder, MetricsError, Parameters, Partitions, Target,
+};
 use kefu::model::cancel::Cancel;
 use kefu::pipeline;
 
@@ -172,20 +174,27 @@ impl Chat {
 
     /// Computes the partitions of the `wanted` days from the messages of the days `read`.
     pub fn compute_from(&self, read: DayRange, wanted: DayRange) -> BTreeMap<Day, Partitions> {
-        let mut history = HistoryBuilder::new(&self.zone, &self.parameters);
+        let history = HistoryBuilder::new(&self.zone, &self.parameters);
         for day in read.days() {
             let of_day: Vec<&Message> = self
                 .messages
                 .iter()
                 .filter(|message| self.zone.day_of(message.sent_at) == day)
                 .collect();
-            history.append(day, &batch(&of_day)).unwrap();
+            history.add(day, 0, &batch(&of_day)).unwrap();
         }
         let wanted: Vec<Day> = wanted.days().collect();
         let targets = pipeline::targets(&self.zone, &self.fetched, &wanted);
         let cancel = Cancel::default();
         let history = history.finish(&cancel).unwrap();
-        metrics::compute(&history, "acme", &self.zone, &targets, &self.parameters, &cancel).unwrap()
+        let mut computed = BTreeMap::new();
+        let emit = |group: Vec<(Target, Partitions)>| -> Result<(), MetricsError> {
+            computed.extend(group.into_iter().map(|(target, of_day)| (target.day, of_day)));
+            Ok(())
+        };
+        let (zone, rules) = (&self.zone, &self.parameters);
+        metrics::compute_in_groups(&history, "acme", zone, &targets, rules, &cancel, emit).unwrap();
+        computed
     }
 
     /// Returns the rows of a table for every fetched day.

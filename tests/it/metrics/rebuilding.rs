@@ -192,7 +192,8 @@ fn a_damaged_day_blocks_only_days_whose_dependency_window_contains_it() {
     let computed: BTreeSet<Day> = world.lake().days(Table::AccountDaily, &world.account()).unwrap();
     assert_eq!(report.computed, computed.iter().copied().collect::<Vec<_>>());
     assert_eq!(computed, days(0, 6).into_iter().chain(days(13, 19)).collect());
-    let states: Vec<_> = status(&job(&world), None, &Progress::begin("status", 0))
+    let progress = Progress::begin("status", 0);
+    let states: Vec<_> = status(&job(&world), None, &progress, &Default::default())
         .unwrap()
         .into_iter()
         .map(|day| day.metrics.unwrap())

@@ -181,6 +181,7 @@ fn broken(world: &World) -> Vec<Finding> {
         zone: world.zone.clone(),
         rules: Parameters::in_zone(world.zone.name()).into(),
         today: "2027-01-15".parse().unwrap(),
+        accounts: None,
         shard: None,
     };
     let found =

@@ -111,6 +111,22 @@ fn without_enough_open_files_a_command_names_the_limit_and_reports_no_damage() {
 }
 
 #[test]
+fn a_process_may_open_as_many_files_as_its_hard_limit_says() {
+    let world = World::new();
+    world.fetch(records(3), &[], &[DAY]);
+    for account in 0..100 {
+        let folder = world.lake_folder().join(format!("_kefu/accounts/account{account}"));
+        fs_err::create_dir(&folder).unwrap();
+        fs_err::write(folder.join("lock"), "").unwrap();
+    }
+    for command in ["verify", "prune --all --yes"] {
+        let output = limited(&world, "--nofile=50:1000", &words(command));
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{command}: {told}");
+    }
+}
+
+#[test]
 fn a_process_leaves_no_core_dump() {
     let world = World::new();
     let mut simulator =
