@@ -47,8 +47,8 @@ impl Space {
     pub(super) fn of_lake(root: &Path) -> Result<Self, LakeError> {
         let space = Self::of(root)?;
         let folders = Table::ALL.iter().map(|table| table.name()).chain([OWN]);
-        let folders = folders.map(|name| root.join(name)).filter(|folder| is_there(folder));
-        folders.map(|folder| require_writable(&folder)).collect::<Result<(), _>>()?;
+        let mut folders = folders.map(|name| root.join(name)).filter(|folder| is_there(folder));
+        folders.try_for_each(|folder| require_writable(&folder))?;
         Ok(space)
     }
 

@@ -223,11 +223,14 @@ fn checked(world: &World, stub: &Stub, simulator: &Simulator, check: &str) -> (S
     (text("state"), text("finding"))
 }
 
+/// Decides about the requests without credentials.
+type Answers = fn(&Asked) -> Fate;
+
 #[test]
 fn the_doctor_says_whether_anybody_reaches_the_bucket_and_what_it_does_not_know() {
     let (world, stub) = (World::new(), stub(Mode::Honours));
     let simulator = world.simulate(days(2), world.options(&[]));
-    let found = |fate: fn(&Asked) -> Fate| {
+    let found = |fate: Answers| {
         stub.set_hook(move |asked: &Asked| match asked.signer() {
             "" => fate(asked),
             _ => Fate::Pass,
@@ -239,7 +242,7 @@ fn the_doctor_says_whether_anybody_reaches_the_bucket_and_what_it_does_not_know(
     assert_eq!(state, "warn");
     assert!(finding.contains("not known: whether anybody can read its objects"), "{finding}");
     done(&command(&stub, &world, &simulator, BUCKET, &["run", "--date", DAY]).output().unwrap());
-    let cases: [(fn(&Asked) -> Fate, &str, &str); 6] = [
+    let cases: [(Answers, &str, &str); 6] = [
         (|_| Fate::Refuse(403, "AccessDenied"), "ok", "nobody lists or reads it"),
         (|_| Fate::Pass, "warn", "anybody can list it"),
         (
