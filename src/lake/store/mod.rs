@@ -293,8 +293,8 @@ pub trait Store: fmt::Debug + Send + Sync {
         OpenToAll::Nothing
     }
 
-    /// What the store does with the conditions of `put`, tried out. None where there are locks. Also
-    /// reads what it writes, and deletes what earlier trials have left.
+    /// What the store does with the conditions of `put`, tried out. None where there are locks.
+    /// Also reads what it writes, and deletes what earlier trials have left.
     ///
     /// # Errors
     /// When it cannot be written or read, or does not answer.

@@ -51,7 +51,8 @@ pub struct Bucket {
     scratch: PathBuf,
     is_single_writer: bool,
     clock: StoreClock,
-    /// The store does not check conditions, and there is only one writer: kefu looks before it puts.
+    /// The store does not check conditions, and there is only one writer: kefu looks before it
+    /// puts.
     is_unprotected: AtomicBool,
     /// Whether this process has probed the store.
     is_probed: Mutex<bool>,
@@ -127,8 +128,8 @@ impl Bucket {
         LocalPath::new(&self.url).join(key.as_str())
     }
 
-    /// Does something with the store, on threads of its own, and waits for it. So it does not matter
-    /// what kind of thread calls it.
+    /// Does something with the store, on threads of its own, and waits for it. So it does not
+    /// matter what kind of thread calls it.
     fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -141,7 +142,8 @@ impl Bucket {
         receiver.recv().map_err(|_| std::io::Error::other("a request to the bucket stopped").into())
     }
 
-    /// Does something with the store for each of several things, at the same time, and waits for all.
+    /// Does something with the store for each of several things, at the same time, and waits for
+    /// all.
     fn run_all<I: Send + 'static, T: Send + 'static, F: Future<Output = T> + Send + 'static>(
         &self,
         things: Vec<I>,

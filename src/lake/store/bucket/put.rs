@@ -88,8 +88,8 @@ impl Bucket {
         Ok(put.map(drop))
     }
 
-    /// Whether the object is the staged file. False when it is what was expected before: the PUT did
-    /// nothing.
+    /// Whether the object is the staged file. False when it is what was expected before: the PUT
+    /// did nothing.
     ///
     /// # Errors
     /// [`LakeError::Changed`] when it is neither.

@@ -121,8 +121,8 @@ impl HttpService for Watched {
             if response.status() == StatusCode::NOT_IMPLEMENTED {
                 *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
             }
-            // S3 answers with 400 when the body of a request takes too long. The client does not try
-            // again after a 400.
+            // S3 answers with 400 when the body of a request takes too long. The client does not
+            // try again after a 400.
             if response.status() == StatusCode::BAD_REQUEST {
                 let (mut parts, body) = response.into_parts();
                 let body = body.bytes().await?;
