@@ -47,7 +47,8 @@ impl MetricsJob {
     /// the days have been fetched, and no day between them is missing.
     ///
     /// # Errors
-    /// Those of [`history`](Self::history).
+    /// Fails when a partition cannot be read, or when its texts were dropped and a rule for
+    /// automatic replies needs them.
     pub fn period(&self, days: DayRange, cancel: &Cancel) -> Result<RecordBatch, Failure> {
         let all: Vec<Day> = days.days().collect();
         let targets = targets(&self.zone, &all.iter().copied().collect(), &all);

@@ -65,7 +65,8 @@ impl From<Box<MetricsStopped>> for Failure {
 /// `among`, rebuilds only those days, and reads only the days that they depend on.
 ///
 /// # Errors
-/// - [`UnknownRules`] when no settings file was found and partitions record other rules than the
+/// - [`UnknownRules`](super::UnknownRules) when no settings file was found and partitions record
+/// other rules than the
 ///   defaults. Nothing is computed.
 /// - [`PrivacyError::Mixed`](super::PrivacyError) when the openids of the messages have two
 ///   treatments.
