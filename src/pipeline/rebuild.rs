@@ -66,8 +66,7 @@ impl From<Box<MetricsStopped>> for Failure {
 ///
 /// # Errors
 /// - [`UnknownRules`](super::UnknownRules) when no settings file was found and partitions record
-/// other rules than the
-///   defaults. Nothing is computed.
+///   other rules than the defaults. Nothing is computed.
 /// - [`PrivacyError::Mixed`](super::PrivacyError) when the openids of the messages have two
 ///   treatments.
 /// - When a partition cannot be read or written. Partitions that were already written stay. If the
