@@ -124,13 +124,20 @@ impl Lake {
     /// [`LakeError::Changed`] when another process has written the record.
     pub fn repeat_redaction_if_changed(&self, account: &Account) -> Result<(), LakeError> {
         let same = self.require_same_privacy(account);
-        if let Err(LakeError::Changed { .. }) = same {
+        if !matches!(same, Err(LakeError::Changed { .. })) {
+            return same;
+        }
+        loop {
             self.forget(&record_of(account));
-            if let Some(privacy) = self.recorded_privacy(account)? {
-                self.record_privacy(account, &AccountPrivacy { is_pending: true, ..privacy })?;
+            let Some(privacy) = self.recorded_privacy(account)? else { return same };
+            // The blank line makes it another version than the other process has written, even if
+            // the redaction is pending already. So that process cannot end the redaction.
+            let pending = AccountPrivacy { is_pending: true, ..privacy };
+            match self.write_privacy(account, &pending, "\n\n") {
+                Err(LakeError::Changed { .. }) => {}
+                written => return written.and(same),
             }
         }
-        same
     }
 
     fn recorded_privacy(&self, account: &Account) -> Result<Option<AccountPrivacy>, LakeError> {
@@ -157,13 +164,22 @@ impl Lake {
         account: &Account,
         privacy: &AccountPrivacy,
     ) -> Result<(), LakeError> {
+        self.write_privacy(account, privacy, "\n")
+    }
+
+    fn write_privacy(
+        &self,
+        account: &Account,
+        privacy: &AccountPrivacy,
+        end: &str,
+    ) -> Result<(), LakeError> {
         let (key, names) = privacy.forgotten.parts();
         let written = Written {
             privacy: privacy.applied.to_string(),
             pending: privacy.is_pending,
             forgotten: WrittenForgotten { key: key.to_owned(), names: names.clone() },
         };
-        let written = format!("{}\n", serde_json::json!(written));
+        let written = format!("{}{end}", serde_json::json!(written));
         let key = record_of(account);
         let read = || self.looks.as_ref().and_then(|looks| looks.small(&key));
         let expected = match read() {

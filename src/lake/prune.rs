@@ -188,8 +188,8 @@ impl Lake {
     }
 
     /// Deletes the tables' partitions of the days before one, of every account. They must be
-    /// [locked](Lake::lock_all). Calls `next` before each day of
-    /// a table.
+    /// [locked](Lake::lock_all). Calls `next` before each day of a
+    /// table.
     ///
     /// # Errors
     /// When the disk refuses it, and the errors of `next`. What was deleted until then stays so,

@@ -1,7 +1,8 @@
 //! Runs and readers beside `kefu forget`, in a bucket, which has no locks.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 
 use kefu::failure::ErrorKind;
 use kefu::lake::{Account, LocksOf};
@@ -95,6 +96,45 @@ fn a_customer_who_is_forgotten_beside_a_run_does_not_stay_in_its_metrics() {
         assert_eq!(scene.run(&Request::Run(wanted(DAY, DAY))).kind(), None, "{part}");
         assert_eq!(scene.findings(), Vec::<String>::new(), "{part}");
     }
+}
+
+#[test]
+fn a_run_that_ends_before_the_other_process_does_makes_the_redaction_repeat() {
+    let scene = Scene::new();
+    let (other, forget) = (scene.job("RUN-B"), Request::Forget(vec!["oC1".to_owned()]));
+    let (swept, is_swept) = channel();
+    let (ended, is_ended) = channel();
+    let begun = Mutex::new(Some(other));
+    let is_ended = Mutex::new(is_ended);
+    let is_swept = Mutex::new(is_swept);
+    let (reports, report_of_other) = channel();
+    let records = AtomicUsize::new(0);
+    scene.stub.set_hook(move |asked: &Asked| {
+        let is_record = asked.method == "PUT" && asked.key.contains("privacy.json");
+        if asked.signer() == "RUN-A" && asked.is_change() && asked.key.contains("response_pairs") {
+            // The other process does all but its last step before the metrics get visible.
+            if let Some(other) = begun.lock().unwrap().take() {
+                let (forget, reports) = (forget.clone(), reports.clone());
+                std::thread::spawn(move || {
+                    reports.send(run_account(&other, &forget, &(), &Cancel::default()).kind())
+                });
+                is_swept.lock().unwrap().recv().unwrap();
+            }
+        } else if asked.signer() == "RUN-B"
+            && is_record
+            && records.fetch_add(1, Ordering::AcqRel) == 1
+        {
+            swept.send(()).unwrap();
+            is_ended.lock().unwrap().recv().unwrap();
+        }
+        Fate::Pass
+    });
+    let run = || scene.run(&Request::Run(wanted(DAY, DAY))).kind();
+    assert_eq!(run(), Some(ErrorKind::Occupied));
+    ended.send(()).unwrap();
+    assert_eq!(report_of_other.recv().unwrap(), Some(ErrorKind::Occupied));
+    assert_eq!(run(), None);
+    assert_eq!(scene.findings(), Vec::<String>::new());
 }
 
 #[test]
