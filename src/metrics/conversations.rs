@@ -122,7 +122,7 @@ struct Reader<'a> {
 }
 
 /// Returns whether a message of `day` is early enough for the dependency window of day `of`.
-fn is_in_dependency_window(day: u16, of: u16) -> bool {
+fn is_in_window(day: u16, of: u16) -> bool {
     i64::from(day) - i64::from(of) <= DAYS_AFTER
 }
 
@@ -202,10 +202,8 @@ impl<'a> Reader<'a> {
                 });
             }
             Kind::Continuation => {
-                let Some(turn) = self
-                    .turn
-                    .as_mut()
-                    .filter(|turn| is_in_dependency_window(message.day, turn.asked.day))
+                let Some(turn) =
+                    self.turn.as_mut().filter(|turn| is_in_window(message.day, turn.asked.day))
                 else {
                     return;
                 };
@@ -216,10 +214,8 @@ impl<'a> Reader<'a> {
                 }
             }
             Kind::Reply => {
-                if let Some(turn) = self
-                    .turn
-                    .as_mut()
-                    .filter(|turn| is_in_dependency_window(message.day, turn.asked.day))
+                if let Some(turn) =
+                    self.turn.as_mut().filter(|turn| is_in_window(message.day, turn.asked.day))
                 {
                     turn.reply = Some(*message);
                 }
@@ -235,7 +231,7 @@ impl<'a> Reader<'a> {
         if let Some(OpenTurn { asked, last, customer_messages, is_first, reply }) = self.turn.take()
             && let Some(target) = self.target(asked.day)
         {
-            let is_followed = next.is_some_and(|next| is_in_dependency_window(next.day, asked.day));
+            let is_followed = next.is_some_and(|next| is_in_window(next.day, asked.day));
             let outcome = match reply {
                 Some(_) => Outcome::Answered,
                 None if !is_followed && self.may_be_answered(target, last.sent_at()) => {
@@ -308,7 +304,7 @@ impl<'a> Reader<'a> {
             });
         }
         let Some(session) = &mut self.session else { return };
-        if !is_in_dependency_window(message.day, session.first.day) {
+        if !is_in_window(message.day, session.first.day) {
             return;
         }
         session.last = *message;
@@ -340,8 +336,7 @@ impl<'a> Reader<'a> {
         if let Some(session) = self.session.take()
             && let Some(target) = self.target(session.first.day)
         {
-            let is_followed =
-                next.is_some_and(|next| is_in_dependency_window(next.day, session.first.day));
+            let is_followed = next.is_some_and(|next| is_in_window(next.day, session.first.day));
             // The last turn decides the outcome.
             let outcome = match session.asked {
                 None => SessionOutcome::Outreach,

@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -370,17 +372,42 @@ fn a_large_body_may_take_longer_than_an_answer() {
     let (root, staging) = staging();
     let stub = stub(Mode::Honours);
     let bucket = hurried(&stub, root.path());
-    stub.set_hook(|request: &Request| {
-        if request.method == "PUT" {
-            std::thread::sleep(Duration::from_millis(1_200));
+    let (arrived, has_arrived) = channel();
+    let (given_up, is_given_up) = channel();
+    let (over, is_over) = channel::<()>();
+    let (is_given_up, is_over) = (Mutex::new(is_given_up), Mutex::new(is_over));
+    let looks = AtomicUsize::new(0);
+    // The file is answered only when a look got no answer in time twice.
+    stub.set_hook(move |request: &Request| {
+        match request.method.as_str() {
+            "PUT" => {
+                arrived.send(()).unwrap();
+                is_given_up.lock().unwrap().recv().unwrap();
+            }
+            _ => match looks.fetch_add(1, Ordering::SeqCst) {
+                0 | 1 => drop(is_over.lock().unwrap().recv()),
+                2 => given_up.send(()).unwrap(),
+                _ => {}
+            },
         }
         Fate::Pass
     });
     let account = Account::existing("客服".to_owned()).unwrap();
     let (staged, mut file) = staging.create(&Disk::default(), &account, "x").unwrap();
     file.write_all(&vec![7; 4 << 20]).unwrap();
-    Store::put(&bucket, &Key::of("messages/x"), staged, &Expected::Any, &|| Ok(())).unwrap();
-    assert_eq!(stub.take_requests().len(), 1);
+    let bucket = &bucket;
+    std::thread::scope(|scope| {
+        let looking = scope.spawn(move || {
+            has_arrived.recv().unwrap();
+            Store::look(bucket, &Key::of("messages/y"), 1)
+        });
+        let key = Key::of("messages/x");
+        Store::put(bucket, &key, staged, &Expected::Any, &|| Ok(())).unwrap();
+        assert!(looking.join().unwrap().unwrap().is_none());
+    });
+    drop(over);
+    let puts = stub.take_requests().into_iter().filter(|request| request.method == "PUT");
+    assert_eq!(puts.count(), 1);
 }
 
 #[test]
