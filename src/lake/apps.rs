@@ -7,8 +7,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::PoisonError;
 
+use super::looks::LOOKS_AT_ONCE;
 use super::store::{Expected, Key};
-use super::{Account, Lake, LakeError, OWN, OwnRecord, Table};
+use super::{Account, DANGLING, Lake, LakeError, OWN, OwnRecord, Table};
 
 /// Folder of the records, in kefu's own.
 const FOLDER: &str = "apps";
@@ -100,15 +101,24 @@ impl Lake {
     /// # Errors
     /// When a record cannot be read, or does not hold the name of an account.
     pub fn apps(&self) -> Result<BTreeMap<AppId, Account>, LakeError> {
-        let mut apps = BTreeMap::new();
-        for record in self.store.list(&folder())? {
-            // Whatever else is there is no record.
-            let Ok(app) = AppId::new(record.key.name().to_owned()) else { continue };
-            if let Some(account) = self.account_of_app(&app)? {
-                apps.insert(app, account);
+        let names = self.store.list(&folder())?.into_iter();
+        // Whatever else is there is no record.
+        let apps = names.filter_map(|record| AppId::new(record.key.name().to_owned()).ok());
+        let apps: Vec<(AppId, Key)> = apps.map(|app| (app.clone(), record_of(&app))).collect();
+        let mut recorded = BTreeMap::new();
+        for apps in apps.chunks(LOOKS_AT_ONCE) {
+            let places: Vec<_> = apps.iter().map(|(_, place)| (place.clone(), u64::MAX)).collect();
+            let looks = self.store.look_all(&places).map_err(|error| match error {
+                LakeError::Dangling { path } => damaged(path, DANGLING.to_owned()),
+                other => other,
+            })?;
+            for ((app, _), look) in apps.iter().zip(looks) {
+                if let Some(look) = look {
+                    recorded.insert(app.clone(), self.account_in_record(app, &look.tail)?);
+                }
             }
         }
-        Ok(apps)
+        Ok(recorded)
     }
 
     /// What the lake knew of apps when it was first asked. With thousands of new accounts, reading
@@ -148,11 +158,14 @@ impl Lake {
     /// # Errors
     /// When the record cannot be read, or does not hold the name of an account.
     pub fn account_of_app(&self, app: &AppId) -> Result<Option<Account>, LakeError> {
-        let (record, path) = (OwnRecord::App, self.path_of_app(app));
-        let damaged = |reason| LakeError::DamagedRecord { record, path: path.clone(), reason };
-        let Some(written) = self.small_file(&record_of(app), damaged)? else { return Ok(None) };
-        let name = String::from_utf8_lossy(&written).trim().to_owned();
-        Account::existing(name).map(Some).map_err(damaged)
+        let written =
+            self.small_file(&record_of(app), |reason| damaged(self.path_of_app(app), reason))?;
+        written.map(|written| self.account_in_record(app, &written)).transpose()
+    }
+
+    fn account_in_record(&self, app: &AppId, written: &[u8]) -> Result<Account, LakeError> {
+        let name = String::from_utf8_lossy(written).trim().to_owned();
+        Account::existing(name).map_err(|reason| damaged(self.path_of_app(app), reason))
     }
 
     /// The same, looked up again in a run that has looked before: another run may have begun since.
@@ -216,6 +229,10 @@ fn folder() -> Key {
 
 fn record_of(app: &AppId) -> Key {
     folder().join(app.as_str())
+}
+
+fn damaged(path: PathBuf, reason: String) -> LakeError {
+    LakeError::DamagedRecord { record: OwnRecord::App, path, reason }
 }
 
 #[cfg(test)]

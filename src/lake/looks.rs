@@ -5,7 +5,7 @@
 //! looked at, and fail with [`LakeError::Changed`] when another one is there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
@@ -18,7 +18,7 @@ use crate::calendar::Day;
 
 /// Number of files that are looked at before their footers are read. The ends of that many files
 /// are in memory at once, up to 64 KiB of each.
-const LOOKS_AT_ONCE: usize = 512;
+pub(super) const LOOKS_AT_ONCE: usize = 512;
 
 /// What a look at the place of a partition found.
 #[derive(Clone, Debug)]
@@ -36,6 +36,30 @@ impl Looked {
     }
 }
 
+/// The files of `rejects`, of all accounts.
+#[derive(Clone, Debug)]
+pub(super) struct RejectsFiles {
+    files: BTreeSet<Key>,
+    /// By the name of the account.
+    days: BTreeMap<String, BTreeSet<Day>>,
+}
+
+impl RejectsFiles {
+    fn of(files: Vec<Key>) -> Self {
+        let mut days: BTreeMap<String, BTreeSet<Day>> = BTreeMap::new();
+        for file in &files {
+            if let (Some(name), Some(day)) = (file.account_name(), file.folder().day()) {
+                days.entry(name.to_owned()).or_default().insert(day);
+            }
+        }
+        Self { files: files.into_iter().collect(), days }
+    }
+}
+
+fn is_of_rejects(place: &Key) -> bool {
+    place.is_below(&Key::of_table(Table::Rejects))
+}
+
 /// The looks of a run.
 #[derive(Debug, Default)]
 pub(super) struct Looks(Mutex<Remembered>);
@@ -46,7 +70,7 @@ struct Remembered {
     /// Version and content of small files of kefu's own. None for those that are not there.
     small: BTreeMap<Key, Option<(Version, Bytes)>>,
     /// The files of `rejects`, once they were listed.
-    rejects: Option<BTreeSet<Key>>,
+    rejects: Option<Arc<RejectsFiles>>,
     /// The app whose record this run has written or confirmed.
     app: Option<AppId>,
     /// Number of changes that this run has made. A look that began before one says nothing after
@@ -61,11 +85,10 @@ impl Looks {
 
     fn partition(&self, place: &Key) -> Option<Looked> {
         let remembered = self.remembered();
-        let is_listed = |rejects: &BTreeSet<Key>| rejects.contains(place);
-        let is_of_rejects = || place.is_below(&Key::of_table(Table::Rejects));
+        let is_listed = |rejects: &Arc<RejectsFiles>| rejects.files.contains(place);
         match remembered.partitions.get(place) {
             Some(looked) => Some(looked.clone()),
-            None if is_of_rejects() && !remembered.rejects.as_ref().is_none_or(is_listed) => {
+            None if is_of_rejects(place) && !remembered.rejects.as_ref().is_none_or(is_listed) => {
                 Some(Looked::nothing())
             }
             None => None,
@@ -107,9 +130,9 @@ impl Looks {
         remembered.changes += 1;
         remembered.partitions.remove(place);
         remembered.small.remove(place);
-        remembered.rejects.iter_mut().for_each(|rejects| {
-            rejects.insert(place.clone());
-        });
+        if let Some(rejects) = remembered.rejects.as_mut().filter(|_| is_of_rejects(place)) {
+            Arc::make_mut(rejects).files.insert(place.clone());
+        }
     }
 
     pub(super) fn note_recorded(&self, app: &AppId) {
@@ -152,6 +175,9 @@ impl Lake {
     /// Forgets what this run has seen of a file.
     pub(super) fn forget(&self, place: &Key) {
         self.looks.iter().for_each(|looks| looks.forget(place));
+        if is_of_rejects(place) {
+            *self.shared_rejects() = None;
+        }
     }
 
     /// The footers of an account in a table that this run has looked at, the last day first.
@@ -231,21 +257,29 @@ impl Lake {
     }
 
     /// The days of an account with a file of `rejects`. There are few in a lake, so all of them are
-    /// listed at once.
+    /// listed at once, for all accounts of a command.
     pub(super) fn days_with_rejects(&self, account: &Account) -> Result<BTreeSet<Day>, LakeError> {
-        let days = |places: &BTreeSet<Key>| {
-            let of_account =
-                places.iter().filter_map(|place| place.day_of_partition(Table::Rejects, account));
-            of_account.collect()
-        };
         let began = self.looks.as_ref().map_or(0, |looks| looks.changes());
-        let listed: BTreeSet<Key> =
-            self.store.files_of_days(&Key::of_table(Table::Rejects))?.into_iter().collect();
-        let days = days(&listed);
+        let listed = self.listed_rejects()?;
+        let days = listed.days.get(account.as_str()).cloned().unwrap_or_default();
         if let Some(looks) = &self.looks {
             looks.add(began, |remembered| remembered.rejects = Some(listed));
         }
         Ok(days)
+    }
+
+    fn listed_rejects(&self) -> Result<Arc<RejectsFiles>, LakeError> {
+        // Other accounts wait for the one that lists.
+        let mut shared = self.shared_rejects();
+        if let Some(listed) = &*shared {
+            return Ok(listed.clone());
+        }
+        let listed = RejectsFiles::of(self.store.files_of_days(&Key::of_table(Table::Rejects))?);
+        Ok(shared.insert(Arc::new(listed)).clone())
+    }
+
+    fn shared_rejects(&self) -> MutexGuard<'_, Option<Arc<RejectsFiles>>> {
+        self.shared.rejects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a look found, with the footer.

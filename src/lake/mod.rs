@@ -57,14 +57,14 @@ pub use prune::{PartitionFile, Pruned};
 pub use spill::Spill;
 pub(crate) use store::replace_file;
 pub use store::{
-    Addressing, BucketCredentials, BucketError, BucketOptions, Conditions, Failpoint, OpenToAll,
-    Operation, SCRATCH_HINT, Space,
+    Addressing, AnonymousAccess, BucketCredentials, BucketError, BucketOptions, Conditions,
+    Failpoint, Operation, SCRATCH_HINT, Space,
 };
 pub use survey::Survey;
 pub use write::{FinishedPartition, Seen, StagedPartition};
 
 use accounts::{ACCOUNTS, account_folder, accounts_folder};
-use looks::Looks;
+use looks::{Looks, RejectsFiles};
 use store::{Bucket, Disk, FileId, Key, Staging, Store};
 
 pub use crate::model::record::{MessageCounts, opercode};
@@ -73,6 +73,9 @@ use crate::threads;
 
 /// Folder of kefu's own, below the lake, that no query reads.
 const OWN: &str = "_kefu";
+
+/// What is wrong with a record that is a link to nothing.
+const DANGLING: &str = "it is a link to a file that does not exist";
 
 /// Where a lake is.
 #[derive(Clone, Debug)]
@@ -105,6 +108,9 @@ struct Shared {
     reads_apps: Mutex<()>,
     /// The time zones that some file of the lake names. See [`Lake::require_zone`].
     zones: Mutex<BTreeSet<String>>,
+    /// The files of `rejects` in a bucket. None until they are listed, and after this process has
+    /// changed one.
+    rejects: Mutex<Option<Arc<RejectsFiles>>>,
 }
 
 impl Lake {
@@ -183,9 +189,9 @@ impl Lake {
     ///
     /// # Errors
     /// When the bucket cannot be listed.
-    pub fn open_to_all(&self) -> Result<OpenToAll, LakeError> {
+    pub fn anonymous_access(&self) -> Result<AnonymousAccess, LakeError> {
         let file = self.last_partitions(Table::AccountDaily, 1)?.into_iter().next();
-        Ok(self.store.open_to_all(file.as_ref().map(Key::of_partition).as_ref()))
+        Ok(self.store.anonymous_access(file.as_ref().map(Key::of_partition).as_ref()))
     }
 
     /// The size of a partition. None when it is not there.
@@ -244,7 +250,7 @@ impl Lake {
         let began = self.looks.as_ref().map_or(0, |looks| looks.changes());
         let look = match self.store.look(key, u64::MAX) {
             Err(LakeError::Dangling { .. }) => {
-                return Err(damaged("it is a link to a file that does not exist".to_owned()));
+                return Err(damaged(DANGLING.to_owned()));
             }
             looked => looked?,
         };

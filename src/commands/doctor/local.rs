@@ -5,7 +5,9 @@ use std::path::Path;
 use super::Check;
 use crate::calendar::{Clock, DayRange, Zone};
 use crate::failure::{Classified, ErrorKind, Failure};
-use crate::lake::{Account, Conditions, Lake, LakeError, OpenToAll, SCRATCH_HINT, Space, Table};
+use crate::lake::{
+    Account, AnonymousAccess, Conditions, Lake, LakeError, SCRATCH_HINT, Space, Table,
+};
 use crate::pipeline::{redaction, require_app};
 use crate::printable::counted;
 use crate::settings::{Settings, SettingsError};
@@ -202,22 +204,27 @@ pub(super) fn bucket(lake: &Lake) -> Check {
 
 /// Checks that only holders of credentials reach the bucket.
 pub(super) fn bucket_access(lake: &Lake) -> Check {
-    let found = |open: OpenToAll| match open {
-        OpenToAll::Nothing => {
-            Check::ok("bucket access", "nobody lists or reads it without credentials")
+    let found = |access: AnonymousAccess| {
+        let known = [(access.list, "list it"), (access.read, "read its objects")];
+        let those = |wanted: Option<bool>| -> Vec<&str> {
+            known.iter().filter(|(can, _)| *can == wanted).map(|(_, what)| *what).collect()
+        };
+        let (allowed, unknown) = (those(Some(true)).join(" and "), those(None).join(" or "));
+        match (allowed.as_str(), unknown.as_str()) {
+            ("", "") => Check::ok("bucket access", "nobody lists or reads it without credentials"),
+            ("", unknown) => Check::warn(
+                "bucket access",
+                format!("not known: whether anybody can {unknown} without credentials"),
+                "run `kefu doctor` again when the lake has metrics and the store answers",
+            ),
+            (allowed, _) => Check::warn(
+                "bucket access",
+                format!("anybody can {allowed}, without credentials"),
+                "make the bucket private: it has the conversations of your customers",
+            ),
         }
-        OpenToAll::Can(what) => Check::warn(
-            "bucket access",
-            format!("anybody can {what}, without credentials"),
-            "make the bucket private: it has the conversations of your customers",
-        ),
-        OpenToAll::Unknown(what) => Check::warn(
-            "bucket access",
-            format!("not known: {what} without credentials"),
-            "run `kefu doctor` again when the lake has metrics and the store answers",
-        ),
     };
-    Check::of("bucket access", lake.open_to_all().map(found))
+    Check::of("bucket access", lake.anonymous_access().map(found))
 }
 
 /// Compares this machine's clock with that of the store, which refuses requests of another time.

@@ -102,14 +102,12 @@ pub enum Kind {
 /// Tells whether an account of this name is wanted.
 pub type IsWanted = Box<dyn Fn(&str) -> bool + Send>;
 
-/// What requests without credentials can do.
+/// Whether requests without credentials can list a store and read a file of it. None when that is
+/// not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OpenToAll {
-    Nothing,
-    /// Like `list it`.
-    Can(&'static str),
-    /// What is not known, like `whether anybody can list it`.
-    Unknown(&'static str),
+pub struct AnonymousAccess {
+    pub list: Option<bool>,
+    pub read: Option<bool>,
 }
 
 /// An entry of a folder.
@@ -288,9 +286,9 @@ pub trait Store: fmt::Debug + Send + Sync {
         None
     }
 
-    /// What anybody can do without credentials: list the store, or read this file of it.
-    fn open_to_all(&self, _file: Option<&Key>) -> OpenToAll {
-        OpenToAll::Nothing
+    /// What anybody can do without credentials. `file` is a file of the store, if it has one.
+    fn anonymous_access(&self, _file: Option<&Key>) -> AnonymousAccess {
+        AnonymousAccess { list: Some(false), read: Some(false) }
     }
 
     /// What the store does with the conditions of `put`, tried out. None where there are locks.

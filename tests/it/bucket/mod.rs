@@ -61,7 +61,11 @@ pub fn command(
     bucket: &str,
     arguments: &[&str],
 ) -> Command {
-    let mut command = world.kefu_command(simulator, arguments);
+    in_bucket(world.kefu_command(simulator, arguments), stub, world, bucket)
+}
+
+/// A command with its lake in a bucket of the stub.
+pub fn in_bucket(mut command: Command, stub: &Stub, world: &World, bucket: &str) -> Command {
     command
         .env("KEFU_LAKE", format!("s3://{bucket}/{PREFIX}"))
         .env("AWS_ENDPOINT_URL_S3", stub.endpoint())

@@ -13,7 +13,8 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::stub::{Fate, Mode, Request as Asked, Stub};
-use super::{KEY, KEY_ID, PREFIX, command, lake_of};
+use super::{KEY, KEY_ID, PREFIX, command, in_bucket, lake_of};
+use crate::cli::accounts::good;
 use crate::robustness::crashes::lines;
 use crate::world::{DAY, MIDNIGHT, World, files, record, recorded, wanted};
 
@@ -73,6 +74,28 @@ fn a_nightly_run_asks_little_of_a_bucket_with_three_years() {
     let puts = requests.iter().filter(|asked| asked.method == "PUT").count();
     assert!(puts <= 30, "{puts} PUTs");
     assert!(stub.tables(BUCKET, PREFIX).contains_key(&format!("messages/date={DAY}/acme.parquet")));
+}
+
+#[test]
+fn the_accounts_of_a_command_list_the_rejects_once() {
+    let (world, stub) = (World::new(), stub(Mode::Honours));
+    let simulator = world.serve(20, world.options(&[]));
+    world.list(20, good);
+    let run = |day: &str| {
+        stub.take_requests();
+        let run = world.many(&simulator, &["run", "--date", day]);
+        done(&in_bucket(run, &stub, &world, BUCKET).output().unwrap());
+        stub.take_requests()
+    };
+    // New accounts look for earlier days of theirs, too.
+    run("2024-05-13");
+    let of_rejects = |asked: &Asked| {
+        let prefix = asked.query.get("prefix").map_or("", String::as_str);
+        asked.is_listing() && prefix.contains("/rejects")
+    };
+    let listings = run("2024-05-14").into_iter().filter(of_rejects);
+    assert_eq!(listings.count(), 1);
+    assert_eq!(stub.tables(BUCKET, PREFIX).len(), 20 * 2 * 6);
 }
 
 #[test]

@@ -45,14 +45,14 @@ fn records(account: u32) -> Generated {
 }
 
 impl World {
-    fn serve(&self, accounts: u32, options: Options) -> Simulator {
+    pub fn serve(&self, accounts: u32, options: Options) -> Simulator {
         let options = Options { clock: kefu::calendar::Clock::System, ..options };
         self.runtime.block_on(Simulator::start_many(accounts, records, options)).unwrap()
     }
 
     /// Writes a list of accounts, and settings that name it. `secret` selects the secret of an
     /// account.
-    fn list(&self, accounts: u32, secret: impl Fn(u32) -> &'static str) {
+    pub fn list(&self, accounts: u32, secret: impl Fn(u32) -> &'static str) {
         let line = |account: u32| {
             let variable = secret(account);
             json!({ "name": name(account), "appid": appid_of(account), "secret_env": variable })
@@ -66,7 +66,7 @@ impl World {
         fs_err::write(self.folder.path().join(name), content).unwrap();
     }
 
-    fn many(&self, simulator: &Simulator, arguments: &[&str]) -> Command {
+    pub fn many(&self, simulator: &Simulator, arguments: &[&str]) -> Command {
         let mut command = self.command(arguments);
         command
             .env("KEFU_BASE_URL", simulator.base_url())
@@ -80,7 +80,7 @@ impl World {
     }
 }
 
-fn good(_: u32) -> &'static str {
+pub fn good(_: u32) -> &'static str {
     "GOOD_SECRET"
 }
 

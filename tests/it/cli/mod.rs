@@ -1,6 +1,6 @@
 //! Tests of the command line: settings, output, errors and exit codes.
 
-mod accounts;
+pub mod accounts;
 mod command_line;
 mod destinations;
 mod errors;

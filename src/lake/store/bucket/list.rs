@@ -21,7 +21,7 @@ const NAMES_AT_ONCE: usize = 10_000;
 
 impl Bucket {
     /// The entries of each folder.
-    pub(super) fn list_all(&self, folders: &[Key]) -> Result<Vec<Vec<Entry>>, LakeError> {
+    pub(super) fn list_folders(&self, folders: &[Key]) -> Result<Vec<Vec<Entry>>, LakeError> {
         let paths: Vec<Path> =
             folders.iter().map(|folder| self.path(folder)).collect::<Result<_, _>>()?;
         let listed = self.run_all(paths.clone(), list_folder)?;
@@ -35,7 +35,7 @@ impl Bucket {
 
     /// The entries of a table's folder, each day with its own entries. Lists all objects of the
     /// table, because one request for each day would be many.
-    pub(super) fn list_table(&self, folder: &Key) -> Result<Vec<(Entry, Vec<Entry>)>, LakeError> {
+    pub(super) fn list_days(&self, folder: &Key) -> Result<Vec<(Entry, Vec<Entry>)>, LakeError> {
         let (objects, path) = (self.objects.clone(), self.path(folder)?);
         let prefix = path.clone();
         let listed = self.run(async move { list_below(objects, prefix, NAMES_AT_ONCE).await })?;

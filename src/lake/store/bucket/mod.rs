@@ -5,10 +5,10 @@
 //! without such conditions are refused, unless the settings say that there is only one writer
 //! ([`probe`]).
 
+mod anonymous;
 mod connect;
 mod error;
 mod list;
-mod open;
 mod probe;
 mod put;
 mod read;
@@ -26,7 +26,8 @@ use object_store::{Error, ObjectStore, ObjectStoreExt};
 use tokio::sync::Semaphore;
 
 use super::{
-    Check, Entry, Expected, File, IsWanted, Key, Look, OpenToAll, Space, StagedFile, Store, Version,
+    AnonymousAccess, Check, Entry, Expected, File, IsWanted, Key, Look, Space, StagedFile, Store,
+    Version,
 };
 use crate::failure::ErrorKind;
 use crate::lake::LakeError;
@@ -198,7 +199,6 @@ fn is_absent(error: &Error) -> bool {
         && Answer::of(error).code.as_deref() != Some("NoSuchBucket")
 }
 
-/// `Self::name(self, …)` is the method of the same name that one of the files beside this one has.
 impl Store for Bucket {
     fn require(&self) -> Result<(), LakeError> {
         match self.list(&Key::root())?.is_empty() {
@@ -209,15 +209,15 @@ impl Store for Bucket {
 
     fn look(&self, key: &Key, tail: u64) -> Result<Option<Look>, LakeError> {
         let wanted = [(key.clone(), tail)];
-        Ok(Self::look_all(self, &wanted)?.pop().flatten())
+        Ok(self.get_ends(&wanted)?.pop().flatten())
     }
 
     fn look_all(&self, wanted: &[(Key, u64)]) -> Result<Vec<Option<Look>>, LakeError> {
-        Self::look_all(self, wanted)
+        self.get_ends(wanted)
     }
 
     fn open(&self, key: &Key, version: Option<&Version>) -> Result<File, LakeError> {
-        Self::open(self, key, version)
+        self.copy(key, version)
     }
 
     fn open_parts(
@@ -227,7 +227,7 @@ impl Store for Bucket {
         bytes: u64,
         parts: &[Range<u64>],
     ) -> Result<File, LakeError> {
-        Self::open_parts(self, key, version, bytes, parts)
+        self.copy_parts(key, version, bytes, parts)
     }
 
     fn put(
@@ -237,7 +237,7 @@ impl Store for Bucket {
         expected: &Expected,
         check: Check<'_>,
     ) -> Result<(), LakeError> {
-        Self::put(self, key, &staged, expected, check)
+        self.put_staged(key, &staged, expected, check)
     }
 
     fn remove(&self, _folder: &Key, files: &[Key]) -> Result<(), LakeError> {
@@ -257,19 +257,19 @@ impl Store for Bucket {
         folder: &Key,
         is_wanted: IsWanted,
     ) -> Result<Option<blake3::Hash>, LakeError> {
-        Self::snapshot(self, folder, is_wanted).map(Some)
+        self.hash_of_listing(folder, is_wanted).map(Some)
     }
 
     fn list(&self, folder: &Key) -> Result<Vec<Entry>, LakeError> {
-        Ok(Self::list_all(self, std::slice::from_ref(folder))?.pop().unwrap_or_default())
+        Ok(self.list_folders(std::slice::from_ref(folder))?.pop().unwrap_or_default())
     }
 
     fn list_all(&self, folders: &[Key]) -> Result<Vec<Vec<Entry>>, LakeError> {
-        Self::list_all(self, folders)
+        self.list_folders(folders)
     }
 
     fn list_table(&self, folder: &Key) -> Result<Vec<(Entry, Vec<Entry>)>, LakeError> {
-        Self::list_table(self, folder)
+        self.list_days(folder)
     }
 
     fn paths(&self) -> Result<Vec<PathBuf>, LakeError> {
@@ -309,12 +309,12 @@ impl Store for Bucket {
         self.clock.skew_seconds()
     }
 
-    fn open_to_all(&self, file: Option<&Key>) -> OpenToAll {
-        Self::open_to_all(self, file)
+    fn anonymous_access(&self, file: Option<&Key>) -> AnonymousAccess {
+        self.try_without_credentials(file)
     }
 
     fn conditions(&self) -> Result<Option<Conditions>, LakeError> {
-        Self::conditions(self).map(Some)
+        self.probe_and_clean().map(Some)
     }
 }
 
@@ -327,3 +327,5 @@ impl fmt::Debug for Bucket {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upload_tests;

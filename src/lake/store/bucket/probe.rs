@@ -37,7 +37,7 @@ impl Bucket {
     ///
     /// # Errors
     /// When a request fails, or another content is read than was written.
-    pub(super) fn conditions(&self) -> Result<Conditions, LakeError> {
+    pub(super) fn probe_and_clean(&self) -> Result<Conditions, LakeError> {
         let conditions = self.with_probe(|key| {
             let conditions = self.probe_with(key)?;
             self.require_readable(key)?;

@@ -29,7 +29,7 @@ const COMPARED_BYTES: usize = 1 << 20;
 
 impl Bucket {
     /// Puts a staged file with one request, or in parts if it is large.
-    pub(super) fn put(
+    pub(super) fn put_staged(
         &self,
         key: &Key,
         staged: &StagedFile,
@@ -114,7 +114,7 @@ impl Bucket {
 
     /// Compares an object, which has the size of the staged file, with that file.
     fn is_same(&self, key: &Key, staged: &StagedFile) -> Result<bool, LakeError> {
-        let (mut there, mut own) = (self.open(key, None)?, fs_err::File::open(staged.path())?);
+        let (mut there, mut own) = (self.copy(key, None)?, fs_err::File::open(staged.path())?);
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
         loop {
             for (file, bytes) in [(&mut there, &mut theirs), (&mut own, &mut ours)] {

@@ -32,7 +32,7 @@ struct Got {
 
 impl Bucket {
     /// Looks at each object, and reads as many bytes at its end as are given with its name.
-    pub(super) fn look_all(&self, wanted: &[(Key, u64)]) -> Result<Vec<Option<Look>>, LakeError> {
+    pub(super) fn get_ends(&self, wanted: &[(Key, u64)]) -> Result<Vec<Option<Look>>, LakeError> {
         let paths = wanted.iter().map(|(key, tail)| Ok((self.path(key)?, *tail)));
         let paths = paths.collect::<Result<Vec<_>, LakeError>>()?;
         let found = self.run_all(paths, |objects, (path, tail)| get_end(objects, path, tail))?;
@@ -48,7 +48,7 @@ impl Bucket {
     }
 
     /// Copies an object, of this version if one is given, to a local file without a name.
-    pub(super) fn open(&self, key: &Key, version: Option<&Version>) -> Result<File, LakeError> {
+    pub(super) fn copy(&self, key: &Key, version: Option<&Version>) -> Result<File, LakeError> {
         let expected = version.map(|version| self.e_tag(key, version)).transpose()?;
         let (path, mut copy) = (self.path(key)?, self.scratch_file()?);
         let (mut copied, mut size, mut e_tag) = (0, PART_BYTES, expected);
@@ -79,7 +79,7 @@ impl Bucket {
 
     /// Copies parts of an object of this version and size to a local file without a name. The rest
     /// of the file reads as zeros.
-    pub(super) fn open_parts(
+    pub(super) fn copy_parts(
         &self,
         key: &Key,
         version: &Version,

@@ -11,7 +11,7 @@ use crate::lake::LakeError;
 impl Bucket {
     /// A hash of the names and versions of the objects below a folder. Leaves out the files of
     /// accounts that are not wanted.
-    pub(super) fn snapshot(
+    pub(super) fn hash_of_listing(
         &self,
         folder: &Key,
         is_wanted: IsWanted,

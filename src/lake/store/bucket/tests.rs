@@ -19,7 +19,7 @@ use stub::{Fate, Mode, Request, Stub};
 // The integration tests use the same server.
 #[allow(dead_code, clippy::missing_docs_in_private_items)]
 #[path = "../../../../tests/it/bucket/stub.rs"]
-mod stub;
+pub(super) mod stub;
 
 /// The endpoint of a server with an empty bucket, for the test that runs on any server.
 const ENDPOINT: &str = "KEFU_CONTRACT_ENDPOINT";
@@ -29,7 +29,7 @@ fn variable(name: &str, default: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| default.to_owned())
 }
 
-fn staging() -> (tempfile::TempDir, Staging) {
+pub(super) fn staging() -> (tempfile::TempDir, Staging) {
     let root = tempfile::tempdir().unwrap();
     let staging = Staging::below(root.path().to_owned());
     let account = Account::existing("客服".to_owned()).unwrap();
@@ -60,11 +60,11 @@ fn options(endpoint: &str, scratch: &LocalPath, single_writer: bool) -> BucketOp
     }
 }
 
-fn at(endpoint: &str, scratch: &LocalPath, single_writer: bool) -> Bucket {
+pub(super) fn at(endpoint: &str, scratch: &LocalPath, single_writer: bool) -> Bucket {
     Bucket::at(&options(endpoint, scratch, single_writer)).unwrap()
 }
 
-fn stub(mode: Mode) -> Stub {
+pub(super) fn stub(mode: Mode) -> Stub {
     let stub = Stub::start(mode);
     stub.create_bucket("contract");
     stub
@@ -142,63 +142,6 @@ fn a_store_that_honours_conditions_can_be_written_and_no_trace_of_the_probe_is_l
     assert!(matches!(bucket.require(), Err(LakeError::Absent { .. })));
 }
 
-/// A file above 64 MiB, staged.
-fn large(staging: &Staging) -> StagedFile {
-    let account = Account::existing("客服".to_owned()).unwrap();
-    let (staged, mut file) = staging.create(&Disk::default(), &account, "large").unwrap();
-    file.write_all(&vec![7; (64 << 20) + 1]).unwrap();
-    staged.sync().unwrap();
-    staged
-}
-
-fn is_completion(request: &Request) -> bool {
-    request.method == "POST" && request.query.contains_key("uploadId")
-}
-
-#[test]
-fn a_large_file_is_put_although_the_answer_to_its_completion_is_lost() {
-    let (root, staging) = staging();
-    let key = Key::of("messages").join("date=2024-05-13").join("客服.parquet");
-    for fate in [Fate::LoseAnswer, Fate::RefuseAfter(500, "InternalError")] {
-        let stub = stub(Mode::Honours);
-        let bucket = at(&stub.endpoint(), root.path(), false);
-        let is_first = AtomicBool::new(true);
-        stub.set_hook(move |request: &Request| {
-            let is_lost = is_completion(request) && is_first.swap(false, Ordering::SeqCst);
-            if is_lost { fate } else { Fate::Pass }
-        });
-        let put = Store::put(&bucket, &key, large(&staging), &Expected::Seen(None), &|| Ok(()));
-        assert!(put.is_ok(), "{fate:?}: {put:?}");
-        assert_eq!(Store::look(&bucket, &key, 0).unwrap().unwrap().bytes, (64 << 20) + 1);
-    }
-}
-
-#[test]
-fn a_large_upload_that_fails_in_any_way_is_aborted() {
-    let (root, staging) = staging();
-    let key = Key::of("messages").join("date=2024-05-13").join("客服.parquet");
-    let refused = Fate::Refuse(403, "AccessDenied");
-    let is_part = |request: &Request| request.query.contains_key("partNumber");
-    let is_head = |request: &Request| request.method == "HEAD";
-    // The completion is refused, and so is the look that would say what became of it.
-    let after_completion = [(is_completion as fn(&Request) -> bool, Fate::Refuse(412, "x"))];
-    for fates in [
-        vec![(is_part as fn(&Request) -> bool, refused)],
-        vec![(is_completion, refused)],
-        after_completion.into_iter().chain([(is_head as fn(&Request) -> bool, refused)]).collect(),
-    ] {
-        let stub = stub(Mode::Honours);
-        let bucket = at(&stub.endpoint(), root.path(), false);
-        stub.set_hook(move |request: &Request| {
-            let fate = fates.iter().find(|(is_meant, _)| is_meant(request));
-            fate.map_or(Fate::Pass, |(_, fate)| *fate)
-        });
-        let put = Store::put(&bucket, &key, large(&staging), &Expected::Any, &|| Ok(()));
-        assert_eq!(put.unwrap_err().kind(), ErrorKind::Refused);
-        assert_eq!(stub.uploads("contract"), 0);
-    }
-}
-
 #[test]
 fn accounts_side_by_side_probe_once() {
     let (root, _staging) = staging();
@@ -219,13 +162,13 @@ fn the_doctor_reads_what_it_wrote_and_deletes_what_killed_runs_have_left() {
     // The objects of the stub are of 2016.
     let left = "lake/中国/_kefu/probe/0123456789abcdef".to_owned();
     stub.fill("contract", &BTreeMap::from([(left, Bytes::from_static(b"1"))]));
-    assert_eq!(Store::conditions(&bucket).unwrap(), Some(Conditions::Honoured));
+    assert_eq!(bucket.conditions().unwrap(), Some(Conditions::Honoured));
     assert!(stub.objects("contract").is_empty(), "{:?}", stub.objects("contract"));
     stub.set_hook(|request: &Request| match request.method.as_str() {
         "GET" if !request.is_listing() => Fate::Refuse(403, "AccessDenied"),
         _ => Fate::Pass,
     });
-    assert_eq!(Store::conditions(&bucket).unwrap_err().kind(), ErrorKind::Refused);
+    assert_eq!(bucket.conditions().unwrap_err().kind(), ErrorKind::Refused);
     assert!(stub.objects("contract").is_empty(), "{:?}", stub.objects("contract"));
     bucket.begin_run().unwrap();
 }
@@ -238,7 +181,7 @@ fn an_empty_object_for_a_folder_is_no_file() {
     let bucket = at(&stub.endpoint(), root.path(), false);
     let object = |name: &str| (format!("lake/中国/{name}"), Bytes::from_static(b"x"));
     let marker = |name: &str| (format!("lake/中国/{name}"), Bytes::new());
-    let list = |folder: &str| Store::list(&bucket, &Key::of(folder)).unwrap();
+    let list = |folder: &str| bucket.list(&Key::of(folder)).unwrap();
     stub.fill("contract", &[marker("")].into());
     assert!(matches!(bucket.require(), Err(LakeError::Absent { .. })));
     let objects = [
@@ -265,11 +208,11 @@ fn an_empty_object_for_a_folder_is_no_file() {
     let day = [entry("acme.parquet", Kind::File), entry("below", Kind::Folder)];
     assert_eq!(names(&list("messages/date=2024-05-13")), day);
     assert_eq!(names(&list("messages/date=2024-05-14")), [entry("empty.parquet", Kind::File)]);
-    let table = Store::list_table(&bucket, &Key::of("messages")).unwrap();
+    let table = bucket.list_table(&Key::of("messages")).unwrap();
     let days: Vec<Entry> = table.iter().map(|(day, _)| day.clone()).collect();
     assert_eq!(days, list("messages"));
     for (day, inside) in table.iter().filter(|(day, _)| day.is_day()) {
-        assert_eq!(*inside, Store::list(&bucket, &day.key).unwrap(), "{day:?}");
+        assert_eq!(*inside, bucket.list(&day.key).unwrap(), "{day:?}");
     }
 }
 
@@ -282,7 +225,7 @@ fn an_object_with_a_name_that_cannot_be_read_is_named() {
     {
         let key = format!("lake/中国/{name}");
         stub.fill("contract", &BTreeMap::from([(key, Bytes::from_static(b"x"))]));
-        let error = Store::list_table(&bucket, &Key::of("messages")).unwrap_err();
+        let error = bucket.list_table(&Key::of("messages")).unwrap_err();
         let said = error.to_string();
         assert!(said.contains(&format!("lake/中国/{shown}")), "{said}");
         assert_eq!(error.kind(), ErrorKind::Lake);
@@ -356,13 +299,13 @@ fn a_request_without_an_answer_is_sent_again() {
         Fate::Pass
     });
     let key = Key::of("messages/x");
-    assert!(Store::look(&bucket, &key, 1).unwrap().is_none());
+    assert!(bucket.look(&key, 1).unwrap().is_none());
     let (staged, mut file) = staging
         .create(&Disk::default(), &Account::existing("客服".to_owned()).unwrap(), "x")
         .unwrap();
     file.write_all(b"x").unwrap();
-    Store::put(&bucket, &key, staged, &Expected::Seen(None), &|| Ok(())).unwrap();
-    assert_eq!(Store::look(&bucket, &key, 1).unwrap().unwrap().bytes, 1);
+    bucket.put(&key, staged, &Expected::Seen(None), &|| Ok(())).unwrap();
+    assert_eq!(bucket.look(&key, 1).unwrap().unwrap().bytes, 1);
     assert!(begun.elapsed() < Duration::from_secs(20), "it waits for the end of a whole request");
     drop(sender);
 }
@@ -399,10 +342,10 @@ fn a_large_body_may_take_longer_than_an_answer() {
     std::thread::scope(|scope| {
         let looking = scope.spawn(move || {
             has_arrived.recv().unwrap();
-            Store::look(bucket, &Key::of("messages/y"), 1)
+            bucket.look(&Key::of("messages/y"), 1)
         });
         let key = Key::of("messages/x");
-        Store::put(bucket, &key, staged, &Expected::Any, &|| Ok(())).unwrap();
+        bucket.put(&key, staged, &Expected::Any, &|| Ok(())).unwrap();
         assert!(looking.join().unwrap().unwrap().is_none());
     });
     drop(over);
@@ -423,7 +366,7 @@ fn a_store_that_waited_too_long_for_a_body_gets_it_again() {
     let account = Account::existing("客服".to_owned()).unwrap();
     let (staged, mut file) = staging.create(&Disk::default(), &account, "x").unwrap();
     file.write_all(b"x").unwrap();
-    Store::put(&bucket, &Key::of("messages/x"), staged, &Expected::Any, &|| Ok(())).unwrap();
+    bucket.put(&Key::of("messages/x"), staged, &Expected::Any, &|| Ok(())).unwrap();
 }
 
 #[test]
@@ -432,7 +375,7 @@ fn an_expired_token_on_a_look_without_content_is_no_damaged_file() {
     let stub = stub(Mode::Honours);
     let bucket = at(&stub.endpoint(), root.path(), false);
     stub.set_hook(|_: &Request| Fate::Refuse(400, "ExpiredToken"));
-    let error = Store::look(&bucket, &Key::of("messages/x"), 0).unwrap_err();
+    let error = bucket.look(&Key::of("messages/x"), 0).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
     assert!(error.to_string().contains("may have expired"), "{error}");
 }

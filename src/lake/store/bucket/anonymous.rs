@@ -1,10 +1,10 @@
-//! Asks the store without credentials, to find a bucket that is open to anybody.
+//! Asks the store without credentials, to find a bucket that anybody can read.
 
 use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder, Url};
 
-use super::super::{Key, OpenToAll};
+use super::super::{AnonymousAccess, Key};
 use super::Bucket;
 
 /// Maximum time for one of these requests. They are only a precaution.
@@ -12,7 +12,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 impl Bucket {
     /// What anybody can do with the bucket: list it, or read this object.
-    pub(super) fn open_to_all(&self, object: Option<&Key>) -> OpenToAll {
+    pub(super) fn try_without_credentials(&self, object: Option<&Key>) -> AnonymousAccess {
         let bucket = self.address.as_ref().and_then(|address| Url::parse(address).ok());
         let listing = bucket.clone().map(|mut url| {
             url.query_pairs_mut().append_pair("list-type", "2").append_pair("max-keys", "1");
@@ -28,14 +28,8 @@ impl Bucket {
             let listed = is_open(listing.map(|url| client.get(url))).await;
             Some((listed, is_open(object.map(|url| client.head(url))).await))
         });
-        match asked.ok().flatten().unwrap_or_default() {
-            (Some(true), _) => OpenToAll::Can("list it"),
-            (_, Some(true)) => OpenToAll::Can("read its objects"),
-            (None, None) => OpenToAll::Unknown("whether anybody can list it or read its objects"),
-            (None, _) => OpenToAll::Unknown("whether anybody can list it"),
-            (_, None) => OpenToAll::Unknown("whether anybody can read its objects"),
-            (Some(false), Some(false)) => OpenToAll::Nothing,
-        }
+        let (list, read) = asked.ok().flatten().unwrap_or_default();
+        AnonymousAccess { list, read }
     }
 }
 
