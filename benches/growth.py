@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """How the costs of kefu grow: with the messages of a day, the days of history, and the number of accounts.
 
-    python3 benches/growth.py [--only messages,days,accounts] [--messages 1000,10000,100000] [--days 10,100] [--accounts 1,10,100]
+    python3 benches/growth.py [--only messages,days,accounts,troubled] [--messages 1000,10000,100000] [--days 10,100] [--accounts 1,10,100]
                                 [--latency-ms 0] [--at-once 16] [--rounds 3]
 
 Prints Markdown, medians. `slope` compares a row with the one before it: the logarithm of the ratio of processor seconds, divided by that of
 the sizes. 1 is linear, and 0 is constant. `µs more` is the processor time of each message more than in the row before, without what
 every run costs: for linear work, it is the same in each row. `--latency-ms` (the simulator waits before each page)
-and `--at-once` (accounts side by side, several values make several tables) are for the accounts alone, and so is `open files`: the most
-that kefu had open, sampled every 10 ms. The default sizes take some minutes. `--messages 10000000`, `--days 3650` and
+and `--at-once` (accounts side by side, several values make several tables) are for `accounts` and `troubled` alone, and so is `open files`: the
+most that kefu had open, sampled every 10 ms. The default sizes take some minutes. `--messages 10000000`, `--days 3650` and
 `--accounts 10000` take long.
 """
 
@@ -202,14 +202,58 @@ def accounts(options):
         print()
 
 
-PARTS = {part.__name__: part for part in (messages, days, accounts)}
+def troubled(options):
+    """Accounts with 1,000 messages each: seconds until all are done but three, which are troubled in the second row: a wrong secret, an API
+    that answers 503 for ever, and a million messages. Each run is stopped once the others are done."""
+    size, at_once = options.accounts[-1], options.at_once[-1]
+    print(f"| {size:,} accounts, {at_once} at once | seconds until the others are done | peak MiB |\n|---|---:|---:|")
+    large, refused, unavailable = 1, size // 3, size // 2
+    others = {f"account{number}" for number in range(1, size + 1)} - {f"account{number}" for number in (large, refused, unavailable)}
+    troubles = ["--large-account", "1000000", "--fault", f"account={unavailable}/status:503", "--fault", f"account={refused}/token/errcode:40125"]
+    for name, arguments in [("without trouble", []), ("three are troubled", troubles)]:
+        with Server(3, 1_000, "--accounts", str(size), "--latency-ms", str(options.latency_ms), *arguments) as server:
+            rounds = []
+            for _ in range(options.rounds):
+                with folder() as place:
+                    account_list(place, size, server)
+                    rounds.append(until_done(place, server, at_once, others))
+            seconds, peak = (statistics.median(figures) for figures in zip(*rounds))
+            print(f"| {name} | {seconds:.2f} | {peak:.0f} |", flush=True)
+    print()
+
+
+def until_done(place, server, at_once, accounts):
+    """Seconds until the runs of these accounts have ended well, and the peak MiB of the process, which is stopped then."""
+    command = [KEFU, "run", "--date", day(1), "--accounts", str(at_once), "--log-format", "json"]
+    settings = {"PATH": os.environ["PATH"], "HOME": place, "KEFU_BASE_URL": server.settings["KEFU_BASE_URL"]}
+    begin, left = time.perf_counter(), set(accounts)
+    process = subprocess.Popen(command, cwd=place, env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    for line in process.stderr:
+        event = json.loads(line)
+        if event["event"] == "run_ended" and event["account"] in left:
+            if event["exit_code"] != 0:
+                raise SystemExit(f"{event['account']} ended with {event['exit_code']}")
+            left.remove(event["account"])
+            if not left:
+                break
+    seconds = time.perf_counter() - begin
+    process.terminate()
+    process.stderr.close()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = status
+    if left:
+        raise SystemExit(f"{len(left)} accounts have not ended")
+    return seconds, usage.ru_maxrss / 1024
+
+
+PARTS = {part.__name__: part for part in (messages, days, accounts, troubled)}
 
 
 def main():
     sizes = lambda text: [int(size) for size in text.split(",")]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default=",".join(PARTS))
+    parser.add_argument("--only", default="messages,days,accounts")
     parser.add_argument("--messages", type=sizes, default=[1_000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--days", type=sizes, default=[10, 100, 365, 1_096])
     parser.add_argument("--accounts", type=sizes, default=[1, 10, 100, 1_000])
