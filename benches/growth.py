@@ -204,7 +204,7 @@ def accounts(options):
 
 def troubled(options):
     """Accounts with 1,000 messages each: seconds until all are done but three, which are troubled in the second row: a wrong secret, an API
-    that answers 503 for ever, and a million messages. Each run is stopped once the others are done."""
+    that always answers 503, and a million messages. Each run is stopped once the others are done."""
     size, at_once = options.accounts[-1], options.at_once[-1]
     print(f"| {size:,} accounts, {at_once} at once | seconds until the others are done | peak MiB |\n|---|---:|---:|")
     large, refused, unavailable = 1, size // 3, size // 2
