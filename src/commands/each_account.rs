@@ -55,14 +55,15 @@ pub(super) fn for_each_account<R: Report>(
     cancel: &Cancel,
     work: impl Fn(&Settings) -> Result<R, Failure> + Sync,
 ) -> Result<Option<ErrorKind>, Failure> {
-    EachAccount { command, settings, format, at_once: 1, cancel }.work_off(work, |_| {})
+    EachAccount { command, settings, format, at_once: 1, cancel }.work_off(work, |_, _| {})
 }
 
 impl EachAccount<'_> {
     /// Does the work for each account of the settings, several at once. Shows the reports in the
     /// order of the settings: as text as soon as those before are shown; as JSON at the end, one
     /// object for one account and one with all of them for several or for a shard. After a signal,
-    /// the remaining accounts are reported as stopped. `shown` gets each report, in the same order.
+    /// the remaining accounts are reported as stopped. `shown` gets each report or failure, in the same
+    /// order.
     ///
     /// Returns the error kind of what did not succeed: [`ErrorKind::Partial`] if something else
     /// did.
@@ -72,7 +73,7 @@ impl EachAccount<'_> {
     pub(super) fn work_off<R: Report>(
         &self,
         work: impl Fn(&Settings) -> Result<R, Failure> + Sync,
-        shown: impl FnMut(&R),
+        shown: impl FnMut(&Account, Result<&R, &Failure>),
     ) -> Result<Option<ErrorKind>, Failure> {
         let accounts = self.settings.account_names()?;
         let count = accounts.len();
@@ -135,7 +136,7 @@ impl<'a, S> Display<'a, S> {
     /// Shows the report of the next account.
     fn show<R: Report>(&mut self, outcome: Result<R, Failure>)
     where
-        S: FnMut(&R),
+        S: FnMut(&Account, Result<&R, &Failure>),
     {
         let Some(account) = self.accounts.get(self.kinds.len()) else { return };
         let (kind, failure) = match &outcome {
@@ -143,8 +144,8 @@ impl<'a, S> Display<'a, S> {
             Err(failure) => (Some(failure.kind), Some(failure)),
         };
         self.kinds.push(kind);
+        (self.shown)(account, outcome.as_ref());
         if let Ok(report) = &outcome {
-            (self.shown)(report);
             report.show_failures();
         }
         match self.job.format {

@@ -107,7 +107,10 @@ fn for_each(
     };
     let (command, format) = (request.name(), global.output);
     let accounts = EachAccount { command, settings, format, at_once, cancel };
-    accounts.work_off(|settings| shared.work_on(settings), |report| textfile.add(report))
+    accounts.work_off(
+        |settings| shared.work_on(settings),
+        |account, outcome| textfile.add(command, account.as_str(), outcome),
+    )
 }
 
 /// What the accounts of a command share.
@@ -149,7 +152,7 @@ impl Shared<'_> {
         if job.lake.is_unprotected() && !self.has_warned_of_store.swap(true, Ordering::Relaxed) {
             telemetry::print_plain_warning(UNPROTECTED, None);
         }
-        log_end(&report);
+        log_end(&report.record());
         let skew = report.fetch.as_ref().and_then(|fetch| fetch.clock_skew_seconds);
         let skew = skew.unwrap_or_default();
         let is_skewed = skew.abs() >= SKEW_SECONDS_WARNED;

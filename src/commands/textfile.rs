@@ -49,9 +49,21 @@ impl Textfile {
         self.all_accounts = accounts.cloned();
     }
 
-    /// Adds a run that has ended.
-    pub(super) fn add(&mut self, report: &RunReport) {
-        self.records.push(report.record());
+    /// Adds a run that has ended, or one that could not begin, and logs the end of the latter.
+    pub(super) fn add(
+        &mut self,
+        command: &'static str,
+        account: &str,
+        outcome: Result<&RunReport, &Failure>,
+    ) {
+        self.records.push(match outcome {
+            Ok(report) => report.record(),
+            Err(failure) => {
+                let record = RunReport::not_begun(command, account, failure, &Clock::System);
+                log_end(&record);
+                record
+            }
+        });
     }
 
     /// Writes the file, whatever the outcome of the command. Returns that outcome.
@@ -60,19 +72,16 @@ impl Textfile {
         command: &'static str,
         outcome: Result<Option<ErrorKind>, Failure>,
     ) -> Result<Option<ErrorKind>, Failure> {
-        let clock = Clock::System;
-        let outcome = match outcome {
-            Err(failure) if self.records.is_empty() => {
-                let report = RunReport::without_account(command, failure, &clock);
-                log_end(&report);
-                self.add(&report);
-                report.failure.map_or(Ok(None), Err)
-            }
-            outcome => outcome,
-        };
+        if let Err(failure) = &outcome
+            && self.records.is_empty()
+        {
+            self.add(command, "", Err(failure));
+        }
         if let Some(path) = &self.path {
             let all_accounts = self.all_accounts.as_ref();
-            if let Err(error) = write_textfile(path, &self.records, all_accounts, clock.now()) {
+            if let Err(error) =
+                write_textfile(path, &self.records, all_accounts, Clock::System.now())
+            {
                 // The run is not affected. Old figures show that they are missing.
                 telemetry::print_warning(&error.into());
             }
@@ -82,12 +91,11 @@ impl Textfile {
 }
 
 /// Logs that a run has ended.
-pub(super) fn log_end(report: &RunReport) {
+pub(super) fn log_end(record: &RunRecord) {
     // People see the summary.
     if !telemetry::is_for_machines() {
         return;
     }
-    let record = report.record();
     tracing::info!(
         event = "run_ended",
         command = record.command,

@@ -351,12 +351,19 @@ impl Compared {
         let has_shrunk = |day: &&ComparedDay| {
             day.api_records + day.api_rejects < day.lake_records + day.lake_rejects
         };
+        let has_lost = |day: &&ComparedDay| day.gone > 0;
         let remarks = [
             ("missing", named(&|day| !day.in_lake), "`kefu run --from … --to …` fetches them"),
             (
                 "differing",
-                named(&|day| differs(day) && !has_shrunk(day)),
+                named(&|day| differs(day) && !has_shrunk(day) && !has_lost(day)),
                 "`kefu run --date … --force` replaces them",
+            ),
+            (
+                "differing",
+                named(&|day| differs(day) && !has_shrunk(day) && has_lost(day)),
+                "keep a copy of these files: WeChat no longer returns some of their records. \
+                 `kefu run --date … --force` replaces them, without those records",
             ),
             (
                 "shrunk",

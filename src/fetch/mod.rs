@@ -66,11 +66,20 @@ pub enum FetchError {
     Abandoned,
 }
 
+/// Seconds that WeChat's clock may be behind, so that a run just after midnight only has to be
+/// repeated.
+const NEARLY_OVER_SECONDS: i64 = 120;
+
+fn is_nearly_over(answered: AnsweredAt) -> bool {
+    answered.skew_seconds().is_none_or(|skew| skew <= NEARLY_OVER_SECONDS)
+}
+
 impl Classified for FetchError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Call(error) => error.kind(),
             Self::Contract(error) => error.kind(),
+            Self::NotOver(answered) if is_nearly_over(*answered) => ErrorKind::Unavailable,
             Self::NotOver(_) => ErrorKind::Settings,
             Self::Bug(_) | Self::Abandoned => ErrorKind::Bug,
         }
@@ -80,6 +89,9 @@ impl Classified for FetchError {
         match self {
             Self::Call(error) => error.hint(),
             Self::Contract(error) => error.hint(),
+            Self::NotOver(answered) if is_nearly_over(*answered) => {
+                Some("run again in some minutes. Nothing of this day was committed".into())
+            }
             Self::NotOver(_) => Some(
                 "set this machine's clock (NTP), then run again. Nothing of this day was committed"
                     .into(),

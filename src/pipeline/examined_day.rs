@@ -8,6 +8,7 @@ use crate::calendar::{Day, DayRange, Zone};
 use crate::lake::{
     Account, Contents, Examined, Footer, LakeError, PartitionKey, Pruned, Table, entry,
 };
+use crate::metrics::DAYS_BEFORE;
 use crate::model::privacy::AppliedPrivacy;
 
 /// The files of an account for one day.
@@ -30,8 +31,10 @@ impl ExaminedDay {
     ) -> Result<Self, LakeError> {
         let mut examined = Self { there, sound: BTreeMap::new(), findings: Vec::new() };
         let is_pruned = pruned.includes(Table::Messages, day);
+        let is_beside_pruned = pruned.includes(Table::Messages, day.plus(-DAYS_BEFORE));
         let has_messages = examined.there.contains(&Table::Messages);
-        let remedy = |kind: Kind, table: Table| match Table::METRICS.contains(&table) {
+        let remedy = |kind: Kind, table: Table| {
+            match Table::METRICS.contains(&table) {
             true if !has_messages && is_pruned => {
                 "restore it from a backup: its messages were pruned, so it cannot be computed again"
                     .to_owned()
@@ -39,7 +42,13 @@ impl ExaminedDay {
             true if !has_messages => format!(
                 "restore it from a backup, because its messages are missing. Or run `kefu run --date {day}` to fetch them again while WeChat has them"
             ),
+            true if is_beside_pruned => {
+                "restore it from a backup. If messages that it was made of were pruned, it cannot be \
+                 computed again with the same numbers"
+                    .to_owned()
+            }
             _ => remedy(kind, table, day),
+        }
         };
         for table in examined.there.clone() {
             match examine_with(job, &account.partition(table, day), &remedy)? {

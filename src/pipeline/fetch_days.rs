@@ -344,6 +344,7 @@ fn commit_day(job: &FetchJob, staged: StagedDay, calls: CallCounts) -> Result<Da
     "the day is not over: this machine's clock says {here}, and WeChat's says {wechat} ({zone})"
 )]
 struct NotOver {
+    kind: ErrorKind,
     here: String,
     wechat: String,
     zone: String,
@@ -352,7 +353,7 @@ struct NotOver {
 
 impl Classified for NotOver {
     fn kind(&self) -> ErrorKind {
-        ErrorKind::Settings
+        self.kind
     }
 
     fn hint(&self) -> Option<String> {
@@ -364,6 +365,7 @@ impl Classified for NotOver {
 pub(super) fn in_local_time(error: FetchError, zone: &Zone) -> Failure {
     match &error {
         FetchError::NotOver(answered) => Failure::from(NotOver {
+            kind: error.kind(),
             here: zone.written(answered.here.end),
             wechat: answered.wechat.map(|wechat| zone.written(wechat)).unwrap_or_default(),
             zone: zone.name().to_owned(),

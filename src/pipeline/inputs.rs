@@ -284,8 +284,12 @@ pub(super) struct DayState {
     /// Where the defaults differ from the rules that partitions record. Empty if a settings file
     /// was found.
     pub(super) other_rules: BTreeSet<RuleChange>,
-    /// Whether some partitions are frozen: out of date, with some of their messages gone.
+    /// Whether some partitions are frozen: out of date, with some of their messages gone. Then
+    /// nothing of the day is computed: from the messages that are left, it would get other numbers
+    /// than the frozen partitions have.
     pub(super) is_frozen: bool,
+    /// Whether partitions of a frozen day are missing or damaged.
+    pub(super) is_lost: bool,
     /// Frozen partitions that an older version of kefu wrote.
     pub(super) older: Vec<Table>,
 }
@@ -307,7 +311,7 @@ impl DayState {
 
 pub(super) fn state_of(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<DayState, LakeError> {
     let mut state = DayState::default();
-    let mut footers = BTreeMap::new();
+    let (mut footers, mut unreadable) = (BTreeMap::new(), Vec::new());
     for table in Table::METRICS {
         let (seen, footer) = job.lake.see_footer(&job.account.partition(table, day))?;
         let is_there = seen.is_there();
@@ -315,19 +319,20 @@ pub(super) fn state_of(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<Da
         if !is_there {
             // Partitions that retention deleted are not computed again.
             if !inputs.pruned.includes(table, day) {
-                state.to_rebuild.push(table);
+                unreadable.push(table);
             }
             continue;
         }
         match footer {
             Ok(footer) => footers.extend(footer.map(|footer| (table, footer))),
             Err(LakeError::Damaged { .. }) => {
-                state.to_rebuild.push(table);
+                unreadable.push(table);
                 state.because.insert(OutOfDate::Unreadable);
             }
             Err(error) => return Err(error),
         }
     }
+    state.to_rebuild.clone_from(&unreadable);
     let footers: BTreeMap<Table, &Footer> =
         footers.iter().map(|(table, footer)| (*table, footer)).collect();
     let parameters = expected(&job.rules, &footers, day);
@@ -346,6 +351,11 @@ pub(super) fn state_of(job: &MetricsJob, inputs: &Inputs, day: Day) -> Result<Da
             state.to_rebuild.push(table);
             state.because.extend(reasons);
         }
+    }
+    if state.is_frozen {
+        state.is_lost = !unreadable.is_empty();
+        state.to_rebuild.clear();
+        state.because.clear();
     }
     Ok(state)
 }

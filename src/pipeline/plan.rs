@@ -118,7 +118,9 @@ impl Plan {
                 .map(|(day, _)| *day)
                 .collect::<Vec<_>>()
         };
-        let damaged: BTreeSet<Day> = self.damaged.iter().chain(&self.lost).copied().collect();
+        let lost = named(|state| state.is_lost);
+        let damaged: BTreeSet<Day> =
+            self.damaged.iter().chain(&self.lost).chain(&lost).copied().collect();
         MetricsReport {
             fresh: named(|state| state.to_rebuild.is_empty() && !state.is_frozen)
                 .into_iter()

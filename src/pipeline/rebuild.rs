@@ -37,7 +37,8 @@ pub struct MetricsReport {
     /// Days with frozen partitions: some messages that they were made of are gone.
     pub frozen: Vec<Day>,
     /// Days that were not computed, because messages that they depend on cannot be read or are
-    /// lost. Lost messages are missing, although retention did not delete them.
+    /// lost. Lost messages are missing, although retention did not delete them. Also frozen days
+    /// with a missing or damaged partition.
     pub damaged: Vec<Day>,
     /// Days that were computed again because rules have changed, and the changed rules.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -76,11 +76,22 @@ impl RunReport {
         }
     }
 
-    /// A run that failed before it came to any account.
-    pub fn without_account(command: &'static str, failure: Failure, clock: &Clock) -> Self {
-        let mut report = Self::new(command, clock);
-        report.end(clock, Err(failure));
-        report
+    /// The record of a run that could not begin. `account` is empty when the failure concerns no
+    /// single account.
+    pub fn not_begun(
+        command: &'static str,
+        account: &str,
+        failure: &Failure,
+        clock: &Clock,
+    ) -> RunRecord {
+        let report = Self { account: account.to_owned(), ..Self::new(command, clock) };
+        let ended_at = Some(report.started_at);
+        RunRecord {
+            outcome: failure.kind.name(),
+            exit_code: Some(failure.kind.exit_code()),
+            error: Some(failure.to_string()),
+            ..Self { ended_at, ..report }.record()
+        }
     }
 
     pub(super) fn end(&mut self, clock: &Clock, outcome: Result<(), Failure>) {

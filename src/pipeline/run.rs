@@ -20,6 +20,11 @@ use crate::metrics::DAYS_BEFORE;
 use crate::model::cancel::Cancel;
 use crate::model::privacy::Privacy;
 use crate::model::redaction::Redaction;
+use crate::telemetry;
+
+/// What to do when it is not known whether a customer was forgotten during a run.
+const FORGET_AGAIN: &str =
+    "`kefu verify` names such files; repeat the `kefu forget` that ran at the same time";
 
 /// Does what is asked for one account, with the account locked, and enters it in the history of
 /// runs. Days that fail do not stop the others. After `cancel`, days that are being written are
@@ -44,13 +49,33 @@ pub fn run_account(
         };
         // In a bucket, a customer may have been forgotten meanwhile.
         let settled = job.lake.repeat_redaction_if_changed(&job.account);
+        if let (Err(_), Err(error)) = (&done, &settled) {
+            let text = format!(
+                "{}: a customer who was forgotten during this run may be in its files ({error})",
+                job.account
+            );
+            telemetry::print_plain_warning(&text, Some(FORGET_AGAIN));
+        }
         done.and_then(|()| Ok(settled?))
     })
 }
 
-/// Records a run that cannot begin because its settings are wrong.
+/// Records a run that cannot begin because its settings are wrong. Creates no lake: these settings
+/// may name the wrong place.
 pub fn record_failure(job: &AccountJob, command: &'static str, failure: Failure) -> RunReport {
-    recorded(job, RunReport::begin(job, command), |_| Err(failure))
+    let mut report = RunReport::begin(job, command);
+    report.end(&job.clock, Err(failure));
+    let entered = || -> Result<(), LakeError> {
+        job.lake.require_folder()?;
+        let _lock = job.lake.lock(&job.account)?;
+        enter(job, &report)
+    };
+    match entered() {
+        // The first run, or another folder: there is no history.
+        Ok(()) | Err(LakeError::Absent { .. }) => {}
+        Err(error) => not_entered(&report, &error),
+    }
+    report
 }
 
 /// Some work with the account locked. The history has it as running first, then as it ended.
@@ -66,22 +91,28 @@ fn recorded(
             return report;
         }
     };
-    let enter = |report: &RunReport| -> Result<(), LakeError> {
-        let record = report.record();
-        let written = serde_json::json!(record).to_string();
-        job.lake.enter_run(&job.account, &record.run, &written)
-    };
     report.unprotected = job.lake.is_unprotected();
-    let entered = enter(&report);
+    let entered = enter(job, &report);
     let is_entered = entered.is_ok();
     let outcome = entered.map_err(Failure::from).and_then(|()| work(&mut report));
     report.end(&job.clock, outcome);
-    if is_entered && let Err(error) = enter(&report) {
+    if is_entered && let Err(error) = enter(job, &report) {
         // The run itself is not affected. Its entry says `running`, like that of a killed run.
-        tracing::warn!(event = "history_not_written", account = report.account, reason = %error, "the history of runs cannot be written");
+        not_entered(&report, &error);
     }
     drop(lock);
     report
+}
+
+/// Enters a run in the history of its account, which must be locked.
+fn enter(job: &AccountJob, report: &RunReport) -> Result<(), LakeError> {
+    let record = report.record();
+    let written = serde_json::json!(record).to_string();
+    job.lake.enter_run(&job.account, &record.run, &written)
+}
+
+fn not_entered(report: &RunReport, error: &LakeError) {
+    tracing::warn!(event = "history_not_written", account = report.account, reason = %error, "the history of runs cannot be written");
 }
 
 /// Fetches days, then rebuilds the metrics that depend on them.

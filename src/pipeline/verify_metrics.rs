@@ -116,6 +116,12 @@ fn has_metrics(examined: &ExaminedDay) -> bool {
     Table::METRICS.iter().any(|table| examined.there.contains(table))
 }
 
+/// Whether messages that metrics of the day were made of are gone.
+fn is_frozen(examined: &ExaminedDay, inputs: &Inputs) -> bool {
+    let metrics = Table::METRICS.iter().filter_map(|table| examined.sound.get(table));
+    metrics.into_iter().any(|sound| inputs.lack_some_of(&sound.footer))
+}
+
 fn comparison<'a>(
     job: &MetricsJob,
     inputs: &Inputs,
@@ -157,6 +163,12 @@ fn comparison<'a>(
         (false, _) if inputs.was_pruned(day) && has_metrics(examined) => found(
             Kind::LostMetrics,
             "missing, although the day has other metrics, and its messages were deleted".to_owned(),
+            "restore the file from a backup",
+        ),
+        (false, _) if is_frozen(examined, inputs) => found(
+            Kind::LostMetrics,
+            "missing, and messages that the day's other metrics were made of were deleted"
+                .to_owned(),
             "restore the file from a backup",
         ),
         (false, _) if !inputs.fetched.contains(&day) => Comparison::Nothing,

@@ -10,7 +10,7 @@ use super::sources::Sources;
 use super::{Origin, SettingsError};
 use crate::plain_file;
 use crate::secret;
-use crate::wechat::UserCommand;
+use crate::wechat::{UserCommand, Why};
 
 /// Maximum length of the list in bytes. An entry has some 150 bytes.
 const LIST_BYTES_MAX: u64 = 64 << 20;
@@ -67,13 +67,14 @@ impl Sources<'_> {
         let command = command.clone().beside(self.folder());
         // The settings are read before the work begins, so there is no runtime yet.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-        let printed = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
-            runtime.block_on(command.output(LIST_BYTES_MAX)).map_err(|why| why.to_string())
-        });
+        let printed = runtime
+            .map_err(Why::CannotRun)
+            .and_then(|runtime| runtime.block_on(command.output(LIST_BYTES_MAX)));
         let bytes = printed.map_err(|why| SettingsError::AccountsCommand {
             origin: self.in_file("accounts_command"),
             program: command.program().to_owned(),
-            why,
+            why: why.to_string(),
+            is_transient: why.is_transient(),
         })?;
         Ok(List { place: "the output of `accounts_command`".to_owned(), bytes })
     }

@@ -95,7 +95,7 @@ pub enum SettingsError {
     #[error("every user of this machine can read {path}, which contains a secret")]
     Exposed { path: PathBuf },
     #[error("{origin} gave no list of accounts: the program {} failed: {why}", program.display())]
-    AccountsCommand { origin: Origin, program: PathBuf, why: String },
+    AccountsCommand { origin: Origin, program: PathBuf, why: String, is_transient: bool },
     #[error("cannot read the settings")]
     Unreadable(#[source] std::io::Error),
     #[error("{path} is not a valid settings file: {reason}")]
@@ -104,7 +104,10 @@ pub enum SettingsError {
 
 impl Classified for SettingsError {
     fn kind(&self) -> ErrorKind {
-        ErrorKind::Settings
+        match self {
+            Self::AccountsCommand { is_transient: true, .. } => ErrorKind::Unavailable,
+            _ => ErrorKind::Settings,
+        }
     }
 
     fn hint(&self) -> Option<String> {

@@ -132,6 +132,8 @@ impl Sources<'_> {
         };
         let lake = named.try_map(|path| match path.is_empty() {
             true => Err("it is empty".to_owned()),
+            // What an environment variable has instead of bytes that are not UTF-8.
+            false if path.contains('\u{FFFD}') => Err("it is not UTF-8".to_owned()),
             false => Ok(PathBuf::from(path)),
         })?;
         match &lake.origin {

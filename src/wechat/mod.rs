@@ -25,7 +25,7 @@ pub(crate) use json::{Integer, Object, Words};
 pub use quota::Quota;
 pub use token::{Credential, Places, Proof, Renewal, Renewed, Tokens};
 pub use transport::{TransportError, Trouble, Whose};
-pub use user_command::{TokenCommandError, UserCommand};
+pub use user_command::{TokenCommandError, UserCommand, Why};
 
 /// The msgid that requests a window's first page.
 pub const FIRST_MSGID: i64 = 1;

@@ -79,10 +79,17 @@ pub enum Why {
     NotAToken,
 }
 
-impl TokenCommandError {
+impl Why {
     /// Whether a later attempt may succeed, because the service behind the program may be back.
     pub fn is_transient(&self) -> bool {
-        matches!(self.why, Why::Ended(_) | Why::TookTooLong(_))
+        matches!(self, Self::Ended(_) | Self::TookTooLong(_))
+    }
+}
+
+impl TokenCommandError {
+    /// See [`Why::is_transient`].
+    pub fn is_transient(&self) -> bool {
+        self.why.is_transient()
     }
 }
 

@@ -24,7 +24,7 @@ impl Report for RunReport {
         let damaged = self.metrics.as_ref().map(|metrics| metrics.damaged.as_slice());
         if let Some(days) = damaged.filter(|days| !days.is_empty()) {
             let text = format!(
-                "{}: metrics of {} were not computed: messages cannot be read or are lost",
+                "{}: metrics of {} were not computed: messages cannot be read or are gone",
                 self.account,
                 DayRange::list(days)
             );
@@ -131,7 +131,7 @@ impl Report for RunReport {
             let remarks = [
                 ("still to be computed", &metrics.waiting),
                 ("frozen, because messages that they were made of are gone", &metrics.frozen),
-                ("not computed, because messages cannot be read or are lost", &metrics.damaged),
+                ("not computed, because messages cannot be read or are gone", &metrics.damaged),
             ];
             let remarks = remarks.iter().filter(|(_, concerned)| !concerned.is_empty());
             lines.extend(remarks.map(|(remark, concerned)| {

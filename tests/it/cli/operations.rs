@@ -128,6 +128,50 @@ fn prometheus_figures_are_written_after_each_run_and_keep_the_last_success() {
 }
 
 #[test]
+fn an_account_that_fails_before_its_run_begins_has_its_exit_code_in_the_figures() {
+    let world = World::new();
+    let path: PathBuf = world.folder.path().join("kefu.prom");
+    let textfile = ["--textfile", path.to_str().unwrap()];
+    let good = world.simulate(generated(), world.options(&[]));
+    assert!(run(&world, &good, "run", &[RANGE.as_slice(), &textfile].concat()).status.success());
+    // As when the disk of the lake is not mounted.
+    fs_err::rename(world.lake_folder(), world.folder.path().join("elsewhere")).unwrap();
+    let metrics = run(&world, &good, "metrics", &textfile);
+    assert!(metrics.status.code().is_some_and(|code| code > 0), "{metrics:?}");
+    let text = fs_err::read_to_string(&path).unwrap();
+    assert_eq!(
+        figure(&text, r#"kefu_last_run_exit_code{account="acme"}"#),
+        metrics.status.code().map(f64::from)
+    );
+}
+
+#[test]
+fn a_run_that_cannot_begin_creates_no_lake() {
+    let world = World::new();
+    let good = world.simulate(generated(), world.options(&[]));
+    fs_err::write(world.folder.path().join("kefu.toml"), "secret_file = 'nowhere'\n").unwrap();
+    let output = world
+        .kefu_command(&good, &["run", "--date", "2024-05-13"])
+        .env_remove("KEFU_SECRET")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    assert!(!world.lake_folder().exists());
+}
+
+#[test]
+fn a_lake_whose_name_is_not_utf_8_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let world = World::new();
+    let mut command = world.command(&["status"]);
+    command.env("KEFU_LAKE", std::ffi::OsStr::from_bytes(b"lake-\xc4\xe3"));
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("KEFU_LAKE") && said.contains("not UTF-8"), "{said}");
+}
+
+#[test]
 fn a_run_succeeds_even_if_its_figures_cannot_be_written() {
     let world = World::new();
     let simulator = world.simulate(generated(), world.options(&[]));

@@ -96,6 +96,20 @@ fn a_day_that_is_not_over_by_the_clock_of_wechat_is_refused_with_both_clocks() {
 }
 
 #[test]
+fn a_day_that_is_nearly_over_by_the_clock_of_wechat_can_be_tried_again() {
+    for (ahead, kind) in [(1, ErrorKind::Unavailable), (600, ErrorKind::Settings)] {
+        let over = MIDNIGHT + 86_400;
+        let world = World { clock: Clock::starting_at(over - 1 + ahead), ..World::new() };
+        let behind = Options { clock: Clock::starting_at(over - 1), ..world.options(&[]) };
+        let night = world.fetch_with(records(3), behind, &[DAY]);
+        let failure = &night.report.failed[0].failure;
+        assert_eq!(failure.kind, kind, "{failure}");
+        assert!(failure.hint.as_ref().unwrap().contains("run again"), "{:?}", failure.hint);
+        assert!(!world.has(Table::Messages, DAY));
+    }
+}
+
+#[test]
 fn a_day_is_over_when_its_last_second_has_passed() {
     for (seconds, is_over) in [(86_399, false), (86_400, true)] {
         let world = World::new();

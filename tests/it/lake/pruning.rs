@@ -286,6 +286,30 @@ fn a_pruned_metric_table_is_not_rebuilt() {
 }
 
 #[test]
+fn a_lost_metric_of_a_frozen_day_is_not_computed_from_the_messages_that_are_left() {
+    let days = TwelveDays::new();
+    days.kefu(&["prune", "--before", "2024-05-06", "--yes"]);
+    let (missing, damaged) =
+        (days.world.path("sessions", "2024-05-06"), days.world.path("account_daily", "2024-05-07"));
+    fs_err::remove_file(&missing).unwrap();
+    fs_err::write(&damaged, "x").unwrap();
+    let before = days.files();
+    let report = &days.kefu(&["metrics"])["metrics"];
+    assert_eq!(report["computed"], json!([]));
+    assert_eq!(report["damaged"], json!(["2024-05-06", "2024-05-07"]));
+    assert!(days.files() == before);
+    let verified = days.world.kefu(&days.simulator, &["verify", "--output", "json"]);
+    assert_eq!(verified.status.code(), Some(65));
+    let verified: Value = serde_json::from_slice(&verified.stdout).unwrap();
+    for path in [missing, damaged] {
+        let findings = verified["findings"].as_array().unwrap().iter();
+        let mut found = findings.filter(|found| found["path"] == path.to_str().unwrap());
+        let advice = found.next().unwrap()["advice"].as_str().unwrap().to_owned();
+        assert!(advice.contains("backup") && !advice.contains("kefu metrics"), "{advice}");
+    }
+}
+
+#[test]
 fn a_run_of_named_days_restores_deleted_days_with_the_same_bytes() {
     let days = TwelveDays::new();
     let before = days.files();

@@ -792,7 +792,7 @@ fn metrics_without_their_messages_are_damage() {
     let run = world.command(&["metrics"]).env("KEFU_ACCOUNT", "acme").output().unwrap();
     let summary = String::from_utf8(run.stdout).unwrap();
     for words in [
-        "not computed, because messages cannot be read or are lost: 1 day: 2024-05-14",
+        "not computed, because messages cannot be read or are gone: 1 day: 2024-05-14",
         "frozen, because messages that they were made of are gone: 2 days: 2024-05-13, 2024-05-15",
     ] {
         assert!(summary.contains(words), "{words}: {summary}");
