@@ -169,6 +169,8 @@ pub struct Source {
     proves_ends: bool,
     redaction: Redaction,
     skew: Skew,
+    /// All calls so far, also those of days that failed.
+    calls: Mutex<CallCounts>,
     /// Record counts of pages that were not full, each with the first time slice that had such a
     /// page.
     short_pages: Mutex<HashMap<usize, UnixSeconds>>,
@@ -206,6 +208,7 @@ impl Source {
             proves_ends: false,
             redaction: Redaction::default(),
             skew: Skew::default(),
+            calls: Mutex::default(),
             short_pages: Mutex::default(),
         }
     }
@@ -237,6 +240,11 @@ impl Source {
     /// difference so far. None while no answer had a `Date`.
     pub fn clock_skew_seconds(&self) -> Option<i64> {
         self.skew.seconds()
+    }
+
+    /// All calls of `getmsglist` so far.
+    pub fn calls(&self) -> CallCounts {
+        *self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The retry budget of one account's day. The log names both.
@@ -292,6 +300,7 @@ impl Source {
             let (id, slice, asked_msgid, page, calls) =
                 arrived.map_err(|error| BugError(format!("a call stopped: {error}")))?;
             *counts += calls;
+            *self.calls.lock().unwrap_or_else(PoisonError::into_inner) += calls;
             let (page, answered) = page?;
             if answered.wechat.is_some_and(|wechat| wechat < span.end) {
                 return Err(FetchError::NotOver(answered));

@@ -145,6 +145,8 @@ pub struct FetchReport {
     /// Seconds by which this machine's clock is ahead of WeChat's (negative: behind). None if no
     /// answer had a `Date`.
     pub clock_skew_seconds: Option<i64>,
+    /// All calls, also those of days that were not committed.
+    pub calls: CallCounts,
 }
 
 impl Serialize for FetchReport {
@@ -267,6 +269,7 @@ pub async fn fetch_days(job: &FetchJob, days: &[Day], observer: &dyn Observer) -
     (report.left_out, report.first_day) = silence.finish();
     report.left_out.iter().for_each(|day| observer.day_left_out(*day));
     report.clock_skew_seconds = job.source.clock_skew_seconds();
+    report.calls = job.source.calls();
     report.shrunk.sort_by_key(|shrunk| shrunk.date);
     report.fetched.sort_by_key(|fetched| fetched.date);
     report.failed.sort_by_key(|failed| failed.day);

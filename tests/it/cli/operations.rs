@@ -99,6 +99,8 @@ fn prometheus_figures_are_written_after_each_run_and_keep_the_last_success() {
     );
     let second = fs_err::read_to_string(&path).unwrap();
     assert_eq!(figure(&second, r#"kefu_last_run_exit_code{account="acme"}"#), Some(77.0));
+    // Calls of days that failed are calls, too.
+    assert!(figure(&second, r#"kefu_requests{account="acme"}"#).unwrap() > 0.0);
     assert_eq!(figure(&second, r#"kefu_last_run_exit_code{account="other"}"#), Some(69.0));
     assert_eq!(
         figure(&second, r#"kefu_last_success_timestamp_seconds{account="acme"}"#),
