@@ -168,7 +168,7 @@ impl<'a, S> Display<'a, S> {
         if let Some(failure) =
             failure.filter(|failure| !matches!(failure.kind, ErrorKind::Stopped(_)))
         {
-            telemetry::print_failure_of((!self.is_alone).then_some(account.as_str()), failure);
+            telemetry::print_failure_of(account.as_str(), self.is_alone, failure);
         }
     }
 

@@ -186,9 +186,13 @@ fn with_json_each_log_line_is_an_event_and_the_result_is_always_an_object() {
         (&result(&output)["account"], &result(&output)["failure"]["class"]),
         (&Value::from("acme"), &Value::from("settings"))
     );
-    assert_eq!(named(&output, "failed").len(), 1);
+    let failed = named(&output, "failed");
+    assert_eq!(failed.len(), 1);
+    assert_eq!((&failed[0]["account"], &failed[0]["class"]), (&"acme".into(), &"settings".into()));
     let output = world.command(&[&["run"], machine.as_slice(), &RANGE].concat()).output().unwrap();
     assert_eq!(result(&output)["failure"]["class"], "settings");
+    let failed = &named(&output, "failed")[0];
+    assert_eq!((failed.get("account"), &failed["class"]), (None, &"settings".into()));
 }
 
 #[test]
