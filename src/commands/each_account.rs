@@ -195,14 +195,23 @@ impl<'a, S> Display<'a, S> {
         if let (true, Some(shard)) = (self.accounts.is_empty(), self.job.settings.shard()) {
             telemetry::print_note(&format!("no account is in shard {shard}"));
         }
-        self.result?;
-        if self.job.format == OutputFormat::Json {
-            telemetry::print_result(&match self.objects.as_slice() {
-                [alone] if self.is_alone => alone.clone(),
-                several => format!("{{\"accounts\":[{}]}}", several.join(",")),
-            })?;
+        let printed = match (self.job.format, self.objects.as_slice()) {
+            (OutputFormat::Table, _) => self.result,
+            (OutputFormat::Json, [alone]) if self.is_alone => telemetry::print_result(alone),
+            (OutputFormat::Json, several) => {
+                telemetry::print_result(&format!("{{\"accounts\":[{}]}}", several.join(",")))
+            }
+        };
+        let kind = kind_of_all(&self.kinds);
+        let Err(error) = printed else { return Ok(kind) };
+        let failure = Failure::from(error);
+        match kind.filter(|kind| kind.severity() > failure.kind.severity()) {
+            None => Err(failure),
+            Some(worse) => {
+                telemetry::print_failure(&failure);
+                Ok(Some(worse))
+            }
         }
-        Ok(kind_of_all(&self.kinds))
     }
 }
 
