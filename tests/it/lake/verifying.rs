@@ -1068,7 +1068,7 @@ fn records_after_an_assumed_last_page_are_found() {
     let shown = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(65), "{shown}");
     assert!(
-        shown.contains("2016-06-01 was not compared")
+        shown.contains("acme, 2016-06-01: not compared")
             && shown.contains("a page of 7 records (10000 requested) was not the last")
             && shown.contains("kefu doctor --probe --date"),
         "{shown}"
@@ -1115,7 +1115,7 @@ fn an_api_error_ends_the_comparison_with_its_own_exit_code() {
     let output = compare(&world, &simulator, &["--date", DAY]);
     assert_eq!(output.status.code(), Some(77));
     assert!(
-        String::from_utf8_lossy(&output.stderr).contains("2016-06-01 was not compared"),
+        String::from_utf8_lossy(&output.stderr).contains("acme, 2016-06-01: not compared"),
         "{output:?}"
     );
     let simulator = world.simulate(records(3), world.options(&[]));
