@@ -120,7 +120,7 @@ struct Display<'a, S> {
     kinds: Vec<Option<ErrorKind>>,
     /// The reports so far, as JSON.
     objects: Vec<String>,
-    /// A result that cannot be shown is no reason to do less.
+    /// The first error of printing a report. The work goes on after it.
     result: Result<(), OutputError>,
     shown: S,
 }
@@ -183,8 +183,8 @@ impl<'a, S> Display<'a, S> {
         let is_stopped = |failure: &Failure| matches!(failure.kind, ErrorKind::Stopped(_));
         let text = match outcome {
             Ok(report) => [Some(hint::complete(report.render())), failed],
-            // The others have their results there.
             Err(failure) if self.is_alone || is_stopped(failure) => [None, None],
+            // Among the results of other accounts, name the one that failed.
             Err(_) => [Some(account.to_string()), failed],
         };
         let text: Vec<String> = text.into_iter().flatten().collect();

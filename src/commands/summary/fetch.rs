@@ -51,7 +51,7 @@ impl FetchReport {
                 DayRange::list(&dates)
             ));
             lines.push(format!(
-                "messages  {} received, {} sent, {} with other codes, in {} requests",
+                "messages  {} received, {} sent, {} with another opercode, in {} requests",
                 total(|day| day.messages.received),
                 total(|day| day.messages.sent),
                 total(|day| day.messages.other),
@@ -77,7 +77,7 @@ impl FetchReport {
         if !self.pruned.is_empty() {
             let pruned = &self.pruned;
             lines.push(format!(
-                "pruned    {} not fetched: {} (days that are named without --force come back)",
+                "pruned    {} not fetched: {} (to fetch a deleted day again, name it with --date, without --force)",
                 counted(pruned.len(), "day"),
                 DayRange::list(pruned)
             ));
@@ -86,9 +86,10 @@ impl FetchReport {
             let failed =
                 self.failed.iter().map(|failed| failed.day).chain(self.given_up.iter().copied());
             let missing: Vec<Day> = failed.filter(|day| !self.unchanged.contains(day)).collect();
-            for (concerned, what) in
-                [(&missing, "not fetched"), (&self.unchanged, "not fetched again, and as before")]
-            {
+            for (concerned, what) in [
+                (&missing, "not fetched"),
+                (&self.unchanged, "not re-fetched; the lake still has the earlier data"),
+            ] {
                 if !concerned.is_empty() {
                     let (days, listed) =
                         (counted(concerned.len(), "day"), DayRange::list(concerned));
@@ -119,7 +120,11 @@ impl FetchReport {
                 "",
             ),
             ("records that were read after a repair", total(|day| day.repaired_records), ""),
-            ("records left to the day that they belong to", total(|day| day.outside_window), ""),
+            (
+                "records that belong to another day's window and are not counted here",
+                total(|day| day.outside_window),
+                "",
+            ),
             ("calls that were repeated", total(|day| day.calls.retries), ""),
             (
                 "pages with fewer records than were asked for, although more followed",
@@ -184,7 +189,7 @@ impl FetchReport {
         let mut lines: Vec<String> = changed.collect();
         if !same.is_empty() {
             lines.push(format!(
-                "the same  {}: {}",
+                "unchanged {}: {}",
                 counted(same.len(), "day"),
                 DayRange::list(&same)
             ));

@@ -239,7 +239,7 @@ fn refetched_days_are_reported_as_the_same_or_changed() {
     let first = world.simulate(records(40, 1), world.options(&[]));
     assert!(run(&world, &first, "run", &[]).status.success());
     let same = String::from_utf8(run(&world, &first, "run", &["--refresh", "2"]).stdout).unwrap();
-    assert!(same.contains("the same  2 days"), "{same}");
+    assert!(same.contains("unchanged 2 days"), "{same}");
     let late = world.simulate(records(41, 1), world.options(&[]));
     let changed = String::from_utf8(run(&world, &late, "run", &["--refresh", "1"]).stdout).unwrap();
     assert!(
