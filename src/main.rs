@@ -40,8 +40,8 @@ fn main() -> ExitCode {
     let exit_code = match outcome {
         Ok(kind) => kind.map_or(0, ErrorKind::exit_code),
         Err(failure) => {
-            // What fails after a signal fails because of it. The signal was reported when it came.
-            if cancel.signal().is_none() {
+            // The signal was reported when it came.
+            if !matches!(failure.kind, ErrorKind::Stopped(_)) {
                 telemetry::print_failure(&failure);
             }
             if cli.global.output == OutputFormat::Json {

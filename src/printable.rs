@@ -1,11 +1,20 @@
 //! Makes text from outside (records, answers, file names) safe to print.
 
 use std::borrow::Cow;
+use std::path::Path;
+
+use serde::Serializer;
 
 /// Formats a count with its noun: `1 record`, `2 records`.
 pub fn counted(count: impl TryInto<u64>, what: &str) -> String {
     let count = count.try_into().unwrap_or(u64::MAX);
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Serializes a path as text, with U+FFFD in place of bytes that are not UTF-8. serde itself
+/// refuses such a path.
+pub(crate) fn serialize_path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 /// Escapes characters that could control a terminal, as in JSON (`\u001b`). These are control

@@ -8,11 +8,13 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rustix::io::Errno;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::failure::{Classified, ErrorKind, FILES_HINT, Failure, MEMORY_HINT};
 use crate::printable::{printable, without_reordering};
+use crate::process_group;
 use crate::secret::{hide_all, hide_likely};
 use crate::threads::THREADS_HINT;
 
@@ -168,28 +170,48 @@ pub fn end_question(is_shown: bool) {
     }
 }
 
-/// Panics of libraries that lack a resource: a part of their message, the lack, and the hint.
-const PANICS_WITHOUT: [(&str, &str, &str); 6] = [
-    ("Too many open files", "too many files are open", FILES_HINT),
-    ("Cannot allocate memory", "memory ran out", MEMORY_HINT),
-    // The message when a context of zstd cannot be created.
-    ("null pointer", "memory ran out", MEMORY_HINT),
-    ("spawn", "cannot create a thread", THREADS_HINT),
-    ("Resource temporarily unavailable", "cannot create a thread", THREADS_HINT),
-    ("WouldBlock", "cannot create a thread", THREADS_HINT),
+/// How the messages of panics of std, tokio, polars and rayon begin when they cannot create a
+/// thread.
+const PANICS_WITHOUT_THREADS: [&str; 5] = [
+    "failed to spawn thread: ",
+    "OS can't spawn worker thread: ",
+    "could not spawn threads: ",
+    "failed to spawn polars-ooc cleaner thread: ",
+    "The global thread pool has not been initialized.: ",
 ];
 
+/// How the messages of panics begin when zstd cannot create a context.
+const PANIC_OF_ZSTD: &str = "zstd returned null pointer";
+
+/// The resource that a library lacked when it panicked with this message, and the hint.
+fn lack(said: &str) -> Option<(&'static str, &'static str)> {
+    // The two forms of an I/O error: for people, and for programmers as in `unwrap`.
+    let has = |error: Errno| {
+        let code = error.raw_os_error();
+        said.contains(&format!("(os error {code})"))
+            || said.contains(&format!("Os {{ code: {code},"))
+    };
+    if has(Errno::MFILE) || has(Errno::NFILE) {
+        Some(("too many files are open", FILES_HINT))
+    } else if has(Errno::NOMEM) || said.starts_with(PANIC_OF_ZSTD) {
+        Some(("memory ran out", MEMORY_HINT))
+    } else if PANICS_WITHOUT_THREADS.iter().any(|begin| said.starts_with(begin)) {
+        Some(("cannot create a thread", THREADS_HINT))
+    } else {
+        None
+    }
+}
+
 /// Makes a panic in any thread end the process, with one line on stderr and exit code 1. Otherwise,
-/// other threads could wait forever for the panicked one.
+/// other threads could wait forever for the panicked one. Ends the programs that kefu has started.
 ///
 /// A library may panic because it cannot create a thread, open a file or allocate memory. The exit
 /// code is then 73, and the line contains a hint.
 pub fn exit_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         let said = panic.payload_as_str().unwrap_or("no reason given").replace('\n', " ");
-        let lacking = PANICS_WITHOUT.iter().find(|(word, ..)| said.contains(word));
-        let (kind, text) = match lacking {
-            Some((_, what, hint)) => (ErrorKind::Lake, format!("error: {what} ({said}); {hint}")),
+        let (kind, text) = match lack(&said) {
+            Some((what, hint)) => (ErrorKind::Lake, format!("error: {what} ({said}); {hint}")),
             None => {
                 let place = panic.location().map(ToString::to_string).unwrap_or_default();
                 let text = format!("error: bug in kefu: {said} ({place}); report this line");
@@ -198,14 +220,21 @@ pub fn exit_on_panic() {
         };
         let text = match is_for_machines() {
             true => {
-                let exit_code = kind.exit_code();
-                serde_json::json!({ "level": "ERROR", "event": "failed", "exit_code": exit_code, "reason": text })
-                    .to_string()
+                let (class, exit_code) = (kind.name(), kind.exit_code());
+                serde_json::json!({
+                    "level": "ERROR",
+                    "event": "failed",
+                    "class": class,
+                    "exit_code": exit_code,
+                    "reason": text
+                })
+                .to_string()
             }
             false => text,
         };
         // The panicked thread may have the bars locked, so they cannot be suspended.
         let _ = writeln!(io::stderr(), "{}", hide_likely(&printable(&text)));
+        process_group::end_all();
         std::process::exit(kind.exit_code().into());
     }));
 }
@@ -225,17 +254,21 @@ pub fn print_usage_error(error: &clap::Error) {
 
 /// Prints a failure: what failed, why, and what to do.
 pub fn print_failure(failure: &Failure) {
-    print_failure_of(None, failure);
+    print_failure_during(None, None, failure);
 }
 
-/// Prints a failure of one of several accounts, if one is named.
-pub fn print_failure_of(account: Option<&str>, failure: &Failure) {
-    let during = account.map(|account| format!("the account {account} failed"));
+/// Prints a failure of an account. Unless it is the only one, the text names it.
+pub fn print_failure_of(account: &str, is_alone: bool, failure: &Failure) {
+    let during = (!is_alone).then(|| format!("the account {account} failed"));
+    print_failure_during(Some(account), during, failure);
+}
+
+fn print_failure_during(account: Option<&str>, during: Option<String>, failure: &Failure) {
     if is_for_machines() {
-        let (exit_code, hint) =
-            (failure.kind.exit_code(), failure.hint.as_deref().unwrap_or_default());
+        let (class, exit_code) = (failure.kind.name(), failure.kind.exit_code());
+        let hint = failure.hint.as_deref().unwrap_or_default();
         let reason = during.into_iter().chain([failure.to_string()]).collect::<Vec<_>>().join(": ");
-        tracing::error!(target: "kefu", event = "failed", exit_code, reason, hint);
+        tracing::error!(target: "kefu", event = "failed", account, class, exit_code, reason, hint);
         return;
     }
     print_note(&explained("error", during, failure));
@@ -313,5 +346,34 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_bug_unless_its_whole_message_is_known() {
+        let lack = |said: &str| lack(said).map(|(what, _)| what);
+        let error = |code| io::Error::from_raw_os_error(code);
+        for (said, lacking) in [
+            (format!("failed to spawn thread: {:?}", error(11)), "cannot create a thread"),
+            (format!("OS can't spawn worker thread: {}", error(11)), "cannot create a thread"),
+            (format!("called `Result::unwrap()`: {:?}", error(24)), "too many files are open"),
+            (format!("cannot open it: {}", error(23)), "too many files are open"),
+            (format!("cannot map it: {}", error(12)), "memory ran out"),
+            ("zstd returned null pointer when creating new context".into(), "memory ran out"),
+        ] {
+            assert_eq!(lack(&said), Some(lacking), "{said}");
+        }
+        for said in [
+            "a task cannot spawn another one",
+            "null pointer dereference occurred",
+            "the read gave WouldBlock",
+            "`spawn_local` called from outside of a `task::LocalSet`",
+        ] {
+            assert_eq!(lack(said), None, "{said}");
+        }
     }
 }

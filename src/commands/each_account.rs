@@ -121,7 +121,7 @@ struct Display<'a, S> {
     kinds: Vec<Option<ErrorKind>>,
     /// The reports so far, as JSON.
     objects: Vec<String>,
-    /// A result that cannot be shown is no reason to do less.
+    /// The first error of printing a report. The work goes on after it.
     result: Result<(), OutputError>,
     shown: S,
 }
@@ -169,7 +169,7 @@ impl<'a, S> Display<'a, S> {
         if let Some(failure) =
             failure.filter(|failure| !matches!(failure.kind, ErrorKind::Stopped(_)))
         {
-            telemetry::print_failure_of((!self.is_alone).then_some(account.as_str()), failure);
+            telemetry::print_failure_of(account.as_str(), self.is_alone, failure);
         }
     }
 
@@ -184,8 +184,8 @@ impl<'a, S> Display<'a, S> {
         let is_stopped = |failure: &Failure| matches!(failure.kind, ErrorKind::Stopped(_));
         let text = match outcome {
             Ok(report) => [Some(hint::complete(report.render())), failed],
-            // The others have their results there.
             Err(failure) if self.is_alone || is_stopped(failure) => [None, None],
+            // Among the results of other accounts, name the one that failed.
             Err(_) => [Some(account.to_string()), failed],
         };
         let text: Vec<String> = text.into_iter().flatten().collect();
@@ -196,14 +196,23 @@ impl<'a, S> Display<'a, S> {
         if let (true, Some(shard)) = (self.accounts.is_empty(), self.job.settings.shard()) {
             telemetry::print_note(&format!("no account is in shard {shard}"));
         }
-        self.result?;
-        if self.job.format == OutputFormat::Json {
-            telemetry::print_result(&match self.objects.as_slice() {
-                [alone] if self.is_alone => alone.clone(),
-                several => format!("{{\"accounts\":[{}]}}", several.join(",")),
-            })?;
+        let printed = match (self.job.format, self.objects.as_slice()) {
+            (OutputFormat::Table, _) => self.result,
+            (OutputFormat::Json, [alone]) if self.is_alone => telemetry::print_result(alone),
+            (OutputFormat::Json, several) => {
+                telemetry::print_result(&format!("{{\"accounts\":[{}]}}", several.join(",")))
+            }
+        };
+        let kind = kind_of_all(&self.kinds);
+        let Err(error) = printed else { return Ok(kind) };
+        let failure = Failure::from(error);
+        match kind.filter(|kind| kind.severity() > failure.kind.severity()) {
+            None => Err(failure),
+            Some(worse) => {
+                telemetry::print_failure(&failure);
+                Ok(Some(worse))
+            }
         }
-        Ok(kind_of_all(&self.kinds))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::failure::{Classified, ErrorKind, Failure, UsageError};
 use crate::hint;
 use crate::model::privacy::WorkerNames;
 use crate::operations::replace;
+use crate::printable::serialize_path;
 use crate::report::{self, Figures, Language, Period, ReportJob};
 use crate::settings::{self, Flags, Settings};
 use crate::telemetry::{self, Progress};
@@ -85,6 +86,7 @@ impl Classified for WriteError {
 struct Written<'a> {
     command: &'static str,
     lake: String,
+    #[serde(serialize_with = "serialize_path")]
     path: &'a Path,
     lang: Language,
     #[serde(flatten)]

@@ -191,7 +191,7 @@ impl Shared<'_> {
 fn warn_of_skew(skew_seconds: i64) {
     let direction = if skew_seconds > 0 { "ahead of" } else { "behind" };
     let text = format!(
-        "this machine's clock is {} s {direction} WeChat's, and decides which days a run looks at: set it (NTP)",
+        "this machine's clock is {} s {direction} WeChat's; set it with NTP, because it decides which days are over and can be fetched",
         skew_seconds.abs()
     );
     if telemetry::is_for_machines() {

@@ -18,8 +18,8 @@ const LIMIT: Duration = Duration::from_millis(1_800);
 /// SIGXFSZ, on Linux and on macOS.
 const FILE_TOO_LARGE: i32 = 25;
 
-/// Makes a file that may not grow an error, like a full disk, instead of a reason to be killed.
-/// Best effort.
+/// Makes a write beyond the limit of file sizes an error, like a write to a full disk. By default,
+/// SIGXFSZ would kill the process. Best effort.
 pub fn outlive_large_files() {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return;
@@ -40,7 +40,7 @@ pub fn listen(cancel: &Cancel, is_committing: bool) -> Result<(), ThreadsError> 
         .name("signals".into())
         .spawn(move || wait_for_signals(&cancel, is_committing, ready))
         .map_err(|source| ThreadsError { needed: 1, purpose: "signals", source })?;
-    // Fails where signals cannot be had. There they kill the process as they do by default.
+    // Fails if signals cannot be received. They then kill the process, as they do by default.
     let _ = is_ready.recv();
     Ok(())
 }

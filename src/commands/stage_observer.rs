@@ -26,7 +26,7 @@ impl<'a> StageObserver<'a> {
 
     fn begin(&self, stage: &'static str, days: usize) {
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        // The bar before it goes first.
+        // Remove the previous bar before the next one appears.
         *progress = None;
         let account = (!self.is_alone).then_some(self.account.as_str());
         *progress = Some(Progress::of_account(account, stage, days));

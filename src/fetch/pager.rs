@@ -46,10 +46,8 @@ pub enum ContractError {
     EndNotProved { asked: i64, returned: i64 },
     #[error("a page of {records} records came twice in a row")]
     RepeatedPage { records: usize },
-    #[error(
-        "a window of {seconds} seconds has {records} records so far, more than any account has"
-    )]
-    Endless { seconds: i64, records: u64 },
+    #[error("a window of {seconds} seconds has {records} records so far; the limit is {limit}")]
+    Endless { seconds: i64, records: u64, limit: u64 },
     #[error("{misplaced} of {records} records have a time outside the requested window")]
     Misplaced { misplaced: u64, records: u64 },
     /// `before` and `after` count rows and rejects. `kept_in` says what has the `before` records:
@@ -256,8 +254,9 @@ impl Pager {
         self.taken = self.taken.saturating_add(records as u64);
         let (seconds, records) = (self.window.seconds(), self.taken);
         let of_its_seconds = RECORDS_PER_SECOND_MAX.saturating_mul(seconds.unsigned_abs());
-        if records > RECORDS_MAX.saturating_add(of_its_seconds) {
-            return Err(ContractError::Endless { seconds, records });
+        let limit = RECORDS_MAX.saturating_add(of_its_seconds);
+        if records > limit {
+            return Err(ContractError::Endless { seconds, records, limit });
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use prometheus::{Encoder, GaugeVec, Opts, Registry, TextEncoder};
 use time::OffsetDateTime;
 
 use super::replace;
-use crate::failure::{Classified, ErrorKind};
+use crate::failure::{BUG_HINT, Classified, ErrorKind};
 use crate::pipeline::RunRecord;
 use crate::plain_file;
 
@@ -25,7 +25,7 @@ use crate::plain_file;
 pub enum TextfileError {
     #[error("the figures for Prometheus cannot be written to {}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("the figures for Prometheus make no sense")]
+    #[error("the figures for Prometheus cannot be encoded")]
     Prometheus(#[from] prometheus::Error),
 }
 
@@ -38,12 +38,22 @@ impl Classified for TextfileError {
     }
 
     fn hint(&self) -> Option<String> {
-        match self {
-            Self::Io { .. } => {
-                Some("--textfile names a file in the folder that the node exporter reads; this user must be able to write there".into())
-            }
-            Self::Prometheus(_) => None,
-        }
+        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        let hint = match self {
+            Self::Io { source, .. } => match source.kind() {
+                FileTooLarge => {
+                    "raise the limit of file sizes (`ulimit -f`); the next run writes the file again. An existing file is unchanged"
+                }
+                QuotaExceeded | StorageFull => {
+                    "free some space; the next run writes the file again. An existing file is unchanged"
+                }
+                _ => {
+                    "--textfile names a file in the folder that the node exporter reads; this user must be able to write there"
+                }
+            },
+            Self::Prometheus(_) => BUG_HINT,
+        };
+        Some(hint.to_owned())
     }
 }
 
@@ -76,7 +86,7 @@ const FIGURES: [Figure; 11] = [
     ("kefu_rejects", "Records that the last run could not read.", |record| record.rejects as f64),
     (
         "kefu_repaired_pages",
-        "Pages that the last run had to mend before it could read them.",
+        "Pages that the last run repaired before it could read them.",
         |record| record.repaired_pages as f64,
     ),
     (
@@ -213,4 +223,25 @@ fn values(written: &str, labels: &[&str]) -> Option<Vec<String>> {
         .map(|(label, value)| (label, value.trim_matches('"')))
         .collect();
     labels.iter().map(|label| pairs.get(label).map(|value| (*value).to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_not_called_a_lack_of_permission() {
+        let hint = |kind: io::ErrorKind| {
+            let (path, source) = (PathBuf::from("kefu.prom"), io::Error::from(kind));
+            TextfileError::Io { path, source }.hint().unwrap()
+        };
+        assert!(hint(io::ErrorKind::StorageFull).starts_with("free some space"));
+        assert!(hint(io::ErrorKind::QuotaExceeded).starts_with("free some space"));
+        assert!(hint(io::ErrorKind::FileTooLarge).contains("ulimit -f"));
+        assert!(hint(io::ErrorKind::PermissionDenied).contains("--textfile"));
+        let error = TextfileError::from(prometheus::Error::Msg("two of one name".into()));
+        assert!(error.hint().unwrap().contains("report this bug"));
+    }
 }

@@ -100,7 +100,9 @@ pub async fn compare_days(
             let (job, connections) = (job.clone(), connections.clone());
             running.spawn(async move {
                 let compared = compare_day(&job, &connections, day).await;
-                compared.map_err(|failure| failure.during(format!("{day} was not compared")))
+                compared.map_err(|failure| {
+                    failure.during(format!("{}, {day}: not compared", job.account))
+                })
             });
         }
         let Some(outcome) = running.join_next().await else { break };

@@ -401,6 +401,8 @@ async fn stage_day(
         // The disk refused a page, which ended the fetch. Report the disk's error.
         (Err(FetchError::Abandoned), Err(refused)) => Err(refused),
         (Err(FetchError::Abandoned), Ok(None)) => Ok(None),
+        // Other days would fill the disk as well, so the disk's error comes first.
+        (Err(_), Err(refused)) if refused.kind == ErrorKind::Lake => Err(refused),
         (Err(error), _) => Err(in_local_time(error, &job.zone)),
         (Ok(()), staged) => staged,
     }

@@ -6,12 +6,14 @@ use serde::Serialize;
 
 use crate::hint;
 use crate::lake::PartitionKey;
+use crate::printable::serialize_path;
 
 /// A failed check, or a note.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
     pub severity: Severity,
     pub kind: Kind,
+    #[serde(serialize_with = "serialize_path")]
     pub path: PathBuf,
     pub what: String,
     pub advice: String,

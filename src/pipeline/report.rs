@@ -17,7 +17,7 @@ use crate::failure::{ErrorKind, Failure};
 #[derive(Debug, Serialize)]
 pub struct RunReport {
     pub command: &'static str,
-    /// Empty for a run that failed before it came to an account.
+    /// Empty for a run that failed before its account was known.
     pub account: String,
     pub timezone: String,
     pub lake: String,
@@ -38,7 +38,7 @@ pub struct RunReport {
     /// lake does not check conditions, and `single_writer` is set.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unprotected: bool,
-    /// What stopped the run, or kept it from beginning. Days that failed are in `fetch`.
+    /// What stopped the run, or prevented its start. Days that failed are in `fetch`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
     #[serde(skip)]
@@ -205,9 +205,9 @@ pub struct RunRecord {
     pub days_fetched: u64,
     pub days_skipped: u64,
     pub days_failed: u64,
-    /// Days that were not tried, because another failure or a signal ended the run.
+    /// Days that were not attempted, because another failure or a signal ended the run.
     pub days_given_up: u64,
-    /// Days that stay away because retention has deleted them.
+    /// Days that were not fetched, because retention has deleted them.
     pub days_pruned: u64,
     /// Days that came back with fewer records than the lake has, and were not replaced.
     pub days_shrunk: u64,

@@ -110,13 +110,13 @@ impl Sources<'_> {
         Ok((LakePlace::Bucket(Box::new(options)), listed))
     }
 
-    /// Refuses `[lake_options]` beside a lake in a folder: who wrote them expects a bucket. A flag
-    /// and a file with a bucket may name another lake for once.
+    /// Refuses `[lake_options]` beside a lake in a folder, because they are for a bucket. Allows
+    /// them if the file itself names a bucket, or if --lake names the folder for this command only.
     fn refuse_options(&self, lake: &Setting<PathBuf>) -> Result<(), SettingsError> {
         let values = &self.file.values;
         let has_bucket = values.lake.as_ref().is_some_and(|lake| is_bucket(Path::new(lake)));
-        let is_for_once = has_bucket || matches!(lake.origin, Origin::Flag(_));
-        match values.lake_options.first_key().filter(|_| !is_for_once) {
+        let is_allowed = has_bucket || matches!(lake.origin, Origin::Flag(_));
+        match values.lake_options.first_key().filter(|_| !is_allowed) {
             None => Ok(()),
             Some(key) => Err(SettingsError::Wrong {
                 origin: self.in_file(format!("lake_options.{key}")),
@@ -324,7 +324,7 @@ mod tests {
                 assert!(error.contains(word), "{error}");
             }
         }
-        // Somebody looks at another lake for once.
+        // --lake and the environment can name another lake for one command.
         let demo = || Flags { lake: Some("data/demo".into()), ..Flags::default() };
         assert!(resolved(&in_folder, demo(), None).is_ok());
         assert!(resolved(&in_bucket, Flags::default(), Some("/data/lake")).is_ok());

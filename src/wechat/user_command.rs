@@ -4,10 +4,10 @@ use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use serde::Deserialize;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Secret;
@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 const GLANCE: Duration = Duration::from_millis(20);
 /// Maximum length of a token in bytes. Real tokens are shorter.
 const TOKEN_BYTES_MAX: usize = 8 << 10;
-/// Maximum number of bytes read from the output with a token.
+/// Maximum number of bytes in the output with a token.
 const TOKEN_OUTPUT_BYTES_MAX: u64 = 16 << 10;
 
 /// A program with its arguments. It prints a token or a list of accounts, and runs without a shell.
@@ -73,6 +73,8 @@ pub enum Why {
     TookTooLong(Duration),
     #[error("it has ended, but a process that it started still has its output open after {} s", .0.as_secs())]
     LeftOpen(Duration),
+    #[error("its output cannot be read ({0})")]
+    CannotRead(std::io::Error),
     #[error("it prints more than {0} bytes")]
     PrintsTooMuch(u64),
     #[error("its output is not one word of printable ASCII characters")]
@@ -82,7 +84,7 @@ pub enum Why {
 impl Why {
     /// Whether a later attempt may succeed, because the service behind the program may be back.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Ended(_) | Self::TookTooLong(_))
+        matches!(self, Self::Ended(_) | Self::TookTooLong(_) | Self::CannotRead(_))
     }
 }
 
@@ -129,11 +131,11 @@ impl UserCommand {
     /// Runs the program and returns its output as the token, without surrounding white space.
     ///
     /// # Errors
-    /// When the program cannot be run, takes too long, fails, or prints something that cannot be a
-    /// token.
+    /// When the program cannot be run, takes too long, fails, or prints too much or something that
+    /// cannot be a token.
     pub async fn token(&self) -> Result<Secret, TokenCommandError> {
         let failed = |why| TokenCommandError { program: self.program.clone(), why };
-        let output = self.run(TOKEN_OUTPUT_BYTES_MAX).await.map_err(failed)?;
+        let output = self.output(TOKEN_OUTPUT_BYTES_MAX).await.map_err(failed)?;
         match output.trim_ascii() {
             token
                 if !token.is_empty()
@@ -152,16 +154,6 @@ impl UserCommand {
     /// When the program cannot be run, takes too long, fails, or prints more than `bytes_max`
     /// bytes.
     pub async fn output(&self, bytes_max: u64) -> Result<Vec<u8>, Why> {
-        let output = self.run(bytes_max + 1).await?;
-        if output.len() as u64 > bytes_max {
-            Err(Why::PrintsTooMuch(bytes_max))
-        } else {
-            Ok(output)
-        }
-    }
-
-    /// Runs the program and returns the first `bytes_max` bytes of its output.
-    async fn run(&self, bytes_max: u64) -> Result<Vec<u8>, Why> {
         let deadline = Instant::now() + self.limit;
         let mut command = Command::new(&self.program);
         command
@@ -170,40 +162,57 @@ impl UserCommand {
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
         // Dropping the group ends the program and every process that it started. This covers a
-        // timeout here and a cancelled caller.
+        // timeout here, too much output, and a cancelled caller.
         let mut group = ProcessGroup::start(&mut command).map_err(Why::CannotRun)?;
-        let output = read_aside(group.child(), bytes_max).map_err(Why::CannotRun)?;
-        let status = loop {
-            if let Some(status) = group.child().try_wait().map_err(Why::CannotRun)? {
-                break status;
+        let outputs = read_aside(group.child(), bytes_max).map_err(Why::CannotRun)?;
+        let (mut ended, mut printed) = (None, None);
+        loop {
+            // In this order: a program that dies of the closed pipe has printed too much before.
+            if ended.is_none() {
+                ended = group.child().try_wait().map_err(Why::CannotRun)?;
+            }
+            printed = printed.or_else(|| outputs.try_recv().ok());
+            match (ended, printed) {
+                (_, Some(Err(error))) => return Err(Why::CannotRead(error)),
+                (_, Some(Ok(output))) if output.len() as u64 > bytes_max => {
+                    return Err(Why::PrintsTooMuch(bytes_max));
+                }
+                (Some(status), _) if !status.success() => return Err(Why::Ended(status)),
+                (Some(_), Some(Ok(output))) => {
+                    group.let_go();
+                    return Ok(output);
+                }
+                (_, unfinished) => printed = unfinished,
             }
             if Instant::now() >= deadline {
-                return Err(Why::TookTooLong(self.limit));
+                // A background process of the program may still have the pipe open.
+                return Err(match ended {
+                    Some(_) => Why::LeftOpen(self.limit),
+                    None => Why::TookTooLong(self.limit),
+                });
             }
             tokio::time::sleep(GLANCE).await;
-        };
-        if !status.success() {
-            return Err(Why::Ended(status));
         }
-        // A background process of the program may still have the pipe open, and could print more.
-        let output = tokio::time::timeout_at(deadline, output)
-            .await
-            .map_err(|_| Why::LeftOpen(self.limit))?;
-        group.let_go();
-        Ok(output.unwrap_or_default())
     }
 }
 
+/// The whole output of a program, or one byte more than the maximum.
+type Output = std::io::Result<Vec<u8>>;
+
 /// Reads the output of a child in a separate thread, so that neither waits for the other. A task of
 /// the runtime would delay the runtime's shutdown.
-fn read_aside(child: &mut Child, bytes_max: u64) -> std::io::Result<oneshot::Receiver<Vec<u8>>> {
-    let (sender, receiver) = oneshot::channel();
-    let stdout = child.stdout.take();
+fn read_aside(child: &mut Child, bytes_max: u64) -> std::io::Result<Receiver<Output>> {
+    let (sender, receiver) = channel();
+    let mut stdout = child.stdout.take();
     std::thread::Builder::new().name("command".into()).spawn(move || {
         let mut output = Vec::new();
-        // After a failed read the output is incomplete, so it is not a token.
-        let _ = stdout.map(|stdout| stdout.take(bytes_max).read_to_end(&mut output));
-        let _ = sender.send(output);
+        let read = stdout
+            .as_mut()
+            .map_or(Ok(0), |stdout| stdout.take(bytes_max + 1).read_to_end(&mut output));
+        // Nobody waits after a timeout.
+        let _ = sender.send(read.map(|_| output));
+        // Only now: a program that still prints then dies of SIGPIPE, and `output` must know why.
+        drop(stdout);
     })?;
     Ok(receiver)
 }
@@ -279,10 +288,19 @@ mod tests {
 
     #[test]
     fn one_that_does_not_end_is_ended() {
-        assert!(token(&shell("exec cat /dev/zero")).is_err());
         let command =
             UserCommand { limit: Duration::from_millis(50), ..shell("exec tail -f /dev/null") };
         assert!(token(&command).unwrap_err().to_string().contains("took longer"));
+    }
+
+    #[test]
+    fn one_that_prints_too_much_is_not_reported_as_killed() {
+        // `exec` makes the program itself die of SIGPIPE. Without it, the shell ends with 141.
+        for script in ["exec cat /dev/zero", "cat /dev/zero", "head -c 20000 /dev/zero"] {
+            let error = token(&shell(script)).unwrap_err();
+            assert!(error.to_string().ends_with("it prints more than 16384 bytes"), "{error}");
+            assert_eq!((error.kind(), error.is_transient()), (ErrorKind::Settings, false));
+        }
     }
 
     /// Whether a process exists and is not dead. A zombie counts as dead.

@@ -59,7 +59,7 @@ fn probe(settings: &Settings, day: NamedDay, cancel: &Cancel) -> Result<Probed, 
     let asked = async {
         let retry_budget = source.retry_budget(account.as_str(), day);
         let probe = source.probe(zone.bounds(day), &retry_budget).await;
-        probe.map_err(|error| Failure::from(error).during(format!("cannot probe {day}")))
+        probe.map_err(|error| Failure::from(error).during(format!("{account}, {day}: not probed")))
     };
     let probe: Probe = wait_for(1, cancel, asked)?;
     let worst = probe.differs().then_some(ErrorKind::Contract);

@@ -51,7 +51,7 @@ impl FetchReport {
                 DayRange::list(&dates)
             ));
             lines.push(format!(
-                "messages  {} received, {} sent, {} with other codes, in {} requests",
+                "messages  {} received, {} sent, {} with another opercode, in {} requests",
                 total(|day| day.messages.received),
                 total(|day| day.messages.sent),
                 total(|day| day.messages.other),
@@ -77,7 +77,7 @@ impl FetchReport {
         if !self.pruned.is_empty() {
             let pruned = &self.pruned;
             lines.push(format!(
-                "pruned    {} not fetched: {} (days that are named without --force come back)",
+                "pruned    {} not fetched: {} (to fetch a deleted day again, name it with --date, without --force)",
                 counted(pruned.len(), "day"),
                 DayRange::list(pruned)
             ));
@@ -86,9 +86,10 @@ impl FetchReport {
             let failed =
                 self.failed.iter().map(|failed| failed.day).chain(self.given_up.iter().copied());
             let missing: Vec<Day> = failed.filter(|day| !self.unchanged.contains(day)).collect();
-            for (concerned, what) in
-                [(&missing, "not fetched"), (&self.unchanged, "not fetched again, and as before")]
-            {
+            for (concerned, what) in [
+                (&missing, "not fetched"),
+                (&self.unchanged, "not re-fetched; the lake still has the earlier data"),
+            ] {
                 if !concerned.is_empty() {
                     let (days, listed) =
                         (counted(concerned.len(), "day"), DayRange::list(concerned));
@@ -119,7 +120,11 @@ impl FetchReport {
                 "",
             ),
             ("records that were read after a repair", total(|day| day.repaired_records), ""),
-            ("records left to the day that they belong to", total(|day| day.outside_window), ""),
+            (
+                "records that belong to another day's window and are not counted here",
+                total(|day| day.outside_window),
+                "",
+            ),
             ("calls that were repeated", total(|day| day.calls.retries), ""),
             (
                 "pages with fewer records than were asked for, although more followed",
@@ -139,19 +144,29 @@ pub(super) const WHAT_TO_CHECK: &str = "check that customer service is enabled a
 /// What to do where WeChat gives records that it was not asked for.
 pub(super) const WINDOWS_ADVICE: &str = "records inside the window may be missing in their place: `kefu doctor --probe --date` the day shows what WeChat does with windows";
 
+/// What to do about records that cannot be read.
+pub(super) const UNREADABLE_ADVICE: &str = "they are in the table `rejects`, with the reason, and in no metric; report the reason, because WeChat may have changed the form of its records";
+
 impl FetchReport {
+    /// Renders the days that have records that could not be read.
+    pub(super) fn render_unreadable(&self) -> Option<String> {
+        let (records, days) = self.days_with(|day| day.rejects - day.misplaced)?;
+        Some(format!("{records} could not be read, of {days}"))
+    }
+
     /// Renders the days that have records outside the window.
     pub(super) fn render_misplaced(&self) -> Option<String> {
-        let with_some = self.fetched.iter().filter(|day| day.misplaced > 0);
+        let (records, days) = self.days_with(|day| day.misplaced)?;
+        let verb = if records.starts_with("1 ") { "was" } else { "were" };
+        Some(format!("{records} {verb} outside the window that was asked for, on {days}"))
+    }
+
+    /// The number of records of this kind, in words, and their days. None where there are none.
+    fn days_with(&self, count: fn(&FetchedDay) -> u64) -> Option<(String, String)> {
+        let with_some = self.fetched.iter().filter(|day| count(day) > 0);
         let days: Vec<Day> = with_some.map(|day| day.date).collect();
-        let count: u64 = self.fetched.iter().map(|day| day.misplaced).sum();
-        let verb = if count == 1 { "record was" } else { "records were" };
-        (count > 0).then(|| {
-            format!(
-                "{count} {verb} outside the window that was asked for, on {}",
-                DayRange::list(&days)
-            )
-        })
+        let records: u64 = self.fetched.iter().map(count).sum();
+        (records > 0).then(|| (counted(records as usize, "record"), DayRange::list(&days)))
     }
 
     /// Whether WeChat has no records, and the lake has no day of the account.
@@ -184,7 +199,7 @@ impl FetchReport {
         let mut lines: Vec<String> = changed.collect();
         if !same.is_empty() {
             lines.push(format!(
-                "the same  {}: {}",
+                "unchanged {}: {}",
                 counted(same.len(), "day"),
                 DayRange::list(&same)
             ));

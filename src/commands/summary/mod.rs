@@ -2,7 +2,7 @@
 
 mod fetch;
 
-use fetch::{WHAT_TO_CHECK, WINDOWS_ADVICE, in_common};
+use fetch::{UNREADABLE_ADVICE, WHAT_TO_CHECK, WINDOWS_ADVICE, in_common};
 
 use super::each_account::Report;
 use crate::calendar::DayRange;
@@ -39,11 +39,15 @@ impl Report for RunReport {
             );
             telemetry::print_plain_warning(&text, Some(WHAT_TO_CHECK));
         }
+        if let Some(text) = fetch.render_unreadable() {
+            let text = format!("{}: {text}", self.account);
+            telemetry::print_plain_warning(&text, Some(UNREADABLE_ADVICE));
+        }
         if let Some(text) = fetch.render_misplaced() {
             let text = format!("{}: {text}", self.account);
             telemetry::print_plain_warning(&text, Some(WINDOWS_ADVICE));
         }
-        // They were told as it happened.
+        // The log already has an event for each of the following.
         if telemetry::is_for_machines() {
             return;
         }
@@ -69,9 +73,14 @@ impl Report for RunReport {
         }
         if !fetch.given_up.is_empty() {
             let is_stopped = matches!(RunReport::kind(self), Some(ErrorKind::Stopped(_)));
-            let because = if is_stopped { "of the signal" } else { "the same would happen" };
+            let why = match fetch.given_up.len() {
+                _ if is_stopped => ", because of the signal",
+                1 => ": it would fail for the same reason",
+                _ => ": they would fail for the same reason",
+            };
+            let verb = if fetch.given_up.len() == 1 { "was" } else { "were" };
             telemetry::print_note(&format!(
-                "note: {}: not tried, because {because}: {}",
+                "note: {}: {} {verb} not attempted{why}",
                 self.account,
                 DayRange::list(&fetch.given_up)
             ));

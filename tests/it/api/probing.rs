@@ -166,7 +166,7 @@ fn a_probe_that_is_not_possible_is_refused() {
     let output = world.kefu(&refused, &["doctor", "--probe", "--date", DAY]);
     assert_eq!(output.status.code(), Some(77));
     assert!(
-        String::from_utf8_lossy(&output.stderr).contains("cannot probe 2016-06-01"),
+        String::from_utf8_lossy(&output.stderr).contains("acme, 2016-06-01: not probed"),
         "{output:?}"
     );
 }

@@ -718,6 +718,22 @@ fn a_result_that_cannot_be_written_is_an_error() {
 }
 
 #[test]
+fn a_result_that_cannot_be_written_hides_no_worse_error() {
+    let world = World::new();
+    let simulator = world.simulate(records(1), world.options(&["errcode:48001"]));
+    for format in ["table", "json"] {
+        let full = fs_err::OpenOptions::new().write(true).open("/dev/full");
+        let Ok(full) = full else { return };
+        let mut command =
+            world.kefu_command(&simulator, &["fetch", "--date", DAY, "--output", format]);
+        let output = command.stdout(full.into_parts().0).output().unwrap();
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(77), "{said}");
+        assert!(said.contains("48001") && said.contains("the result cannot be written"), "{said}");
+    }
+}
+
+#[test]
 fn kefu_metrics_without_a_lake_fails_and_creates_none() {
     let world = World::new();
     let output = world.command(&["metrics"]).env("KEFU_ACCOUNT", "acme").output().unwrap();

@@ -115,7 +115,7 @@ fn each_network_error_has_its_message_and_hint() {
         ContractError::MoreAfterEnd { asked: 10_000, records: 1_000, more: 1_000 },
         ContractError::EndNotProved { asked: 20_165_258, returned: 0 },
         ContractError::RepeatedPage { records: 10_000 },
-        ContractError::Endless { seconds: 86_400, records: 17_390_000 },
+        ContractError::Endless { seconds: 86_400, records: 17_390_000, limit: 17_380_000 },
         ContractError::StuckCursor { asked: 20_165_258, returned: 20_165_258 },
         ContractError::NumberDiffers { number: 3, records: 2 },
         ContractError::TooManyRecords { asked: 10_000, records: 10_001 },

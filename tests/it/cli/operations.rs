@@ -232,9 +232,13 @@ fn with_json_each_log_line_is_an_event_and_the_result_is_always_an_object() {
         (&result(&output)["account"], &result(&output)["failure"]["class"]),
         (&Value::from("acme"), &Value::from("settings"))
     );
-    assert_eq!(named(&output, "failed").len(), 1);
+    let failed = named(&output, "failed");
+    assert_eq!(failed.len(), 1);
+    assert_eq!((&failed[0]["account"], &failed[0]["class"]), (&"acme".into(), &"settings".into()));
     let output = world.command(&[&["run"], machine.as_slice(), &RANGE].concat()).output().unwrap();
     assert_eq!(result(&output)["failure"]["class"], "settings");
+    let failed = &named(&output, "failed")[0];
+    assert_eq!((failed.get("account"), &failed["class"]), (None, &"settings".into()));
 }
 
 #[test]
@@ -281,7 +285,7 @@ fn refetched_days_are_reported_as_the_same_or_changed() {
     let first = world.simulate(records(40, 1), world.options(&[]));
     assert!(run(&world, &first, "run", &[]).status.success());
     let same = String::from_utf8(run(&world, &first, "run", &["--refresh", "2"]).stdout).unwrap();
-    assert!(same.contains("the same  2 days"), "{same}");
+    assert!(same.contains("unchanged 2 days"), "{same}");
     let late = world.simulate(records(41, 1), world.options(&[]));
     let changed = String::from_utf8(run(&world, &late, "run", &["--refresh", "1"]).stdout).unwrap();
     assert!(

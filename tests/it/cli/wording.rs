@@ -111,7 +111,9 @@ fn failed_days_are_marked_as_failed_on_stdout() {
     );
     let output = world.kefu(&simulator, &["fetch", "--date", DAY, "--force"]);
     assert!(
-        stdout(&output).contains("FAILED    1 day not fetched again, and as before: 2016-06-01"),
+        stdout(&output).contains(
+            "FAILED    1 day not re-fetched; the lake still has the earlier data: 2016-06-01"
+        ),
         "{}",
         stdout(&output)
     );
@@ -150,7 +152,7 @@ fn each_hint_stands_below_its_error() {
         ("hint: run again", "msgid"),
         ("error: acme: 2024-05-14 was not fetched", "HTTP 404"),
         ("hint: check the base URL", "proxy"),
-        ("note: acme: not tried, because the same would happen", "2024-05-16"),
+        ("note: acme: 2024-05-15 to 2024-05-16 were not attempted", "for the same reason"),
     ];
     assert_eq!(parts.len(), begins.len(), "{said}");
     for (part, (begin, word)) in parts.into_iter().zip(begins) {

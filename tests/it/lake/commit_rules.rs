@@ -194,7 +194,7 @@ fn a_clock_difference_is_one_warning_and_is_in_the_history_and_the_result() {
     };
     let said = stderr(&run(3_600, &[]));
     assert_eq!(said.matches("warning: this machine's clock is 3").count(), 1, "{said}");
-    assert!(said.contains(" s behind WeChat's, and decides which days a run looks at"), "{said}");
+    assert!(said.contains(" s behind WeChat's; set it with NTP"), "{said}");
     let machine = run(3_600, &["--log-format", "json", "--output", "json"]);
     let told = events(&machine, "clock_skew");
     assert_eq!(told.len(), 1);
@@ -220,7 +220,7 @@ fn the_next_nightly_run_fetches_late_records() {
     let world = World::new();
     assert!(kefu(&world, on_last_days(&world, &[4, 5, 6]), &["run"]).status.success());
     let same = stdout(&kefu(&world, on_last_days(&world, &[4, 5, 6]), &["run"]));
-    assert!(same.contains("the same  2 days") && same.contains("skipped   1 day"), "{same}");
+    assert!(same.contains("unchanged 2 days") && same.contains("skipped   1 day"), "{same}");
     let changed = stdout(&kefu(&world, on_last_days(&world, &[5, 6, 7]), &["run"]));
     let line = |back, now| {
         format!("changed   {}: {now} messages, {} before", yesterday().plus(back), now - 1)

@@ -1068,7 +1068,7 @@ fn records_after_an_assumed_last_page_are_found() {
     let shown = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(65), "{shown}");
     assert!(
-        shown.contains("2016-06-01 was not compared")
+        shown.contains("acme, 2016-06-01: not compared")
             && shown.contains("a page of 7 records (10000 requested) was not the last")
             && shown.contains("kefu doctor --probe --date"),
         "{shown}"
@@ -1091,6 +1091,23 @@ fn records_after_an_assumed_last_page_are_found() {
 }
 
 #[test]
+fn a_path_that_is_not_utf_8_is_no_reason_to_panic() {
+    use std::os::unix::ffi::OsStrExt;
+    let world = World::new();
+    run(&world, records(3), DAY, DAY);
+    let planted = std::ffi::OsStr::from_bytes(b"odd\xff.parquet");
+    let lake = world.folder.path().join(std::ffi::OsStr::from_bytes(b"lake\xff"));
+    fs_err::rename(world.lake_folder(), &lake).unwrap();
+    fs_err::write(lake.join("messages").join(planted), "x").unwrap();
+    let mut command = world.command(&["verify", "--output", "json", "--lake"]);
+    let output = command.arg(&lake).output().unwrap();
+    assert_eq!(output.status.code(), Some(65), "{output:?}");
+    let verified: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let path = verified["findings"][0]["path"].as_str().unwrap();
+    assert!(path.ends_with("lake\u{fffd}/messages/odd\u{fffd}.parquet"), "{path}");
+}
+
+#[test]
 fn an_api_error_ends_the_comparison_with_its_own_exit_code() {
     let world = World::new();
     run(&world, records(3), DAY, DAY);
@@ -1098,7 +1115,7 @@ fn an_api_error_ends_the_comparison_with_its_own_exit_code() {
     let output = compare(&world, &simulator, &["--date", DAY]);
     assert_eq!(output.status.code(), Some(77));
     assert!(
-        String::from_utf8_lossy(&output.stderr).contains("2016-06-01 was not compared"),
+        String::from_utf8_lossy(&output.stderr).contains("acme, 2016-06-01: not compared"),
         "{output:?}"
     );
     let simulator = world.simulate(records(3), world.options(&[]));

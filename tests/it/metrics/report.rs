@@ -247,6 +247,19 @@ fn the_page_loads_nothing_and_allows_only_its_own_script() {
 }
 
 #[test]
+fn the_name_of_a_page_may_be_not_utf_8() {
+    use std::os::unix::ffi::OsStrExt;
+    let world = generated(3);
+    let name = std::ffi::OsStr::from_bytes(b"a\xff.html");
+    let mut command = world.command(&["report", "--output", "json", "--out"]);
+    let output = command.arg(name).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let figures: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(figures["path"], "a\u{fffd}.html");
+    assert!(world.folder.path().join(name).is_file());
+}
+
+#[test]
 fn the_same_lake_gives_the_same_page_and_does_not_change() {
     let world = generated(10);
     let state = || {

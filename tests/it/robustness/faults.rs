@@ -2,8 +2,12 @@
 //! day fails with the documented error.
 
 use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
 
 use kefu::failure::ErrorKind;
+use kefu::lake::{Failpoint, Operation};
 use kefu::wechat::{Proof, Secret};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -225,4 +229,31 @@ fn a_wrong_secret_is_refused_even_after_other_errors() {
     let night =
         world.fetch(recorded([record(MIDNIGHT, "x")]), &["token/status:500@1x2"], &[DAYS[0]]);
     assert_eq!(night.failure(), ErrorKind::Refused);
+}
+
+/// A disk without space for files of days.
+#[derive(Debug)]
+struct Full;
+
+impl Failpoint for Full {
+    fn before(&self, operation: Operation, path: &Path) -> io::Result<()> {
+        let is_day = path.extension().is_some_and(|extension| extension == "parquet");
+        match operation {
+            Operation::CreateFile | Operation::Write if is_day => {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_reported_also_when_wechat_fails() {
+    let mut world = World::new();
+    world.failpoint = Some(Arc::new(Full));
+    let lines: Vec<String> = (0..3).map(|number| record(MIDNIGHT + number, "text")).collect();
+    let report = world.fetch(recorded(lines), &["status:503"], &DAYS).report;
+    let kinds: Vec<ErrorKind> = report.failed.iter().map(|failed| failed.failure.kind).collect();
+    // The disk's error concerns all days, so the second day is not attempted.
+    assert_eq!((kinds, report.given_up.len()), (vec![ErrorKind::Lake], 1));
 }
