@@ -62,8 +62,8 @@ impl EachAccount<'_> {
     /// Does the work for each account of the settings, several at once. Shows the reports in the
     /// order of the settings: as text as soon as those before are shown; as JSON at the end, one
     /// object for one account and one with all of them for several or for a shard. After a signal,
-    /// the remaining accounts are reported as stopped. `shown` gets each report or failure, in the same
-    /// order.
+    /// the remaining accounts are reported as stopped. `shown` gets each report
+    /// or failure, in the same order.
     ///
     /// Returns the error kind of what did not succeed: [`ErrorKind::Partial`] if something else
     /// did.
