@@ -201,7 +201,19 @@ impl Lake {
             self.store.remove(&folder(), &[record_of(other)])?;
             self.forget(&record_of(other));
         }
-        self.put_file(account, &record_of(app), format!("{account}\n").as_bytes(), &Expected::Any)?;
+        let record = record_of(app);
+        // Two accounts with one app must not both begin.
+        let expected = Expected::Seen(match self.looks.as_ref().and_then(|it| it.small(&record)) {
+            Some(read) => read.map(|(version, _)| version),
+            None => self.store.look(&record, 0)?.map(|look| look.version),
+        });
+        let put = self.put_file(account, &record, format!("{account}\n").as_bytes(), &expected);
+        match put {
+            // Another day of this run has recorded it.
+            Err(LakeError::Changed { .. })
+                if self.account_of_app_now(app)?.as_ref() == Some(account) => {}
+            put => put?,
+        }
         self.looks.iter().for_each(|looks| looks.note_recorded(app));
         Ok(())
     }

@@ -36,8 +36,16 @@ impl Looked {
     }
 }
 
+/// What the accounts of a command know of the files of `rejects` in a bucket.
+#[derive(Debug, Default)]
+pub(super) struct SharedRejects {
+    listed: Option<Arc<RejectsFiles>>,
+    /// Files that this process has written or removed.
+    changed: BTreeSet<Key>,
+}
+
 /// The files of `rejects`, of all accounts.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct RejectsFiles {
     files: BTreeSet<Key>,
     /// By the name of the account.
@@ -71,6 +79,8 @@ struct Remembered {
     small: BTreeMap<Key, Option<(Version, Bytes)>>,
     /// The files of `rejects`, once they were listed.
     rejects: Option<Arc<RejectsFiles>>,
+    /// Files of `rejects` that may exist although they were not listed.
+    new_rejects: BTreeSet<Key>,
     /// The app whose record this run has written or confirmed.
     app: Option<AppId>,
     /// Number of changes that this run has made. A look that began before one says nothing after
@@ -85,7 +95,9 @@ impl Looks {
 
     fn partition(&self, place: &Key) -> Option<Looked> {
         let remembered = self.remembered();
-        let is_listed = |rejects: &Arc<RejectsFiles>| rejects.files.contains(place);
+        let is_listed = |rejects: &Arc<RejectsFiles>| {
+            rejects.files.contains(place) || remembered.new_rejects.contains(place)
+        };
         match remembered.partitions.get(place) {
             Some(looked) => Some(looked.clone()),
             None if is_of_rejects(place) && !remembered.rejects.as_ref().is_none_or(is_listed) => {
@@ -130,8 +142,8 @@ impl Looks {
         remembered.changes += 1;
         remembered.partitions.remove(place);
         remembered.small.remove(place);
-        if let Some(rejects) = remembered.rejects.as_mut().filter(|_| is_of_rejects(place)) {
-            Arc::make_mut(rejects).files.insert(place.clone());
+        if is_of_rejects(place) {
+            remembered.new_rejects.insert(place.clone());
         }
     }
 
@@ -176,7 +188,7 @@ impl Lake {
     pub(super) fn forget(&self, place: &Key) {
         self.looks.iter().for_each(|looks| looks.forget(place));
         if is_of_rejects(place) {
-            *self.shared_rejects() = None;
+            self.shared_rejects().changed.insert(place.clone());
         }
     }
 
@@ -260,25 +272,38 @@ impl Lake {
     /// listed at once, for all accounts of a command.
     pub(super) fn days_with_rejects(&self, account: &Account) -> Result<BTreeSet<Day>, LakeError> {
         let began = self.looks.as_ref().map_or(0, |looks| looks.changes());
-        let listed = self.listed_rejects()?;
-        let days = listed.days.get(account.as_str()).cloned().unwrap_or_default();
+        let (listed, changed) = self.listed_rejects()?;
+        let mut days = listed.days.get(account.as_str()).cloned().unwrap_or_default();
+        // Those that this process has removed do no harm: each day is looked at.
+        let changed = changed.into_iter();
+        let changed: BTreeSet<Key> = changed
+            .filter(|place| place.day_of_partition(Table::Rejects, account).is_some())
+            .collect();
+        days.extend(changed.iter().filter_map(|place| place.folder().day()));
         if let Some(looks) = &self.looks {
-            looks.add(began, |remembered| remembered.rejects = Some(listed));
+            looks.add(began, |remembered| {
+                remembered.rejects = Some(listed);
+                remembered.new_rejects.extend(changed);
+            });
         }
         Ok(days)
     }
 
-    fn listed_rejects(&self) -> Result<Arc<RejectsFiles>, LakeError> {
+    /// The files of `rejects` when they were listed, and those that this process has changed since.
+    fn listed_rejects(&self) -> Result<(Arc<RejectsFiles>, BTreeSet<Key>), LakeError> {
         // Other accounts wait for the one that lists.
         let mut shared = self.shared_rejects();
-        if let Some(listed) = &*shared {
-            return Ok(listed.clone());
-        }
-        let listed = RejectsFiles::of(self.store.files_of_days(&Key::of_table(Table::Rejects))?);
-        Ok(shared.insert(Arc::new(listed)).clone())
+        let listed = match &shared.listed {
+            Some(listed) => listed.clone(),
+            None => {
+                let files = self.store.files_of_days(&Key::of_table(Table::Rejects))?;
+                shared.listed.insert(Arc::new(RejectsFiles::of(files))).clone()
+            }
+        };
+        Ok((listed, shared.changed.clone()))
     }
 
-    fn shared_rejects(&self) -> MutexGuard<'_, Option<Arc<RejectsFiles>>> {
+    fn shared_rejects(&self) -> MutexGuard<'_, SharedRejects> {
         self.shared.rejects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -64,7 +64,7 @@ pub use survey::Survey;
 pub use write::{FinishedPartition, Seen, StagedPartition};
 
 use accounts::{ACCOUNTS, account_folder, accounts_folder};
-use looks::{Looks, RejectsFiles};
+use looks::{Looks, SharedRejects};
 use store::{Bucket, Disk, FileId, Key, Staging, Store};
 
 pub use crate::model::record::{MessageCounts, opercode};
@@ -108,9 +108,7 @@ struct Shared {
     reads_apps: Mutex<()>,
     /// The time zones that some file of the lake names. See [`Lake::require_zone`].
     zones: Mutex<BTreeSet<String>>,
-    /// The files of `rejects` in a bucket. None until they are listed, and after this process has
-    /// changed one.
-    rejects: Mutex<Option<Arc<RejectsFiles>>>,
+    rejects: Mutex<SharedRejects>,
 }
 
 impl Lake {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::store::{Entry, Expected, Key, Kind, Look};
-use super::{Account, Lake, LakeError, OWN, OwnRecord, Table, account_folder, entry};
+use super::{Account, DANGLING, Lake, LakeError, OWN, OwnRecord, Table, account_folder, entry};
 use crate::calendar::Day;
 
 /// The file in an account's own folder that says what was pruned. Earlier versions of kefu had one
@@ -54,6 +54,9 @@ pub struct PartitionFile {
     pub path: PathBuf,
     pub bytes: u64,
 }
+
+/// How often a mark is written when another process writes it at the same time.
+const MARK_ATTEMPTS: usize = 5;
 
 /// What is wrong with a mark in the future.
 pub(crate) fn in_the_future(table: &str, first_kept: Day) -> String {
@@ -224,14 +227,41 @@ impl Lake {
 
     fn remember_pruned(&self, tables: &[Table], before: Day) -> Result<(), LakeError> {
         for account in self.known_accounts()? {
-            let mut pruned = self.pruned(&account)?;
-            // No list of workers is ever missed.
-            let missed = tables.iter().filter(|table| **table != Table::Workers);
-            missed.for_each(|table| pruned.add(*table, before));
-            let note = format!("{}\n", serde_json::json!(pruned));
-            self.put_file(&account, &own_mark(&account), note.as_bytes(), &Expected::Any)?;
+            let mut added = self.add_to_mark(&account, tables, before);
+            // In a bucket, another prune may write the mark at the same time.
+            for _ in 1..MARK_ATTEMPTS {
+                if matches!(added, Err(LakeError::Changed { .. })) {
+                    added = self.add_to_mark(&account, tables, before);
+                }
+            }
+            added?;
         }
         Ok(())
+    }
+
+    /// Adds tables to the mark of an account.
+    ///
+    /// # Errors
+    /// [`LakeError::Changed`] when another process has written it meanwhile.
+    fn add_to_mark(
+        &self,
+        account: &Account,
+        tables: &[Table],
+        before: Day,
+    ) -> Result<(), LakeError> {
+        let key = own_mark(account);
+        let look = self.store.look(&key, 0).map_err(|error| match error {
+            LakeError::Dangling { .. } => self.damaged_mark(&key, DANGLING.to_owned()),
+            error => error,
+        });
+        let seen = look?.map(|look| look.version);
+        self.forget(&key);
+        let mut pruned = self.pruned(account)?;
+        // No list of workers is ever missed.
+        let missed = tables.iter().filter(|table| **table != Table::Workers);
+        missed.for_each(|table| pruned.add(*table, before));
+        let mark = format!("{}\n", serde_json::json!(pruned));
+        self.put_file(account, &key, mark.as_bytes(), &Expected::Seen(seen))
     }
 }
 

@@ -63,7 +63,7 @@ impl Sources<'_> {
         if bucket.len() < 3 || !bucket.bytes().all(is_plain) {
             return Err(wrong("it names no bucket; write it as in s3://bucket/prefix"));
         }
-        let prefix = prefix.trim_matches('/');
+        let prefix = prefix.trim_end_matches('/');
         let is_folder = |name: &str| !["", ".", ".."].contains(&name);
         if !prefix.is_empty() && !prefix.split('/').all(is_folder) {
             return Err(wrong("its prefix has an empty folder, or one named `.` or `..`"));

@@ -80,13 +80,24 @@ impl BucketOptions {
                 let host = endpoint.split_once("://").map_or(endpoint.as_str(), |(_, host)| host);
                 host.split('/').next().unwrap_or_default().to_owned()
             }
-            None => format!("s3.{}.amazonaws.com", self.region),
+            None => format!("s3.{}.{}", self.region, self.domain()),
+        }
+    }
+
+    /// The domain of AWS. The regions in China have their own.
+    fn domain(&self) -> &'static str {
+        match self.region.starts_with("cn-north") {
+            true => "amazonaws.com.cn",
+            false => "amazonaws.com",
         }
     }
 
     /// The endpoint as the client wants it: with the bucket in the host for virtual addressing.
     fn endpoint_of_bucket(&self) -> Option<String> {
-        let endpoint = self.endpoint.as_ref()?.trim_end_matches('/');
+        let in_china =
+            || self.region.starts_with("cn-north").then(|| format!("https://{}", self.host()));
+        let endpoint = self.endpoint.clone().or_else(in_china)?;
+        let endpoint = endpoint.trim_end_matches('/');
         Some(match (self.addressing, endpoint.split_once("://")) {
             (Addressing::Virtual, Some((scheme, host))) => {
                 format!("{scheme}://{}.{host}", self.bucket)
@@ -154,6 +165,8 @@ impl BucketOptions {
                 }
             }
             BucketCredentials::Role(variables) => {
+                let sts = format!("https://sts.{}.{}", self.region, self.domain());
+                builder = builder.with_config(AmazonS3ConfigKey::StsEndpoint, sts);
                 for (name, value) in variables {
                     let key: AmazonS3ConfigKey = name.to_ascii_lowercase().parse()?;
                     builder = builder.with_config(key, value);
@@ -183,6 +196,25 @@ mod tests {
                 token: None,
             },
         }
+    }
+
+    #[test]
+    fn the_regions_of_aws_in_china_have_their_own_domain() {
+        let of = |region: &str, addressing| {
+            let region = region.to_owned();
+            BucketOptions { region, endpoint: None, ..options("", addressing) }
+        };
+        let china = of("cn-northwest-1", Addressing::Virtual);
+        let host = "s3.cn-northwest-1.amazonaws.com.cn";
+        assert_eq!(china.endpoint_of_bucket().unwrap(), format!("https://records.{host}"));
+        assert_eq!(
+            (china.host(), china.address()),
+            (host.into(), format!("https://records.{host}"))
+        );
+        assert_eq!(of("cn-north-1", Addressing::Path).domain(), "amazonaws.com.cn");
+        let frankfurt = of("eu-central-1", Addressing::Virtual);
+        assert_eq!(frankfurt.endpoint_of_bucket(), None);
+        assert_eq!(frankfurt.host(), "s3.eu-central-1.amazonaws.com");
     }
 
     #[test]

@@ -127,6 +127,8 @@ impl Answer {
             (None, Some(400)) if self.is_head => ErrorKind::Refused,
             (Some("RequestTimeout" | "NoSuchUpload"), _) => ErrorKind::Unavailable,
             (_, Some(408 | 429 | 500..)) => ErrorKind::Unavailable,
+            // Another writer of the same object is at work.
+            (_, Some(409 | 412)) => ErrorKind::Occupied,
             _ if self.is_redirect => ErrorKind::Settings,
             _ if self.is_transport => ErrorKind::Unavailable,
             _ => ErrorKind::Lake,

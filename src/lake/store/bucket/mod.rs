@@ -41,6 +41,10 @@ use wire::StoreClock;
 /// Requests at the same time for one question about many objects.
 const REQUESTS_AT_ONCE: usize = 32;
 
+/// Requests at the same time of all accounts of a process. Each has a connection, which is an open
+/// file.
+const REQUESTS_OF_PROCESS: usize = 256;
+
 /// Objects in a bucket, below a prefix.
 pub struct Bucket {
     objects: Arc<dyn ObjectStore>,
@@ -57,6 +61,8 @@ pub struct Bucket {
     is_unprotected: AtomicBool,
     /// Whether this process has probed the store.
     is_probed: Mutex<bool>,
+    /// Limits the requests at the same time.
+    gate: Arc<Semaphore>,
 }
 
 impl Bucket {
@@ -95,6 +101,7 @@ impl Bucket {
             is_single_writer: false,
             is_unprotected: AtomicBool::new(false),
             is_probed: Mutex::new(false),
+            gate: Arc::new(Semaphore::new(REQUESTS_OF_PROCESS)),
         }
     }
 
@@ -151,12 +158,14 @@ impl Bucket {
         work: impl Fn(Arc<dyn ObjectStore>, I) -> F + Send + 'static,
     ) -> Result<Vec<T>, LakeError> {
         let (objects, gate) = (self.objects.clone(), Arc::new(Semaphore::new(REQUESTS_AT_ONCE)));
+        let of_process = self.gate.clone();
         let done = self.run(async move {
             let begin = |thing: I| {
-                let (gate, work) = (gate.clone(), work(objects.clone(), thing));
+                let (gate, of_process) = (gate.clone(), of_process.clone());
+                let work = work(objects.clone(), thing);
                 tokio::spawn(async move {
-                    // The gate is never closed.
-                    let _turn = gate.acquire().await;
+                    // The gates are never closed.
+                    let _turns = (gate.acquire().await, of_process.acquire().await);
                     work.await
                 })
             };

@@ -9,6 +9,7 @@ use object_store::path::Path;
 use object_store::{Error, MultipartUpload, ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
 use std::io::Read;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Mutex;
 
 use super::super::{Check, Expected, Key, StagedFile, Store, Version};
@@ -22,7 +23,10 @@ pub(super) const ONE_PUT_BYTES: u64 = 64 << 20;
 const PART_BYTES: u64 = 16 << 20;
 
 /// How often a PUT is sent when its answer is lost, apart from the retries of the client.
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: u32 = 3;
+
+/// The first wait before a PUT is sent again.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Bytes that are compared at once.
 const COMPARED_BYTES: usize = 1 << 20;
@@ -55,6 +59,8 @@ impl Bucket {
             if !is_undecided || attempt == ATTEMPTS {
                 return Err(self.failed("write", key, &error));
             }
+            // The other writer of the object may be done then.
+            std::thread::sleep(PAUSE * attempt);
             attempt += 1;
         }
     }

@@ -57,7 +57,7 @@ impl Bucket {
             // All parts must be of the same object.
             let options = GetOptions { range, if_match: e_tag.clone(), ..GetOptions::default() };
             let (objects, path) = (self.objects.clone(), path.clone());
-            match self.run(async move { get(&*objects, &path, options).await })? {
+            match self.run(async move { get_part(&*objects, &path, options).await })? {
                 Ok(got) if got.bytes.is_empty() => break,
                 // Some stores ignore the condition of a GET.
                 Ok(got) if e_tag.is_some() && got.e_tag != e_tag => return Err(self.changed(key)),
@@ -182,6 +182,26 @@ async fn get(objects: &dyn ObjectStore, path: &Path, options: GetOptions) -> Res
     Ok(Got { size, e_tag, bytes: result.bytes().await? })
 }
 
+/// Fetches a range of an object, or all of it if the object ends before the range does and the
+/// server ignores such a range, like that of Aliyun OSS.
+async fn get_part(
+    objects: &dyn ObjectStore,
+    path: &Path,
+    options: GetOptions,
+) -> Result<Got, Error> {
+    let is_first = matches!(&options.range, Some(GetRange::Bounded(range)) if range.start == 0);
+    let whole = GetOptions { range: None, ..options.clone() };
+    match get(objects, path, options).await {
+        Err(error) if is_first && is_whole(&error) => get(objects, path, whole).await,
+        got => got,
+    }
+}
+
+/// Whether a server has answered with all of an object instead of a range.
+fn is_whole(error: &Error) -> bool {
+    error.to_string().contains("non-partial response")
+}
+
 /// Fetches up to `tail` bytes at the end of an object.
 async fn get_end(objects: Arc<dyn ObjectStore>, path: Path, tail: u64) -> Result<Got, Error> {
     if tail > 0 {
@@ -190,7 +210,7 @@ async fn get_end(objects: Arc<dyn ObjectStore>, path: Path, tail: u64) -> Result
         match get(&*objects, &path, options).await {
             Err(error) if is_empty(&error) => {}
             // A server may answer with all of a small object. moto does for an empty one.
-            Err(error) if error.to_string().contains("non-partial response") => {
+            Err(error) if is_whole(&error) => {
                 return get(&*objects, &path, GetOptions::default()).await;
             }
             got => return got,

@@ -87,6 +87,17 @@ fn a_server_that_honours_conditions_keeps_the_contract() {
     assert_eq!((stub.objects("contract").len(), stub.uploads("contract")), (0, 0));
 }
 
+/// As Aliyun OSS does, by its documentation.
+#[test]
+fn a_server_that_ignores_ranges_beyond_the_end_keeps_the_contract() {
+    let (root, staging) = staging();
+    let stub = stub(Mode::WholeForLongRanges);
+    let bucket = at(&stub.endpoint(), root.path(), false);
+    bucket.begin_run().unwrap();
+    contract::check(&bucket, &staging);
+    assert_eq!((stub.objects("contract").len(), stub.uploads("contract")), (0, 0));
+}
+
 #[test]
 fn a_server_without_conditions_keeps_the_contract_for_a_single_writer_only() {
     for mode in [Mode::Refuses, Mode::Ignores] {
