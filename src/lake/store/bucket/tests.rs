@@ -381,6 +381,29 @@ fn a_store_that_waited_too_long_for_a_body_gets_it_again() {
 }
 
 #[test]
+fn a_conflict_with_another_writer_passes_or_ends_with_75() {
+    let account = Account::existing("客服".to_owned()).unwrap();
+    for (conflicts, kind) in [(2, None), (usize::MAX, Some(ErrorKind::Occupied))] {
+        let (root, staging) = staging();
+        let stub = stub(Mode::Honours);
+        let bucket = at(&stub.endpoint(), root.path(), false);
+        let puts = AtomicUsize::new(0);
+        stub.set_hook(move |request: &Request| {
+            let is_put = request.method == "PUT";
+            match is_put && puts.fetch_add(1, Ordering::SeqCst) < conflicts {
+                true => Fate::Refuse(409, "ConditionalRequestConflict"),
+                false => Fate::Pass,
+            }
+        });
+        let (staged, mut file) = staging.create(&Disk::default(), &account, "x").unwrap();
+        file.write_all(b"x").unwrap();
+        let put = bucket.put(&Key::of("messages/x"), staged, &Expected::Seen(None), &|| Ok(()));
+        assert_eq!(put.as_ref().err().map(Classified::kind), kind, "{put:?}");
+        assert_eq!(stub.objects("contract").len(), usize::from(kind.is_none()));
+    }
+}
+
+#[test]
 fn an_expired_token_on_a_look_without_content_is_no_damaged_file() {
     let (root, _staging) = staging();
     let stub = stub(Mode::Honours);
