@@ -99,6 +99,28 @@ fn the_accounts_of_a_command_list_the_rejects_once() {
 }
 
 #[test]
+fn a_wrong_time_zone_is_noticed_after_a_few_files() {
+    let (world, stub) = (World::new(), stub(Mode::Honours));
+    let simulator = world.serve(10, world.options(&[]));
+    world.list(10, good);
+    let run = world.many(&simulator, &["run", "--from", "2024-05-13", "--to", "2024-05-18"]);
+    done(&in_bucket(run, &stub, &world, BUCKET).output().unwrap());
+    let files = stub.tables(BUCKET, PREFIX).len();
+    assert_eq!(files, 10 * 6 * 6);
+    stub.take_requests();
+    let arguments = ["metrics", "--accounts", "1", "--timezone", "UTC"];
+    let metrics = world.many(&simulator, &arguments);
+    let output = in_bucket(metrics, &stub, &world, BUCKET).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("time zone Asia/Shanghai"), "{said}");
+    let read = stub.take_requests().into_iter().filter(Asked::is_of_table).count();
+    // The first one tells the zone of the lake. Then there are 8 files of 3 days of 2 tables, once
+    // for all accounts.
+    assert_eq!(read, 1 + 8 * 3 * 2);
+}
+
+#[test]
 fn of_a_large_day_metrics_fetch_no_texts() {
     let (world, stub) = (World::new(), stub(Mode::Honours));
     let mut random = Pcg64Mcg::seed_from_u64(1);
