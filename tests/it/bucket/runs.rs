@@ -1,11 +1,14 @@
 //! What a run asks of a bucket, two runs at the same time, and what kefu says of a bucket that it
 //! cannot use.
 
+use std::path::Path;
 use std::process::Output;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use kefu::failure::ErrorKind;
+use kefu::lake::Account;
 use kefu::model::cancel::Cancel;
 use kefu::pipeline::{AccountJob, Request, Wanted, run_account};
 use kefu::simulator::{Recorded, SECRET, Simulator};
@@ -118,6 +121,32 @@ fn a_wrong_time_zone_is_noticed_after_a_few_files() {
     // The first one tells the zone of the lake. Then there are 8 files of 3 days of 2 tables, once
     // for all accounts.
     assert_eq!(read, 1 + 8 * 3 * 2);
+}
+
+#[test]
+fn what_a_killed_run_left_in_scratch_space_is_removed_by_a_run_of_another_account() {
+    let (world, stub) = (World::new(), stub(Mode::Honours));
+    let begin = |account: &str| {
+        let account = Account::new(account.to_owned()).unwrap();
+        drop(lake_of(&stub, &world, BUCKET, KEY_ID).lock(&account).unwrap());
+    };
+    let only_entry = |folder: &Path| {
+        let mut entries = fs_err::read_dir(folder).unwrap();
+        let entry = entries.next().unwrap().unwrap().path();
+        assert!(entries.next().is_none(), "{}", folder.display());
+        entry
+    };
+    begin("acme");
+    let of_lake = only_entry(&only_entry(&world.folder.path().join(KEY_ID)));
+    let left = of_lake.join("accounts/acme/staging/left");
+    fs_err::write(&left, "PAR1").unwrap();
+    begin("other");
+    assert!(left.exists(), "its process may be alive");
+    let long_ago = SystemTime::now() - Duration::from_secs(25 * 60 * 60);
+    let times = std::fs::FileTimes::new().set_modified(long_ago);
+    fs_err::File::open(&left).unwrap().file().set_times(times).unwrap();
+    begin("other");
+    assert!(!left.exists());
 }
 
 #[test]
