@@ -16,7 +16,7 @@ pub(super) struct Textfile {
     /// None where no file is asked for.
     path: Option<PathBuf>,
     records: Vec<RunRecord>,
-    /// The accounts of the settings, where they list all of them.
+    /// The accounts of the settings that are in the shard, where they list all of them.
     all_accounts: Option<BTreeSet<String>>,
 }
 
@@ -44,9 +44,9 @@ impl Textfile {
         Ok(Self { path, records: Vec::new(), all_accounts: None })
     }
 
-    /// Names all accounts of the settings, where they list all of them.
-    pub(super) fn know_all(&mut self, accounts: Option<&BTreeSet<String>>) {
-        self.all_accounts = accounts.cloned();
+    /// Names all accounts of the settings that are in the shard, where they list all of them.
+    pub(super) fn know_all(&mut self, accounts: Option<BTreeSet<String>>) {
+        self.all_accounts = accounts;
     }
 
     /// Adds a run that has ended, or one that could not begin, and logs the end of the latter.

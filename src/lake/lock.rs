@@ -124,7 +124,8 @@ impl Drop for Reading {
 
 impl Lake {
     /// Acquires the lock of an account for this process. Creates the folders of the lake and of the
-    /// account if needed. Deletes what a killed run left in staging.
+    /// account if needed. Deletes what a killed run left in staging: of this account, and of all
+    /// accounts where staging is in a scratch folder.
     ///
     /// # Errors
     /// - [`LakeError::Occupied`], which names the owner, when another run has the lock
@@ -162,8 +163,11 @@ impl Lake {
     /// Begins a run in a store without locks. Conditions of the store protect its files.
     fn begin_without_lock(&self, account: &Account) -> Result<Lock, LakeError> {
         self.store.begin_run()?;
+        let now = SystemTime::now();
+        // An account that was killed on this machine may run on another one from now on.
+        self.staging.clear_all_once(now)?;
         self.disk.create_folders(&self.staging.of_account(account))?;
-        self.staging.clear(account, SystemTime::now())?;
+        self.staging.clear(account, now)?;
         Ok(Lock { file: None, of_lake: None, account: account.clone(), lake: self.clone() })
     }
 

@@ -37,7 +37,7 @@ mod workers;
 mod write;
 mod zone;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -106,8 +106,9 @@ struct Shared {
     apps: OnceLock<KnownApps>,
     /// Locked while an account reads the records of apps.
     reads_apps: Mutex<()>,
-    /// The time zones that some file of the lake names. See [`Lake::require_zone`].
-    zones: Mutex<BTreeSet<String>>,
+    /// What [`Lake::require_zone`] has found, by time zone: None when some file of the lake names
+    /// it, else the zone of the lake.
+    zones: Mutex<BTreeMap<String, Option<String>>>,
     rejects: Mutex<SharedRejects>,
 }
 

@@ -6,8 +6,10 @@
 //! copied from the previous file.
 //!
 //! The figures of an account are removed only if a settings file with several accounts no longer
-//! includes it. Otherwise the age of its last success would grow forever. With a single account in
-//! the settings nothing is removed, because other settings may share the file.
+//! includes it, or if it is in another shard than the run. Otherwise the age of its last success
+//! would grow forever, and two files would have the same series, which the node exporter refuses.
+//! With a single account in the settings nothing is removed, because other settings may share the
+//! file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -108,7 +110,7 @@ pub fn has_something_else(path: &Path) -> bool {
 }
 
 /// Writes the figures of runs that have just ended, atomically. `all_accounts` has all configured
-/// accounts, including those without a run, if they are known.
+/// accounts of the shard, including those without a run, if they are known.
 ///
 /// # Errors
 /// [`TextfileError`].

@@ -31,10 +31,11 @@ impl Settings {
         self.identities.iter().map(Identity::name).collect()
     }
 
-    /// The names of all accounts, including those not selected. None for a single account, because
-    /// the lake may have others.
-    pub fn all_accounts(&self) -> Option<&BTreeSet<String>> {
-        self.all_accounts.as_deref()
+    /// The names of all accounts of the shard, including those not selected by name. None for a
+    /// single account, because the lake may have others.
+    pub fn all_accounts(&self) -> Option<BTreeSet<String>> {
+        let in_shard = |name: &&String| self.shard.is_none_or(|shard| shard.contains(name));
+        Some(self.all_accounts.as_deref()?.iter().filter(in_shard).cloned().collect())
     }
 
     /// The same settings for those of the selected accounts that have one of these names. For all

@@ -3,7 +3,8 @@
 //! Each [`Lake`](crate::lake::Lake) that writes has a folder of its own below
 //! `_kefu/accounts/<account>/staging`, with a random name that also says which process made it. So
 //! two processes never write the same file, even where the lock does nothing. What is left there is
-//! removed by the next run that has the lock:
+//! removed by the next run of the account that has the lock, and for a lake elsewhere, in a scratch
+//! folder of this machine, by the next run of any account:
 //!
 //! - the folder of a process of this boot of this machine, when that process is gone;
 //! - anything else (of another machine, container or boot, or of an earlier version of kefu), when
@@ -14,6 +15,7 @@ use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -172,6 +174,8 @@ pub struct Staging {
     name: String,
     /// The folders that exist.
     made: Mutex<BTreeSet<PathBuf>>,
+    /// Whether what was left of all accounts has been removed.
+    is_all_cleared: AtomicBool,
 }
 
 impl Staging {
@@ -179,7 +183,7 @@ impl Staging {
     pub fn below(root: PathBuf) -> Self {
         let name = new_name();
         in_use().insert(name.clone());
-        Self { root, name, made: Mutex::default() }
+        Self { root, name, made: Mutex::default(), is_all_cleared: AtomicBool::new(false) }
     }
 
     fn made(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
@@ -228,26 +232,31 @@ impl Staging {
     /// When a folder cannot be listed.
     pub fn clear(&self, account: &Account, now: SystemTime) -> io::Result<()> {
         let of_lake = self.of_earlier_versions();
-        for path in paths_in(&self.of_account(account))?.into_iter().chain(paths_in(&of_lake)?) {
-            let is_left = match owner_of(&path) {
-                OwnerState::Alive => false,
-                OwnerState::Gone => true,
-                OwnerState::Unknown => {
-                    let changed = last_change(&path);
-                    changed.is_some_and(|at| now.duration_since(at).is_ok_and(|age| age > KEPT))
-                }
-            };
-            if is_left && let Err(error) = remove(&path) {
-                tracing::warn!(
-                    event = "staging_not_cleared",
-                    path = %path.display(),
-                    reason = %error,
-                    "cannot remove the files of a killed run from staging"
-                );
-            }
-        }
+        let paths = paths_in(&self.of_account(account))?.into_iter().chain(paths_in(&of_lake)?);
+        paths.for_each(|path| remove_if_left(&path, now));
         // Once it is empty, nobody needs it.
         let _ = fs_err::remove_dir(of_lake);
+        Ok(())
+    }
+
+    /// Removes the same from the staging of all accounts, the first time that it is called. Only
+    /// for a scratch folder: the staging below a lake in a folder is cleared under the lock of its
+    /// account. A folder of another account that cannot be listed does not stop a run, and is
+    /// logged.
+    ///
+    /// # Errors
+    /// When the accounts cannot be listed.
+    pub fn clear_all_once(&self, now: SystemTime) -> io::Result<()> {
+        if self.is_all_cleared.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        for account in paths_in(&self.root.join(ACCOUNTS))? {
+            let folder = account.join(FOLDER);
+            match paths_in(&folder) {
+                Ok(paths) => paths.iter().for_each(|path| remove_if_left(path, now)),
+                Err(error) => warn_of_left(&folder, &error),
+            }
+        }
         Ok(())
     }
 
@@ -283,6 +292,31 @@ impl fmt::Debug for Staging {
 
 fn owner_of(path: &Path) -> OwnerState {
     owner_state(&path.file_name().unwrap_or_default().to_string_lossy())
+}
+
+/// Removes a path in staging, if its process is gone, or is unknown and has changed nothing for a
+/// day.
+fn remove_if_left(path: &Path, now: SystemTime) {
+    let is_left = match owner_of(path) {
+        OwnerState::Alive => false,
+        OwnerState::Gone => true,
+        OwnerState::Unknown => {
+            let changed = last_change(path);
+            changed.is_some_and(|at| now.duration_since(at).is_ok_and(|age| age > KEPT))
+        }
+    };
+    if is_left && let Err(error) = remove(path) {
+        warn_of_left(path, &error);
+    }
+}
+
+fn warn_of_left(path: &Path, error: &io::Error) {
+    tracing::warn!(
+        event = "staging_not_cleared",
+        path = %path.display(),
+        reason = %error,
+        "cannot remove the files of a killed run from staging"
+    );
 }
 
 /// When a file, or a folder or one of its files, changed last.
@@ -334,5 +368,39 @@ mod tests {
         {
             assert_eq!(owner_state(name), OwnerState::Unknown, "{name}");
         }
+    }
+
+    #[test]
+    fn what_killed_runs_of_other_accounts_left_in_a_scratch_folder_is_removed_once() {
+        let root = tempfile::tempdir().unwrap();
+        let here = Owner::this_process().unwrap().clone();
+        let gone = name_of(&Owner { started: here.started + 1, ..here.clone() });
+        let elsewhere = name_of(&Owner { place: "0".repeat(16), ..here });
+        let [one, two] = ["one", "two"].map(|name| Account::new(name.to_owned()).unwrap());
+        let running = Staging::below(root.path().to_owned());
+        let own = |account: &Account, name: &str| running.of_account(account).join(name);
+        let leave = |account: &Account, name: &str| {
+            fs_err::create_dir_all(own(account, name)).unwrap();
+            fs_err::write(own(account, name).join("0.messages"), "PAR1").unwrap();
+        };
+        for account in [&one, &two] {
+            [&gone, &elsewhere, &running.name].into_iter().for_each(|name| leave(account, name));
+        }
+        fs_err::write(root.path().join(ACCOUNTS).join("foreign"), "").unwrap();
+        let is_there = |name: &str| [&one, &two].map(|account| own(account, name).exists());
+
+        let next = Staging::below(root.path().to_owned());
+        let now = SystemTime::now();
+        next.clear_all_once(now).unwrap();
+        assert_eq!(is_there(&gone), [false; 2]);
+        assert_eq!(is_there(&elsewhere), [true; 2], "its process may be alive");
+        assert_eq!(is_there(&running.name), [true; 2]);
+        leave(&two, &gone);
+        next.clear_all_once(now).unwrap();
+        assert_eq!(is_there(&gone), [false, true], "not for each account again");
+        let later = Staging::below(root.path().to_owned());
+        later.clear_all_once(now + 2 * KEPT).unwrap();
+        assert_eq!([is_there(&gone), is_there(&elsewhere)], [[false; 2]; 2]);
+        assert_eq!(is_there(&running.name), [true; 2]);
     }
 }

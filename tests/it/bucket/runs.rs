@@ -1,11 +1,14 @@
 //! What a run asks of a bucket, two runs at the same time, and what kefu says of a bucket that it
 //! cannot use.
 
+use std::path::Path;
 use std::process::Output;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use kefu::failure::ErrorKind;
+use kefu::lake::Account;
 use kefu::model::cancel::Cancel;
 use kefu::pipeline::{AccountJob, Request, Wanted, run_account};
 use kefu::simulator::{Recorded, SECRET, Simulator};
@@ -96,6 +99,54 @@ fn the_accounts_of_a_command_list_the_rejects_once() {
     let listings = run("2024-05-14").into_iter().filter(of_rejects);
     assert_eq!(listings.count(), 1);
     assert_eq!(stub.tables(BUCKET, PREFIX).len(), 20 * 2 * 6);
+}
+
+#[test]
+fn a_wrong_time_zone_is_noticed_after_a_few_files() {
+    let (world, stub) = (World::new(), stub(Mode::Honours));
+    let simulator = world.serve(10, world.options(&[]));
+    world.list(10, good);
+    let run = world.many(&simulator, &["run", "--from", "2024-05-13", "--to", "2024-05-18"]);
+    done(&in_bucket(run, &stub, &world, BUCKET).output().unwrap());
+    let files = stub.tables(BUCKET, PREFIX).len();
+    assert_eq!(files, 10 * 6 * 6);
+    stub.take_requests();
+    let arguments = ["metrics", "--accounts", "1", "--timezone", "UTC"];
+    let metrics = world.many(&simulator, &arguments);
+    let output = in_bucket(metrics, &stub, &world, BUCKET).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("time zone Asia/Shanghai"), "{said}");
+    let read = stub.take_requests().into_iter().filter(Asked::is_of_table).count();
+    // The first one tells the zone of the lake. Then there are 8 files of 3 days of 2 tables, once
+    // for all accounts.
+    assert_eq!(read, 1 + 8 * 3 * 2);
+}
+
+#[test]
+fn what_a_killed_run_left_in_scratch_space_is_removed_by_a_run_of_another_account() {
+    let (world, stub) = (World::new(), stub(Mode::Honours));
+    let begin = |account: &str| {
+        let account = Account::new(account.to_owned()).unwrap();
+        drop(lake_of(&stub, &world, BUCKET, KEY_ID).lock(&account).unwrap());
+    };
+    let only_entry = |folder: &Path| {
+        let mut entries = fs_err::read_dir(folder).unwrap();
+        let entry = entries.next().unwrap().unwrap().path();
+        assert!(entries.next().is_none(), "{}", folder.display());
+        entry
+    };
+    begin("acme");
+    let of_lake = only_entry(&only_entry(&world.folder.path().join(KEY_ID)));
+    let left = of_lake.join("accounts/acme/staging/left");
+    fs_err::write(&left, "PAR1").unwrap();
+    begin("other");
+    assert!(left.exists(), "its process may be alive");
+    let long_ago = SystemTime::now() - Duration::from_secs(25 * 60 * 60);
+    let times = std::fs::FileTimes::new().set_modified(long_ago);
+    fs_err::File::open(&left).unwrap().file().set_times(times).unwrap();
+    begin("other");
+    assert!(!left.exists());
 }
 
 #[test]

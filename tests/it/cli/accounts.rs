@@ -290,6 +290,32 @@ fn shards_fill_one_lake_with_the_files_of_a_single_run() {
 }
 
 #[test]
+fn figures_of_an_account_leave_the_textfile_of_a_shard_that_it_is_no_longer_in() {
+    let world = World::new();
+    let simulator = world.serve(6, world.options(&[]));
+    world.list(6, good);
+    let run = |arguments: &[&str]| -> Vec<String> {
+        let arguments = [&["run", "--date", DAY, "--textfile", "kefu.prom"], arguments].concat();
+        let output = world.many(&simulator, &arguments).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let figures = fs_err::read_to_string(world.folder.path().join("kefu.prom")).unwrap();
+        (1..=6).map(name).filter(|name| figures.contains(&format!("{name}\""))).collect()
+    };
+    let all: Vec<String> = (1..=6).map(name).collect();
+    let of_shard = |index: u32| -> Vec<String> {
+        all.iter().filter(|name| Shard::index_of(name, 2) == index).cloned().collect()
+    };
+    assert!(of_shard(0).len() > 1 && !of_shard(1).is_empty());
+    assert_eq!(run(&["--shard", "0/1"]), all);
+    // An account of the shard that does not run now keeps its figures.
+    let [first, ..] = &of_shard(0)[..] else { panic!("the shard has accounts") };
+    assert_eq!(run(&["--shard", "0/2", "--account", first]), of_shard(0));
+    assert_eq!(run(&["--shard", "0/2"]), of_shard(0));
+    assert_eq!(run(&["--shard", "1/2"]), of_shard(1));
+    assert_eq!(run(&["--shard", "0/1"]), all);
+}
+
+#[test]
 fn a_shard_of_a_damaged_lake_reports_only_its_own_findings() {
     let world = World::new();
     let simulator = world.serve(8, world.options(&[]));
