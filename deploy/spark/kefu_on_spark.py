@@ -8,7 +8,7 @@ Kubernetes and the services of cloud vendors.
 A task whose kefu exits with 3, 69 or 75 fails, so that Spark tries it again. It does not when only
 accounts have failed that a retry cannot help, like those whose quota is used up until tomorrow. The
 last attempt returns its result in any case. So do all other exit codes. Every day that an earlier
-attempt has committed is skipped.
+attempt has committed is skipped. Before another attempt, a task waits, twice as long each time.
 
 Prints the accounts that failed, and exits with the worst exit code of all shards.
 """
@@ -26,7 +26,9 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
+from py4j.protocol import Py4JJavaError
 from pyspark import SparkFiles, TaskContext
 from pyspark.sql import SparkSession
 
@@ -37,7 +39,10 @@ RETRIED_CLASSES = {"partial", "unavailable", "occupied", "stopped"}
 # kefu's order of severity. Codes that are not listed are worse: kefu was killed.
 BY_SEVERITY = [0, 3, 69, 65, 75, 73, 77, 78, 2, 1]
 
-Job = collections.namedtuple("Job", "kefu config arguments shards attempts")
+# Seconds that kefu has to end after SIGTERM. It needs two.
+GRACE = 10
+
+Job = collections.namedtuple("Job", "kefu config arguments shards attempts wait timeout", defaults=[30, 14_400])
 SCHEMA = """
     account string,        -- null when kefu could not even begin
     failure string,        -- class of the failure; null when nothing failed
@@ -57,19 +62,29 @@ def main():
     settings = SparkSession.builder.appName("kefu")
     spark = settings.config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS").getOrCreate()
     context = spark.sparkContext
-    job = Job(options.kefu, options.config, options.arguments, options.shards, attempts(context))
+    job = Job(options.kefu, options.config, options.arguments, options.shards, attempts(context), options.retry_wait, options.timeout)
     if job.shards is None:
         code, result = kefu(job, ["accounts"])
         if code != 0:
             return code
         job = job._replace(shards=max(1, math.ceil(len(result["accounts"]) / options.batch)))
     shards = context.parallelize(range(job.shards), job.shards)
-    rows = shards.flatMap(lambda shard: run_shard(job, shard)).collect()
-    if options.reports:
-        frame = spark.createDataFrame(rows, re.sub("--.*", "", SCHEMA))
-        frame.coalesce(1).write.mode("append").option("compression", "zstd").parquet(options.reports)
+    try:
+        rows = shards.flatMap(lambda shard: run_shard(job, shard)).collect()
+    except Py4JJavaError as error:  # A task was lost as often as Spark allows.
+        print(f"Spark has ended the job: {error.java_exception}", file=sys.stderr)
+        print("Run it again: accounts that are done have nothing to do then.", file=sys.stderr)
+        return 69
     show(rows)
-    return max((row["exit_code"] for row in rows), key=severity, default=0)
+    code = max((row["exit_code"] for row in rows), key=severity, default=0)
+    if options.reports:
+        try:
+            frame = spark.createDataFrame(rows, re.sub("--.*", "", SCHEMA))
+            frame.coalesce(1).write.mode("append").option("compression", "zstd").parquet(options.reports)
+        except Py4JJavaError as error:
+            print(f"the reports cannot be written to {options.reports}: {error.java_exception}", file=sys.stderr)
+            return max(code, 73, key=severity)
+    return code
 
 
 def parsed():
@@ -79,6 +94,8 @@ def parsed():
     parser.add_argument("--batch", type=int, default=20, help="accounts in a task, on average")
     parser.add_argument("--shards", type=int, help="number of tasks, in place of --batch")
     parser.add_argument("--reports", metavar="PATH", help="append a row for each account to this Parquet table")
+    parser.add_argument("--retry-wait", type=float, default=30, metavar="SECONDS", help="wait before a task is tried again (default 30)")
+    parser.add_argument("--timeout", type=float, default=14_400, metavar="SECONDS", help="end a kefu that takes longer (default 14400)")
     parser.add_argument("arguments", nargs="*", default=["run"], help="kefu's command and its options")
     return parser.parse_args()
 
@@ -100,6 +117,7 @@ def run_shard(job, shard):
     facts["seconds"] = (datetime.datetime.now(datetime.timezone.utc) - started_at).total_seconds()
     rows = [row_of(account) | facts for account in result.get("accounts", [result])]
     if may_help(code, rows) and attempt + 1 < job.attempts:
+        time.sleep(job.wait * 2**attempt)
         raise RuntimeError(f"kefu exited with {code} for the shard {shard}; another attempt may help")
     return rows
 
@@ -110,12 +128,23 @@ def kefu(job, arguments):
     if job.config:
         command += ["--config", shipped(job.config)]
     # kefu must not outlive a task that Spark kills.
-    process = subprocess.run(command, stdout=subprocess.PIPE, text=True, preexec_fn=stop_with_parent)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=stop_with_parent)
+    stdout = output_of(process, job.timeout)
     code = process.returncode if process.returncode >= 0 else 128 - process.returncode
     try:
-        return code, json.loads(process.stdout.splitlines()[-1])
+        return code, json.loads(stdout.splitlines()[-1])
     except (IndexError, ValueError):  # Killed before its last line was whole.
         return code, {"failure": {"class": "killed", "reason": f"exit code {code}, no result"}}
+
+
+def output_of(process, timeout):
+    """What a process prints. Ends it after the timeout: kefu then says what is done."""
+    for seconds, end in [(timeout, process.terminate), (GRACE, process.kill)]:
+        try:
+            return process.communicate(timeout=seconds)[0]
+        except subprocess.TimeoutExpired:
+            end()
+    return process.communicate()[0]
 
 
 def stop_with_parent():

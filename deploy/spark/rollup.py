@@ -16,7 +16,8 @@ folder is replaced, and the new `_inputs.json` is written. So a reader has all r
 two renames; in a bucket each file is copied. A run begins with what a killed one has left: it moves a
 month back that is not in its place. A month without `_inputs.json` is written again. One run at a time.
 
-Months that are gone from the lake altogether stay. Needs pyarrow on the executors.
+Months that are gone from the lake altogether stay. So does a month that would be made of fewer files
+than before, as after `kefu prune`; `--allow-shrink` replaces it. Needs pyarrow on the executors.
 """
 
 import argparse
@@ -75,7 +76,7 @@ def main():
     options = parsed()
     settings = SparkSession.builder.appName("kefu roll-up").config("spark.sql.session.timeZone", "UTC")
     spark = settings.config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS").getOrCreate()
-    rollup = Rollup(spark, options.lake, options.out)
+    rollup = Rollup(spark, options.lake, options.out, options.allow_shrink)
     rollup.recover()
     for table in METRICS:
         for month in options.months or rollup.months(table):
@@ -88,6 +89,7 @@ def parsed():
     parser.add_argument("--lake", required=True, help="the lake, as Spark reads it: a folder, s3a://…, oss://…")
     parser.add_argument("--out", required=True, help="where the roll-ups go, outside the lake")
     parser.add_argument("--months", nargs="+", metavar="2024-05", help="look only at these months")
+    parser.add_argument("--allow-shrink", action="store_true", help="replace months also by ones of fewer files")
     options = parser.parse_args()
     options.lake, options.out = options.lake.rstrip("/"), options.out.rstrip("/")
     if f"{options.out}/".startswith(f"{options.lake}/"):
@@ -96,8 +98,8 @@ def parsed():
 
 
 class Rollup:
-    def __init__(self, spark, lake, out):
-        self.spark, self.lake, self.out = spark, lake, out
+    def __init__(self, spark, lake, out, allow_shrink=False):
+        self.spark, self.lake, self.out, self.allow_shrink = spark, lake, out, allow_shrink
         self.files = Files(spark)
 
     def recover(self):
@@ -127,6 +129,10 @@ class Rollup:
         inputs = digest([final.account, final.date, final.content_hash] for final in finals)
         newest = max(found, key=lambda file: file[2])[0]
         for output in outputs:
+            before = known[output].get("files", 0)
+            if len(finals) < before and not self.allow_shrink:
+                print(f"{output} {month}: stays, made of {before} files, because only {len(finals)} are left (--allow-shrink)")
+                continue
             if known[output].get("inputs") != inputs:
                 frame = self.rows(table, month, newest, finals)
                 self.write(output, month, frame if output == table else monthly(frame, finals, MONTHLY[output]), finals)

@@ -89,7 +89,7 @@ def test_a_lost_executor_changes_no_byte_and_a_second_run_puts_nothing(store, cl
     shipped = [binary, *settings(tmp_path / "job", store.lake("lost"), ACCOUNTS, base_url, {"secret": secret})]
 
     def start(reports):
-        return submit(cluster.url, shipped, SCRIPT, "--config", "kefu.toml", "--batch", "2", "--reports", reports, "--", "run", *DAYS)
+        return submit(cluster.url, shipped, SCRIPT, "--config", "kefu.toml", "--batch", "2", "--retry-wait", "0", "--reports", reports, "--", "run", *DAYS)
 
     driver = start(tmp_path / "first")
     wait_until(lambda: len(store.keys("lost")) > FILES // 4)
@@ -122,7 +122,7 @@ def test_failures_are_retried_only_when_that_can_help(tmp_path):
         lake = tmp_path / "lake"
         settings(tmp_path / "job", lake, 4, base_url, {"secret": secret, "wrong": "no-secret-of-this-one"})
         # Each account has a shard of its own, and two shards have none.
-        options = ["--kefu", KEFU, "--config", tmp_path / "job/kefu.toml", "--shards", "6", "--reports", tmp_path / "reports"]
+        options = ["--kefu", KEFU, "--config", tmp_path / "job/kefu.toml", "--shards", "6", "--retry-wait", "0", "--reports", tmp_path / "reports"]
         driver = submit("local[2,2]", [], SCRIPT, *options, "--", "run", *DAYS)
         out = finished(driver, code=77)
     rows = {row["account"]: row for row in reports(tmp_path / "reports")}

@@ -97,6 +97,26 @@ def test_a_late_day_changes_its_month_only(rolled):
     assert again == late
 
 
+def test_a_month_that_loses_days_to_retention_stays(spark, rolled, tmp_path, capsys):
+    lake, rollups, *_ = rolled
+    shutil.copytree(lake.folder / "lake", tmp_path / "lake")
+    shutil.copytree(rollups / "response_pairs", tmp_path / "rollup/response_pairs")
+    for output in rollup.MONTHLY:
+        shutil.copytree(rollups / output, tmp_path / "rollup" / output)
+    before = files(tmp_path / "rollup")
+    for day in range(1, 11):
+        shutil.rmtree(tmp_path / f"lake/response_pairs/date=2024-05-{day:02}")
+
+    def update(**options):
+        rollup.Rollup(spark, str(tmp_path / "lake"), str(tmp_path / "rollup"), **options).update("response_pairs", "2024-05")
+        return files(tmp_path / "rollup")
+
+    assert update() == before and "--allow-shrink" in capsys.readouterr().out
+    shrunk = update(allow_shrink=True)
+    assert {path.parts[0] for path in before.keys() ^ shrunk.keys()} == {"response_pairs", *rollup.MONTHLY}
+    assert {month_of(path) for path in before.keys() ^ shrunk.keys()} == {"2024-05"}
+
+
 def test_counts_and_sums_are_those_of_the_report(rolled):
     lake, folder, *_ = rolled
     report = lake.report()
@@ -169,7 +189,7 @@ class Changed:
         self.rows_after = self.rows_before - 1
 
     def update(self, before_step):
-        rolled = rollup.Rollup(self.spark, str(self.lake), str(self.out))
+        rolled = rollup.Rollup(self.spark, str(self.lake), str(self.out), allow_shrink=True)
         rolled.files = Watched(self.spark, before_step)
         rolled.update("account_daily", "2024-05")
 
