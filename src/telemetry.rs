@@ -158,8 +158,9 @@ fn gap_before() -> &'static str {
 /// Asks a question on stderr. Its answer is typed in the same line.
 pub fn print_question(text: &str) {
     let mut stderr = io::stderr().lock();
-    let _ = stderr.write_all(printable(text).as_bytes()).and_then(|()| stderr.flush());
+    // A signal may come as soon as the question is there. What it says waits for stderr.
     NEEDS_BREAK.store(true, Ordering::Relaxed);
+    let _ = stderr.write_all(printable(text).as_bytes()).and_then(|()| stderr.flush());
 }
 
 /// Says that a question was answered. With `is_shown`, the line break of the answer was shown, too.
